@@ -1,0 +1,41 @@
+"""One batch of encoded rows, as every model of the contract receives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded rows, grouped by form; inside a form, fields stand in schema order.
+
+    Attributes:
+        numeric: float32 (B, number of numeric fields), positions on knots.
+        codes: int64 (B, number of code fields).
+        bags: one int64 (B, width) per bag field.
+        vectors: one float32 (B, width) per vector field.
+        target: float32 (B,) for binary and regression, int64 (B,) for multiclass; empty where unknown (serving).
+    """
+
+    numeric: Tensor
+    codes: Tensor
+    bags: tuple[Tensor, ...]
+    vectors: tuple[Tensor, ...]
+    target: Tensor
+
+    def __len__(self) -> int:
+        """Rows in the batch."""
+        return len(self.numeric)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device."""
+        return Batch(
+            self.numeric.to(device, non_blocking=True),
+            self.codes.to(device, non_blocking=True),
+            tuple(bag.to(device, non_blocking=True) for bag in self.bags),
+            tuple(vector.to(device, non_blocking=True) for vector in self.vectors),
+            self.target.to(device, non_blocking=True),
+        )

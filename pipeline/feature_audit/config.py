@@ -1,0 +1,240 @@
+"""The audit's configuration: every key, its type, its default and what it means.
+
+Precedence is command line > file(s) > profile > default. Unknown keys are refused by name.
+The classes are frozen: a stage can read its configuration and never change it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from feature_audit.errors import UsageError
+
+Task = Literal["binary", "regression", "multiclass"]
+KindName = Literal["numeric", "categorical", "boolean", "multi", "vector", "datetime"]
+
+#: Decision metric per task where the user names none; all are "higher is better" as reported.
+DEFAULT_METRIC: dict[str, str] = {"binary": "auc", "regression": "r2", "multiclass": "accuracy"}
+METRICS: dict[str, tuple[str, ...]] = {
+    "binary": ("auc", "logloss", "normalised_entropy", "calibration", "gauc", "ndcg"),
+    "regression": ("r2", "rmse", "mae"),
+    "multiclass": ("accuracy", "logloss"),
+}
+
+#: What a search profile changes. ``default`` is the defaults of the classes below.
+PROFILES: dict[str, dict[str, Any]] = {
+    "quick": {"trials": 1, "training": {"max_epochs": 4}},
+    "default": {},
+    "thorough": {"trials": 12, "seeds": 5},
+}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReaderConfig(_Section):
+    """How to read text formats; Parquet, Arrow and RecBole files need none of it."""
+
+    separator: str | None = Field(None, description="field separator; None = `,` for .csv, tab for .tsv and .txt")
+    has_header: bool = Field(True, description="does the first line name the columns?")
+    columns: tuple[str, ...] = Field((), description="column names of a file without a header")
+    null_values: tuple[str, ...] = Field(("",), description="texts that mean missing, beside the empty cell")
+    types: dict[str, Literal["string", "integer", "float", "boolean", "datetime"]] = Field(
+        default_factory=dict, description="column name or glob -> type, where inference guesses wrong"
+    )
+
+
+class EncodingConfig(_Section):
+    """How raw values become what a model embeds. Everything is fitted on the train split only."""
+
+    max_bins: int = Field(48, ge=2, le=1024, description="knots of a numeric feature (quantiles of train)")
+    min_count: int = Field(8, ge=1, description="train rows a category needs to get its own code; rarer = OOV")
+    max_categories: int = Field(50_000, ge=1, description="most frequent categories kept per feature; the rest = OOV")
+    hash_buckets: int = Field(0, ge=0, description="> 0: categories beyond max_categories share this many buckets")
+    max_list_length: int = Field(32, ge=1, description="entries of a multi-valued cell that are used")
+
+
+class TrainingConfig(_Section):
+    """One training of a model, full or pruned."""
+
+    embedding_dim: int = Field(8, ge=1)
+    batch_size: int = Field(1024, ge=2)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-5, ge=0)
+    max_epochs: int = Field(12, ge=1)
+    patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
+
+
+class SelectionConfig(_Section):
+    """Ranges and settings of the selector's training; single values fix a dimension of the search."""
+
+    epochs: float = Field(1.5, gt=0, description="passes over the train split per concrete training")
+    temperature_start: tuple[float, float] = (2.0, 20.0)
+    temperature_end: tuple[float, float] = (0.05, 0.5)
+    anneal_share: tuple[float, float] = (0.5, 1.0)
+    learning_rate: tuple[float, float] = (1e-3, 5e-3)
+    noise_masks: int = Field(16, ge=1, description="noise matrices per batch, each for a group of rows")
+    max_candidates: int = Field(256, ge=1, description="most slots of one concrete training where k = auto")
+
+
+class ChecksConfig(_Section):
+    """Thresholds of the data findings."""
+
+    leak_auc: float = Field(0.985, gt=0.5, le=1, description="held-out AUC of one feature alone that makes it a leak")
+    suspect_auc: float = Field(0.9, gt=0.5, le=1, description="the same, reported but kept")
+    drift_auc: float = Field(0.7, gt=0.5, le=1, description="train-against-test separability that is reported")
+    max_null_share: float = Field(0.999, ge=0, le=1, description="null share above which a column is reported")
+
+
+class AuditConfig(_Section):
+    """All keys of an audit. Flat keys are also command-line options and MLproject parameters."""
+
+    data: str = "demo"
+    target: str | None = Field(None, description="label column, or an expression such as `rating >= 4`")
+    task: Task | None = Field(None, description="None = inferred from the target's values")
+    row_id: str | None = None
+    time: str | None = None
+    group: str | None = None
+    exclude: tuple[str, ...] = ()
+    never_drop: tuple[str, ...] = ()
+    split: str | None = Field(None, description="time, random, group, or a column holding train / validation / test")
+    k: int | Literal["auto"] = "auto"
+    k_min: int = Field(1, ge=1)
+    metric: str | None = None
+    margin: float = Field(0.002, ge=0)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    trials: int = Field(3, ge=1)
+    seeds: int = Field(3, ge=2)
+    model: str = "dcn_v2"
+    selector: str = "ip_cae"
+    experiment: str = "feature-audit"
+    model_name: str = "feature-audit"
+    gate: bool = False
+    profile: Literal["quick", "default", "thorough"] = "default"
+    seed: int = Field(0, ge=0)
+    workers: int = Field(1, ge=1)
+    device: str = Field("auto", description="auto, cpu or cuda")
+    work_dir: str = Field(".audit", description="where training stores and caches live")
+    prepare: str | None = Field(None, description="package.module:function, LazyFrame(s) -> LazyFrame of features")
+    attach: str | None = Field(None, description="submodule of a user's model whose output holds the embeddings")
+    model_params: dict[str, Any] = Field(default_factory=dict)
+    test_share: float = Field(0.2, gt=0, lt=1)
+    validation_share: float = Field(0.15, gt=0, lt=1, description="of the rows before the test split")
+    kinds: dict[str, KindName] = Field(default_factory=dict, description="column or glob -> kind, over inference")
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="source table -> columns or globs")
+    cost: dict[str, float] = Field(default_factory=dict, description="column or glob -> yearly cost, any unit")
+    slices: tuple[str, ...] = Field((), description="columns whose values are reported as slices")
+    reader: ReaderConfig = ReaderConfig()
+    encoding: EncodingConfig = EncodingConfig()
+    training: TrainingConfig = TrainingConfig()
+    selection: SelectionConfig = SelectionConfig()
+    checks: ChecksConfig = ChecksConfig()
+
+    @field_validator("exclude", "never_drop", "slices", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("k", mode="before")
+    @classmethod
+    def _read_k(cls, value: Any) -> Any:
+        if isinstance(value, bool) or value is None:
+            raise ValueError("give a whole number of at least 1, or auto")
+        if isinstance(value, str) and value != "auto":
+            if not re.fullmatch(r"[+-]?\d+", value.strip()):
+                raise ValueError("give a whole number of at least 1, or auto")
+            value = int(value)
+        if not isinstance(value, str) and value < 1:
+            raise ValueError("give a whole number of at least 1, or auto")
+        return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> AuditConfig:
+        if self.k != "auto" and self.k_min > self.k:
+            raise ValueError(f"k_min={self.k_min} is above k={self.k}; lower k_min or raise k")
+        if self.metric and self.task and self.metric not in METRICS[self.task]:
+            raise ValueError(f"metric={self.metric} does not fit task={self.task}; choose {', '.join(METRICS[self.task])}")
+        return self
+
+
+def load_config(files: str | None, overrides: Mapping[str, Any]) -> AuditConfig:
+    """Merge profile, file(s) and command line into one checked configuration.
+
+    Args:
+        files: comma-separated YAML paths, later ones win, or None.
+        overrides: flat key -> raw value from the command line; None and "" mean "not given".
+
+    Raises:
+        UsageError: a file is missing or not a mapping, a key is unknown, or a value does not fit; one line.
+    """
+    given = {key: value for key, value in overrides.items() if value not in (None, "")}
+    merged: dict[str, Any] = {}
+    for name in filter(None, (part.strip() for part in (files or "").split(","))):
+        merged = _merge(merged, _read_yaml(Path(name)))
+    merged = _merge(merged, given)
+    profile = str(merged.get("profile", "default"))
+    if profile in PROFILES:
+        merged = _merge(PROFILES[profile], merged)
+    try:
+        return AuditConfig.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError(_one_line(error)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UsageError(f"config={path}: no such file (looked in {path.resolve().parent}); give the path of a YAML file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"config={path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(f"config={path}: holds a {type(content).__name__}, not `key: value` lines")
+    return content
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` wins key by key; sections merge, lists and free mappings are replaced."""
+    sections = {"reader", "encoding", "training", "selection", "checks", "model_params"}
+    merged = dict(below)
+    for key, value in above.items():
+        if key in sections and isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = {**merged[key], **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _one_line(error: ValidationError) -> str:
+    parts = []
+    for problem in error.errors():
+        key = ".".join(str(step) for step in problem["loc"] if step not in ("int", "literal['auto']"))
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key.split(".")[-1], _known_keys(problem["loc"]), n=1)
+            hint = f"did you mean {near[0]}?" if near else "see conf/default.yaml for every key"
+            parts.append(f"{key}: unknown key; {hint}")
+            continue
+        message = problem["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        shown = f"{key}={problem['input']!r}" if key else "config"
+        parts.append(f"{shown}: {message}" if key else message)
+    return "; ".join(dict.fromkeys(parts))
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = AuditConfig
+    for step in location[:-1]:
+        annotation = model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)

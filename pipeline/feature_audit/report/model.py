@@ -1,0 +1,125 @@
+"""What a finished audit has to say, as plain data: the only input of the report's renderers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from feature_audit.findings import Finding
+
+Verdict = Literal["pass", "fail", "inconclusive", "error"]
+
+
+@dataclass(frozen=True)
+class MetricDelta:
+    """Pruned against baseline on one metric, over all test rows or one slice; signed so that higher is better.
+
+    Attributes:
+        metric: e.g. ``auc``.
+        slice: ``all`` or ``column = value``.
+        rows, units: test rows and resampled units (users) in it.
+        baseline, pruned: the metric's own value (mean over seeds for pruned).
+        delta, ci_low, ci_high: improvement of pruned and its interval at the audit's confidence.
+        margin: non-inferiority margin, None for a row that is only reported.
+        verdict: of this row alone; None where there is no margin.
+        role: ``decision`` (the verdict stands on it), ``guard`` or ``information``.
+    """
+
+    metric: str
+    slice: str
+    rows: int
+    units: int
+    baseline: float
+    pruned: float
+    delta: float
+    ci_low: float
+    ci_high: float
+    margin: float | None
+    verdict: Verdict | None
+    role: Literal["decision", "guard", "information"]
+
+
+@dataclass(frozen=True)
+class FeatureDecision:
+    """One row of the decision table (and of ``selection/ranking.parquet``)."""
+
+    feature: str
+    rank: int
+    score: float
+    selection_frequency: float
+    decision: Literal["keep", "drop", "review"]
+    reason: str
+    carried_by: str | None = None
+    kind: str = ""
+    group: str | None = None
+    cost: float = 0.0
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Validation quality at one K. ``source``: ``masked`` (from the selection) or ``retrained``."""
+
+    k: int
+    metric: float
+    source: str
+    std_error: float | None = None
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one stage spent; ``full_trainings`` in units of the baseline's own training."""
+
+    stage: str
+    seconds: float
+    full_trainings: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """Everything the report shows.
+
+    Attributes:
+        verdict, sentence: the verdict and the one sentence a product owner reads.
+        metric, margin, confidence: of the decision.
+        k, n_features: kept features and candidate features; ``n_columns`` counts excluded ones too.
+        deltas: decision row first.
+        artifact_delta: the decision metric for *these trained artifacts* (test-row noise only), beside the verdict's
+            own interval that includes seed noise.
+        curve, k_reason: the K curve, and why this K in one sentence.
+        target_quality: the full model's validation quality; the curve is judged against ``target_quality - margin``.
+        decisions: one row per feature column, kept first.
+        findings: of the data.
+        costs: per stage.
+        needed: for inconclusive, what would decide it (a sentence).
+        stability: Nogueira index over selectors or None; ``convergence``: a sentence about the selector's state.
+        search: rows of trials (number, parameters, value, state) and importances of parameters.
+        provenance: hashes, seeds, versions, resolved configuration, run ids.
+        warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
+    """
+
+    verdict: Verdict
+    sentence: str
+    metric: str
+    margin: float
+    confidence: float
+    k: int
+    n_features: int
+    n_columns: int
+    deltas: list[MetricDelta]
+    artifact_delta: MetricDelta | None
+    curve: list[CurvePoint]
+    target_quality: float
+    k_reason: str
+    decisions: list[FeatureDecision]
+    findings: list[Finding]
+    costs: list[StageCost]
+    provenance: dict[str, Any]
+    recommendation: str | None = None
+    needed: str | None = None
+    stability: float | None = None
+    convergence: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    importances: dict[str, float] = field(default_factory=dict)
+    data_summary: dict[str, Any] = field(default_factory=dict)

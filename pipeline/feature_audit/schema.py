@@ -1,0 +1,85 @@
+"""What the columns of a log are, for people (``Column``) and for models (``Field``).
+
+A *feature* is always one raw column: a datetime, a list or a vector is selected and dropped as a whole. Encoded,
+it takes one of four forms, and a model turns each field of any form into one embedding vector:
+
+=========  ==========================================  =======================================================
+form       one cell                                    made from
+=========  ==========================================  =======================================================
+numeric    float32 position on the feature's knots     numbers: 0 = missing; 1 + j = exactly on knot j (a train
+                                                       quantile); between two knots, linear in the raw value
+code       one integer code                            categories, booleans: 0 = missing, 1 = OOV or rare
+bag        ``width`` integer codes, 0 = padding        lists, sequences; the parts of a datetime
+vector     ``width`` float32 values                    fixed-size vectors, standardised on train
+=========  ==========================================  =======================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Kind = Literal["numeric", "categorical", "boolean", "multi", "vector", "datetime"]
+Form = Literal["numeric", "code", "bag", "vector"]
+Task = Literal["binary", "regression", "multiclass"]
+
+MISSING = 0
+OOV = 1
+
+
+@dataclass(frozen=True)
+class Column:
+    """A raw column that may be a feature.
+
+    Attributes:
+        name: the raw column's name.
+        kind: what its values mean, inferred or said by the user.
+        dtype: the Polars dtype as text.
+        group: its source table, or None.
+        protected: never dropped.
+        cost: what keeping it costs a year, in the user's unit.
+    """
+
+    name: str
+    kind: Kind
+    dtype: str
+    group: str | None = None
+    protected: bool = False
+    cost: float = 0.0
+
+
+@dataclass(frozen=True)
+class Field:
+    """An encoded feature as a model sees it.
+
+    Attributes:
+        name: the raw column's name.
+        form: how a cell is stored (see the module's table).
+        cardinality: for numeric, 1 + knots; for code and bag, number of codes including MISSING and OOV; vector: 0.
+        width: codes of a bag or values of a vector; 1 otherwise.
+    """
+
+    name: str
+    form: Form
+    cardinality: int
+    width: int = 1
+
+
+@dataclass(frozen=True)
+class ModelSchema:
+    """The fields a model is built for, in order, and what it predicts."""
+
+    fields: tuple[Field, ...]
+    task: Task
+    n_classes: int = 2
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Field names in schema order."""
+        return tuple(field.name for field in self.fields)
+
+    def keep(self, names: Iterable[str]) -> ModelSchema:
+        """The schema of the kept features, in this schema's order."""
+        kept = set(names)
+        return replace(self, fields=tuple(field for field in self.fields if field.name in kept))
