@@ -1,4 +1,4 @@
-"""What a finished audit has to say, as plain data: the only input of the report's renderers."""
+"""What a finished audit has to say, as plain data shared by parity, search, report and stages."""
 
 from __future__ import annotations
 

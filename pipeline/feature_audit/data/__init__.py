@@ -1,0 +1,1 @@
+"""Log in, training store out."""

@@ -1,0 +1,1 @@
+"""The model contract, the shipped models, training and prediction."""

@@ -1,0 +1,1 @@
+"""The Optuna study and the rule for K."""
