@@ -1,0 +1,155 @@
+"""The command line: options in, one stage function called, exit code out.
+
+Exit codes: 0 done (any verdict), 1 error, 2 bad usage; with ``--gate``: 3 fail, 4 inconclusive.
+Heavy imports happen inside the commands, so that ``feature-audit --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from feature_audit import __version__
+from feature_audit.config import AuditConfig, load_config
+from feature_audit.errors import AuditError, UsageError
+
+GATE_EXIT = {"pass": 0, "fail": 3, "inconclusive": 4}
+STAGES = ("load", "baseline", "select", "retrain", "parity")
+
+#: Flat keys of the configuration that are options of every audit command, in the order of ``--help``.
+OPTIONS = (
+    "data", "target", "task", "row_id", "time", "group", "exclude", "never_drop", "split", "k", "k_min", "metric",
+    "margin", "confidence", "trials", "seeds", "model", "selector", "experiment", "model_name", "gate", "profile",
+    "seed", "workers", "device", "work_dir",
+)  # fmt: skip
+
+
+def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Every flat configuration key as an option; an empty text means "not given"."""
+    for name in reversed(OPTIONS):
+        field = AuditConfig.model_fields[name]
+        # Values stay text: pydantic checks them together with the files, so that one message names key and remedy.
+        flag = {"is_flag": False, "flag_value": "true"} if name == "gate" else {}
+        default = "from config" if field.default is None else field.default
+        text = field.description or "see conf/default.yaml"
+        names = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
+        command = click.option(*names, name, default=None, help=f"{text} [{default}]", metavar="VALUE", **flag)(command)
+    return click.option("--config", default=None, metavar="FILE[,FILE]", help="YAML file(s); later ones win")(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="feature-audit")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def main(verbose: bool) -> None:
+    """Which of our N recommender features can production drop, and what is the evidence?"""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
+    )
+    for noisy in ("alembic", "mlflow", "great_expectations", "matplotlib", "urllib3", "fontTools", "PIL", "git"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@main.command()
+@audit_options
+def run(config: str | None, **options: Any) -> None:
+    """Audit a log: load, baseline, select, retrain, parity."""
+    _audit(config, options, until="parity", audit=None)
+
+
+def _stage_command(stage: str) -> click.Command:
+    @click.option("--audit", default=None, metavar="RUN_ID", help="parent run of an earlier audit to continue")
+    @audit_options
+    def command(audit: str | None, config: str | None, **options: Any) -> None:
+        _audit(config, options, until=stage, audit=audit or None)
+
+    return click.command(stage, help=f"Audit up to and including {stage}; earlier stages come from the cache.")(command)
+
+
+for _stage in STAGES:
+    main.add_command(_stage_command(_stage))
+
+
+def _audit(config_files: str | None, options: dict[str, Any], *, until: str, audit: str | None) -> None:
+    from feature_audit.stages.audit import run_audit
+
+    if audit:
+        from feature_audit.stages.audit import config_of
+
+        given = {key: value for key, value in options.items() if value not in (None, "")}
+        config = config_of(audit, config_files, given)
+    else:
+        config = load_config(config_files, options)
+    verdict = run_audit(config, until=until, audit=audit)
+    if config.gate and verdict is not None:
+        sys.exit(GATE_EXIT.get(verdict, 1))
+
+
+@main.command()
+@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
+@click.option("--version", default=None, help="model version [the one with alias prune-candidate]")
+@click.option("--force", is_flag=False, flag_value="true", default=None, help="promote without a pass; needs --reason")
+@click.option("--reason", default=None, help="why the verdict is overridden; recorded")
+def promote(model_name: str, version: str | None, force: str | None, reason: str | None) -> None:
+    """Move the alias `production` to the recommended version and record which one it replaced."""
+    from feature_audit.stages.promotion import promote as promote_version
+
+    forced = _truth("force", force)
+    click.echo(promote_version(model_name or "feature-audit", version or None, force=forced, reason=reason or None))
+
+
+@main.command()
+@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
+def rollback(model_name: str) -> None:
+    """Put back the version that the last promotion replaced."""
+    from feature_audit.stages.promotion import rollback as roll_back
+
+    click.echo(roll_back(model_name or "feature-audit"))
+
+
+@main.command()
+@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
+def history(model_name: str) -> None:
+    """List promotions and rollbacks, oldest first."""
+    from feature_audit.stages.promotion import history as events
+
+    for line in events(model_name or "feature-audit"):
+        click.echo(line)
+
+
+def _truth(key: str, value: str | None) -> bool:
+    if value in (None, "", "false", "False", "0", "no"):
+        return False
+    if value in ("true", "True", "1", "yes"):
+        return True
+    raise UsageError(f"{key}={value}: give true or false")
+
+
+def entry() -> None:
+    """Run the command line; every user's mistake becomes one line on stderr and, under `mlflow run`, a tag."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        _fail("interrupted", 130)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except AuditError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; run the same command again to continue from the last finished stage", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    from feature_audit.tracking import tag_error
+
+    line = " ".join(message.split())
+    tag_error(line)
+    click.echo(f"feature-audit: error: {line}", err=True)
+    sys.exit(code)

@@ -1,0 +1,206 @@
+"""An Optuna study over the selector's settings, kept in a journal file.
+
+One trial is one concrete training and yields a quality curve over every K, so few trials are needed. The study can be
+killed at any moment: finished trials stay in the journal, a trial that was running is marked as failed, and the sampler
+is seeded per trial number, so that a resumed study proposes what an uninterrupted one would have proposed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+STUDY = "feature-audit/selector"
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Ranges of the searched settings; a range of one value fixes a setting.
+
+    Attributes:
+        slots: number of concrete slots, the largest K a trial can say anything about; log scale.
+        temperature_start, temperature_end, learning_rate: log scale.
+        anneal_share: share of the steps over which the temperature falls.
+    """
+
+    slots: tuple[int, int]
+    temperature_start: tuple[float, float]
+    temperature_end: tuple[float, float]
+    anneal_share: tuple[float, float]
+    learning_rate: tuple[float, float]
+
+    def defaults(self) -> dict[str, float]:
+        """The first trial: all slots, and the geometric middle of every other range."""
+        return {
+            "slots": self.slots[1],
+            "temperature_start": _middle(self.temperature_start),
+            "temperature_end": _middle(self.temperature_end),
+            "anneal_share": sum(self.anneal_share) / 2,
+            "learning_rate": _middle(self.learning_rate),
+        }
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial hands back: the value to maximise and anything worth keeping beside it (JSON)."""
+
+    value: float
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """A finished study.
+
+    Attributes:
+        trials: one row per trial: number, state, value, parameters, notes.
+        best: number of the best finished trial.
+        importances: parameter -> share of the value's variance (PED-ANOVA); empty with fewer than 8 finished trials,
+            where it would be noise.
+    """
+
+    trials: list[dict[str, Any]]
+    best: int
+    importances: dict[str, float]
+
+
+Objective = Callable[[int, dict[str, float], Callable[[int, float], bool]], TrialResult]
+
+
+def run_study(
+    objective: Objective,
+    *,
+    space: SearchSpace,
+    trials: int,
+    seed: int,
+    journal: Path,
+    on_trial: Callable[[dict[str, Any]], None] | None = None,
+) -> StudySummary:
+    """Run what is missing of ``trials`` trials and summarise the study.
+
+    Args:
+        objective: called with the trial's number, its settings and ``should_stop(step, value)``, which is True once an
+            intermediate value (higher is better) falls behind the median of earlier trials at that step.
+        space: ranges of the settings.
+        trials: finished trials to reach, those in the journal included.
+        seed: of the sampler.
+        journal: file that keeps the study.
+        on_trial: called with a summary row after every finished trial.
+
+    Raises:
+        RuntimeError: no trial finished.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = _open(journal, seed)
+    if not study.get_trials(deepcopy=False):
+        study.enqueue_trial(space.defaults())
+    while (done := len(_finished(study))) < trials:
+        number = len([trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()])
+        if number >= 3 * trials + done:
+            break  # trials keep failing: do not spin
+        study.sampler = _sampler(seed + 1000 * number)
+        trial = study.ask()
+        row = _run_trial(study, trial, objective, space)
+        if on_trial is not None and row is not None:
+            on_trial(row)
+    return _summarise(study)
+
+
+def _open(journal: Path, seed: int) -> Any:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    lock = JournalFileOpenLock(str(journal))
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+    study = optuna.create_study(
+        study_name=STUDY,
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        sampler=_sampler(seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=0),
+    )
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state == optuna.trial.TrialState.RUNNING:
+            # The process that ran it is gone: one audit holds its stage folder alone.
+            log.info("select: trial %d was interrupted; it is marked as failed", trial.number)
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    return study
+
+
+def _sampler(seed: int) -> Any:
+    import optuna
+
+    # Everything that v5 changed or may change is said here, so that a study means the same under every version.
+    return optuna.samplers.TPESampler(n_startup_trials=4, multivariate=True, constant_liar=True, seed=seed)
+
+
+def _run_trial(study: Any, trial: Any, objective: Objective, space: SearchSpace) -> dict[str, Any] | None:
+    import optuna
+
+    settings = {
+        "slots": trial.suggest_int("slots", *space.slots, log=True),
+        "temperature_start": trial.suggest_float("temperature_start", *space.temperature_start, log=True),
+        "temperature_end": trial.suggest_float("temperature_end", *space.temperature_end, log=True),
+        "anneal_share": trial.suggest_float("anneal_share", *space.anneal_share),
+        "learning_rate": trial.suggest_float("learning_rate", *space.learning_rate, log=True),
+    }
+
+    def should_stop(step: int, value: float) -> bool:
+        trial.report(value, step)
+        return bool(trial.should_prune())
+
+    try:
+        result = objective(trial.number, settings, should_stop)
+    except optuna.TrialPruned:
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return None
+    except BaseException:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        raise
+    trial.set_user_attr("notes", result.notes)
+    study.tell(trial, result.value)
+    return _row(study.trials[trial.number])
+
+
+def _row(trial: Any) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "value": trial.value,
+        **trial.params,
+        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        "notes": trial.user_attrs.get("notes", {}),
+    }
+
+
+def _finished(study: Any) -> list[Any]:
+    import optuna
+
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))  # type: ignore[no-any-return]
+
+
+def _summarise(study: Any) -> StudySummary:
+    import optuna
+
+    finished = _finished(study)
+    if not finished:
+        raise RuntimeError("no trial of the search finished")
+    importances: dict[str, float] = {}
+    if len(finished) >= 8:
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        importances = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    # a tie goes to the earlier trial, so that the result does not depend on the order of a dictionary
+    best = max(finished, key=lambda trial: (trial.value, -trial.number))
+    return StudySummary([_row(trial) for trial in study.get_trials(deepcopy=False)], best.number, importances)
+
+
+def _middle(bounds: tuple[float, float]) -> float:
+    return float((bounds[0] * bounds[1]) ** 0.5)

@@ -1,0 +1,29 @@
+"""promote, rollback, history: what a person does with a recommendation."""
+
+from __future__ import annotations
+
+from feature_audit.tracking import registry
+
+
+def promote(model_name: str, version: str | None, *, force: bool, reason: str | None) -> str:
+    """Promote and say so in one sentence; errors as in ``registry.promote``."""
+    event = registry.promote(model_name, version, force=force, reason=reason)
+    before = f"it replaced version {event.replaced}" if event.replaced else "no version was in production before"
+    forced = f" (forced: {event.reason})" if event.forced else ""
+    return f"production of {model_name} is now version {event.version}{forced}; {before}"
+
+
+def rollback(model_name: str) -> str:
+    """Roll back and say so in one sentence; errors as in ``registry.rollback``."""
+    event = registry.rollback(model_name)
+    after = f"version {event.version}" if event.version else "no version (there was none before)"
+    return f"production of {model_name} is back to {after}; version {event.replaced} was taken out"
+
+
+def history(model_name: str) -> list[str]:
+    """One line per event, oldest first."""
+    lines = []
+    for event in registry.history(model_name):
+        extra = f" forced: {event.reason}" if event.forced else ""
+        lines.append(f"{event.time} {event.action} -> {event.version or 'none'} (was {event.replaced or 'none'}) {event.by}{extra}")
+    return lines or [f"{model_name}: no promotion yet"]

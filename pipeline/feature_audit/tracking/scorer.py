@@ -1,0 +1,59 @@
+"""The registered model, as MLflow loads it (models-from-code: no pickle).
+
+Artifacts of a version: ``weights.pt`` (tensors only), ``encoders.json`` (fitted on train, kept columns only) and
+``model.json`` (model name, its parameters, the encoded schema, the task).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import polars as pl
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+
+class PrunedModel(PythonModel):
+    """Scores raw rows that hold the kept columns: a probability, a value, or one probability per class."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Rebuild encoders and model from the version's artifacts."""
+        import torch
+
+        from feature_audit.data import Encoders
+        from feature_audit.models import build_model
+        from feature_audit.schema import Field, ModelSchema
+
+        torch.set_num_threads(1)  # a server scores small batches; more threads only wait for each other
+        folder = Path(context.artifacts["pruned"])
+        spec = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        fields = tuple(Field(**field) for field in spec["fields"])
+        self._schema = ModelSchema(fields, spec["task"], spec["n_classes"])
+        self._encoders = Encoders.load(folder / "encoders.json")
+        self._model = build_model(
+            spec["model"], self._schema, embedding_dim=spec["embedding_dim"], params=spec["params"], attach=spec["attach"]
+        )
+        self._model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True, map_location="cpu"))
+        self._model.eval()
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> np.ndarray:
+        """Score a pandas or Polars frame, or a list of row dicts."""
+        from feature_audit.models import scores
+
+        return scores(self._model, self._encoders.encode(_as_polars(model_input), self._schema), task=self._schema.task)
+
+
+def _as_polars(rows: Any) -> pl.DataFrame:
+    if isinstance(rows, pl.LazyFrame):
+        return rows.collect()
+    if isinstance(rows, pl.DataFrame):
+        return rows
+    if isinstance(rows, list):
+        return pl.from_dicts(rows, infer_schema_length=None)
+    return pl.from_pandas(rows)
+
+
+mlflow.models.set_model(PrunedModel())
