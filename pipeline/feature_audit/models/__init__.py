@@ -1,1 +1,26 @@
 """The model contract, the shipped models, training and prediction."""
+
+from feature_audit.models.build import MODELS, build_model
+from feature_audit.models.check import ModelFinding, check_model
+from feature_audit.models.contract import FieldModel, TrainingStore, resolve_device
+from feature_audit.models.loss import row_loss, to_scores
+from feature_audit.models.prediction import mean_loss, predict
+from feature_audit.models.training import TrainResult, train
+from feature_audit.models.yardstick import boosting_scores
+
+__all__ = [
+    "MODELS",
+    "FieldModel",
+    "ModelFinding",
+    "TrainResult",
+    "TrainingStore",
+    "boosting_scores",
+    "build_model",
+    "check_model",
+    "mean_loss",
+    "predict",
+    "resolve_device",
+    "row_loss",
+    "to_scores",
+    "train",
+]

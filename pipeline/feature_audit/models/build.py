@@ -1,0 +1,106 @@
+"""From a model's name to a module."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from feature_audit.errors import UsageError
+from feature_audit.models.attach import AttachedModel, UserModel
+from feature_audit.models.heads import DcnV2, DeepFm, Mlp
+from feature_audit.schema import ModelSchema
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": Mlp, "dcn_v2": DcnV2, "deepfm": DeepFm}
+
+
+def build_model(
+    name: str,
+    schema: ModelSchema,
+    *,
+    embedding_dim: int,
+    params: dict[str, Any],
+    attach: str | None = None,
+    seed: int | None = None,
+) -> nn.Module:
+    """A fresh, untrained model of the contract (``embed``, ``predict``).
+
+    Args:
+        name: ``mlp``, ``dcn_v2``, ``deepfm``, or ``package.module:factory``, called as ``factory(schema, **params)``.
+        schema: the fields it embeds and the task.
+        embedding_dim: d, for the shipped models.
+        params: further keyword arguments of the model or factory.
+        attach: for a factory's module: submodule(s) whose output holds the field embeddings (see ``AttachedModel``).
+        seed: of the initial weights; None = torch's current random state.
+
+    Raises:
+        UsageError: no such model, factory or parameter, or a module that does not fit the contract.
+    """
+    if attach and name in MODELS:
+        raise UsageError(f"attach={attach}: model={name} needs none; attach is for package.module:factory models")
+    with _seeded(seed):
+        if name in MODELS:
+            return _call(MODELS[name], f"model={name}", schema, embedding_dim=embedding_dim, **params)
+        module = _call(_factory(name), f"model={name}", schema, **params)
+        if not isinstance(module, nn.Module):
+            raise UsageError(f"model={name}: the factory returned {type(module).__name__}, not a torch.nn.Module")
+        if attach:
+            return AttachedModel(module, schema, attach)
+        for method in ("embed", "predict"):
+            if not callable(getattr(module, method, None)):
+                raise UsageError(
+                    f"model={name}: {type(module).__name__} has no {method}(); add it or give attach=<submodule>"
+                )
+        return UserModel(module, schema)
+
+
+def _factory(name: str) -> Callable[..., Any]:
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not module_name or not attribute:
+        raise UsageError(f"model={name}: no such model; choose {', '.join(MODELS)} or package.module:factory")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a team's module usually lies where the command is started
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UsageError(f"model={name}: cannot import {module_name}: {error}") from None
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise UsageError(f"model={name}: {module_name} has no function {attribute}")
+    return factory
+
+
+def _call(factory: Callable[..., Any], label: str, *args: Any, **params: Any) -> Any:
+    """Call, naming a parameter the factory does not take instead of a traceback."""
+    try:
+        inspect.signature(factory).bind(*args, **params)
+    except TypeError as error:
+        raise UsageError(f"{label}: model_params do not fit: {error}") from None
+    return factory(*args, **params)
+
+
+def _seeded(seed: int | None) -> Any:
+    if seed is None:
+        return nullcontext()
+    return _SeededInitialisation(seed)
+
+
+class _SeededInitialisation:
+    """Initial weights from a seed, leaving torch's global random state as it was."""
+
+    def __init__(self, seed: int) -> None:
+        self._fork = torch.random.fork_rng(devices=[])
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        self._fork.__enter__()
+        torch.manual_seed(self._seed)
+
+    def __exit__(self, *exception: Any) -> None:
+        self._fork.__exit__(*exception)

@@ -1,0 +1,140 @@
+"""The contract test that ``feature-audit check-model`` runs on a user's module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from feature_audit.batch import Batch
+from feature_audit.errors import AuditError
+from feature_audit.schema import ModelSchema
+
+
+@dataclass(frozen=True)
+class ModelFinding:
+    """One check of the contract: what was asked, whether it holds, and what was seen."""
+
+    check: str
+    passed: bool
+    detail: str
+
+
+def check_model(module: nn.Module, schema: ModelSchema, batch: Batch) -> list[ModelFinding]:
+    """Does a module fit the contract a selector needs? All checks run in eval mode on one batch.
+
+    Checks: shapes of ``embed`` and ``predict``; the same rows give the same output twice; gates of one change nothing;
+    a gate of zero cuts a feature off, i.e. its raw values no longer matter; gradients reach every gate.
+
+    Returns:
+        findings in the order of the checks; checks that need a failed one are left out.
+    """
+    was_training = module.training
+    module.eval()
+    try:
+        return _checks(module, schema, batch)
+    finally:
+        module.train(was_training)
+
+
+def _checks(module: nn.Module, schema: ModelSchema, batch: Batch) -> list[ModelFinding]:
+    findings: list[ModelFinding] = []
+    try:
+        embedded, output = _run(module, batch)
+    except AuditError as error:
+        return [ModelFinding("shapes", False, str(error))]
+    findings.append(_shapes(embedded, output, schema, len(batch)))
+    if not findings[-1].passed:
+        return findings
+    findings.append(_agree("repeatable", "the same rows give the same output twice", output, _run(module, batch)[1]))
+    whole = module(batch).detach()
+    findings.append(_agree("gates of one", "forward(batch) equals predict(embed(batch) * 1)", whole, output))
+    findings.append(_cut_off(module, schema, batch))
+    findings.append(_gradients(module, schema, batch))
+    return findings
+
+
+def _run(module: nn.Module, batch: Batch, gate: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        embedded = module.embed(batch)  # type: ignore[operator]
+        return embedded, module.predict(embedded if gate is None else embedded * gate[:, None])  # type: ignore[operator]
+
+
+def _shapes(embedded: Tensor, output: Tensor, schema: ModelSchema, rows: int) -> ModelFinding:
+    fields = len(schema.fields)
+    wanted = (rows, schema.n_classes) if schema.task == "multiclass" else (rows,)
+    if embedded.ndim != 3 or embedded.shape[:2] != (rows, fields):
+        return ModelFinding("shapes", False, f"embed gives {tuple(embedded.shape)}, wanted ({rows}, {fields}, d)")
+    if tuple(output.shape) != wanted:
+        return ModelFinding("shapes", False, f"predict gives {tuple(output.shape)}, wanted {wanted}")
+    if not torch.isfinite(output).all():
+        return ModelFinding("shapes", False, "predict gives values that are not finite")
+    return ModelFinding("shapes", True, f"embed {tuple(embedded.shape)}, predict {tuple(output.shape)}")
+
+
+def _agree(check: str, what: str, first: Tensor, second: Tensor) -> ModelFinding:
+    gap = (first - second).abs().max().item()
+    allowed = 1e-4 * max(1.0, first.abs().max().item())
+    return ModelFinding(check, gap <= allowed, f"{what} (largest difference {gap:.2g})")
+
+
+def _cut_off(module: nn.Module, schema: ModelSchema, batch: Batch) -> ModelFinding:
+    """Close one gate at a time and shuffle that field's raw values: the output may not notice."""
+    check, tried, moves = "gates of zero", 0, []
+    for place in _spread(len(schema.fields), 16):
+        name = schema.fields[place].name
+        shuffled = _shuffle_field(batch, schema, place)
+        gate = torch.ones(len(schema.fields), device=batch.numeric.device)
+        gate[place] = 0
+        closed, closed_shuffled = _run(module, batch, gate)[1], _run(module, shuffled, gate)[1]
+        if (closed - closed_shuffled).abs().max() > 1e-5 * max(1.0, closed.abs().max().item()):
+            return ModelFinding(check, False, f"{name} still reaches the output past its closed gate")
+        moves.append((closed - _run(module, batch)[1]).abs().max().item())
+        tried += 1
+    if moves and max(moves) == 0:
+        return ModelFinding(check, False, f"closing the gate of any of {tried} fields leaves the output as it was")
+    return ModelFinding(check, True, f"a closed gate hides the raw values of its field ({tried} fields tried)")
+
+
+def _gradients(module: nn.Module, schema: ModelSchema, batch: Batch) -> ModelFinding:
+    gate = torch.ones(len(schema.fields), device=batch.numeric.device, requires_grad=True)
+    with torch.no_grad():
+        embedded = module.embed(batch)  # type: ignore[operator]
+    output = module.predict(embedded * gate[:, None])  # type: ignore[operator]
+    # Random row weights: a plain sum can cancel (a layer norm over the batch, a softmax over classes).
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(output.shape, generator=generator).to(output.device)
+    (gradient,) = torch.autograd.grad((output * weights).sum(), gate, allow_unused=True)
+    if gradient is None:
+        return ModelFinding(
+            "gradients", False, "no gradient reaches the gates; predict cuts the graph (detach, no_grad?)"
+        )
+    lost = [schema.fields[place].name for place in torch.nonzero(gradient == 0).flatten().tolist()]
+    if lost:
+        share = f"{len(lost)} of {len(schema.fields)} gates get no gradient, e.g. {lost[0]}"
+        return ModelFinding("gradients", len(lost) <= len(schema.fields) // 2, share)
+    return ModelFinding("gradients", True, "gradients reach every gate")
+
+
+def _spread(total: int, most: int) -> list[int]:
+    """At most ``most`` positions, spread evenly over ``range(total)``."""
+    return sorted({round(step * (total - 1) / max(most - 1, 1)) for step in range(min(total, most))})
+
+
+def _shuffle_field(batch: Batch, schema: ModelSchema, place: int) -> Batch:
+    field = schema.fields[place]
+    within = sum(other.form == field.form for other in schema.fields[:place])
+    order = torch.arange(len(batch)).roll(1)
+    numeric, codes, bags, vectors = batch.numeric, batch.codes, list(batch.bags), list(batch.vectors)
+    if field.form == "numeric":
+        numeric = numeric.clone()
+        numeric[:, within] = numeric[order, within]
+    elif field.form == "code":
+        codes = codes.clone()
+        codes[:, within] = codes[order, within]
+    elif field.form == "bag":
+        bags[within] = bags[within][order]
+    else:
+        vectors[within] = vectors[within][order]
+    return Batch(numeric, codes, tuple(bags), tuple(vectors), batch.target)

@@ -1,0 +1,53 @@
+"""What this package needs of others: a store to read batches from, and a model to train.
+
+Both are structural types, so a team's own store or model joins without importing anything from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from feature_audit.batch import Batch
+from feature_audit.schema import ModelSchema
+
+
+class TrainingStore(Protocol):
+    """Encoded rows of the three splits (``train``, ``validation``, ``test``)."""
+
+    def rows(self, split: str) -> int:
+        """Rows in a split."""
+        ...
+
+    def batches(
+        self, split: str, size: int, *, seed: int | None = None, schema: ModelSchema | None = None
+    ) -> Iterable[Batch]:
+        """Batches of at most ``size`` rows; in order where ``seed`` is None, else in the order the seed shuffles them to."""
+        ...
+
+    def target(self, split: str) -> Any:
+        """Labels of a split as an array of shape (rows,)."""
+        ...
+
+
+@runtime_checkable
+class FieldModel(Protocol):
+    """The model contract: a feature selector stands between ``embed`` and ``predict``."""
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Field embeddings, float (B, N, d), in the order of the schema's N fields."""
+        ...
+
+    def predict(self, embedded: Tensor) -> Tensor:
+        """From (B, N, d): (B,) logits (binary), (B,) values in target units (regression), (B, C) logits (multiclass)."""
+        ...
+
+
+def resolve_device(device: str) -> torch.device:
+    """``auto`` becomes CUDA where there is one, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)

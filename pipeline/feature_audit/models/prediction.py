@@ -1,0 +1,61 @@
+"""Scores and losses of a trained model on one split."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from feature_audit.models.contract import TrainingStore, resolve_device
+from feature_audit.models.loss import row_loss, to_scores
+from feature_audit.schema import ModelSchema, Task
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    store: TrainingStore,
+    split: str,
+    schema: ModelSchema,
+    *,
+    task: Task,
+    device: str = "auto",
+    batch_size: int = 4096,
+) -> NDArray[np.float32]:
+    """Scores of a split's rows, in the store's order.
+
+    Returns:
+        float32 (rows,) probability of class 1 (binary) or value in target units (regression); (rows, C) probabilities
+        (multiclass).
+    """
+    place = resolve_device(device)
+    model.to(place).eval()
+    parts = [
+        to_scores(model(batch.to(place)), task).cpu().numpy()
+        for batch in store.batches(split, batch_size, seed=None, schema=schema)
+    ]
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def mean_loss(
+    model: nn.Module,
+    store: TrainingStore,
+    split: str,
+    schema: ModelSchema,
+    *,
+    task: Task,
+    device: str,
+    batch_size: int = 4096,
+) -> float:
+    """Mean training loss of a split's rows, in nats or squared target units."""
+    place = resolve_device(device)
+    model.to(place).eval()
+    loss = row_loss(task)
+    total, rows = 0.0, 0
+    for batch in store.batches(split, batch_size, seed=None, schema=schema):
+        batch = batch.to(place)
+        total += loss(model(batch), batch.target).double().sum().item()
+        rows += len(batch)
+    return total / max(rows, 1)

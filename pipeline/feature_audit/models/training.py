@@ -1,0 +1,233 @@
+"""One training of a model: early stopping on validation, averaged weights, reproducible by seed."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from feature_audit.config import TrainingConfig
+from feature_audit.errors import AuditError
+from feature_audit.models.contract import TrainingStore, resolve_device
+from feature_audit.models.loss import row_loss
+from feature_audit.models.prediction import mean_loss
+from feature_audit.models.units import OutputUnits
+from feature_audit.schema import ModelSchema, Task
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training gave and what it cost.
+
+    Attributes:
+        model: the given module, with the weights of the best epoch, in eval mode.
+        best_epoch, epochs: counted from 1; the best one and how many were run.
+        history: per epoch: epoch, train_loss, validation_loss, seconds (since the start).
+        validation_loss: mean loss of the best epoch, nats or squared target units.
+        seconds: wall time; ``examples``: rows passed forward and backward; ``parameters``: trainable numbers.
+    """
+
+    model: nn.Module
+    best_epoch: int
+    epochs: int
+    history: list[dict[str, float]]
+    validation_loss: float
+    seconds: float
+    examples: int
+    parameters: int
+
+
+def train(
+    model: nn.Module,
+    store: TrainingStore,
+    schema: ModelSchema,
+    *,
+    config: TrainingConfig,
+    task: Task,
+    seed: int,
+    device: str = "auto",
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> TrainResult:
+    """Train in place on the train split until the validation loss stops falling; never touches the test split.
+
+    Args:
+        model: of the contract; its current weights are the start (so a warm start is possible).
+        store: encoded rows.
+        schema: the fields of the model.
+        config: optimiser and stopping.
+        task: chooses the loss.
+        seed: of the order of rows and of dropout.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        progress: called with epoch, epochs, batch, batches and loss after every batch.
+
+    Raises:
+        AuditError: the loss is not finite, or a split is empty.
+    """
+    started = time.perf_counter()
+    place = resolve_device(device)
+    model.to(place)
+    for split in ("train", "validation"):
+        if store.rows(split) == 0:
+            raise AuditError(f"split {split} has no rows; change split, test_share or validation_share")
+    scale = _fit_units(model, store, task)
+    run = _Run(model, store, schema, config, task, place, scale, progress)
+    history: list[dict[str, float]] = []
+    best_loss, best_epoch, best_state = math.inf, 0, None
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for epoch in range(1, config.max_epochs + 1):
+            train_loss = run.epoch(epoch, _epoch_seed(seed, epoch))
+            with run.average.applied():
+                validation_loss = mean_loss(model, store, "validation", schema, task=task, device=str(place))
+                if not math.isfinite(validation_loss):
+                    raise _not_finite(validation_loss, f"on validation after epoch {epoch}")
+                history.append(
+                    {
+                        "epoch": epoch,
+                        "train_loss": train_loss,
+                        "validation_loss": validation_loss,
+                        "seconds": time.perf_counter() - started,
+                    }
+                )
+                if validation_loss < best_loss:
+                    best_loss, best_epoch, best_state = validation_loss, epoch, copy.deepcopy(model.state_dict())
+            if epoch - best_epoch >= config.patience:
+                break
+    assert best_state is not None  # the first epoch's loss is finite, so it was the best at least once
+    model.load_state_dict(best_state)
+    model.eval()
+    return TrainResult(
+        model=model,
+        best_epoch=best_epoch,
+        epochs=len(history),
+        history=history,
+        validation_loss=best_loss,
+        seconds=time.perf_counter() - started,
+        examples=run.examples,
+        parameters=sum(weight.numel() for weight in run.weights),
+    )
+
+
+class _Run:
+    """State of one training that lives from batch to batch."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        store: TrainingStore,
+        schema: ModelSchema,
+        config: TrainingConfig,
+        task: Task,
+        place: torch.device,
+        scale: float,
+        progress: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        self.model, self.store, self.schema, self.config = model, store, schema, config
+        self.place, self.scale, self.progress = place, scale, progress
+        self.loss = row_loss(task)
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
+        )
+        self.batches = math.ceil(store.rows("train") / config.batch_size)
+        self.average = WeightAverage(self.weights, decay=0.99)
+        self.examples = 0
+
+    def epoch(self, epoch: int, seed: int) -> float:
+        """One pass over the train split; mean loss per row."""
+        self.model.train()
+        total, rows = torch.zeros((), dtype=torch.float64), 0
+        for number, batch in enumerate(
+            self.store.batches("train", self.config.batch_size, seed=seed, schema=self.schema)
+        ):
+            batch = batch.to(self.place)
+            losses = self.loss(self.model(batch), batch.target)
+            mean = losses.mean()
+            value = mean.item()
+            if not math.isfinite(value):
+                raise _not_finite(value, f"in epoch {epoch}, batch {number + 1}")
+            self.optimiser.zero_grad(set_to_none=True)
+            (mean / self.scale).backward()
+            self.optimiser.step()
+            self.average.update()
+            total, rows = total + value * len(batch), rows + len(batch)
+            if self.progress:
+                self.progress(
+                    {
+                        "epoch": epoch,
+                        "epochs": self.config.max_epochs,
+                        "batch": number + 1,
+                        "batches": self.batches,
+                        "loss": value,
+                    }
+                )
+        self.examples += rows
+        return float(total) / rows
+
+
+class WeightAverage:
+    """Exponential moving average of the weights, which is what is validated and kept.
+
+    It stands for many late iterates instead of the last one, so two seeds of the same training end closer together
+    (Izmailov et al. 2018; the decay is warmed up as min(decay, (1 + n) / (10 + n)), as in TensorFlow's moving averages).
+    """
+
+    def __init__(self, weights: list[Tensor], *, decay: float) -> None:
+        self.weights, self.decay, self.steps = weights, decay, 0
+        self.averaged = [weight.detach().clone() for weight in weights]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights after a step."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        get_ema_multi_avg_fn(decay)(self.averaged, self.weights, self.steps)  # type: ignore[arg-type]
+
+    def applied(self) -> _Swapped:
+        """Context in which the model holds the averaged weights."""
+        return _Swapped(self)
+
+
+class _Swapped:
+    def __init__(self, average: WeightAverage) -> None:
+        self.average = average
+
+    def __enter__(self) -> None:
+        self._swap()
+
+    def __exit__(self, *exception: object) -> None:
+        self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for weight, averaged in zip(self.average.weights, self.average.averaged, strict=True):
+            weight.data, averaged.data = averaged.data, weight.data
+
+
+def _fit_units(model: nn.Module, store: TrainingStore, task: Task) -> float:
+    """Fit the model's output units; returns the loss of the best constant (regression), so that losses are near 1."""
+    target = torch.as_tensor(np.asarray(store.target("train")))
+    units = getattr(model, "units", None)
+    if isinstance(units, OutputUnits):
+        units.fit(target)
+    if task != "regression":
+        return 1.0
+    return max(float(target.double().var(correction=0)), 1e-24)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def _not_finite(value: float, where: str) -> AuditError:
+    return AuditError(
+        f"training loss is {value} {where}; lower training.learning_rate or look for extreme values in the data"
+    )
