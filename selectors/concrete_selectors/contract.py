@@ -1,0 +1,28 @@
+"""What a selector needs to know of a model, of data and of a loss: nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from torch import Tensor
+
+#: Epoch number -> iterable of ``(batch, target)``, already on the device; restartable, shuffled anew for each number.
+Batches = Callable[[int], Iterable[tuple[Any, Tensor]]]
+
+#: ``loss(logits, target)`` -> one loss per row, shape (B,).
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class EmbeddingModel(Protocol):
+    """A torch module cut at its entrance: fields are embedded, then scored.
+
+    Shapes: ``embed(batch)`` gives (B, N, d) over the N features in schema order; ``predict(embedded)`` gives logits,
+    (B,) for one output or (B, C) for C classes.
+    """
+
+    def embed(self, batch: Any) -> Tensor:
+        """Embeds every field of every row."""
+
+    def predict(self, embedded: Tensor) -> Tensor:
+        """Logits from (gated) embeddings."""

@@ -1,0 +1,68 @@
+"""Settings of one selection path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathSettings:
+    """How a path from ``k_max`` features down to ``k_min`` is learned.
+
+    Attributes:
+        k_max: slots of the concrete training: the most features worth considering (protected ones included).
+        k_min: elimination stops here.
+        selector: ``ip_cae`` (indirect logits) or ``cae`` (direct logits).
+        rank: P of the indirect logits; None = ``max(64, K)``.
+        epochs: passes over train of the concrete training.
+        finetune_epochs: passes over train spent on random subsets while the set shrinks, all stages together.
+        temperature_start, temperature_end, anneal_share: see :func:`concrete_selectors.temperature`.
+        learning_rate: Adam rate of an indirect selector with P = 256; one step moves a logit by about ``205 * rate``.
+            Other P and direct logits are scaled to the same movement. None = from the number of steps.
+        network_learning_rate: Adam rate of the network, which is trained along.
+        noise_masks: independent masks per batch, each for a group of rows.
+        mean_replacement: a closed gate feeds the field's mean embedding; False = zero, as in the papers.
+        nested: half of the masks use only the first k slots, k log-uniform.
+        seed: seeds initial logits, noise and subsets; data order is the caller's.
+        eliminate_rows: most rows on which removals are judged.
+        exact_below: sets of at most this many units are reduced one unit at a time by the exact loss.
+    """
+
+    k_max: int
+    k_min: int = 1
+    selector: Literal["ip_cae", "cae"] = "ip_cae"
+    rank: int | None = None
+    epochs: float = 1.5
+    finetune_epochs: float = 0.75
+    temperature_start: float = 10.0
+    temperature_end: float = 0.1
+    anneal_share: float = 1.0
+    learning_rate: float | None = None
+    network_learning_rate: float = 1e-3
+    noise_masks: int = 16
+    mean_replacement: bool = True
+    nested: bool = True
+    seed: int = 0
+    eliminate_rows: int = 4096
+    exact_below: int = 24
+
+    def __post_init__(self) -> None:
+        """Refuses values that no path can have.
+
+        Raises:
+            ValueError: naming the setting, its value and what to give instead.
+        """
+        if self.k_min < 1:
+            raise ValueError(f"k_min={self.k_min}: keep at least 1 feature")
+        if self.k_max < self.k_min:
+            raise ValueError(f"k_max={self.k_max}: below k_min={self.k_min}; raise k_max or lower k_min")
+        if self.selector not in ("ip_cae", "cae"):
+            raise ValueError(f"selector={self.selector!r}: give ip_cae or cae")
+        for name in ("epochs", "network_learning_rate", "noise_masks", "eliminate_rows"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)}: give a number above 0")
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            raise ValueError(f"learning_rate={self.learning_rate}: give a number above 0, or None")
+        if self.finetune_epochs < 0:
+            raise ValueError(f"finetune_epochs={self.finetune_epochs}: give 0 or more")
