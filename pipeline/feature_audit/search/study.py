@@ -2,7 +2,7 @@
 
 One trial is one concrete training and yields a quality curve over every K, so few trials are needed. The study can be
 killed at any moment: finished trials stay in the journal, a trial that was running is marked as failed, and the sampler
-is seeded per trial number, so that a resumed study proposes what an uninterrupted one would have proposed.
+is seeded by the number of finished trials, so that a resumed study proposes what an uninterrupted one would have proposed.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ def run_study(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = _open(journal, seed)
-    if not study.get_trials(deepcopy=False):
+    if not _finished(study):
         study.enqueue_trial(space.defaults())
     while (done := len(_finished(study))) < trials:
         number = len([trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()])
         if number >= 3 * trials + done:
             break  # trials keep failing: do not spin
-        study.sampler = _sampler(seed + 1000 * number)
+        study.sampler = _sampler(seed + 1000 * done)
         trial = study.ask()
         row = _run_trial(study, trial, objective, space)
         if on_trial is not None and row is not None:

@@ -1,0 +1,134 @@
+"""baseline: train the full model once, and a quick boosting yardstick beside it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared, Store
+from feature_audit.models import boosting_scores, build_model, predict, train
+from feature_audit.parity import metric_value
+from feature_audit.schema import ModelSchema
+from feature_audit.stages.cache import StageFolder
+from feature_audit.stages.cost import touched_parameters, work
+from feature_audit.stages.progress import training_bar
+
+log = logging.getLogger(__name__)
+
+KEYS = ("model", "model_params", "attach", "training", "seed", "device", "metric")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trained model on disk.
+
+    Attributes:
+        folder: holds ``weights.pt`` and ``validation.npy`` (scores of the validation rows).
+        schema: its fields.
+        facts: JSON facts: validation value of the decision metric, epochs, examples, seconds, work, history.
+    """
+
+    folder: StageFolder
+    schema: ModelSchema
+    facts: dict[str, Any]
+
+    @property
+    def work(self) -> float:
+        """Work of this training (see ``stages.cost``)."""
+        return float(self.facts["work"])
+
+    def validation_scores(self) -> np.ndarray:
+        """Scores of the validation rows, in the store's order."""
+        return np.load(self.folder.path / "validation.npy")
+
+
+def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Module:
+    """An untrained model for the given fields; its initial weights depend on the seed alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build_model(
+            config.model,
+            schema,
+            embedding_dim=config.training.embedding_dim,
+            params=config.model_params,
+            attach=config.attach,
+        )
+
+
+def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") -> nn.Module:
+    """The trained model, in eval mode on the CPU."""
+    model = fresh_model(config, trained.schema, 0)
+    model.load_state_dict(torch.load(trained.folder.path / name, weights_only=True, map_location="cpu"))
+    return model.eval()
+
+
+def train_one(
+    config: AuditConfig, store: Store, schema: ModelSchema, *, seed: int, label: str
+) -> tuple[nn.Module, np.ndarray, dict[str, Any]]:
+    """Train from scratch and score the validation rows.
+
+    Returns:
+        model, validation scores, facts.
+    """
+    model = fresh_model(config, schema, seed)
+    with training_bar(label) as progress:
+        result = train(
+            model, store, schema, config=config.training, task=schema.task, seed=seed, device=config.device, progress=progress
+        )
+    scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
+    touched = touched_parameters(result.model, len(schema.fields), config.training.embedding_dim)
+    assert config.metric is not None  # the audit resolves it before the first stage
+    facts = {
+        "metric": metric_value(config.metric, store.target("validation"), scores, unit=store.group("validation")),
+        "validation_loss": result.validation_loss,
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "examples": result.examples,
+        "seconds": result.seconds,
+        "parameters": result.parameters,
+        "work": work(result.examples, touched),
+        "history": result.history,
+        "seed": seed,
+    }
+    return result.model, scores, facts
+
+
+def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Trained:
+    """Train the full model on every usable feature, or open the one trained before."""
+    if folder.done:
+        return Trained(folder, prepared.schema, folder.result())
+    store = Store.open(prepared.directory)
+    model, scores, facts = train_one(config, store, prepared.schema, seed=config.seed, label="baseline")
+    torch.save(model.state_dict(), folder.path / "weights.pt")
+    np.save(folder.path / "validation.npy", scores)
+    facts["yardstick"] = _yardstick(config, store, prepared.schema)
+    log.info(
+        "baseline: validation %s %.4f after %d epochs, %.0f s (gradient boosting: %.4f)",
+        config.metric, facts["metric"], facts["epochs"], facts["seconds"], facts["yardstick"]["metric"],
+    )  # fmt: skip
+    folder.finish(facts)
+    return Trained(folder, prepared.schema, facts)
+
+
+def _yardstick(config: AuditConfig, store: Store, schema: ModelSchema) -> dict[str, float]:
+    """Gradient boosting on the same encoded rows: parity with a weak baseline would be worth nothing."""
+    started = time.perf_counter()
+    categorical = np.array([field.form in ("code", "bag") for field in schema.fields])
+    scores = boosting_scores(
+        store.matrix("train", schema),
+        store.target("train"),
+        store.matrix("validation", schema),
+        task=schema.task,
+        categorical=categorical,
+        seed=config.seed,
+    )
+    assert config.metric is not None
+    value = metric_value(config.metric, store.target("validation"), scores, unit=store.group("validation"))
+    return {"metric": value, "seconds": time.perf_counter() - started}

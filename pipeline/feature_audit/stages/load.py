@@ -1,0 +1,92 @@
+"""load: read, profile, judge and split the log; encode it into a training store."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+from pathlib import Path
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared, prepare
+from feature_audit.data.demo import DEFAULTS as DEMO_DEFAULTS
+from feature_audit.errors import AuditError, UsageError
+from feature_audit.stages.cache import StageFolder
+
+log = logging.getLogger(__name__)
+
+#: Configuration keys that the store depends on; a change in any other key keeps it.
+KEYS = (
+    "data", "target", "task", "row_id", "time", "group", "exclude", "never_drop", "split", "seed", "prepare",
+    "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
+)  # fmt: skip
+
+
+def complete(config: AuditConfig) -> AuditConfig:
+    """Fill in what the demo log says about itself, and refuse an audit without a target.
+
+    Raises:
+        UsageError: no target is given for data of the user's own.
+    """
+    if config.data == "demo":
+        given = config.model_fields_set
+        config = config.model_copy(update={key: value for key, value in DEMO_DEFAULTS.items() if key not in given})
+    if not config.target:
+        raise UsageError(f"target: not given for data={config.data}; name the label column, e.g. target=clicked")
+    return config
+
+
+def load(config: AuditConfig, folder: StageFolder) -> Prepared:
+    """Make the training store, or open the one made before.
+
+    Raises:
+        AuditError: anything wrong with the data, in one line.
+    """
+    if folder.done:
+        return Prepared.load(folder.path)
+    prepared = prepare(config, folder.path, lambda message: log.info("load: %s", message))
+    for finding in prepared.findings:
+        if finding.excluded and finding.kind != "constant":
+            log.info("load: %s is excluded: %s", finding.column, finding.detail)
+    folder.finish({"digest": prepared.digest, "rows": prepared.rows, "features": len(prepared.schema.fields)})
+    return prepared
+
+
+def budget(config: AuditConfig, prepared: Prepared) -> tuple[int, int]:
+    """The range of K that the audit may choose from, checked before any training is paid for.
+
+    Returns:
+        (k_min, k_max); k_max is the budget, or for ``auto`` the smaller of all usable features and
+        ``selection.max_candidates``.
+
+    Raises:
+        AuditError: k or k_min is above the number of usable features, or below the number of protected ones.
+    """
+    usable = len(prepared.schema.fields)
+    excluded = len(prepared.columns) - usable
+    for key, value in (("k", config.k), ("k_min", config.k_min)):
+        if value != "auto" and value > usable:
+            raise AuditError(
+                f"{key}={value}: only {usable} features are usable ({excluded} of {len(prepared.columns)} were excluded "
+                f"as constant, duplicate or leaking); give {key} between 1 and {usable}"
+            )
+    k_max = min(usable, config.selection.max_candidates) if config.k == "auto" else config.k
+    protected = protected_fields(config, prepared)
+    if len(protected) > k_max:
+        raise AuditError(
+            f"k={config.k}: never_drop protects {len(protected)} usable features; raise k to at least {len(protected)}"
+        )
+    return max(config.k_min, len(protected), 1), max(k_max, config.k_min)
+
+
+def protected_fields(config: AuditConfig, prepared: Prepared) -> list[int]:
+    """Indices of the usable features that ``never_drop`` names, in schema order."""
+    return [
+        index
+        for index, name in enumerate(prepared.schema.names)
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in config.never_drop)
+    ]
+
+
+def raw_path(prepared: Prepared) -> Path:
+    """The folder that holds the store and the encoders."""
+    return prepared.directory
