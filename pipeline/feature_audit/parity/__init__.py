@@ -1,1 +1,7 @@
-"""Paired statistics and the verdict."""
+"""Paired statistics and the verdict: may the pruned model replace the full one?"""
+
+from feature_audit.parity.metrics import METRICS, Metric, metric
+from feature_audit.parity.slices import activity
+from feature_audit.parity.verdict import ParityResult, decide
+
+__all__ = ["METRICS", "Metric", "ParityResult", "activity", "decide", "metric"]

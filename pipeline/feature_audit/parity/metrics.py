@@ -1,0 +1,308 @@
+"""The metrics parity can decide on: value, orientation, and what resampling by unit needs.
+
+Most metrics are smooth functions of sums over rows (``MomentMetric``): then a resample of units is a weighted sum and
+exact. AUC is not a sum; its resamples use the first-order (influence) expansion, whose error is O(1 / rows).
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from feature_audit.errors import UsageError
+from feature_audit.parity import ranking
+from feature_audit.parity.units import unit_codes, unit_sums
+
+Task = Literal["binary", "regression", "multiclass"]
+Orientation = Literal["higher", "lower", "one"]
+
+_STEP = 1e-100  # complex-step differentiation has no cancellation, so the step can be this small
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One model's scores on some test rows.
+
+    Attributes:
+        y: (rows,) labels: 0/1, a number, or class codes.
+        score: (rows,) probabilities of the positive class or predictions, (rows, classes) for multiclass.
+        codes: (rows,) unit codes 0..n_units-1, or None where each row is a unit.
+        n_units: units.
+    """
+
+    y: np.ndarray
+    score: np.ndarray
+    codes: np.ndarray | None
+    n_units: int
+
+    @property
+    def row_codes(self) -> np.ndarray:
+        """(rows,) unit codes even where each row is a unit."""
+        return np.arange(len(self.y)) if self.codes is None else self.codes
+
+
+@dataclass(frozen=True)
+class UnitStatistics:
+    """What one model's metric looks like from the units' side.
+
+    Attributes:
+        value: the metric's own value.
+        influence: (units,) derivative of the *quality* by each unit's weight; sums to zero.
+        sums: (units, q) addends for exact resampling; for linearised metrics the influence column itself.
+        excluded: units that cannot contribute (one class only).
+    """
+
+    value: float
+    influence: np.ndarray
+    sums: np.ndarray
+    excluded: int = 0
+
+
+class Metric(ABC):
+    """A quality measure of scores against labels.
+
+    Attributes:
+        name: as in the configuration.
+        orientation: which values are better: ``higher``, ``lower``, or those near ``one`` (a ratio).
+        per_unit: True if the metric is defined within users (GAUC, NDCG) and therefore needs units.
+        probabilities: True if scores must lie in [0, 1].
+    """
+
+    name: str
+    orientation: Orientation
+    per_unit: bool = False
+    probabilities: bool = False
+
+    @abstractmethod
+    def statistics(self, sample: Sample) -> UnitStatistics:
+        """Value, influence values and resampling sums of one model."""
+
+    @abstractmethod
+    def resampled(self, sums: np.ndarray, statistics: UnitStatistics) -> np.ndarray:
+        """Qualities of resamples: (draws,) from their (draws, q) weighted sums over units."""
+
+    def defined(self, y: np.ndarray) -> bool:
+        """Can the metric be computed on these labels at all?"""
+        return len(y) > 0
+
+    def value(self, y: np.ndarray, score: np.ndarray, unit: np.ndarray | None = None) -> float:
+        """The metric's own value.
+
+        Args:
+            y: (rows,) labels.
+            score: (rows,), or (rows, classes) for multiclass.
+            unit: (rows,) user of each row, for metrics that are defined within users.
+        """
+        codes, n_units = unit_codes(unit, len(y))
+        return self.statistics(Sample(np.asarray(y), np.asarray(score, dtype=np.float64), codes, n_units)).value
+
+    def quality(self, value: Any) -> Any:
+        """The value, signed so that higher is better; for a ratio ``-|log ratio|``."""
+        if self.orientation == "one":
+            return -np.abs(np.log(value))
+        return value if self.orientation == "higher" else -value
+
+    def _quality_slope(self, value: float) -> float:
+        if self.orientation == "one":
+            return -float(np.sign(np.log(value))) / value
+        return 1.0 if self.orientation == "higher" else -1.0
+
+
+class Auc(Metric):
+    """Area under the ROC curve; ties count half."""
+
+    name = "auc"
+    orientation = "higher"
+
+    def defined(self, y: np.ndarray) -> bool:
+        """Both classes are there."""
+        return has_both_classes(y)
+
+    def statistics(self, sample: Sample) -> UnitStatistics:
+        """Placement-based influence values, summed by unit."""
+        value, influence = ranking.auc_influence(sample.y, sample.score)
+        by_unit = unit_sums(influence, sample.codes, sample.n_units)
+        return UnitStatistics(value, by_unit, by_unit[:, None])
+
+    def resampled(self, sums: np.ndarray, statistics: UnitStatistics) -> np.ndarray:
+        """First-order expansion around the sample's AUC."""
+        return statistics.value + sums[..., 0]
+
+
+@dataclass(frozen=True)
+class MomentMetric(Metric):
+    """A metric that is a function of sums over rows.
+
+    Attributes:
+        moments: sample -> (units, q) addends, and the number of units that cannot contribute.
+        combine: (..., q) sums -> (...,) values; must accept complex numbers (it is differentiated by complex step).
+        needs_both_classes: undefined on one class.
+    """
+
+    name: str
+    orientation: Orientation
+    moments: Callable[[Sample], tuple[np.ndarray, int]]
+    combine: Callable[[np.ndarray], np.ndarray]
+    per_unit: bool = False
+    probabilities: bool = False
+    needs_both_classes: bool = False
+
+    def defined(self, y: np.ndarray) -> bool:
+        """Labels are there, of both classes where the metric needs them."""
+        return len(y) > 0 and (not self.needs_both_classes or has_both_classes(y))
+
+    def statistics(self, sample: Sample) -> UnitStatistics:
+        """Addends by unit, and influence values by the chain rule."""
+        sums, excluded = self.moments(sample)
+        total = sums.sum(axis=0)
+        value = float(self.combine(total))
+        steps = total.astype(complex) + 1j * _STEP * np.eye(len(total))
+        slope = np.imag(self.combine(steps)) / _STEP * self._quality_slope(value)
+        influence = sums @ slope
+        return UnitStatistics(value, influence - influence.mean(), sums, excluded)
+
+    def resampled(self, sums: np.ndarray, statistics: UnitStatistics) -> np.ndarray:
+        """Exact qualities of the resamples; infinite or NaN where a resample leaves the metric undefined."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self.quality(self.combine(sums)))
+
+
+def has_both_classes(y: np.ndarray) -> bool:
+    """Are there labels above zero and labels that are not?"""
+    return bool(len(y)) and bool((y > 0).any()) and not bool((y > 0).all())
+
+
+def _per_row(*columns: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Sample], tuple[np.ndarray, int]]:
+    """Moments that are plain sums of per-row terms of (y, score)."""
+
+    def moments(sample: Sample) -> tuple[np.ndarray, int]:
+        terms = np.stack([np.asarray(column(sample.y, sample.score), dtype=np.float64) for column in columns], axis=1)
+        return unit_sums(terms, sample.codes, sample.n_units), 0
+
+    return moments
+
+
+def _one(y: np.ndarray, score: np.ndarray) -> np.ndarray:
+    return np.ones(len(y))
+
+
+def _label(y: np.ndarray, score: np.ndarray) -> np.ndarray:
+    return y
+
+
+def _binary_loss(y: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Cross-entropy per row, clipped at the smallest float64 step as scikit-learn does."""
+    tiny = np.finfo(np.float64).eps
+    p = np.clip(score, tiny, 1 - tiny)
+    return -np.where(y > 0, np.log(p), np.log1p(-p))
+
+
+def _class_loss(y: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Cross-entropy per row of the true class's probability, rows normalised, clipped as scikit-learn does."""
+    tiny = np.finfo(np.float64).eps
+    p = score[np.arange(len(y)), np.asarray(y, dtype=np.intp)] / score.sum(axis=1)
+    return -np.log(np.clip(p, tiny, 1 - tiny))
+
+
+def _hit(y: np.ndarray, score: np.ndarray) -> np.ndarray:
+    return score.argmax(axis=1) == y
+
+
+def _centred_label(power: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Powers of the label about its sample mean: R2 does not change, and large offsets cost no digits."""
+    return lambda y, score: (y - np.mean(y, dtype=np.float64)) ** power
+
+
+def _gauc_moments(sample: Sample) -> tuple[np.ndarray, int]:
+    codes = sample.row_codes
+    auc, valid = ranking.group_auc(sample.y, sample.score, codes, sample.n_units)
+    rows = np.bincount(codes, minlength=sample.n_units) * valid
+    return np.stack([rows * auc, rows], axis=1), int((~valid).sum())
+
+
+def _ndcg_moments(k: int) -> Callable[[Sample], tuple[np.ndarray, int]]:
+    def moments(sample: Sample) -> tuple[np.ndarray, int]:
+        ndcg, valid = ranking.group_ndcg(sample.y, sample.score, sample.row_codes, sample.n_units, k)
+        return np.stack([ndcg, valid.astype(np.float64)], axis=1), int((~valid).sum())
+
+    return moments
+
+
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    return sums[..., 0] / sums[..., 1]
+
+
+def _normalised_entropy(sums: np.ndarray) -> np.ndarray:
+    """Mean cross-entropy over the entropy of the base rate (He et al. 2014, eq. 1)."""
+    rate = sums[..., 2] / sums[..., 1]
+    return _ratio(sums) / -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
+
+
+def _r2(sums: np.ndarray) -> np.ndarray:
+    n, first, second, squared_error = (sums[..., i] for i in range(4))
+    return 1 - squared_error / (second - first**2 / n)
+
+
+def _ndcg(k: int) -> MomentMetric:
+    name = "ndcg" if k == 10 else f"ndcg@{k}"
+    return MomentMetric(name, "higher", _ndcg_moments(k), _ratio, per_unit=True, needs_both_classes=True)
+
+
+def _squared_error(y: np.ndarray, score: np.ndarray) -> np.ndarray:
+    return (y - score) ** 2
+
+
+def _probability(y: np.ndarray, score: np.ndarray) -> np.ndarray:
+    return score
+
+
+#: Every metric by task and configuration name. ``ndcg`` is NDCG@10; ``ndcg@k`` names another depth.
+METRICS: dict[Task, dict[str, Metric]] = {
+    "binary": {
+        "auc": Auc(),
+        "logloss": MomentMetric("logloss", "lower", _per_row(_binary_loss, _one), _ratio, probabilities=True),
+        "normalised_entropy": MomentMetric(
+            "normalised_entropy",
+            "lower",
+            _per_row(_binary_loss, _one, _label),
+            _normalised_entropy,
+            probabilities=True,
+            needs_both_classes=True,
+        ),
+        "calibration": MomentMetric(
+            "calibration", "one", _per_row(_probability, _label), _ratio, probabilities=True, needs_both_classes=True
+        ),
+        "gauc": MomentMetric("gauc", "higher", _gauc_moments, _ratio, per_unit=True, needs_both_classes=True),
+        "ndcg": _ndcg(10),
+    },
+    "regression": {
+        "r2": MomentMetric("r2", "higher", _per_row(_one, _centred_label(1), _centred_label(2), _squared_error), _r2),
+        "rmse": MomentMetric("rmse", "lower", _per_row(_squared_error, _one), lambda sums: np.sqrt(_ratio(sums))),
+        "mae": MomentMetric("mae", "lower", _per_row(lambda y, score: np.abs(y - score), _one), _ratio),
+    },
+    "multiclass": {
+        "accuracy": MomentMetric("accuracy", "higher", _per_row(_hit, _one), _ratio),
+        "logloss": MomentMetric("logloss", "lower", _per_row(_class_loss, _one), _ratio, probabilities=True),
+    },
+}
+
+
+def metric(name: str, task: Task = "binary") -> Metric:
+    """The metric of that name.
+
+    Raises:
+        UsageError: the task has no such metric.
+    """
+    if task not in METRICS:
+        raise UsageError(f"task={task}: choose {', '.join(METRICS)}")
+    depth = re.fullmatch(r"ndcg@([1-9]\d*)", name)
+    if task == "binary" and depth:
+        return _ndcg(int(depth[1]))
+    if name not in METRICS[task]:
+        raise UsageError(f"metric={name} does not fit task={task}; choose {', '.join(METRICS[task])}")
+    return METRICS[task][name]
