@@ -165,18 +165,21 @@ class AuditConfig(_Section):
         return self
 
 
-def load_config(files: str | None, overrides: Mapping[str, Any]) -> AuditConfig:
+def load_config(
+    files: str | None, overrides: Mapping[str, Any], base: Mapping[str, Any] | None = None
+) -> AuditConfig:
     """Merge profile, file(s) and command line into one checked configuration.
 
     Args:
         files: comma-separated YAML paths, later ones win, or None.
         overrides: flat key -> raw value from the command line; None and "" mean "not given".
+        base: what lies below the files, e.g. the resolved configuration of an earlier audit.
 
     Raises:
         UsageError: a file is missing or not a mapping, a key is unknown, or a value does not fit; one line.
     """
     given = {key: value for key, value in overrides.items() if value not in (None, "")}
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = dict(base or {})
     for name in filter(None, (part.strip() for part in (files or "").split(","))):
         merged = _merge(merged, _read_yaml(Path(name)))
     merged = _merge(merged, given)

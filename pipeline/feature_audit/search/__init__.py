@@ -1,6 +1,22 @@
-"""The Optuna study over selector settings, and the rule for K."""
+"""The Optuna study over selector settings, the rule for K, and what a selection says about features."""
 
+from feature_audit.search.association import Carriers, bin_columns, carriers, label_information
 from feature_audit.search.rule import KChoice, KPoint, choose_k
+from feature_audit.search.stability import nogueira_index, selection_frequency
 from feature_audit.search.study import SearchSpace, StudySummary, TrialResult, run_study
 
-__all__ = ["KChoice", "KPoint", "SearchSpace", "StudySummary", "TrialResult", "choose_k", "run_study"]
+__all__ = [
+    "Carriers",
+    "KChoice",
+    "KPoint",
+    "SearchSpace",
+    "StudySummary",
+    "TrialResult",
+    "bin_columns",
+    "carriers",
+    "choose_k",
+    "label_information",
+    "nogueira_index",
+    "run_study",
+    "selection_frequency",
+]

@@ -24,3 +24,21 @@ def training_bar(label: str) -> Iterator[Callable[[dict[str, Any]], None] | None
             bar.update(1)
 
         yield update
+
+
+@contextmanager
+def selection_bar(label: str) -> Iterator[Callable[[dict[str, Any]], None] | None]:
+    """A bar over the steps of a selection; None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=label, unit=" steps", leave=False, dynamic_ncols=True) as bar:
+
+        def update(state: dict[str, Any]) -> None:
+            bar.total = state.get("steps")
+            bar.n = state.get("step", 0)
+            bar.set_postfix_str(str(state["phase"]), refresh=True)
+
+        yield update

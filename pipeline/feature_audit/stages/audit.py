@@ -1,0 +1,193 @@
+"""One audit from log to recommendation: load > baseline > select > retrain > parity, each cached, under one parent run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_config
+from feature_audit.data import Prepared, input_digest
+from feature_audit.errors import UsageError
+from feature_audit.results import StageCost
+from feature_audit.stages import baseline as baseline_stage
+from feature_audit.stages import load as load_stage
+from feature_audit.stages import parity as parity_stage
+from feature_audit.stages import publish
+from feature_audit.stages import retrain as retrain_stage
+from feature_audit.stages import select as select_stage
+from feature_audit.stages.cache import StageFolder, open_folder, stage_key
+from feature_audit.stages.decisions import decide_features
+from feature_audit.stages.reporting import build_report
+from feature_audit.tracking import Run, find_run, open_parent
+
+log = logging.getLogger(__name__)
+
+STAGES = ("load", "baseline", "select", "retrain", "parity")
+RESOLVED = "config/resolved.yaml"
+_SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
+#: The source that each stage runs beside its own module; a change there makes the stage run again.
+CODE = {
+    "load": ("data", "stages/load.py", *_SHARED),
+    "baseline": ("models", "stages/baseline.py", *_SHARED),
+    "select": ("models", "search", "concrete_selectors", "stages/select.py", "stages/choice.py", *_SHARED),
+    "retrain": ("models", "stages/retrain.py", "stages/baseline.py", *_SHARED),
+    "parity": ("parity", "stages/parity.py", *_SHARED),
+}
+KEYS = {
+    "load": load_stage.KEYS,
+    "baseline": baseline_stage.KEYS,
+    "select": select_stage.KEYS,
+    "retrain": retrain_stage.KEYS,
+    "parity": parity_stage.KEYS,
+}
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class _Audit:
+    """What the stages of one audit share: configuration, parent run, folders, costs."""
+
+    config: AuditConfig
+    parent: Run
+    until: str
+    digest: str = ""
+    costs: list[StageCost] = field(default_factory=list)
+
+    def stage(self, name: str, inputs: dict[str, str], work: Callable[[StageFolder, Run], Result]) -> Result:
+        """Run one stage in a nested run; its folder is named after everything it depends on."""
+        values = self.config.model_dump(mode="json")
+        key = stage_key(name, code=CODE[name], config={key: values[key] for key in KEYS[name]}, inputs=inputs)
+        folder = open_folder(Path(self.config.work_dir).resolve(), key)
+        with self.parent.child(name, {"audit.stage": name, "audit.cached": folder.done}) as run:
+            started = time.perf_counter()
+            self.cached = folder.done
+            result = work(folder, run)
+            self.seconds = time.perf_counter() - started
+            run.metrics({"cost/seconds": self.seconds})
+        self.digest = key.digest
+        return result
+
+    def spent(self, stage: str, full_trainings: float, seconds: float | None = None, detail: str = "") -> None:
+        """Note a stage's cost; a cached stage counts what it cost when it ran."""
+        detail = "; ".join(filter(None, (detail, "reused from an earlier run" if self.cached else "")))
+        self.costs.append(StageCost(stage, self.seconds if seconds is None else seconds, full_trainings, detail))
+
+
+def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None = None) -> str | None:
+    """Run an audit up to a stage.
+
+    Args:
+        config: the checked configuration.
+        until: the last stage to run.
+        audit: parent run of an earlier audit to continue, or None for a new one.
+
+    Returns:
+        The verdict, or None if parity was not reached.
+
+    Raises:
+        AuditError: anything a user can mend; the parent run then carries ``audit.verdict = error``.
+    """
+    parent = find_run(audit) if audit else open_parent(config.experiment, "audit")
+    started = time.perf_counter()
+    try:
+        verdict = _run(_Audit(load_stage.complete(config), parent, until), started)
+    except (KeyboardInterrupt, SystemExit):
+        parent.tag({"audit.verdict": "error"})
+        parent.describe("**error**: interrupted; the same command continues from the last finished stage")
+        parent.end("KILLED")
+        raise
+    except BaseException as error:
+        line = " ".join(str(error).split()) or type(error).__name__
+        parent.tag({"audit.verdict": "error"})
+        parent.describe(f"**error**: {line}")
+        parent.end("FAILED")
+        raise
+    parent.end("FINISHED")
+    return verdict
+
+
+def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConfig:
+    """The resolved configuration of an earlier audit, with what was given now on top.
+
+    Raises:
+        AuditError: no such run, or it is not an audit's parent.
+        UsageError: a given value does not fit.
+    """
+    return load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(RESOLVED)))
+
+
+def _run(audit: _Audit, started: float) -> str | None:
+    config, parent = audit.config, audit.parent
+    parent.text(_as_yaml(config), RESOLVED)
+    prepared = audit.stage("load", {"data": input_digest(config)}, lambda folder, run: load_stage.load(config, folder))
+    audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
+    audit.config = config = _with_metric(config, prepared)
+    parent.text(_as_yaml(config), RESOLVED)
+    load_stage.budget(config, prepared)
+    publish.data(parent, config, prepared)
+    if audit.until == "load":
+        return None
+
+    def train_full(folder: StageFolder, run: Run) -> baseline_stage.Trained:
+        trained = baseline_stage.baseline(config, prepared, folder)
+        run.history(trained.facts["history"], "baseline")
+        return trained
+
+    full = audit.stage("baseline", {"store": prepared.digest, "load": audit.digest}, train_full)
+    audit.spent("baseline", 1.0, full.facts["seconds"], f"{full.facts['epochs']} epochs")
+    if audit.until == "baseline":
+        return None
+
+    def search(folder: StageFolder, run: Run) -> select_stage.Selection:
+        return select_stage.select(config, prepared, full, folder, on_trial=lambda row: publish.trial(run, row))
+
+    selection = audit.stage("select", {"baseline": audit.digest}, search)
+    audit.spent("select", selection.work / full.work, detail=f"{len(selection.masks)} trials, {len(selection.choice.retrained)} confirmations")
+    decisions = decide_features(config, prepared, selection)
+    publish.selection(parent, selection, decisions)
+    if audit.until == "select":
+        return None
+
+    def train_pruned(folder: StageFolder, run: Run) -> retrain_stage.Retrained:
+        pruned = retrain_stage.retrain(config, prepared, selection, folder)
+        for number, facts in enumerate(pruned.facts):
+            run.history(facts["history"], f"retrain_{number}")
+        return pruned
+
+    pruned = audit.stage("retrain", {"select": audit.digest}, train_pruned)
+    audit.spent("retrain", pruned.work / full.work, sum(facts["seconds"] for facts in pruned.facts), f"{config.seeds} seeds")
+    if audit.until == "retrain":
+        return None
+
+    outcome = audit.stage(
+        "parity",
+        {"retrain": audit.digest},
+        lambda folder, run: parity_stage.parity(config, prepared, full, pruned, folder),
+    )
+    audit.spent("parity", 0.0, detail=f"{prepared.rows['test']:,} test rows")
+    report = build_report(config, prepared, full, selection, pruned, outcome, decisions, audit.costs, parent.id)
+    publish.outcome(parent, config, prepared, pruned, outcome, report, time.perf_counter() - started)
+    return outcome.result.verdict
+
+
+def _with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
+    """Fix task and metric once the data has said what the task is."""
+    task = prepared.schema.task
+    metric = config.metric or DEFAULT_METRIC[task]
+    if metric.split("@")[0] not in METRICS[task]:
+        raise UsageError(f"metric={metric}: does not fit a {task} target; choose {', '.join(METRICS[task])}")
+    if metric in ("gauc", "ndcg") and config.group is None:
+        raise UsageError(f"metric={metric}: is computed within users; name the user column, e.g. group=user_id")
+    return config.model_copy(update={"task": task, "metric": metric})
+
+
+def _as_yaml(config: AuditConfig) -> str:
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+

@@ -1,0 +1,159 @@
+"""Choosing K on validation: the masked curve proposes, a retraining confirms.
+
+The curve of a selection comes from one network that sees masked inputs; the pruned model will be retrained from scratch.
+A retraining at small K costs little (it touches few parameters), so the proposal is checked by one, and K moves along
+the curve's grid, up while a retraining falls short and down while it clears the bar. Validation only; no test row is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared, Store
+from feature_audit.parity import metric_value, paired_delta
+from feature_audit.search import KChoice, KPoint, choose_k
+from feature_audit.stages.baseline import train_one
+
+log = logging.getLogger(__name__)
+
+#: Retrainings that may be spent on confirming K, and the work they may cost together, in full trainings.
+MOST_CONFIRMATIONS = 4
+MOST_WORK = 1.0
+#: Neighbouring K of the confirmation differ by at least this factor.
+STEP = 1.4
+#: Confirmations train with seeds of their own: the retrain stage's seeds stay unseen.
+CONFIRMATION_SEED = 90_000
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen K and the evidence.
+
+    Attributes:
+        k, evidence, reason: see ``search.KChoice``.
+        masked: the selection's curve.
+        retrained: what confirmations measured, by K.
+        work: of the confirmations.
+    """
+
+    k: int
+    evidence: str
+    reason: str
+    masked: list[KPoint]
+    retrained: list[KPoint]
+    work: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready dict."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Choice:
+        """From ``to_dict``."""
+        points = {key: [KPoint(**point) for point in content[key]] for key in ("masked", "retrained")}
+        return cls(content["k"], content["evidence"], content["reason"], work=content["work"], **points)
+
+
+class ValidationJudge:
+    """Compares scores with the full model's on the validation rows.
+
+    Args:
+        config: names the metric.
+        store: holds labels and units.
+        full_scores: the full model's scores of the validation rows.
+    """
+
+    def __init__(self, config: AuditConfig, store: Store, full_scores: np.ndarray) -> None:
+        assert config.metric is not None
+        self.metric, self.full = config.metric, full_scores
+        self.target, self.unit = store.target("validation"), store.group("validation")
+
+    def point(self, k: int, scores: np.ndarray, *, odd_rows_only: bool = False) -> KPoint:
+        """Quality at one K; ``odd_rows_only`` leaves out the rows that helped the elimination to choose."""
+        rows = slice(1, None, 2) if odd_rows_only else slice(None)
+        unit = None if self.unit is None else self.unit[rows]
+        delta, error = paired_delta(
+            self.metric, y=self.target[rows], baseline=self.full[rows], pruned=scores[rows], unit=unit
+        )
+        return KPoint(k, metric_value(self.metric, self.target[rows], scores[rows], unit=unit), delta, error)
+
+    def test_ratio(self, test_rows: int) -> float:
+        """Expected standard error on test over that on all validation rows."""
+        return float((len(self.target) / max(test_rows, 1)) ** 0.5)
+
+
+def confirm_k(
+    config: AuditConfig,
+    prepared: Prepared,
+    store: Store,
+    judge: ValidationJudge,
+    points: list[dict[str, Any]],
+    order: list[int],
+    low: int,
+    high: int,
+    full_work: float,
+) -> Choice:
+    """Choose K from the masked curve and confirm it by retraining on validation.
+
+    Args:
+        config, prepared, store: of the audit.
+        judge: compares with the full model.
+        points: the masked curve, ``KPoint`` as dicts.
+        order: features of the chosen trial, best first.
+        low, high: range of K.
+        full_work: the baseline's work, the unit of ``MOST_WORK``.
+    """
+    masked = [KPoint(**point) for point in points]
+    assert config.metric is not None
+    rule: dict[str, Any] = {"margin": config.margin, "confidence": config.confidence, "metric": config.metric}
+    proposal = choose_k(masked, test_ratio=judge.test_ratio(prepared.rows["test"]) * 2**-0.5, **rule)
+    if low == high:
+        return Choice(proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0)
+    grid = _grid([point.k for point in masked], proposal.k)
+    retrained: dict[int, KPoint] = {}
+    spent = 0.0
+    place = grid.index(proposal.k)
+    for number in range(MOST_CONFIRMATIONS):
+        k = grid[place]
+        if k in retrained:
+            break
+        names = np.asarray(prepared.schema.names)[order[:k]]
+        _, scores, facts = train_one(
+            config, store, prepared.schema.keep(names), seed=CONFIRMATION_SEED + config.seed + number, label=f"K = {k}"
+        )
+        spent += facts["work"]
+        retrained[k] = judge.point(k, scores)
+        log.info("select: retrained at K = %d, validation %s %+.4f against the full model", k, config.metric, retrained[k].delta)
+        place += -1 if _clears(retrained[k], judge, prepared, rule) else 1
+        if not 0 <= place < len(grid) or spent >= MOST_WORK * full_work:
+            break
+    choice = _decide(list(retrained.values()), judge, prepared, rule)
+    return Choice(choice.k, choice.evidence, choice.reason, masked, sorted(retrained.values(), key=lambda p: p.k), spent)
+
+
+def _clears(point: KPoint, judge: ValidationJudge, prepared: Prepared, rule: dict[str, Any]) -> bool:
+    """Would parity be expected to pass at this K?"""
+    return _decide([point, point], judge, prepared, rule).evidence == "assured"
+
+
+def _decide(points: list[KPoint], judge: ValidationJudge, prepared: Prepared, rule: dict[str, Any]) -> KChoice:
+    if len(points) == 1:
+        points = points * 2  # one point alone would read as "K was fixed"
+    return choose_k(points, test_ratio=judge.test_ratio(prepared.rows["test"]), **rule)
+
+
+def _grid(ks: list[int], anchor: int) -> list[int]:
+    """K values to move along: the anchor, and neighbours at least a factor ``STEP`` apart."""
+    below, above = [], []
+    for k in sorted((k for k in ks if k < anchor), reverse=True):
+        if k * STEP <= (below[-1] if below else anchor):
+            below.append(k)
+    for k in sorted(k for k in ks if k > anchor):
+        if k >= (above[-1] if above else anchor) * STEP or k == max(ks):
+            above.append(k)
+    return [*below[::-1], anchor, *above]

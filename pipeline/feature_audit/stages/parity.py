@@ -1,0 +1,121 @@
+"""parity: read the test split once, compare the pruned models with the full one, give the verdict."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared, Store
+from feature_audit.models import predict
+from feature_audit.parity import ParityResult, automatic_slices, decide
+from feature_audit.results import MetricDelta
+from feature_audit.stages.baseline import Trained, fresh_model, load_model
+from feature_audit.stages.cache import StageFolder
+from feature_audit.stages.retrain import Retrained
+
+log = logging.getLogger(__name__)
+
+KEYS = ("metric", "margin", "confidence", "slices", "seed")
+PREDICTIONS = "predictions.parquet"
+LOOKS = "test_looks.jsonl"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The verdict and the evidence.
+
+    Attributes:
+        result: see ``parity.ParityResult``.
+        looks: how often this data set's test split has been read by an audit, this one included.
+        folder: holds the predictions.
+    """
+
+    result: ParityResult
+    looks: int
+    folder: StageFolder
+
+
+def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retrained, folder: StageFolder) -> Outcome:
+    """Give the verdict, or read the one given before."""
+    if folder.done:
+        result = folder.result()
+        return Outcome(_result_from(result["parity"]), result["looks"], folder)
+    store = Store.open(prepared.directory)
+    looks = _record_look(prepared, pruned)
+    target, group = store.target("test"), store.group("test")
+    baseline_scores = predict(
+        load_model(config, full), store, "test", full.schema, task=full.schema.task, device=config.device
+    )
+    pruned_scores = np.stack([_score(config, store, pruned, number) for number in range(len(pruned.facts))])
+    _write_predictions(folder, store, target, baseline_scores, pruned_scores)
+    assert config.metric is not None
+    result = decide(
+        y=target,
+        baseline=baseline_scores,
+        pruned=pruned_scores,
+        unit=group,
+        task=full.schema.task,
+        metric=config.metric,
+        margin=config.margin,
+        confidence=config.confidence,
+        slices=_slices(config, store, group),
+        seed=config.seed,
+    )
+    folder.finish({"parity": asdict(result), "looks": looks})
+    return Outcome(result, looks, folder)
+
+
+def _score(config: AuditConfig, store: Store, pruned: Retrained, number: int) -> np.ndarray:
+    model = fresh_model(config, pruned.schema, 0)
+    model.load_state_dict(torch.load(pruned.folder.path / f"weights_{number}.pt", weights_only=True, map_location="cpu"))
+    return predict(model, store, "test", pruned.schema, task=pruned.schema.task, device=config.device)
+
+
+def _record_look(prepared: Prepared, pruned: Retrained) -> int:
+    """Append this reading of the test split to the data set's log; a second look is allowed, and on record."""
+    path = prepared.directory / LOOKS
+    look = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "k": len(pruned.schema.fields), "key": pruned.folder.key.digest}
+    with path.open("a", encoding="utf-8") as log_file:
+        log_file.write(json.dumps(look) + "\n")
+    keys = {json.loads(line)["key"] for line in path.read_text(encoding="utf-8").splitlines()}
+    if len(keys) > 1:
+        log.warning("parity: this is look number %d at this test split; the report says so", len(keys))
+    return len(keys)
+
+
+def _slices(config: AuditConfig, store: Store, group: np.ndarray | None) -> dict[str, np.ndarray]:
+    slices = {name: store.slice_values("test", name) for name in config.slices}
+    if group is not None:
+        train_group = store.group("train")
+        assert train_group is not None
+        slices |= automatic_slices(group, train_group)
+    return slices
+
+
+def _write_predictions(
+    folder: StageFolder, store: Store, target: np.ndarray, baseline: np.ndarray, pruned: np.ndarray
+) -> None:
+    """``row_id, group, y, baseline, pruned_0, pruned_1, ...``; class probabilities become list columns."""
+    columns: dict[str, Any] = {"row_id": store.row_id("test")}
+    labels = store.group("test")
+    if labels is not None:
+        columns["group"] = np.asarray(store.group_labels)[labels]
+    columns |= {"y": target, "baseline": baseline}
+    columns |= {f"pruned_{number}": scores for number, scores in enumerate(pruned)}
+    pl.DataFrame(columns).write_parquet(folder.path / PREDICTIONS)
+
+
+def _result_from(content: dict[str, Any]) -> ParityResult:
+    content = dict(content)
+    for key in ("decision", "artifact"):
+        content[key] = MetricDelta(**content[key])
+    content["deltas"] = [MetricDelta(**delta) for delta in content["deltas"]]
+    return ParityResult(**content)

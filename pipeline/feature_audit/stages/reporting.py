@@ -1,0 +1,112 @@
+"""From stage results to the plain data of the report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Any
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared
+from feature_audit.results import AuditReport, CurvePoint, FeatureDecision, StageCost
+from feature_audit.search import nogueira_index
+from feature_audit.stages.baseline import Trained
+from feature_audit.stages.cache import LIBRARIES
+from feature_audit.stages.parity import Outcome
+from feature_audit.stages.retrain import Retrained
+from feature_audit.stages.select import Selection
+
+
+def build_report(
+    config: AuditConfig,
+    prepared: Prepared,
+    full: Trained,
+    selection: Selection,
+    pruned: Retrained,
+    outcome: Outcome,
+    decisions: list[FeatureDecision],
+    costs: list[StageCost],
+    run_id: str,
+) -> AuditReport:
+    """Everything the report shows, without the recommendation's address (registered later)."""
+    result = outcome.result
+    assert config.metric is not None
+    return AuditReport(
+        verdict=result.verdict,
+        sentence=result.sentence,
+        metric=config.metric,
+        margin=config.margin,
+        confidence=config.confidence,
+        k=selection.choice.k,
+        n_features=len(prepared.schema.fields),
+        n_columns=len(prepared.columns),
+        deltas=result.deltas,
+        artifact_delta=result.artifact,
+        curve=_curve(selection),
+        target_quality=full.facts["metric"],
+        k_reason=selection.choice.reason,
+        decisions=decisions,
+        findings=list(prepared.findings),
+        costs=costs,
+        provenance=_provenance(config, prepared, full, pruned, outcome, run_id),
+        needed=result.needed,
+        stability=nogueira_index(selection.masks),
+        convergence=selection.convergence,
+        warnings=_warnings(config, prepared, full, outcome),
+        trials=[{key: value for key, value in row.items() if key != "notes"} for row in selection.summary.trials],
+        importances=selection.summary.importances,
+        data_summary=prepared.summary,
+    )
+
+
+def _curve(selection: Selection) -> list[CurvePoint]:
+    return [
+        CurvePoint(point.k, point.metric, source, point.std_error)
+        for source, points in (("masked", selection.choice.masked), ("retrained", selection.choice.retrained))
+        for point in points
+    ]
+
+
+def _warnings(config: AuditConfig, prepared: Prepared, full: Trained, outcome: Outcome) -> list[str]:
+    warnings = []
+    value, yardstick = full.facts["metric"], full.facts["yardstick"]["metric"]
+    worse = value - yardstick if config.metric in ("logloss", "normalised_entropy", "rmse", "mae") else yardstick - value
+    if worse > 2 * max(config.margin, 1e-12):
+        warnings.append(
+            f"The baseline (validation {config.metric} {value:.4f}) is weaker than a quick gradient boosting "
+            f"({yardstick:.4f}): parity with it proves less. Try another model or more training.max_epochs."
+        )
+    if outcome.looks > 1:
+        warnings.append(
+            f"This is look number {outcome.looks} at the same test split. Every further look makes a lucky pass more "
+            "likely; confirm a close result on newer data."
+        )
+    leaks = [finding.column for finding in prepared.findings if finding.kind == "suspected_leak"]
+    if leaks:
+        warnings.append(f"Suspected label leaks were kept and need a person's eye: {', '.join(leaks[:5])}.")
+    return warnings
+
+
+def _provenance(
+    config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retrained, outcome: Outcome, run_id: str
+) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "data": config.data,
+        "data_digest": prepared.digest,
+        "split": prepared.split_info,
+        "rows": prepared.rows,
+        "stage_keys": {
+            "baseline": full.folder.key.digest,
+            "retrain": pruned.folder.key.digest,
+            "parity": outcome.folder.key.digest,
+        },
+        "seeds": {"baseline": full.facts["seed"], "retrain": [facts["seed"] for facts in pruned.facts]},
+        "test_looks": outcome.looks,
+        "parity": outcome.result.diagnostics,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("mlflow", *LIBRARIES)},
+        },
+        "config": config.model_dump(mode="json"),
+    }

@@ -1,0 +1,264 @@
+"""select: learn which features carry the model, for every K at once, and choose K on validation."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from concrete_selectors import PathSettings, SelectionPath, SelectionStopped, learn_path, rank_with
+from torch import Tensor
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared, Store
+from feature_audit.models import resolve_device, row_loss, to_scores
+from feature_audit.search import SearchSpace, StudySummary, TrialResult, run_study
+from feature_audit.stages.baseline import Trained, load_model
+from feature_audit.stages.cache import StageFolder
+from feature_audit.stages.choice import Choice, ValidationJudge, confirm_k
+from feature_audit.stages.cost import FORWARD_SHARE, touched_parameters
+from feature_audit.stages.load import budget, protected_fields
+from feature_audit.stages.progress import selection_bar
+
+log = logging.getLogger(__name__)
+
+KEYS = (
+    "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "seed", "metric", "cost",
+)  # fmt: skip
+_EVALUATION_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the search found.
+
+    Attributes:
+        names: the K kept features, in schema order.
+        choice: K, the curve and why.
+        masks: bool (trials, N), what each finished trial would keep at K.
+        rank: (N,) int64, 1 = best, of the chosen trial.
+        scores: (N,) float64, of the chosen trial.
+        summary: the study.
+        convergence: a sentence about the selector's state.
+        work: of all trials and confirmations.
+    """
+
+    names: tuple[str, ...]
+    choice: Choice
+    masks: np.ndarray
+    rank: np.ndarray
+    scores: np.ndarray
+    summary: StudySummary
+    convergence: str
+    work: float
+
+
+def select(
+    config: AuditConfig,
+    prepared: Prepared,
+    full: Trained,
+    folder: StageFolder,
+    on_trial: Callable[[dict[str, Any]], None] | None = None,
+) -> Selection:
+    """Search selector settings, choose K, and name the K features; or open what was found before."""
+    if folder.done:
+        return _restore(folder, prepared)
+    store = Store.open(prepared.directory)
+    low, high = budget(config, prepared)
+    trial_runner = _Trials(config, prepared, store, full, low, high, folder.path)
+    summary = run_study(
+        trial_runner,
+        space=search_space(config, low, high),
+        trials=config.trials if _searches(config) else 1,
+        seed=config.seed,
+        journal=folder.path / "study.journal",
+        on_trial=on_trial,
+    )
+    best = _read_trial(folder.path, summary.best)
+    judge = trial_runner.judge
+    choice = confirm_k(config, prepared, store, judge, best["points"], best["order"], low, high, full.work)
+    finished = [row["number"] for row in summary.trials if row["state"] == "complete"]
+    masks = np.stack([_mask(_read_trial(folder.path, number)["order"], choice.k) for number in finished])
+    order = np.asarray(best["order"])
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(1, len(order) + 1)
+    names = tuple(np.asarray(prepared.schema.names)[np.sort(order[: choice.k])])
+    spent = sum(row["notes"].get("work", 0.0) for row in summary.trials) + choice.work
+    result = {
+        "names": names,
+        "choice": choice.to_dict(),
+        "summary": asdict(summary),
+        "convergence": best["convergence"],
+        "work": spent,
+    }
+    np.savez(folder.path / "selection.npz", masks=masks, rank=rank, scores=np.asarray(best["scores"]))
+    folder.finish(result)
+    log.info("select: %s", choice.reason)
+    return _restore(folder, prepared)
+
+
+def search_space(config: AuditConfig, low: int, high: int) -> SearchSpace:
+    """The study's ranges; a trial never has fewer slots than a quarter of the budget, or it could say little about K."""
+    chosen = config.selection
+    return SearchSpace(
+        slots=(max(low, math.ceil(high / 4)), high),
+        temperature_start=chosen.temperature_start,
+        temperature_end=chosen.temperature_end,
+        anneal_share=chosen.anneal_share,
+        learning_rate=chosen.learning_rate,
+    )
+
+
+def _searches(config: AuditConfig) -> bool:
+    return config.selector in ("ip_cae", "cae")
+
+
+class _Trials:
+    """The study's objective: one concrete training, one curve."""
+
+    def __init__(
+        self, config: AuditConfig, prepared: Prepared, store: Store, full: Trained, low: int, high: int, folder: Path
+    ) -> None:
+        self.config, self.store, self.schema, self.folder = config, store, prepared.schema, folder
+        self.low, self.high = low, high
+        self.device = resolve_device(config.device)
+        self.model = load_model(config, full).to(self.device)
+        self.touched = touched_parameters(self.model, len(self.schema.fields), config.training.embedding_dim)
+        self.protected = protected_fields(config, prepared)
+        self.judge = ValidationJudge(config, store, full.validation_scores())
+        self.prior = _cost_prior(prepared)
+
+    def __call__(
+        self, number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]
+    ) -> TrialResult:
+        path = self.learn(number, settings, lambda step, loss: should_stop(step, -loss))
+        points = []
+        for k in path.ks:
+            if self.low <= k <= self.high:
+                scores = self._scores(path, k)
+                points.append(self.judge.point(k, scores, odd_rows_only=True))
+        passes = path.row_passes
+        spent = (passes["forward_backward"] + FORWARD_SHARE * passes["forward"]) * self.touched
+        content = {
+            "order": path.ranking.tolist(),
+            "scores": [float(value) if math.isfinite(value) else None for value in path.scores],
+            "points": [asdict(point) for point in points],
+            "convergence": describe_convergence(path),
+        }
+        (self.folder / f"trial_{number}.json").write_text(json.dumps(content), encoding="utf-8")
+        return TrialResult(curve_value([asdict(point) for point in points], self.low, self.high), {"work": spent})
+
+    def learn(
+        self, number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]
+    ) -> SelectionPath:
+        """One path with the trial's settings; peers have no settings and are ranked instead."""
+        import optuna
+
+        chosen = PathSettings(
+            k_max=int(settings["slots"]),
+            k_min=self.low,
+            selector="cae" if self.config.selector == "cae" else "ip_cae",
+            epochs=self.config.selection.epochs,
+            temperature_start=settings["temperature_start"],
+            temperature_end=settings["temperature_end"],
+            anneal_share=settings["anneal_share"],
+            learning_rate=settings["learning_rate"],
+            network_learning_rate=self.config.training.learning_rate,
+            noise_masks=self.config.selection.noise_masks,
+            seed=self.config.seed + number,
+        )
+        common: dict[str, Any] = {
+            "loss": row_loss(self.schema.task),
+            "steps_per_epoch": math.ceil(self.store.rows("train") / self.config.training.batch_size),
+            "settings": chosen,
+            "protected": self.protected,
+        }
+        if not _searches(self.config):
+            return rank_with(
+                self.config.selector, self.model, self._train, self._validation, matrix=self._matrix, **common
+            )
+        with selection_bar(f"select, trial {number}") as progress:
+            try:
+                return learn_path(
+                    self.model, self._train, self._validation,
+                    prior=self.prior, progress=progress, should_stop=should_stop, **common,
+                )  # fmt: skip
+            except SelectionStopped as stopped:
+                log.info("select: trial %d %s", number, stopped)
+                raise optuna.TrialPruned from stopped
+
+    def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
+        seed = self.config.seed * 7919 + epoch + 1
+        for batch in self.store.batches("train", self.config.training.batch_size, seed=seed, schema=self.schema):
+            on_device = batch.to(self.device)
+            yield on_device, on_device.target
+
+    def _validation(self, _: int) -> Iterator[tuple[Any, Tensor]]:
+        for batch in self.store.batches("validation", _EVALUATION_ROWS, schema=self.schema):
+            on_device = batch.to(self.device)
+            yield on_device, on_device.target
+
+    def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.store.matrix("train", self.schema), self.store.target("train")
+
+    def _scores(self, path: SelectionPath, k: int) -> np.ndarray:
+        return to_scores(path.predict(self._validation(0), k), self.schema.task).numpy()
+
+
+def curve_value(points: list[dict[str, Any]], low: int, high: int) -> float:
+    """Mean improvement over the full model along the curve, K on a log scale from ``low`` to ``high``.
+
+    Fewer slots than the budget are no fault (K may stay below it), so the curve is continued flat to ``high``.
+    """
+    best = np.maximum.accumulate([point["delta"] for point in points])
+    ks = np.log([point["k"] for point in points])
+    grid = np.linspace(math.log(low), math.log(high), 64)
+    return float(np.interp(grid, ks, best).mean())
+
+
+def describe_convergence(path: SelectionPath) -> str:
+    """One sentence for the report."""
+    state = "converged" if path.converged else "did not fully converge"
+    return (
+        f"The selector {state}: mean largest probability {path.mean_max_probability:.3f}, "
+        f"{path.n_duplicate_argmax} slots chose a feature that another slot also wanted "
+        "(made distinct by maximum-weight assignment)."
+    )
+
+
+def _cost_prior(prepared: Prepared) -> Tensor | None:
+    """Dearer features start with lower logits: minus the cost in units of the dearest one; None without costs."""
+    cost_of = {column.name: column.cost for column in prepared.columns}
+    costs = torch.tensor([cost_of[name] for name in prepared.schema.names])
+    return -costs / costs.max() if bool((costs > 0).any()) else None
+
+
+def _mask(order: list[int], k: int) -> np.ndarray:
+    mask = np.zeros(len(order), dtype=bool)
+    mask[np.asarray(order)[:k]] = True
+    return mask
+
+
+def _read_trial(folder: Path, number: int) -> dict[str, Any]:
+    return dict(json.loads((folder / f"trial_{number}.json").read_text(encoding="utf-8")))
+
+
+def _restore(folder: StageFolder, prepared: Prepared) -> Selection:
+    result = folder.result()
+    arrays = np.load(folder.path / "selection.npz")
+    return Selection(
+        names=tuple(result["names"]),
+        choice=Choice.from_dict(result["choice"]),
+        masks=arrays["masks"],
+        rank=arrays["rank"],
+        scores=arrays["scores"].astype(np.float64),
+        summary=StudySummary(**result["summary"]),
+        convergence=result["convergence"],
+        work=result["work"],
+    )
