@@ -14,7 +14,7 @@ from torch import nn
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.models import boosting_scores, build_model, predict, train
-from feature_audit.parity import metric_value
+from feature_audit.parity import metric
 from feature_audit.schema import ModelSchema
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.cost import touched_parameters, work
@@ -84,9 +84,8 @@ def train_one(
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
     touched = touched_parameters(result.model, len(schema.fields), config.training.embedding_dim)
-    assert config.metric is not None  # the audit resolves it before the first stage
     facts = {
-        "metric": metric_value(config.metric, store.target("validation"), scores, unit=store.group("validation")),
+        "metric": quality(config, store, scores),
         "validation_loss": result.validation_loss,
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
@@ -129,6 +128,11 @@ def _yardstick(config: AuditConfig, store: Store, schema: ModelSchema) -> dict[s
         categorical=categorical,
         seed=config.seed,
     )
-    assert config.metric is not None
-    value = metric_value(config.metric, store.target("validation"), scores, unit=store.group("validation"))
-    return {"metric": value, "seconds": time.perf_counter() - started}
+    return {"metric": quality(config, store, scores), "seconds": time.perf_counter() - started}
+
+
+def quality(config: AuditConfig, store: Store, scores: np.ndarray) -> float:
+    """The decision metric's own value on the validation rows."""
+    assert config.metric is not None  # the audit resolves metric and task before the first training
+    assert config.task is not None
+    return metric(config.metric, config.task).value(store.target("validation"), scores, store.group("validation"))

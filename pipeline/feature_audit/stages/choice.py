@@ -15,7 +15,7 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
-from feature_audit.parity import metric_value, paired_delta
+from feature_audit.parity import metric, paired_delta
 from feature_audit.search import KChoice, KPoint, choose_k
 from feature_audit.stages.baseline import train_one
 
@@ -70,7 +70,8 @@ class ValidationJudge:
 
     def __init__(self, config: AuditConfig, store: Store, full_scores: np.ndarray) -> None:
         assert config.metric is not None
-        self.metric, self.full = config.metric, full_scores
+        assert config.task is not None
+        self.metric, self.full = metric(config.metric, config.task), full_scores
         self.target, self.unit = store.target("validation"), store.group("validation")
 
     def point(self, k: int, scores: np.ndarray, *, odd_rows_only: bool = False) -> KPoint:
@@ -80,7 +81,7 @@ class ValidationJudge:
         delta, error = paired_delta(
             self.metric, y=self.target[rows], baseline=self.full[rows], pruned=scores[rows], unit=unit
         )
-        return KPoint(k, metric_value(self.metric, self.target[rows], scores[rows], unit=unit), delta, error)
+        return KPoint(k, self.metric.value(self.target[rows], scores[rows], unit), delta, error)
 
     def test_ratio(self, test_rows: int) -> float:
         """Expected standard error on test over that on all validation rows."""

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 import torch
 
-from feature_audit.config import AuditConfig
+from feature_audit.config import METRICS, AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.models import predict
-from feature_audit.parity import ParityResult, automatic_slices, decide
+from feature_audit.parity import ParityResult, activity, decide
 from feature_audit.results import MetricDelta
 from feature_audit.stages.baseline import Trained, fresh_model, load_model
 from feature_audit.stages.cache import StageFolder
@@ -66,7 +66,10 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
         metric=config.metric,
         margin=config.margin,
         confidence=config.confidence,
+        guards=_information(config),
         slices=_slices(config, store, group),
+        shipped=pruned.best_seed,
+        unit_name="units" if config.group is None else f"values of {config.group}",
         seed=config.seed,
     )
     folder.finish({"parity": asdict(result), "looks": looks})
@@ -91,12 +94,23 @@ def _record_look(prepared: Prepared, pruned: Retrained) -> int:
     return len(keys)
 
 
+def _information(config: AuditConfig) -> dict[str, float | None]:
+    """The task's other metrics, reported without a margin."""
+    assert config.task is not None
+    per_user = {"gauc", "ndcg"}
+    return {
+        name: None
+        for name in METRICS[config.task]
+        if name != config.metric and (config.group is not None or name not in per_user)
+    }
+
+
 def _slices(config: AuditConfig, store: Store, group: np.ndarray | None) -> dict[str, np.ndarray]:
     slices = {name: store.slice_values("test", name) for name in config.slices}
     if group is not None:
         train_group = store.group("train")
         assert train_group is not None
-        slices |= automatic_slices(group, train_group)
+        slices["activity"] = activity(group, train_group)
     return slices
 
 

@@ -1,0 +1,29 @@
+"""Two models on the same rows, outside a verdict: what the search compares on validation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from feature_audit.parity.intervals import row_variance
+from feature_audit.parity.metrics import Metric, Sample
+from feature_audit.parity.units import unit_codes
+
+
+def paired_delta(
+    metric: Metric, *, y: np.ndarray, baseline: np.ndarray, pruned: np.ndarray, unit: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Difference of quality (pruned - baseline, higher is better) and its standard error over units.
+
+    Args:
+        metric: compares the scores.
+        y: (rows,) labels.
+        baseline, pruned: (rows,) or (rows, classes) scores.
+        unit: (rows,) user of each row; None = each row by itself.
+    """
+    codes, n_units = unit_codes(unit, len(y))
+    full, small = (
+        metric.statistics(Sample(np.asarray(y), np.asarray(scores, dtype=np.float64), codes, n_units))
+        for scores in (baseline, pruned)
+    )
+    variance, _ = row_variance(small.influence - full.influence)
+    return float(metric.quality(small.value) - metric.quality(full.value)), float(np.sqrt(variance))
