@@ -1,0 +1,85 @@
+"""RecBole's atomic files: ``name.inter`` (interactions), ``name.user``, ``name.item``; tab-separated, headers ``name:type``.
+
+Types: ``token`` (category), ``float``, ``token_seq`` and ``float_seq`` (space-separated lists).
+Format: https://recbole.io/docs/user_guide/data/atomic_files.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from feature_audit.data.columns import one_line
+from feature_audit.errors import AuditError
+
+_TYPES = ("token", "float", "token_seq", "float_seq")
+
+
+def companions(inter: Path) -> dict[str, Path]:
+    """The user and item file beside an interaction file; they need not exist."""
+    return {table: inter.with_suffix(f".{table}") for table in ("user", "item")}
+
+
+def read_atomic(inter: Path, directory: Path, progress: Callable[[str], None]) -> tuple[pl.LazyFrame, dict[str, str]]:
+    """Interactions with their user's and item's columns joined on, in the order of the interactions.
+
+    Returns:
+        The joined frame, and column -> ``inter``, ``user`` or ``item``.
+
+    Raises:
+        AuditError: a header without types, a missing id column, an id twice in a user or item file.
+    """
+    frame = read_table(inter)
+    origin = dict.fromkeys(frame.collect_schema(), "inter")
+    for table, path in companions(inter).items():
+        if not path.is_file():
+            continue
+        progress(f"joining {path.name}")
+        side = read_table(path)
+        names = side.collect_schema().names()
+        key = next((name for name in names if name in origin and origin[name] == "inter"), None)
+        if key is None:
+            raise AuditError(f"data={path}: shares no id column with {inter.name}; its columns are {', '.join(names)}")
+        repeated = side.group_by(key).len().filter(pl.col("len") > 1).sort(key).head(1).collect()
+        if repeated.height:
+            raise AuditError(f"data={path}: {key}={repeated[key][0]} stands {repeated['len'][0]} times; one row per {key}")
+        side = side.rename({name: f"{table}_{name}" for name in names if name != key and name in origin})
+        origin |= {name: table for name in side.collect_schema() if name != key}
+        frame = frame.join(side, on=key, how="left", maintain_order="left")
+    return frame, origin
+
+
+def read_table(path: Path) -> pl.LazyFrame:
+    """One atomic file with its types applied.
+
+    Raises:
+        AuditError: an empty file, a header without types, or a row with too many fields.
+    """
+    with path.open(encoding="utf-8") as stream:
+        header = stream.readline().rstrip("\r\n").split("\t")
+    types = {}
+    for cell in header:
+        name, _, kind = cell.partition(":")
+        if kind not in _TYPES:
+            raise AuditError(f"data={path}: header `{cell}` is not name:type with a type of {', '.join(_TYPES)}")
+        types[name] = kind
+    try:
+        frame = pl.scan_csv(
+            path, separator="\t", infer_schema=False, quote_char=None, new_columns=list(types)
+        )
+        frame.collect_schema()
+    except pl.exceptions.PolarsError as error:
+        raise AuditError(f"data={path}: cannot be read ({one_line(error)})") from None
+    return frame.with_columns(_typed(name, kind) for name, kind in types.items())
+
+
+def _typed(name: str, kind: str) -> pl.Expr:
+    column = pl.col(name)
+    if kind == "float":
+        return column.cast(pl.Float64, strict=False)
+    if kind == "token":
+        return column
+    parts = column.str.split(" ").list.eval(pl.element().filter(pl.element() != ""))
+    return parts.cast(pl.List(pl.Float64), strict=False) if kind == "float_seq" else parts

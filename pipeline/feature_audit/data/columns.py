@@ -1,0 +1,159 @@
+"""Which columns of a table play which role: target, key columns, candidate features; names and globs are checked here."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import polars as pl
+
+from feature_audit.config import AuditConfig
+from feature_audit.errors import AuditError
+
+Value = TypeVar("Value")
+
+#: Split kinds; any other value of ``split`` names a column.
+SPLIT_KINDS = ("time", "random", "group")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The part each column of the table plays.
+
+    Attributes:
+        target: the label as a Polars expression.
+        target_columns: the raw columns it is made from; never features.
+        row_id, time, group: key columns or None.
+        split: ``time``, ``random``, ``group`` or ``column``.
+        split_column: the column that holds the split where ``split`` is ``column``.
+        slices: columns reported as slices (features or not).
+        candidates: columns that may be features, in table order.
+        protected: candidates that are never dropped.
+    """
+
+    target: pl.Expr
+    target_columns: tuple[str, ...]
+    row_id: str | None
+    time: str | None
+    group: str | None
+    split: str
+    split_column: str | None
+    slices: tuple[str, ...]
+    candidates: tuple[str, ...]
+    protected: frozenset[str]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns kept beside the features: ids, time, group and slices, without repeats."""
+        named = (self.row_id, self.time, self.group, self.split_column, *self.slices)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+
+def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
+    """Check every column name of the configuration against the table and give each column its role.
+
+    Raises:
+        AuditError: no target, an unknown column (with the nearest name), a glob that matches nothing, no candidate left.
+    """
+    target, target_columns = parse_target(config.target, columns)
+    for key in ("row_id", "time", "group"):
+        named = getattr(config, key)
+        if named is not None:
+            require_column(key, named, columns)
+    split, split_column = _split_kind(config, columns)
+    for name in config.slices:
+        require_column("slices", name, columns)
+    excluded = match_globs("exclude", config.exclude, columns)
+    not_features = {*target_columns, *excluded, config.row_id, config.time, config.group, split_column}
+    candidates = tuple(name for name in columns if name not in not_features)
+    if not candidates:
+        raise AuditError("data: no column is left as a feature; exclude fewer columns")
+    protected = match_globs("never_drop", config.never_drop, columns)
+    clash = sorted(set(protected) & not_features)
+    if clash:
+        raise AuditError(f"never_drop={clash[0]}: the column is not a feature (target, key column or excluded); remove it there")
+    return Roles(
+        target, target_columns, config.row_id, config.time, config.group, split, split_column, config.slices,
+        candidates, frozenset(protected),
+    )
+
+
+def parse_target(target: str | None, columns: Sequence[str]) -> tuple[pl.Expr, tuple[str, ...]]:
+    """The label expression and the raw columns it reads; a plain column name wins over an expression."""
+    if target is None:
+        raise AuditError("target: not given; name the label column, or an expression such as `rating >= 4`")
+    if target in columns:
+        return pl.col(target), (target,)
+    try:
+        expression = pl.sql_expr(target)
+    except pl.exceptions.PolarsError as error:
+        raise AuditError(f"target={target}: neither a column nor an expression ({one_line(error)})") from None
+    roots = tuple(dict.fromkeys(expression.meta.root_names()))
+    if not roots:
+        raise AuditError(f"target={target}: the expression names no column; name the label column")
+    for name in roots:
+        require_column("target", name, columns, shown=target)
+    return expression, roots
+
+
+def require_column(key: str, name: str, columns: Iterable[str], *, shown: str | None = None) -> None:
+    """Raise a one-line error with the nearest name if ``name`` is not a column."""
+    known = list(columns)
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or [
+        other for other in known if other.lower() == name.lower()
+    ]
+    hint = f"did you mean {near[0]}?" if near else f"the table has {listing(known)}"
+    what = "no such column" if shown in (None, name) else f"no column {name}"
+    raise AuditError(f"{key}={shown or name}: {what}; {hint}")
+
+
+def match_globs(key: str, patterns: Iterable[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """Columns matched by names or globs, in table order; a pattern without a match is an error."""
+    matched: set[str] = set()
+    for pattern in patterns:
+        found = [name for name in columns if name == pattern] or fnmatch.filter(columns, pattern)
+        if not found:
+            if any(sign in pattern for sign in "*?["):
+                raise AuditError(f"{key}={pattern}: matches no column; the table has {listing(columns)}")
+            require_column(key, pattern, columns)
+        matched.update(found)
+    return tuple(name for name in columns if name in matched)
+
+
+def lookup(patterns: Mapping[str, Value], name: str) -> Value | None:
+    """The value of the first pattern that matches ``name``; an exact name wins over globs."""
+    if name in patterns:
+        return patterns[name]
+    return next((value for pattern, value in patterns.items() if fnmatch.fnmatchcase(name, pattern)), None)
+
+
+def listing(names: Sequence[str], limit: int = 6) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """An exception's first paragraph as one short line."""
+    text = " ".join(str(error).split("\n\n")[0].split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _split_kind(config: AuditConfig, columns: Sequence[str]) -> tuple[str, str | None]:
+    kind = config.split or ("time" if config.time else "random")
+    if kind == "time" and config.time is None:
+        raise AuditError("split=time: needs a time column; give time=<column>, or split=random")
+    if kind == "group" and config.group is None:
+        raise AuditError("split=group: needs a group column; give group=<column>, or split=random")
+    if kind in SPLIT_KINDS:
+        return kind, None
+    if kind not in columns:
+        near = difflib.get_close_matches(kind, [*SPLIT_KINDS, *columns], n=1)
+        hint = f"did you mean {near[0]}?" if near else "give time, random, group or the name of a split column"
+        raise AuditError(f"split={kind}: no such column; {hint}")
+    return "column", kind

@@ -1,0 +1,339 @@
+"""The five encoders: raw cells -> positions, codes, bags of codes, vectors. Whole columns at a time, no loop over rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import polars as pl
+
+from feature_audit.schema import MISSING, OOV, Field
+
+Key = Literal["text", "integer", "float", "boolean"]
+
+#: First code of a known value; below stand MISSING (also the padding of bags) and OOV.
+FIRST = OOV + 1
+_TRUE = ("true", "t", "yes", "y", "1")
+_FALSE = ("false", "f", "no", "n", "0")
+
+
+class Encoder(ABC):
+    """Encodes one raw column."""
+
+    tag: ClassVar[str]
+    name: str
+
+    @property
+    @abstractmethod
+    def field(self) -> Field:
+        """The encoded field."""
+
+    @abstractmethod
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """Raw cells -> encoded cells, same length."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Plain JSON values; ``from_state`` restores them."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Encoder:
+        """The encoder whose ``state()`` this is."""
+
+
+@dataclass(frozen=True, eq=False)
+class NumericEncoder(Encoder):
+    """Position on train-quantile knots: 0 = missing, 1 + j on knot j, linear in the raw value between knots, clamped outside."""
+
+    tag: ClassVar[str] = "numeric"
+    name: str
+    knots: np.ndarray
+
+    @property
+    def field(self) -> Field:
+        """Cardinality = 1 + number of knots."""
+        return Field(self.name, "numeric", 1 + len(self.knots))
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """Float32 (B,)."""
+        raw = as_float(values)
+        missing = np.isnan(raw)
+        position = np.interp(raw, self.knots, np.arange(1, len(self.knots) + 1))
+        position[missing] = MISSING
+        return position.astype(np.float32)
+
+    def state(self) -> dict[str, Any]:
+        """Knots as a list."""
+        return {"tag": self.tag, "name": self.name, "knots": self.knots.tolist()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> NumericEncoder:
+        """See ``Encoder``."""
+        return cls(state["name"], np.asarray(state["knots"], dtype=np.float64))
+
+
+class _Vocabulary:
+    """Values -> codes; equal values must arrive as equal keys whatever type they come in."""
+
+    def __init__(self, key: Key, values: list[Any], buckets: int = 0) -> None:
+        self.key = key
+        self.values = values
+        self.buckets = buckets
+        self.size = FIRST + len(values) + buckets
+        self._codes = np.arange(FIRST, FIRST + len(values), dtype=np.int32)
+
+    def codes(self, values: pl.Series) -> np.ndarray:
+        """int32 codes of a flat series; null -> MISSING, unknown -> OOV or its hash bucket."""
+        keys = as_key(values, self.key)
+        if self.values:
+            known = pl.Series(self.values, dtype=keys.dtype)
+            codes = keys.replace_strict(known, pl.Series(self._codes), default=None, return_dtype=pl.Int32)
+        else:
+            codes = pl.Series(np.zeros(len(keys), np.int32)).set(keys.is_not_null(), None)
+        if self.buckets:
+            bucket = (keys.cast(pl.String).hash(0) % self.buckets).cast(pl.Int32) + (FIRST + len(self.values))
+            codes = codes.fill_null(bucket)
+        codes = codes.fill_null(OOV).set(keys.is_null(), MISSING)
+        return codes.to_numpy()
+
+    def state(self) -> dict[str, Any]:
+        return {"key": self.key, "values": self.values, "buckets": self.buckets}
+
+
+@dataclass(frozen=True, eq=False)
+class CodeEncoder(Encoder):
+    """One code per cell: 0 = missing, 1 = out of vocabulary or rare, then the values by falling frequency."""
+
+    tag: ClassVar[str] = "code"
+    name: str
+    vocabulary: _Vocabulary
+
+    @property
+    def field(self) -> Field:
+        """Cardinality counts MISSING and OOV."""
+        return Field(self.name, "code", self.vocabulary.size)
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """int32 (B,)."""
+        return self.vocabulary.codes(values)
+
+    def state(self) -> dict[str, Any]:
+        """Values in code order."""
+        return {"tag": self.tag, "name": self.name, **self.vocabulary.state()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> CodeEncoder:
+        """See ``Encoder``."""
+        return cls(state["name"], _Vocabulary(state["key"], state["values"], state["buckets"]))
+
+
+@dataclass(frozen=True, eq=False)
+class BagEncoder(Encoder):
+    """The first ``width`` entries of a list as codes, 0 = padding; text is split at ``separator`` first."""
+
+    tag: ClassVar[str] = "bag"
+    name: str
+    vocabulary: _Vocabulary
+    width: int
+    separator: str | None = None
+
+    @property
+    def field(self) -> Field:
+        """Cardinality counts padding and OOV."""
+        return Field(self.name, "bag", self.vocabulary.size, self.width)
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """int32 (B, width)."""
+        lists = as_lists(values, self.separator).list.head(self.width)
+        lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+        codes = np.zeros((len(values), self.width), np.int32)
+        entries = lists.drop_nulls().list.explode(empty_as_null=False) if lengths.any() else None
+        if entries is not None:
+            row = np.repeat(np.arange(len(values)), lengths)
+            place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            codes[row, place] = self.vocabulary.codes(entries)
+        return codes
+
+    def state(self) -> dict[str, Any]:
+        """Values in code order."""
+        own = {"tag": self.tag, "name": self.name, "width": self.width, "separator": self.separator}
+        return {**own, **self.vocabulary.state()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> BagEncoder:
+        """See ``Encoder``."""
+        words = _Vocabulary(state["key"], state["values"], state["buckets"])
+        return cls(state["name"], words, state["width"], state["separator"])
+
+
+#: Parts of a datetime -> number of values; ``age`` is the quantile bucket of the moment itself.
+DATE_PARTS = {"hour": 24, "weekday": 7, "day": 31, "month": 12}
+
+
+@dataclass(frozen=True, eq=False)
+class DateEncoder(Encoder):
+    """A datetime as a bag of its parts in one joint vocabulary; null = all padding."""
+
+    tag: ClassVar[str] = "datetime"
+    name: str
+    parts: tuple[str, ...]
+    edges: np.ndarray
+    format: str | None = None
+
+    @property
+    def field(self) -> Field:
+        """One code per part and one for the age bucket."""
+        size = FIRST + sum(DATE_PARTS[part] for part in self.parts) + len(self.edges) + 1
+        return Field(self.name, "bag", size, len(self.parts) + 1)
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """int32 (B, parts + 1)."""
+        moments = as_datetime(values, self.format)
+        codes = np.zeros((len(values), len(self.parts) + 1), np.int32)
+        first = FIRST
+        for place, part in enumerate(self.parts):
+            codes[:, place] = date_part(moments, part) + first
+            first += DATE_PARTS[part]
+        codes[:, -1] = np.searchsorted(self.edges, epoch(moments), side="right") + first
+        codes[moments.is_null().to_numpy()] = MISSING
+        return codes
+
+    def state(self) -> dict[str, Any]:
+        """Part names and bucket edges (microseconds since 1970)."""
+        return {
+            "tag": self.tag, "name": self.name, "parts": list(self.parts), "edges": self.edges.tolist(), "format": self.format,
+        }  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> DateEncoder:
+        """See ``Encoder``."""
+        return cls(state["name"], tuple(state["parts"]), np.asarray(state["edges"], np.float64), state["format"])
+
+
+@dataclass(frozen=True, eq=False)
+class VectorEncoder(Encoder):
+    """A fixed-size vector, standardised per element; a null, a wrong length or a non-finite element counts as the mean."""
+
+    tag: ClassVar[str] = "vector"
+    name: str
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def field(self) -> Field:
+        """Width = length of the vector."""
+        return Field(self.name, "vector", 0, len(self.mean))
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """float32 (B, width)."""
+        raw = as_matrix(values, len(self.mean))
+        scaled = (raw - self.mean) / self.scale
+        return np.where(np.isfinite(scaled), scaled, 0.0).astype(np.float32)
+
+    def state(self) -> dict[str, Any]:
+        """Mean and scale as lists."""
+        return {"tag": self.tag, "name": self.name, "mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> VectorEncoder:
+        """See ``Encoder``."""
+        return cls(state["name"], np.asarray(state["mean"]), np.asarray(state["scale"]))
+
+
+def as_float(values: pl.Series) -> np.ndarray:
+    """float64 (B,); null and text that is no number -> NaN; durations and times in seconds."""
+    if values.dtype == pl.Duration:
+        values = values.dt.total_microseconds() / 1e6
+    elif values.dtype == pl.Time:
+        values = values.cast(pl.Int64) / 1e9
+    elif values.dtype.is_temporal():
+        return epoch(values.cast(pl.Datetime("us")))
+    elif values.dtype == pl.String:
+        values = values.str.strip_chars()
+    elif values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    return values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().astype(np.float64, copy=False)
+
+
+def as_key(values: pl.Series, key: Key) -> pl.Series:
+    """A flat series in the vocabulary's key type; what cannot be read as it becomes null."""
+    if key == "text":
+        return values.cast(pl.String)
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    if key == "boolean":
+        if values.dtype == pl.String:
+            words = values.str.strip_chars().str.to_lowercase()
+            known = {**dict.fromkeys(_TRUE, 1), **dict.fromkeys(_FALSE, 0)}
+            return words.replace_strict(known, default=None, return_dtype=pl.Int64)
+        return values.cast(pl.Int64, strict=False)
+    if values.dtype == pl.String:
+        values = values.str.strip_chars()
+    if key == "float":
+        return values.cast(pl.Float64, strict=False).fill_nan(None)
+    return values.cast(pl.Int64, strict=False)
+
+
+def key_of(dtype: pl.DataType, *, boolean: bool = False) -> Key:
+    """The key type that a column of this type is looked up by."""
+    if boolean or dtype == pl.Boolean:
+        return "boolean"
+    if dtype.is_integer():
+        return "integer"
+    return "float" if dtype.is_float() else "text"
+
+
+def as_lists(values: pl.Series, separator: str | None) -> pl.Series:
+    """A series of lists: arrays become lists, text is split at the separator and empty parts fall out."""
+    if values.dtype == pl.String:
+        parts = values.str.split(separator or "|")
+        return parts.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != ""))
+    if isinstance(values.dtype, pl.Array):
+        return values.arr.to_list()
+    if values.dtype == pl.Null:
+        return values.cast(pl.List(pl.String))
+    return values
+
+
+def as_datetime(values: pl.Series, pattern: str | None) -> pl.Series:
+    """Datetime in microseconds, no zone; numbers are epoch seconds, milliseconds or microseconds by their size."""
+    if values.dtype == pl.String:
+        return values.str.strip_chars().str.to_datetime(pattern, strict=False, time_unit="us")
+    if values.dtype.is_numeric():
+        raw = as_float(values)
+        size = np.nanmax(np.abs(raw)) if np.isfinite(raw).any() else 0.0
+        unit = 1e6 if size < 1e11 else 1e3 if size < 1e14 else 1.0
+        micro = pl.Series(values.name, np.where(np.isfinite(raw), raw * unit, 0).astype(np.int64))
+        return micro.set(pl.Series(~np.isfinite(raw)), None).cast(pl.Datetime("us"))
+    if values.dtype == pl.Null:
+        return values.cast(pl.Datetime("us"))
+    if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone:
+        values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return values.cast(pl.Datetime("us"))
+
+
+def epoch(moments: pl.Series) -> np.ndarray:
+    """float64 microseconds since 1970; null -> NaN."""
+    return moments.cast(pl.Int64).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def date_part(moments: pl.Series, part: str) -> np.ndarray:
+    """One part as int32 counted from 0; null -> 0."""
+    parts = {"hour": (moments.dt.hour, 0), "weekday": (moments.dt.weekday, 1), "day": (moments.dt.day, 1), "month": (moments.dt.month, 1)}
+    values, first = parts[part]
+    return values().cast(pl.Int32).fill_null(first).to_numpy() - first
+
+
+def as_matrix(values: pl.Series, width: int) -> np.ndarray:
+    """float64 (B, width); null rows and rows of another length -> NaN."""
+    lists = as_lists(values, None).cast(pl.List(pl.Float64))
+    fits = (lists.list.len() == width).fill_null(False).to_numpy()
+    matrix = np.full((len(values), width), np.nan)
+    if fits.any():
+        flat = lists.filter(pl.Series(fits)).list.explode().fill_null(float("nan")).to_numpy()
+        matrix[fits] = flat.reshape(-1, width)
+    return matrix

@@ -1,0 +1,113 @@
+"""Fits one encoder per usable column from the train statistics; validation and test rows are never looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from feature_audit.config import EncodingConfig
+from feature_audit.data.encode_cells import (
+    DATE_PARTS,
+    BagEncoder,
+    CodeEncoder,
+    DateEncoder,
+    Encoder,
+    NumericEncoder,
+    VectorEncoder,
+    _Vocabulary,
+    as_datetime,
+    as_float,
+    as_lists,
+    as_matrix,
+    date_part,
+    epoch,
+)
+from feature_audit.data.encoders import Encoders
+from feature_audit.data.statistics import ColumnFacts, Statistics
+from feature_audit.schema import Column
+
+#: Quantile buckets of a datetime's own moment.
+AGE_BUCKETS = 16
+
+
+def fit_encoders(columns: Sequence[Column], statistics: Statistics, settings: EncodingConfig) -> Encoders:
+    """One encoder per column, in order."""
+    train = statistics.samples["train"]
+    return Encoders({c.name: fit_encoder(c, statistics.facts[c.name], train[c.name], settings) for c in columns})
+
+
+def fit_encoder(column: Column, fact: ColumnFacts, sample: pl.Series, settings: EncodingConfig) -> Encoder:
+    """The encoder of one column.
+
+    Args:
+        column: its kind decides the form.
+        fact: train counts of the column.
+        sample: train cells.
+        settings: bins, cut-offs and lengths.
+    """
+    if column.kind == "numeric":
+        return NumericEncoder(column.name, quantile_knots(as_float(sample), settings.max_bins))
+    if column.kind in ("categorical", "boolean"):
+        return CodeEncoder(column.name, _vocabulary(fact, settings, keep_all=column.kind == "boolean"))
+    if column.kind == "multi":
+        width = max(1, min(fact.longest, settings.max_list_length))
+        return BagEncoder(column.name, _vocabulary(fact, settings), width, fact.separator)
+    if column.kind == "datetime":
+        return _date_encoder(column.name, as_datetime(sample, fact.format), fact.format)
+    return _vector_encoder(column.name, sample)
+
+
+def quantile_knots(values: np.ndarray, max_bins: int) -> np.ndarray:
+    """Knots of a numeric column: all distinct values if they are few, else atoms and quantiles of the rest.
+
+    An *atom* is a value that alone holds at least 1 / max_bins of the rows; it gets its own knot, and the remaining
+    knots are quantiles of the other rows, so that a column of mostly zeros still resolves its tail.
+
+    Args:
+        values: float (rows,); NaN and infinities are left out.
+        max_bins: most knots.
+
+    Returns:
+        Increasing float64 (at most max_bins,), at least one; every knot is a value that occurs.
+    """
+    finite = np.sort(values[np.isfinite(values)])
+    if not len(finite):
+        return np.zeros(1)
+    distinct, counts = np.unique(finite, return_counts=True)
+    if len(distinct) <= max_bins:
+        return distinct
+    atom = counts >= len(finite) / max_bins
+    atoms, rest = distinct[atom], np.repeat(distinct[~atom], counts[~atom])
+    ends = distinct[[0, -1]]
+    free = max(2, max_bins - len(np.union1d(atoms, ends)))
+    places = np.linspace(0, len(rest) - 1, free + 2)[1:-1].round().astype(np.int64)
+    knots = np.unique(np.concatenate([atoms, ends, rest[places]]))
+    return knots if len(knots) <= max_bins else np.unique(np.quantile(finite, np.linspace(0, 1, max_bins), method="nearest"))
+
+
+def _vocabulary(fact: ColumnFacts, settings: EncodingConfig, *, keep_all: bool = False) -> _Vocabulary:
+    counts = fact.counts
+    assert counts is not None
+    kept = counts if keep_all else counts.filter(pl.col("count") >= settings.min_count)
+    kept = kept.head(settings.max_categories)
+    return _Vocabulary(fact.key, kept["value"].to_list(), settings.hash_buckets if counts.height > kept.height else 0)
+
+
+def _date_encoder(name: str, moments: pl.Series, pattern: str | None) -> DateEncoder:
+    held = moments.drop_nulls()
+    parts = tuple(part for part in DATE_PARTS if len(held) and len(np.unique(date_part(held, part))) > 1)
+    edges = np.unique(np.quantile(epoch(held), np.linspace(0, 1, AGE_BUCKETS + 1)[1:-1])) if len(held) else np.zeros(0)
+    return DateEncoder(name, parts, edges, pattern)
+
+
+def _vector_encoder(name: str, sample: pl.Series) -> VectorEncoder:
+    lengths = as_lists(sample, None).list.len().drop_nulls()
+    width = int(lengths.mode().min()) if len(lengths) else 1  # type: ignore[arg-type]
+    matrix = as_matrix(sample, width)
+    matrix = matrix[np.isfinite(matrix).all(axis=1)]
+    if not len(matrix):
+        return VectorEncoder(name, np.zeros(width), np.ones(width))
+    scale = matrix.std(axis=0)
+    return VectorEncoder(name, matrix.mean(axis=0), np.where(scale > 1e-12, scale, 1.0))

@@ -1,0 +1,159 @@
+"""What a raw column's values mean (its *kind*), inferred from its type, its name and a sample; globs of the user win."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+import yaml
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.columns import Roles, lookup, match_globs
+from feature_audit.data.text import DATE_FORMATS
+from feature_audit.errors import AuditError
+from feature_audit.schema import Column, Kind
+
+_CAMEL_ID = re.compile(r"[a-z](Id|ID|UUID)$")
+#: Separators of lists written as text, tried in this order.
+LIST_SEPARATORS = ("|", ";")
+
+
+def infer_columns(
+    config: AuditConfig, roles: Roles, schema: Mapping[str, pl.DataType], sample: pl.DataFrame, origin: Mapping[str, str]
+) -> tuple[tuple[Column, ...], dict[str, str]]:
+    """Name, kind, source table, protection and cost of every candidate column.
+
+    Args:
+        config: ``kinds``, ``groups`` and ``cost`` globs.
+        roles: the candidates and which of them are protected.
+        schema: column -> Polars type.
+        sample: some rows of the candidates.
+        origin: column -> source table where the input says so.
+
+    Returns:
+        The columns, and name -> reason for columns of a type that no feature can be made from.
+
+    Raises:
+        AuditError: a glob of ``kinds``, ``groups`` or ``cost`` that matches nothing, or a kind that does not fit its type.
+    """
+    names = list(schema)
+    for pattern in config.kinds:
+        match_globs("kinds", [pattern], names)
+    for pattern in config.cost:
+        match_globs("cost", [pattern], names)
+    groups = {name: table for table, globs in config.groups.items() for name in match_globs(f"groups.{table}", globs, names)}
+    columns, unusable = [], {}
+    for name in roles.candidates:
+        kind = lookup(config.kinds, name)
+        if kind is None:
+            kind = infer_kind(name, schema[name], sample[name])
+        else:
+            _check_kind(name, kind, schema[name])
+        if kind is None:
+            unusable[name] = f"type {schema[name]} is not supported; unnest or cast it"
+            kind = "categorical"
+        columns.append(
+            Column(
+                name, kind, str(schema[name]), groups.get(name, origin.get(name)),
+                name in roles.protected, float(lookup(config.cost, name) or 0.0),
+            )
+        )  # fmt: skip
+    return tuple(columns), unusable
+
+
+def infer_kind(name: str, dtype: pl.DataType, sample: pl.Series) -> Kind | None:
+    """The kind of one column, or None where its type cannot be a feature."""
+    if dtype == pl.Boolean:
+        return "boolean"
+    if dtype.is_integer():
+        return "categorical" if is_id_name(name) and sample.n_unique() > 2 else "numeric"
+    if dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
+        return "numeric"
+    if dtype.is_temporal():
+        return "datetime"
+    if isinstance(dtype, pl.Array):
+        return "vector" if dtype.inner is not None and dtype.inner.is_numeric() else "multi"  # type: ignore[union-attr]
+    if isinstance(dtype, pl.List):
+        return _list_kind(dtype, sample)
+    if dtype in (pl.Categorical, pl.Enum):
+        return "categorical"
+    if dtype == pl.String:
+        return _text_kind(sample)
+    if dtype == pl.Null:
+        return "categorical"
+    return None
+
+
+def is_id_name(name: str) -> bool:
+    """True for names such as ``hotel_id``, ``userId``, ``uuid``, ``zip``."""
+    return bool(re.search(r"(^|[_\s.-])(id|ids|uuid|guid|hash|zip|zipcode|postcode|sku)$", name, re.I) or _CAMEL_ID.search(name))
+
+
+def date_format(text: pl.Series) -> str | None:
+    """The first datetime format that fits every non-null text of a sample."""
+    held = text.drop_nulls()
+    if not len(held) or not held.head(50).str.contains(r"\d").all():
+        return None
+    for pattern in DATE_FORMATS:
+        if held.head(100).str.to_datetime(pattern, strict=False).null_count() == 0:
+            if held.str.to_datetime(pattern, strict=False).null_count() == 0:
+                return pattern
+    return None
+
+
+def list_separator(text: pl.Series) -> str | None:
+    """The separator of lists written as text (``a|b|c``), or None for plain text."""
+    held = text.drop_nulls().head(5_000)
+    for separator in LIST_SEPARATORS:
+        if len(held) and held.str.contains(separator, literal=True).mean() >= 0.2:  # type: ignore[operator]
+            parts = held.str.split(separator).explode()
+            if parts.n_unique() < 0.5 * len(parts) or parts.n_unique() <= 100:
+                return separator
+    return None
+
+
+def schema_yaml(columns: Sequence[Column]) -> str:
+    """The inferred kinds as text that can be put into a configuration and edited."""
+    kinds = {column.name: column.kind for column in columns}
+    head = "# Inferred by feature-audit. Put any of these lines into your configuration to change a kind:\n"
+    head += "# numeric, categorical, boolean, multi (list), vector, datetime. Names may be globs.\n"
+    return head + yaml.safe_dump({"kinds": kinds}, sort_keys=False, allow_unicode=True)
+
+
+def _list_kind(dtype: pl.List, sample: pl.Series) -> Kind | None:
+    inner = dtype.inner
+    if inner.is_float():
+        lengths = sample.drop_nulls().list.len()
+        return "vector" if len(lengths) and lengths.min() == lengths.max() and lengths.max() > 0 else "multi"  # type: ignore[operator]
+    return "multi" if inner.is_integer() or inner in (pl.String, pl.Categorical, pl.Enum, pl.Boolean) else None
+
+
+def _text_kind(sample: pl.Series) -> Kind:
+    held = sample.drop_nulls()
+    if not len(held):
+        return "categorical"
+    words = held.str.strip_chars()
+    if words.str.contains(r"^0\d+$").any():
+        return "categorical"
+    if words.cast(pl.Float64, strict=False).null_count() == 0:
+        return "numeric" if not is_id_name(sample.name) else "categorical"
+    if words.str.to_lowercase().is_in(["true", "false"]).all():
+        return "boolean"
+    if date_format(words):
+        return "datetime"
+    return "multi" if list_separator(words) else "categorical"
+
+
+def _check_kind(name: str, kind: Kind, dtype: pl.DataType) -> None:
+    nested = isinstance(dtype, pl.List | pl.Array)
+    fits = {
+        "numeric": not nested and dtype != pl.Struct,
+        "categorical": not nested and dtype != pl.Struct,
+        "boolean": not nested and dtype != pl.Struct,
+        "multi": nested or dtype == pl.String,
+        "vector": nested and dtype.inner.is_numeric(),  # type: ignore[union-attr]
+        "datetime": not nested and dtype != pl.Struct and dtype != pl.Boolean,
+    }
+    if not fits[kind]:
+        raise AuditError(f"kinds.{name}={kind}: the column is {dtype}, which cannot be read as {kind}")

@@ -1,0 +1,79 @@
+"""What the load stage hands on: schema, findings, counts and where the training store lies. Plain data, saved as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from feature_audit.data.kinds import schema_yaml
+from feature_audit.errors import AuditError
+from feature_audit.findings import Finding
+from feature_audit.schema import Column, Field, ModelSchema
+
+#: Written last; its presence says that everything else is complete.
+MARKER = "prepared.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The prepared table.
+
+    Attributes:
+        directory: the training store (open with ``Store.open``).
+        schema: usable fields only, in table order.
+        columns: every candidate column, excluded ones too.
+        findings: what was noticed.
+        excluded: column -> why it is not a feature.
+        rows: split -> rows.
+        split_info: kind, boundaries, overlap between splits.
+        digest: blake2b over the input's bytes and the configuration that matters here.
+        validation: the GX result as JSON, with our ``passed``.
+        summary: figures for the report.
+    """
+
+    directory: Path
+    schema: ModelSchema
+    columns: tuple[Column, ...]
+    findings: tuple[Finding, ...]
+    excluded: dict[str, str]
+    rows: dict[str, int]
+    split_info: dict[str, Any]
+    digest: str
+    validation: dict[str, Any]
+    summary: dict[str, Any]
+
+    def schema_yaml(self) -> str:
+        """The inferred kinds as YAML that can be edited and put into the configuration."""
+        return schema_yaml(self.columns)
+
+    def save(self) -> None:
+        """Write the marker file; call it last."""
+        content = asdict(self)
+        del content["directory"]
+        path = self.directory / MARKER
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, directory: Path | str) -> Prepared:
+        """Read a finished preparation.
+
+        Raises:
+            AuditError: the folder holds none.
+        """
+        directory = Path(directory)
+        path = directory / MARKER
+        if not path.is_file():
+            raise AuditError(f"store={directory}: no finished preparation; run the load stage again")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content.pop("schema")
+        return cls(
+            directory=directory,
+            schema=ModelSchema(tuple(Field(**field) for field in schema["fields"]), schema["task"], schema["n_classes"]),
+            columns=tuple(Column(**column) for column in content.pop("columns")),
+            findings=tuple(Finding(**finding) for finding in content.pop("findings")),
+            **content,
+        )

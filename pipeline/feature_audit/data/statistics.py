@@ -1,0 +1,185 @@
+"""Pass 1 over the table: exact counts per column on train, category frequencies, and bounded samples of every split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from feature_audit.data.encode_cells import Key, as_key, as_lists, key_of
+from feature_audit.data.kinds import date_format, list_separator
+from feature_audit.data.reading import Source
+from feature_audit.data.splits import SPLITS
+from feature_audit.schema import Column
+
+#: Cells of one chunk of raw rows held in memory, and of one sample.
+CHUNK_CELLS = 12_000_000
+SAMPLE_CELLS = 24_000_000
+MAX_SAMPLE_ROWS = 200_000
+MIN_SAMPLE_ROWS = 10_000
+
+
+@dataclass
+class ColumnFacts:
+    """What pass 1 counted for one column on the train rows (``nulls`` of every split).
+
+    Attributes:
+        nulls: split -> missing cells; NaN counts as missing.
+        constant: every train cell holds the same value (missing is a value).
+        counts: (value, count) frame of a categorical or list column, falling by count; None for other kinds.
+        longest: longest list, for list columns.
+    """
+
+    nulls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    constant: bool = True
+    counts: pl.DataFrame | None = None
+    longest: int = 0
+    first_hash: int | None = None
+    separator: str | None = None
+    format: str | None = None
+    key: Key = "text"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Facts of every candidate and samples per split: raw rows in table order and their row numbers."""
+
+    facts: dict[str, ColumnFacts]
+    samples: dict[str, pl.DataFrame]
+    sample_rows: dict[str, np.ndarray]
+    row_hashes: np.ndarray
+
+
+def chunk_rows(columns: int) -> int:
+    """Rows per chunk so that memory depends on the number of columns, not of rows."""
+    return int(np.clip(CHUNK_CELLS // max(columns, 1), 1_000, 500_000))
+
+
+def gather(source: Source, columns: tuple[Column, ...], of_row: np.ndarray, seed: int, max_values: int) -> Statistics:
+    """Read the table once.
+
+    Args:
+        source: the table.
+        columns: the candidates, with their kinds.
+        of_row: split code of each row.
+        seed: of the samples.
+        max_values: distinct values of one column counted exactly; beyond four times as many the rarest are forgotten.
+    """
+    names = [column.name for column in columns]
+    rows_wanted = sample_positions(of_row, len(names), seed)
+    peek = source.frame.select(names).head(5_000).collect()
+    facts = {column.name: _start(column, peek[column.name]) for column in columns}
+    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in SPLITS}
+    hashes = np.empty(len(of_row), dtype=np.uint64)
+    start = 0
+    for chunk in source.chunks(chunk_rows(len(names)), names):
+        inside = of_row[start : start + chunk.height]
+        hashes[start : start + chunk.height] = _hash_rows(chunk)
+        for code, split in enumerate(SPLITS):
+            mine = inside == code
+            part = chunk if mine.all() else chunk.filter(pl.Series(mine))
+            _count_nulls(facts, part, split)
+            if split == "train" and part.height:
+                _count_train(facts, columns, part, max_values)
+            wanted = rows_wanted[split]
+            here = wanted[(wanted >= start) & (wanted < start + chunk.height)] - start
+            if len(here):
+                parts[split].append(chunk[here])
+        start += chunk.height
+    for fact in facts.values():
+        if fact.counts is not None:
+            fact.counts = fact.counts.sort(["count", "value"], descending=[True, False])
+    samples = {split: pl.concat(parts[split]) if parts[split] else peek.clear() for split in SPLITS}
+    return Statistics(facts, samples, rows_wanted, hashes)
+
+
+def sample_positions(of_row: np.ndarray, columns: int, seed: int) -> dict[str, np.ndarray]:
+    """Sorted row numbers of a sample of each split; the whole split where it is small enough."""
+    most = int(np.clip(SAMPLE_CELLS // max(columns, 1), MIN_SAMPLE_ROWS, MAX_SAMPLE_ROWS))
+    generator = np.random.default_rng([seed, 1])
+    wanted = {}
+    for code, split in enumerate(SPLITS):
+        rows = np.flatnonzero(of_row == code)
+        limit = most if split == "train" else most // 4
+        wanted[split] = rows if len(rows) <= limit else np.sort(generator.choice(rows, limit, replace=False))
+    return wanted
+
+
+def _start(column: Column, peek: pl.Series) -> ColumnFacts:
+    fact = ColumnFacts()
+    dtype = peek.dtype
+    if column.kind == "multi":
+        if dtype == pl.String:
+            fact.separator = list_separator(peek) or _any_separator(peek)
+        inner = as_lists(peek.head(1), fact.separator).dtype.inner  # type: ignore[attr-defined]
+        fact.key = key_of(inner)
+    elif column.kind in ("categorical", "boolean"):
+        fact.key = key_of(dtype, boolean=column.kind == "boolean")
+    elif column.kind == "datetime" and dtype == pl.String:
+        fact.format = date_format(peek)
+    return fact
+
+
+def _any_separator(peek: pl.Series) -> str:
+    held = peek.drop_nulls()
+    return max(("|", ";", ",", " "), key=lambda sign: held.str.contains(sign, literal=True).sum())
+
+
+def _missing(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    return column.is_null() | column.is_nan() if dtype.is_float() else column.is_null()
+
+
+def _count_nulls(facts: dict[str, ColumnFacts], part: pl.DataFrame, split: str) -> None:
+    counts = part.select(_missing(name, dtype).sum() for name, dtype in part.schema.items()).row(0)
+    for name, count in zip(part.columns, counts, strict=True):
+        facts[name].nulls[split] += count
+
+
+def _count_train(facts: dict[str, ColumnFacts], columns: tuple[Column, ...], part: pl.DataFrame, max_values: int) -> None:
+    _watch_constants(facts, part)
+    for column in columns:
+        fact = facts[column.name]
+        values = part[column.name]
+        if column.kind == "multi":
+            lists = as_lists(values, fact.separator)
+            fact.longest = max(fact.longest, int(lists.list.len().max() or 0))  # type: ignore[arg-type]
+            values = lists.drop_nulls().list.explode(empty_as_null=False)
+        elif column.kind not in ("categorical", "boolean"):
+            continue
+        fact.counts = _merge(fact.counts, as_key(values, fact.key), max_values)
+
+
+def _watch_constants(facts: dict[str, ColumnFacts], part: pl.DataFrame) -> None:
+    """A column stays constant while every cell hashes like its first cell."""
+    open_names = [name for name in part.columns if facts[name].constant]
+    if not open_names:
+        return
+    spans = part.select(
+        expression
+        for name in open_names
+        for expression in (_cell_hash(name, part.schema[name]).min().alias(f"{name}\0a"), _cell_hash(name, part.schema[name]).max().alias(f"{name}\0b"))
+    ).row(0)
+    for place, name in enumerate(open_names):
+        low, high = spans[2 * place], spans[2 * place + 1]
+        fact = facts[name]
+        fact.first_hash = low if fact.first_hash is None else fact.first_hash
+        fact.constant = low == high == fact.first_hash
+
+
+def _cell_hash(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    return (column.fill_nan(None) if dtype.is_float() else column).hash(0)
+
+
+def _merge(counts: pl.DataFrame | None, keys: pl.Series, max_values: int) -> pl.DataFrame:
+    new = keys.drop_nulls().rename("value").value_counts(name="count").cast({"count": pl.Int64})
+    if counts is None:
+        return new
+    both = pl.concat([counts, new]).group_by("value").agg(pl.col("count").sum())
+    return both if both.height <= 4 * max_values else both.top_k(2 * max_values, by="count")
+
+
+def _hash_rows(chunk: pl.DataFrame) -> np.ndarray:
+    return chunk.hash_rows(0).to_numpy()
