@@ -1,1 +1,8 @@
-"""HTML, Markdown and JSON of a finished audit."""
+"""HTML, Markdown and JSON of a finished audit: plain data in, text out, no statistics of its own."""
+
+from feature_audit.report.as_html import render_html
+from feature_audit.report.as_json import read_json, render_json
+from feature_audit.report.as_markdown import render_markdown, run_description
+from feature_audit.results import AuditReport
+
+__all__ = ["AuditReport", "read_json", "render_html", "render_json", "render_markdown", "run_description"]

@@ -1,0 +1,154 @@
+"""The report as one self-contained HTML file that works in MLflow's sandboxed frame."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from feature_audit.report import charts, numbers, plan, view
+from feature_audit.report.as_json import to_plain
+from feature_audit.results import AuditReport
+
+#: Rows of a table that stand in the page itself: what is seen without JavaScript.
+FIRST_PAGE = 50
+#: Items of a list that is not a table; the rest is counted and stands in the decision table.
+LISTED = 100
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a searchable table; ``kind`` chooses how a cell is written and sorted.
+
+    Kinds: ``name`` (with ``extra`` columns repeated below it on narrow screens), ``badge``, ``count``, ``score``,
+    ``share``, ``amount``, ``text``, ``prose``. Columns marked ``wide`` are hidden on narrow screens.
+    """
+
+    key: str
+    title: str
+    kind: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A searchable table: all rows travel as JSON, the first page also as HTML."""
+
+    name: str
+    caption: str
+    columns: list[Column]
+    rows: list[list[Any]]
+    filters: dict[str, int]
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the script needs."""
+        columns = [{"key": column.key, "kind": column.kind, "wide": column.wide} for column in self.columns]
+        return {"columns": columns, "rows": self.rows, "noun": self.name}
+
+
+def render_html(report: AuditReport) -> str:
+    """The report as one HTML document: styles, script, charts and data inside, nothing fetched.
+
+    Data stand in the page through autoescaping or as JSON whose ``<``, ``>``, ``&`` and ``'`` are escaped, and the
+    script writes text nodes only, so that no column name can become markup.
+    """
+    row = view.decision_row(report)
+    page = _environment().get_template("report.html.j2")
+    html = page.render(
+        report=report,
+        row=row,
+        ruler=charts.ruler(report, row) if row else None,
+        counts=view.decision_counts(report),
+        groups=[(group, charts.forest(group.rows, group.decimals)) for group in view.by_metric(report)],
+        curves=charts.k_curves(report),
+        dots=charts.frequency_dots(report),
+        tables=view.source_tables(report),
+        carriers=view.carriers(report),
+        steps=plan.next_steps(report),
+        waves=plan.removal_waves(report),
+        decisions=_decision_table(report),
+        findings=_finding_table(report),
+        trials=view.trial_columns(report),
+        listed=LISTED,
+        first_page=FIRST_PAGE,
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("feature_audit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {
+        "ensure_ascii": False,
+        "allow_nan": False,
+        "separators": (",", ":"),
+    }
+    environment.globals.update(numbers=numbers, view=view, asset=_asset, len=len, max=max)
+    environment.filters.update(flat=lambda mapping: list(view.flat(mapping)), value_text=view.value_text)
+    return environment
+
+
+def _asset(name: str) -> Markup:
+    """A style sheet or script of this package, as it is: it is ours and holds no data."""
+    source, _, _ = _environment().loader.get_source(_environment(), name)  # type: ignore[union-attr]
+    return Markup(source)
+
+
+def _decision_table(report: AuditReport) -> Table | None:
+    if not report.decisions:
+        return None
+    with_carrier = any(row.carried_by for row in report.decisions)
+    with_group = any(row.group for row in report.decisions)
+    with_kind = any(row.kind for row in report.decisions)
+    with_cost = any(row.cost for row in report.decisions)
+    optional = [
+        (with_carrier, Column("carried_by", "Carried by", "text", wide=True)),
+        (with_kind, Column("kind", "Kind", "text", wide=True)),
+        (with_group, Column("group", "Source table", "text", wide=True)),
+        (with_cost, Column("cost", "Cost", "amount", wide=True)),
+    ]
+    columns = [
+        Column("feature", "Feature", "name"),
+        Column("decision", "Decision", "badge"),
+        Column("rank", "Rank", "count"),
+        Column("score", "Score", "score"),
+        Column("selection_frequency", "Selected", "share"),
+        Column("reason", "Reason", "prose"),
+        *(column for wanted, column in optional if wanted),
+    ]
+    rows = [[_cell(getattr(row, column.key)) for column in columns] for row in report.decisions]
+    filters = {name: number for name, number in view.decision_counts(report).items() if number}
+    return Table("features", "Decision per feature", columns, rows, filters)
+
+
+def _finding_table(report: AuditReport) -> Table | None:
+    if not report.findings:
+        return None
+    columns = [
+        Column("column", "Column", "name"),
+        Column("kind", "Finding", "text"),
+        Column("excluded", "Is a feature", "text"),
+        Column("detail", "Detail", "prose"),
+    ]
+    rows = []
+    for finding in report.findings:
+        detail = finding.detail + (f" Carried by {finding.carried_by}." if finding.carried_by else "")
+        kind = finding.kind.replace("_", " ")
+        rows.append([finding.column or "(whole table)", kind, "no, excluded" if finding.excluded else "yes", detail])
+    return Table("findings", "Findings per column", columns, to_plain(rows), {})
+
+
+def _cell(value: Any) -> Any:
+    """A value as JSON holds it; floats keep six figures, the rest of them is in ``report.json``."""
+    value = to_plain(value)
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,75 @@
+"""The report as JSON: stable keys, full precision, ``null`` for what is not a finite number."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from feature_audit.findings import Finding
+from feature_audit.results import AuditReport, CurvePoint, FeatureDecision, MetricDelta, StageCost
+
+#: Raised when a key changes its meaning or goes away; a new key does not raise it.
+SCHEMA_VERSION = 1
+
+_ROWS: dict[str, type] = {
+    "deltas": MetricDelta,
+    "curve": CurvePoint,
+    "decisions": FeatureDecision,
+    "findings": Finding,
+    "costs": StageCost,
+}
+
+
+def render_json(report: AuditReport) -> str:
+    """Everything the report holds, one key per attribute of ``AuditReport``, in its order, after ``schema_version``.
+
+    Floats are written with all their digits. JSON knows no NaN or infinity: these become ``null``.
+    """
+    content = {"schema_version": SCHEMA_VERSION, **to_plain(report)}
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def read_json(text: str) -> AuditReport:
+    """The report that ``render_json`` wrote; numbers that were not finite come back as NaN where one is required.
+
+    Raises:
+        ValueError: the text is of another schema version.
+    """
+    content = json.loads(text)
+    version = content.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"schema_version={version}: this version of Feature Audit reads {SCHEMA_VERSION}")
+    for key, kind in _ROWS.items():
+        content[key] = [_build(kind, row) for row in content[key]]
+    if content["artifact_delta"] is not None:
+        content["artifact_delta"] = _build(MetricDelta, content["artifact_delta"])
+    return _build(AuditReport, content)
+
+
+def to_plain(value: Any) -> Any:
+    """``value`` as what JSON can hold: dataclasses to dicts, NumPy scalars to Python's, anything else to text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
+        return [to_plain(item) for item in items]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, str):
+        # A lone surrogate cannot be written as UTF-8; everything else passes unchanged.
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if hasattr(value, "tolist"):
+        return to_plain(value.tolist())
+    return str(value)
+
+
+def _build(kind: type, row: dict[str, Any]) -> Any:
+    required = {field.name for field in dataclasses.fields(kind) if field.type == "float"}
+    return kind(**{key: math.nan if item is None and key in required else item for key, item in row.items()})

@@ -1,0 +1,305 @@
+"""The report as Markdown: a file for people who live in terminals, and the note on MLflow's run page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from feature_audit.report import numbers, plan, view
+from feature_audit.results import AuditReport, MetricDelta
+
+#: MLflow cuts a run's note at 8,000 characters; a cut table is a broken table.
+DESCRIPTION_LIMIT = 7_500
+#: Rows of the decision table in the file; all of them are in ``report.json`` and ``selection/ranking.parquet``.
+MOST_DECISIONS = 1_000
+_SPECIAL = re.compile(r"([\\`*_\[\]|~])")
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def render_markdown(report: AuditReport) -> str:
+    """The whole report in GitHub-flavoured Markdown; every text from the data is escaped."""
+    parts = [
+        _head(report),
+        _facts(report),
+        _warnings(report),
+        _steps(report),
+        _quality(report, report.deltas),
+        _curve(report),
+        _decisions(report),
+        _redundancy(report),
+        _savings(report),
+        _data(report),
+        _search(report),
+        _cost(report),
+        _provenance(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def run_description(report: AuditReport) -> str:
+    """The note on the run page: the verdict in the first line, then a table; always below ``DESCRIPTION_LIMIT``.
+
+    Parts are added while they fit, so that what is left out is always the least important.
+    """
+    judged = [row for row in report.deltas if row.margin is not None]
+    steps = "\n".join(f"{at}. {_step(step)}" for at, step in enumerate(plan.next_steps(report), 1))
+    needed = f"**What would decide it:** {text(report.needed)}" if report.needed else ""
+    note = _cut(f"**{view.VERDICTS[report.verdict]}:** {text(report.sentence)}", 1_500)
+    parts = [_cut(needed, 1_000), _facts(report), *(_quality(report, judged[:most], "") for most in (12, 4, 1))]
+    tables = False
+    for index, part in enumerate([*parts, _warnings(report), f"**Next**\n\n{steps}", "Details: `report/index.html`"]):
+        is_quality = 2 <= index <= 4
+        if not part or (is_quality and tables):
+            continue
+        if len(note) + 2 + len(part) < DESCRIPTION_LIMIT:
+            note += "\n\n" + part
+            tables = tables or is_quality
+    return note
+
+
+def text(value: object) -> str:
+    """Any text as Markdown that means exactly that text, on one line."""
+    line = _SPECIAL.sub(r"\\\1", " ".join(str(value).split())).translate(_ENTITIES)
+    # At the start of a line these would open a heading, a list or a rule.
+    return re.sub(r"^(?:([#+=-])|(\d+)([.)]))", lambda m: f"\\{m[1]}" if m[1] else f"{m[2]}\\{m[3]}", line)
+
+
+def code(value: object) -> str:
+    """A name as a code span that survives back-ticks, pipes and line breaks, also in a table cell."""
+    name = re.sub(r"[\s\x00-\x1f\x7f]", " ", str(value))
+    if not name.strip():
+        return text("(empty name)")
+    fence = "`" * (max((len(run) for run in re.findall("`+", name)), default=0) + 1)
+    pad = " " if name[0] in "` " or name[-1] in "` " else ""
+    # A back-slash before a pipe would be taken as the pipe's escape: such names are escaped text instead.
+    if "\\|" in name:
+        return text(name)
+    return fence + pad + name.replace("|", "\\|") + pad + fence
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    numeric = set(right)
+    rule = ["---:" if index in numeric else "---" for index in range(len(head))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *rows])
+
+
+def _cut(value: str, most: int) -> str:
+    if len(value) <= most:
+        return value
+    # Not in the middle of an escape.
+    return value[: most - 2].rstrip("\\") + " …"
+
+
+def _head(report: AuditReport) -> str:
+    lines = [f"# Feature Audit: {view.VERDICTS[report.verdict]}", text(report.sentence)]
+    told = view.evidence(report)
+    if told:
+        lines.append(text(told))
+    for guard in view.overruling(report):
+        lines.append(f"The verdict stands on the guard {text(guard.metric)}, {text(view.slice_label(guard))}.")
+    if report.needed:
+        lines.append(f"**What would decide it:** {text(report.needed)}")
+    return "\n\n".join(lines)
+
+
+def _facts(report: AuditReport) -> str:
+    rows = []
+    if report.k:
+        rows.append(["Features kept", f"{numbers.count(report.k)} of {numbers.count(report.n_features)}"])
+    counts = view.decision_counts(report)
+    if report.decisions:
+        rows.append(["Decisions", ", ".join(f"{name} {numbers.count(number)}" for name, number in counts.items())])
+    rows.append(["Metric, margin", f"{text(view.metric_name(report.metric))}, {numbers.margin(report.margin)}"])
+    rows.append(["Confidence", numbers.confidence(report.confidence)])
+    tables = view.source_tables(report)
+    if tables:
+        rows.append(["Tables that retire", f"{sum(table.retires for table in tables)} of {len(tables)}"])
+    if view.saved_cost(report):
+        rows.append(["Yearly cost saved", numbers.amount(view.saved_cost(report))])
+    if report.costs:
+        trainings = numbers.plain(view.total_trainings(report), 1)
+        rows.append(["This audit cost", f"{trainings} full trainings, {numbers.duration(view.total_seconds(report))}"])
+    if report.recommendation:
+        rows.append(["Recommendation", code(report.recommendation)])
+    return _table(["", "Audit"], rows)
+
+
+def _warnings(report: AuditReport) -> str:
+    if not report.warnings:
+        return ""
+    return "\n".join([f"**{numbers.counted(len(report.warnings), 'warning')}**", ""] + [f"- {text(w)}" for w in report.warnings])
+
+
+def _step(step: plan.Step) -> str:
+    command = f" {code(step.command)}" if step.command else ""
+    return f"**{step.title}.** {text(step.text)}{command}"
+
+
+def _steps(report: AuditReport) -> str:
+    lines = ["## What to do next", ""]
+    lines += [f"{at}. {_step(step)}" for at, step in enumerate(plan.next_steps(report), 1)]
+    waves = plan.removal_waves(report)
+    if waves:
+        rows = [
+            [str(at), text(wave.title), numbers.count(wave.features), numbers.amount(wave.saved), text(wave.text)]
+            for at, wave in enumerate(waves, 1)
+        ]
+        lines += ["", "Order of removal:", "", _table(["Wave", "What", "Features", "Saves", "Why here"], rows, (0, 2, 3))]
+    return "\n".join(lines)
+
+
+def _quality(report: AuditReport, deltas: Sequence[MetricDelta], title: str = "## Quality: pruned against full model\n\n") -> str:
+    if not deltas:
+        return ""
+    rows = []
+    for row in deltas:
+        decimals = numbers.decimals_of(row)
+        low, high = numbers.signed(row.ci_low, decimals), numbers.signed(row.ci_high, decimals)
+        rows.append(
+            [
+                text(view.metric_name(row.metric)),
+                text(view.slice_label(row)),
+                numbers.count(row.rows),
+                numbers.plain(row.baseline, decimals),
+                numbers.plain(row.pruned, decimals),
+                numbers.signed(row.delta, decimals),
+                f"{low} to {high}",
+                numbers.margin(row.margin) if row.margin is not None else "",
+                (f"**{row.verdict}**" if row.role == "decision" else str(row.verdict)) if row.verdict else "",
+            ]
+        )
+    level = numbers.confidence(report.confidence)
+    head = ["Metric", "Slice", "Rows", "Full", "Pruned", "Change (+ is better)", f"{level} interval", "Margin", "Verdict"]
+    body = title + _table(head, rows, range(2, 8))
+    if title and report.artifact_delta:
+        one = report.artifact_delta
+        decimals = numbers.decimals_of(one)
+        low, high = numbers.signed(one.ci_low, decimals), numbers.signed(one.ci_high, decimals)
+        body += (
+            f"\n\nThese trained models only (test-row noise): {numbers.signed(one.delta, decimals)} ({low} to {high}). "
+            "The verdict stands on the feature set over retrainings."
+        )
+    return body
+
+
+def _curve(report: AuditReport) -> str:
+    if not report.curve:
+        return ""
+    decimals = max(4, numbers.decimals_for(report.margin))
+    rows = [
+        [
+            f"**{point.k:,}**" if point.k == report.k else f"{point.k:,}",
+            numbers.plain(point.metric, decimals),
+            numbers.signed(point.metric - report.target_quality, decimals),
+            numbers.plain(point.std_error, decimals + 1) if point.std_error is not None else "",
+            text(point.source),
+        ]
+        for point in sorted(report.curve, key=lambda point: point.k)
+    ]
+    full = numbers.plain(report.target_quality, decimals)
+    table = _table(["K", "Validation", "Against full", "Standard error", "Source"], rows, range(4))
+    return f"## How many features are needed\n\n{text(report.k_reason)} Full model: {full}.\n\n{table}"
+
+
+def _decisions(report: AuditReport) -> str:
+    if not report.decisions:
+        return ""
+    rows = [
+        [
+            code(row.feature),
+            row.decision,
+            numbers.count(row.rank),
+            numbers.significant(row.score),
+            numbers.percent(row.selection_frequency),
+            text(row.reason),
+            code(row.carried_by) if row.carried_by else "",
+            text(row.group or ""),
+            numbers.amount(row.cost) if row.cost else "",
+        ]
+        for row in report.decisions[:MOST_DECISIONS]
+    ]
+    head = ["Feature", "Decision", "Rank", "Score", "Selected", "Reason", "Carried by", "Table", "Cost"]
+    stability = [] if report.stability is None else [f"Nogueira index {numbers.plain(report.stability, 2)}."]
+    notes = " ".join([*stability, text(report.convergence or "")]).strip()
+    left = len(report.decisions) - MOST_DECISIONS
+    more = f"\n\n{numbers.count(left)} more features are in `report.json`." if left > 0 else ""
+    return "## Keep, drop or review\n\n" + (notes + "\n\n" if notes else "") + _table(head, rows, (2, 3, 4, 8)) + more
+
+
+def _redundancy(report: AuditReport) -> str:
+    found = view.carriers(report)
+    if not found:
+        return ""
+    rows = [[code(one.feature), numbers.count(len(one.carried)), ", ".join(map(code, one.carried))] for one in found]
+    return "## Redundancy: who carries whom\n\n" + _table(["Feature", "Carries", "These can go"], rows, (1,))
+
+
+def _savings(report: AuditReport) -> str:
+    tables = view.source_tables(report)
+    if not tables:
+        return ""
+    rows = [
+        [
+            text(one.name),
+            *(numbers.count(number) for number in (one.features, one.kept, one.review, one.dropped)),
+            numbers.amount(one.saved),
+            "**retires**" if one.retires else "stays for " + ", ".join(map(code, one.held_by[:3])) + _more(one.held_by, 3),
+        ]
+        for one in tables
+    ]
+    head = ["Source table", "Features", "Keep", "Review", "Drop", "Saved", "Result"]
+    return "## Savings by source table\n\n" + _table(head, rows, range(1, 6))
+
+
+def _more(items: Sequence[object], most: int) -> str:
+    return f" and {len(items) - most} more" if len(items) > most else ""
+
+
+def _data(report: AuditReport) -> str:
+    parts = []
+    if report.data_summary:
+        parts.append(_table(["", "Data"], [[text(key), text(value)] for key, value in view.flat(report.data_summary)]))
+    if report.findings:
+        rows = [
+            [
+                code(one.column) if one.column else "whole table",
+                one.kind.replace("_", " "),
+                "no" if one.excluded else "yes",
+                text(one.detail),
+                code(one.carried_by) if one.carried_by else "",
+            ]
+            for one in report.findings
+        ]
+        parts.append(_table(["Column", "Finding", "Is a feature", "Detail", "Carried by"], rows))
+    return "\n\n".join(["## Data", *parts]) if parts else ""
+
+
+def _search(report: AuditReport) -> str:
+    parts = []
+    if report.importances:
+        shares = [[text(name), numbers.percent(share)] for name, share in view.importances(report)]
+        parts.append(_table(["Parameter", "Importance"], shares, (1,)))
+    names, rows = view.trial_columns(report)
+    if rows:
+        shown = [[text(view.value_text(cell)) if cell is not None else "" for cell in cells] for cells in rows]
+        parts.append(_table([text(name) for name in names], shown))
+    return "\n\n".join(["## Search", *parts]) if parts else ""
+
+
+def _cost(report: AuditReport) -> str:
+    if not report.costs:
+        return ""
+    rows = [
+        [text(one.stage), numbers.plain(one.full_trainings, 2), numbers.duration(one.seconds), text(one.detail)]
+        for one in report.costs
+    ]
+    total = [numbers.plain(view.total_trainings(report), 2), numbers.duration(view.total_seconds(report))]
+    rows.append(["**whole audit**", *total, ""])
+    return "## What this audit cost\n\n" + _table(["Stage", "Full trainings", "Time", ""], rows, (1, 2))
+
+
+def _provenance(report: AuditReport) -> str:
+    blocks = []
+    for title, items in view.provenance(report):
+        blocks.append(f"### {text(title)}\n\n" + _table(["Key", "Value"], [[text(key), text(value)] for key, value in items]))
+    return "\n\n".join(["## Provenance", *blocks]) if blocks else ""

@@ -1,0 +1,278 @@
+"""Geometry of the charts: where each mark, line and label stands, in SVG user units. The template only draws.
+
+The SVG is drawn by hand rather than by matplotlib's writer because its colours must follow the page (dark, light,
+print) and its text must stay text. Tick positions come from matplotlib's locators.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from feature_audit.report import numbers
+from feature_audit.results import AuditReport, CurvePoint, MetricDelta
+
+SOURCES = {"masked": "masked (estimate from the selection)", "retrained": "retrained from scratch"}
+Scale = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A position on an axis and its text."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The plotting rectangle inside a ``width`` x ``height`` picture."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One point; ``whisker`` spans one standard error to each side, as (low y, high y)."""
+
+    x: float
+    y: float
+    whisker: tuple[float, float] | None
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one source and the line that joins them."""
+
+    source: str
+    label: str
+    line: str
+    marks: list[Mark]
+
+
+@dataclass(frozen=True)
+class KCurve:
+    """Validation quality against K (log axis); ``below`` points lie under the lower edge and are not drawn."""
+
+    frame: Frame
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    target: Tick
+    limit: Tick
+    chosen: Tick | None
+    chosen_anchor: str
+    series: list[Series]
+    below: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One interval on a forest's or ruler's scale; a cut end is drawn as an arrow."""
+
+    low: float
+    middle: float
+    high: float
+    cut_low: bool
+    cut_high: bool
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Intervals of one metric on one scale; ``limit`` is the margin's position, None where rows have several."""
+
+    width: float
+    zero: float
+    limit: float | None
+    intervals: list[Interval | None]
+    ticks: list[Tick]
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Selection frequency against rank: one SVG path of dots per decision."""
+
+    frame: Frame
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    paths: dict[str, str]
+    cut: float | None
+
+
+def k_curves(report: AuditReport) -> list[KCurve]:
+    """The whole curve and, where the margin would be invisible in it, an enlargement around the margin."""
+    points = [point for point in report.curve if numbers.known(point.metric) and point.k > 0]
+    if not points or not numbers.known(report.target_quality):
+        return []
+    target, margin = report.target_quality, report.margin
+    values = [point.metric for point in points] + [target, target - margin]
+    whole = (min(values), max(values))
+    charts = [_k_curve(report, points, whole)]
+    near = (target - 5 * margin, max([*(v for v in values if v <= target + 5 * margin), target + 2 * margin]))
+    inside = sum(near[0] <= point.metric <= near[1] for point in points)
+    if margin > 0 and whole[1] - whole[0] > 12 * margin and inside >= 2:
+        charts.append(_k_curve(report, points, near))
+    return charts
+
+
+def _k_curve(report: AuditReport, points: list[CurvePoint], span: tuple[float, float]) -> KCurve:
+    frame = Frame(width=640, height=330, left=66, right=618, top=34, bottom=282)
+    low, high = _padded(*span, share=0.07)
+    counts = [point.k for point in points] + [report.k or points[0].k]
+    x = log_scale(min(counts), max(counts), frame.left + 14, frame.right - 14)
+    y = linear_scale(low, high, frame.bottom, frame.top)
+    y_values = linear_ticks(low, high, 5)
+    decimals = _step_decimals(y_values)
+    names = sorted({point.source for point in points}, key=lambda name: (name != "masked", name))
+    series = [_series(name, [p for p in points if p.source == name], x, y, report.k, (low, high)) for name in names]
+    chosen = Tick(x(report.k), f"K = {numbers.count(report.k)}") if report.k > 0 else None
+    middle = (frame.left + frame.right) / 2
+    value_decimals = max(decimals, numbers.decimals_for(report.margin))
+    return KCurve(
+        frame=frame,
+        x_ticks=[Tick(x(value), numbers.count(value)) for value in log_ticks(min(counts), max(counts))],
+        y_ticks=[Tick(y(value), numbers.plain(value, decimals)) for value in y_values],
+        target=Tick(y(report.target_quality), numbers.plain(report.target_quality, value_decimals)),
+        limit=Tick(
+            y(report.target_quality - report.margin),
+            numbers.plain(report.target_quality - report.margin, value_decimals),
+        ),
+        chosen=chosen,
+        chosen_anchor="end" if chosen and chosen.at > middle else "start",
+        series=series,
+        below=sum(point.metric < low for point in points),
+    )
+
+
+def _series(
+    source: str, points: list[CurvePoint], x: Scale, y: Scale, k: int, span: tuple[float, float]
+) -> Series:
+    points = sorted(points, key=lambda point: point.k)
+    line = " ".join(f"{x(point.k):.1f},{y(point.metric):.1f}" for point in points)
+    marks = []
+    for point in points:
+        if not span[0] <= point.metric <= span[1]:
+            continue
+        error = point.std_error
+        whisker = None
+        if error is not None and numbers.known(error) and error > 0:
+            whisker = (y(max(point.metric - error, span[0])), y(min(point.metric + error, span[1])))
+        marks.append(Mark(x(point.k), y(point.metric), whisker, point.k == k))
+    return Series(source, SOURCES.get(source, source), line if len(points) > 1 else "", marks)
+
+
+def forest(rows: Sequence[MetricDelta], decimals: int) -> Forest:
+    """Intervals of one metric's rows; rows that are only reported never stretch the scale of those that decide."""
+    width = 240.0
+    judged = [row for row in rows if row.margin is not None] or list(rows)
+    ends = [0.0] + [-row.margin for row in judged if row.margin is not None]
+    ends += [end for row in judged for end in (row.ci_low, row.ci_high, row.delta) if numbers.known(end)]
+    low, high = _padded(min(ends), max(ends), share=0.12)
+    x = linear_scale(low, high, 8, width - 8)
+    margins = {row.margin for row in judged if row.margin is not None}
+    limit = -margins.pop() if len(margins) == 1 else None
+    ticks = [Tick(x(0), "0")]
+    if limit is not None and abs(x(limit) - x(0)) > 40:
+        ticks.append(Tick(x(limit), numbers.MINUS + numbers.margin(-limit)))
+    for value in linear_ticks(low, high, 4):
+        if all(abs(x(value) - tick.at) > 52 for tick in ticks) and 24 < x(value) < width - 24:
+            ticks.append(Tick(x(value), numbers.signed(value, decimals)))
+    return Forest(width, x(0), x(limit) if limit is not None else None, [_interval(row, x, low, high) for row in rows], ticks)
+
+
+def ruler(report: AuditReport, row: MetricDelta) -> Forest:
+    """The decision on one scale: the verdict's interval and, if there is one, that of these artifacts alone."""
+    width = 640.0
+    rows = [row] + ([report.artifact_delta] if report.artifact_delta else [])
+    ends = [0.0, *([-row.margin] if row.margin is not None else [])]
+    ends += [end for one in rows for end in (one.ci_low, one.ci_high) if numbers.known(end)]
+    low, high = _padded(min(ends), max(ends), share=0.22)
+    x = linear_scale(low, high, 0, width)
+    limit = x(-row.margin) if row.margin is not None else None
+    return Forest(width, x(0), limit, [_interval(one, x, low, high) for one in rows], [])
+
+
+def _interval(row: MetricDelta, x: Scale, low: float, high: float) -> Interval | None:
+    if not all(numbers.known(value) for value in (row.ci_low, row.delta, row.ci_high)):
+        return None
+    start, middle, end = (min(max(value, low), high) for value in (row.ci_low, row.delta, row.ci_high))
+    return Interval(x(start), x(middle), x(end), row.ci_low < low, row.ci_high > high)
+
+
+def frequency_dots(report: AuditReport) -> Dots | None:
+    """How often each feature was selected, by rank; None where nothing was counted."""
+    rows = [row for row in report.decisions if row.rank > 0 and numbers.known(row.selection_frequency)]
+    if len({row.selection_frequency for row in rows}) < 2:
+        return None
+    frame = Frame(width=640, height=220, left=66, right=618, top=18, bottom=172)
+    last = max(row.rank for row in rows)
+    x = log_scale(1, last, frame.left + 10, frame.right - 10)
+    y = linear_scale(0, 1, frame.bottom - 6, frame.top + 6)
+    seen: dict[str, dict[tuple[int, int], None]] = {"drop": {}, "review": {}, "keep": {}}
+    for row in rows:
+        # Dots on a 2-unit grid: ten thousand features cost no more than a few hundred marks.
+        seen[row.decision][round(x(row.rank) / 2) * 2, round(y(row.selection_frequency) / 2) * 2] = None
+    paths = {name: "".join(f"M{at} {up}h0" for at, up in cells) for name, cells in seen.items() if cells}
+    return Dots(
+        frame=frame,
+        x_ticks=[Tick(x(value), numbers.count(value)) for value in log_ticks(1, last)],
+        y_ticks=[Tick(y(share), numbers.percent(share)) for share in (0, 0.5, 1)],
+        paths=paths,
+        cut=x(report.k + 0.5) if 0 < report.k < last else None,
+    )
+
+
+def linear_scale(low: float, high: float, start: float, end: float) -> Scale:
+    """Data in [low, high] to picture units in [start, end]."""
+    span = (high - low) or 1.0
+    return lambda value: start + (value - low) / span * (end - start)
+
+
+def log_scale(low: float, high: float, start: float, end: float) -> Scale:
+    """The same on a logarithmic axis; a single value stands in the middle."""
+    if low == high:
+        return lambda value: (start + end) / 2
+    scale = linear_scale(math.log(low), math.log(high), start, end)
+    return lambda value: scale(math.log(value))
+
+
+def linear_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round values inside [low, high]."""
+    from matplotlib.ticker import MaxNLocator
+
+    values = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(value) for value in values if low <= value <= high]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Counts for a logarithmic axis: 1-2-5 where few decades are shown, decades where many; both ends kept apart."""
+    if low == high:
+        return [low]
+    decades = math.log10(high / low)
+    subs = (1, 2, 5) if decades <= 2.6 else (1, 3) if decades <= 3.3 else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values = [sub * 10.0**power for power in powers for sub in subs if low <= sub * 10.0**power <= high]
+    if len(values) < 3:
+        values = [value for value in linear_ticks(low, high, 5) if value == round(value) and value > 0] or [low, high]
+    if len(values) > 1 and all(math.log(high / value) > 0.07 * math.log(high / low) for value in values):
+        values.append(high)
+    return values
+
+
+def _padded(low: float, high: float, *, share: float) -> tuple[float, float]:
+    pad = (high - low) * share or abs(high) * 0.01 or 1.0
+    return low - pad, high + pad
+
+
+def _step_decimals(values: Sequence[float]) -> int:
+    """Decimals that write every tick exactly."""
+    for decimals in range(numbers.MOST_DECIMALS):
+        if all(abs(round(value, decimals) - value) < 1e-9 for value in values):
+            return decimals
+    return numbers.MOST_DECIMALS

@@ -1,0 +1,152 @@
+"""What to do with the verdict: the next steps, the staged removal and the way back, in words and commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from feature_audit.report import numbers, view
+from feature_audit.results import AuditReport
+
+#: Tables named one by one in the removal plan; the rest is one wave.
+NAMED_WAVES = 6
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do: a short imperative, why or how, and the command if there is one."""
+
+    title: str
+    text: str
+    command: str | None = None
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Features that stop being computed together."""
+
+    title: str
+    features: int
+    saved: float
+    text: str
+
+
+def next_steps(report: AuditReport) -> list[Step]:
+    """What the reader should do now, in order."""
+    return {"pass": _after_pass, "fail": _after_fail, "inconclusive": _after_inconclusive, "error": _after_error}[
+        report.verdict
+    ](report)
+
+
+def promote_command(report: AuditReport) -> str | None:
+    """The command that promotes the recommended version, quoted for a POSIX shell."""
+    match = re.fullmatch(r"models:/(.+)/(\d+)", report.recommendation or "")
+    if match is None:
+        return None
+    return f"feature-audit promote --model_name {shlex.quote(match[1])} --version {match[2]}"
+
+
+def rollback_command(report: AuditReport) -> str | None:
+    """The command that puts back what the promotion replaced."""
+    match = re.fullmatch(r"models:/(.+)/(\d+)", report.recommendation or "")
+    return f"feature-audit rollback --model_name {shlex.quote(match[1])}" if match else None
+
+
+def removal_waves(report: AuditReport) -> list[Wave]:
+    """The order in which dropped features stop being computed; whole tables first, because only they save a pipeline."""
+    if report.verdict != "pass":
+        return []
+    tables = view.source_tables(report)
+    retiring = [table for table in tables if table.retires]
+    waves = [
+        Wave(f"Table {table.name}", table.dropped, table.saved, "Nothing of it is needed: the whole table retires.")
+        for table in retiring[:NAMED_WAVES]
+    ]
+    rest = retiring[NAMED_WAVES:]
+    if rest:
+        dropped, saved = sum(table.dropped for table in rest), sum(table.saved for table in rest)
+        text = "Each retires as a whole, one after the other; they are listed under savings."
+        waves.append(Wave(f"{len(rest)} more tables", dropped, saved, text))
+    names = {table.name for table in retiring}
+    single = [row for row in report.decisions if row.decision == "drop" and row.group not in names]
+    carried = [row for row in single if row.carried_by]
+    alone = [row for row in single if not row.carried_by]
+    if carried:
+        text = "Another feature carries what they know, so they go before features that stand alone."
+        waves.append(Wave("Single features with a carrier", len(carried), sum(row.cost for row in carried), text))
+    if alone:
+        text = "They carry no information of their own that the model uses."
+        waves.append(Wave("Other single features", len(alone), sum(row.cost for row in alone), text))
+    return waves
+
+
+def _after_pass(report: AuditReport) -> list[Step]:
+    counts = view.decision_counts(report)
+    steps = []
+    if counts["review"]:
+        text = (
+            f"{numbers.counted(counts['review'], 'feature')} lie near the cut. Filter the decision table by "
+            "“review” and settle each one; until then, keep computing them."
+        )
+        steps.append(Step("Settle the reviews", text))
+    text = "Moves the alias “production” to the recommended version and records the version it replaces."
+    steps.append(Step("Promote", text, promote_command(report)))
+    text = (
+        "Shift traffic to the pruned model in steps, for example 1 %, 10 %, 50 %, 100 %, and watch the same metrics "
+        "online. Keep computing the dropped features meanwhile: then the way back is one command."
+    )
+    steps.append(Step("Roll out in steps", text.replace(" %", numbers.SPACE + "%")))
+    text = (
+        "Stop computing dropped features one group at a time, in the order below, with a few days of watching between "
+        "groups. A model that goes on training online should see a feature fade to its missing value over days: "
+        "an abrupt cut costs more than a slow one."
+    )
+    steps.append(Step("Fade out group by group", text))
+    text = (
+        "If an online metric falls by more than the margin, put the replaced version back, then turn on the last "
+        "removed group again. Delete pipelines and back-fills only when a full business cycle has passed."
+    )
+    steps.append(Step("Keep the way back open", text, rollback_command(report)))
+    return steps
+
+
+def _after_fail(report: AuditReport) -> list[Step]:
+    cut = f"{numbers.count(report.k)} features" if report.k else "this feature set"
+    steps = [
+        Step("Change nothing in production", f"The model on {cut} loses more than the margin. Nothing was registered."),
+    ]
+    if view.overruling(report):
+        text = "The overall metric holds, but a guard does not. Look at the rows marked “fail” under quality."
+        steps.append(Step("Look at the guards", text))
+    text = (
+        "The K curve shows where quality leaves the margin. Audit again with a larger budget (k), or with k = auto "
+        "to let the audit choose. Finished stages come from the cache."
+    )
+    steps.append(Step("Allow more features", text))
+    text = (
+        "Only if the business can bear it, and before the next audit, not after seeing a result: a margin chosen "
+        "afterwards proves nothing. The test rows of this audit have been read once; say so in the next report."
+    )
+    steps.append(Step("Or agree on another margin first", text))
+    return steps
+
+
+def _after_inconclusive(report: AuditReport) -> list[Step]:
+    needed = report.needed or "More test rows, more users or more seeds narrow the interval until it decides."
+    return [
+        Step("Change nothing in production", "The evidence does not reach. Nothing was registered."),
+        Step("Collect what would decide it", needed),
+        Step(
+            "Do not read it as a pass",
+            "A small measured change with a wide interval is no proof of safety: the margin lies inside the interval.",
+        ),
+    ]
+
+
+def _after_error(report: AuditReport) -> list[Step]:
+    return [
+        Step("Nothing was changed", "No model was registered and no alias was moved."),
+        Step("Remove the cause", report.sentence),
+        Step("Run the same command again", "Finished stages come from the cache; the audit goes on where it stopped."),
+    ]
