@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_config
-from feature_audit.data import Prepared, input_digest
+from feature_audit.data import Prepared, data_digest
 from feature_audit.errors import UsageError
 from feature_audit.results import StageCost
 from feature_audit.stages import baseline as baseline_stage
@@ -126,7 +126,7 @@ def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConf
 def _run(audit: _Audit, started: float) -> str | None:
     config, parent = audit.config, audit.parent
     parent.text(_as_yaml(config), RESOLVED)
-    prepared = audit.stage("load", {"data": input_digest(config)}, lambda folder, run: load_stage.load(config, folder))
+    prepared = audit.stage("load", {"data": _digest(config)}, lambda folder, run: load_stage.load(config, folder))
     audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
     audit.config = config = _with_metric(config, prepared)
     parent.text(_as_yaml(config), RESOLVED)
@@ -175,6 +175,11 @@ def _run(audit: _Audit, started: float) -> str | None:
     report = build_report(config, prepared, full, selection, pruned, outcome, decisions, audit.costs, parent.id)
     publish.outcome(parent, config, prepared, pruned, outcome, report, time.perf_counter() - started)
     return outcome.result.verdict
+
+
+def _digest(config: AuditConfig) -> str:
+    located = load_stage.locate(config)
+    return data_digest(located, located.data)
 
 
 def _with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:

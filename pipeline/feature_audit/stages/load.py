@@ -9,6 +9,7 @@ from pathlib import Path
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, prepare
 from feature_audit.data.demo import DEFAULTS as DEMO_DEFAULTS
+from feature_audit.data.demo import ensure_demo
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.stages.cache import StageFolder
 
@@ -35,6 +36,14 @@ def complete(config: AuditConfig) -> AuditConfig:
     return config
 
 
+def locate(config: AuditConfig) -> AuditConfig:
+    """The configuration with ``data`` as a path, glob or URI; the demo log is made where it is not there yet."""
+    if config.data != "demo":
+        return config
+    path = ensure_demo(Path(config.work_dir).resolve() / "demo").path
+    return config.model_copy(update={"data": str(path)})
+
+
 def load(config: AuditConfig, folder: StageFolder) -> Prepared:
     """Make the training store, or open the one made before.
 
@@ -43,7 +52,7 @@ def load(config: AuditConfig, folder: StageFolder) -> Prepared:
     """
     if folder.done:
         return Prepared.load(folder.path)
-    prepared = prepare(config, folder.path, lambda message: log.info("load: %s", message))
+    prepared = prepare(locate(config), folder.path, lambda message: log.info("load: %s", message))
     for finding in prepared.findings:
         if finding.excluded and finding.kind != "constant":
             log.info("load: %s is excluded: %s", finding.column, finding.detail)
@@ -86,7 +95,3 @@ def protected_fields(config: AuditConfig, prepared: Prepared) -> list[int]:
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in config.never_drop)
     ]
 
-
-def raw_path(prepared: Prepared) -> Path:
-    """The folder that holds the store and the encoders."""
-    return prepared.directory

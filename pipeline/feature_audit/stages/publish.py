@@ -151,7 +151,7 @@ def _register(parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retr
             run_id=parent.id,
             model_name=config.model_name,
             artifacts=folder,
-            sample=prepared.sample(names),
+            inputs=_raw_inputs(prepared, names),
             tags={
                 "audit.verdict": report.verdict,
                 "audit.run_id": parent.id,
@@ -166,3 +166,9 @@ def _register(parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retr
             },
             description=run_description(report),
         )
+
+
+def _raw_inputs(prepared: Prepared, names: tuple[str, ...]) -> list[registry.RawInput]:
+    columns = {column.name: column for column in prepared.columns}
+    nulls = prepared.summary["null_share"]
+    return [registry.RawInput(name, columns[name].dtype, any(nulls[name].values())) for name in names]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from concrete_selectors import PathSettings, SelectionPath, SelectionStopped, learn_path, rank_with
+from concrete_selectors import PathSettings, SelectionPath, SelectionStopped, learn_path
 from torch import Tensor
 
 from feature_audit.config import AuditConfig
@@ -180,6 +180,8 @@ class _Trials:
             "protected": self.protected,
         }
         if not _searches(self.config):
+            from concrete_selectors import rank_with
+
             return rank_with(
                 self.config.selector, self.model, self._train, self._validation, matrix=self._matrix, **common
             )

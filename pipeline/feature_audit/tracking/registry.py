@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from feature_audit.errors import AuditError
 from feature_audit.tracking.runs import connect
@@ -49,8 +47,17 @@ class Event:
     undoes: str | None = None
 
 
+@dataclass(frozen=True)
+class RawInput:
+    """A raw column that the model reads: its name, Polars dtype as text, and whether it was ever missing."""
+
+    name: str
+    dtype: str
+    nullable: bool
+
+
 def register(
-    *, run_id: str, model_name: str, artifacts: Path, sample: pl.DataFrame, tags: Mapping[str, Any], description: str
+    *, run_id: str, model_name: str, artifacts: Path, inputs: Sequence[RawInput], tags: Mapping[str, Any], description: str
 ) -> str:
     """Register the pruned model and give it the alias ``prune-candidate``.
 
@@ -58,7 +65,7 @@ def register(
         run_id: the audit's parent run, which the version keeps as its source.
         model_name: registered model, made where absent.
         artifacts: folder with ``weights.pt``, ``encoders.json`` and ``model.json``.
-        sample: raw rows of exactly the kept columns; gives the signature.
+        inputs: the kept raw columns; they make the signature.
         tags: version tags.
         description: Markdown.
 
@@ -76,7 +83,7 @@ def register(
             python_model=str(Path(__file__).with_name("scorer.py")),
             artifacts={"pruned": str(artifacts)},
             code_paths=[str(package)],
-            signature=signature_of(sample),
+            signature=signature_of(inputs),
             pip_requirements=_requirements(),
             registered_model_name=None,
         )
@@ -87,33 +94,34 @@ def register(
     return str(version.version)
 
 
-def signature_of(sample: pl.DataFrame) -> Any:
-    """An MLflow signature over exactly the sample's columns.
+def signature_of(inputs: Sequence[RawInput]) -> Any:
+    """An MLflow signature over exactly these raw columns.
 
-    Integer columns without nulls are ``long``; numbers that may be missing are ``double``, as pandas makes them.
+    Whole numbers that were never missing are ``long``; numbers that may be missing are ``double``, as pandas makes them.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
+
+    return ModelSignature(inputs=Schema([ColSpec(_mlflow_type(one), name=one.name, required=False) for one in inputs]))
+
+
+def _mlflow_type(column: RawInput) -> Any:
     from mlflow.types.schema import AnyType, Array, DataType
 
-    def spec(name: str) -> ColSpec:
-        series = sample[name]
-        dtype: Any = series.dtype
-        kind: Any = DataType.string
-        if dtype == pl.Boolean:
-            kind = DataType.boolean if series.null_count() == 0 else AnyType()
-        elif dtype.is_integer():
-            kind = DataType.long if series.null_count() == 0 else DataType.double
-        elif dtype.is_numeric():
-            kind = DataType.double
-        elif dtype.is_temporal():
-            kind = DataType.datetime
-        elif dtype.is_nested():
-            inner = dtype.inner
-            kind = Array(DataType.double if inner.is_float() else DataType.long if inner.is_integer() else DataType.string)
-        return ColSpec(kind, name=name, required=False)
-
-    return ModelSignature(inputs=Schema([spec(name) for name in sample.columns]))
+    name = column.dtype
+    if name.startswith(("List", "Array")):
+        inner = "Float" if "Float" in name else "Int" if "Int" in name else "String"
+        kinds = {"Float": DataType.double, "Int": DataType.long, "String": DataType.string}
+        return Array(kinds[inner])
+    if name.startswith(("Int", "UInt")):
+        return DataType.double if column.nullable else DataType.long
+    if name.startswith(("Float", "Decimal")):
+        return DataType.double
+    if name == "Boolean":
+        return AnyType() if column.nullable else DataType.boolean
+    if name.startswith(("Date", "Time")):
+        return DataType.datetime
+    return DataType.string
 
 
 def _requirements() -> list[str]:

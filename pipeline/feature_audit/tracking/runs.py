@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +27,9 @@ def connect() -> None:
     """Point MLflow at its store: the environment's, else ``mlflow.db`` in the current folder (never ./mlruns)."""
     import mlflow
 
-    # MLflow resets alembic's logger to INFO on import and would print a line per migration of a new store.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Importing MLflow resets these to INFO; a new store would then print a line per migration.
+    for chatty in ("alembic", "mlflow"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
 
@@ -106,7 +108,10 @@ class Run:
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import DatasetInput, InputTag
 
-        dataset = MetaDataset(resolve_dataset_source(source), name=name, digest=digest[:36])
+        with warnings.catch_warnings():
+            # "can be interpreted in multiple ways": two of MLflow's own readers for local paths, either will do
+            warnings.simplefilter("ignore", UserWarning)
+            dataset = MetaDataset(resolve_dataset_source(source), name=name, digest=digest[:36])
         tags = [
             InputTag("mlflow.data.context", "audit"),
             InputTag("rows", str(rows)),
