@@ -49,13 +49,15 @@ def render_extras(world: World, rng: np.random.Generator) -> Extras:
             tuple(_vector_pair("vec_item_content", content, 12, world.item, rng)), match / match.std()
         ),
         "vec_session": Rendered(tuple(_vector_pair("vec_session", session, 8, None, rng)), tilt / tilt.std()),
-        "vec_image": Rendered((_array("vec_image", rng.standard_normal((world.n_items, 24)), world.item),), np.zeros(0)),
+        "vec_image": Rendered(
+            (_array("vec_image", rng.standard_normal((world.n_items, 24)), world.item),), np.zeros(0)
+        ),
         "vec_query": Rendered((_array("vec_query", rng.standard_normal((world.n_rows, 8)), None),), np.zeros(0)),
         "item_tags": _tags(world, rng),
         "ctx_local_time": _clock(world, rng),
         "user_signup": Rendered((_signup(world, rng),), np.zeros(0)),
     }
-    strength = {"vec_item_content": 0.5, "vec_session": 0.3, "item_tags": 0.3, "ctx_local_time": 0.3}
+    strength = {"vec_item_content": 0.6, "vec_session": 0.3, "item_tags": 0.3, "ctx_local_time": 0.3}
     return Extras(families, strength)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from feature_audit.data.demo.plan import WINDOWS, Family, Kind
 from feature_audit.data.demo.world import DAYS, FloatArray, IntArray, World
@@ -61,7 +62,7 @@ def _render_quantity(family: Family, world: World, rng: np.random.Generator) -> 
         hidden += family.drift * (world.progress - 0.5)
     elif family.level == "user":
         hidden += family.drift * world.arrival / DAYS
-    values, reading = _show(hidden, family.kind, rng)
+    values, reading = _show(hidden, family.kind, family.unit or _drawn_unit(family.kind, rng))
     nulls = _null_mask(family.nulls, count, rng)
     columns = [_series(family.name, values, nulls, entity)]
     for number in range(family.size - 1):
@@ -69,26 +70,49 @@ def _render_quantity(family: Family, world: World, rng: np.random.Generator) -> 
         noisy = rho * hidden + np.sqrt(1 - rho**2) * rng.standard_normal(count)
         kind = _COPY_KINDS[rng.integers(len(_COPY_KINDS))]
         lost = _null_mask(float(rng.choice([0.0, 0.0, 0.05, 0.2])), count, rng)
-        shown, _ = _show(noisy, kind, rng)
+        shown, _ = _show(noisy, kind, _drawn_unit(kind, rng))
         columns.append(_series(f"{family.name}_{_COPY_SUFFIXES[number]}", shown, lost, entity))
     return Rendered(tuple(columns), np.where(nulls, 0.0, reading)[entity])
 
 
-def _show(hidden: FloatArray, kind: Kind, rng: np.random.Generator) -> tuple[NDArray[np.generic], FloatArray]:
-    """Values in the units of ``kind``, and the standardised quantity that these values (after rounding) show."""
+Unit = tuple[float, float, int]
+
+
+def _drawn_unit(kind: Kind, rng: np.random.Generator) -> Unit:
+    """Location, scale and decimals where the plan names none."""
     if kind == "normal":
         scale = float(rng.choice([1.0, 10.0, 100.0]))
-        return np.round(scale * (hidden + rng.normal()), 4), hidden
-    if kind == "lognormal":
-        return np.round(np.exp(rng.uniform(1, 5) + rng.uniform(0.8, 1.6) * hidden), 4), hidden
+        return scale * rng.normal(), scale, 4
+    if kind == "count":
+        return float(np.exp(rng.uniform(1.0, 2.2))), 0.9, 0
     if kind == "share":
-        return np.round(1 / (1 + np.exp(-(rng.normal(0, 0.7) + 1.1 * hidden))), 6), hidden
+        return rng.normal(0, 0.7), 1.1, 6
+    return float(np.exp(rng.uniform(1, 5))), rng.uniform(0.8, 1.6), 4
+
+
+def _show(hidden: FloatArray, kind: Kind, unit: Unit) -> tuple[NDArray[np.generic], FloatArray]:
+    """Values in the units of ``kind``, and the standardised quantity that these values, after rounding, show."""
+    location, scale, decimals = unit
     if kind == "flag":
-        values = hidden > _FLAG_THRESHOLD
-        return values, (values - values.mean()) / values.std()
-    values = np.floor(np.exp(rng.uniform(1.0, 2.2) + 0.9 * hidden)).astype(np.int64)
-    logs = np.log1p(values)
-    return values, (logs - logs.mean()) / logs.std()
+        flags = hidden > _FLAG_THRESHOLD
+        return flags, _standardise(flags.astype(np.float64))
+    if kind == "normal":
+        values = location + scale * hidden
+    elif kind == "lognormal":
+        values = location * np.exp(scale * hidden)
+    elif kind == "share":
+        values = expit(location + scale * hidden)
+    else:
+        values = np.floor(location * np.exp(scale * hidden))
+    values = np.round(values, decimals)
+    shown = values.astype(np.int64) if decimals == 0 else values
+    if kind in ("lognormal", "count"):
+        return shown, _standardise(np.log(values + 0.5 * 10.0**-decimals))
+    return shown, _standardise(logit(np.clip(values, 1e-6, 1 - 1e-6)) if kind == "share" else values)
+
+
+def _standardise(values: FloatArray) -> FloatArray:
+    return np.asarray((values - values.mean()) / values.std())
 
 
 def _render_category(family: Family, world: World, rng: np.random.Generator) -> Rendered:
@@ -119,8 +143,7 @@ def _render_windows(family: Family, world: World, rng: np.random.Generator) -> R
     for window, share in zip(WINDOWS, (1.0, 0.45, 0.4, 0.3), strict=True):
         counts = rng.binomial(counts, share)
         columns.append(pl.Series(f"{family.name}_{window}", counts))
-        logs = np.log1p(counts)
-        readings.append((logs - logs.mean()) / logs.std())
+        readings.append(_standardise(np.log1p(counts)))
     order = [family.source, *(i for i in range(len(WINDOWS)) if i != family.source)]
     return Rendered(tuple(columns[i] for i in order), readings[family.source])
 

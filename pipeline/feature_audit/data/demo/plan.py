@@ -36,6 +36,8 @@ class Family:
         nulls: null share of the first member.
         drift: shift over the log's whole time, in standard deviations of the quantity.
         source: the member that drives the label (windows only; otherwise the first).
+        unit: location, scale and decimals of the first member's values (the median and the spread of its logarithm
+            for lognormal and count); None = drawn.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Family:
     nulls: float = 0.0
     drift: float = 0.0
     source: int = 0
+    unit: tuple[float, float, int] | None = None
 
     @property
     def table(self) -> str:
@@ -56,56 +59,56 @@ class Family:
 
 
 SIGNALS: tuple[Family, ...] = (
-    Family("user_age", "user", "normal", 3, "bowl", 0.30, nulls=0.10),
-    Family("user_income", "user", "lognormal", 4, "hump", 0.32, nulls=0.15),
-    Family("user_tenure", "user", "lognormal", 3, "linear", 0.26),
+    Family("user_age", "user", "normal", 3, "bowl", 0.30, nulls=0.10, unit=(38, 11, 0)),
+    Family("user_income", "user", "lognormal", 4, "hump", 0.32, nulls=0.15, unit=(2_600, 0.6, 0)),
+    Family("user_tenure", "user", "lognormal", 3, "linear", 0.26, unit=(310, 1.1, 0)),
     Family("user_country", "user", "category", 3, "levels", 0.34, cardinality=60),
     Family("user_segment", "user", "category", 2, "levels", 0.24, cardinality=9),
     Family("user_channel", "user", "category", 2, "levels", 0.18, cardinality=24, nulls=0.05),
     Family("user_premium", "user", "flag", 3, "linear", 0.22),
     Family("user_price_sensitivity", "user", "share", 4),
-    Family("user_novelty_seeking", "user", "normal", 3),
-    Family("user_session_depth", "user", "count", 3, "wave", 0.22),
-    Family("item_price", "item", "lognormal", 4, "linear", 0.28),
-    Family("item_age_days", "item", "lognormal", 3, "linear", 0.15, drift=0.3),
-    Family("item_rating", "item", "normal", 4, "step", 0.36, nulls=0.20),
+    Family("user_novelty_seeking", "user", "normal", 3, unit=(0, 1, 3)),
+    Family("user_session_depth", "user", "count", 3, "wave", 0.22, unit=(6, 0.8, 0)),
+    Family("item_price", "item", "lognormal", 4, "linear", 0.28, unit=(32, 1.1, 2)),
+    Family("item_age_days", "item", "lognormal", 3, "linear", 0.15, drift=0.3, unit=(120, 1.2, 1)),
+    Family("item_rating", "item", "normal", 4, "step", 0.36, nulls=0.20, unit=(3.9, 0.5, 2)),
     Family("item_category", "item", "category", 3, "levels", 0.36, cardinality=45),
     Family("item_brand", "item", "category", 3, "levels", 0.30, cardinality=400),
     Family("item_seller", "item", "category", 2, "levels", 0.22, cardinality=1200),
-    Family("item_stock", "item", "count", 3, "hump", 0.22),
+    Family("item_stock", "item", "count", 3, "hump", 0.22, unit=(9, 1.0, 0)),
     Family("item_discount", "item", "share", 4, "linear", 0.34, nulls=0.30),
-    Family("item_margin", "item", "normal", 3, "wave", 0.20),
-    Family("item_complexity", "item", "normal", 3),
-    Family("ctx_position", "row", "count", 2, "linear", 0.42),
+    Family("item_margin", "item", "normal", 3, "wave", 0.20, unit=(0.18, 0.07, 4)),
+    Family("item_complexity", "item", "normal", 3, unit=(5, 1.6, 2)),
+    Family("ctx_position", "row", "count", 2, "linear", 0.42, unit=(5, 0.9, 0)),
     Family("ctx_device", "row", "category", 3, "levels", 0.26, cardinality=6),
     Family("ctx_placement", "row", "category", 2, "levels", 0.28, cardinality=14),
-    Family("ctx_query_length", "row", "count", 3, "bowl", 0.24, nulls=0.40),
+    Family("ctx_query_length", "row", "count", 3, "bowl", 0.24, nulls=0.40, unit=(4, 0.7, 0)),
     Family("ctx_query_cluster", "row", "category", 3, "levels", 0.26, cardinality=150),
-    Family("ctx_latency", "row", "lognormal", 4, "step", 0.26, drift=0.4),
+    Family("ctx_latency", "row", "lognormal", 4, "step", 0.26, drift=0.4, unit=(180, 0.8, 1)),
     Family("ctx_battery", "row", "share", 3),
-    Family("ctx_session_minutes", "row", "lognormal", 3, "hump", 0.28),
-    Family("ctx_basket_value", "row", "lognormal", 3, "linear", 0.26, nulls=0.50),
+    Family("ctx_session_minutes", "row", "lognormal", 3, "hump", 0.28, unit=(7, 1.0, 2)),
+    Family("ctx_basket_value", "row", "lognormal", 3, "linear", 0.26, nulls=0.50, unit=(45, 1.2, 2)),
     Family("hist_item_views", "row", "windows", 4, "linear", 0.42, source=1),
     Family("hist_category_clicks", "row", "windows", 4, "linear", 0.34, source=0),
     Family("hist_brand_carts", "row", "windows", 4, "linear", 0.26, source=2),
     Family("hist_seller_orders", "row", "windows", 4, "hump", 0.24, source=0),
     Family("hist_item_skips", "row", "windows", 4, "linear", 0.28, source=1),
-    Family("hist_days_since_order", "row", "lognormal", 3, "bowl", 0.28, nulls=0.25),
+    Family("hist_days_since_order", "row", "lognormal", 3, "bowl", 0.28, nulls=0.25, unit=(12, 1.2, 2)),
     Family("hist_similarity", "row", "share", 4, "step", 0.36),
-    Family("hist_dwell", "row", "lognormal", 3),
+    Family("hist_dwell", "row", "lognormal", 3, unit=(24, 1.1, 1)),
     Family("hist_return_rate", "row", "share", 3, "linear", 0.20, nulls=0.35),
-    Family("vec_text_match", "row", "normal", 4, "linear", 0.34),
-    Family("vec_image_match", "row", "normal", 3, "bowl", 0.24, drift=0.2),
+    Family("vec_text_match", "row", "normal", 4, "linear", 0.34, unit=(0.31, 0.14, 4)),
+    Family("vec_image_match", "row", "normal", 3, "bowl", 0.24, drift=0.2, unit=(0.24, 0.1, 4)),
 )
 
 #: Products of two quantities; several of these families have no direct effect at all.
 INTERACTIONS: tuple[tuple[str, str, float], ...] = (
-    ("user_price_sensitivity", "item_price", 0.45),
-    ("user_novelty_seeking", "item_age_days", 0.40),
-    ("item_complexity", "hist_dwell", 0.40),
-    ("ctx_battery", "ctx_session_minutes", 0.36),
-    ("user_age", "item_rating", 0.26),
-    ("item_discount", "hist_similarity", 0.24),
+    ("user_price_sensitivity", "item_price", 0.52),
+    ("user_novelty_seeking", "item_age_days", 0.46),
+    ("item_complexity", "hist_dwell", 0.46),
+    ("ctx_battery", "ctx_session_minutes", 0.42),
+    ("user_age", "item_rating", 0.32),
+    ("item_discount", "hist_similarity", 0.30),
 )
 
 #: Families whose direct effect fades to this share by the end of the log.
@@ -125,7 +128,7 @@ _NOISE_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("type", "size", "index", "load"),
     ),
     "hist": (
-        ("wishlist", "search", "compare", "share", "gallery", "video", "question", "filter", "coupon", "alert", "review"),
+        ("wishlist", "search", "compare", "share", "gallery", "video", "question", "filter", "alert", "review"),
         ("opens", "count"),
     ),
     "vec": (("audio", "layout", "color", "topic", "style", "season"), ("pc1", "pc2", "pc3")),
