@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_audit.parity.intervals import row_variance
+from feature_audit.parity.components import row_variance
 from feature_audit.parity.metrics import Metric, Sample
 from feature_audit.parity.units import unit_codes
 

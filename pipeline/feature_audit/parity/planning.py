@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from feature_audit.parity.intervals import Components
+from feature_audit.parity.components import Components
+from feature_audit.parity.intervals import critical_value
 
 POWER = 0.8
 MOST_SEEDS = 100
@@ -67,16 +68,14 @@ def needed(
 def grown(parts: Components, factor: float, seeds: tuple[int, int], arms: tuple[int, int]) -> Components:
     """Expected components with ``factor`` times the units and ``arms`` trainings of (pruned, baseline)."""
     weight = 1 / arms[0] + 1 / arms[1]
-    noise = parts.shared_noise if parts.seed_df else 0.0
     # Each training's own row noise averages out over seeds; what both arms share does not.
-    common = max(parts.row - parts.weight * noise, 0.0)
-    own = min(parts.row, parts.weight * noise) * weight / parts.weight
+    own = parts.row - parts.common
     return replace(
         parts,
-        row=(common + own) / factor,
+        row=(parts.common + own * weight / parts.weight) / factor,
         row_df=parts.row_df * factor,
-        between=parts.seed + noise / factor if parts.seed_df else parts.between,
-        shared_noise=noise / factor if parts.seed_df else parts.shared_noise,
+        between=parts.seed + parts.shared_noise / factor,
+        shared_noise=parts.shared_noise / factor,
         seed_df=arms[0] + arms[1] - 2 if parts.seed_df else 0,
         weight=weight,
     )
@@ -84,7 +83,7 @@ def grown(parts: Components, factor: float, seeds: tuple[int, int], arms: tuple[
 
 def _reach(parts: Components, level: float) -> float:
     """Distance from the margin that is decided with probability ``POWER``."""
-    quantile = stats.t.ppf(level, parts.df) + stats.norm.ppf(POWER)
+    quantile = critical_value(parts, 1 - level) + stats.norm.ppf(POWER)
     return float(quantile * parts.standard_error)
 
 

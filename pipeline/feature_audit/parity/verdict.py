@@ -10,7 +10,8 @@ import numpy as np
 
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.parity import intervals, planning, ranking, wording
-from feature_audit.parity.intervals import Components, conclude
+from feature_audit.parity.components import Components, components
+from feature_audit.parity.intervals import conclude
 from feature_audit.parity.metrics import Metric, Sample, Task, UnitStatistics
 from feature_audit.parity.metrics import metric as find_metric
 from feature_audit.parity.resampling import resampled_sums
@@ -83,13 +84,13 @@ class _Comparison:
         return float(self.qualities("pruned").mean() - self.qualities("baseline").mean())
 
     def components(self) -> Components:
-        return intervals.components(
+        return components(
             self.influence("pruned"), self.influence("baseline"), self.qualities("pruned"), self.qualities("baseline")
         )
 
-    def row(self, components: Components, confidence: float) -> MetricDelta:
+    def row(self, parts: Components, confidence: float) -> MetricDelta:
         """The comparison as a reported row, judged at ``confidence``."""
-        end = conclude(self.delta, components.standard_error, components.df, self.margin, confidence)
+        end = conclude(self.delta, parts, self.margin, confidence)
         return MetricDelta(
             metric=self.metric.name,
             slice=self.slice,
@@ -179,7 +180,7 @@ def decide(
         )
     diagnostics = {
         "seeds": {"pruned": seeds[0], "baseline": seeds[1]},
-        "components": [_described(one, part) for one, part in zip(comparisons, parts, strict=True)],
+        "components": [_described(one, part, confidence) for one, part in zip(comparisons, parts, strict=True)],
         "bootstrap": checks,
         "delong": _delong(trials) if metric == "auc" else None,
         "small_slices": [vars(one) for one in small],
@@ -297,11 +298,8 @@ def _judge(
     """Rows with verdicts: the decision at the full error level, the guards at Holm's levels."""
     alpha = 1 - confidence
     guards = [i for i, one in enumerate(comparisons) if one.role == "guard"]
-    p_values = [
-        intervals.p_value(comparisons[i].delta, parts[i].standard_error, parts[i].df, comparisons[i].margin or 0.0)
-        for i in guards
-    ]
-    level = dict(zip(guards, intervals.holm_levels(p_values, alpha), strict=True))
+    judged = [(comparisons[i].delta, parts[i], comparisons[i].margin or 0.0) for i in guards]
+    level = dict(zip(guards, intervals.holm_levels(judged, alpha), strict=True))
     rows = [
         one.row(part, 1 - level.get(i, alpha)) for i, (one, part) in enumerate(zip(comparisons, parts, strict=True))
     ]
@@ -352,7 +350,7 @@ def _widened(part: Components, check: dict[str, float] | None, draws: int) -> Co
     return replace(part, row=check["standard_error"] ** 2)
 
 
-def _described(one: _Comparison, part: Components) -> dict[str, Any]:
+def _described(one: _Comparison, part: Components, confidence: float) -> dict[str, Any]:
     return {
         "metric": one.metric.name,
         "slice": one.slice,
@@ -364,7 +362,7 @@ def _described(one: _Comparison, part: Components) -> dict[str, Any]:
         "shared_row_noise": part.shared_noise,
         "weight": part.weight,
         "standard_error": part.standard_error,
-        "df": part.df,
+        "df": intervals.degrees_of_freedom(part, 1 - confidence),
         "excluded_units": one.baseline[0].excluded,
     }
 

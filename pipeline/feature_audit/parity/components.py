@@ -1,0 +1,101 @@
+"""Where the uncertainty of a delta comes from: test rows and random seeds.
+
+The estimate is ``mean over pruned seeds - mean over baseline seeds`` on the same test rows. Over retrainings its
+variance is ``V + c * sigma^2``:
+
+* V: what other test users would have changed, with the trained artifacts as they are;
+* sigma^2: the variance of a model's *true* quality between trainings, c = 1/S_pruned + 1/S_baseline. It is pooled over
+  both arms: a baseline that was trained once has a seed error too, and only the retrainings show how large.
+
+The spread s^2 of the qualities between seeds on one test set estimates sigma^2 + tau^2, where tau^2 is the test-row
+noise in which the seeds differ. V contains c * tau^2 already, so it is not counted twice: what V holds beyond it is the
+row noise ``common`` to all seeds, and the total is estimated by common + c * s^2, never below V.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Components:
+    """The variance of one metric's delta, in parts (squared metric units).
+
+    Attributes:
+        row: V, variance of the delta over test units with the artifacts fixed.
+        row_df: its degrees of freedom (few where a handful of units carries the variance).
+        between: s^2, spread of the quality between seeds on these rows; 0 where no arm has two seeds.
+        shared_noise: tau^2, the part of s^2 that is row noise.
+        seed_df: degrees of freedom of s^2; 0 = seed noise was not measured.
+        weight: c = 1/S_pruned + 1/S_baseline.
+    """
+
+    row: float
+    row_df: float
+    between: float
+    shared_noise: float
+    seed_df: int
+    weight: float
+
+    @property
+    def seed(self) -> float:
+        """sigma^2, the estimated variance of the true quality between trainings (never below zero)."""
+        return max(self.between - self.shared_noise, 0.0)
+
+    @property
+    def common(self) -> float:
+        """Row noise that all seeds share: V without the seeds' own row noise."""
+        return max(self.row - self.weight * self.shared_noise, 0.0)
+
+    @property
+    def total(self) -> float:
+        """Variance of the delta over retrainings."""
+        return max(self.common + self.weight * self.between, self.row) if self.seed_df else self.row
+
+    @property
+    def standard_error(self) -> float:
+        """Of the delta over retrainings."""
+        return float(np.sqrt(self.total))
+
+
+def row_variance(influence: np.ndarray) -> tuple[float, float]:
+    """Variance of a sum of unit influence values, and its degrees of freedom.
+
+    The degrees of freedom match the variance's own sampling error, 2 n / (kurtosis - 1): n for normal values, far
+    fewer where single units dominate, so that the t quantile widens when the standard error itself is shaky.
+
+    Args:
+        influence: (units,) values that sum to zero.
+    """
+    n = len(influence)
+    if n < 2:
+        return float("nan"), 1.0
+    squares = influence**2
+    second = float(squares.sum())
+    if second == 0.0:
+        return 0.0, float(n - 1)
+    excess = n * float((squares / second) @ (squares / second)) - 1
+    df = 2 * n / excess if excess > 0 else float(n - 1)
+    return second * n / (n - 1), float(min(max(df, 1.0), n - 1))
+
+
+def components(
+    pruned: np.ndarray, baseline: np.ndarray, pruned_quality: np.ndarray, baseline_quality: np.ndarray
+) -> Components:
+    """Variance components of mean(pruned) - mean(baseline).
+
+    Args:
+        pruned, baseline: (seeds, units) influence values of the quality.
+        pruned_quality, baseline_quality: (seeds,) qualities.
+    """
+    units = pruned.shape[1]
+    row, row_df = row_variance(pruned.mean(axis=0) - baseline.mean(axis=0))
+    seed_df = len(pruned) + len(baseline) - 2
+    between = noise = 0.0
+    if seed_df:
+        for psi, quality in ((pruned, pruned_quality), (baseline, baseline_quality)):
+            between += float(((quality - quality.mean()) ** 2).sum()) / seed_df
+            noise += float(((psi - psi.mean(axis=0)) ** 2).sum()) / seed_df * units / (units - 1)
+    return Components(row, row_df, between, noise, seed_df, 1 / len(pruned) + 1 / len(baseline))
