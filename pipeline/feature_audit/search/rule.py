@@ -56,7 +56,7 @@ def choose_k(
     Args:
         points: at least one; any order.
         margin: non-inferiority margin in the metric's units.
-        confidence: of the two-sided interval that parity will use.
+        confidence: of the one-sided bound that parity will pass on.
         metric: its name, for the sentence.
         test_ratio: standard error expected on test / standard error on validation; sqrt(units / test units).
         power: probability of a pass that ``assured`` asks for.
@@ -70,7 +70,7 @@ def choose_k(
     best = max(curve, key=lambda point: (point.delta, -point.k))
     if len(curve) == 1:
         return KChoice(best.k, "fixed", f"K = {best.k} was fixed by k_min = k; {_figure(best, metric)}")
-    z_bound = float(norm.ppf(0.5 + confidence / 2))
+    z_bound = float(norm.ppf(confidence))  # parity passes on the one-sided bound
     z_power = float(norm.ppf(power))
     for point in curve:
         if point.delta - (z_bound + z_power) * point.std_error * test_ratio >= -margin:

@@ -1,0 +1,80 @@
+"""The Optuna study: resumable, reproducible, honest about failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from feature_audit.search import SearchSpace, TrialResult, run_study
+
+SPACE = SearchSpace(
+    slots=(10, 40), temperature_start=(2.0, 20.0), temperature_end=(0.05, 0.5), anneal_share=(0.5, 1.0), learning_rate=(1e-3, 5e-3)
+)
+
+
+def quality(number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]) -> TrialResult:
+    return TrialResult(-abs(settings["temperature_start"] - 5) - settings["learning_rate"], {"work": 1.0})
+
+
+def settings_of(rows: list[dict[str, object]]) -> list[tuple[object, ...]]:
+    return [(row["slots"], row["temperature_start"], row["learning_rate"]) for row in rows if row["state"] == "complete"]
+
+
+def test_first_trial_is_the_default_and_best_is_the_highest(tmp_path: Path) -> None:
+    summary = run_study(quality, space=SPACE, trials=4, seed=3, journal=tmp_path / "j")
+    assert summary.trials[0]["slots"] == 40
+    assert len(summary.trials) == 4
+    assert summary.trials[summary.best]["value"] == max(row["value"] for row in summary.trials)
+
+
+def test_same_seed_gives_the_same_study_even_when_resumed(tmp_path: Path) -> None:
+    whole = run_study(quality, space=SPACE, trials=5, seed=1, journal=tmp_path / "a")
+    run_study(quality, space=SPACE, trials=2, seed=1, journal=tmp_path / "b")
+    resumed = run_study(quality, space=SPACE, trials=5, seed=1, journal=tmp_path / "b")
+    assert settings_of(resumed.trials) == settings_of(whole.trials)
+    other = run_study(quality, space=SPACE, trials=5, seed=2, journal=tmp_path / "c")
+    assert settings_of(other.trials) != settings_of(whole.trials)
+
+
+def test_an_interrupted_trial_is_marked_failed_and_run_again(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def dies_in_second(number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]) -> TrialResult:
+        if number == 1:
+            raise Killed
+        return quality(number, settings, should_stop)
+
+    whole = run_study(quality, space=SPACE, trials=3, seed=1, journal=tmp_path / "a")
+    with pytest.raises(Killed):
+        run_study(dies_in_second, space=SPACE, trials=3, seed=1, journal=tmp_path / "b")
+    resumed = run_study(quality, space=SPACE, trials=3, seed=1, journal=tmp_path / "b")
+    assert [row["state"] for row in resumed.trials] == ["complete", "fail", "complete", "complete"]
+    assert settings_of(resumed.trials) == settings_of(whole.trials)
+
+
+def test_pruned_trials_do_not_count(tmp_path: Path) -> None:
+    def prunes_odd(number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]) -> TrialResult:
+        if number % 2:
+            raise optuna.TrialPruned
+        return quality(number, settings, should_stop)
+
+    summary = run_study(prunes_odd, space=SPACE, trials=3, seed=1, journal=tmp_path / "j")
+    assert sum(row["state"] == "complete" for row in summary.trials) == 3
+
+
+def test_a_study_without_a_finished_trial_raises(tmp_path: Path) -> None:
+    def always(number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]) -> TrialResult:
+        raise optuna.TrialPruned
+
+    with pytest.raises(RuntimeError, match="no trial"):
+        run_study(always, space=SPACE, trials=1, seed=1, journal=tmp_path / "j")
+
+
+def test_importances_only_with_enough_trials(tmp_path: Path) -> None:
+    assert run_study(quality, space=SPACE, trials=2, seed=1, journal=tmp_path / "a").importances == {}
+    many = run_study(quality, space=SPACE, trials=12, seed=1, journal=tmp_path / "b").importances
+    assert set(many) == set(SPACE.defaults())
+    assert sum(many.values()) == pytest.approx(1.0)

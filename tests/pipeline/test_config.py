@@ -1,0 +1,75 @@
+"""Configuration: precedence, and one line per mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from feature_audit.config import load_config
+from feature_audit.errors import UsageError
+
+
+def test_command_line_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
+    first = tmp_path / "a.yaml"
+    first.write_text("target: y\nmargin: 0.01\ntraining:\n  max_epochs: 3\n")
+    second = tmp_path / "b.yaml"
+    second.write_text("margin: 0.02\ntraining:\n  patience: 5\n")
+    config = load_config(f"{first},{second}", {"margin": "0.03", "k": "", "seed": None})
+    assert config.margin == 0.03
+    assert (config.training.max_epochs, config.training.patience) == (3, 5)
+    assert config.k == "auto"
+    assert load_config(f"{first},{second}", {}).margin == 0.02
+
+
+def test_profile_lies_below_what_the_user_says(tmp_path: Path) -> None:
+    assert load_config(None, {"profile": "thorough"}).trials > load_config(None, {}).trials
+    assert load_config(None, {"profile": "thorough", "trials": "2"}).trials == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"k": "abc"}, ["k=", "abc", "auto"]),
+        ({"k": "0"}, ["k=", "0", "at least 1"]),
+        ({"k": "1.5"}, ["k=", "1.5"]),
+        ({"k": "-3"}, ["k=", "-3"]),
+        ({"margin": "-0.1"}, ["margin=", "-0.1", "greater than or equal to 0"]),
+        ({"k": "5", "k_min": "9"}, ["k_min=9", "k=5"]),
+        ({"confidence": "95"}, ["confidence=", "95"]),
+        ({"metrik": "auc"}, ["metrik", "unknown key", "did you mean metric?"]),
+        ({"task": "binary", "metric": "rmse"}, ["metric=rmse", "task=binary", "auc"]),
+        ({"gate": "perhaps"}, ["gate="]),
+        ({"profile": "fast"}, ["profile=", "fast", "quick"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_key_value_and_remedy(overrides: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config(None, overrides)
+    line = str(caught.value)
+    assert "\n" not in line
+    for word in words:
+        assert word in line
+
+
+def test_unknown_key_in_a_section_is_named_with_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("training:\n  max_epoch: 3\n")
+    with pytest.raises(UsageError, match=r"training\.max_epoch: unknown key; did you mean max_epochs\?"):
+        load_config(str(file), {})
+
+
+@pytest.mark.parametrize(("content", "words"), [("- a\n", "holds a list"), ("a: [", "not valid YAML")])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str, words: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(content)
+    with pytest.raises(UsageError, match=words):
+        load_config(str(file), {})
+
+
+def test_a_missing_file_names_where_it_looked(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        load_config(str(tmp_path / "none.yaml"), {})
+
+
+def test_lists_may_be_given_with_commas() -> None:
+    assert load_config(None, {"exclude": "a, b_*,"}).exclude == ("a", "b_*")
