@@ -16,7 +16,7 @@ from feature_audit.results import AuditReport
 #: Rows of a table that stand in the page itself: what is seen without JavaScript.
 FIRST_PAGE = 50
 #: Items of a list that is not a table; the rest is counted and stands in the decision table.
-LISTED = 100
+LISTED = 200
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Table:
 
     name: str
     caption: str
+    hint: str
     columns: list[Column]
     rows: list[list[Any]]
     filters: dict[str, int]
@@ -63,7 +64,7 @@ def render_html(report: AuditReport) -> str:
         row=row,
         ruler=charts.ruler(report, row) if row else None,
         counts=view.decision_counts(report),
-        groups=[(group, charts.forest(group.rows, group.decimals)) for group in view.by_metric(report)],
+        groups=[(group, charts.forest(group.rows)) for group in view.by_metric(report)],
         curves=charts.k_curves(report),
         dots=charts.frequency_dots(report),
         tables=view.source_tables(report),
@@ -128,7 +129,7 @@ def _decision_table(report: AuditReport) -> Table | None:
     ]
     rows = [[_cell(getattr(row, column.key)) for column in columns] for row in report.decisions]
     filters = {name: number for name, number in view.decision_counts(report).items() if number}
-    return Table("features", "Decision per feature", columns, rows, filters)
+    return Table("features", "Decision per feature", "name, reason, table", columns, rows, filters)
 
 
 def _finding_table(report: AuditReport) -> Table | None:
@@ -145,7 +146,7 @@ def _finding_table(report: AuditReport) -> Table | None:
         detail = finding.detail + (f" Carried by {finding.carried_by}." if finding.carried_by else "")
         kind = finding.kind.replace("_", " ")
         rows.append([finding.column or "(whole table)", kind, "no, excluded" if finding.excluded else "yes", detail])
-    return Table("findings", "Findings per column", columns, to_plain(rows), {})
+    return Table("findings", "Findings per column", "column, finding, detail", columns, to_plain(rows), {})
 
 
 def _cell(value: Any) -> Any:

@@ -104,8 +104,9 @@ def _head(report: AuditReport) -> str:
 
 def _facts(report: AuditReport) -> str:
     rows = []
+    passed = report.verdict == "pass"
     if report.k:
-        rows.append(["Features kept", f"{numbers.count(report.k)} of {numbers.count(report.n_features)}"])
+        rows.append(["Features kept" if passed else "Features tried", f"{numbers.count(report.k)} of {numbers.count(report.n_features)}"])
     counts = view.decision_counts(report)
     if report.decisions:
         rows.append(["Decisions", ", ".join(f"{name} {numbers.count(number)}" for name, number in counts.items())])
@@ -113,9 +114,9 @@ def _facts(report: AuditReport) -> str:
     rows.append(["Confidence", numbers.confidence(report.confidence)])
     tables = view.source_tables(report)
     if tables:
-        rows.append(["Tables that retire", f"{sum(table.retires for table in tables)} of {len(tables)}"])
+        rows.append(["Tables that retire" if passed else "Tables that would retire", f"{sum(table.retires for table in tables)} of {len(tables)}"])
     if view.saved_cost(report):
-        rows.append(["Yearly cost saved", numbers.amount(view.saved_cost(report))])
+        rows.append(["Yearly cost saved" if passed else "Yearly cost at stake", numbers.amount(view.saved_cost(report))])
     if report.costs:
         trainings = numbers.plain(view.total_trainings(report), 1)
         rows.append(["This audit cost", f"{trainings} full trainings, {numbers.duration(view.total_seconds(report))}"])
@@ -220,6 +221,8 @@ def _decisions(report: AuditReport) -> str:
     ]
     head = ["Feature", "Decision", "Rank", "Score", "Selected", "Reason", "Carried by", "Table", "Cost"]
     stability = [] if report.stability is None else [f"Nogueira index {numbers.plain(report.stability, 2)}."]
+    if report.verdict != "pass":
+        stability.insert(0, "What was tried, not what to do: without a pass, production keeps every feature.")
     notes = " ".join([*stability, text(report.convergence or "")]).strip()
     left = len(report.decisions) - MOST_DECISIONS
     more = f"\n\n{numbers.count(left)} more features are in `report.json`." if left > 0 else ""
@@ -243,7 +246,9 @@ def _savings(report: AuditReport) -> str:
             text(one.name),
             *(numbers.count(number) for number in (one.features, one.kept, one.review, one.dropped)),
             numbers.amount(one.saved),
-            "**retires**" if one.retires else "stays for " + ", ".join(map(code, one.held_by[:3])) + _more(one.held_by, 3),
+            ("**retires**" if report.verdict == "pass" else "would retire")
+            if one.retires
+            else "stays for " + ", ".join(map(code, one.held_by[:3])) + _more(one.held_by, 3),
         ]
         for one in tables
     ]
@@ -258,7 +263,7 @@ def _more(items: Sequence[object], most: int) -> str:
 def _data(report: AuditReport) -> str:
     parts = []
     if report.data_summary:
-        parts.append(_table(["", "Data"], [[text(key), text(value)] for key, value in view.flat(report.data_summary)]))
+        parts.append(_table(["", "Data"], [[text(key), text(value)] for key, value in view.summary(report)]))
     if report.findings:
         rows = [
             [

@@ -74,10 +74,10 @@ class KCurve:
 
 @dataclass(frozen=True)
 class Interval:
-    """One interval on a forest's or ruler's scale; a cut end is drawn as an arrow."""
+    """One interval on a forest's or ruler's scale; a cut end is an arrow, a middle outside the scale is None."""
 
     low: float
-    middle: float
+    middle: float | None
     high: float
     cut_low: bool
     cut_high: bool
@@ -90,7 +90,7 @@ class Forest:
     width: float
     zero: float
     limit: float | None
-    intervals: list[Interval | None]
+    rows: list[tuple[MetricDelta, Interval | None]]
     ticks: list[Tick]
 
 
@@ -122,15 +122,20 @@ def k_curves(report: AuditReport) -> list[KCurve]:
 
 
 def _k_curve(report: AuditReport, points: list[CurvePoint], span: tuple[float, float]) -> KCurve:
-    frame = Frame(width=640, height=330, left=66, right=618, top=34, bottom=282)
+    frame = Frame(width=480, height=310, left=58, right=474, top=34, bottom=262)
     low, high = _padded(*span, share=0.07)
     counts = [point.k for point in points] + [report.k or points[0].k]
-    x = log_scale(min(counts), max(counts), frame.left + 14, frame.right - 14)
+    x = log_scale(min(counts), max(counts), frame.left + 12, frame.right - 12)
     y = linear_scale(low, high, frame.bottom, frame.top)
     y_values = linear_ticks(low, high, 5)
     decimals = _step_decimals(y_values)
     names = sorted({point.source for point in points}, key=lambda name: (name != "masked", name))
-    series = [_series(name, [p for p in points if p.source == name], x, y, report.k, (low, high)) for name in names]
+    at_k = {point.source for point in points if point.k == report.k}
+    ringed = "retrained" if "retrained" in at_k else next(iter(sorted(at_k)), None)
+    series = []
+    for name in names:
+        own = [point for point in points if point.source == name]
+        series.append(_series(name, own, x, y, report.k if name == ringed else None, (low, high)))
     chosen = Tick(x(report.k), f"K = {numbers.count(report.k)}") if report.k > 0 else None
     middle = (frame.left + frame.right) / 2
     value_decimals = max(decimals, numbers.decimals_for(report.margin))
@@ -151,7 +156,7 @@ def _k_curve(report: AuditReport, points: list[CurvePoint], span: tuple[float, f
 
 
 def _series(
-    source: str, points: list[CurvePoint], x: Scale, y: Scale, k: int, span: tuple[float, float]
+    source: str, points: list[CurvePoint], x: Scale, y: Scale, k: int | None, span: tuple[float, float]
 ) -> Series:
     points = sorted(points, key=lambda point: point.k)
     line = " ".join(f"{x(point.k):.1f},{y(point.metric):.1f}" for point in points)
@@ -167,42 +172,53 @@ def _series(
     return Series(source, SOURCES.get(source, source), line if len(points) > 1 else "", marks)
 
 
-def forest(rows: Sequence[MetricDelta], decimals: int) -> Forest:
-    """Intervals of one metric's rows; rows that are only reported never stretch the scale of those that decide."""
+def forest(rows: Sequence[MetricDelta]) -> Forest:
+    """Intervals of one metric's rows; rows that are only reported at most triple the scale of those that decide."""
     width = 240.0
     judged = [row for row in rows if row.margin is not None] or list(rows)
-    ends = [0.0] + [-row.margin for row in judged if row.margin is not None]
-    ends += [end for row in judged for end in (row.ci_low, row.ci_high, row.delta) if numbers.known(end)]
-    low, high = _padded(min(ends), max(ends), share=0.12)
+    ends = _ends(judged)
+    low, high = min(ends), max(ends)
+    others = _ends(rows)
+    low, high = max(min(others), low - (high - low)), min(max(others), high + (high - low))
+    low, high = _padded(low, high, share=0.12)
     x = linear_scale(low, high, 8, width - 8)
     margins = {row.margin for row in judged if row.margin is not None}
     limit = -margins.pop() if len(margins) == 1 else None
+    pairs = [(row, _interval(row, x, low, high)) for row in rows]
     ticks = [Tick(x(0), "0")]
-    if limit is not None and abs(x(limit) - x(0)) > 40:
+    if not any(line for _, line in pairs):
+        return Forest(width, x(0), None, pairs, [])
+    if limit is not None and abs(x(limit) - x(0)) > 44:
         ticks.append(Tick(x(limit), numbers.MINUS + numbers.margin(-limit)))
     for value in linear_ticks(low, high, 4):
-        if all(abs(x(value) - tick.at) > 52 for tick in ticks) and 24 < x(value) < width - 24:
-            ticks.append(Tick(x(value), numbers.signed(value, decimals)))
-    return Forest(width, x(0), x(limit) if limit is not None else None, [_interval(row, x, low, high) for row in rows], ticks)
+        if all(abs(x(value) - tick.at) > 64 for tick in ticks) and 30 < x(value) < width - 30:
+            ticks.append(Tick(x(value), numbers.signed(value, _step_decimals([value]))))
+    return Forest(width, x(0), x(limit) if limit is not None else None, pairs, ticks)
 
 
 def ruler(report: AuditReport, row: MetricDelta) -> Forest:
     """The decision on one scale: the verdict's interval and, if there is one, that of these artifacts alone."""
     width = 640.0
     rows = [row] + ([report.artifact_delta] if report.artifact_delta else [])
-    ends = [0.0, *([-row.margin] if row.margin is not None else [])]
-    ends += [end for one in rows for end in (one.ci_low, one.ci_high) if numbers.known(end)]
+    ends = _ends(rows)
     low, high = _padded(min(ends), max(ends), share=0.22)
     x = linear_scale(low, high, 0, width)
     limit = x(-row.margin) if row.margin is not None else None
-    return Forest(width, x(0), limit, [_interval(one, x, low, high) for one in rows], [])
+    return Forest(width, x(0), limit, [(one, _interval(one, x, low, high)) for one in rows], [])
+
+
+def _ends(rows: Sequence[MetricDelta]) -> list[float]:
+    """Every value that a scale for ``rows`` should show."""
+    limits = [-row.margin for row in rows if row.margin is not None]
+    return [0.0, *limits, *(end for row in rows for end in (row.ci_low, row.delta, row.ci_high) if numbers.known(end))]
 
 
 def _interval(row: MetricDelta, x: Scale, low: float, high: float) -> Interval | None:
     if not all(numbers.known(value) for value in (row.ci_low, row.delta, row.ci_high)):
         return None
     start, middle, end = (min(max(value, low), high) for value in (row.ci_low, row.delta, row.ci_high))
-    return Interval(x(start), x(middle), x(end), row.ci_low < low, row.ci_high > high)
+    inside = x(middle) if low <= row.delta <= high else None
+    return Interval(x(start), inside, x(end), row.ci_low < low, row.ci_high > high)
 
 
 def frequency_dots(report: AuditReport) -> Dots | None:
@@ -210,7 +226,7 @@ def frequency_dots(report: AuditReport) -> Dots | None:
     rows = [row for row in report.decisions if row.rank > 0 and numbers.known(row.selection_frequency)]
     if len({row.selection_frequency for row in rows}) < 2:
         return None
-    frame = Frame(width=640, height=220, left=66, right=618, top=18, bottom=172)
+    frame = Frame(width=560, height=220, left=58, right=552, top=18, bottom=172)
     last = max(row.rank for row in rows)
     x = log_scale(1, last, frame.left + 10, frame.right - 10)
     y = linear_scale(0, 1, frame.bottom - 6, frame.top + 6)

@@ -132,11 +132,14 @@ def _after_fail(report: AuditReport) -> list[Step]:
     return steps
 
 
-def _after_inconclusive(report: AuditReport) -> list[Step]:
-    needed = report.needed or "More test rows, more users or more seeds narrow the interval until it decides."
+def _after_inconclusive(_: AuditReport) -> list[Step]:
+    text = (
+        "More test rows, users or seeds narrow the interval. Then run the same command again: finished stages come "
+        "from the cache. Say in that report that this one was read first."
+    )
     return [
         Step("Change nothing in production", "The evidence does not reach. Nothing was registered."),
-        Step("Collect what would decide it", needed),
+        Step("Collect what would decide it", text),
         Step(
             "Do not read it as a pass",
             "A small measured change with a wide interval is no proof of safety: the margin lies inside the interval.",
@@ -144,9 +147,9 @@ def _after_inconclusive(report: AuditReport) -> list[Step]:
     ]
 
 
-def _after_error(report: AuditReport) -> list[Step]:
+def _after_error(_: AuditReport) -> list[Step]:
     return [
         Step("Nothing was changed", "No model was registered and no alias was moved."),
-        Step("Remove the cause", report.sentence),
+        Step("Remove the cause", "The message under the verdict names it."),
         Step("Run the same command again", "Finished stages come from the cache; the audit goes on where it stopped."),
     ]

@@ -62,6 +62,16 @@ class MetricRows:
     decimals: int
     rows: list[MetricDelta]
 
+    @property
+    def first(self) -> int:
+        """How many rows are shown at once: all that are judged, and some that are only reported."""
+        return sum(row.role != "information" for row in self.rows) + 10
+
+    @property
+    def more(self) -> int:
+        """How many rows are left for the continuation."""
+        return max(0, len(self.rows) - self.first)
+
 
 def metric_name(metric: str) -> str:
     """How a metric is called in a sentence."""
@@ -272,6 +282,11 @@ def provenance(report: AuditReport) -> list[tuple[str, list[tuple[str, str]]]]:
             title = str(key).replace("_", " ")
             blocks.append((title[:1].upper() + title[1:], list(flat(value))))
     return blocks
+
+
+def summary(report: AuditReport) -> list[tuple[str, str]]:
+    """The data's key figures; ``rows_by_split.train`` reads as ``rows by split, train``."""
+    return [(key.replace("_", " ").replace(".", ", "), value) for key, value in flat(report.data_summary)]
 
 
 def cell_text(kind: str, value: Any) -> str:

@@ -45,6 +45,7 @@
     const classes = [isNumber(kind) ? "number" : kind];
     if (wide) classes.push("wide");
     node.className = classes.join(" ");
+    node.dataset.key = columns[index].key;
     const text = write(kind, row[index]);
     if (kind === "name") {
       node.scope = "row";
@@ -63,7 +64,7 @@
       const bar = element("span", "meter");
       bar.style.setProperty("--share", Math.max(0, Math.min(1, row[index])));
       bar.setAttribute("aria-hidden", "true");
-      node.append(text, bar);
+      node.append(bar, text);
     } else if (kind === "text") {
       node.append(element("bdi", "", text));
     } else {
