@@ -1,31 +1,87 @@
-"""Looks at the train statistics for columns that cannot or should not be features."""
+"""Everything the load stage notices about the columns; which of it excludes a column is decided here and nowhere else."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
 from feature_audit.config import AuditConfig
-from feature_audit.data.duplicates import exact_duplicates
+from feature_audit.data.association import crossfit_auc, halves, views
+from feature_audit.data.duplicates import exact_duplicates, recoded
+from feature_audit.data.encode_cells import as_float
 from feature_audit.data.keys import Target
+from feature_audit.data.kinds import is_id_name
+from feature_audit.data.leaks import find_leaks
 from feature_audit.data.reading import Source
-from feature_audit.data.splits import SPLITS, Split
+from feature_audit.data.splits import TEST, TRAIN, Split
 from feature_audit.data.statistics import Statistics
 from feature_audit.findings import Finding
 from feature_audit.schema import Column
 
+#: Share of distinct values among the rows from which a category identifies rows.
+ID_SHARE = 0.5
+#: Share of test rows that also stand in train, all candidate columns equal, from which it is reported.
+ROW_OVERLAP = 0.001
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Attributes: ``findings``; ``excluded`` column -> reason; ``drift`` column -> train-against-test AUC."""
+
+    findings: tuple[Finding, ...]
+    excluded: dict[str, str]
+    drift: dict[str, float]
+
 
 def examine(
-    config: AuditConfig, source: Source, columns: tuple[Column, ...], statistics: Statistics, split: Split, target: Target,
-    unusable: dict[str, str],
-) -> tuple[list[Finding], dict[str, str]]:  # fmt: skip
-    """All findings, and column -> reason for those that are therefore not features.
+    config: AuditConfig, source: Source, columns: tuple[Column, ...], statistics: Statistics, *,
+    split: Split, target: Target, time: np.ndarray | None, time_is_datetime: bool, unusable: Mapping[str, str],
+) -> Examined:  # fmt: skip
+    """Constants, duplicates, leaks (excluded); recodings, ids, nulls, drift, overlap (reported).
 
-    Protected columns are reported and kept, unless no feature can be made from them.
+    A protected column is reported like any other and kept, unless no feature can be made from it at all.
+
+    Args:
+        config: thresholds.
+        source: the table, for proofs that need all rows.
+        columns: usable candidates.
+        statistics: pass 1.
+        split: of every row.
+        target: of every row.
+        time: of every row, or None.
+        time_is_datetime: the time is in microseconds since 1970.
+        unusable: column -> why no feature can be made from its type.
     """
     findings = [Finding(name, "other", reason, excluded=True) for name, reason in unusable.items()]
+    findings += [Finding("", "other", note) for note in source.notes]
     findings += _empty_or_constant(columns, statistics, split)
-    gone = {finding.column for finding in findings if finding.excluded}
-    left = tuple(column for column in columns if column.name not in gone)
+    left = _left(columns, findings)
     findings += exact_duplicates(source, left, statistics, split)
-    return findings, {finding.column: finding.detail for finding in findings if finding.excluded}
+    left = _left(columns, findings)
+    findings += find_leaks(
+        left, statistics, target, config.checks, time=time, time_is_datetime=time_is_datetime, seed=config.seed
+    )
+    left = _left(columns, findings)
+    drift = _drift(left, statistics, config.seed)
+    findings += recoded(left, statistics)
+    findings += _id_like(left, statistics)
+    findings += _high_nulls(left, statistics, split, config.checks.max_null_share)
+    findings += [
+        Finding(name, "drift", f"train and test rows can be told apart by it: AUC {auc:.3f}")
+        for name, auc in drift.items()
+        if auc >= config.checks.drift_auc
+    ]
+    findings += _row_overlap(statistics, split)
+    excluded = {finding.column: finding.detail for finding in findings if finding.excluded}
+    return Examined(tuple(findings), excluded, drift)
+
+
+def _left(columns: tuple[Column, ...], findings: list[Finding]) -> tuple[Column, ...]:
+    gone = {finding.column for finding in findings if finding.excluded}
+    return tuple(column for column in columns if column.name not in gone)
 
 
 def _empty_or_constant(columns: tuple[Column, ...], statistics: Statistics, split: Split) -> list[Finding]:
@@ -33,9 +89,68 @@ def _empty_or_constant(columns: tuple[Column, ...], statistics: Statistics, spli
     findings = []
     for column in columns:
         fact = statistics.facts[column.name]
+        note = "; never_drop cannot keep a column that holds nothing" if column.protected else ""
         if fact.nulls["train"] == rows:
-            findings.append(Finding(column.name, "all_null", f"no value in any of the {rows} train rows", excluded=True))
+            findings.append(Finding(column.name, "all_null", f"no value in any of the {rows} train rows{note}", excluded=True))
         elif fact.constant:
             value = statistics.samples["train"][column.name][0]
-            findings.append(Finding(column.name, "constant", f"{value!r} in all {rows} train rows", excluded=True))
+            findings.append(Finding(column.name, "constant", f"{value!r} in all {rows} train rows{note}", excluded=True))
     return findings
+
+
+def _id_like(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding]:
+    """Columns whose values (nearly) identify rows: they cannot generalise, but only the user knows."""
+    sample = statistics.samples["train"]
+    findings = []
+    for column in columns:
+        values = sample[column.name].drop_nulls()
+        if len(values) < 20 or column.kind not in ("categorical", "numeric"):
+            continue
+        distinct = values.n_unique() / len(values)
+        whole = column.kind == "numeric" and distinct == 1.0 and bool((as_float(values) % 1 == 0).all())
+        if column.kind == "categorical" and distinct >= ID_SHARE or whole and (is_id_name(column.name) or _counts(values)):
+            detail = f"{distinct:.0%} of its values are distinct: it names rows; exclude it unless that is meant"
+            findings.append(Finding(column.name, "id_like", detail))
+    return findings
+
+
+def _counts(values: pl.Series) -> bool:
+    """True for whole numbers that are all distinct and dense, such as row numbers."""
+    numbers = as_float(values)
+    return bool(np.ptp(numbers) <= 20 * len(numbers))
+
+
+def _high_nulls(columns: tuple[Column, ...], statistics: Statistics, split: Split, most: float) -> list[Finding]:
+    rows = split.rows()["train"]
+    shares = {column.name: statistics.facts[column.name].nulls["train"] / rows for column in columns}
+    return [
+        Finding(name, "high_null", f"missing in {share:.2%} of the train rows") for name, share in shares.items() if share >= most
+    ]
+
+
+def _drift(columns: tuple[Column, ...], statistics: Statistics, seed: int) -> dict[str, float]:
+    """Column -> cross-fitted AUC of telling test rows from train rows by it alone."""
+    train, test = statistics.samples["train"], statistics.samples["test"]
+    if not test.height:
+        return {}
+    train = train if train.height <= test.height else train.sample(test.height, seed=seed)
+    is_test = np.repeat([False, True], [train.height, test.height])
+    half = halves(len(is_test), seed)
+    drift = {}
+    for column in columns:
+        both = pl.concat([train[column.name], test[column.name]])
+        seen = views(column, both, statistics.facts[column.name])
+        drift[column.name] = max(crossfit_auc(codes, is_test, half) for codes in seen.values())
+    return drift
+
+
+def _row_overlap(statistics: Statistics, split: Split) -> list[Finding]:
+    """Rows of test whose candidate columns all equal a train row's."""
+    hashes = statistics.row_hashes
+    share = float(np.isin(hashes[split.of_row == TEST], hashes[split.of_row == TRAIN]).mean())
+    split.info["duplicate_rows"] = {"test_rows_in_train": share}
+    if share < ROW_OVERLAP:
+        return []
+    return [Finding("", "split_overlap", f"{share:.1%} of the test rows equal a train row in every candidate column")]
+
+

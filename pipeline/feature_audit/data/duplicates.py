@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,9 @@ from feature_audit.data.statistics import Statistics, chunk_rows
 from feature_audit.findings import Finding
 from feature_audit.schema import Column
 
+#: Rows that differ from the most frequent value, below which agreement of two columns says little.
+MIN_OTHER_ROWS = 20
+
 
 def exact_duplicates(source: Source, columns: tuple[Column, ...], statistics: Statistics, split: Split) -> list[Finding]:
     """Columns equal to an earlier one on every train row; the first one stays and carries the others.
@@ -22,10 +26,9 @@ def exact_duplicates(source: Source, columns: tuple[Column, ...], statistics: St
     means equal values of one family: 1 and 1.0 are equal, 1 and "1" are not.
     """
     sample = statistics.samples["train"]
-    proposed: dict[tuple[str, bytes], list[str]] = defaultdict(list)
+    proposed: dict[tuple[str, int], list[str]] = defaultdict(list)
     for column in columns:
-        family, digest = _fingerprint(sample[column.name])
-        proposed[family, digest].append(column.name)
+        proposed[_fingerprint(sample[column.name])].append(column.name)
     groups = [names for names in proposed.values() if len(names) > 1]
     if not groups:
         return []
@@ -40,13 +43,51 @@ def exact_duplicates(source: Source, columns: tuple[Column, ...], statistics: St
     return findings
 
 
-def _fingerprint(values: pl.Series) -> tuple[str, bytes]:
+def recoded(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding]:
+    """Columns that carry the same information as an earlier one under other values; reported, never excluded.
+
+    Two cases, on the train sample: the same grouping of rows under other names (1:1, only for columns whose values
+    repeat: any two columns of distinct values are 1:1), and the same order of rows (numbers, falling order too).
+    """
+    sample = statistics.samples["train"]
+    seen: dict[tuple[str, int], str] = {}
+    findings = []
+    for column in columns:
+        if column.kind in ("vector", "multi"):
+            continue
+        values = sample[column.name]
+        for how, key in _recodings(column, values):
+            first = seen.setdefault((how, key), column.name)
+            if first != column.name:
+                findings.append(Finding(column.name, "duplicate", f"{how} {first}; kept", carried_by=first))
+                break
+    return findings
+
+
+def _recodings(column: Column, values: pl.Series) -> Iterator[tuple[str, int]]:
+    distinct = values.n_unique()
+    most = int(values.value_counts(name="n")["n"].max())  # type: ignore[arg-type]
+    if 1 < distinct <= len(values) // 2 and len(values) - most >= MIN_OTHER_ROWS:
+        codes = values.rank("dense").fill_null(0).cast(pl.UInt32)
+        frame = pl.DataFrame({"code": codes}).with_row_index("row")
+        first = frame.group_by("code").agg(pl.col("row").min()).sort("row")
+        number = codes.replace_strict(first["code"], pl.Series(np.arange(len(first), dtype=np.uint32)))
+        yield "is a 1:1 recoding of", hash(number.to_numpy().tobytes())
+    if column.kind == "numeric" and distinct > 10:
+        ranks = values.cast(pl.Float64, strict=False).fill_nan(None).rank("average")
+        both = (ranks.fill_null(0).to_numpy(), (ranks.max() + ranks.min() - ranks).fill_null(0).to_numpy())  # type: ignore[operator]
+        yield "orders the rows exactly as", hash(min(side.tobytes() for side in both))
+
+
+def _fingerprint(values: pl.Series) -> tuple[str, int]:
+    """(type family, hash of the cells); equal columns have equal fingerprints."""
     if values.dtype.is_numeric() or values.dtype == pl.Boolean:
-        return "number", np.nan_to_num(as_float(values), nan=-np.pi).tobytes().__hash__().to_bytes(8, "little", signed=True)
+        numbers = as_float(values) + 0.0  # -0.0 equals 0.0
+        return "number", hash(np.where(np.isnan(numbers), np.nan, numbers).tobytes())
     family = str(values.dtype)
     if values.dtype in (pl.Categorical, pl.Enum):
         values, family = values.cast(pl.String), "String"
-    return family, hash(values.hash(0).to_numpy().tobytes()).to_bytes(8, "little", signed=True)
+    return family, hash((values.hash(0).to_numpy().tobytes(), values.is_null().to_numpy().tobytes()))
 
 
 def _prove(source: Source, groups: list[list[str]], split: Split, *, proven: bool) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from feature_audit.config import AuditConfig
-from feature_audit.data.checks import examine
-from feature_audit.data.columns import Roles, assign_roles
+from feature_audit.data.checks import Examined, examine
+from feature_audit.data.columns import Roles, assign_roles, listing
 from feature_audit.data.fitting import fit_encoders
 from feature_audit.data.keys import Target, check_row_ids, read_codes, read_target, read_time
 from feature_audit.data.kinds import infer_columns
 from feature_audit.data.prepared import MARKER, Prepared
+from feature_audit.data.profile import column_profile, table_profile
 from feature_audit.data.reading import Source, input_digest, open_source, resolve_data
 from feature_audit.data.slices import slice_codes
 from feature_audit.data.splits import SPLITS, Split, overlap, split_rows
@@ -64,10 +66,17 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     usable = tuple(column for column in columns if column.name not in unusable)
     statistics = gather(source, usable, split.of_row, config.seed, config.encoding.max_categories)
     progress("looking for constants, duplicates, leaks and drift")
-    findings, excluded = examine(config, source, usable, statistics, split, target, unusable)
+    is_datetime = roles.time is not None and not table[roles.time].is_numeric()
+    examined = examine(
+        config, source, usable, statistics,
+        split=split, target=target, time=time, time_is_datetime=is_datetime, unusable=unusable,
+    )  # fmt: skip
+    findings, excluded = examined.findings, examined.excluded
     kept = tuple(column for column in usable if column.name not in excluded)
     if not kept:
         raise AuditError(f"data: none of the {len(columns)} columns is a usable feature; see the findings: " + _reasons(excluded))
+    progress("validating the profile")
+    validation = _validate(config, usable, statistics, split, target, time, examined)
     encoders = fit_encoders(kept, statistics, config.encoding)
     schema = ModelSchema(encoders.fields, target.task, target.n_classes)
     group = keys.get("group")
@@ -76,10 +85,9 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
         group=group, slices=slice_codes(source, roles.slices, split.of_row), row_id=roles.row_id, progress=progress,
     )  # fmt: skip
     encoders.save(directory / "encoders.json")
-    validation: dict[str, Any] = {"passed": True}
     summary = summarise(usable, target, split, statistics)
     prepared = Prepared(
-        directory, schema, columns, tuple(findings), excluded, split.rows(), split.info, digest, validation, summary
+        directory, schema, columns, findings, excluded, split.rows(), split.info, digest, validation, summary
     )
     prepared.save()
     return prepared
@@ -133,6 +141,30 @@ def _split(
     if keys:
         split.info["overlap"] = overlap(split.of_row, keys["group"][0])
     return split, keys, time
+
+
+def _validate(
+    config: AuditConfig, columns: tuple[Column, ...], statistics: Statistics, split: Split, target: Target,
+    time: np.ndarray | None, examined: Examined,
+) -> dict[str, Any]:  # fmt: skip
+    """The GX result; a critical failure ends the audit here, before anything is encoded."""
+    from feature_audit.data.expectations import validate
+
+    kinds = Counter(finding.kind for finding in examined.findings)
+    gone = sum(column.name in examined.excluded for column in columns)
+    result = validate(
+        column_profile(columns, statistics, split, examined.excluded, examined.drift),
+        table_profile(target, split, time, len(columns) - gone, gone, kinds),
+        config.checks,
+        target.task,
+    )
+    if not result["passed"]:
+        first = next(line for line in result["failures"] if line["severity"] == "critical")
+        where = f" in {listing(first['columns'])}" if first["columns"] else ""
+        raise AuditError(
+            f"data: expected that {first['expected']}, but {first['measure']} is {listing([str(v) for v in first['observed']])}{where}"
+        )
+    return result
 
 
 def _reasons(excluded: dict[str, str]) -> str:

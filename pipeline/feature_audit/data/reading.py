@@ -61,7 +61,7 @@ def resolve_data(config: AuditConfig, directory: Path) -> str:
         return config.data
     from feature_audit.data.demo import ensure_demo
 
-    return str(ensure_demo(directory)[0])
+    return str(ensure_demo(directory).path)
 
 
 def open_source(config: AuditConfig, data: str, directory: Path, progress: Progress) -> Source:

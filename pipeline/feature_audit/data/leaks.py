@@ -1,0 +1,272 @@
+"""Columns that know the label: copies of it, records made after the event, missingness that follows from it.
+
+Rules, all judged on rows that taught nothing, on the train split (or a sample of it):
+
+leak (excluded)
+    * one column alone reaches ``checks.leak_auc`` (binary: AUC; multiclass: mean one-against-the-rest AUC; regression:
+      R-squared of the label's rank), as it stands, by its missingness, by its calendar parts, or as the distance to the
+      time column or to a date put together from year / month / day columns;
+    * or *purity*: one value, or being (not) missing, or being (not) zero, belongs to the rarer class in at least 99.9 %
+      of its rows, holds at least a quarter of that class, and in so many rows that a true share of 99 % is ruled out
+      (p < 0.001).
+suspected_leak (reported, kept)
+    * the same with ``checks.suspect_auc``; or purity of 99 % over 5 % of a class;
+    * dates after the row's own time.
+
+A strong honest feature (a deposit policy that goes with cancellations in 99.4 % of its bookings) stays a suspicion.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.stats import binom, rankdata
+
+from feature_audit.config import ChecksConfig
+from feature_audit.data.association import (
+    crossfit_auc,
+    crossfit_macro_auc,
+    crossfit_r2,
+    entry_scores,
+    halves,
+    number_codes,
+    vector_scores,
+    views,
+)
+from feature_audit.data.dates import anchors, moments_of, recorded_later
+from feature_audit.data.encode_cells import as_datetime, as_float, as_lists, epoch
+from feature_audit.data.keys import Target
+from feature_audit.data.statistics import Statistics
+from feature_audit.findings import Finding
+from feature_audit.schema import Column, Task
+
+PURE = 0.999
+NEARLY_PURE = 0.99
+SHARE_OF_CLASS = 0.25
+SUSPECT_SHARE_OF_CLASS = 0.05
+#: Purity speaks only for a class that is not the rule: a class with more of the rows than this is pure by default.
+RARER_CLASS = 0.5
+SUSPECT_CLASS = 0.7
+#: Datetime columns that are compared pair by pair.
+MAX_DATES = 20
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Attributes: ``score`` of a view, what was seen in words, and whether it is beyond doubt."""
+
+    score: float
+    words: str
+    certain: bool
+    suspect: bool
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What every column is judged with: labels, halves and thresholds of the sampled train rows."""
+
+    task: Task
+    label: np.ndarray
+    half: np.ndarray
+    checks: ChecksConfig
+
+    def score(self, codes: np.ndarray) -> float:
+        """Cross-fitted strength of one view."""
+        if self.task == "binary":
+            return crossfit_auc(codes, self.label, self.half)
+        return (crossfit_r2 if self.task == "regression" else crossfit_macro_auc)(codes, self.label, self.half)
+
+    @property
+    def measure(self) -> str:
+        """Name of ``score`` for people."""
+        return {"binary": "AUC", "regression": "R2 of the label's rank", "multiclass": "mean one-against-rest AUC"}[self.task]
+
+    def signals(self) -> Iterator[np.ndarray]:
+        """0/1 or rank signals that entries of a list and elements of a vector are judged by."""
+        if self.task == "regression":
+            yield rankdata(self.label) / len(self.label)
+        elif self.task == "binary":
+            yield self.label.astype(np.float64)
+        else:
+            for one in np.argsort(-np.bincount(self.label), kind="stable")[:10]:
+                yield (self.label == one).astype(np.float64)
+
+    def evidence(self, codes: np.ndarray, words: str) -> Evidence:
+        """The verdict on one view."""
+        score = self.score(codes)
+        text = f"{words} has a held-out {self.measure} of {score:.3f}"
+        return Evidence(score, text, score >= self.checks.leak_auc, score >= self.checks.suspect_auc)
+
+
+def find_leaks(
+    columns: tuple[Column, ...], statistics: Statistics, target: Target, checks: ChecksConfig, *,
+    time: np.ndarray | None, time_is_datetime: bool, seed: int = 0,
+) -> list[Finding]:  # fmt: skip
+    """Leaks and suspicions among the columns.
+
+    Args:
+        columns: candidates that are neither constant nor duplicates.
+        statistics: pass 1, with the train sample.
+        target: labels of all rows.
+        checks: thresholds.
+        time: time of all rows, or None.
+        time_is_datetime: the time is in microseconds since 1970.
+        seed: of the halves.
+    """
+    sample = statistics.samples["train"]
+    rows = statistics.sample_rows["train"]
+    judge = Judge(target.task, target.values[rows], halves(len(rows), seed), checks)
+    times = None if time is None else time[rows]
+    base = anchors(sample, times, is_datetime=time_is_datetime)
+    findings = []
+    for column in columns:
+        fact = statistics.facts[column.name]
+        values = sample[column.name]
+        seen = [judge.evidence(codes, _words(view)) for view, codes in views(column, values, fact).items()]
+        seen += _inside(column, values, fact.separator, judge)
+        seen += _relative(column, values, fact.format, base, judge)
+        if judge.task != "regression":
+            seen += list(_purity(column, values, judge))
+        finding = _verdict(column, seen)
+        if finding is not None:
+            findings.append(finding)
+    clear = tuple(c for c in columns if c.name not in {finding.column for finding in findings if finding.kind == "leak"})
+    return findings + _date_pairs(clear, statistics, judge)
+
+
+def _date_pairs(columns: tuple[Column, ...], statistics: Statistics, judge: Judge) -> list[Finding]:
+    """Two dates whose distance tells the label: the one that is recorded later leaks, if it can be told which that is."""
+    sample = statistics.samples["train"]
+    moments = {
+        column.name: epoch(as_datetime(sample[column.name], statistics.facts[column.name].format))
+        for column in columns
+        if column.kind == "datetime"
+    }
+    findings = []
+    for one, other in itertools.combinations(list(moments)[:MAX_DATES], 2):
+        seen = judge.evidence(number_codes(moments[one] - moments[other]), f"the distance between {one} and {other}")
+        if not seen.certain:
+            continue
+        guilty = recorded_later(one, other, moments)
+        for column in columns:
+            if column.name in ((one, other) if guilty is None else (guilty,)):
+                sure = guilty is not None
+                note = "; kept because never_drop names it" if sure and column.protected else ""
+                findings.append(
+                    Finding(
+                        column.name,
+                        "leak" if sure else "suspected_leak",
+                        seen.words + note,
+                        excluded=sure and not column.protected,
+                    )
+                )
+    return list({finding.column: finding for finding in findings}.values())
+
+
+def _verdict(column: Column, seen: list[Evidence]) -> Finding | None:
+    certain = [evidence for evidence in seen if evidence.certain]
+    suspect = [evidence for evidence in seen if evidence.suspect]
+    if not certain and not suspect:
+        return None
+    best = max(certain or suspect, key=lambda evidence: evidence.score)
+    kind = "leak" if certain else "suspected_leak"
+    note = "; kept because never_drop names it" if certain and column.protected else ""
+    return Finding(column.name, kind, best.words + note, excluded=bool(certain) and not column.protected)  # type: ignore[arg-type]
+
+
+def _words(view: str) -> str:
+    return {"value": "the column alone", "list": "the list as a whole", "length": "the length of the list"}.get(
+        view, f"its {view} alone"
+    )
+
+
+def _inside(column: Column, values: pl.Series, separator: str | None, judge: Judge) -> list[Evidence]:
+    """Entries of lists, elements of vectors."""
+    score: Callable[[np.ndarray], np.ndarray]
+    if column.kind == "multi":
+        lists = as_lists(values, separator)
+        words = "the entries of the list together"
+
+        def score(signal: np.ndarray) -> np.ndarray:
+            return entry_scores(lists, signal, judge.half)
+
+    elif column.kind == "vector":
+        lists = as_lists(values, None)
+        width = int(lists.list.len().max() or 0)  # type: ignore[arg-type]
+        words = "a linear map of the vector"
+        if not 0 < width <= 2_000:
+            return []
+
+        def score(signal: np.ndarray) -> np.ndarray:
+            return vector_scores(values, width, signal, judge.half)
+
+    else:
+        return []
+    if judge.task != "multiclass":
+        return [judge.evidence(number_codes(score(next(judge.signals()))), words)]
+    scores = [crossfit_auc(number_codes(score(signal)), signal, judge.half) for signal in judge.signals()]
+    mean = float(np.mean(scores))
+    text = f"{words} has a held-out {judge.measure} of {mean:.3f}"
+    return [Evidence(mean, text, mean >= judge.checks.leak_auc, mean >= judge.checks.suspect_auc)]
+
+
+def _relative(
+    column: Column, values: pl.Series, pattern: str | None, base: dict[str, np.ndarray], judge: Judge
+) -> list[Evidence]:
+    """Distance of a date to the anchors: the time column and dates put together from year, month and day columns."""
+    moments = moments_of(column, values, pattern, base)
+    if moments is None:
+        return []
+    seen = []
+    for name, anchor in base.items():
+        distance = moments - anchor
+        seen.append(judge.evidence(number_codes(distance), f"its distance to {name}"))
+        held = np.isfinite(distance)
+        after = float((distance[held] > 0).mean()) if held.any() else 0.0
+        if name == "the time column" and after >= 0.05:
+            seen.append(Evidence(0.5, f"{after:.0%} of its dates lie after the row's own time", False, True))
+    return seen
+
+
+def _purity(column: Column, values: pl.Series, judge: Judge) -> Iterator[Evidence]:
+    """Values and missing patterns that (nearly) always go with one class."""
+    counts = np.bincount(judge.label.astype(np.int64))
+    shares = counts / counts.sum()
+    for words, mask in _patterns(column, values):
+        inside = judge.label[mask].astype(np.int64)
+        if len(inside) < 30:
+            continue
+        hits = np.bincount(inside, minlength=len(counts))
+        one = int(hits.argmax())
+        purity, cover = hits[one] / len(inside), hits[one] / counts[one]
+        chance = float(binom.sf(hits[one] - 1, len(inside), NEARLY_PURE))
+        certain = purity >= PURE and cover >= SHARE_OF_CLASS and shares[one] <= RARER_CLASS and chance < 1e-3
+        suspect = purity >= NEARLY_PURE and cover >= SUSPECT_SHARE_OF_CLASS and shares[one] <= SUSPECT_CLASS
+        suspect = suspect and binom.sf(hits[one] - 1, len(inside), (1 + shares[one]) / 2) < 1e-6
+        if certain or suspect:
+            text = f"{words} in {len(inside)} sampled train rows, {purity:.2%} of them of one class and {cover:.0%} of that class"
+            yield Evidence(float(purity), text, certain, suspect)
+
+
+def _patterns(column: Column, values: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
+    """(words, bool mask) of missing, not missing, zero, not zero, and the most frequent single values."""
+    absent = np.isnan(as_float(values)) if column.kind == "numeric" else values.is_null().to_numpy()
+    if absent.any():
+        yield "missing", absent
+        yield "not missing", ~absent
+    if column.kind == "numeric":
+        numbers = as_float(values)
+        if (numbers == 0).any():
+            yield "not zero", (numbers != 0) & ~absent
+        frequent, counts = np.unique(numbers[~absent], return_counts=True)
+        for value in frequent[np.argsort(-counts)[:20]]:
+            yield f"value {value:g}", numbers == value
+    elif column.kind in ("categorical", "boolean"):
+        text = values.cast(pl.String)
+        frequent = text.drop_nulls().value_counts(sort=True, name="n")[text.name].head(50)
+        for word in frequent:
+            yield f"value {word!r}", (text == word).fill_null(False).to_numpy()
