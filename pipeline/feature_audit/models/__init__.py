@@ -4,7 +4,7 @@ from feature_audit.models.build import MODELS, build_model
 from feature_audit.models.check import ModelFinding, check_model
 from feature_audit.models.contract import FieldModel, TrainingStore, resolve_device
 from feature_audit.models.loss import row_loss, to_scores
-from feature_audit.models.prediction import mean_loss, predict
+from feature_audit.models.prediction import mean_loss, predict, scores
 from feature_audit.models.training import TrainResult, train
 from feature_audit.models.yardstick import boosting_scores
 
@@ -21,6 +21,7 @@ __all__ = [
     "predict",
     "resolve_device",
     "row_loss",
+    "scores",
     "to_scores",
     "train",
 ]

@@ -1,7 +1,7 @@
-"""One embedding table for all fields of a table, whatever their form.
+"""One embedding module for all fields of a table, whatever their form.
 
-Numeric, code and bag fields share one weight matrix, each field owning a contiguous range of rows, so that a lookup of
-thousands of fields is one gather and not thousands of small modules.
+Fields of one form share one weight matrix, each field owning a range of rows, so that a lookup of thousands of fields is
+one gather and not thousands of small modules.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from feature_audit.batch import Batch
 from feature_audit.schema import MISSING, Field, ModelSchema
 
+#: Standard deviation of initial embedding entries.
+INITIAL_SCALE = 0.1
+
 
 class FieldEmbedding(nn.Module):
     """Embeds a batch as (B, N, d), one vector per field in schema order.
 
-    * numeric: linear interpolation between the vectors of the two neighbouring knots, i.e. a piecewise-linear encoding
-      (Gorishniy et al. 2022, "On Embeddings for Numerical Features", eq. 1) with one learned vector per knot. MISSING has
-      a vector of its own and takes no part in the interpolation.
+    * numeric: see ``NumericEmbedding``.
     * code: the vector of the code.
     * bag: mean of the vectors of the non-padding codes; the MISSING vector where there are none.
     * vector: a learned linear map of the values.
@@ -30,51 +31,94 @@ class FieldEmbedding(nn.Module):
         dim: d, length of an embedding vector.
     """
 
+    code_start: Tensor
+    order: Tensor | None
+
     def __init__(self, schema: ModelSchema, dim: int) -> None:
         super().__init__()
-        forms = {
-            form: [field for field in schema.fields if field.form == form]
-            for form in ("numeric", "code", "bag", "vector")
-        }
-        self.dim = dim
-        self.n_bags, self.n_vectors = len(forms["bag"]), len(forms["vector"])
-        tabled = forms["numeric"] + forms["code"] + forms["bag"]
-        starts = torch.tensor([0] + [field.cardinality for field in tabled]).cumsum(0)
-        n_numeric, n_codes = len(forms["numeric"]), len(forms["code"])
-        self.register_buffer("numeric_start", starts[:n_numeric], persistent=False)
-        self.register_buffer("numeric_last", starts[1 : n_numeric + 1] - 1, persistent=False)
-        self.register_buffer("code_start", starts[n_numeric : n_numeric + n_codes], persistent=False)
-        self.bag_start = [int(start) for start in starts[n_numeric + n_codes : len(tabled)]]
-        self.table = nn.Parameter(torch.randn(int(starts[-1]), dim) * 0.1)
-        self.projections = nn.ModuleList(nn.Linear(field.width, dim) for field in forms["vector"])
-        self.register_buffer("order", _schema_order(schema.fields, tabled + forms["vector"]), persistent=False)
+        of_form = {form: [field for field in schema.fields if field.form == form] for form in _FORMS}
+        codes, bags, vectors = of_form["code"], of_form["bag"], of_form["vector"]
+        self.numeric = NumericEmbedding([field.cardinality for field in of_form["numeric"]], dim)
+        starts = torch.tensor([0, *(field.cardinality for field in codes + bags)]).cumsum(0)
+        self.table = nn.Embedding(int(starts[-1]), dim)
+        nn.init.normal_(self.table.weight, std=INITIAL_SCALE)
+        self.register_buffer("code_start", starts[: len(codes)], persistent=False)
+        self.bag_start = [int(start) for start in starts[len(codes) : -1]]
+        self.projections = nn.ModuleList(nn.Linear(field.width, dim) for field in vectors)
+        made = [field for form in _FORMS for field in of_form[form]]
+        self.register_buffer("order", _schema_order(schema.fields, made), persistent=False)
 
     def forward(self, batch: Batch) -> Tensor:
         """Embed a batch; float (B, N, d)."""
         parts = []
-        if len(self.numeric_start):
-            parts.append(self._numeric(batch.numeric))
-        if len(self.code_start):
-            parts.append(nn.functional.embedding(batch.codes + self.code_start, self.table))
-        parts += [self._bag(codes, start)[:, None] for codes, start in zip(batch.bags, self.bag_start, strict=True)]
+        if batch.numeric.shape[1]:
+            parts.append(self.numeric(batch.numeric))
+        if batch.codes.shape[1]:
+            parts.append(self.table(batch.codes + self.code_start))
+        parts += [self._pool(codes, start)[:, None] for codes, start in zip(batch.bags, self.bag_start, strict=True)]
         parts += [project(values)[:, None] for values, project in zip(batch.vectors, self.projections, strict=True)]
         embedded = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return embedded if self.order is None else embedded.index_select(1, self.order)
 
-    def _numeric(self, position: Tensor) -> Tensor:
+    def _pool(self, codes: Tensor, start: int) -> Tensor:
+        used = (codes != MISSING).to(self.table.weight.dtype)
+        count = used.sum(dim=1, keepdim=True)
+        share = used / count.clamp(min=1)
+        # An empty bag is all padding: its first cell, code MISSING, speaks for it.
+        share[:, 0] += (count[:, 0] == 0).to(share.dtype)
+        return nn.functional.embedding_bag(codes + start, self.table.weight, per_sample_weights=share, mode="sum")
+
+
+class NumericEmbedding(nn.Module):
+    """Piecewise-linear embedding of positions on knots (Gorishniy et al. 2022, arXiv 2203.05556, eq. 1 and a linear layer).
+
+    Between two knots the embedding is the linear interpolation of theirs; MISSING has a vector of its own and takes no part
+    in it. What is learned is the first knot's vector and the *step* from each knot to the next, and a knot's vector is the
+    sum of the steps up to it: every row then teaches all steps below its value, which keeps neighbouring knots alike and
+    generalises far better than free vectors per knot.
+
+    Args:
+        cardinalities: per field, 1 + knots.
+        dim: d, length of an embedding vector.
+    """
+
+    start: Tensor
+    last: Tensor
+
+    def __init__(self, cardinalities: Sequence[int], dim: int) -> None:
+        super().__init__()
+        self.fields, self.knots, self.dim = len(cardinalities), max(cardinalities, default=2) - 1, dim
+        self.missing = nn.Embedding(self.fields, dim)
+        self.steps = nn.Embedding(self.fields * self.knots, dim)
+        start = torch.arange(self.fields) * (self.knots + 1)
+        self.register_buffer("start", start, persistent=False)
+        self.register_buffer("last", start + torch.tensor(list(cardinalities), dtype=torch.long) - 1, persistent=False)
+        with torch.no_grad():
+            nn.init.normal_(self.missing.weight, std=INITIAL_SCALE)
+            # A straight line through each feature's range, equally steep however many knots it has.
+            knots = torch.tensor(list(cardinalities)).sub(1).clamp(min=1).view(-1, 1, 1)
+            steps = torch.randn(self.fields, 1, dim) * INITIAL_SCALE * 3.4 / knots
+            steps = steps.repeat(1, self.knots, 1)
+            steps[:, :1] = torch.randn(self.fields, 1, dim) * INITIAL_SCALE
+            self.steps.weight.copy_(steps.flatten(0, 1))
+
+    def table(self) -> Tensor:
+        """Vectors of MISSING and of every knot, (fields * (1 + most knots), d)."""
+        knots = self.steps.weight.view(self.fields, self.knots, self.dim).cumsum(dim=1)
+        return torch.cat([self.missing.weight[:, None], knots], dim=1).flatten(0, 1)
+
+    def forward(self, position: Tensor) -> Tensor:
+        """(B, fields, d) from float32 positions (B, fields)."""
         floor = position.floor()
         share = (position - floor) * (floor > MISSING)
-        lower = floor.long() + self.numeric_start
-        upper = torch.minimum(lower + 1, self.numeric_last)
+        lower = floor.long() + self.start
+        upper = torch.minimum(lower + 1, self.last)
+        table = self.table()
         lookup = nn.functional.embedding
-        return torch.lerp(lookup(lower, self.table), lookup(upper, self.table), share[..., None])
+        return torch.lerp(lookup(lower, table), lookup(upper, table), share[..., None])
 
-    def _bag(self, codes: Tensor, start: int) -> Tensor:
-        used = (codes != MISSING).float()
-        count = used.sum(dim=1, keepdim=True)
-        weight = used / count.clamp(min=1)
-        weight[:, 0] += (count[:, 0] == 0).float()
-        return nn.functional.embedding_bag(codes + start, self.table, per_sample_weights=weight, mode="sum")
+
+_FORMS = ("numeric", "code", "bag", "vector")
 
 
 def _schema_order(wanted: Sequence[Field], made: Sequence[Field]) -> Tensor | None:

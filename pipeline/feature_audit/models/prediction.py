@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from feature_audit.batch import Batch
 from feature_audit.models.contract import TrainingStore, resolve_device
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.schema import ModelSchema, Task
@@ -31,11 +32,15 @@ def predict(
     """
     place = resolve_device(device)
     model.to(place).eval()
-    parts = [
-        to_scores(model(batch.to(place)), task).cpu().numpy()
-        for batch in store.batches(split, batch_size, seed=None, schema=schema)
-    ]
-    return np.concatenate(parts)
+    batches = store.batches(split, batch_size, seed=None, schema=schema)
+    return np.concatenate([to_scores(model(batch.to(place)), task).cpu().numpy() for batch in batches])
+
+
+@torch.inference_mode()
+def scores(model: nn.Module, batch: Batch, *, task: Task) -> NDArray[np.float32]:
+    """Scores of one batch, on the device where model and batch are; shapes as ``predict``'s."""
+    model.eval()
+    return to_scores(model(batch), task).cpu().numpy()
 
 
 @torch.inference_mode()
@@ -55,7 +60,7 @@ def mean_loss(
     loss = row_loss(task)
     total, rows = 0.0, 0
     for batch in store.batches(split, batch_size, seed=None, schema=schema):
-        batch = batch.to(place)
-        total += loss(model(batch), batch.target).double().sum().item()
-        rows += len(batch)
+        here = batch.to(place)
+        total += loss(model(here), here.target).double().sum().item()
+        rows += len(here)
     return total / max(rows, 1)
