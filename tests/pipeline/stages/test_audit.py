@@ -1,0 +1,224 @@
+"""Whole audits of a small log through the command line, on a real tracking store."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import polars as pl
+import pytest
+import yaml
+from click_log import SIGNALS, make_log
+from feature_audit import cli
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+BASE = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--margin", "0.02"]
+QUICK = ["--trials", "1", "--seeds", "3", "--model", "mlp"]
+EXCLUDED = {"country", "taste_again", "dwell_after_click"}
+
+CommandLine = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with its own tracking store and a log."""
+    folder = tmp_path_factory.mktemp("audit")
+    make_log().write_parquet(folder / "log.parquet")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.chdir(folder)
+        mlflow.set_tracking_uri(uri)
+        yield folder
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module")
+def command(home: Path) -> CommandLine:
+    """Run ``feature-audit ...`` in this process; returns the exit code."""
+
+    def call(*words: str) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["feature-audit", *words])
+            with pytest.raises(SystemExit) as stop:
+                cli.entry()
+                sys.exit(0)
+        return int(stop.value.code or 0)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def passed(command: CommandLine, home: Path) -> Run:
+    """The parent run of an audit that passes."""
+    assert command("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "12") == 0
+    return parents()[0]
+
+
+def parents() -> list[Run]:
+    """Parent runs, newest first."""
+    client = MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, order_by=["attributes.start_time DESC"])
+    return [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+
+
+def read(run: Run, artifact: str) -> Path:
+    return Path(MlflowClient().download_artifacts(run.info.run_id, artifact))
+
+
+def test_a_pass_leaves_every_tag_metric_and_artifact_of_the_contract(passed: Run) -> None:
+    tags, metrics = passed.data.tags, passed.data.metrics
+    assert passed.info.status == "FINISHED"
+    assert tags["audit.verdict"] == "pass"
+    assert int(tags["audit.k"]) <= 12
+    assert tags["audit.metric"] == "auc"
+    assert float(tags["audit.margin"]) == 0.02
+    assert tags["audit.recommendation"].startswith("models:/feature-audit/")
+    assert "pass" in tags["mlflow.note.content"].splitlines()[0].lower()
+    for name in (
+        "baseline/test/auc", "pruned/test/auc", "parity/auc.delta", "parity/auc.ci_low", "parity/auc.ci_high",
+        "cost/full_trainings", "cost/seconds", "pruned/test/logloss", "pruned/test/gauc",
+    ):  # fmt: skip
+        assert name in metrics
+    assert metrics["parity/auc.ci_low"] > -0.02
+    assert metrics["parity/auc.ci_low"] <= metrics["parity/auc.delta"] <= metrics["parity/auc.ci_high"]
+    assert metrics["parity/auc.delta"] == pytest.approx(metrics["pruned/test/auc"] - metrics["baseline/test/auc"])
+    for artifact in (
+        "report/index.html", "report/report.md", "report/report.json", "recommendation/prune_recommendation.json",
+        "recommendation/kept_features.txt", "recommendation/dropped_features.txt", "selection/ranking.parquet",
+        "selection/k_curve.parquet", "parity/predictions.parquet", "data/validation.json", "config/resolved.yaml",
+    ):  # fmt: skip
+        assert read(passed, artifact).stat().st_size > 0
+
+
+def test_the_selection_finds_the_signals_and_explains_every_column(passed: Run) -> None:
+    kept = read(passed, "recommendation/kept_features.txt").read_text().split()
+    dropped = read(passed, "recommendation/dropped_features.txt").read_text().split()
+    assert len(kept) == int(passed.data.tags["audit.k"])
+    assert set(SIGNALS) <= set(kept)
+    assert set(dropped) >= EXCLUDED
+    table = pl.read_parquet(read(passed, "selection/ranking.parquet"))
+    assert set(table["feature"]) == set(kept) | set(dropped)
+    assert table["feature"].n_unique() == len(table)
+    reasons = dict(zip(table["feature"], table["reason"], strict=True))
+    assert "constant" in reasons["country"]
+    assert "leak" in reasons["dwell_after_click"]
+    assert "taste" in reasons["taste_again"]
+    assert not {"impression", "user_id", "ts", "clicked"} & set(table["feature"])
+
+
+def test_predictions_are_paired_rows_of_the_last_days(passed: Run, home: Path) -> None:
+    predictions = pl.read_parquet(read(passed, "parity/predictions.parquet"))
+    assert predictions.columns == ["row_id", "group", "y", "baseline", "pruned_0", "pruned_1", "pruned_2"]
+    log = pl.read_parquet(home / "log.parquet")
+    test = log.filter(pl.col("impression").is_in(predictions["row_id"].to_list()))
+    assert test["ts"].min() > log.filter(~pl.col("impression").is_in(predictions["row_id"].to_list()))["ts"].max()  # type: ignore[operator]
+    joined = predictions.join(log, left_on="row_id", right_on="impression", how="left", maintain_order="left")
+    assert (joined["y"].cast(pl.Int64) == joined["clicked"]).all()
+    assert (joined["group"] == joined["user_id"]).all()
+
+
+def test_the_registered_model_scores_raw_rows_with_only_the_kept_columns(passed: Run, home: Path) -> None:
+    kept = read(passed, "recommendation/kept_features.txt").read_text().split()
+    model = mlflow.pyfunc.load_model(passed.data.tags["audit.recommendation"])
+    assert set(model.metadata.signature.inputs.input_names()) == set(kept)
+    predictions = pl.read_parquet(read(passed, "parity/predictions.parquet"))
+    rows = pl.read_parquet(home / "log.parquet").filter(pl.col("impression").is_in(predictions["row_id"].to_list()))
+    scores = model.predict(rows.select(kept).to_pandas())
+    seeds = [predictions[f"pruned_{number}"].to_numpy() for number in range(3)]
+    assert min(abs(scores - seed).max() for seed in seeds) < 1e-5
+
+
+def test_alias_and_tags_of_the_version(passed: Run) -> None:
+    version = MlflowClient().get_model_version_by_alias("feature-audit", "prune-candidate")
+    assert version.tags["audit.verdict"] == "pass"
+    assert version.tags["audit.run_id"] == passed.info.run_id
+
+
+def test_promote_and_rollback_from_the_command_line(command: CommandLine, passed: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("promote", "--model_name", "feature-audit") == 0
+    assert "production" in MlflowClient().get_registered_model("feature-audit").aliases
+    assert command("rollback", "--model_name", "feature-audit") == 0
+    assert "production" not in MlflowClient().get_registered_model("feature-audit").aliases
+    assert command("rollback", "--model_name", "feature-audit") == 1
+    assert "no promotion to roll back" in capsys.readouterr().err
+
+
+def test_the_same_command_again_reuses_every_stage_and_a_new_margin_only_the_trainings(
+    command: CommandLine, passed: Run, home: Path
+) -> None:
+    assert command("parity", "--audit", passed.info.run_id, "--confidence", "0.9") == 0
+    client = MlflowClient()
+    children = client.search_runs(
+        [passed.info.experiment_id], f"tags.mlflow.parentRunId = '{passed.info.run_id}'", order_by=["attributes.start_time ASC"]
+    )
+    state = [(run.data.tags["audit.stage"], run.data.tags["audit.cached"]) for run in children if "audit.cached" in run.data.tags]
+    assert state[:5] == [(stage, "False") for stage in cli.STAGES]
+    cached = dict(state[5:])
+    assert (cached["load"], cached["baseline"], cached["parity"]) == ("True", "True", "False")
+    resolved = yaml.safe_load(read(client.get_run(passed.info.run_id), "config/resolved.yaml").read_text())
+    assert resolved["confidence"] == 0.9
+
+
+def test_far_too_few_features_fail_and_register_nothing(command: CommandLine, passed: Run, home: Path) -> None:
+    before = len(MlflowClient().search_model_versions("name='feature-audit'"))
+    words = ("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "1", "--gate", "true")
+    assert command(*words) == 3
+    run = parents()[0]
+    assert run.data.tags["audit.verdict"] == "fail"
+    assert "audit.recommendation" not in run.data.tags
+    assert read(run, "report/index.html").exists()
+    recommendation = json.loads(read(run, "recommendation/prune_recommendation.json").read_text())
+    assert recommendation["recommended"] is False
+    assert len(MlflowClient().search_model_versions("name='feature-audit'")) == before
+
+
+def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: CommandLine, home: Path) -> None:
+    make_log(1_200, users=150, seed=3).write_parquet(home / "small.parquet")
+    words = ("run", "--data", str(home / "small.parquet"), *BASE, *QUICK, "--k", "6", "--margin", "0.0005", "--gate", "true")
+    assert command(*words) == 4
+    run = parents()[0]
+    assert run.data.tags["audit.verdict"] == "inconclusive"
+    report = json.loads(read(run, "report/report.json").read_text())
+    assert report["needed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--data", "nowhere.parquet"], 1, ["nowhere.parquet"]),
+        (["--target", "klicked"], 1, ["klicked", "clicked"]),
+        (["--time", "when"], 1, ["when"]),
+        (["--k", "500"], 1, ["k=500", "20 features are usable"]),
+        (["--k", "abc"], 2, ["k=", "abc"]),
+        (["--k", "0"], 2, ["k=", "0"]),
+        (["--margin", "-0.1"], 2, ["margin=", "-0.1"]),
+        (["--metric", "rmse"], 2, ["metric=rmse", "binary"]),
+        (["--colour", "red"], 2, ["--colour"]),
+        (["--config", "missing.yaml"], 2, ["missing.yaml"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    command: CommandLine, passed: Run, home: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: list[str]
+) -> None:
+    before = len(MlflowClient().search_model_versions("name='feature-audit'"))
+    driver = MlflowClient().create_run("0")  # what `mlflow run` does before it starts the command
+    capsys.readouterr()
+    given = ["run", "--data", str(home / "log.parquet"), *BASE, *QUICK, *words]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "MLFLOW_RUN_ID", driver.info.run_id)
+        assert command(*given) == code
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(lines) == 1
+    for word in says:
+        assert word in lines[0]
+    assert "Traceback" not in "".join(lines)
+    run = MlflowClient().get_run(driver.info.run_id)
+    assert run.data.tags["audit.verdict"] == "error"
+    assert len(MlflowClient().search_model_versions("name='feature-audit'")) == before

@@ -1,0 +1,107 @@
+"""Promotion, rollback and history on a real registry (sqlite in a temporary folder)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import mlflow
+import pytest
+from feature_audit.errors import AuditError
+from feature_audit.stages import promotion
+from feature_audit.tracking import registry
+from mlflow import MlflowClient
+
+NAME = "ranker"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    uri = f"sqlite:///{tmp_path_factory.mktemp('registry') / 'mlflow.db'}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        mlflow.set_tracking_uri(uri)
+        yield uri
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def client(store: str, tmp_path: Path) -> Iterator[MlflowClient]:
+    client = MlflowClient()
+    client.create_registered_model(NAME)
+    for verdict in ("pass", "pass", "inconclusive"):
+        version = client.create_model_version(NAME, source=str(tmp_path), tags={"audit.verdict": verdict})
+    assert version.version == 3
+    client.set_registered_model_alias(NAME, registry.CANDIDATE, "1")
+    yield client
+    client.delete_registered_model(NAME)
+
+
+def production(client: MlflowClient) -> str | None:
+    alias = client.get_registered_model(NAME).aliases.get("production")
+    return None if alias is None else str(alias)
+
+
+def test_promote_moves_the_alias_and_rollback_puts_it_back(client: MlflowClient) -> None:
+    assert "version 1" in promotion.promote(NAME, None, force=False, reason=None)
+    assert production(client) == "1"
+    promotion.promote(NAME, "2", force=False, reason=None)
+    assert production(client) == "2"
+    assert client.get_model_version(NAME, "2").tags["audit.replaced"] == "1"
+    promotion.rollback(NAME)
+    assert production(client) == "1"
+    promotion.rollback(NAME)
+    assert production(client) is None
+    with pytest.raises(AuditError, match="no promotion to roll back"):
+        promotion.rollback(NAME)
+    assert [line.split()[1] for line in promotion.history(NAME)] == ["promote", "promote", "rollback", "rollback"]
+
+
+def test_only_a_pass_is_promoted_unless_forced_with_a_reason(client: MlflowClient) -> None:
+    with pytest.raises(AuditError, match="its verdict is inconclusive, not pass"):
+        promotion.promote(NAME, "3", force=False, reason=None)
+    with pytest.raises(AuditError, match="give a reason"):
+        promotion.promote(NAME, "3", force=True, reason=None)
+    assert production(client) is None
+    assert "agreed with Kim" in promotion.promote(NAME, "3", force=True, reason="agreed with Kim")
+    assert "agreed with Kim" in promotion.history(NAME)[-1]
+    assert production(client) == "3"
+
+
+def test_unknown_names_are_one_line(client: MlflowClient) -> None:
+    for call in (
+        lambda: promotion.promote("nobody", None, force=False, reason=None),
+        lambda: promotion.promote(NAME, "99", force=False, reason=None),
+        lambda: promotion.rollback("nobody"),
+    ):
+        with pytest.raises(AuditError) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+        assert "no such" in str(caught.value)
+
+
+def test_concurrent_promotions_leave_every_event_on_record(client: MlflowClient) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda version: registry.promote(NAME, version, force=False, reason=None), ["1", "2"] * 4))
+    assert len(registry.history(NAME)) == 8
+    assert production(client) in ("1", "2")
+
+
+def test_signature_types_follow_the_raw_columns() -> None:
+    inputs = [
+        registry.RawInput("age", "Int64", False),
+        registry.RawInput("age_gap", "Int32", True),
+        registry.RawInput("city", "String", True),
+        registry.RawInput("taste", "Array(Float32, shape=(8,))", False),
+        registry.RawInput("tags", "List(String)", True),
+        registry.RawInput("seen", "Datetime(time_unit='us', time_zone=None)", False),
+        registry.RawInput("new", "Boolean", False),
+    ]
+    schema = registry.signature_of(inputs).inputs
+    assert schema.input_names() == [one.name for one in inputs]
+    kinds = [str(column.type) for column in schema.inputs]
+    assert kinds == [
+        "DataType.long", "DataType.double", "DataType.string", "Array(double)", "Array(string)", "DataType.datetime",
+        "DataType.boolean",
+    ]  # fmt: skip
