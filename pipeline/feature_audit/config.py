@@ -50,6 +50,9 @@ class ReaderConfig(_Section):
     types: dict[str, Literal["string", "integer", "float", "boolean", "datetime"]] = Field(
         default_factory=dict, description="column name or glob -> type, where inference guesses wrong"
     )
+    row_number: str | None = Field(
+        None, description="name of a column to add: the row's number, for files in time order without a time column"
+    )
 
 
 class EncodingConfig(_Section):

@@ -94,9 +94,18 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
         return Source(_stage(frame, directory / "staged.parquet", progress), origin)
     if suffix == "text":
         frame, notes = text.read_text(files, config.reader, directory / "staged.parquet", progress)
-        return Source(_not_empty(frame, data), notes=notes)
+        return Source(_numbered(_not_empty(frame, data), config.reader.row_number), notes=notes)
     root = Path(data) if Path(data).is_dir() else None
     return Source(_not_empty(_scan_binary(files, suffix, root), data))
+
+
+def _numbered(frame: pl.LazyFrame, name: str | None) -> pl.LazyFrame:
+    """The frame with a first column that counts its rows from 0, where a name for it is given."""
+    if name is None:
+        return frame
+    if name in frame.collect_schema():
+        raise AuditError(f"reader.row_number={name}: the table has a column of that name; choose another")
+    return frame.with_row_index(name)
 
 
 def local_files(data: str) -> tuple[Path, ...]:
