@@ -76,8 +76,9 @@ def degrees_of_freedom(parts: Components, alpha: float) -> float:
         return 1 / row
     # Rounded down, which errs on the safe side: the constant grows with the share.
     share = np.floor(100 * min(parts.weight * parts.shared_noise / parts.row, 1.0)) / 100 if parts.row else 1.0
+    constant = seed_constant(parts.seed_df, float(share), alpha)
     surplus = max(parts.total - seed, 0.0) / seed
-    return 1 / (row + 1 / (parts.seed_df * (1 + seed_constant(parts.seed_df, float(share), alpha) * surplus**2)))
+    return 1 / (row + 1 / (parts.seed_df * (1 + constant * surplus**2)))
 
 
 @lru_cache(maxsize=4096)

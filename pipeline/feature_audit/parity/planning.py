@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from feature_audit.parity.components import Components
-from feature_audit.parity.intervals import critical_value
 
 POWER = 0.8
 MOST_SEEDS = 100
@@ -37,31 +37,31 @@ def needed(
         unit_name: what the units are called.
     """
     gap = delta + margin
-    side = "a pass" if gap > 0 else "a fail"
     if abs(gap) <= 1e-3 * parts.standard_error:
         return "The estimate sits on the margin: no realistic amount of data decides this; choose a larger K or margin."
     level = confidence if gap > 0 else 0.5 + confidence / 2
 
-    def decides(factor: float, arms: tuple[int, int]) -> bool:
-        return abs(gap) >= _reach(grown(parts, factor, seeds, arms), level)
+    def decides(factor: float, pruned: int, baseline: int) -> bool:
+        return abs(gap) >= reach(grown(parts, factor, seeds, (pruned, baseline)), level)
 
     options = []
-    factor = _smallest_factor(lambda f: decides(f, seeds))
+    factor = _first(np.geomspace(1.05, MOST_ROWS, 200), lambda f: decides(float(f), *seeds))
     if factor is not None:
-        more = f"about {_round_up(factor * units):,} test {unit_name} ({factor:.2g} times as many)"
-        options.append(more)
+        times = _round_up(100 * factor) / 100
+        options.append(f"about {_round_up(factor * units):,} test {unit_name} ({times:g} times as many)")
     if parts.seed_df:
-        count = next((s for s in range(seeds[0] + 1, MOST_SEEDS) if decides(1.0, (s, seeds[1]))), None)
-        if count is not None:
-            options.append(f"{count} retrainings of the pruned model instead of {seeds[0]}")
-        both = next((s for s in range(max(seeds) + 1, MOST_SEEDS) if decides(1.0, (s, s))), None)
-        if both is not None and (count is None or both + seeds[1] < count):
-            options.append(f"{both} trainings of both models")
+        more = _first(range(seeds[0] + 1, MOST_SEEDS), lambda s: decides(1.0, int(s), seeds[1]))
+        both = _first(range(max(seeds) + 1, MOST_SEEDS), lambda s: decides(1.0, int(s), int(s)))
+        if more is not None:
+            options.append(f"{more:g} retrainings of the pruned model instead of {seeds[0]}")
+        if both is not None and (more is None or 2 * both < more + seeds[1]):
+            options.append(f"{both:g} trainings of both models")
     if not options:
         return (
-            f"If the difference is really {delta:+.2g}, neither {MOST_ROWS:,.0f} times the test rows nor "
+            f"If the difference is really {delta:+.2g}, neither {MOST_ROWS:,.0f} times the test {unit_name} nor "
             f"{MOST_SEEDS} retrainings alone would decide it; more of both, a larger K or a larger margin would."
         )
+    side = "a pass" if gap > 0 else "a fail"
     return f"If the difference is really {delta:+.2g}, {' or '.join(options)} would give {side} in 4 of 5 audits."
 
 
@@ -81,17 +81,18 @@ def grown(parts: Components, factor: float, seeds: tuple[int, int], arms: tuple[
     )
 
 
-def _reach(parts: Components, level: float) -> float:
-    """Distance from the margin that is decided with probability ``POWER``."""
-    quantile = critical_value(parts, 1 - level) + stats.norm.ppf(POWER)
-    return float(quantile * parts.standard_error)
+def reach(parts: Components, level: float) -> float:
+    """Distance from the margin that is decided with probability ``POWER``, by Satterthwaite's t: a forecast."""
+    seed = parts.weight * parts.between
+    spread = parts.row**2 / parts.row_df + (seed**2 / parts.seed_df if parts.seed_df else 0.0)
+    df = parts.total**2 / spread if spread > 0 else parts.row_df
+    return float((special.stdtrit(df, level) + special.ndtri(POWER)) * parts.standard_error)
 
 
-def _smallest_factor(decides: Callable[[float], bool]) -> float | None:
-    for factor in np.geomspace(1.05, MOST_ROWS, 200):
-        if decides(float(factor)):
-            return float(factor)
-    return None
+def _first(values: Sequence[float] | np.ndarray, decides: Callable[[float], bool]) -> float | None:
+    """The smallest value that decides; more data or seeds never decide less."""
+    place = bisect_left(values, True, key=decides)
+    return float(values[place]) if place < len(values) else None
 
 
 def _round_up(count: float) -> int:

@@ -1,0 +1,133 @@
+"""How often is a verdict wrong? Simulated audits with known truth, and the speed of a large one.
+
+python benchmarks/parity                     # the tables of docs/parity.md
+python benchmarks/parity --simulations 200   # a glance
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Iterator
+
+import gates
+import numpy as np
+import world
+from feature_audit.parity import decide
+from scipy import stats
+
+MARGIN, CONFIDENCE = 0.002, 0.95
+
+
+def designs() -> Iterator[tuple[str, list[world.Design]]]:
+    """The tables: title and rows."""
+    yield (
+        "Seed noise, 3 retrainings of the pruned model, 1 of the full one, 2,000 clustered users",
+        [
+            world.Design(f"{truth}, seed noise {noise:g}", loss, noise)
+            for truth, loss in (("loss = margin", MARGIN), ("identical", 0.0))
+            for noise in (0.0, 0.0007, 0.002)
+        ],
+    )
+    yield (
+        "What buys power (identical models, seed noise 0.0007)",
+        [
+            world.Design("3 + 1 trainings, 6,000 users", 0.0, 0.0007, users=6000),
+            world.Design("3 + 3 trainings, 6,000 users", 0.0, 0.0007, users=6000, seeds=(3, 3)),
+            world.Design("5 + 1 trainings, 6,000 users", 0.0, 0.0007, users=6000, seeds=(5, 1)),
+            world.Design("5 + 3 trainings, 6,000 users", 0.0, 0.0007, users=6000, seeds=(5, 3)),
+            world.Design("10 + 3 trainings, 6,000 users", 0.0, 0.0007, users=6000, seeds=(10, 3)),
+        ],
+    )
+    broken = {"loss": MARGIN, "seed_noise": 0.0007}
+    yield (
+        "Assumptions broken (loss = margin, seed noise 0.0007)",
+        [
+            world.Design("heavy-tailed seed noise (t, 3 df)", **broken, noise="t3"),
+            world.Design("skewed seed noise (now and then a bad training)", **broken, noise="skewed"),
+            world.Design("the full model's seed noise is twice the pruned one's", **broken, baseline_noise=2.0),
+            world.Design("heavy users (Pareto 1.5, up to 200 rows)", **broken, heavy_users=True),
+            world.Design("150 users", **broken, users=150),
+        ],
+    )
+
+
+def run(design: world.Design, simulations: int, seed: int) -> dict[str, float]:
+    """Share of simulated audits that each gate lets pass, and our interval's coverage."""
+    rng = np.random.default_rng([seed, *design.name.encode()])
+    passed = dict.fromkeys(gates.NAMES, 0)
+    covered = failed = 0
+    for _ in range(simulations):
+        votes, ours = gates.passes(world.simulate(design, rng), MARGIN, CONFIDENCE)
+        for name, vote in votes.items():
+            passed[name] += bool(vote)
+        covered += ours.decision.ci_low <= -design.loss <= ours.decision.ci_high
+        failed += ours.verdict == "fail"
+    return {**passed, "coverage": covered, "fail": failed}
+
+
+def table(title: str, rows: list[world.Design], simulations: int, seed: int) -> None:
+    print(f"\n**{title}** ({simulations:,} simulated audits a row; 95 % binomial interval in brackets)\n")
+    head = ["situation", *(f"{name}: pass" for name in gates.NAMES), "our fail", "our interval covers"]
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    for design in rows:
+        counts = run(design, simulations, seed)
+        ours = gates.NAMES[0]
+        cells = [design.name, with_interval(counts[ours], simulations)]
+        cells += [f"{counts[name] / simulations:.1%}" for name in gates.NAMES[1:]]
+        cells += [f"{counts['fail'] / simulations:.1%}", with_interval(counts["coverage"], simulations)]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def with_interval(count: float, simulations: int) -> str:
+    """Share with its exact (Clopper-Pearson) 95 % interval."""
+    interval = stats.binomtest(int(count), simulations).proportion_ci(0.95, method="exact")
+    return f"**{count / simulations:.1%}** ({interval.low:.1%} to {interval.high:.1%})"
+
+
+def speed(rows: int, draws: int) -> None:
+    """Seconds of one decision on a large test split: 3 + 1 trainings, all metrics, with and without users."""
+    rng = np.random.default_rng(0)
+    y = (rng.random(rows) < 0.1).astype(np.int8)
+    shared = rng.standard_normal(rows) + y
+    full, *pruned = (1 / (1 + np.exp(-(shared + 0.1 * rng.standard_normal(rows)))) for _ in range(4))
+    reported = dict.fromkeys(("logloss", "normalised_entropy", "calibration"), None)
+    print(f"\n**Speed**: {rows:,} test rows, 3 + 1 trainings, {draws:,} paired resamples, one process\n")
+    print("| resampled unit | metrics | seconds |\n|---|---|---|")
+    for name, unit, guards in (
+        ("100,000 users", rng.integers(0, 100_000, rows), {**reported, "gauc": None, "ndcg": None}),
+        ("each row", None, reported),
+    ):
+        begin = time.perf_counter()
+        decide(
+            y=y,
+            baseline=full,
+            pruned=np.stack(pruned),
+            unit=unit,
+            task="binary",
+            metric="auc",
+            margin=MARGIN,
+            guards=guards,
+            draws=draws,
+        )
+        print(f"| {name} | auc + {len(guards)} guards | {time.perf_counter() - begin:.1f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=4000, help="simulated audits per row")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="test rows of the speed figure; 0 = leave it out")
+    parser.add_argument("--draws", type=int, default=2000)
+    given = parser.parse_args()
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    for title, rows in designs():
+        table(title, rows, given.simulations, given.seed)
+    if given.rows:
+        speed(given.rows, given.draws)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Ways to decide whether a pruned model may replace the full one; each says whether it would let it pass."""
+
+from __future__ import annotations
+
+import mlflow
+import numpy as np
+from feature_audit.parity import ParityResult, decide
+from mlflow.models import EvaluationResult, MetricThreshold
+from mlflow.models.evaluation.validation import ModelValidationFailedException
+from scipy import stats
+from world import Audit
+
+NAMES = (
+    "feature-audit",
+    "delta > -margin",
+    "MLflow threshold = full - margin",
+    "MLflow min_absolute_change",
+    "test rows only",
+    "t over seeds only",
+    "components, Satterthwaite",
+)
+
+
+def passes(audit: Audit, margin: float, confidence: float) -> tuple[dict[str, bool], ParityResult]:
+    """Who lets the pruned model pass, and our own full answer."""
+    ours = decide(
+        y=audit.y,
+        unit=audit.unit,
+        baseline=audit.baseline,
+        pruned=audit.pruned,
+        task="binary",
+        metric="auc",
+        margin=margin,
+        confidence=confidence,
+        draws=0,
+    )
+    row = ours.decision
+    parts = ours.diagnostics["components"][0]
+    seeds = ours.diagnostics["seeds"]
+    seed_sd = np.sqrt(parts["between_seed_variance"])
+    total = parts["row_variance"] + parts["weight"] * parts["between_seed_variance"]
+    spread = (parts["weight"] * parts["between_seed_variance"]) ** 2 / parts["seed_df"]
+    df = total**2 / (spread + parts["row_variance"] ** 2 / parts["row_df"])
+    by_seeds = seed_sd / np.sqrt(seeds["pruned"]) * stats.t.ppf(confidence, max(seeds["pruned"] - 1, 1))
+    return {
+        "feature-audit": row.verdict == "pass",
+        "delta > -margin": row.delta > -margin,
+        "MLflow threshold = full - margin": _mlflow(row.pruned, row.baseline, threshold=row.baseline - margin),
+        "MLflow min_absolute_change": _mlflow(row.pruned, row.baseline, min_absolute_change=1e-9),
+        "test rows only": ours.artifact.verdict == "pass",
+        "t over seeds only": row.delta - by_seeds > -margin,
+        "components, Satterthwaite": row.delta - stats.t.ppf(confidence, df) * np.sqrt(total) > -margin,
+    }, ours
+
+
+def _mlflow(pruned: float, baseline: float, **threshold: float) -> bool:
+    """MLflow's own validation; it takes positive improvements only, so a margin can only go into the threshold."""
+    try:
+        mlflow.validate_evaluation_results(
+            validation_thresholds={"auc": MetricThreshold(greater_is_better=True, **threshold)},
+            candidate_result=EvaluationResult(metrics={"auc": pruned}, artifacts={}),
+            baseline_result=EvaluationResult(metrics={"auc": baseline}, artifacts={}),
+        )
+    except ModelValidationFailedException:
+        return False
+    return True

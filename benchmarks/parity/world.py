@@ -1,0 +1,94 @@
+"""Audits with known truth: users, rows, labels and scores whose population AUC is exact by construction.
+
+Scores are normal given the label, so a model's AUC over rows of different users is Phi(mu / sqrt(2)) (binormal model).
+Their unit variance is split into what both models share, what a model has to itself per user and per row, and what a
+single training has to itself; users' rows hang together in all of the first three.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Design:
+    """One simulated situation.
+
+    Attributes:
+        name: for the table.
+        loss: true AUC of the full feature set minus that of the pruned one, over retrainings.
+        seed_noise: standard deviation of a training's true AUC.
+        users: test users.
+        seeds: trainings of (pruned, baseline).
+        rows_per_user: mean of the geometric distribution of a user's rows.
+        heavy_users: True draws rows per user from a Zipf-like law instead.
+        noise: law of the seed noise: ``normal``, ``t3`` (heavy tails) or ``skewed`` (occasional bad training).
+        baseline_noise: seed noise of the baseline as a multiple of ``seed_noise``.
+        model_user, model_row, training_row: shares of the score variance owned by one model per user, by one model per
+            row, and by one training per row.
+    """
+
+    name: str
+    loss: float
+    seed_noise: float
+    users: int = 2000
+    seeds: tuple[int, int] = (3, 1)
+    rows_per_user: float = 8.0
+    heavy_users: bool = False
+    noise: str = "normal"
+    baseline_noise: float = 1.0
+    model_user: float = 0.0008
+    model_row: float = 0.0015
+    training_row: float = 0.003
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit sees: (rows,) labels and users, (seeds, rows) scores of both arms."""
+
+    y: np.ndarray
+    unit: np.ndarray
+    baseline: np.ndarray
+    pruned: np.ndarray
+
+
+FULL_AUC = 0.78
+POSITIVE_RATE = 0.2
+SHARED_USER = 0.1  # share of the score variance that is the user's level, the same in every model
+
+
+def simulate(design: Design, rng: np.random.Generator) -> Audit:
+    """Draw users, rows, trainings and scores."""
+    if design.heavy_users:
+        size = np.minimum(1 + rng.pareto(1.5, design.users) * design.rows_per_user / 3, 200).astype(int)
+    else:
+        size = rng.geometric(1 / design.rows_per_user, design.users)
+    unit = np.repeat(np.arange(design.users), size)
+    rows = len(unit)
+    y = (rng.random(rows) < POSITIVE_RATE).astype(np.int8)
+    own = design.model_user + design.model_row + design.training_row
+    shared = np.sqrt(SHARED_USER) * rng.standard_normal(design.users)[unit]
+    shared += np.sqrt(1 - SHARED_USER - own) * rng.standard_normal(rows)
+
+    def arm(auc: float, seeds: int, scale: float) -> np.ndarray:
+        base = shared + np.sqrt(design.model_user) * rng.standard_normal(design.users)[unit]
+        base += np.sqrt(design.model_row) * rng.standard_normal(rows)
+        signal = np.sqrt(2) * stats.norm.ppf(auc + scale * _seed_effects(design.noise, seeds, rng))
+        fresh = np.sqrt(design.training_row) * rng.standard_normal((seeds, rows))
+        return base + signal[:, None] * y + fresh
+
+    pruned = arm(FULL_AUC - design.loss, design.seeds[0], design.seed_noise)
+    baseline = arm(FULL_AUC, design.seeds[1], design.seed_noise * design.baseline_noise)
+    return Audit(y, unit, baseline, pruned)
+
+
+def _seed_effects(law: str, seeds: int, rng: np.random.Generator) -> np.ndarray:
+    """(seeds,) effects with mean 0 and variance 1."""
+    if law == "t3":
+        return rng.standard_t(3, seeds) / np.sqrt(3)
+    if law == "skewed":
+        return 1 - rng.exponential(1.0, seeds)
+    return rng.standard_normal(seeds)
