@@ -1,0 +1,100 @@
+"""The shipped configuration files: all of them load, and the reference says what the code does."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from feature_audit.config import PROFILES, AuditConfig, load_config
+from feature_audit.data.demo import DEFAULTS
+
+_ROOT = Path(__file__).parents[2]
+_CONF = _ROOT / "conf"
+_FILES = sorted(path for path in _CONF.rglob("*.yaml") if "models" not in path.relative_to(_CONF).parts)
+_DATA = _ROOT / "../shared/data"
+
+
+def _commented_keys(path: Path) -> dict[str, object]:
+    """The `#key: value` lines of a file as YAML; `# text` lines are prose."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    keys = [line[1:] for line in lines if re.match(r"#( {2})?\w+:", line)]
+    return dict(yaml.safe_load("\n".join(keys)) or {})
+
+
+@pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(_CONF)))
+def test_every_file_is_a_valid_configuration(path: Path) -> None:
+    config = load_config(str(path), {})
+    assert config.split != "time" or config.time
+    for profile in PROFILES:
+        assert load_config(f"{path},{_CONF / 'search' / profile}.yaml", {}).profile == profile
+
+
+def test_there_is_a_file_for_each_example() -> None:
+    assert {path.stem for path in _FILES} >= {
+        "default",
+        "demo",
+        "santander",
+        "criteo",
+        "movielens",
+        "quick",
+        "thorough",
+    }
+
+
+def test_the_reference_sets_nothing_and_names_every_key_with_its_default() -> None:
+    path = _CONF / "default.yaml"
+    assert yaml.safe_load(path.read_text(encoding="utf-8")) is None
+    documented = _commented_keys(path)
+    defaults = json.loads(AuditConfig().model_dump_json())
+    assert set(documented) == set(defaults)
+    for key, value in defaults.items():
+        assert documented[key] == value, key
+        if isinstance(value, dict) and value:
+            assert list(documented[key]) == list(value), key  # type: ignore[call-overload]
+
+
+def test_the_reference_explains_every_key() -> None:
+    lines = (_CONF / "default.yaml").read_text(encoding="utf-8").splitlines()
+    for before, line in itertools.pairwise(lines):
+        if re.match(r"#( {2})?\w+: \S", line):
+            assert re.match(r"\s*# \S", before), line
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_a_search_file_says_what_its_profile_implies(profile: str) -> None:
+    path = _CONF / "search" / f"{profile}.yaml"
+    assert yaml.safe_load(path.read_text(encoding="utf-8")) == {"profile": profile}
+    assert _commented_keys(path) == PROFILES[profile]
+
+
+def test_the_demo_file_is_what_the_demo_says_of_itself() -> None:
+    given = yaml.safe_load((_CONF / "demo.yaml").read_text(encoding="utf-8"))
+    assert given.pop("data") == "demo"
+    assert given == json.loads(json.dumps(DEFAULTS))
+
+
+@pytest.mark.parametrize("name", ["santander", "criteo", "movielens"])
+def test_example_files_fit_their_data(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths start at the project's root; every column that the file names is there, and every feature has a table."""
+    from feature_audit.data.columns import assign_roles, lookup
+    from feature_audit.data.reading import open_source
+
+    monkeypatch.chdir(_ROOT)
+    config = load_config(f"conf/{name}.yaml", {})
+    if not Path(config.data).is_file():
+        pytest.skip(f"{config.data} is not there")
+    frame = open_source(config, config.data, tmp_path, lambda message: None).frame
+    schema = frame.collect_schema()
+    roles = assign_roles(config, schema.names())
+    tables = {glob: table for table, globs in config.groups.items() for glob in globs}
+    assert [column for column in roles.candidates if lookup(tables, column) is None and column != "item_id"] == []
+    if name == "criteo":
+        assert frame.select("row").collect()["row"].to_list() == list(range(10_000))
+        hashes = [column for column in schema if column.startswith("cat_")]
+        assert {schema[column] for column in hashes} == {pl.String}
+        assert all(schema[f"int_{number}"].is_integer() for number in range(1, 14))
