@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,12 @@ from feature_audit.results import AuditReport
 FIRST_PAGE = 50
 #: Items of a list that is not a table; the rest is counted and stands in the decision table.
 LISTED = 200
+_WRITE: dict[str, Callable[[float | None], str]] = {
+    "count": numbers.count,
+    "score": numbers.significant,
+    "share": numbers.percent,
+    "amount": numbers.amount,
+}
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def _decision_table(report: AuditReport) -> Table | None:
         Column("reason", "Reason", "prose"),
         *(column for wanted, column in optional if wanted),
     ]
-    rows = [[_cell(getattr(row, column.key)) for column in columns] for row in report.decisions]
+    rows = [[_cell(column.kind, getattr(row, column.key)) for column in columns] for row in report.decisions]
     filters = {name: number for name, number in view.decision_counts(report).items() if number}
     return Table("features", "Decision per feature", "name, reason, table", columns, rows, filters)
 
@@ -149,7 +156,15 @@ def _finding_table(report: AuditReport) -> Table | None:
     return Table("findings", "Findings per column", "column, finding, detail", columns, to_plain(rows), {})
 
 
-def _cell(value: Any) -> Any:
-    """A value as JSON holds it; floats keep six figures, the rest of them is in ``report.json``."""
+def _cell(kind: str, value: Any) -> Any:
+    """A cell as the script reads it: a text, or a number with its text as ``[value, text]``.
+
+    Values keep six figures, enough to sort by; all of them are in ``report.json``.
+    """
     value = to_plain(value)
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    if kind not in _WRITE:
+        return value
+    text = _WRITE[kind](value)
+    if isinstance(value, float):
+        value = float(f"{value:.6g}")
+    return value if isinstance(value, int) and str(value) == text else [value, text]

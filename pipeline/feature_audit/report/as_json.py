@@ -51,23 +51,23 @@ def read_json(text: str) -> AuditReport:
 
 def to_plain(value: Any) -> Any:
     """``value`` as what JSON can hold: dataclasses to dicts, NumPy scalars to Python's, anything else to text."""
+    result = value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
-        return [to_plain(item) for item in items]
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, str):
+        result = {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    elif isinstance(value, Mapping):
+        result = {str(key): to_plain(item) for key, item in value.items()}
+    elif isinstance(value, (list, tuple)):
+        result = [to_plain(item) for item in value]
+    elif isinstance(value, (set, frozenset)):
+        result = [to_plain(item) for item in sorted(value, key=str)]
+    elif isinstance(value, float):  # np.float64 is one of them
+        result = float(value) if math.isfinite(value) else None
+    elif isinstance(value, str):
         # A lone surrogate cannot be written as UTF-8; everything else passes unchanged.
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if hasattr(value, "tolist"):
-        return to_plain(value.tolist())
-    return str(value)
+        result = value.encode("utf-8", "replace").decode("utf-8")
+    elif value is not None and not isinstance(value, (bool, int)):
+        result = to_plain(value.tolist()) if hasattr(value, "tolist") else str(value)
+    return result
 
 
 def _build(kind: type, row: dict[str, Any]) -> Any:

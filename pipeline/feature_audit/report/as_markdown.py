@@ -12,6 +12,7 @@ from feature_audit.results import AuditReport, MetricDelta
 DESCRIPTION_LIMIT = 7_500
 #: Rows of the decision table in the file; all of them are in ``report.json`` and ``selection/ranking.parquet``.
 MOST_DECISIONS = 1_000
+QUALITY = "## Quality: pruned against full model\n\n"
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -106,7 +107,8 @@ def _facts(report: AuditReport) -> str:
     rows = []
     passed = report.verdict == "pass"
     if report.k:
-        rows.append(["Features kept" if passed else "Features tried", f"{numbers.count(report.k)} of {numbers.count(report.n_features)}"])
+        kept = f"{numbers.count(report.k)} of {numbers.count(report.n_features)}"
+        rows.append(["Features kept" if passed else "Features tried", kept])
     counts = view.decision_counts(report)
     if report.decisions:
         rows.append(["Decisions", ", ".join(f"{name} {numbers.count(number)}" for name, number in counts.items())])
@@ -114,9 +116,11 @@ def _facts(report: AuditReport) -> str:
     rows.append(["Confidence", numbers.confidence(report.confidence)])
     tables = view.source_tables(report)
     if tables:
-        rows.append(["Tables that retire" if passed else "Tables that would retire", f"{sum(table.retires for table in tables)} of {len(tables)}"])
+        retiring = f"{sum(table.retires for table in tables)} of {len(tables)}"
+        rows.append(["Tables that retire" if passed else "Tables that would retire", retiring])
     if view.saved_cost(report):
-        rows.append(["Yearly cost saved" if passed else "Yearly cost at stake", numbers.amount(view.saved_cost(report))])
+        saved = numbers.amount(view.saved_cost(report))
+        rows.append(["Yearly cost saved" if passed else "Yearly cost at stake", saved])
     if report.costs:
         trainings = numbers.plain(view.total_trainings(report), 1)
         rows.append(["This audit cost", f"{trainings} full trainings, {numbers.duration(view.total_seconds(report))}"])
@@ -128,7 +132,8 @@ def _facts(report: AuditReport) -> str:
 def _warnings(report: AuditReport) -> str:
     if not report.warnings:
         return ""
-    return "\n".join([f"**{numbers.counted(len(report.warnings), 'warning')}**", ""] + [f"- {text(w)}" for w in report.warnings])
+    title = f"**{numbers.counted(len(report.warnings), 'warning')}**"
+    return "\n".join([title, "", *(f"- {text(warning)}" for warning in report.warnings)])
 
 
 def _step(step: plan.Step) -> str:
@@ -145,11 +150,12 @@ def _steps(report: AuditReport) -> str:
             [str(at), text(wave.title), numbers.count(wave.features), numbers.amount(wave.saved), text(wave.text)]
             for at, wave in enumerate(waves, 1)
         ]
-        lines += ["", "Order of removal:", "", _table(["Wave", "What", "Features", "Saves", "Why here"], rows, (0, 2, 3))]
+        table = _table(["Wave", "What", "Features", "Saves", "Why here"], rows, (0, 2, 3))
+        lines += ["", "Order of removal:", "", table]
     return "\n".join(lines)
 
 
-def _quality(report: AuditReport, deltas: Sequence[MetricDelta], title: str = "## Quality: pruned against full model\n\n") -> str:
+def _quality(report: AuditReport, deltas: Sequence[MetricDelta], title: str = QUALITY) -> str:
     if not deltas:
         return ""
     rows = []
@@ -170,7 +176,7 @@ def _quality(report: AuditReport, deltas: Sequence[MetricDelta], title: str = "#
             ]
         )
     level = numbers.confidence(report.confidence)
-    head = ["Metric", "Slice", "Rows", "Full", "Pruned", "Change (+ is better)", f"{level} interval", "Margin", "Verdict"]
+    head = ["Metric", "Slice", "Rows", "Full", "Pruned", "Change (+ better)", f"{level} interval", "Margin", "Verdict"]
     body = title + _table(head, rows, range(2, 8))
     if title and report.artifact_delta:
         one = report.artifact_delta
@@ -306,5 +312,6 @@ def _cost(report: AuditReport) -> str:
 def _provenance(report: AuditReport) -> str:
     blocks = []
     for title, items in view.provenance(report):
-        blocks.append(f"### {text(title)}\n\n" + _table(["Key", "Value"], [[text(key), text(value)] for key, value in items]))
+        rows = [[text(key), text(value)] for key, value in items]
+        blocks.append(f"### {text(title)}\n\n" + _table(["Key", "Value"], rows))
     return "\n\n".join(["## Provenance", *blocks]) if blocks else ""

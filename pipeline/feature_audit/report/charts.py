@@ -135,7 +135,7 @@ def _k_curve(report: AuditReport, points: list[CurvePoint], span: tuple[float, f
     series = []
     for name in names:
         own = [point for point in points if point.source == name]
-        series.append(_series(name, own, x, y, report.k if name == ringed else None, (low, high)))
+        series.append(_series(name, own, (x, y), (low, high), ringed=report.k if name == ringed else None))
     chosen = Tick(x(report.k), f"K = {numbers.count(report.k)}") if report.k > 0 else None
     middle = (frame.left + frame.right) / 2
     value_decimals = max(decimals, numbers.decimals_for(report.margin))
@@ -156,8 +156,14 @@ def _k_curve(report: AuditReport, points: list[CurvePoint], span: tuple[float, f
 
 
 def _series(
-    source: str, points: list[CurvePoint], x: Scale, y: Scale, k: int | None, span: tuple[float, float]
+    source: str,
+    points: list[CurvePoint],
+    scales: tuple[Scale, Scale],
+    span: tuple[float, float],
+    *,
+    ringed: int | None,
 ) -> Series:
+    x, y = scales
     points = sorted(points, key=lambda point: point.k)
     line = " ".join(f"{x(point.k):.1f},{y(point.metric):.1f}" for point in points)
     marks = []
@@ -168,7 +174,7 @@ def _series(
         whisker = None
         if error is not None and numbers.known(error) and error > 0:
             whisker = (y(max(point.metric - error, span[0])), y(min(point.metric + error, span[1])))
-        marks.append(Mark(x(point.k), y(point.metric), whisker, point.k == k))
+        marks.append(Mark(x(point.k), y(point.metric), whisker, point.k == ringed))
     return Series(source, SOURCES.get(source, source), line if len(points) > 1 else "", marks)
 
 

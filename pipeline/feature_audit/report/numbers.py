@@ -1,4 +1,4 @@
-"""How a number is written: precision that fits its scale, a real minus sign, a unit, and "n/a" for what is not known."""
+"""How a number is written: precision that fits its scale, a real minus sign, a unit, "n/a" for what is unknown."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def amount(value: float | None) -> str:
-    """A cost in the user's own unit: whole from 100 up, else at most two decimals."""
+    """A cost in the user's own unit: whole where it is whole or large, else two decimals."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
-    if value == round(value) or abs(value) >= 100:
+    if value == round(value) or abs(value) >= 10_000:
         return count(value)
     return plain(value, 2) if abs(value) >= 0.01 else significant(value, 2)
 

@@ -54,7 +54,7 @@ def rollback_command(report: AuditReport) -> str | None:
 
 
 def removal_waves(report: AuditReport) -> list[Wave]:
-    """The order in which dropped features stop being computed; whole tables first, because only they save a pipeline."""
+    """The order in which dropped features stop being computed: whole tables first, since only they save a pipeline."""
     if report.verdict != "pass":
         return []
     tables = view.source_tables(report)
@@ -98,9 +98,9 @@ def _after_pass(report: AuditReport) -> list[Step]:
     )
     steps.append(Step("Roll out in steps", text.replace(" %", numbers.SPACE + "%")))
     text = (
-        "Stop computing dropped features one group at a time, in the order below, with a few days of watching between "
-        "groups. A model that goes on training online should see a feature fade to its missing value over days: "
-        "an abrupt cut costs more than a slow one."
+        "Stop computing dropped features one group at a time, in the report's order of removal, with a few days of "
+        "watching between groups. A model that goes on training online should see a feature fade to its missing value "
+        "over days: an abrupt cut costs more than a slow one."
     )
     steps.append(Step("Fade out group by group", text))
     text = (

@@ -289,18 +289,12 @@ def summary(report: AuditReport) -> list[tuple[str, str]]:
     return [(key.replace("_", " ").replace(".", ", "), value) for key, value in flat(report.data_summary)]
 
 
-def cell_text(kind: str, value: Any) -> str:
-    """A number of a searchable table; ``report.js`` writes the same text."""
-    write = {"count": numbers.count, "score": numbers.significant, "amount": numbers.amount}[kind]
-    return write(value)
-
-
 def extra(columns: Sequence[Any], row: Sequence[Any]) -> str:
     """The columns that a narrow screen hides, in one line for below the name."""
     lead = {"carried_by": "carried by ", "cost": "cost "}
     parts = []
     for column, value in zip(columns, row, strict=True):
-        if column.wide and value:
-            text = cell_text(column.kind, value) if column.kind == "amount" else str(value)
+        number, text = value if isinstance(value, list) else (value, str(value))
+        if column.wide and number:
             parts.append(lead.get(column.key, "") + text)
     return " · ".join(parts)

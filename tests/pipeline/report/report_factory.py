@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from feature_audit.findings import Finding
 from feature_audit.results import AuditReport, CurvePoint, FeatureDecision, MetricDelta, StageCost, Verdict
+
+Decision = Literal["keep", "drop", "review"]
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -36,9 +38,9 @@ TABLES = {
     "item_embeddings": 0.12,
 }
 RETIRED = ("legacy_scores", "partner_feed")
-STEMS = ("ctr_7d", "ctr_30d", "n_views", "n_bookings", "price_rank", "days_since_last", "country", "device", "star_rating")
+STEMS = ("ctr_7d", "ctr_30d", "n_views", "n_bookings", "price_rank", "days_since_last", "country", "device", "stars")
 
-#: verdict -> (delta, low, high) of the decision row, and the loss of the curve at K.
+#: verdict -> (delta, low, high) of the decision row.
 EFFECTS: dict[str, tuple[float, float, float]] = {
     "pass": (-0.00041, -0.00113, 0.00031),
     "fail": (-0.00873, -0.01042, -0.00704),
@@ -46,7 +48,9 @@ EFFECTS: dict[str, tuple[float, float, float]] = {
 }
 
 
-def make_report(verdict: Verdict = "pass", *, n_features: int = 420, k: int = 120, hostile: bool = False, **changes: Any) -> AuditReport:
+def make_report(
+    verdict: Verdict = "pass", *, n_features: int = 420, k: int = 120, hostile: bool = False, **changes: Any
+) -> AuditReport:
     """A report as a real audit of a booking log would leave it; ``changes`` replace attributes."""
     if verdict == "error":
         return replace(_error(n_features), **changes)
@@ -64,7 +68,7 @@ def make_report(verdict: Verdict = "pass", *, n_features: int = 420, k: int = 12
         n_features=n_features,
         n_columns=n_features + 13,
         deltas=_deltas(verdict, delta, low, high),
-        artifact_delta=_delta("auc", "all", delta - 0.00012, low + 0.0003, high - 0.0004, 0.77121, 0.002, verdict, "decision"),
+        artifact_delta=_delta("auc", "all", (delta - 0.00012, low + 0.0003, high - 0.0004), 0.77121, (0.002, verdict)),
         curve=_curve(n_features, k, target, delta, rng),
         target_quality=target,
         k_reason=(
@@ -92,11 +96,11 @@ def make_report(verdict: Verdict = "pass", *, n_features: int = 420, k: int = 12
         convergence="All slots converged: mean largest probability 0.995, 2 duplicates before assignment.",
         warnings=_warnings(verdict),
         trials=[
-            {"number": 0, "state": "COMPLETE", "value": 0.7703, "k": k * 2, "params": {"temperature_start": 10.0, "temperature_end": 0.1, "anneal_share": 0.8}},
-            {"number": 1, "state": "COMPLETE", "value": 0.7709, "k": k, "params": {"temperature_start": 14.2, "temperature_end": 0.21, "anneal_share": 0.66}},
-            {"number": 2, "state": "PRUNED", "value": None, "k": k // 2, "params": {"temperature_start": 3.1, "temperature_end": 0.4, "anneal_share": 0.93}},
+            _trial(0, "COMPLETE", 0.7703, k * 2, (10.0, 0.1, 0.8)),
+            _trial(1, "COMPLETE", 0.7709, k, (14.2, 0.21, 0.66)),
+            _trial(2, "PRUNED", None, k // 2, (3.1, 0.4, 0.93)),
         ],
-        importances={"slots": 0.61, "temperature_end": 0.22, "learning_rate": 0.1, "temperature_start": 0.05, "anneal_share": 0.02},
+        importances={"slots": 0.61, "temperature_end": 0.22, "learning_rate": 0.1, "temperature_start": 0.05},
         data_summary={
             "rows": 1_204_331,
             "rows_by_split": {"train": 819_226, "validation": 144_239, "test": 240_866},
@@ -111,45 +115,76 @@ def make_report(verdict: Verdict = "pass", *, n_features: int = 420, k: int = 12
 
 def _sentence(verdict: str, k: int, n: int) -> str:
     return {
-        "pass": f"Production can drop {n - k} of {n} features: quality with the {k} kept ones stays within the agreed margin.",
+        "pass": f"Production can drop {n - k} of {n} features: with the {k} kept, quality stays within the margin.",
         "fail": f"The model on {k} of {n} features loses more quality than the agreed margin; keep the full model.",
-        "inconclusive": f"The test data cannot tell whether the model on {k} of {n} features stays within the agreed margin.",
+        "inconclusive": f"The test data cannot tell whether the model on {k} of {n} features stays within the margin.",
     }[verdict]
 
 
+def _trial(
+    number: int, state: str, value: float | None, k: int, schedule: tuple[float, float, float]
+) -> dict[str, Any]:
+    names = ("temperature_start", "temperature_end", "anneal_share")
+    return {
+        "number": number,
+        "state": state,
+        "value": value,
+        "k": k,
+        "params": dict(zip(names, schedule, strict=True)),
+    }
+
+
 def _delta(
-    metric: str, where: str, delta: float, low: float, high: float, baseline: float, margin: float | None,
-    verdict: Verdict | None, role: Any, rows: int = 240_866, units: int = 24_118,
-) -> MetricDelta:  # fmt: skip
+    metric: str,
+    where: str,
+    change: tuple[float, float, float],
+    baseline: float,
+    judged: tuple[float, Verdict] | None,
+    *,
+    role: Any = "decision",
+    size: tuple[int, int] = (240_866, 24_118),
+) -> MetricDelta:
     sign = -1 if metric in ("logloss", "normalised_entropy", "calibration") else 1
-    return MetricDelta(metric, where, rows, units, baseline, baseline + sign * delta, delta, low, high, margin, verdict, role)
+    margin, verdict = judged or (None, None)
+    pruned = baseline + sign * change[0]
+    return MetricDelta(metric, where, *size, baseline, pruned, *change, margin, verdict, role)
 
 
 def _deltas(verdict: Verdict, delta: float, low: float, high: float) -> list[MetricDelta]:
-    def slice_row(where: str, shift: float, widen: float, rows: int, units: int, base: float) -> MetricDelta:
-        middle = delta + shift
-        half = (high - low) / 2 * widen
-        return _delta("auc", where, middle, middle - half, middle + half, base, None, None, "information", rows, units)
+    def scaled(factor: float) -> tuple[float, float, float]:
+        return delta * factor, low * factor, high * factor
 
+    def sliced(where: str, shift: float, widen: float, baseline: float, size: tuple[int, int]) -> MetricDelta:
+        middle, half = delta + shift, (high - low) / 2 * widen
+        return _delta(
+            "auc", where, (middle, middle - half, middle + half), baseline, None, role="information", size=size
+        )
+
+    logloss: Verdict = "fail" if verdict == "fail" else "pass"
+    entropy: Verdict = "inconclusive" if verdict == "fail" else "pass"
+    nothing = (math.nan, math.nan, math.nan)
     return [
-        _delta("auc", "all", delta, low, high, 0.77121, 0.002, verdict, "decision"),
-        slice_row("device = mobile", -0.0002, 1.3, 151_204, 17_320, 0.7689),
-        slice_row("device = desktop", 0.0003, 1.7, 80_112, 9_310, 0.7744),
-        slice_row("country = Österreich & Schweiz", -0.0011, 4.8, 6_204, 802, 0.7611),
-        slice_row("users: new", -0.0008, 2.1, 48_109, 9_204, 0.7422),
-        slice_row("items: tail", 0.0001, 2.6, 31_002, 12_008, 0.7519),
-        slice_row("country = Liechtenstein", 0.004, 19, 96, 11, 0.7012),
-        _delta("logloss", "all", delta / 4, low / 4, high / 4, 0.19876, 0.001, "pass" if verdict != "fail" else "fail", "guard"),
-        _delta("normalised_entropy", "all", delta / 2, low / 2, high / 2, 0.87123, 0.004, "pass" if verdict != "fail" else "inconclusive", "guard"),
-        _delta("calibration", "all", 0.0012, -0.0041, 0.0065, 1.0112, 0.02, "pass", "guard"),
-        _delta("gauc", "all", delta * 1.2, low * 1.3, high * 1.3, 0.69341, None, None, "information", 198_332, 18_005),
-        _delta("ndcg", "all", math.nan, math.nan, math.nan, math.nan, None, None, "information", 0, 0),
+        _delta("auc", "all", (delta, low, high), 0.77121, (0.002, verdict)),
+        sliced("device = mobile", -0.0002, 1.3, 0.7689, (151_204, 17_320)),
+        sliced("device = desktop", 0.0003, 1.7, 0.7744, (80_112, 9_310)),
+        sliced("country = Österreich & Schweiz", -0.0011, 4.8, 0.7611, (6_204, 802)),
+        sliced("users: new", -0.0008, 2.1, 0.7422, (48_109, 9_204)),
+        sliced("items: tail", 0.0001, 2.6, 0.7519, (31_002, 12_008)),
+        sliced("country = Liechtenstein", 0.004, 19, 0.7012, (96, 11)),
+        _delta("logloss", "all", scaled(0.25), 0.19876, (0.001, logloss), role="guard"),
+        _delta("normalised_entropy", "all", scaled(0.5), 0.87123, (0.004, entropy), role="guard"),
+        _delta("calibration", "all", (0.0012, -0.0041, 0.0065), 1.0112, (0.02, "pass"), role="guard"),
+        _delta("gauc", "all", scaled(1.2), 0.69341, None, role="information", size=(198_332, 18_005)),
+        _delta("ndcg", "all", nothing, math.nan, None, role="information", size=(0, 0)),
     ]
 
 
 def _curve(n: int, k: int, target: float, delta: float, rng: random.Random) -> list[CurvePoint]:
-    ks = sorted({1, 2, 4, 8, 15, max(1, k // 4), max(1, k // 2), int(k * 0.75), k, int(k * 1.4), int(k * 2), n} & set(range(1, n + 1)))
-    points = [CurvePoint(one, target - 0.16 / one**0.95 - 0.0003 + rng.gauss(0, 0.00025), "masked", 0.0006) for one in ks]
+    wanted = {1, 2, 4, 8, 15, k // 4, k // 2, int(k * 0.75), k, int(k * 1.4), k * 2, n}
+    points = []
+    for one in sorted(wanted & set(range(1, n + 1))):
+        quality = target - 0.16 / one**0.95 - 0.0003 + rng.gauss(0, 0.00025)
+        points.append(CurvePoint(one, quality, "masked", 0.0006))
     points += [
         CurvePoint(k // 2 or 1, target + delta * 2.2 - 0.0012, "retrained", 0.0005),
         CurvePoint(k, target + delta * 0.9, "retrained", 0.0005),
@@ -173,7 +208,9 @@ def _decisions(n: int, k: int, rng: random.Random, hostile: bool) -> list[Featur
         rank = position + 1
         frequency = 1 / (1 + math.exp(min(50.0, (rank - k) / max(1.0, k * 0.06))))
         frequency = round(min(1.0, max(0.0, frequency + rng.gauss(0, 0.02))) * 20) / 20
-        carried_by, decision, reason = None, "drop", "noise: no selector needs it"
+        carried_by: str | None = None
+        decision: Decision = "drop"
+        reason = "noise: no selector needs it"
         if rank <= k - near:
             decision, reason = "keep", "signal" if rank % 37 else "protected: never_drop"
         elif rank <= k + near:
@@ -186,21 +223,28 @@ def _decisions(n: int, k: int, rng: random.Random, hostile: bool) -> list[Featur
         kind = ("numeric", "categorical", "numeric", "boolean", "vector")[index % 5]
         cost = round(12.5 + (index * 37) % 400, 2)
         score = math.exp(-4.2 * rank / n) * (0.9 + 0.2 * rng.random())
-        rows.append(FeatureDecision(names[index], rank, score, frequency, decision, reason, carried_by, kind, tables[index], cost))  # type: ignore[arg-type]
+        about = (decision, reason, carried_by, kind, tables[index], cost)
+        rows.append(FeatureDecision(names[index], rank, score, frequency, *about))
     return sorted(rows, key=lambda row: (("keep", "review", "drop").index(row.decision), row.rank))
 
 
 def _findings(rng: random.Random, hostile: bool) -> list[Finding]:
+    leak = "Alone it separates the label with a held-out auc of 0.9991."
+    suspect = "Alone it reaches a held-out auc of 0.931; look at when it is written."
+    overlap = "412 of 24,118 test users were seen in train; the split is by time, so this is expected."
+    copy = "Equal to another column in every row."
     findings = [
-        Finding("booking_confirmed_at", "leak", "Alone it separates the label with a held-out auc of 0.9991.", excluded=True),
-        Finding("refund_flag", "suspected_leak", "Alone it reaches a held-out auc of 0.931; look at when it is written.", excluded=False),
+        Finding("booking_confirmed_at", "leak", leak, excluded=True),
+        Finding("refund_flag", "suspected_leak", suspect),
         *(Finding(f"legacy_flag_{i}", "constant", "One value in all 1,204,331 rows.", excluded=True) for i in range(7)),
+        *(Finding(f"price_copy_{i}", "duplicate", copy, excluded=True, carried_by="price_rank_4") for i in range(3)),
         *(
-            Finding(f"price_copy_{i}", "duplicate", "Equal to another column in every row.", excluded=True, carried_by="price_rank_4")
-            for i in range(3)
+            Finding(
+                f"season_index_{i}", "drift", f"Separates train from test with an auc of {0.7 + rng.random() / 5:.3f}."
+            )
+            for i in range(5)
         ),
-        *(Finding(f"season_index_{i}", "drift", f"Separates train from test with an auc of {0.7 + rng.random() * 0.2:.3f}.") for i in range(5)),
-        Finding("", "split_overlap", "412 of 24,118 test users were seen in train; the split is by time, so this is expected."),
+        Finding("", "split_overlap", overlap),
     ]
     if hostile:
         findings += [Finding(name, "other", f"Hostile {name}") for name in HOSTILE]
@@ -208,9 +252,10 @@ def _findings(rng: random.Random, hostile: bool) -> list[Finding]:
 
 
 def _warnings(verdict: str) -> list[str]:
-    if verdict == "pass":
-        return ["The baseline is 0.0031 auc below gradient boosting on the same columns: parity with a weak model proves less."]
-    return []
+    weak = (
+        "The baseline is 0.0031 auc below gradient boosting on the same columns: parity with a weak model proves less."
+    )
+    return [weak] if verdict == "pass" else []
 
 
 def _provenance() -> dict[str, Any]:
@@ -219,16 +264,31 @@ def _provenance() -> dict[str, Any]:
         "finished": "2026-11-23T17:02:11Z",
         "seed": 0,
         "retrain_seeds": [11, 12, 13],
-        "hashes": {"data": "b2:9f86d081884c7d659a2feaa0c55ad015", "config": "b2:60303ae22b998861bce3b28f33eec1be", "split": "b2:fd61a03af4f77d870fc21e05e7e80678"},
-        "versions": {"feature_audit": "0.1.0", "mlflow": "3.17.2", "torch": "2.13.0", "polars": "2.1.0", "python": "3.11.2"},
-        "configuration": {"data": "bookings/*.parquet", "target": "booked", "k": 120, "margin": 0.002, "never_drop": ["position", "legal_*"], "training": {"batch_size": 1024, "learning_rate": 0.001}, "prepare": None},
+        "hashes": {
+            "data": "b2:9f86d081884c7d659a2feaa0c55ad015",
+            "configuration": "b2:60303ae22b998861bce3b28f33eec1be",
+            "split": "b2:fd61a03af4f77d870fc21e05e7e80678",
+        },
+        "versions": {"feature_audit": "0.1.0", "mlflow": "3.17.2", "torch": "2.13.0", "polars": "2.1.0"},
+        "configuration": {
+            "data": "bookings/*.parquet",
+            "target": "booked",
+            "k": 120,
+            "margin": 0.002,
+            "never_drop": ["position", "legal_*"],
+            "training": {"batch_size": 1024, "learning_rate": 0.001},
+            "prepare": None,
+        },
     }
 
 
 def _error(n_features: int) -> AuditReport:
     return AuditReport(
         verdict="error",
-        sentence="target=booked: the column holds one value only in the test split (0 positives of 1,204 rows); choose an earlier test split or more data.",
+        sentence=(
+            "target=booked: the column holds one value only in the test split (0 positives of 1,204 rows); "
+            "choose an earlier test split or more data."
+        ),
         metric="auc",
         margin=0.002,
         confidence=0.95,

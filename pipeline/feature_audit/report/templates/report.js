@@ -2,36 +2,12 @@
 (() => {
   "use strict";
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
-  const MINUS = "\u2212", NARROW = "\u202f", UNKNOWN = "n/a";
-  const grouped = (value, decimals) => {
-    const text = Math.abs(value).toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
-    return value < 0 && /[1-9]/.test(text) ? MINUS + text : text;
-  };
-  const significant = (value, digits) => {
-    if (value === 0) return "0";
-    const [mantissa, power] = value.toExponential(digits - 1).split("e");
-    const exponent = Number(power);
-    if (exponent <= -5 || exponent >= 7) {
-      return (mantissa + "e" + (exponent < 0 ? "-" : "+") + String(Math.abs(exponent)).padStart(2, "0")).replaceAll("-", MINUS);
-    }
-    return grouped(value, Math.max(0, digits - 1 - exponent));
-  };
-  const amount = (value) => {
-    if (value === Math.round(value) || Math.abs(value) >= 100) return grouped(value, 0);
-    return Math.abs(value) >= 0.01 ? grouped(value, 2) : significant(value, 2);
-  };
-  const WRITE = {
-    count: (value) => grouped(value, 0),
-    score: (value) => significant(value, 3),
-    share: (value) => grouped(value * 100, 0) + NARROW + "%",
-    amount,
-  };
   const SYMBOL = { keep: "●", drop: "○", review: "◐" };
-  const isNumber = (kind) => kind in WRITE;
-  const write = (kind, value) => {
-    if (value === null || value === undefined || value === "") return isNumber(kind) ? UNKNOWN : "";
-    return isNumber(kind) ? WRITE[kind](value) : String(value);
-  };
+  const NUMBERS = new Set(["count", "score", "share", "amount"]);
+  const grouped = (count) => count.toLocaleString("en-US");
+  // A number travels with its text ([value, text]): sorting needs the one, reading the other.
+  const valueOf = (cell) => (Array.isArray(cell) ? cell[0] : cell);
+  const textOf = (cell) => (Array.isArray(cell) ? cell[1] : cell === null ? "" : String(cell));
   const element = (tag, className, text) => {
     const node = document.createElement(tag);
     if (className) node.className = className;
@@ -39,32 +15,35 @@
     return node;
   };
 
+  const LEAD = { carried_by: "carried by ", cost: "cost " };
+  function extra(columns, row) {
+    return columns
+      .map(({ key, wide }, at) => (wide && valueOf(row[at]) ? (LEAD[key] || "") + textOf(row[at]) : ""))
+      .filter(Boolean)
+      .join(" · ");
+  }
+
   function cell(columns, row, index) {
-    const { kind, wide } = columns[index];
-    const node = document.createElement(kind === "name" ? "th" : "td");
-    const classes = [isNumber(kind) ? "number" : kind];
-    if (wide) classes.push("wide");
-    node.className = classes.join(" ");
-    node.dataset.key = columns[index].key;
-    const text = write(kind, row[index]);
+    const { key, kind, wide } = columns[index];
+    const text = textOf(row[index]);
+    const node = element(kind === "name" ? "th" : "td", (NUMBERS.has(kind) ? "number" : kind) + (wide ? " wide" : ""));
+    node.dataset.key = key;
     if (kind === "name") {
       node.scope = "row";
       node.append(element("bdi", "feature", text));
-      const extra = columns
-        .map((column, at) => (column.wide && row[at] ? (column.key === "carried_by" ? "carried by " : column.key === "cost" ? "cost " : "") + write(column.kind, row[at]) : ""))
-        .filter(Boolean);
-      if (extra.length) node.append(element("small", "extra", extra.join(" · ")));
+      const more = extra(columns, row);
+      if (more) node.append(element("small", "extra", more));
     } else if (kind === "badge") {
-      const badge = element("span", "badge " + text);
-      const symbol = element("span", "symbol", SYMBOL[text] || "");
+      const symbol = element("span", "symbol", SYMBOL[text]);
       symbol.setAttribute("aria-hidden", "true");
+      const badge = element("span", "badge " + text);
       badge.append(symbol, " " + text);
       node.append(badge);
-    } else if (kind === "share" && typeof row[index] === "number") {
-      const bar = element("span", "meter");
-      bar.style.setProperty("--share", Math.max(0, Math.min(1, row[index])));
-      bar.setAttribute("aria-hidden", "true");
-      node.append(bar, text);
+    } else if (kind === "share" && valueOf(row[index]) !== null) {
+      const meter = element("span", "meter");
+      meter.style.setProperty("--share", Math.max(0, Math.min(1, valueOf(row[index]))));
+      meter.setAttribute("aria-hidden", "true");
+      node.append(meter, text);
     } else if (kind === "text") {
       node.append(element("bdi", "", text));
     } else {
@@ -90,7 +69,7 @@
     let found = rows.map((_, at) => at);
 
     function compare(a, b) {
-      const x = rows[a][sort.index], y = rows[b][sort.index];
+      const x = valueOf(rows[a][sort.index]), y = valueOf(rows[b][sort.index]);
       const missing = (value) => value === null || value === "";
       if (missing(x) || missing(y)) return missing(x) - missing(y) || a - b; // unknown values stay last either way
       const order = typeof x === "number" ? x - y : collator.compare(x, y);
@@ -129,9 +108,9 @@
         fragment.append(line);
       }
       body.replaceChildren(fragment);
-      const range = shown.length ? `${grouped(first + 1, 0)} to ${grouped(first + shown.length, 0)}` : "0";
-      const matching = found.length === rows.length ? "" : ` matching, of ${grouped(rows.length, 0)}`;
-      status.textContent = `${range} of ${grouped(found.length, 0)} ${noun}${matching}`;
+      const range = shown.length ? `${grouped(first + 1)} to ${grouped(first + shown.length)}` : "0";
+      const matching = found.length === rows.length ? "" : ` matching, of ${grouped(rows.length)}`;
+      status.textContent = `${range} of ${grouped(found.length)} ${noun}${matching}`;
       previous.disabled = page === 0;
       next.disabled = page >= pages - 1;
     }
@@ -143,7 +122,9 @@
       head.append(button);
       head.setAttribute("aria-sort", "none");
       button.addEventListener("click", () => {
-        sort = { index, down: sort.index === index ? !sort.down : columns[index].kind === "share" || columns[index].kind === "score" || columns[index].kind === "amount" };
+        // A first click on a quantity asks for the largest, on a rank or a name for the first.
+        const down = sort.index === index ? !sort.down : ["score", "share", "amount"].includes(columns[index].kind);
+        sort = { index, down };
         heads.forEach((other, at) => other.setAttribute("aria-sort", at !== index ? "none" : sort.down ? "descending" : "ascending"));
         update();
       });
@@ -166,6 +147,17 @@
   }
 
   document.querySelectorAll("[data-rows]").forEach(mount);
+  // In a sandboxed blob frame a fragment link may go nowhere: move by hand, and take the focus along.
+  document.querySelectorAll('a[href^="#"]').forEach((link) =>
+    link.addEventListener("click", (event) => {
+      const target = document.getElementById(link.hash.slice(1));
+      if (!target) return;
+      event.preventDefault();
+      target.scrollIntoView();
+      target.tabIndex = -1;
+      target.focus({ preventScroll: true });
+    }),
+  );
   // Paper has no disclosure triangles.
   window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((node) => { node.open = true; }));
 })();
