@@ -2,11 +2,15 @@
 
 from concrete_selectors.concrete import ConcreteSelector
 from concrete_selectors.contract import Batches, EmbeddingModel, Loss
-from concrete_selectors.path import SelectionPath, SelectionStopped, learn_path
+from concrete_selectors.path import learn_path
+from concrete_selectors.peers import SELECTORS, rank_with
+from concrete_selectors.result import SelectionPath
+from concrete_selectors.run import SelectionStopped
 from concrete_selectors.schedule import temperature
 from concrete_selectors.settings import PathSettings
 
 __all__ = [
+    "SELECTORS",
     "Batches",
     "ConcreteSelector",
     "EmbeddingModel",
@@ -15,5 +19,6 @@ __all__ = [
     "SelectionPath",
     "SelectionStopped",
     "learn_path",
+    "rank_with",
     "temperature",
 ]

@@ -7,7 +7,7 @@ finds cheapest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,25 +65,37 @@ def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, fold: int | Non
 class Judge:
     """Measures what removals cost on fixed rows; counts the rows it sends through the network.
 
+    A context manager: at its end it hands itself to ``done``, for the accounts.
+
     Attributes:
         network: in evaluation mode while judging.
         parts: the rows.
+        done: called with the judge when its block ends.
         forward_rows: rows sent forward so far.
         backward_rows: rows sent forward and backward so far.
     """
 
     network: GatedNetwork
     parts: Sequence[Part]
+    done: Callable[[Judge], None] = lambda judge: None
     forward_rows: int = 0
     backward_rows: int = 0
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.done(self)
 
     @property
     def rows(self) -> int:
         """Rows judged on."""
         return sum(part.rows for part in self.parts)
 
-    def _embedded(self, part: Part) -> Tensor:
-        embedded: Tensor = self.network.module.embed(part.batch)
+    def embedded(self, part: Part) -> Tensor:
+        """Embeddings of a part's rows, detached."""
+        with torch.no_grad():
+            embedded: Tensor = self.network.module.embed(part.batch)
         return embedded if part.index is None else embedded.index_select(0, part.index)
 
     def losses(self, gates: Tensor) -> Tensor:
@@ -94,7 +106,7 @@ class Judge:
         network.module.eval()
         with torch.no_grad():
             for part in self.parts:
-                embedded = self._embedded(part)
+                embedded = self.embedded(part)
                 for number, row in enumerate(feature_gates):
                     logits = network.module.predict(apply_gates(embedded, row, means))
                     totals[number] += network.loss(logits, part.target).double().sum()
@@ -118,7 +130,7 @@ class Judge:
         network.module.eval()
         for part in self.parts:
             with torch.no_grad():
-                embedded = self._embedded(part)
+                embedded = self.embedded(part)
                 gated = apply_gates(embedded, gates, means)
             gated.requires_grad_(True)
             logits = network.module.predict(gated)

@@ -63,8 +63,6 @@ def rows_to_groups(n_rows: int, n_groups: int, device: torch.device) -> Tensor:
 
 def device_of(model: nn.Module) -> torch.device:
     """Device of a module's first parameter or buffer; the CPU if it has none."""
-    for tensor in model.parameters():
-        return tensor.device
-    for tensor in model.buffers():
-        return tensor.device
-    return torch.device("cpu")
+    first: Tensor | None = next(model.parameters(), None)
+    first = next(model.buffers(), None) if first is None else first
+    return torch.device("cpu") if first is None else first.device

@@ -73,6 +73,21 @@ class GatedNetwork:
         logits = self.module.predict(apply_gates(embedded, rows, self.means.update(embedded)))
         return self.loss(logits, target).mean()
 
+    def step(self, loss: Tensor, *others: torch.optim.Optimizer) -> None:
+        """One step of the network's optimiser and the others along a loss.
+
+        Raises:
+            ValueError: the loss is NaN or inf.
+        """
+        if not torch.isfinite(loss):
+            value = float(loss.detach())
+            raise ValueError(f"loss={value}: training diverged; lower the learning rates or look for NaN in the data")
+        for optimizer in (self.optimizer, *others):
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimizer in (self.optimizer, *others):
+            optimizer.step()
+
 
 def logit_step(settings: PathSettings, steps: int) -> float:
     """How far one optimiser step should move a logit, whatever N, P and the length of the training."""
@@ -119,7 +134,7 @@ def train_concrete(
         slots = nested_slots(settings, selector.n_slots, generator) if settings.nested else None
         gates = torch.maximum(gates_from_masks(masks, slots), always)
         loss = network.gated_loss(batch, target, gates)
-        _step(loss, optimizer, network.optimizer)
+        network.step(loss, optimizer)
         report({"step": step + 1, "steps": steps, "temperature": tau, "loss": float(loss.detach())})
 
 
@@ -139,21 +154,9 @@ def finetune(network: GatedNetwork, stream: Stream, *, steps: int, draw: Callabl
     for _ in range(steps):
         batch, target = next(stream)
         loss = network.gated_loss(batch, target, draw())
-        _step(loss, network.optimizer)
+        network.step(loss)
         total += float(loss.detach())
     return total / max(steps, 1)
-
-
-def _step(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
-    if not torch.isfinite(loss):
-        raise ValueError(
-            f"loss={float(loss.detach())}: training diverged; lower the learning rates or check for NaN inputs"
-        )
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    for optimizer in optimizers:
-        optimizer.step()
 
 
 def network_optimizer(module: nn.Module, learning_rate: float) -> torch.optim.Optimizer:

@@ -55,6 +55,20 @@ class Units:
             return gates
         return gates.index_select(-1, torch.as_tensor(self.of_feature, device=gates.device))
 
+    def mean_features(self, values: Tensor, *, name: str) -> Tensor:
+        """Means per unit (U,) of per-feature values (N,), on the CPU.
+
+        Raises:
+            ValueError: wrong shape, or NaN or inf inside; calls the values by ``name``.
+        """
+        if values.shape != (self.n_features,):
+            raise ValueError(f"{name}: shape {tuple(values.shape)} for {self.n_features} features; give one value each")
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError(f"{name}: holds NaN or inf; give a finite value per feature")
+        index = torch.as_tensor(self.of_feature)
+        total = torch.zeros(self.n_units).index_add_(0, index, values.detach().float().cpu())
+        return total / torch.bincount(index, minlength=self.n_units)
+
     def sum_features(self, values: Tensor) -> Tensor:
         """Sums per-feature values (B, N) into per-unit values (B, U)."""
         if self.n_units == self.n_features:

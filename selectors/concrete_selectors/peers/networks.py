@@ -1,0 +1,144 @@
+"""Peers that look at the trained network: what its loss does when fields are shuffled, or gates are learned.
+
+Each ranker takes a :class:`concrete_selectors.run.Run`, may train the run's network, and gives one score per unit,
+(U,) float64, higher is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from concrete_selectors.run import Run
+
+#: Rows on which every field is shuffled in turn: one pass through the network per field.
+_PERMUTATION_ROWS = 2_048
+#: The penalty on open gates grows geometrically over this range, in units of the first batch's loss per unit.
+_PENALTIES = (0.003, 30.0)
+#: Rounds of Sequential Attention; with more than this many slots several units are taken per round.
+_ROUNDS = 16
+_STG_SIGMA = 0.5
+
+
+def permutation(run: Run) -> np.ndarray:
+    """Rise of the validation loss when a unit's embeddings are shuffled among the rows of a batch (Breiman 2001)."""
+    network = run.network
+    network.module.eval()
+    total = np.zeros(run.units.n_units)
+    rows = 0
+    with torch.no_grad():
+        for batch, all_targets in run.validation(0):
+            if rows >= _PERMUTATION_ROWS:
+                break
+            embedded = network.module.embed(batch)[: _PERMUTATION_ROWS - rows]
+            target = all_targets[: len(embedded)]
+            base = float(network.loss(network.module.predict(embedded), target).sum())
+            order = torch.randperm(len(embedded), generator=run.generator, device=network.device)
+            for unit in range(run.units.n_units):
+                fields = torch.as_tensor(run.units.features([unit]), device=network.device)
+                shuffled = embedded.clone()
+                shuffled[:, fields] = embedded[order][:, fields]
+                total[unit] += float(network.loss(network.module.predict(shuffled), target).sum()) - base
+            rows += len(target)
+    run.forward_rows += rows * (run.units.n_units + 1)
+    return total / max(rows, 1)
+
+
+def gradient(run: Run) -> np.ndarray:
+    """Mean over rows of ``|dLoss/dgate|`` at open gates: the first Taylor term of closing it (SHARK's, unsigned)."""
+    network, means = run.network, run.network.means.value
+    assert means is not None
+    total = torch.zeros(run.units.n_units, dtype=torch.float64, device=network.device)
+    with run.judge(fold=0) as judge:
+        network.module.eval()
+        for part in judge.parts:
+            embedded = judge.embedded(part).requires_grad_(True)
+            loss = network.loss(network.module.predict(embedded), part.target).sum()
+            (slope,) = torch.autograd.grad(loss, embedded)
+            moves = run.units.sum_features((slope * (embedded.detach() - means)).sum(dim=-1))
+            total += moves.abs().double().sum(dim=0)
+        judge.backward_rows += judge.rows
+        return (total / judge.rows).cpu().numpy()
+
+
+def l1_gates(run: Run) -> np.ndarray:
+    """One gate per unit under a growing L1 penalty (the family of AutoField and LPFS): how long a gate stays open."""
+    gates = torch.ones(run.units.n_units, device=run.network.device, requires_grad=True)
+
+    def draw(_: int) -> tuple[Tensor, Tensor]:
+        return gates.unsqueeze(0), gates.abs().sum()
+
+    return _penalty_path(run, gates, draw)
+
+
+def stg(run: Run) -> np.ndarray:
+    """Stochastic gates ``clip(mu + sigma * e, 0, 1)`` (Yamada et al. 2020, eq. 6) under a growing penalty.
+
+    The penalty is the expected number of open gates, ``sum Phi(mu / sigma)``; the score is how long a gate stays open.
+    """
+    centre = torch.full((run.units.n_units,), 0.5, device=run.network.device, requires_grad=True)
+
+    def draw(n_masks: int) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(n_masks, len(centre), generator=run.generator, device=centre.device)
+        return (centre + _STG_SIGMA * noise).clamp(0, 1), torch.special.ndtr(centre / _STG_SIGMA).sum()
+
+    return _penalty_path(run, centre, draw)
+
+
+def _penalty_path(run: Run, gates: Tensor, draw: Callable[[int], tuple[Tensor, Tensor]]) -> np.ndarray:
+    """Trains gates and network while the penalty grows; the mean over steps of each gate's (clipped) value."""
+    steps = run.steps(run.settings.epochs)
+    optimizer = torch.optim.Adam([gates], lr=min(0.1, 6.0 / steps))
+    always = torch.as_tensor(run.units.protected, device=run.network.device, dtype=torch.float32)
+    first, last = (math.log(penalty) for penalty in _PENALTIES)
+    total = torch.zeros(len(gates), dtype=torch.float64, device=gates.device)
+    scale: float | None = None
+    run.network.module.train()
+    for step in range(steps):
+        batch, target = next(run.stream)
+        values, penalty = draw(run.settings.noise_masks)
+        loss = run.network.gated_loss(batch, target, torch.maximum(values, always))
+        scale = float(loss.detach()) / len(gates) if scale is None else scale
+        weight = scale * math.exp(first + (last - first) * step / max(steps - 1, 1))
+        run.network.step(loss + weight * penalty, optimizer)
+        with torch.no_grad():
+            gates.clamp_(-1.0, 2.0)
+            total += gates.clamp(0, 1)
+        run.report("gates", step=step + 1, steps=steps, loss=float(loss.detach()))
+    return (total / steps).cpu().numpy()
+
+
+def sequential_attention(run: Run) -> np.ndarray:
+    """Sequential Attention (Yasuda et al. 2023): softmax attention over the units not taken yet, best ones taken.
+
+    Units are taken in at most 16 rounds; a unit's score is the round it was taken in, then its attention.
+    """
+    units, device = run.units.n_units, run.network.device
+    taken = torch.as_tensor(run.units.protected, device=device).clone()
+    slots = run.k_max - int(taken.sum())
+    rounds = max(1, min(_ROUNDS, slots))
+    steps = max(1, run.steps(run.settings.epochs) // rounds)
+    scores = np.zeros(units)
+    run.network.module.train()
+    for number in range(rounds):
+        attention = torch.zeros(units, device=device, requires_grad=True)
+        optimizer = torch.optim.Adam([attention], lr=min(0.5, 10.0 / steps))
+        for _ in range(steps):
+            batch, target = next(run.stream)
+            open_share = torch.softmax(attention.masked_fill(taken, -torch.inf), dim=0) * (~taken).sum()
+            gates = torch.where(taken, torch.ones_like(open_share), open_share)
+            run.network.step(run.network.gated_loss(batch, target, gates.unsqueeze(0)), optimizer)
+        values = attention.detach().masked_fill(taken, -torch.inf)
+        count = slots * (number + 1) // rounds - slots * number // rounds
+        best = torch.topk(values, count).indices
+        share = torch.softmax(values, dim=0).double().cpu().numpy()
+        scores[best.cpu().numpy()] = rounds - number + share[best.cpu().numpy()]
+        taken[best] = True
+        run.report("attention", step=number + 1, steps=rounds)
+    left = ~taken.cpu().numpy()
+    scores[left] = share[left] if slots else 0.0
+    return scores

@@ -1,0 +1,104 @@
+"""One call for every selector by name, with the same result: a :class:`SelectionPath`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+
+from concrete_selectors.contract import Batches, EmbeddingModel, Loss
+from concrete_selectors.path import learn_path
+from concrete_selectors.peers import networks, tables
+from concrete_selectors.result import SelectionPath
+from concrete_selectors.run import Diagnosis, Run, stages
+from concrete_selectors.settings import PathSettings
+
+#: Rankers of the table alone; they need ``matrix``.
+TABLE_RANKERS: dict[str, Callable[[tables.TableTask], np.ndarray]] = {
+    "random": tables.random_scores,
+    "mutual_information": tables.mutual_information,
+    "f_test": tables.f_test,
+    "lightgbm_gain": tables.lightgbm_gain,
+    "lassonet": tables.lassonet,
+}
+#: Rankers of the trained network.
+NETWORK_RANKERS: dict[str, Callable[[Run], np.ndarray]] = {
+    "permutation": networks.permutation,
+    "gradient": networks.gradient,
+    "l1_gates": networks.l1_gates,
+    "stg": networks.stg,
+    "sequential_attention": networks.sequential_attention,
+}
+#: Every name that :func:`rank_with` knows.
+SELECTORS: tuple[str, ...] = ("ip_cae", "cae", *NETWORK_RANKERS, *TABLE_RANKERS)
+
+
+def rank_with(
+    name: str,
+    model: EmbeddingModel,
+    train: Batches,
+    validation: Batches,
+    *,
+    loss: Loss,
+    steps_per_epoch: int,
+    settings: PathSettings,
+    matrix: Callable[[], tuple[np.ndarray, np.ndarray]],
+    protected: Sequence[int] = (),
+    groups: Sequence[int] | None = None,
+    prior: Tensor | None = None,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+    should_stop: Callable[[int, float], bool] | None = None,
+) -> SelectionPath:
+    """Ranks with any selector; peers get the same brief fine-tuning for all K as the concrete path.
+
+    Args:
+        name: one of ``SELECTORS``.
+        matrix: gives X (rows, N) and y (rows,) of train rows; called only for rankers of the table.
+        model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop: as in
+            :func:`concrete_selectors.learn_path`; of the settings, ``selector`` is overruled by ``name``.
+        prior: only ``ip_cae`` and ``cae`` take one.
+
+    Raises:
+        ValueError: unknown name, or an argument does not fit.
+        ImportError: the ranker's library is not installed; the text names the extra to install.
+        SelectionStopped: ``should_stop`` returned True.
+    """
+    if name not in SELECTORS:
+        raise ValueError(f"selector={name}: no such selector; choose {', '.join(SELECTORS)}")
+    common: dict[str, Any] = {
+        "loss": loss,
+        "steps_per_epoch": steps_per_epoch,
+        "protected": protected,
+        "groups": groups,
+        "progress": progress,
+        "should_stop": should_stop,
+    }
+    if name in ("ip_cae", "cae"):
+        settings = replace(settings, selector=cast(Any, name))
+        return learn_path(model, train, validation, settings=settings, prior=prior, **common)
+    run = Run(model, train, validation, settings=settings, **common)
+    scores = NETWORK_RANKERS[name](run) if name in NETWORK_RANKERS else _table_scores(run, name, matrix)
+    order = np.lexsort((np.arange(len(scores)), -scores, ~run.units.protected))
+    run.fit_nested(order, steps=run.steps(settings.finetune_epochs))
+    run.ask_to_stop(1, order[: run.k_max])
+    first = np.array([run.units.features([unit])[0] for unit in range(run.units.n_units)], dtype=np.int64)
+    return run.path(order, Diagnosis(scores, first), grid=[run.k_max, *stages(run.k_max, run.k_min)])
+
+
+def _table_scores(run: Run, name: str, matrix: Callable[[], tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Scores per unit from a ranker of the table; a group has the best score of its features."""
+    task = tables.table_task(*matrix(), seed=run.settings.seed)
+    if task.x.shape[1] != run.units.n_features:
+        raise ValueError(f"matrix: X has {task.x.shape[1]} columns, the model embeds {run.units.n_features} features")
+    try:
+        by_feature = TABLE_RANKERS[name](task)
+    except ImportError as error:
+        raise ImportError(
+            f"selector={name}: {error.name} is not installed; pip install mlflow-feature-audit[peers]"
+        ) from None
+    scores = np.full(run.units.n_units, -np.inf)
+    np.maximum.at(scores, run.units.of_feature, by_feature)
+    return scores

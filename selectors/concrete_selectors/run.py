@@ -1,0 +1,181 @@
+"""What every selection on a trained model shares, concrete or peer: the copied network, rows to judge on, the curve."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from concrete_selectors.contract import Batches, EmbeddingModel, Loss
+from concrete_selectors.elimination import Judge, collect
+from concrete_selectors.gating import FieldMeans, device_of
+from concrete_selectors.result import SelectionPath
+from concrete_selectors.settings import PathSettings
+from concrete_selectors.training import GatedNetwork, Stream, finetune, network_optimizer
+from concrete_selectors.units import Units
+
+#: Batches from which field means are taken exactly, before and after training.
+_MEAN_BATCHES = 8
+#: Every K up to this one is measured; above, only the sizes at which stages ended.
+_DENSE_KS = 8
+
+
+class SelectionStopped(Exception):
+    """``should_stop`` asked for an end; nothing of the path is returned."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """How a ranking came about: scores per unit (higher is better), state of the selector, who carries whom."""
+
+    scores: np.ndarray
+    carried_by: np.ndarray
+    converged: bool = True
+    n_duplicate_argmax: int = 0
+    mean_max_probability: float = 1.0
+
+
+class Run:
+    """One selection on a copy of a trained model.
+
+    Args:
+        model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop: as in
+            :func:`concrete_selectors.learn_path`.
+
+    Raises:
+        ValueError: an argument does not fit the model.
+    """
+
+    def __init__(
+        self,
+        model: EmbeddingModel,
+        train: Batches,
+        validation: Batches,
+        *,
+        loss: Loss,
+        steps_per_epoch: int,
+        settings: PathSettings,
+        protected: Sequence[int] = (),
+        groups: Sequence[int] | None = None,
+        progress: Callable[[dict[str, Any]], None] | None = None,
+        should_stop: Callable[[int, float], bool] | None = None,
+    ) -> None:
+        if steps_per_epoch < 1:
+            raise ValueError(f"steps_per_epoch={steps_per_epoch}: an epoch has at least 1 batch")
+        module: Any = copy.deepcopy(model)
+        device = device_of(module) if isinstance(module, nn.Module) else torch.device("cpu")
+        means = FieldMeans(enabled=settings.mean_replacement)
+        module.eval()
+        n_features = len(means.refresh(module, islice(train(0), _MEAN_BATCHES)))
+        optimizer = network_optimizer(module, settings.network_learning_rate)
+        self.settings, self.steps_per_epoch = settings, steps_per_epoch
+        self.units = Units(n_features, groups=groups, protected=protected)
+        self.network = GatedNetwork(module, loss, self.units, means, optimizer, device)
+        self.train, self.validation = train, validation
+        self.stream = Stream(train)
+        self.generator = torch.Generator(device=device).manual_seed(settings.seed)
+        self.random = np.random.default_rng(settings.seed)
+        self.forward_rows = self.backward_rows = 0
+        self._progress, self._should_stop = progress, should_stop
+        self.k_max = min(settings.k_max, self.units.n_units)
+        kept = int(self.units.protected.sum())
+        if self.k_max < kept:
+            raise ValueError(f"k_max={settings.k_max}: {kept} features are always kept; raise k_max to at least {kept}")
+        self.k_min = min(max(settings.k_min, kept, 1), self.k_max)
+
+    def steps(self, epochs: float) -> int:
+        """Optimiser steps in so many epochs; at least one, unless ``epochs`` is 0."""
+        return max(1, round(epochs * self.steps_per_epoch)) if epochs > 0 else 0
+
+    def report(self, phase: str, **values: Any) -> None:
+        """Passes progress on."""
+        if self._progress is not None:
+            self._progress({"phase": phase, **values})
+
+    def ask_to_stop(self, step: int, alive: np.ndarray) -> None:
+        """Offers the validation loss behind ``alive`` to the caller.
+
+        Raises:
+            SelectionStopped: the caller had enough.
+        """
+        if self._should_stop is None:
+            return
+        with self.judge(fold=1) as judge:
+            value = float(judge.losses(self.units.mask(alive, self.network.device).unsqueeze(0))[0])
+        if self._should_stop(step, value):
+            raise SelectionStopped(f"stopped with {len(alive)} features open at validation loss {value:.5f}")
+
+    def judge(self, *, fold: int) -> Judge:
+        """Rows to judge on: fold 0 mixes even validation rows with train rows, fold 1 is odd validation rows."""
+        rows = self.settings.eliminate_rows
+        parts = collect(self.validation(0), rows=rows // 2 if fold == 0 else rows, fold=fold)
+        if fold == 0 or not parts:
+            left = rows - sum(part.rows for part in parts)
+            parts = [*parts, *collect(self.train(self.settings.seed), rows=left)]
+        return Judge(self.network, parts, done=self._count)
+
+    def _count(self, judge: Judge) -> None:
+        self.forward_rows += judge.forward_rows
+        self.backward_rows += judge.backward_rows
+
+    def fit_nested(self, order: np.ndarray, *, steps: int) -> None:
+        """Fine-tunes one network for all K: groups of rows see the first k units of the order, k log-uniform."""
+        device = self.network.device
+        rank = torch.empty(len(order), device=device)
+        rank[torch.as_tensor(order, device=device)] = torch.arange(len(order), device=device).float()
+
+        def draw() -> Tensor:
+            logs = self.random.uniform(math.log(self.k_min), math.log(self.k_max + 1), size=self.settings.noise_masks)
+            sizes = torch.as_tensor(np.clip(np.exp(logs).astype(np.int64), self.k_min, self.k_max), device=device)
+            return (rank.unsqueeze(0) < sizes.unsqueeze(1)).float()
+
+        finetune(self.network, self.stream, steps=steps, draw=draw)
+        self.network.module.eval()
+        self.network.means.refresh(self.network.module, islice(self.train(0), _MEAN_BATCHES))
+
+    def path(self, order: np.ndarray, diagnosis: Diagnosis, *, grid: Sequence[int]) -> SelectionPath:
+        """Measures the curve on validation rows that no removal was judged on, and puts everything together.
+
+        Args:
+            order: (U,) units, best first.
+            diagnosis: scores and state of the selector.
+            grid: K to measure beside the small ones.
+        """
+        dense = range(self.k_min, min(_DENSE_KS, self.k_max) + 1)
+        ks = tuple(sorted({k for k in (*grid, *dense, self.k_max) if self.k_min <= k <= self.k_max}))
+        with self.judge(fold=1) as judge:
+            losses = judge.losses(torch.stack([self.units.mask(order[:k], self.network.device) for k in ks]))
+        self.network.optimizer.zero_grad(set_to_none=True)
+        assert self.network.means.value is not None
+        return SelectionPath(
+            ranking=self.units.features(order),
+            scores=diagnosis.scores[self.units.of_feature],
+            ks=ks,
+            loss_at=dict(zip(ks, losses.tolist(), strict=True)),
+            converged=diagnosis.converged,
+            n_duplicate_argmax=diagnosis.n_duplicate_argmax,
+            mean_max_probability=diagnosis.mean_max_probability,
+            carried_by=diagnosis.carried_by[self.units.of_feature],
+            row_passes={"forward_backward": self.stream.rows + self.backward_rows, "forward": self.forward_rows},
+            _order=order,
+            _units=self.units,
+            _module=self.network.module,
+            _means=self.network.means.value,
+        )
+
+
+def stages(k_max: int, k_min: int, *, share: float = 0.7) -> list[int]:
+    """Falling sizes, each about ``share`` of the one before; the last is ``k_min``. Empty where k_max is k_min."""
+    sizes: list[int] = []
+    size = k_max
+    while size > k_min:
+        size = max(k_min, min(size - 1, int(size * share)))
+        sizes.append(size)
+    return sizes
