@@ -69,11 +69,12 @@ class TrainingConfig(_Section):
     """One training of a model, full or pruned."""
 
     embedding_dim: int = Field(8, ge=1)
-    batch_size: int = Field(1024, ge=2)
+    batch_size: int = Field(1024, ge=2, description="most rows per batch; tables below 50,000 rows take smaller ones")
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-5, ge=0)
-    max_epochs: int = Field(12, ge=1)
-    patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
+    average_decay: float = Field(0.99, ge=0, lt=1, description="of the moving average of the weights; 0 = none")
+    max_epochs: int = Field(12, ge=1, description="passes over the train split; small tables take more, as many steps")
+    patience: int = Field(2, ge=1, description="looks at the validation loss without a better one before stopping")
 
 
 class SelectionConfig(_Section):
@@ -125,6 +126,7 @@ class AuditConfig(_Section):
     seed: int = Field(0, ge=0)
     workers: int = Field(1, ge=1)
     device: str = Field("auto", description="auto, cpu or cuda")
+    threads: int = Field(0, ge=0, description="torch threads; 0 = what benchmarks/audit found fastest for the machine")
     work_dir: str = Field(".audit", description="where training stores and caches live")
     prepare: str | None = Field(None, description="package.module:function, LazyFrame(s) -> LazyFrame of features")
     attach: str | None = Field(None, description="submodule of a user's model whose output holds the embeddings")

@@ -80,6 +80,8 @@ def _call(factory: Callable[..., Any], label: str, *args: Any, **params: Any) ->
     """Call, naming a parameter the factory does not take instead of a traceback."""
     try:
         inspect.signature(factory).bind(*args, **params)
+    except ValueError:
+        pass  # written in C, without a signature to check
     except TypeError as error:
         raise UsageError(f"{label}: model_params do not fit: {error}") from None
     return factory(*args, **params)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from feature_audit.batch import Batch
 from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models.contract import TrainingStore, resolve_device
@@ -21,6 +22,13 @@ from feature_audit.models.loss import row_loss
 from feature_audit.models.prediction import mean_loss
 from feature_audit.models.units import OutputUnits
 from feature_audit.schema import ModelSchema, Task
+
+#: A small table's batches shrink until an epoch has about this many, but not below the smallest batch.
+_BATCHES_PER_EPOCH, _SMALLEST_BATCH = 48, 32
+#: What ``max_epochs`` means where an epoch has fewer steps than this: as many steps as that many epochs of this length.
+_STEPS_PER_EPOCH = 100
+#: Steps between two looks at the validation loss, at least.
+_STEPS_PER_LOOK = 50
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class TrainResult:
     Attributes:
         model: the given module, with the weights of the best epoch, in eval mode.
         best_epoch, epochs: counted from 1; the best one and how many were run.
-        history: per epoch: epoch, train_loss, validation_loss, seconds (since the start).
+        history: per look at validation: epoch, train_loss, validation_loss, seconds (since the start).
         validation_loss: mean loss of the best epoch, nats or squared target units.
         seconds: wall time; ``examples``: rows passed forward and backward; ``parameters``: trainable numbers.
     """
@@ -78,28 +86,25 @@ def train(
         if store.rows(split) == 0:
             raise AuditError(f"split {split} has no rows; change split, test_share or validation_share")
     scale = _fit_units(model, store, task)
-    run = _Run(model, store, schema, config, task, place, scale, progress)
+    run = _Run(model, store, schema, task=task, config=config, place=place, loss_scale=scale, progress=progress)
     history: list[dict[str, float]] = []
-    best_loss, best_epoch, best_state = math.inf, 0, None
+    best_loss, best_epoch, best_state, unimproved = math.inf, 0, None, 0
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)
-        for epoch in range(1, config.max_epochs + 1):
+        for epoch in range(1, run.pace.epochs + 1):
             train_loss = run.epoch(epoch, _epoch_seed(seed, epoch))
+            if epoch % run.pace.epochs_per_look and epoch < run.pace.epochs:
+                continue
             with run.average.applied():
-                validation_loss = mean_loss(model, store, "validation", schema, task=task, device=str(place))
-                if not math.isfinite(validation_loss):
-                    raise _not_finite(validation_loss, f"on validation after epoch {epoch}")
-                history.append(
-                    {
-                        "epoch": epoch,
-                        "train_loss": train_loss,
-                        "validation_loss": validation_loss,
-                        "seconds": time.perf_counter() - started,
-                    }
-                )
-                if validation_loss < best_loss:
-                    best_loss, best_epoch, best_state = validation_loss, epoch, copy.deepcopy(model.state_dict())
-            if epoch - best_epoch >= config.patience:
+                loss = mean_loss(model, store, "validation", schema, task=task, device=str(place))
+                if not math.isfinite(loss):
+                    raise _not_finite(loss, f"on validation after epoch {epoch}")
+                if loss < best_loss:
+                    best_loss, best_epoch, best_state, unimproved = loss, epoch, copy.deepcopy(model.state_dict()), -1
+            seconds = time.perf_counter() - started
+            history.append({"epoch": epoch, "train_loss": train_loss, "validation_loss": loss, "seconds": seconds})
+            unimproved += 1
+            if unimproved >= config.patience:
                 break
     assert best_state is not None  # the first epoch's loss is finite, so it was the best at least once
     model.load_state_dict(best_state)
@@ -107,13 +112,42 @@ def train(
     return TrainResult(
         model=model,
         best_epoch=best_epoch,
-        epochs=len(history),
+        epochs=int(history[-1]["epoch"]),
         history=history,
         validation_loss=best_loss,
         seconds=time.perf_counter() - started,
         examples=run.examples,
         parameters=sum(weight.numel() for weight in run.weights),
     )
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a training goes through its rows.
+
+    Small tables take smaller batches and more passes, or they would be over after a handful of steps; a look at the
+    validation loss comes after every epoch, or after enough epochs to have learned something since the last one.
+
+    Attributes:
+        batch_size: rows of a full batch.
+        batches: per epoch, the last one possibly smaller.
+        epochs: most passes over the train split.
+        epochs_per_look: passes between two looks at validation.
+    """
+
+    batch_size: int
+    batches: int
+    epochs: int
+    epochs_per_look: int
+
+    @classmethod
+    def plan(cls, rows: int, config: TrainingConfig) -> Pace:
+        """The pace for a train split of ``rows`` rows; ``config.batch_size`` and ``config.max_epochs`` hold for large ones."""
+        wanted = 2 ** round(math.log2(max(rows / _BATCHES_PER_EPOCH, 1)))
+        size = min(config.batch_size, max(wanted, _SMALLEST_BATCH))
+        batches = math.ceil(rows / size)
+        epochs = max(config.max_epochs, math.ceil(config.max_epochs * _STEPS_PER_EPOCH / batches))
+        return cls(size, batches, epochs, max(1, math.ceil(_STEPS_PER_LOOK / batches)))
 
 
 class _Run:
@@ -124,53 +158,54 @@ class _Run:
         model: nn.Module,
         store: TrainingStore,
         schema: ModelSchema,
+        *,
         config: TrainingConfig,
         task: Task,
         place: torch.device,
-        scale: float,
+        loss_scale: float,
         progress: Callable[[dict[str, Any]], None] | None,
     ) -> None:
-        self.model, self.store, self.schema, self.config = model, store, schema, config
-        self.place, self.scale, self.progress = place, scale, progress
+        self.model, self.store, self.schema = model, store, schema
+        self.place, self.loss_scale, self.progress = place, loss_scale, progress
         self.loss = row_loss(task)
+        self.pace = Pace.plan(store.rows("train"), config)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
         )
-        self.batches = math.ceil(store.rows("train") / config.batch_size)
-        self.average = WeightAverage(self.weights, decay=0.99)
+        self.average = WeightAverage(self.weights, decay=config.average_decay)
         self.examples = 0
 
     def epoch(self, epoch: int, seed: int) -> float:
         """One pass over the train split; mean loss per row."""
         self.model.train()
-        total, rows = torch.zeros((), dtype=torch.float64), 0
-        for number, batch in enumerate(
-            self.store.batches("train", self.config.batch_size, seed=seed, schema=self.schema)
-        ):
-            batch = batch.to(self.place)
-            losses = self.loss(self.model(batch), batch.target)
-            mean = losses.mean()
-            value = mean.item()
-            if not math.isfinite(value):
-                raise _not_finite(value, f"in epoch {epoch}, batch {number + 1}")
-            self.optimiser.zero_grad(set_to_none=True)
-            (mean / self.scale).backward()
-            self.optimiser.step()
-            self.average.update()
-            total, rows = total + value * len(batch), rows + len(batch)
+        total, rows = 0.0, 0
+        batches = self.store.batches("train", self.pace.batch_size, seed=seed, schema=self.schema)
+        for number, batch in enumerate(batches, start=1):
+            loss = self._step(batch.to(self.place))
+            if not math.isfinite(loss):
+                raise _not_finite(loss, f"in epoch {epoch}, batch {number}")
+            total, rows = total + loss * len(batch), rows + len(batch)
             if self.progress:
                 self.progress(
                     {
                         "epoch": epoch,
-                        "epochs": self.config.max_epochs,
-                        "batch": number + 1,
-                        "batches": self.batches,
-                        "loss": value,
+                        "epochs": self.pace.epochs,
+                        "batch": number,
+                        "batches": self.pace.batches,
+                        "loss": total / rows,
                     }
                 )
         self.examples += rows
-        return float(total) / rows
+        return total / rows
+
+    def _step(self, batch: Batch) -> float:
+        loss = self.loss(self.model(batch), batch.target).mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        (loss / self.loss_scale).backward()
+        self.optimiser.step()
+        self.average.update()
+        return loss.item()
 
 
 class WeightAverage:

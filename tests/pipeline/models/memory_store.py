@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-
 from feature_audit.batch import Batch
 from feature_audit.schema import Field, ModelSchema
 

@@ -1,0 +1,79 @@
+"""Encodes a benchmark table the way the data package does, in memory: knots of train quantiles, frequency-ordered codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+import torch
+from tables import Table
+
+from feature_audit.batch import Batch
+from feature_audit.schema import Field, ModelSchema
+
+
+class MemoryStore:
+    """Encoded rows in memory with the interface of the training store."""
+
+    def __init__(self, table: Table, *, max_bins: int = 48, min_count: int = 8) -> None:
+        numeric, codes, fields = [], [], []
+        train = table.splits["train"]
+        for series in table.frame:
+            if series.dtype == pl.String:
+                values, size = encode_codes(series, train, min_count)
+                codes.append(values)
+                fields.append(Field(series.name, "code", size))
+            else:
+                position, size = encode_numeric(series.to_numpy().astype(np.float64), train, max_bins)
+                numeric.append(position)
+                fields.append(Field(series.name, "numeric", size))
+        n = len(table.frame)
+        self.numeric = torch.from_numpy(np.stack(numeric, 1) if numeric else np.zeros((n, 0), np.float32))
+        self.codes = torch.from_numpy(np.stack(codes, 1) if codes else np.zeros((n, 0), np.int64))
+        kind = np.int64 if table.task == "multiclass" else np.float32
+        self.labels = torch.from_numpy(table.target.astype(kind))
+        self.splits = table.splits
+        self.schema = ModelSchema(tuple(fields), table.task, int(table.target.max()) + 1 if kind is np.int64 else 2)
+
+    def rows(self, split: str) -> int:
+        return len(self.splits[split])
+
+    def target(self, split: str) -> np.ndarray:
+        return self.labels[self.splits[split]].numpy()
+
+    def batches(
+        self, split: str, size: int, *, seed: int | None = None, schema: ModelSchema | None = None
+    ) -> Iterator[Batch]:
+        rows = self.splits[split]
+        if seed is not None:
+            rows = np.random.default_rng(seed).permutation(rows)
+        for start in range(0, len(rows), size):
+            chosen = torch.from_numpy(rows[start : start + size])
+            yield Batch(self.numeric[chosen], self.codes[chosen], (), (), self.labels[chosen])
+
+
+def encode_numeric(values: np.ndarray, train: np.ndarray, max_bins: int) -> tuple[np.ndarray, int]:
+    seen = values[train]
+    seen = seen[np.isfinite(seen)]
+    distinct = np.unique(seen)
+    if len(distinct) <= max_bins:
+        knots = distinct
+    else:
+        knots = np.unique(np.quantile(seen, np.linspace(0, 1, max_bins), method="nearest"))
+        if len(knots) < max_bins:  # a value that fills several quantiles leaves knots to spend on the others
+            rest = seen[~np.isin(seen, knots)]
+            if len(rest):
+                extra = np.quantile(rest, np.linspace(0, 1, max_bins - len(knots) + 2)[1:-1], method="nearest")
+                knots = np.unique(np.concatenate([knots, extra]))
+    if len(knots) == 0:
+        knots = np.zeros(1)
+    position = np.interp(np.nan_to_num(values), knots, np.arange(1, len(knots) + 1))
+    return np.where(np.isfinite(values), position, 0).astype(np.float32), 1 + len(knots)
+
+
+def encode_codes(series: pl.Series, train: np.ndarray, min_count: int) -> tuple[np.ndarray, int]:
+    counts = series.gather(train).drop_nulls().value_counts(sort=True)
+    kept = counts.filter(pl.col("count") >= min_count)[series.name].to_list()
+    known = {value: number + 2 for number, value in enumerate(kept)}
+    return np.array([0 if value is None else known.get(value, 1) for value in series], np.int64), 2 + len(known)

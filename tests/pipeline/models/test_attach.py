@@ -1,0 +1,123 @@
+"""A team's own models, both ways: embed / predict, and a hook on the submodule that embeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from feature_audit.config import TrainingConfig
+from feature_audit.errors import UsageError
+from feature_audit.models import build_model, check_model, predict, train
+from feature_audit.schema import Field, ModelSchema
+from memory_store import MemoryStore
+from sklearn.metrics import roc_auc_score
+
+SCHEMA = ModelSchema(tuple(Field(name, "code", 5) for name in ("user", "age", "item", "genre")), "binary")
+ATTACHED = [("two_tower", "user.embed,item.embed"), ("named", "gather"), ("keyed", "collection")]
+
+
+def _store(rows: int = 3000) -> MemoryStore:
+    draw = np.random.default_rng(0)
+    columns = {field.name: draw.integers(0, 5, rows) for field in SCHEMA.fields}
+    affinity = np.where(columns["user"] % 2 == columns["item"] % 2, 2.0, -2.0)
+    target = (draw.random(rows) < 1 / (1 + np.exp(-affinity))).astype(np.float32)
+    cut = np.split(draw.permutation(rows), [int(0.6 * rows), int(0.8 * rows)])
+    return MemoryStore(SCHEMA, columns, target, dict(zip(("train", "validation", "test"), cut, strict=True)))
+
+
+def _build(name: str, attach: str | None = None, schema: ModelSchema = SCHEMA, **params: object) -> torch.nn.Module:
+    return build_model(f"home_grown:{name}", schema, embedding_dim=0, params=params, attach=attach, seed=0)
+
+
+@pytest.mark.parametrize(("name", "attach"), ATTACHED)
+def test_an_attached_model_predicts_what_the_bare_model_predicts(name: str, attach: str) -> None:
+    batch = _store().batch(np.arange(32))
+    model = _build(name, attach).eval()
+    embedded = model.embed(batch)
+    assert embedded.shape[:2] == (32, 4)
+    torch.testing.assert_close(model.predict(embedded), model(batch))
+    model._given = None
+    bare = _build(name, attach).module
+    for submodule in bare.modules():
+        submodule._forward_hooks.clear()
+    torch.testing.assert_close(model(batch), bare(batch))
+
+
+@pytest.mark.parametrize(("name", "attach"), ATTACHED)
+def test_an_attached_model_passes_its_contract_test(name: str, attach: str) -> None:
+    findings = check_model(_build(name, attach), SCHEMA, _store().batch(np.arange(64)))
+    assert [finding.check for finding in findings if not finding.passed] == []
+    assert len(findings) == 5
+
+
+def test_gates_reach_the_right_field_of_named_embeddings() -> None:
+    store = _store()
+    model, batch = _build("named", "gather").eval(), store.batch(np.arange(16))
+    embedded = model.embed(batch)
+    for place, name in enumerate(SCHEMA.names):
+        torch.testing.assert_close(embedded[:, place], model.module.lookup[name](batch.codes[:, place]))
+
+
+def test_an_attached_two_tower_learns() -> None:
+    store = _store()
+    model = _build("two_tower", "user.embed,item.embed")
+    config = TrainingConfig(batch_size=128, learning_rate=0.01, max_epochs=20)
+    train(model, store, SCHEMA, config=config, task="binary", seed=0, device="cpu")
+    made = predict(model, store, "test", SCHEMA, task="binary", device="cpu")
+    assert roc_auc_score(store.target("test"), made) > 0.85
+
+
+def test_a_regression_user_model_learns_in_target_units() -> None:
+    schema = ModelSchema(SCHEMA.fields, "regression")
+    store = _store()
+    target = 5000 + 100 * store.columns["user"] + 10 * np.random.default_rng(1).normal(size=3000)
+    regression = MemoryStore(schema, store.columns, target.astype(np.float32), store.splits)
+    model = _build("plain", schema=schema)
+    config = TrainingConfig(batch_size=128, learning_rate=0.01, max_epochs=30)
+    train(model, regression, schema, config=config, task="regression", seed=0, device="cpu")
+    made = predict(model, regression, "test", schema, task="regression", device="cpu")
+    assert np.sqrt(np.mean((made - regression.target("test")) ** 2)) < 30
+
+
+def test_the_contract_test_finds_a_way_past_the_gates() -> None:
+    findings = {
+        finding.check: finding
+        for finding in check_model(_build("plain", leak=True), SCHEMA, _store().batch(np.arange(64)))
+    }
+    assert not findings["gates of zero"].passed
+    assert "still reaches the output" in findings["gates of zero"].detail
+
+
+def test_the_contract_test_finds_wrong_shapes_and_cut_gradients() -> None:
+    batch = _store().batch(np.arange(64))
+    assert [f.passed for f in check_model(_build("plain", wrong=True), SCHEMA, batch)] == [False]
+    model = _build("plain")
+    inner = model.module.predict
+    model.module.predict = lambda embedded: inner(embedded.detach())
+    findings = {finding.check: finding for finding in check_model(model, SCHEMA, batch)}
+    assert not findings["gradients"].passed
+
+
+@pytest.mark.parametrize(
+    ("name", "attach", "message"),
+    [
+        ("two_tower", "user.lookup", "attach=user.lookup: TwoTower has no such submodule; it has user, user.embed"),
+        ("half", None, "Linear has no embed"),
+        ("named", "out", "gives no|gives \\("),
+    ],
+)
+def test_a_mistake_is_one_line(name: str, attach: str | None, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        _build(name, attach).embed(_store().batch(np.arange(8)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_embed_shape_is_one_line() -> None:
+    with pytest.raises(UsageError, match=r"Plain.embed gives \(8, 12\); the contract is \(8, 4, d\)"):
+        _build("plain", wrong=True).embed(_store().batch(np.arange(8)))
+
+
+def test_predict_belongs_to_the_embed_before_it() -> None:
+    model = _build("keyed", "collection")
+    with pytest.raises(RuntimeError, match="call embed"):
+        model.predict(torch.zeros(3, 4, 3))

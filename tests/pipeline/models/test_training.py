@@ -1,0 +1,149 @@
+"""The training loop: learns, stops, repeats itself, says what went wrong."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from feature_audit.config import TrainingConfig
+from feature_audit.errors import AuditError
+from feature_audit.models import MODELS, build_model, mean_loss, predict, row_loss, scores, train
+from feature_audit.models.training import Pace
+from hypothesis import given
+from hypothesis import strategies as st
+from memory_store import MemoryStore, planted
+from sklearn.metrics import log_loss, r2_score, roc_auc_score
+
+QUICK = TrainingConfig(batch_size=64)
+
+
+def _fit(store: MemoryStore, name: str = "mlp", *, seed: int = 0, config: TrainingConfig = QUICK, **options):
+    model = build_model(name, store.schema, embedding_dim=4, params={"hidden": [32]}, seed=seed)
+    task = store.schema.task
+    return train(model, store, store.schema, config=config, task=task, seed=seed, device="cpu", **options)
+
+
+def _scores(model: torch.nn.Module, store: MemoryStore, split: str = "test") -> np.ndarray:
+    return predict(model, store, split, store.schema, task=store.schema.task, device="cpu", batch_size=100)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_learns_a_planted_binary_signal(name: str) -> None:
+    store = planted("binary")
+    result = _fit(store, name)
+    assert roc_auc_score(store.target("test"), _scores(result.model, store)) > 0.88
+
+
+def test_learns_regression_in_target_units() -> None:
+    store = planted("regression")
+    predicted = _scores(_fit(store, "dcn_v2").model, store)
+    assert abs(predicted.mean() - 1000) < 30
+    assert r2_score(store.target("test"), predicted) > 0.85
+
+
+def test_learns_multiclass() -> None:
+    store = planted("multiclass")
+    predicted = _scores(_fit(store).model, store)
+    assert predicted.shape == (600, 3)
+    np.testing.assert_allclose(predicted.sum(axis=1), 1, rtol=1e-5)
+    assert np.mean(predicted.argmax(axis=1) == store.target("test")) > 0.75
+
+
+def test_the_same_seed_gives_the_same_model_whatever_the_global_generator_did() -> None:
+    store = planted(rows=600)
+    first = _scores(_fit(store, seed=3).model, store)
+    torch.manual_seed(99)
+    torch.rand(5)
+    before = torch.get_rng_state()
+    again = _scores(_fit(store, seed=3).model, store)
+    assert torch.equal(before, torch.get_rng_state())
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - _scores(_fit(store, seed=4).model, store)).max() > 1e-4
+
+
+def test_the_test_split_is_never_read() -> None:
+    store = planted(rows=600)
+    _fit(store)
+    assert store.read == {"train", "validation"}
+
+
+def test_stops_early_on_pure_noise_and_keeps_the_best_epoch() -> None:
+    store = planted(rows=1500)
+    noise = MemoryStore(store.schema, store.columns, np.random.default_rng(1).permutation(store._target), store.splits)
+    result = _fit(noise, config=TrainingConfig(batch_size=64, learning_rate=0.01, max_epochs=200, patience=2))
+    losses = [row["validation_loss"] for row in result.history]
+    assert result.epochs < 200
+    best = losses.index(min(losses))
+    assert best + 1 == len(result.history) - 2
+    assert result.best_epoch == result.history[best]["epoch"]
+    assert result.validation_loss == min(losses)
+    kept = mean_loss(result.model, noise, "validation", noise.schema, task="binary", device="cpu")
+    assert kept == pytest.approx(result.validation_loss, rel=1e-6)
+
+
+def test_counts_every_row_also_of_the_last_partial_batch() -> None:
+    store = planted(rows=1000)
+    result = _fit(store, config=TrainingConfig(max_epochs=1))
+    assert result.examples == 600 * result.epochs
+    assert math.ceil(600 / 32) > 600 // 32
+
+
+@given(rows=st.integers(1, 10_000_000), batch_size=st.integers(2, 8192), max_epochs=st.integers(1, 30))
+def test_pace_gives_small_tables_steps_and_large_ones_what_was_asked(
+    rows: int, batch_size: int, max_epochs: int
+) -> None:
+    pace = Pace.plan(rows, TrainingConfig(batch_size=batch_size, max_epochs=max_epochs))
+    assert pace.batch_size <= batch_size
+    assert pace.batches == math.ceil(rows / pace.batch_size)
+    assert pace.epochs >= max_epochs
+    assert pace.epochs * pace.batches >= 100 * max_epochs or pace.epochs == max_epochs
+    assert pace.epochs_per_look * pace.batches >= 50
+    if rows >= 100 * batch_size:
+        assert pace == Pace(batch_size, math.ceil(rows / batch_size), max_epochs, 1)
+
+
+def test_progress_is_reported_batch_by_batch() -> None:
+    store, seen = planted(rows=1000), []
+    _fit(store, config=TrainingConfig(batch_size=256, max_epochs=1), progress=seen.append)
+    first = [row for row in seen if row["epoch"] == 1]
+    assert [row["batch"] for row in first] == list(range(1, first[0]["batches"] + 1))
+    assert all(np.isfinite(row["loss"]) for row in seen)
+
+
+def test_a_loss_that_is_not_finite_is_one_clear_line() -> None:
+    store = planted("regression", rows=500)
+    store._target[store.splits["train"][3]] = np.inf
+    with pytest.raises(AuditError, match=r"loss is (nan|inf).*epoch 1.*learning_rate") as caught:
+        _fit(store)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_split_is_named() -> None:
+    store = planted(rows=500)
+    store.splits["validation"] = np.array([], dtype=np.int64)
+    with pytest.raises(AuditError, match="split validation has no rows"):
+        _fit(store)
+
+
+def test_training_can_start_warm() -> None:
+    store = planted(rows=2000)
+    first = _fit(store)
+    again = train(first.model, store, store.schema, config=QUICK, task="binary", seed=9, device="cpu")
+    assert again.history[0]["validation_loss"] < first.history[0]["validation_loss"]
+
+
+@pytest.mark.parametrize("task", ["binary", "regression", "multiclass"])
+def test_row_loss_and_scores_agree_with_scikit_learn(task: str) -> None:
+    store = planted(task, rows=300)
+    model = build_model("mlp", store.schema, embedding_dim=4, params={}, seed=0).eval()
+    batch = store.batch(np.arange(300))
+    with torch.no_grad():
+        losses = row_loss(task)(model(batch), batch.target)
+    assert losses.shape == (300,)
+    made, target = scores(model, batch, task=task).astype(np.float64), batch.target.numpy()
+    if task == "multiclass":
+        made /= made.sum(axis=1, keepdims=True)
+    expected = np.mean((made - target) ** 2) if task == "regression" else log_loss(target, made)
+    assert losses.mean().item() == pytest.approx(expected, rel=1e-4)
