@@ -43,22 +43,25 @@ def render_extras(world: World, rng: np.random.Generator) -> Extras:
                     for axis in range(_LATENT)
                 ),
             ),
-            np.zeros(world.n_rows),
+            np.zeros(world.n_rows),  # taste works through its match with content, counted there
         ),
         "vec_item_content": Rendered(
             tuple(_vector_pair("vec_item_content", content, 12, world.item, rng)), match / match.std()
         ),
         "vec_session": Rendered(tuple(_vector_pair("vec_session", session, 8, None, rng)), tilt / tilt.std()),
-        "vec_image": Rendered(
-            (_array("vec_image", rng.standard_normal((world.n_items, 24)), world.item),), np.zeros(0)
-        ),
-        "vec_query": Rendered((_array("vec_query", rng.standard_normal((world.n_rows, 8)), None),), np.zeros(0)),
+        "vec_image": _noise(_array("vec_image", rng.standard_normal((world.n_items, 24)), world.item)),
+        "vec_query": _noise(_array("vec_query", rng.standard_normal((world.n_rows, 8)), None)),
         "item_tags": _tags(world, rng),
         "ctx_local_time": _clock(world, rng),
-        "user_signup": Rendered((_signup(world, rng),), np.zeros(0)),
+        "user_signup": _noise(_signup(world, rng)),
     }
     strength = {"vec_item_content": 0.6, "vec_session": 0.3, "item_tags": 0.3, "ctx_local_time": 0.3}
     return Extras(families, strength)
+
+
+def _noise(series: pl.Series) -> Rendered:
+    """A column without effect."""
+    return Rendered((series,), np.zeros(len(series)))
 
 
 def _blur(values: FloatArray, rng: np.random.Generator, rho: float = 0.8) -> FloatArray:
