@@ -1,7 +1,8 @@
 """How well one column alone tells something: cross-fitted AUC, macro AUC or R-squared over small integer codes.
 
-Everything works on *views*: a view turns a column into codes 0, 1, ... per row (0 = missing). The mean label per code is
-learned on one half of the rows and judged on the other, both ways, so that ids and rare values earn nothing by chance.
+Everything works on *views*: a view turns a column into codes 0, 1, ... per row (0 = missing). The mean label per code
+is learned on one half of the rows and judged on the other, both ways, so that ids and rare values earn nothing by
+chance.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ def number_codes(numbers: np.ndarray) -> np.ndarray:
 
 def value_codes(keys: pl.Series) -> np.ndarray:
     """Dense codes of a flat series: 0 = null, then by sorted value."""
+    if keys.dtype in (pl.Categorical, pl.Enum):
+        keys = keys.cast(pl.String)
+    elif keys.dtype == pl.Boolean:
+        keys = keys.cast(pl.Int8)
     return keys.rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
 
 

@@ -1,4 +1,4 @@
-"""RecBole's atomic files: ``name.inter`` (interactions), ``name.user``, ``name.item``; tab-separated, headers ``name:type``.
+"""RecBole's atomic files: ``name.inter`` (interactions), ``name.user``, ``name.item``; tab-separated, typed headers.
 
 Types: ``token`` (category), ``float``, ``token_seq`` and ``float_seq`` (space-separated lists).
 Format: https://recbole.io/docs/user_guide/data/atomic_files.html
@@ -44,7 +44,9 @@ def read_atomic(inter: Path, directory: Path, progress: Callable[[str], None]) -
             raise AuditError(f"data={path}: shares no id column with {inter.name}; its columns are {', '.join(names)}")
         repeated = side.group_by(key).len().filter(pl.col("len") > 1).sort(key).head(1).collect()
         if repeated.height:
-            raise AuditError(f"data={path}: {key}={repeated[key][0]} stands {repeated['len'][0]} times; one row per {key}")
+            raise AuditError(
+                f"data={path}: {key}={repeated[key][0]} stands {repeated['len'][0]} times; one row per {key}"
+            )
         side = side.rename({name: f"{table}_{name}" for name in names if name != key and name in origin})
         origin |= {name: table for name in side.collect_schema() if name != key}
         frame = frame.join(side, on=key, how="left", maintain_order="left")
@@ -66,9 +68,7 @@ def read_table(path: Path) -> pl.LazyFrame:
             raise AuditError(f"data={path}: header `{cell}` is not name:type with a type of {', '.join(_TYPES)}")
         types[name] = kind
     try:
-        frame = pl.scan_csv(
-            path, separator="\t", infer_schema=False, quote_char=None, new_columns=list(types)
-        )
+        frame = pl.scan_csv(path, separator="\t", infer_schema=False, quote_char=None, new_columns=list(types))
         frame.collect_schema()
     except pl.exceptions.PolarsError as error:
         raise AuditError(f"data={path}: cannot be read ({one_line(error)})") from None

@@ -1,4 +1,4 @@
-"""Everything the load stage notices about the columns; which of it excludes a column is decided here and nowhere else."""
+"""Everything the load stage notices about the columns, and which of it excludes a column."""
 
 from __future__ import annotations
 
@@ -91,10 +91,14 @@ def _empty_or_constant(columns: tuple[Column, ...], statistics: Statistics, spli
         fact = statistics.facts[column.name]
         note = "; never_drop cannot keep a column that holds nothing" if column.protected else ""
         if fact.nulls["train"] == rows:
-            findings.append(Finding(column.name, "all_null", f"no value in any of the {rows} train rows{note}", excluded=True))
+            findings.append(
+                Finding(column.name, "all_null", f"no value in any of the {rows} train rows{note}", excluded=True)
+            )
         elif fact.constant:
             value = statistics.samples["train"][column.name][0]
-            findings.append(Finding(column.name, "constant", f"{value!r} in all {rows} train rows{note}", excluded=True))
+            findings.append(
+                Finding(column.name, "constant", f"{value!r} in all {rows} train rows{note}", excluded=True)
+            )
     return findings
 
 
@@ -108,7 +112,9 @@ def _id_like(columns: tuple[Column, ...], statistics: Statistics) -> list[Findin
             continue
         distinct = values.n_unique() / len(values)
         whole = column.kind == "numeric" and distinct == 1.0 and bool((as_float(values) % 1 == 0).all())
-        if column.kind == "categorical" and distinct >= ID_SHARE or whole and (is_id_name(column.name) or _counts(values)):
+        if (column.kind == "categorical" and distinct >= ID_SHARE) or (
+            whole and (is_id_name(column.name) or _counts(values))
+        ):
             detail = f"{distinct:.0%} of its values are distinct: it names rows; exclude it unless that is meant"
             findings.append(Finding(column.name, "id_like", detail))
     return findings
@@ -124,7 +130,9 @@ def _high_nulls(columns: tuple[Column, ...], statistics: Statistics, split: Spli
     rows = split.rows()["train"]
     shares = {column.name: statistics.facts[column.name].nulls["train"] / rows for column in columns}
     return [
-        Finding(name, "high_null", f"missing in {share:.2%} of the train rows") for name, share in shares.items() if share >= most
+        Finding(name, "high_null", f"missing in {share:.2%} of the train rows")
+        for name, share in shares.items()
+        if share >= most
     ]
 
 
@@ -152,5 +160,3 @@ def _row_overlap(statistics: Statistics, split: Split) -> list[Finding]:
     if share < ROW_OVERLAP:
         return []
     return [Finding("", "split_overlap", f"{share:.1%} of the test rows equal a train row in every candidate column")]
-
-

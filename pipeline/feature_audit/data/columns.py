@@ -1,4 +1,4 @@
-"""Which columns of a table play which role: target, key columns, candidate features; names and globs are checked here."""
+"""Which columns play which role: target, key columns, candidate features. Names and globs are checked here."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     """Check every column name of the configuration against the table and give each column its role.
 
     Raises:
-        AuditError: no target, an unknown column (with the nearest name), a glob that matches nothing, no candidate left.
+        AuditError: no target, an unknown column (with the nearest name), a glob without a match, no candidate left.
     """
     target, target_columns = parse_target(config.target, columns)
     for key in ("row_id", "time", "group"):
@@ -74,10 +74,20 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     protected = match_globs("never_drop", config.never_drop, columns)
     clash = sorted(set(protected) & not_features)
     if clash:
-        raise AuditError(f"never_drop={clash[0]}: the column is not a feature (target, key column or excluded); remove it there")
+        raise AuditError(
+            f"never_drop={clash[0]}: the column is not a feature (target, key column or excluded); remove it there"
+        )
     return Roles(
-        target, target_columns, config.row_id, config.time, config.group, split, split_column, config.slices,
-        candidates, frozenset(protected),
+        target,
+        target_columns,
+        config.row_id,
+        config.time,
+        config.group,
+        split,
+        split_column,
+        config.slices,
+        candidates,
+        frozenset(protected),
     )
 
 

@@ -11,7 +11,10 @@ from feature_audit.data.encode_cells import as_datetime, as_float, epoch
 from feature_audit.schema import Column
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_LATE = re.compile(r"status|updat|modif|clos|cancel|discharg|death|died|outcome|result|resol|complet|finish|_end|end_|out$", re.I)
+_LATE = re.compile(
+    r"status|updat|modif|clos|cancel|discharg|death|died|outcome|result|resol|complet|finish|_end|end_|out$",
+    re.IGNORECASE,
+)
 _PART = re.compile(r"^(?P<stem>.*?)[_\s.-]*(?P<part>year|month|day_of_month|dayofmonth|day)$", re.IGNORECASE)
 
 
@@ -34,7 +37,9 @@ def anchors(sample: pl.DataFrame, time: np.ndarray | None, *, is_datetime: bool)
     return made
 
 
-def moments_of(column: Column, values: pl.Series, pattern: str | None, base: dict[str, np.ndarray]) -> np.ndarray | None:
+def moments_of(
+    column: Column, values: pl.Series, pattern: str | None, base: dict[str, np.ndarray]
+) -> np.ndarray | None:
     """Microseconds since 1970 of a datetime column, or of a number column that holds epoch times; None for others."""
     if not base:
         return None
@@ -46,7 +51,7 @@ def moments_of(column: Column, values: pl.Series, pattern: str | None, base: dic
 
 
 def recorded_later(one: str, other: str, moments: dict[str, np.ndarray]) -> str | None:
-    """Which of two date columns is written after the event, by its name or because it is often missing; None if unclear."""
+    """Which of two date columns is written after the event, by its name or its gaps; None if unclear."""
     late = [bool(_LATE.search(name)) for name in (one, other)]
     if late[0] != late[1]:
         return one if late[0] else other
@@ -62,7 +67,7 @@ def _looks_like_epoch(numbers: np.ndarray) -> bool:
     if len(held) < 10:
         return False
     low, high = np.quantile(held, [0.01, 0.99])
-    return bool((6.3e8 <= low and high <= 4.2e9) or (6.3e11 <= low and high <= 4.2e12))
+    return bool((low >= 6.3e8 and high <= 4.2e9) or (low >= 6.3e11 and high <= 4.2e12))
 
 
 def _assembled(sample: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -79,7 +84,10 @@ def _assembled(sample: pl.DataFrame) -> dict[str, np.ndarray]:
         year, month, day = (_numbers(sample[parts[part]], part) for part in ("yea", "mon", "day"))
         known = (year >= 1900) & (year <= 2200) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
         if known.mean() > 0.5:
-            text = pl.Series(np.where(known, year, 1970).astype(np.int32)), pl.Series(np.where(known, month, 1).astype(np.int8))
+            text = (
+                pl.Series(np.where(known, year, 1970).astype(np.int32)),
+                pl.Series(np.where(known, month, 1).astype(np.int8)),
+            )
             frame = pl.DataFrame({"y": text[0], "m": text[1]})
             first = frame.select(pl.datetime("y", "m", 1, time_unit="us")).to_series()
             moment = epoch(first) + (np.where(known, day, 1) - 1) * 86_400e6

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from feature_audit.data.association import value_codes
 from feature_audit.data.encode_cells import as_float
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import TRAIN, Split
@@ -19,7 +20,9 @@ from feature_audit.schema import Column
 MIN_OTHER_ROWS = 20
 
 
-def exact_duplicates(source: Source, columns: tuple[Column, ...], statistics: Statistics, split: Split) -> list[Finding]:
+def exact_duplicates(
+    source: Source, columns: tuple[Column, ...], statistics: Statistics, split: Split
+) -> list[Finding]:
     """Columns equal to an earlier one on every train row; the first one stays and carries the others.
 
     A sample proposes the pairs, a pass over the proposed columns alone proves or refutes them on all train rows. Equal
@@ -38,7 +41,13 @@ def exact_duplicates(source: Source, columns: tuple[Column, ...], statistics: St
     for name, first in carrier.items():
         kept = "; kept because never_drop names it" if name in protected else ""
         findings.append(
-            Finding(name, "duplicate", f"equals {first} in every train row{kept}", excluded=name not in protected, carried_by=first)
+            Finding(
+                name,
+                "duplicate",
+                f"equals {first} in every train row{kept}",
+                excluded=name not in protected,
+                carried_by=first,
+            )
         )
     return findings
 
@@ -65,18 +74,19 @@ def recoded(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding
 
 
 def _recodings(column: Column, values: pl.Series) -> Iterator[tuple[str, int]]:
-    distinct = values.n_unique()
-    most = int(values.value_counts(name="n")["n"].max())  # type: ignore[arg-type]
-    if 1 < distinct <= len(values) // 2 and len(values) - most >= MIN_OTHER_ROWS:
-        codes = values.rank("dense").fill_null(0).cast(pl.UInt32)
-        frame = pl.DataFrame({"code": codes}).with_row_index("row")
-        first = frame.group_by("code").agg(pl.col("row").min()).sort("row")
-        number = codes.replace_strict(first["code"], pl.Series(np.arange(len(first), dtype=np.uint32)))
-        yield "is a 1:1 recoding of", hash(number.to_numpy().tobytes())
-    if column.kind == "numeric" and distinct > 10:
-        ranks = values.cast(pl.Float64, strict=False).fill_nan(None).rank("average")
-        both = (ranks.fill_null(0).to_numpy(), (ranks.max() + ranks.min() - ranks).fill_null(0).to_numpy())  # type: ignore[operator]
-        yield "orders the rows exactly as", hash(min(side.tobytes() for side in both))
+    """(how, key) pairs; two columns that share one are recodings of each other."""
+    numbers = as_float(values) if column.kind == "numeric" else None
+    codes = value_codes(values if numbers is None else pl.Series(numbers).fill_nan(None))
+    counts = np.bincount(codes)
+    distinct = np.count_nonzero(counts)
+    if 1 < distinct <= len(codes) // 2 and len(codes) - counts.max() >= MIN_OTHER_ROWS:
+        _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        by_appearance = np.argsort(np.argsort(first))[inverse]
+        yield "is a 1:1 recoding of", hash(by_appearance.tobytes())
+    if numbers is not None and distinct > 10:
+        held = codes > 0
+        falling = np.where(held, codes.max() + codes[held].min() - codes, 0)
+        yield "orders the rows exactly as", hash(min(codes.tobytes(), falling.tobytes()))
 
 
 def _fingerprint(values: pl.Series) -> tuple[str, int]:

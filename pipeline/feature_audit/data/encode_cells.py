@@ -1,4 +1,4 @@
-"""The five encoders: raw cells -> positions, codes, bags of codes, vectors. Whole columns at a time, no loop over rows."""
+"""The five encoders: raw cells -> positions, codes, bags of codes, vectors. Whole columns at a time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Encoder(ABC):
 
 @dataclass(frozen=True, eq=False)
 class NumericEncoder(Encoder):
-    """Position on train-quantile knots: 0 = missing, 1 + j on knot j, linear in the raw value between knots, clamped outside."""
+    """Position on train-quantile knots: 0 = missing, 1 + j on knot j, linear between knots, clamped outside."""
 
     tag: ClassVar[str] = "numeric"
     name: str
@@ -204,9 +204,8 @@ class DateEncoder(Encoder):
 
     def state(self) -> dict[str, Any]:
         """Part names and bucket edges (microseconds since 1970)."""
-        return {
-            "tag": self.tag, "name": self.name, "parts": list(self.parts), "edges": self.edges.tolist(), "format": self.format,
-        }  # fmt: skip
+        own = {"tag": self.tag, "name": self.name, "parts": list(self.parts), "format": self.format}
+        return {**own, "edges": self.edges.tolist()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> DateEncoder:
@@ -216,7 +215,7 @@ class DateEncoder(Encoder):
 
 @dataclass(frozen=True, eq=False)
 class VectorEncoder(Encoder):
-    """A fixed-size vector, standardised per element; a null, a wrong length or a non-finite element counts as the mean."""
+    """A fixed-size vector, standardised per element; null, wrong length and non-finite count as the mean."""
 
     tag: ClassVar[str] = "vector"
     name: str
@@ -246,6 +245,8 @@ class VectorEncoder(Encoder):
 
 def as_float(values: pl.Series) -> np.ndarray:
     """float64 (B,); null and text that is no number -> NaN; durations and times in seconds."""
+    if values.dtype.is_numeric() and not values.dtype.is_decimal():
+        return values.to_numpy().astype(np.float64, copy=False)  # Polars turns nulls of numbers into NaN
     if values.dtype == pl.Duration:
         values = values.dt.total_microseconds() / 1e6
     elif values.dtype == pl.Time:
@@ -323,7 +324,12 @@ def epoch(moments: pl.Series) -> np.ndarray:
 
 def date_part(moments: pl.Series, part: str) -> np.ndarray:
     """One part as int32 counted from 0; null -> 0."""
-    parts = {"hour": (moments.dt.hour, 0), "weekday": (moments.dt.weekday, 1), "day": (moments.dt.day, 1), "month": (moments.dt.month, 1)}
+    parts = {
+        "hour": (moments.dt.hour, 0),
+        "weekday": (moments.dt.weekday, 1),
+        "day": (moments.dt.day, 1),
+        "month": (moments.dt.month, 1),
+    }
     values, first = parts[part]
     return values().cast(pl.Int32).fill_null(first).to_numpy() - first
 

@@ -1,4 +1,4 @@
-"""Turns raw columns into what models embed. Fitted on the train split, saved as JSON, the same code for store and serving.
+"""Turns raw columns into what models embed: fitted on train, saved as JSON, the same code for store and serving.
 
 Each encoder owns one raw column: ``encode`` takes the raw series, whatever type it arrives in, and returns an array.
 """
@@ -61,7 +61,9 @@ class Encoders:
         absent = [name for name in schema.names if name not in frame.columns]
         if absent:
             more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-            raise AuditError(f"input: column {absent[0]}{more} is missing; the model needs {len(schema.fields)} columns")
+            raise AuditError(
+                f"input: column {absent[0]}{more} is missing; the model needs {len(schema.fields)} columns"
+            )
         parts: dict[str, list[np.ndarray]] = {"numeric": [], "code": [], "bag": [], "vector": []}
         for field in schema.fields:
             parts[field.form].append(self.encode_column(field.name, frame[field.name]))
@@ -87,7 +89,9 @@ class Encoders:
         except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
             text = " ".join(str(error).split())[:160]
             kind = self.by_name[name].tag
-            raise AuditError(f"input: column {name} of type {values.dtype} cannot be encoded as {kind} ({text})") from None
+            raise AuditError(
+                f"input: column {name} of type {values.dtype} cannot be encoded as {kind} ({text})"
+            ) from None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, everything needed to encode."""
@@ -113,4 +117,6 @@ class Encoders:
         try:
             return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError) as error:
-            raise AuditError(f"encoders={path}: not a readable encoder file ({type(error).__name__}: {error})") from None
+            raise AuditError(
+                f"encoders={path}: not a readable encoder file ({type(error).__name__}: {error})"
+            ) from None

@@ -75,7 +75,9 @@ def _column_suite(checks: ChecksConfig) -> ExpectationSuite:
     return gx.ExpectationSuite(
         name="columns",
         expectations=[
-            gx.expectations.ExpectColumnValuesToBeUnique(column="column", severity="critical", notes="column names are unique"),
+            gx.expectations.ExpectColumnValuesToBeUnique(
+                column="column", severity="critical", notes="column names are unique"
+            ),
             within("null_share_train", "warning", "columns hold values on train", high=checks.max_null_share),
             within("null_share_gap", "warning", "nulls are as frequent in later splits as on train", high=NULL_GAP),
             within("distinct", "warning", "columns hold at least two values, or one and gaps", low=1),
@@ -107,7 +109,9 @@ def _table_suite(task: Task) -> ExpectationSuite:
     ]
     for split, least in MIN_ROWS.items():
         expectations.append(within(f"rows_{split}", "critical", f"the {split} split is large enough", low=least))
-        expectations.append(within(f"label_values_{split}", "critical", f"the {split} split holds more than one outcome", low=2))
+        expectations.append(
+            within(f"label_values_{split}", "critical", f"the {split} split holds more than one outcome", low=2)
+        )
     return gx.ExpectationSuite(name="table", expectations=expectations)
 
 
@@ -116,10 +120,16 @@ def _failures(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if one["success"]:
             continue
         config, seen = one["expectation_config"], one["result"]
-        named = [entry["column"] for entry in seen.get("unexpected_index_list") or [] if isinstance(entry, dict) and "column" in entry]
+        named = [
+            entry["column"]
+            for entry in seen.get("unexpected_index_list") or []
+            if isinstance(entry, dict) and "column" in entry
+        ]
         observed = seen.get("partial_unexpected_list") or [one.get("exception_info")]
         what = config["kwargs"].get("column")
-        limits = {key: config["kwargs"][key] for key in ("min_value", "max_value") if config["kwargs"].get(key) is not None}
+        limits = {
+            key: config["kwargs"][key] for key in ("min_value", "max_value") if config["kwargs"].get(key) is not None
+        }
         notes = config.get("notes") or what
         yield {
             "severity": config.get("severity", "critical"),

@@ -84,7 +84,11 @@ def quantile_knots(values: np.ndarray, max_bins: int) -> np.ndarray:
     free = max(2, max_bins - len(np.union1d(atoms, ends)))
     places = np.linspace(0, len(rest) - 1, free + 2)[1:-1].round().astype(np.int64)
     knots = np.unique(np.concatenate([atoms, ends, rest[places]]))
-    return knots if len(knots) <= max_bins else np.unique(np.quantile(finite, np.linspace(0, 1, max_bins), method="nearest"))
+    return (
+        knots
+        if len(knots) <= max_bins
+        else np.unique(np.quantile(finite, np.linspace(0, 1, max_bins), method="nearest"))
+    )
 
 
 def _vocabulary(fact: ColumnFacts, settings: EncodingConfig, *, keep_all: bool = False) -> _Vocabulary:

@@ -17,8 +17,11 @@ from feature_audit.schema import Task
 
 #: Words that name the positive class of a two-word label; otherwise the rarer value is positive.
 POSITIVE_WORDS = frozenset(
-    "yes y true t 1 positive pos click clicked churn churned buy bought purchase converted canceled cancelled default fraud bad died dead".split()
-)
+    {
+        "yes", "y", "true", "t", "1", "positive", "pos", "click", "clicked", "churn", "churned", "buy", "bought",
+        "purchase", "converted", "canceled", "cancelled", "default", "fraud", "bad", "died", "dead",
+    }
+)  # fmt: skip
 MAX_CLASSES = 1000
 
 
@@ -70,7 +73,8 @@ def read_target(source: Source, roles: Roles, shown: str, task: Task | None) -> 
     if missing:
         row = int(label.is_null().arg_max() or 0)
         raise AuditError(
-            f"target={shown}: {missing} of {len(label)} rows have no label (first: row {row}); drop those rows or name another column"
+            f"target={shown}: {missing} of {len(label)} rows have no label (first: row {row}); "
+            "drop those rows or name another column"
         )
     values = label.unique().sort()
     if len(values) < 2:
@@ -81,7 +85,9 @@ def read_target(source: Source, roles: Roles, shown: str, task: Task | None) -> 
     if task == "binary":
         return _binary(label, values, shown)
     if len(values) > MAX_CLASSES:
-        raise AuditError(f"target={shown}: {len(values)} classes; at most {MAX_CLASSES}, or task=regression for a number")
+        raise AuditError(
+            f"target={shown}: {len(values)} classes; at most {MAX_CLASSES}, or task=regression for a number"
+        )
     codes = label.replace_strict(values, pl.Series(np.arange(len(values))), return_dtype=pl.Int64).to_numpy()
     return Target(codes, task, tuple(str(value) for value in values))
 
@@ -132,13 +138,17 @@ def read_time(source: Source, name: str) -> np.ndarray:
     if values.dtype.is_float():
         values = values.fill_nan(None)
     if values.null_count():
-        raise AuditError(f"time={name}: {values.null_count()} rows have no time; drop them, or give split=random without time")
+        raise AuditError(
+            f"time={name}: {values.null_count()} rows have no time; drop them, or give split=random without time"
+        )
     if values.dtype.is_numeric():
         return as_float(values)
     if values.dtype == pl.String:
         pattern = date_format(values)
         if pattern is None:
-            raise AuditError(f"time={name}: {values[0]!r} is not a datetime in a known format; give ISO dates or numbers")
+            raise AuditError(
+                f"time={name}: {values[0]!r} is not a datetime in a known format; give ISO dates or numbers"
+            )
         values = as_datetime(values, pattern)
     if not values.dtype.is_temporal() or values.dtype in (pl.Duration, pl.Time):
         raise AuditError(f"time={name}: its type {values.dtype} is no moment in time; give a datetime or a number")
@@ -146,7 +156,7 @@ def read_time(source: Source, name: str) -> np.ndarray:
 
 
 def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:
-    """A column as dense int32 codes (rows,) in the order of its sorted labels, and those labels; null is its own label."""
+    """A column as dense int32 codes (rows,) in the order of its sorted labels, and those labels; null is one too."""
     values = source.frame.select(pl.col(name)).collect()[name]
     labels = values.unique().sort()
     codes = values.rank("dense").cast(pl.Int32) - 1
@@ -165,4 +175,6 @@ def check_row_ids(source: Source, name: str) -> None:
     repeats = len(ids) - ids.n_unique()
     if repeats:
         example: Any = ids.filter(ids.is_duplicated())[0]
-        raise AuditError(f"row_id={name}: {repeats} duplicate ids (one is {example!r}); ids must be unique, or leave row_id out")
+        raise AuditError(
+            f"row_id={name}: {repeats} duplicate ids (one is {example!r}); ids must be unique, or leave row_id out"
+        )

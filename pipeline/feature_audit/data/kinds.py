@@ -1,4 +1,4 @@
-"""What a raw column's values mean (its *kind*), inferred from its type, its name and a sample; globs of the user win."""
+"""What a column's values mean (its *kind*), inferred from type, name and a sample; globs of the user win."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ LIST_SEPARATORS = ("|", ";")
 
 
 def infer_columns(
-    config: AuditConfig, roles: Roles, schema: Mapping[str, pl.DataType], sample: pl.DataFrame, origin: Mapping[str, str]
+    config: AuditConfig,
+    roles: Roles,
+    schema: Mapping[str, pl.DataType],
+    sample: pl.DataFrame,
+    origin: Mapping[str, str],
 ) -> tuple[tuple[Column, ...], dict[str, str]]:
     """Name, kind, source table, protection and cost of every candidate column.
 
@@ -35,14 +39,16 @@ def infer_columns(
         The columns, and name -> reason for columns of a type that no feature can be made from.
 
     Raises:
-        AuditError: a glob of ``kinds``, ``groups`` or ``cost`` that matches nothing, or a kind that does not fit its type.
+        AuditError: a glob of ``kinds``, ``groups`` or ``cost`` without a match, or a kind that does not fit its type.
     """
     names = list(schema)
     for pattern in config.kinds:
         match_globs("kinds", [pattern], names)
     for pattern in config.cost:
         match_globs("cost", [pattern], names)
-    groups = {name: table for table, globs in config.groups.items() for name in match_globs(f"groups.{table}", globs, names)}
+    groups = {
+        name: table for table, globs in config.groups.items() for name in match_globs(f"groups.{table}", globs, names)
+    }
     columns, unusable = [], {}
     for name in roles.candidates:
         kind = lookup(config.kinds, name)
@@ -64,30 +70,29 @@ def infer_columns(
 
 def infer_kind(name: str, dtype: pl.DataType, sample: pl.Series) -> Kind | None:
     """The kind of one column, or None where its type cannot be a feature."""
+    kind: Kind | None = None
     if dtype == pl.Boolean:
-        return "boolean"
-    if dtype.is_integer():
-        return "categorical" if is_id_name(name) and sample.n_unique() > 2 else "numeric"
-    if dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
-        return "numeric"
-    if dtype.is_temporal():
-        return "datetime"
-    if isinstance(dtype, pl.Array):
-        return "vector" if dtype.inner is not None and dtype.inner.is_numeric() else "multi"  # type: ignore[union-attr]
-    if isinstance(dtype, pl.List):
-        return _list_kind(dtype, sample)
-    if dtype in (pl.Categorical, pl.Enum):
-        return "categorical"
-    if dtype == pl.String:
-        return _text_kind(sample)
-    if dtype == pl.Null:
-        return "categorical"
-    return None
+        kind = "boolean"
+    elif dtype.is_integer():
+        kind = "categorical" if is_id_name(name) and sample.n_unique() > 2 else "numeric"
+    elif dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
+        kind = "numeric"
+    elif dtype.is_temporal():
+        kind = "datetime"
+    elif isinstance(dtype, pl.List | pl.Array):
+        kind = _list_kind(dtype, sample)
+    elif dtype == pl.String:
+        kind = _text_kind(sample)
+    elif dtype in (pl.Categorical, pl.Enum, pl.Null):
+        kind = "categorical"
+    return kind
 
 
 def is_id_name(name: str) -> bool:
     """True for names such as ``hotel_id``, ``userId``, ``uuid``, ``zip``."""
-    return bool(re.search(r"(^|[_\s.-])(id|ids|uuid|guid|hash|zip|zipcode|postcode|sku)$", name, re.I) or _CAMEL_ID.search(name))
+    return bool(
+        re.search(r"(^|[_\s.-])(id|ids|uuid|guid|hash|zip|zipcode|postcode|sku)$", name, re.I) or _CAMEL_ID.search(name)
+    )
 
 
 def date_format(text: pl.Series) -> str | None:
@@ -95,11 +100,8 @@ def date_format(text: pl.Series) -> str | None:
     held = text.drop_nulls()
     if not len(held) or not held.head(50).str.contains(r"\d").all():
         return None
-    for pattern in DATE_FORMATS:
-        if held.head(100).str.to_datetime(pattern, strict=False).null_count() == 0:
-            if held.str.to_datetime(pattern, strict=False).null_count() == 0:
-                return pattern
-    return None
+    likely = [form for form in DATE_FORMATS if held.head(100).str.to_datetime(form, strict=False).null_count() == 0]
+    return next((form for form in likely if held.str.to_datetime(form, strict=False).null_count() == 0), None)
 
 
 def list_separator(text: pl.Series) -> str | None:
@@ -121,8 +123,10 @@ def schema_yaml(columns: Sequence[Column]) -> str:
     return head + yaml.safe_dump({"kinds": kinds}, sort_keys=False, allow_unicode=True)
 
 
-def _list_kind(dtype: pl.List, sample: pl.Series) -> Kind | None:
+def _list_kind(dtype: pl.List | pl.Array, sample: pl.Series) -> Kind | None:
     inner = dtype.inner
+    if isinstance(dtype, pl.Array):
+        return "vector" if inner.is_numeric() else "multi" if inner == pl.String else None
     if inner.is_float():
         lengths = sample.drop_nulls().list.len()
         return "vector" if len(lengths) and lengths.min() == lengths.max() and lengths.max() > 0 else "multi"  # type: ignore[operator]
@@ -146,14 +150,15 @@ def _text_kind(sample: pl.Series) -> Kind:
 
 
 def _check_kind(name: str, kind: Kind, dtype: pl.DataType) -> None:
-    nested = isinstance(dtype, pl.List | pl.Array)
+    inner = dtype.inner if isinstance(dtype, pl.List | pl.Array) else None
+    nested = inner is not None
     fits = {
         "numeric": not nested and dtype != pl.Struct,
         "categorical": not nested and dtype != pl.Struct,
         "boolean": not nested and dtype != pl.Struct,
         "multi": nested or dtype == pl.String,
-        "vector": nested and dtype.inner.is_numeric(),  # type: ignore[union-attr]
-        "datetime": not nested and dtype != pl.Struct and dtype != pl.Boolean,
+        "vector": inner is not None and inner.is_numeric(),
+        "datetime": not nested and dtype not in (pl.Struct, pl.Boolean),
     }
     if not fits[kind]:
         raise AuditError(f"kinds.{name}={kind}: the column is {dtype}, which cannot be read as {kind}")

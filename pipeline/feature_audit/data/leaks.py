@@ -4,11 +4,11 @@ Rules, all judged on rows that taught nothing, on the train split (or a sample o
 
 leak (excluded)
     * one column alone reaches ``checks.leak_auc`` (binary: AUC; multiclass: mean one-against-the-rest AUC; regression:
-      R-squared of the label's rank), as it stands, by its missingness, by its calendar parts, or as the distance to the
-      time column or to a date put together from year / month / day columns;
-    * or *purity*: one value, or being (not) missing, or being (not) zero, belongs to the rarer class in at least 99.9 %
-      of its rows, holds at least a quarter of that class, and in so many rows that a true share of 99 % is ruled out
-      (p < 0.001).
+      R-squared of the label's rank), as it stands, by its missingness, by its calendar parts, or as the distance to
+      the time column or to a date put together from year / month / day columns;
+    * or *purity*: one value, or being (not) missing, or not being zero, goes with a class of at most half of the rows
+      in at least 99.9 % of its own rows, holds at least a quarter of that class, and in so many rows that the share an
+      honest feature may reach (99 % for a value, 95 % for being filled in) is ruled out (p < 0.001).
 suspected_leak (reported, kept)
     * the same with ``checks.suspect_auc``; or purity of 99 % over 5 % of a class;
     * dates after the row's own time.
@@ -46,6 +46,10 @@ from feature_audit.schema import Column, Task
 
 PURE = 0.999
 NEARLY_PURE = 0.99
+#: What an honest feature could reach at most, by pattern: presence alone (a date that is filled in) is rarely as
+#: telling as a value (a deposit policy). The observed purity must rule this out (p < 0.001) to exclude a column.
+HONEST_VALUE = 0.99
+HONEST_PRESENCE = 0.95
 SHARE_OF_CLASS = 0.25
 SUSPECT_SHARE_OF_CLASS = 0.05
 #: Purity speaks only for a class that is not the rule: a class with more of the rows than this is pure by default.
@@ -53,6 +57,9 @@ RARER_CLASS = 0.5
 SUSPECT_CLASS = 0.7
 #: Datetime columns that are compared pair by pair.
 MAX_DATES = 20
+#: Most frequent values of a column whose purity is looked at, and rows one of them needs.
+MAX_VALUES = 50
+MIN_PURE_ROWS = 30
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,9 @@ class Judge:
     @property
     def measure(self) -> str:
         """Name of ``score`` for people."""
-        return {"binary": "AUC", "regression": "R2 of the label's rank", "multiclass": "mean one-against-rest AUC"}[self.task]
+        return {"binary": "AUC", "regression": "R2 of the label's rank", "multiclass": "mean one-against-rest AUC"}[
+            self.task
+        ]
 
     def signals(self) -> Iterator[np.ndarray]:
         """0/1 or rank signals that entries of a list and elements of a vector are judged by."""
@@ -134,12 +143,14 @@ def find_leaks(
         finding = _verdict(column, seen)
         if finding is not None:
             findings.append(finding)
-    clear = tuple(c for c in columns if c.name not in {finding.column for finding in findings if finding.kind == "leak"})
+    clear = tuple(
+        c for c in columns if c.name not in {finding.column for finding in findings if finding.kind == "leak"}
+    )
     return findings + _date_pairs(clear, statistics, judge)
 
 
 def _date_pairs(columns: tuple[Column, ...], statistics: Statistics, judge: Judge) -> list[Finding]:
-    """Two dates whose distance tells the label: the one that is recorded later leaks, if it can be told which that is."""
+    """Two dates whose distance tells the label: the one recorded later leaks, if it can be told which that is."""
     sample = statistics.samples["train"]
     moments = {
         column.name: epoch(as_datetime(sample[column.name], statistics.facts[column.name].format))
@@ -173,9 +184,10 @@ def _verdict(column: Column, seen: list[Evidence]) -> Finding | None:
     if not certain and not suspect:
         return None
     best = max(certain or suspect, key=lambda evidence: evidence.score)
-    kind = "leak" if certain else "suspected_leak"
-    note = "; kept because never_drop names it" if certain and column.protected else ""
-    return Finding(column.name, kind, best.words + note, excluded=bool(certain) and not column.protected)  # type: ignore[arg-type]
+    if not certain:
+        return Finding(column.name, "suspected_leak", best.words)
+    note = "; kept because never_drop names it" if column.protected else ""
+    return Finding(column.name, "leak", best.words + note, excluded=not column.protected)
 
 
 def _words(view: str) -> str:
@@ -234,39 +246,38 @@ def _relative(
 
 def _purity(column: Column, values: pl.Series, judge: Judge) -> Iterator[Evidence]:
     """Values and missing patterns that (nearly) always go with one class."""
-    counts = np.bincount(judge.label.astype(np.int64))
+    label = judge.label.astype(np.int64)
+    counts = np.bincount(label)
     shares = counts / counts.sum()
-    for words, mask in _patterns(column, values):
-        inside = judge.label[mask].astype(np.int64)
-        if len(inside) < 30:
+    for words, hits in _patterns(column, values, label, len(counts)):
+        rows, one = int(hits.sum()), int(hits.argmax())
+        if rows < MIN_PURE_ROWS:
             continue
-        hits = np.bincount(inside, minlength=len(counts))
-        one = int(hits.argmax())
-        purity, cover = hits[one] / len(inside), hits[one] / counts[one]
-        chance = float(binom.sf(hits[one] - 1, len(inside), NEARLY_PURE))
-        certain = purity >= PURE and cover >= SHARE_OF_CLASS and shares[one] <= RARER_CLASS and chance < 1e-3
+        purity, cover = hits[one] / rows, hits[one] / counts[one]
+        honest = HONEST_PRESENCE if words.endswith("missing") else HONEST_VALUE
+        certain = purity >= PURE and cover >= SHARE_OF_CLASS and shares[one] <= RARER_CLASS
+        certain = certain and binom.sf(hits[one] - 1, rows, honest) < 1e-3
         suspect = purity >= NEARLY_PURE and cover >= SUSPECT_SHARE_OF_CLASS and shares[one] <= SUSPECT_CLASS
-        suspect = suspect and binom.sf(hits[one] - 1, len(inside), (1 + shares[one]) / 2) < 1e-6
+        suspect = suspect and binom.sf(hits[one] - 1, rows, (1 + shares[one]) / 2) < 1e-6
         if certain or suspect:
-            text = f"{words} in {len(inside)} sampled train rows, {purity:.2%} of them of one class and {cover:.0%} of that class"
-            yield Evidence(float(purity), text, certain, suspect)
+            text = f"{words} in {rows} sampled train rows, {purity:.2%} of one class and {cover:.0%} of that class"
+            yield Evidence(float(purity), text, bool(certain), bool(suspect))
 
 
-def _patterns(column: Column, values: pl.Series) -> Iterator[tuple[str, np.ndarray]]:
-    """(words, bool mask) of missing, not missing, zero, not zero, and the most frequent single values."""
-    absent = np.isnan(as_float(values)) if column.kind == "numeric" else values.is_null().to_numpy()
+def _patterns(column: Column, values: pl.Series, label: np.ndarray, classes: int) -> Iterator[tuple[str, np.ndarray]]:
+    """(words, rows per class) of missing, not missing, not zero, and the most frequent single values."""
+    numbers = as_float(values) if column.kind == "numeric" else None
+    absent = values.is_null().to_numpy() if numbers is None else np.isnan(numbers)
     if absent.any():
-        yield "missing", absent
-        yield "not missing", ~absent
-    if column.kind == "numeric":
-        numbers = as_float(values)
-        if (numbers == 0).any():
-            yield "not zero", (numbers != 0) & ~absent
-        frequent, counts = np.unique(numbers[~absent], return_counts=True)
-        for value in frequent[np.argsort(-counts)[:20]]:
-            yield f"value {value:g}", numbers == value
-    elif column.kind in ("categorical", "boolean"):
-        text = values.cast(pl.String)
-        frequent = text.drop_nulls().value_counts(sort=True, name="n")[text.name].head(50)
-        for word in frequent:
-            yield f"value {word!r}", (text == word).fill_null(False).to_numpy()
+        yield "missing", np.bincount(label[absent], minlength=classes)
+        yield "not missing", np.bincount(label[~absent], minlength=classes)
+    if numbers is not None and (numbers == 0).any():
+        yield "not zero", np.bincount(label[(numbers != 0) & ~absent], minlength=classes)
+    if column.kind in ("numeric", "categorical", "boolean"):
+        keys = pl.Series("value", numbers).fill_nan(None) if numbers is not None else values.cast(pl.String)
+        counted = pl.DataFrame({"value": keys, "label": label}).drop_nulls().group_by("value", "label").len()
+        frequent = counted.group_by("value").agg(pl.col("len").sum()).top_k(MAX_VALUES, by="len")["value"]
+        for (value,), part in counted.filter(pl.col("value").is_in(frequent.to_list())).group_by("value"):
+            hits = np.zeros(classes, dtype=np.int64)
+            hits[part["label"].to_numpy()] = part["len"].to_numpy()
+            yield f"value {value:g}" if numbers is not None else f"value {value!r}", hits

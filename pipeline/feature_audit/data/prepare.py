@@ -1,4 +1,4 @@
-"""The load stage's data work, in order: read, roles, split, statistics, findings, encoders, training store, validation."""
+"""The load stage's data work, in order: read, roles, split, statistics, findings, validation, encoders, store."""
 
 from __future__ import annotations
 
@@ -74,14 +74,16 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     findings, excluded = examined.findings, examined.excluded
     kept = tuple(column for column in usable if column.name not in excluded)
     if not kept:
-        raise AuditError(f"data: none of the {len(columns)} columns is a usable feature; see the findings: " + _reasons(excluded))
+        raise AuditError(
+            f"data: none of the {len(columns)} columns is a usable feature; see the findings: " + _reasons(excluded)
+        )
     progress("validating the profile")
-    validation = _validate(config, usable, statistics, split, target, time, examined)
+    validation = _validate(config, usable, statistics, examined, split=split, target=target, time=time)
     encoders = fit_encoders(kept, statistics, config.encoding)
     schema = ModelSchema(encoders.fields, target.task, target.n_classes)
     group = keys.get("group")
     write_store(
-        directory, source, encoders, schema, split.of_row, target.values,
+        directory, source, encoders, schema, of_row=split.of_row, target=target.values,
         group=group, slices=slice_codes(source, roles.slices, split.of_row), row_id=roles.row_id, progress=progress,
     )  # fmt: skip
     encoders.save(directory / "encoders.json")
@@ -109,11 +111,13 @@ def summarise(columns: tuple[Column, ...], target: Target, split: Split, statist
         values = target.values[split.of_row == code]
         if target.classes:
             counts = np.bincount(values.astype(np.int64), minlength=len(target.classes))
-            balance[name] = {label: float(count / len(values)) for label, count in zip(target.classes, counts, strict=True)}
+            balance[name] = {
+                label: float(count / len(values)) for label, count in zip(target.classes, counts, strict=True)
+            }
         else:
             balance[name] = {"mean": float(values.mean()), "std": float(values.std())}
     return {
-        "rows": int(len(split.of_row)),
+        "rows": len(split.of_row),
         "columns": len(columns),
         "task": target.task,
         "classes": list(target.classes),
@@ -144,8 +148,8 @@ def _split(
 
 
 def _validate(
-    config: AuditConfig, columns: tuple[Column, ...], statistics: Statistics, split: Split, target: Target,
-    time: np.ndarray | None, examined: Examined,
+    config: AuditConfig, columns: tuple[Column, ...], statistics: Statistics, examined: Examined, *,
+    split: Split, target: Target, time: np.ndarray | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The GX result; a critical failure ends the audit here, before anything is encoded."""
     from feature_audit.data.expectations import validate
@@ -154,16 +158,15 @@ def _validate(
     gone = sum(column.name in examined.excluded for column in columns)
     result = validate(
         column_profile(columns, statistics, split, examined.excluded, examined.drift),
-        table_profile(target, split, time, len(columns) - gone, gone, kinds),
+        table_profile(target, split, time, usable=len(columns) - gone, excluded=gone, findings=kinds),
         config.checks,
         target.task,
     )
     if not result["passed"]:
         first = next(line for line in result["failures"] if line["severity"] == "critical")
         where = f" in {listing(first['columns'])}" if first["columns"] else ""
-        raise AuditError(
-            f"data: expected that {first['expected']}, but {first['measure']} is {listing([str(v) for v in first['observed']])}{where}"
-        )
+        seen = listing([str(value) for value in first["observed"]])
+        raise AuditError(f"data: expected that {first['expected']}, but {first['measure']} is {seen}{where}")
     return result
 
 

@@ -1,4 +1,4 @@
-"""What the load stage hands on: schema, findings, counts and where the training store lies. Plain data, saved as JSON."""
+"""What the load stage hands on: schema, findings, counts and where the store lies. Plain data, saved as JSON."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ class Prepared:
         schema = content.pop("schema")
         return cls(
             directory=directory,
-            schema=ModelSchema(tuple(Field(**field) for field in schema["fields"]), schema["task"], schema["n_classes"]),
+            schema=ModelSchema(
+                tuple(Field(**field) for field in schema["fields"]), schema["task"], schema["n_classes"]
+            ),
             columns=tuple(Column(**column) for column in content.pop("columns")),
             findings=tuple(Finding(**finding) for finding in content.pop("findings")),
             **content,

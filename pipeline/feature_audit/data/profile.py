@@ -18,14 +18,18 @@ from feature_audit.schema import Column
 
 
 def column_profile(
-    columns: tuple[Column, ...], statistics: Statistics, split: Split, excluded: Mapping[str, str], drift: Mapping[str, float]
+    columns: tuple[Column, ...],
+    statistics: Statistics,
+    split: Split,
+    excluded: Mapping[str, str],
+    drift: Mapping[str, float],
 ) -> pl.DataFrame:
     """One row per candidate column.
 
     Returns:
-        Columns: ``column``, ``kind``, ``usable``, ``null_share_<split>``, ``null_share_gap`` (largest difference between
-        train and a later split), ``distinct`` and ``distinct_share`` (of the sampled train rows), ``drift_auc`` (0.5
-        where not measured).
+        Columns: ``column``, ``kind``, ``usable``, ``null_share_<split>``, ``null_share_gap`` (largest difference
+        between train and a later split), ``distinct`` and ``distinct_share`` (of the sampled train rows), ``drift_auc``
+        (0.5 where not measured).
     """
     rows = split.rows()
     sample = statistics.samples["train"]
@@ -50,15 +54,15 @@ def column_profile(
 
 
 def table_profile(
-    target: Target, split: Split, time: np.ndarray | None, usable: int, excluded: int, findings: Mapping[str, int]
+    target: Target, split: Split, time: np.ndarray | None, *, usable: int, excluded: int, findings: Mapping[Any, int]
 ) -> pl.DataFrame:
     """One row of facts about the whole table.
 
     Returns:
         ``label_nulls``, ``label_values`` (classes, or distinct numbers up to 1000), ``usable_features``,
-        ``rows_<split>``, ``label_values_<split>``, ``time_disorder`` (rows of an earlier split that are not before every
-        row of a later one; 0 without a time split), ``rarest_class_share`` (1 for regression), ``excluded_share``,
-        ``leaks``, ``suspected_leaks``.
+        ``rows_<split>``, ``label_values_<split>``, ``time_disorder`` (rows of an earlier split that are not before
+        every row of a later one; 0 without a time split), ``rarest_class_share`` (1 for regression),
+        ``excluded_share``, ``leaks``, ``suspected_leaks``.
     """
     rows = split.rows()
     facts: dict[str, Any] = {

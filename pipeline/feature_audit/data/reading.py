@@ -1,4 +1,4 @@
-"""Opens what the user points at as one lazy Polars frame with a fixed row order; the only module that knows file formats."""
+"""Opens what the user points at as one lazy Polars frame with a fixed row order."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
         if file.stat().st_size == 0:
             raise AuditError(f"data={file}: the file is empty")
         if format_of(file) != suffix:
-            raise AuditError(f"data={file}: a {format_of(file)} file beside {suffix} files; point to files of one format")
+            raise AuditError(
+                f"data={file}: a {format_of(file)} file beside {suffix} files; point to files of one format"
+            )
     if suffix == "inter":
         if len(files) > 1:
             raise AuditError(f"data={data}: {len(files)} .inter files; point to one")
@@ -120,7 +122,9 @@ def local_files(data: str) -> tuple[Path, ...]:
     if path.is_dir():
         known = (*PARQUET, *ARROW, *TEXT)
         found = sorted(
-            file for file in path.rglob("*") if file.is_file() and _bare_suffix(file) in known and file.name[0] not in "._"
+            file
+            for file in path.rglob("*")
+            if file.is_file() and _bare_suffix(file) in known and file.name[0] not in "._"
         )
         if not found:
             raise AuditError(f"data={data}: the folder holds no Parquet, Arrow or CSV file")
@@ -150,7 +154,9 @@ def format_of(file: Path) -> str:
         return "text"
     if suffix == ".inter":
         return "inter"
-    raise AuditError(f"data={file}: unknown format {suffix or '(no suffix)'}; known: .parquet .csv .tsv .txt (also .gz) .arrow .inter")
+    raise AuditError(
+        f"data={file}: unknown format {suffix or '(no suffix)'}; known: .parquet .csv .tsv .txt (.gz) .arrow .inter"
+    )
 
 
 def input_digest(data: str) -> str:
@@ -182,7 +188,7 @@ def _is_remote(data: str) -> bool:
 
 
 def _open_remote(uri: str) -> pl.LazyFrame:
-    suffix = _bare_suffix(Path(uri.split("?")[0]))
+    suffix = _bare_suffix(Path(uri.split("?", maxsplit=1)[0]))
     scan = pl.scan_ipc if suffix in ARROW else pl.scan_csv if suffix in TEXT else pl.scan_parquet
     try:
         frame = scan(uri)
@@ -204,7 +210,9 @@ def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None) -> pl.
     hive = root is not None and any("=" in part for part in files[0].relative_to(root).parts[:-1])
     if suffix == "parquet":
         return pl.scan_parquet(
-            list(files), hive_partitioning=hive, cast_options=pl.ScanCastOptions(integer_cast="upcast", float_cast="upcast")
+            list(files),
+            hive_partitioning=hive,
+            cast_options=pl.ScanCastOptions(integer_cast="upcast", float_cast="upcast"),
         )
     return pl.scan_ipc(list(files), hive_partitioning=hive)
 
@@ -221,7 +229,9 @@ def _same_schema(first: pl.Schema, other: pl.Schema, first_file: Path, file: Pat
     extra = [name for name in other if name not in first]
     if missing or extra:
         which, where = (missing[0], first_file) if missing else (extra[0], file)
-        raise AuditError(f"data={file}: column {which} is only in {where.name}; all files of a glob need the same columns")
+        raise AuditError(
+            f"data={file}: column {which} is only in {where.name}; all files of a glob need the same columns"
+        )
     for name, dtype in first.items():
         if dtype != other[name] and not _widens(other[name], dtype):
             raise AuditError(
@@ -233,7 +243,9 @@ def _widens(narrow: pl.DataType, wide: pl.DataType) -> bool:
     """True where Polars reads ``narrow`` as ``wide`` without loss, as its scan options allow."""
     if narrow.is_float() and wide.is_float():
         return narrow == pl.Float32 and wide == pl.Float64
-    if narrow.is_signed_integer() and wide.is_signed_integer() or narrow.is_unsigned_integer() and wide.is_unsigned_integer():
+    if (narrow.is_signed_integer() and wide.is_signed_integer()) or (
+        narrow.is_unsigned_integer() and wide.is_unsigned_integer()
+    ):
         return int(re.sub(r"\D", "", str(narrow))) < int(re.sub(r"\D", "", str(wide)))
     return False
 

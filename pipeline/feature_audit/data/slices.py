@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,8 +36,8 @@ def slice_codes(source: Source, columns: Sequence[str], of_row: np.ndarray) -> d
 
 def _values(values: pl.Series) -> tuple[np.ndarray, list[str]]:
     text = values.cast(pl.String).fill_null("(missing)")
-    counts = text.value_counts(name="count").sort(["count", text.name], descending=[True, False])
-    kept = counts[text.name].head(MAX_LABELS).to_list()
+    counts = text.rename("label").value_counts(name="rows").sort(["rows", "label"], descending=[True, False])
+    kept = counts["label"].head(MAX_LABELS).to_list()
     codes = text.replace_strict(kept, list(range(len(kept))), default=len(kept), return_dtype=pl.Int32)
     return codes.to_numpy(), [*kept, "(other)"]
 
@@ -47,7 +48,11 @@ def _ranges(values: pl.Series, of_row: np.ndarray) -> tuple[np.ndarray, list[str
     edges = np.unique(np.quantile(train, np.linspace(0, 1, BINS + 1)[1:-1])) if len(train) else np.zeros(1)
     codes = np.searchsorted(edges, numbers, side="left").astype(np.int32)
     shown = _shown(edges, values)
-    labels = [f"<= {shown[0]}", *(f"{low} to {high}" for low, high in zip(shown, shown[1:], strict=False)), f"> {shown[-1]}"]
+    labels = [
+        f"<= {shown[0]}",
+        *(f"{low} to {high}" for low, high in itertools.pairwise(shown)),
+        f"> {shown[-1]}",
+    ]
     codes[np.isnan(numbers)] = len(labels)
     return codes, [*labels, "(missing)"]
 

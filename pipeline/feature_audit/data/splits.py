@@ -39,7 +39,13 @@ class Split:
 
 
 def split_rows(
-    config: AuditConfig, roles: Roles, target: Target, *, time: np.ndarray | None, group: np.ndarray | None, column: pl.Series | None
+    config: AuditConfig,
+    roles: Roles,
+    target: Target,
+    *,
+    time: np.ndarray | None,
+    group: np.ndarray | None,
+    column: pl.Series | None,
 ) -> Split:
     """Split by the configured kind and check that every split can carry its part of the decision.
 
@@ -64,7 +70,8 @@ def split_rows(
         units = _by_hash(int(group.max()) + 1, config.seed, *shares)
         of_row, info = units[group], {"units": int(group.max()) + 1}
     elif roles.split == "column":
-        assert column is not None and roles.split_column is not None
+        assert column is not None
+        assert roles.split_column is not None
         of_row, info = _by_column(column, roles.split_column, config)
     else:
         of_row, info = _by_hash(rows, config.seed, *shares), {"seed": config.seed}
@@ -104,13 +111,16 @@ def _by_time(time: np.ndarray, test_share: float, validation_share: float) -> tu
     validation_from = _boundary(time[before], validation_share) if before.any() else test_from
     of_row = np.where(before, np.where(time < validation_from, TRAIN, VALIDATION), TEST)
     return of_row, {
-        "train_from": float(time.min()), "validation_from": float(validation_from), "test_from": float(test_from), "test_to": float(time.max()),
-    }  # fmt: skip
+        "train_from": float(time.min()),
+        "validation_from": float(validation_from),
+        "test_from": float(test_from),
+        "test_to": float(time.max()),
+    }
 
 
 def _boundary(time: np.ndarray, share: float) -> float:
     """The moment from which on rows belong to the later part, so that its share of rows is as near as ties allow."""
-    place = min(int(round(len(time) * (1 - share))), len(time) - 1)
+    place = min(round(len(time) * (1 - share)), len(time) - 1)
     moment = float(np.partition(time, place)[place])
     later = time > moment
     if not later.any():
@@ -120,7 +130,7 @@ def _boundary(time: np.ndarray, share: float) -> float:
 
 
 def _by_hash(count: int, seed: int, test_share: float, validation_share: float) -> np.ndarray:
-    """A uniform number per index from splitmix64 (Steele et al. 2014): the same row stays in its split when rows are added."""
+    """Split code per index, by splitmix64 (Steele et al. 2014): a row keeps its split when rows are added."""
     with np.errstate(over="ignore"):
         state = np.arange(count, dtype=np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -135,7 +145,10 @@ def _by_column(column: pl.Series, name: str, config: AuditConfig) -> tuple[np.nd
     words = column.cast(pl.String).str.strip_chars().str.to_lowercase()
     unknown = column.filter(~words.is_in(list(_NAMES)).fill_null(False)).unique().sort()
     if len(unknown):
-        raise AuditError(f"split={name}: unknown value {unknown[0]!r}; the column may hold train, validation (or val, valid, dev) and test")
+        raise AuditError(
+            f"split={name}: unknown value {unknown[0]!r}; "
+            "the column may hold train, validation (or val, valid, dev) and test"
+        )
     of_row = words.replace_strict(_NAMES, return_dtype=pl.Int8).to_numpy().copy()
     for code in (TRAIN, TEST):
         if not (of_row == code).any():
@@ -153,13 +166,15 @@ def _check(split: Split, target: Target) -> None:
     for name, least in MIN_ROWS.items():
         if rows[name] < least:
             raise AuditError(
-                f"split={split.info['column'] or split.info['kind']}: the {name} split has {rows[name]} rows of {sum(rows.values())}, "
-                f"at least {least} are needed; give more data, another split, or change test_share and validation_share"
+                f"split={split.info['column'] or split.info['kind']}: the {name} split has {rows[name]} of "
+                f"{sum(rows.values())} rows, at least {least} are needed; give more data or another split, "
+                "or change test_share and validation_share"
             )
     for code, name in enumerate(SPLITS):
         values = target.values[split.of_row == code]
         if (values == values[0]).all():
             shown = target.classes[int(values[0])] if target.classes else f"{values[0]:g}"
             raise AuditError(
-                f"target: every row of the {name} split is {shown!r}; give another split, or more data, so that it holds both outcomes"
+                f"target: every row of the {name} split is {shown!r}; "
+                "give another split, or more data, so that it holds several outcomes"
             )

@@ -14,7 +14,7 @@ from feature_audit.data.splits import SPLITS
 from feature_audit.schema import Column
 
 #: Cells of one chunk of raw rows held in memory, and of one sample.
-CHUNK_CELLS = 12_000_000
+CHUNK_CELLS = 4_000_000
 SAMPLE_CELLS = 24_000_000
 MAX_SAMPLE_ROWS = 200_000
 MIN_SAMPLE_ROWS = 10_000
@@ -53,7 +53,7 @@ class Statistics:
 
 def chunk_rows(columns: int) -> int:
     """Rows per chunk so that memory depends on the number of columns, not of rows."""
-    return int(np.clip(CHUNK_CELLS // max(columns, 1), 1_000, 500_000))
+    return int(np.clip(CHUNK_CELLS // max(columns, 1), 1_000, 250_000))
 
 
 def gather(source: Source, columns: tuple[Column, ...], of_row: np.ndarray, seed: int, max_values: int) -> Statistics:
@@ -137,7 +137,9 @@ def _count_nulls(facts: dict[str, ColumnFacts], part: pl.DataFrame, split: str) 
         facts[name].nulls[split] += count
 
 
-def _count_train(facts: dict[str, ColumnFacts], columns: tuple[Column, ...], part: pl.DataFrame, max_values: int) -> None:
+def _count_train(
+    facts: dict[str, ColumnFacts], columns: tuple[Column, ...], part: pl.DataFrame, max_values: int
+) -> None:
     _watch_constants(facts, part)
     for column in columns:
         fact = facts[column.name]
@@ -159,7 +161,10 @@ def _watch_constants(facts: dict[str, ColumnFacts], part: pl.DataFrame) -> None:
     spans = part.select(
         expression
         for name in open_names
-        for expression in (_cell_hash(name, part.schema[name]).min().alias(f"{name}\0a"), _cell_hash(name, part.schema[name]).max().alias(f"{name}\0b"))
+        for expression in (
+            _cell_hash(name, part.schema[name]).min().alias(f"{name}\0a"),
+            _cell_hash(name, part.schema[name]).max().alias(f"{name}\0b"),
+        )
     ).row(0)
     for place, name in enumerate(open_names):
         low, high = spans[2 * place], spans[2 * place + 1]

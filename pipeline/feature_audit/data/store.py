@@ -64,7 +64,9 @@ class Store:
 
     def __init__(self, directory: Path, layout: dict[str, Any]) -> None:
         self.directory = directory
-        self.schema = ModelSchema(tuple(Field(**field) for field in layout["fields"]), layout["task"], layout["n_classes"])
+        self.schema = ModelSchema(
+            tuple(Field(**field) for field in layout["fields"]), layout["task"], layout["n_classes"]
+        )
         self._rows: dict[str, int] = layout["rows"]
         self._places: dict[str, tuple[str, int, str]] = {name: tuple(place) for name, place in layout["places"].items()}
         self._slices: dict[str, Any] = layout["slices"]
@@ -153,7 +155,7 @@ class Store:
             yield left[0].slice(slice(None))
 
     def matrix(self, split: SplitName, schema: ModelSchema | None = None) -> np.ndarray:
-        """float32 (rows, N) for scikit-learn: position of a numeric field, the code itself, one number per bag or vector.
+        """float32 (rows, N) for scikit-learn: a numeric field's position, a code itself, one number per bag or vector.
 
         A bag becomes the mean of its non-padding codes in frequency order (0 = empty), a vector its first value; both
         are reductions for peers and yardsticks that want one column per feature.
@@ -191,7 +193,10 @@ class Store:
 
     def _read(self, split: SplitName, runs: list[tuple[int, int]], schema: ModelSchema) -> _Chunk:
         """Copy the runs' cells of the needed fields and turn them row-major."""
-        form = {name: [field for field in schema.fields if field.form == name] for name in ("numeric", "code", "bag", "vector")}
+        form = {
+            name: [field for field in schema.fields if field.form == name]
+            for name in ("numeric", "code", "bag", "vector")
+        }
         target = np.concatenate([self.target(split)[start:stop] for start, stop in runs])
         rows = len(target)
         return _Chunk(
@@ -249,7 +254,7 @@ def _join(first: _Chunk, second: _Chunk) -> _Chunk:
 
 
 def _forget(mapped: np.ndarray) -> None:
-    """Give the mapped pages back, so that resident memory counts the chunk and not the file (they stay in the page cache)."""
+    """Give the mapped pages back: resident memory then counts the chunk, not the file (the page cache keeps it)."""
     base: Any = mapped
     while base is not None and not isinstance(base, mmap.mmap):
         base = getattr(base, "_mmap", None) or getattr(base, "base", None)

@@ -19,8 +19,9 @@ from feature_audit.errors import AuditError
 NULL_WORDS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "\\N", "-", "#N/A", "n/a")
 #: Datetime formats that are tried, in this order; the first one that fits every cell is taken.
 DATE_FORMATS = (
-    "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ",
-    "%Y-%m-%d %H:%M", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
+    "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%S%:z", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
+    "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
     "%d/%m/%Y", "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d-%m-%Y",
     "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d, %Y", "%d-%m-%y", "%m/%d/%y", "%d/%m/%y",
 )  # fmt: skip
@@ -64,7 +65,9 @@ def read_text(
     except pl.exceptions.PolarsError as error:
         for file, separator in zip(files, separators, strict=True):
             _find_long_row(file, separator, len(names))
-        raise AuditError(f"data={files[0]}: cannot be read as text ({one_line(error)}); check reader.separator") from None
+        raise AuditError(
+            f"data={files[0]}: cannot be read as text ({one_line(error)}); check reader.separator"
+        ) from None
     return pl.scan_parquet(staged), tuple(notes)
 
 
@@ -83,7 +86,9 @@ def _names(files: tuple[Path, ...], separators: list[str], reader: ReaderConfig)
             raise AuditError(f"data={file}: the header names column {repeated!r} twice; rename one")
         if first is not None and row != first:
             other = next((b for a, b in zip(first, row, strict=False) if a != b), f"{len(row)} columns")
-            raise AuditError(f"data={file}: its header differs from {files[0].name} at {other}; all files need the same columns")
+            raise AuditError(
+                f"data={file}: its header differs from {files[0].name} at {other}; all files need the same columns"
+            )
         first = row
     assert first is not None
     return first
@@ -128,7 +133,11 @@ def _typed(name: str, facts: dict[str, int], reader: ReaderConfig, notes: list[s
     if lost:
         notes.append(f"{name}: {lost} of {facts['held']} cells are not {kind} and count as missing")
     if kind == "boolean":
-        return word.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean).alias(name)
+        return (
+            word.str.to_lowercase()
+            .replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
+            .alias(name)
+        )
     if pattern is not None:
         return word.str.to_datetime(pattern, strict=False).alias(name)
     return word.cast(pl.Int64 if kind == "integer" else pl.Float64, strict=False).alias(name)
@@ -151,7 +160,7 @@ def _decide(facts: dict[str, int], share: float = 0.995) -> tuple[str, str | Non
 
 def _open(file: Path) -> io.TextIOBase:
     if file.suffix == ".gz":
-        return gzip.open(file, "rt", encoding="utf-8", errors="replace", newline="")  # type: ignore[return-value]
+        return gzip.open(file, "rt", encoding="utf-8", errors="replace", newline="")
     return file.open(encoding="utf-8", errors="replace", newline="")
 
 
@@ -161,4 +170,6 @@ def _find_long_row(file: Path, separator: str, width: int) -> None:
         rows = csv.reader(stream, delimiter=separator)
         for row in rows:
             if len(row) > width:
-                raise AuditError(f"data={file}: line {rows.line_num} has {len(row)} cells, the header {width}; quote or fix that row")
+                raise AuditError(
+                    f"data={file}: line {rows.line_num} has {len(row)} cells, the header {width}; quote or fix that row"
+                )

@@ -31,7 +31,7 @@ def code_dtype(cardinality: int) -> np.dtype[Any]:
 def plan(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
     """Field name -> (file, first line of the field in it, dtype); a file is a (lines, rows) matrix, one line per value.
 
-    Numeric fields share one file and code fields one file per dtype; a bag or vector takes ``width`` lines of its own file.
+    Numeric fields share one file and code fields one file per dtype; a bag or vector has a file of ``width`` lines.
     """
     places: dict[str, tuple[str, int, str]] = {}
     used: dict[str, int] = {}
@@ -51,7 +51,7 @@ def plan(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
 
 
 def write_store(
-    directory: Path, source: Source, encoders: Encoders, schema: ModelSchema, of_row: np.ndarray, target: np.ndarray, *,
+    directory: Path, source: Source, encoders: Encoders, schema: ModelSchema, *, of_row: np.ndarray, target: np.ndarray,
     group: Labelled | None, slices: Mapping[str, Labelled], row_id: str | None, progress: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Encode every row once and write it to its split's files.
@@ -103,10 +103,15 @@ def write_store(
     if group is not None:
         pl.DataFrame({"label": group[1]}).write_parquet(directory / "group_labels.parquet")
     layout = {
-        "fields": [asdict(field) for field in schema.fields], "task": schema.task, "n_classes": schema.n_classes,
-        "places": places, "rows": {split: int(totals[code]) for code, split in enumerate(SPLITS)},
-        "slices": {name: {"file": f"slice_{number}", "labels": labels} for number, (name, (_, labels)) in enumerate(slices.items())},
-    }  # fmt: skip
+        "fields": [asdict(field) for field in schema.fields],
+        "task": schema.task,
+        "n_classes": schema.n_classes,
+        "places": places,
+        "rows": {split: int(totals[code]) for code, split in enumerate(SPLITS)},
+        "slices": {
+            name: {"file": f"slice_{i}", "labels": labels} for i, (name, (_, labels)) in enumerate(slices.items())
+        },
+    }
     (directory / "layout.json").write_text(json.dumps(layout), encoding="utf-8")
 
 
