@@ -25,7 +25,7 @@ STAGES = ("load", "baseline", "select", "retrain", "parity")
 OPTIONS = (
     "data", "target", "task", "row_id", "time", "group", "exclude", "never_drop", "split", "k", "k_min", "metric",
     "margin", "confidence", "trials", "seeds", "model", "selector", "experiment", "model_name", "gate", "profile",
-    "seed", "workers", "device", "work_dir",
+    "seed", "workers", "device", "threads", "work_dir",
 )  # fmt: skip
 
 

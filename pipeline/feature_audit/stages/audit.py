@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import yaml
 
 from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_config
@@ -94,6 +95,7 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     Raises:
         AuditError: anything a user can mend; the parent run then carries ``audit.verdict = error``.
     """
+    _use_threads(config.threads)
     parent = find_run(audit) if audit else open_parent(config.experiment, "audit")
     started = time.perf_counter()
     try:
@@ -121,6 +123,13 @@ def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConf
         UsageError: a given value does not fit.
     """
     return load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(RESOLVED)))
+
+
+def _use_threads(threads: int) -> None:
+    """Set torch's threads before its first operation; two cores are the most that these small layers can use."""
+    import torch
+
+    torch.set_num_threads(threads or max(1, min(2, psutil.cpu_count(logical=False) or 1)))
 
 
 def _run(audit: _Audit, started: float) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -77,7 +78,8 @@ def register(
     from mlflow import MlflowClient
 
     package = Path(__file__).resolve().parents[1]
-    with mlflow.start_run(run_id=run_id):
+    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+        warnings.simplefilter("ignore", UserWarning)  # advice on type hints and input examples; the signature is explicit
         logged = mlflow.pyfunc.log_model(
             name="pruned",
             python_model=str(Path(__file__).with_name("scorer.py")),

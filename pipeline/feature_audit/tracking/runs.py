@@ -25,6 +25,7 @@ _TAG_LIMIT = 7_900
 
 def connect() -> None:
     """Point MLflow at its store: the environment's, else ``mlflow.db`` in the current folder (never ./mlruns)."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     # Importing MLflow resets these to INFO; a new store would then print a line per migration.

@@ -39,7 +39,8 @@ class PrunedModel(PythonModel):
         self._model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True, map_location="cpu"))
         self._model.eval()
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> np.ndarray:
+    # MLflow turns a type hint of model_input into its own schema, so it must stay without one.
+    def predict(self, context: Any, model_input, params: dict[str, Any] | None = None) -> np.ndarray:  # type: ignore[no-untyped-def]
         """Score a pandas or Polars frame, or a list of row dicts."""
         from feature_audit.models import scores
 

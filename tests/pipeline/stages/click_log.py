@@ -16,7 +16,7 @@ def make_log(rows: int = 8_000, *, users: int = 600, seed: int = 0) -> pl.DataFr
     user = rng.integers(0, users, rows)
     price_gap, taste, hour_score = rng.normal(size=(3, rows))
     device = rng.integers(0, 4, rows)
-    logit = 1.2 * price_gap + 1.0 * taste * (device > 1) + 0.9 * hour_score + 0.8 * (device == 2) - 1.0
+    logit = 1.2 * price_gap + 1.0 * taste + 0.9 * hour_score + np.array([-1.0, 0.0, 1.2, 0.4])[device] - 1.0
     clicked = (rng.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int64)
     start = datetime(2026, 1, 1)
     seconds = np.sort(rng.integers(0, 30 * 86_400, rows))

@@ -17,8 +17,8 @@ from feature_audit import cli
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-BASE = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--margin", "0.02"]
-QUICK = ["--trials", "1", "--seeds", "3", "--model", "mlp"]
+BASE = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--margin", "0.01"]
+QUICK = ["--trials", "1", "--seeds", "3", "--model", "mlp", "--profile", "quick"]
 EXCLUDED = {"country", "taste_again", "dwell_after_click"}
 
 CommandLine = Callable[..., int]
@@ -78,7 +78,7 @@ def test_a_pass_leaves_every_tag_metric_and_artifact_of_the_contract(passed: Run
     assert tags["audit.verdict"] == "pass"
     assert int(tags["audit.k"]) <= 12
     assert tags["audit.metric"] == "auc"
-    assert float(tags["audit.margin"]) == 0.02
+    assert float(tags["audit.margin"]) == 0.01
     assert tags["audit.recommendation"].startswith("models:/feature-audit/")
     assert "pass" in tags["mlflow.note.content"].splitlines()[0].lower()
     for name in (
@@ -86,7 +86,7 @@ def test_a_pass_leaves_every_tag_metric_and_artifact_of_the_contract(passed: Run
         "cost/full_trainings", "cost/seconds", "pruned/test/logloss", "pruned/test/gauc",
     ):  # fmt: skip
         assert name in metrics
-    assert metrics["parity/auc.ci_low"] > -0.02
+    assert metrics["parity/auc.ci_low"] > -0.01
     assert metrics["parity/auc.ci_low"] <= metrics["parity/auc.delta"] <= metrics["parity/auc.ci_high"]
     assert metrics["parity/auc.delta"] == pytest.approx(metrics["pruned/test/auc"] - metrics["baseline/test/auc"])
     for artifact in (
