@@ -44,16 +44,17 @@ class UserModel(nn.Module):
 class AttachedModel(nn.Module):
     """Any module whose ``forward(batch)`` gives the output, seen through ``embed`` and ``predict``.
 
-    ``embed`` runs the module until the attached submodules have spoken and stops there; ``predict`` runs it on the batch
-    of the last ``embed`` and puts the given embeddings in their place. So a ``predict`` belongs to the ``embed`` before it,
-    and its embeddings are of the same rows in the same order.
+    ``embed`` runs the module until the attached submodules have spoken and stops there; ``predict`` runs it on the
+    batch of the last ``embed`` and puts the given embeddings in their place. So a ``predict`` belongs to the ``embed``
+    before it, and its embeddings are of the same rows in the same order.
 
     Args:
         module: takes a ``Batch``.
         schema: the N fields.
-        attach: dotted path(s) of submodules, comma-separated, whose outputs hold the embeddings of the fields. Each output
-            is a tensor (B, n, d), a dict of name -> (B, d), or has ``keys``, ``to_dict`` and ``length_per_key`` as TorchRec's
-            KeyedTensor. Tensors are taken to stand in schema order one after the other; named outputs are put in order.
+        attach: dotted path(s) of submodules, comma-separated, whose outputs hold the embeddings of the fields. Each
+            output is a tensor (B, n, d), a dict of name -> (B, d), or has ``keys``, ``to_dict`` and ``length_per_key``
+            as TorchRec's KeyedTensor. Tensors are taken to stand in schema order one after the other; named outputs
+            are put in order.
     """
 
     def __init__(self, module: nn.Module, schema: ModelSchema, attach: str) -> None:

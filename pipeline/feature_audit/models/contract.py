@@ -25,7 +25,7 @@ class TrainingStore(Protocol):
     def batches(
         self, split: str, size: int, *, seed: int | None = None, schema: ModelSchema | None = None
     ) -> Iterable[Batch]:
-        """Batches of at most ``size`` rows; in order where ``seed`` is None, else in the order the seed shuffles them to."""
+        """Batches of at most ``size`` rows, in the split's order where ``seed`` is None, else shuffled by it."""
         ...
 
     def target(self, split: str) -> Any:
@@ -42,7 +42,7 @@ class FieldModel(Protocol):
         ...
 
     def predict(self, embedded: Tensor) -> Tensor:
-        """From (B, N, d): (B,) logits (binary), (B,) values in target units (regression), (B, C) logits (multiclass)."""
+        """(B,) logits (binary), (B,) values in target units (regression) or (B, C) logits (multiclass)."""
         ...
 
 

@@ -1,7 +1,7 @@
 """One embedding module for all fields of a table, whatever their form.
 
-Fields of one form share one weight matrix, each field owning a range of rows, so that a lookup of thousands of fields is
-one gather and not thousands of small modules.
+Fields of one form share one weight matrix, each field owning a range of rows, so that a lookup of thousands of fields
+is one gather and not thousands of small modules.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class FieldEmbedding(nn.Module):
 
 
 class NumericEmbedding(nn.Module):
-    """Piecewise-linear embedding of positions on knots (Gorishniy et al. 2022, arXiv 2203.05556, eq. 1 and a linear layer).
+    """Piecewise-linear embedding of positions on knots: a linear layer on the encoding of Gorishniy et al. 2022, eq. 1.
 
-    Between two knots the embedding is the linear interpolation of theirs; MISSING has a vector of its own and takes no part
-    in it. What is learned is the first knot's vector and the *step* from each knot to the next, and a knot's vector is the
-    sum of the steps up to it: every row then teaches all steps below its value, which keeps neighbouring knots alike and
-    generalises far better than free vectors per knot.
+    (arXiv 2203.05556.) Between two knots the embedding is the linear interpolation of theirs; MISSING has a vector of its own and takes no
+    part in it. What is learned is the first knot's vector and the *step* from each knot to the next, and a knot's
+    vector is the sum of the steps up to it: every row then teaches all steps below its value, which keeps neighbouring
+    knots alike and generalises far better than free vectors per knot.
 
     Args:
         cardinalities: per field, 1 + knots.

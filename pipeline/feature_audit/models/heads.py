@@ -60,7 +60,9 @@ class Mlp(Head):
 
 
 class LowRankCross(nn.Module):
-    """One cross layer of DCN-v2: ``x0 * (U (V x) + b) + x`` (Wang et al. 2021, arXiv 2008.13535, eq. 1 with W = U V, sec. 3.4).
+    """One low-rank cross layer of DCN-v2: ``x0 * (U (V x) + b) + x``.
+
+    Wang et al. 2021 (arXiv 2008.13535), eq. 1 with the W = U V of section 3.4.
 
     Args:
         width: length of x0 and x.
@@ -78,7 +80,7 @@ class LowRankCross(nn.Module):
 
 
 class DcnV2(Head):
-    """DCN-v2, parallel form: low-rank cross network beside a perceptron, one linear output on both (Wang et al. 2021, fig. 1b)."""
+    """DCN-v2 in its parallel form: cross network beside a perceptron (Wang et al. 2021, fig. 1b)."""
 
     def __init__(
         self,
@@ -107,8 +109,8 @@ class DcnV2(Head):
 class DeepFm(Head):
     """DeepFM: linear term, factorisation machine and perceptron on shared embeddings (Guo et al. 2017, eq. 1-4).
 
-    The first-order weight of a cell is a learned linear read-out of its embedding, not a second table: the features reach
-    the prediction through the embeddings only, so that a gate on an embedding gates the feature.
+    The first-order weight of a cell is a learned linear read-out of its embedding, not a second table: the features
+    reach the prediction through the embeddings only, so that a gate on an embedding gates the feature.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class DeepFm(Head):
 
 
 def pairwise_products(embedded: Tensor) -> Tensor:
-    """Sum of the inner products of all pairs of fields, ``((sum e)^2 - sum e^2) / 2`` (Rendle 2010, lemma 3.1); (B,)."""
+    """(B,) sums of the inner products of all pairs of fields, ``((sum e)^2 - sum e^2) / 2`` (Rendle 2010, lemma 3.1)."""
     total, squares = embedded.sum(dim=1), embedded.square().sum(dim=1)
     return 0.5 * (total.square() - squares).sum(dim=1)
 

@@ -15,8 +15,8 @@ def row_loss(task: Task) -> Callable[[Tensor, Tensor], Tensor]:
     """The training loss of a task before averaging.
 
     Returns:
-        ``loss(output, target) -> (B,)``: log loss in nats of logits (B,) and float labels (B,) (binary) or of logits (B, C)
-        and int64 classes (B,) (multiclass); squared error in squared target units (regression).
+        ``loss(output, target) -> (B,)``: log loss in nats of logits (B,) and float labels (B,) (binary) or of logits
+        (B, C) and int64 classes (B,) (multiclass); squared error in squared target units (regression).
     """
     return {"binary": _binary, "regression": _squared, "multiclass": _multiclass}[task]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +142,7 @@ class Pace:
 
     @classmethod
     def plan(cls, rows: int, config: TrainingConfig) -> Pace:
-        """The pace for a train split of ``rows`` rows; ``config.batch_size`` and ``config.max_epochs`` hold for large ones."""
+        """For a train split of ``rows`` rows; what the configuration says holds for large ones."""
         wanted = 2 ** round(math.log2(max(rows / _BATCHES_PER_EPOCH, 1)))
         size = min(config.batch_size, max(wanted, _SMALLEST_BATCH))
         batches = math.ceil(rows / size)
@@ -212,11 +212,12 @@ class WeightAverage:
     """Exponential moving average of the weights, which is what is validated and kept.
 
     It stands for many late iterates instead of the last one, so two seeds of the same training end closer together
-    (Izmailov et al. 2018; the decay is warmed up as min(decay, (1 + n) / (10 + n)), as in TensorFlow's moving averages).
+    (Izmailov et al. 2018; the decay is warmed up as min(decay, (1 + n) / (10 + n)), as in TensorFlow's moving
+    averages).
     """
 
-    def __init__(self, weights: list[Tensor], *, decay: float) -> None:
-        self.weights, self.decay, self.steps = weights, decay, 0
+    def __init__(self, weights: Sequence[Tensor], *, decay: float) -> None:
+        self.weights, self.decay, self.steps = list(weights), decay, 0
         self.averaged = [weight.detach().clone() for weight in weights]
 
     @torch.no_grad()
@@ -224,7 +225,7 @@ class WeightAverage:
         """Take in the weights after a step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        get_ema_multi_avg_fn(decay)(self.averaged, self.weights, self.steps)  # type: ignore[arg-type]
+        get_ema_multi_avg_fn(decay)(self.averaged, self.weights, self.steps)
 
     def applied(self) -> _Swapped:
         """Context in which the model holds the averaged weights."""
