@@ -91,11 +91,21 @@ def components(
         pruned_quality, baseline_quality: (seeds,) qualities.
     """
     units = pruned.shape[1]
-    row, row_df = row_variance(pruned.mean(axis=0) - baseline.mean(axis=0))
+    row, row_df = row_variance(mean_over_seeds(pruned) - mean_over_seeds(baseline))
     seed_df = len(pruned) + len(baseline) - 2
     between = noise = 0.0
     if seed_df:
         for psi, quality in ((pruned, pruned_quality), (baseline, baseline_quality)):
-            between += float(((quality - quality.mean()) ** 2).sum()) / seed_df
-            noise += float(((psi - psi.mean(axis=0)) ** 2).sum()) / seed_df * units / (units - 1)
+            between += _scatter(quality[:, None]) / seed_df
+            noise += _scatter(psi) / seed_df * units / (units - 1)
     return Components(row, row_df, between, noise, seed_df, 1 / len(pruned) + 1 / len(baseline))
+
+
+def mean_over_seeds(values: np.ndarray) -> np.ndarray:
+    """Mean along axis 0 that is exact, not merely close, where all seeds agree."""
+    return np.asarray(values[0] + (values - values[0]).mean(axis=0))
+
+
+def _scatter(values: np.ndarray) -> float:
+    """Squared deviations from the mean over seeds (axis 0)."""
+    return float(((values - mean_over_seeds(values)) ** 2).sum())

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import special
 
 from feature_audit.parity.components import Components
+from feature_audit.parity.intervals import PASS_SHARE
 
 POWER = 0.8
 MOST_SEEDS = 100
@@ -39,7 +40,7 @@ def needed(
     gap = delta + margin
     if abs(gap) <= 1e-3 * parts.standard_error:
         return "The estimate sits on the margin: no realistic amount of data decides this; choose a larger K or margin."
-    level = confidence if gap > 0 else 0.5 + confidence / 2
+    level = 1 - (PASS_SHARE if gap > 0 else 1 - PASS_SHARE) * (1 - confidence)
 
     def decides(factor: float, pruned: int, baseline: int) -> bool:
         return abs(gap) >= reach(grown(parts, factor, seeds, (pruned, baseline)), level)

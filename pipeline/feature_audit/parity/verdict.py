@@ -10,7 +10,7 @@ import numpy as np
 
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.parity import intervals, planning, ranking, wording
-from feature_audit.parity.components import Components, components
+from feature_audit.parity.components import Components, components, mean_over_seeds
 from feature_audit.parity.intervals import conclude
 from feature_audit.parity.metrics import Metric, Sample, Task, UnitStatistics
 from feature_audit.parity.metrics import metric as find_metric
@@ -81,7 +81,7 @@ class _Comparison:
 
     @property
     def delta(self) -> float:
-        return float(self.qualities("pruned").mean() - self.qualities("baseline").mean())
+        return float(mean_over_seeds(self.qualities("pruned")) - mean_over_seeds(self.qualities("baseline")))
 
     def components(self) -> Components:
         return components(
@@ -135,7 +135,7 @@ def decide(
         task: binary, regression or multiclass.
         metric: decision metric, see ``METRICS``.
         margin: largest tolerable loss, >= 0, in the metric's units (for calibration: of |log ratio|).
-        confidence: of the one-sided pass and of the two-sided intervals.
+        confidence: of the intervals; see ``intervals.conclude`` for how a margin splits their error.
         guards: other metrics -> margin, or None to report only. Judged after the decision, Holm-corrected together.
         slices: column -> (rows,) labels; the decision metric is reported in each value of each column.
         slice_margin: margin of every slice, which makes them guards; None = reported only.
@@ -151,6 +151,8 @@ def decide(
     trials = _checked(y, baseline, pruned, unit, task)
     chosen = find_metric(metric, task)
     _check_settings(chosen, margin, confidence, trials)
+    if shipped is not None and not 0 <= shipped < len(trials.pruned):
+        raise UsageError(f"shipped={shipped}: there are {len(trials.pruned)} pruned seeds, counted from 0")
     decision = _compare(trials, chosen, "all", margin, "decision")
     others, skipped = _guards(trials, guards or {}, metric)
     sliced, small = _slices(trials, chosen, slices or {}, slice_margin)
@@ -224,6 +226,8 @@ def _checked(y: Any, baseline: Any, pruned: Any, unit: Any, task: Task) -> _Tria
         raise AuditError(f"y holds {np.unique(y)[:5].tolist()}; a binary target is 0 or 1")
     if unit is not None and np.shape(unit) != (len(y),):
         raise AuditError(f"unit has shape {np.shape(unit)}; one code per test row ({len(y)}) is needed")
+    if unit is not None and (np.asarray(unit) == np.asarray(unit)[0]).all():
+        raise AuditError("all test rows belong to one single unit; resampling needs several users, or no `group`")
     return _Trials(y, arms[0], arms[1], None if unit is None else np.asarray(unit), task)
 
 
@@ -326,7 +330,7 @@ def _bootstrap(comparisons: list[_Comparison], draws: int, seed: int, confidence
     checks: dict[str, dict[str, float]] = {}
     for one in comparisons:
         mine = np.stack([q for (owner, _), q in zip(models, quality, strict=True) if owner is one])
-        delta = mine[len(one.baseline) :].mean(axis=0) - mine[: len(one.baseline)].mean(axis=0)
+        delta = mean_over_seeds(mine[len(one.baseline) :]) - mean_over_seeds(mine[: len(one.baseline)])
         delta = delta[np.isfinite(delta)]
         if len(delta) < 2:
             continue
@@ -362,7 +366,7 @@ def _described(one: _Comparison, part: Components, confidence: float) -> dict[st
         "shared_row_noise": part.shared_noise,
         "weight": part.weight,
         "standard_error": part.standard_error,
-        "df": intervals.degrees_of_freedom(part, 1 - confidence),
+        "df": intervals.degrees_of_freedom(part, intervals.PASS_SHARE * (1 - confidence)),
         "excluded_units": one.baseline[0].excluded,
     }
 

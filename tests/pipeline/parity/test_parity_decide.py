@@ -1,0 +1,266 @@
+"""``decide``: properties that must hold for any two models, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from feature_audit.errors import AuditError, UsageError
+from feature_audit.parity import activity, decide
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.weightstats import ttost_paired
+
+
+def models(seed: int, rows: int = 600, seeds: int = 3, gap: float = 0.0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    unit = rng.integers(0, rows // 6, rows)
+    signal = rng.normal(size=rows)
+    y = (rng.random(rows) < 1 / (1 + np.exp(-2 * signal))).astype(int)
+    scores = [1 / (1 + np.exp(-(2 - gap * (i > 0)) * (signal + 0.2 * rng.normal(size=rows)))) for i in range(seeds + 1)]
+    return {"y": y, "unit": unit, "baseline": scores[0], "pruned": np.stack(scores[1:])}
+
+
+def ask(data: dict[str, np.ndarray], **settings_: object):
+    return decide(**{"task": "binary", "metric": "auc", "margin": 0.01, "draws": 0, **data, **settings_})
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), metric=st.sampled_from(["auc", "logloss", "gauc", "ndcg@5", "normalised_entropy"]))
+def test_swapping_the_models_flips_the_sign(seed, metric):
+    data = models(seed, seeds=2)
+    full = np.stack([data["baseline"], data["baseline"][::-1]])
+    one = ask({**data, "baseline": full}, metric="logloss", guards={metric: None}).deltas[-1]
+    other = ask({**data, "baseline": data["pruned"], "pruned": full}, metric="logloss", guards={metric: None}).deltas[
+        -1
+    ]
+    if one.role == "decision":
+        return
+    assert one.delta == pytest.approx(-other.delta, abs=1e-12)
+    assert one.ci_low == pytest.approx(-other.ci_high, abs=1e-12)
+    assert one.ci_high == pytest.approx(-other.ci_low, abs=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_the_order_of_rows_and_the_names_of_users_do_not_matter(seed):
+    data = models(seed)
+    order = np.random.default_rng(seed).permutation(len(data["y"]))
+    moved = {
+        "y": data["y"][order],
+        "unit": data["unit"][order],
+        "baseline": data["baseline"][order],
+        "pruned": data["pruned"][:, order],
+    }
+    guards = {"logloss": 0.01, "gauc": None, "ndcg": None, "calibration": None}
+    for there, here in zip(ask(data, guards=guards).deltas, ask(moved, guards=guards).deltas, strict=True):
+        assert there.verdict == here.verdict
+        assert [there.delta, there.ci_low, there.ci_high] == pytest.approx([here.delta, here.ci_low, here.ci_high])
+    renamed = ask({**data, "unit": 7919 * data["unit"] - 5})
+    assert renamed.decision == ask(data).decision
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), shift=st.floats(-50, 50), scale=st.floats(0.1, 20))
+def test_auc_ignores_any_increasing_change_of_the_scores(seed, shift, scale):
+    data = models(seed)
+    moved = {**data, "baseline": data["baseline"] * scale + shift, "pruned": data["pruned"] * scale + shift}
+    there, here = ask(data).decision, ask(moved).decision
+    assert here.delta == pytest.approx(there.delta, abs=1e-3)  # rounding may tie scores that were a step apart
+    assert here.units == there.units
+
+
+def test_r2_and_rmse_ignore_a_common_shift_of_labels_and_scores():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=400)
+    full, small = y + rng.normal(size=400), y + rng.normal(size=(3, 400))
+    for metric in ("r2", "rmse", "mae"):
+        here, there = (
+            decide(y=y + by, baseline=full + by, pruned=small + by, task="regression", metric=metric, margin=0.1)
+            for by in (0.0, 1000.0)
+        )
+        assert here.decision.delta == pytest.approx(there.decision.delta, abs=1e-9)
+        assert here.decision.ci_low == pytest.approx(there.decision.ci_low, abs=1e-9)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_identical_scores_pass_with_a_margin_and_are_open_without_one(seeds):
+    data = models(0)
+    same = {**data, "pruned": np.repeat(data["baseline"][None], seeds, axis=0)}
+    passed = ask(same, guards={"logloss": 0.001, "gauc": None}, draws=200)
+    assert passed.verdict == "pass"
+    assert [(row.delta, row.ci_low, row.ci_high) for row in passed.deltas] == [(0, 0, 0)] * 3
+    assert ask(same, margin=0.0).verdict == "inconclusive"
+
+
+def test_margin_zero_means_not_worse_at_all():
+    better = models(1, gap=-1.5)
+    noisy = better["baseline"] * 0.02 + np.random.default_rng(0).random(len(better["y"])) * 0.5
+    assert ask({**better, "baseline": noisy}, margin=0.0).verdict == "pass"
+    assert ask({**better, "pruned": noisy}, margin=0.0).verdict == "fail"
+    assert ask(better, margin=0.0).verdict == "inconclusive"
+
+
+def test_a_larger_margin_never_undoes_a_pass_nor_a_smaller_one_a_fail():
+    for seed in range(8):
+        order = [ask(models(seed, gap=0.3), margin=margin).verdict for margin in (0.0, 0.002, 0.01, 0.05, 0.2)]
+        rank = ["fail", "inconclusive", "pass"]
+        assert [rank.index(verdict) for verdict in order] == sorted(rank.index(verdict) for verdict in order)
+
+
+def test_the_artifact_interval_lies_within_the_one_over_retrainings():
+    for seed in range(6):
+        result = ask(models(seed))
+        assert result.artifact.delta == result.decision.delta
+        assert result.artifact.ci_low >= result.decision.ci_low
+        assert result.artifact.ci_high <= result.decision.ci_high
+
+
+def test_the_shipped_seed_is_the_artifact():
+    data = models(2)
+    shipped = ask(data, shipped=1).artifact
+    alone = ask({**data, "pruned": data["pruned"][1:2]}).decision
+    assert shipped.delta == alone.delta
+    assert shipped.ci_low == pytest.approx(alone.ci_low)
+
+
+def test_one_training_each_agrees_with_statsmodels_and_says_what_it_leaves_out():
+    rng = np.random.default_rng(3)
+    y = rng.normal(size=500)
+    full, small = y + rng.normal(size=500), y + rng.normal(size=500)
+    margin = 0.05
+    result = decide(y=y, baseline=full, pruned=small, task="regression", metric="mae", margin=margin, draws=0)
+    quality = -np.abs(y - small), -np.abs(y - full)
+    error = np.std(quality[0] - quality[1], ddof=1) / np.sqrt(500)
+    _, (_, p_value, _), _ = ttost_paired(*quality, -margin, 10.0)
+    assert result.diagnostics["components"][0]["standard_error"] == pytest.approx(error, rel=1e-9)
+    assert (result.verdict == "pass") == (p_value < 0.045)
+    for candidate in np.linspace(0.0, 0.3, 31):
+        verdict = decide(
+            y=y, baseline=full, pruned=small, task="regression", metric="mae", margin=candidate, draws=0
+        ).verdict
+        p = ttost_paired(*quality, -candidate, 10.0)[1][1]
+        assert (verdict == "pass") == (p < 0.045) or abs(p - 0.045) < 0.002
+    assert "one training each" in result.sentence
+    assert not result.diagnostics["seed_noise_measured"]
+
+
+def test_guards_are_judged_after_the_decision_and_a_failed_one_stops_the_pass():
+    data = models(4, rows=3000)
+    harmed = {**data, "pruned": data["pruned"] ** 3}  # same order, bad probabilities
+    result = ask(harmed, guards={"logloss": 0.01, "calibration": None})
+    assert result.decision.verdict == "pass"
+    assert [row.verdict for row in result.deltas] == ["pass", "fail", None]
+    assert result.verdict == "fail"
+    assert "logloss" in result.sentence
+    assert result.diagnostics["correction"]["guards"] == 1
+
+
+def test_slices_with_a_margin_share_the_error_by_holm_and_small_ones_are_counted():
+    data = models(5, rows=3000)
+    country = np.where(np.arange(3000) < 40, "XX", np.where(np.arange(3000) % 3 == 0, "FR", "DE"))
+    data["y"][(np.arange(3000) % 11 == 0)] = 1
+    eleventh = np.where(np.arange(3000) % 11 == 0, "one", "both")
+    result = ask(data, slices={"country": country, "half": eleventh}, slice_margin=0.05)
+    names = [row.slice for row in result.deltas]
+    assert names == ["all", "country = DE", "country = FR", "half = both"]
+    assert all(row.role == "guard" for row in result.deltas[1:])
+    assert [(one["slice"], one["reason"]) for one in result.diagnostics["small_slices"]] == [
+        ("country = XX", "fewer than 50 rows"),
+        ("half = one", "one class only"),
+    ]
+    reported = ask(data, slices={"country": country})
+    assert [row.role for row in reported.deltas] == ["decision", "information", "information"]
+    assert reported.diagnostics["correction"]["guards"] == 0
+
+
+def test_an_inconclusive_answer_says_what_would_decide():
+    data = models(6, rows=200)
+    result = ask(data, margin=0.004)
+    assert result.verdict == "inconclusive"
+    assert "test users" in result.needed
+    assert "retrainings" in result.needed
+    assert ask(data, margin=5.0).needed is None
+
+
+def test_the_bootstrap_confirms_the_standard_errors():
+    result = ask(models(7, rows=1200), guards={"logloss": None, "gauc": None}, draws=2000)
+    for part in result.diagnostics["components"]:
+        check = result.diagnostics["bootstrap"][part["metric"]]
+        assert check["standard_error"] == pytest.approx(np.sqrt(part["row_variance"]), rel=0.1)
+
+
+def test_a_kink_that_the_expansion_misses_is_widened_by_the_bootstrap():
+    """Calibration is |log ratio|: at a ratio of exactly one its slope is zero, its sampling error is not."""
+    rng = np.random.default_rng(8)
+    p = rng.uniform(0.2, 0.8, 800)
+    y = (rng.random(800) < p).astype(int)
+    p = np.clip(p * y.sum() / p.sum(), 0, 1)
+    pruned = np.clip(np.stack([p, p, p]) + 0.1 * rng.normal(size=(3, 800)), 0, 1)
+    linear = ask({"y": y, "baseline": p, "pruned": pruned}, metric="calibration", draws=0).decision
+    honest = ask({"y": y, "baseline": p, "pruned": pruned}, metric="calibration", draws=1000).decision
+    assert honest.ci_high - honest.ci_low >= linear.ci_high - linear.ci_low
+
+
+def test_the_result_is_plain_data():
+    data = models(9)
+    result = ask(data, guards={"logloss": 0.01}, slices={"half": data["unit"] % 2}, draws=100)
+    assert json.loads(json.dumps(asdict(result), allow_nan=False))["verdict"] == result.verdict
+
+
+def test_multiclass_and_regression_are_decided_too():
+    rng = np.random.default_rng(10)
+    y = rng.integers(0, 3, 900)
+    full, *small = (rng.dirichlet(np.ones(3), 900) + 2 * np.eye(3)[y] for _ in range(4))
+    scores = [s / s.sum(axis=1, keepdims=True) for s in (full, *small)]
+    result = decide(
+        y=y, baseline=scores[0], pruned=np.stack(scores[1:]), task="multiclass", metric="accuracy", margin=0.05,
+        guards={"logloss": 0.1},
+    )  # fmt: skip
+    assert result.verdict == "pass"
+    assert result.decision.baseline == pytest.approx((scores[0].argmax(1) == y).mean())
+
+
+def test_activity_names_new_head_and_tail_users():
+    train = np.repeat([1, 2, 3, 4], [100, 50, 5, 1])
+    test = np.repeat([1, 2, 3, 4, 9], [10, 10, 10, 10, 5])
+    labels = activity(test, train)
+    assert {user: labels[test == user][0] for user in (1, 2, 3, 4, 9)} == {
+        1: "head", 2: "head", 3: "tail", 4: "tail", 9: "new",
+    }  # fmt: skip
+    assert set(activity(test, np.array([], dtype=int))) == {"new"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"margin": -0.1}, UsageError, "margin=-0.1: the tolerable loss cannot be negative"),
+        ({"margin": float("nan")}, UsageError, "margin=nan"),
+        ({"confidence": 95}, UsageError, "confidence=95: give a value between 0.5 and 1"),
+        ({"metric": "rmse"}, UsageError, "metric=rmse does not fit task=binary; choose auc"),
+        ({"metric": "gauc", "unit": None}, UsageError, "metric=gauc is defined within users; name the user column"),
+        ({"y": np.ones(600, dtype=int)}, AuditError, "the 600 test rows hold one class only"),
+        ({"y": np.full(600, 2)}, AuditError, r"y holds \[2\]; a binary target is 0 or 1"),
+        (
+            {"y": np.zeros(10, dtype=int)},
+            AuditError,
+            r"baseline scores have shape \(600,\); \(seeds, rows\) with rows=10",
+        ),
+        ({"baseline": np.full(600, np.nan)}, AuditError, "baseline scores hold 600 values that are not finite"),
+        (
+            {"metric": "logloss", "baseline": np.full(600, 3.0)},
+            AuditError,
+            "metric=logloss: baseline scores run from 3",
+        ),
+        ({"unit": np.zeros(7, dtype=int)}, AuditError, r"unit has shape \(7,\); one code per test row \(600\)"),
+        ({"unit": np.zeros(600, dtype=int)}, AuditError, "one single unit"),
+        ({"slices": {"country": np.zeros(3)}}, AuditError, r"slice country: has shape \(3,\); one label per test row"),
+        ({"shipped": 3}, UsageError, "shipped=3: there are 3 pruned seeds, counted from 0"),
+    ],
+)
+def test_a_mistake_is_one_line(change, error, message):
+    with pytest.raises(error, match=message) as caught:
+        ask({**models(0), **change})
+    assert "\n" not in str(caught.value)
