@@ -119,7 +119,7 @@ def _facts(report: AuditReport) -> str:
         retiring = f"{sum(table.retires for table in tables)} of {len(tables)}"
         rows.append(["Tables that retire" if passed else "Tables that would retire", retiring])
     if view.saved_cost(report):
-        saved = numbers.amount(view.saved_cost(report))
+        saved = numbers.total(view.saved_cost(report))
         rows.append(["Yearly cost saved" if passed else "Yearly cost at stake", saved])
     if report.costs:
         trainings = numbers.plain(view.total_trainings(report), 1)
@@ -147,7 +147,7 @@ def _steps(report: AuditReport) -> str:
     waves = plan.removal_waves(report)
     if waves:
         rows = [
-            [str(at), text(wave.title), numbers.count(wave.features), numbers.amount(wave.saved), text(wave.text)]
+            [str(at), text(wave.title), numbers.count(wave.features), numbers.total(wave.saved), text(wave.text)]
             for at, wave in enumerate(waves, 1)
         ]
         table = _table(["Wave", "What", "Features", "Saves", "Why here"], rows, (0, 2, 3))
@@ -251,7 +251,7 @@ def _savings(report: AuditReport) -> str:
         [
             text(one.name),
             *(numbers.count(number) for number in (one.features, one.kept, one.review, one.dropped)),
-            numbers.amount(one.saved),
+            numbers.total(one.saved),
             ("**retires**" if report.verdict == "pass" else "would retire")
             if one.retires
             else "stays for " + ", ".join(map(code, one.held_by[:3])) + _more(one.held_by, 3),

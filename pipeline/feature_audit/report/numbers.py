@@ -74,6 +74,11 @@ def amount(value: float | None) -> str:
     return plain(value, 2) if abs(value) >= 0.01 else significant(value, 2)
 
 
+def total(value: float | None) -> str:
+    """A sum of costs: nobody reads its pennies."""
+    return count(value) if value is not None and known(value) and abs(value) >= 100 else amount(value)
+
+
 def duration(seconds: float | None) -> str:
     """``0.8 s``, ``45 s``, ``12 min 5 s``, ``3 h 12 min``."""
     if seconds is None or not math.isfinite(seconds):

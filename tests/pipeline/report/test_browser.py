@@ -19,7 +19,7 @@ pytestmark = [
 ]
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-    "--disable-component-update", "--disable-dev-shm-usage",
+    "--disable-component-update", "--force-prefers-reduced-motion", "--disable-dev-shm-usage",
 )  # fmt: skip
 #: What MLflow's artifact page does with an HTML artifact; the frame is narrow because the page has side panels.
 HOST = """<!DOCTYPE html><title>host</title><body style="margin:0"><script>

@@ -43,7 +43,7 @@
       const meter = element("span", "meter");
       meter.style.setProperty("--share", Math.max(0, Math.min(1, valueOf(row[index]))));
       meter.setAttribute("aria-hidden", "true");
-      node.append(meter, text);
+      node.append(meter, element("span", "share", text));
     } else if (kind === "text") {
       node.append(element("bdi", "", text));
     } else {
