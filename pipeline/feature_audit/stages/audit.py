@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 STAGES = ("load", "baseline", "select", "retrain", "parity")
 RESOLVED = "config/resolved.yaml"
+#: The configuration before the data filled in task and metric: what a continued audit starts from, so that its cache
+#: keys are those of the first run.
+GIVEN = "config/given.yaml"
 _SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
 #: The source that each stage runs beside its own module; a change there makes the stage run again.
 CODE = {
@@ -116,13 +119,13 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
 
 
 def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConfig:
-    """The resolved configuration of an earlier audit, with what was given now on top.
+    """The configuration of an earlier audit, with what was given now on top.
 
     Raises:
         AuditError: no such run, or it is not an audit's parent.
         UsageError: a given value does not fit.
     """
-    return load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(RESOLVED)))
+    return load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(GIVEN)))
 
 
 def _use_threads(threads: int) -> None:
@@ -134,6 +137,7 @@ def _use_threads(threads: int) -> None:
 
 def _run(audit: _Audit, started: float) -> str | None:
     config, parent = audit.config, audit.parent
+    parent.text(_as_yaml(config), GIVEN)
     parent.text(_as_yaml(config), RESOLVED)
     prepared = audit.stage("load", {"data": _digest(config)}, lambda folder, run: load_stage.load(config, folder))
     audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
