@@ -7,6 +7,7 @@ Heavy imports happen inside the commands, so that ``feature-audit --help`` answe
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -131,6 +132,9 @@ def _truth(key: str, value: str | None) -> bool:
 
 def entry() -> None:
     """Run the command line; every user's mistake becomes one line on stderr and, under `mlflow run`, a tag."""
+    # Read when torch is imported. A waiting thread that sleeps instead of spinning costs nothing on an idle machine, and on
+    # a busy one two threads are then as fast as one instead of half as fast (benchmarks/audit/threads.py).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main(standalone_mode=False)

@@ -1,0 +1,45 @@
+"""How many torch threads, and how they should wait: seconds per training step, alone and with a second process beside it.
+
+    python benchmarks/audit/threads.py
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+STEP = """
+import sys, time, torch
+torch.set_num_threads(int(sys.argv[1])); torch.manual_seed(0)
+fields, dim, rows = 400, 8, 1024
+table = torch.nn.Embedding(fields * 50, dim)
+head = torch.nn.Sequential(torch.nn.Linear(fields * dim, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
+optimiser = torch.optim.AdamW([*table.parameters(), *head.parameters()], foreach=True)
+codes = torch.randint(0, 50, (rows, fields)) + torch.arange(fields) * 50
+started = time.perf_counter()
+for step in range(25):
+    if step == 5: started = time.perf_counter()
+    optimiser.zero_grad(); head(table(codes).flatten(1)).square().mean().backward(); optimiser.step()
+print((time.perf_counter() - started) / 20)
+"""
+
+
+def main() -> None:
+    print("| threads | waiting | alone, ms per step | two processes, ms per step |\n|---|---|---|---|")
+    for threads, policy in ((1, "PASSIVE"), (2, "ACTIVE"), (2, "PASSIVE")):
+        alone = seconds(threads, policy, processes=1)
+        shared = seconds(threads, policy, processes=2)
+        print(f"| {threads} | {policy.lower()} | {1000 * alone:.0f} | {1000 * shared:.0f} |", flush=True)
+
+
+def seconds(threads: int, policy: str, *, processes: int) -> float:
+    """The slowest process's time per step."""
+    environment = {**os.environ, "OMP_WAIT_POLICY": policy, "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-c", STEP, str(threads)]
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    return max(float(process.communicate()[0]) for process in running)
+
+
+if __name__ == "__main__":
+    main()
