@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from feature_audit.report import charts, numbers, plan, view
 from feature_audit.report.as_json import to_plain
-from feature_audit.results import AuditReport
+from feature_audit.results import AuditReport, FeatureDecision
 
 #: Rows of a table that stand in the page itself: what is seen without JavaScript.
 FIRST_PAGE = 50
@@ -115,12 +115,10 @@ def _asset(name: str) -> Markup:
 def _decision_table(report: AuditReport) -> Table | None:
     if not report.decisions:
         return None
-    with_carrier = any(row.carried_by for row in report.decisions)
     with_group = any(row.group for row in report.decisions)
     with_kind = any(row.kind for row in report.decisions)
     with_cost = any(row.cost for row in report.decisions)
     optional = [
-        (with_carrier, Column("carried_by", "Carried by", "text", wide=True)),
         (with_kind, Column("kind", "Kind", "text", wide=True)),
         (with_group, Column("group", "Source table", "text", wide=True)),
         (with_cost, Column("cost", "Cost", "amount", wide=True)),
@@ -134,9 +132,16 @@ def _decision_table(report: AuditReport) -> Table | None:
         Column("reason", "Reason", "prose"),
         *(column for wanted, column in optional if wanted),
     ]
-    rows = [[_cell(column.kind, getattr(row, column.key)) for column in columns] for row in report.decisions]
+    rows = [[_cell(column.kind, _value(row, column.key)) for column in columns] for row in report.decisions]
     filters = {name: number for name, number in view.decision_counts(report).items() if number}
     return Table("features", "Decision per feature", "name, reason, table", columns, rows, filters)
+
+
+def _value(row: FeatureDecision, key: str) -> Any:
+    """A decision's value; the reason names the carrier, so that a narrow table needs no column for it."""
+    if key == "reason" and row.carried_by and row.carried_by not in row.reason:
+        return f"{row.reason.rstrip('. ')}; carried by {row.carried_by}"
+    return getattr(row, key)
 
 
 def _finding_table(report: AuditReport) -> Table | None:

@@ -44,8 +44,9 @@ def run_description(report: AuditReport) -> str:
     """
     judged = [row for row in report.deltas if row.margin is not None]
     steps = "\n".join(f"{at}. {_step(step)}" for at, step in enumerate(plan.next_steps(report), 1))
-    needed = f"**What would decide it:** {text(report.needed)}" if report.needed else ""
-    note = _cut(f"**{view.VERDICTS[report.verdict]}:** {text(report.sentence)}", 1_500)
+    needed = f"**What would decide it:** {text(view.prose(report.needed))}" if report.needed else ""
+    opening = f"**{view.VERDICTS[report.verdict]}:** {view.headline(report)} {text(view.sentence(report))}"
+    note = _cut(opening, 1_500)
     parts = [_cut(needed, 1_000), _facts(report), *(_quality(report, judged[:most], "") for most in (12, 4, 1))]
     tables = False
     for index, part in enumerate([*parts, _warnings(report), f"**Next**\n\n{steps}", "Details: `report/index.html`"]):
@@ -92,14 +93,14 @@ def _cut(value: str, most: int) -> str:
 
 
 def _head(report: AuditReport) -> str:
-    lines = [f"# Feature Audit: {view.VERDICTS[report.verdict]}", text(report.sentence)]
-    told = view.evidence(report)
-    if told:
-        lines.append(text(told))
+    lines = [
+        f"# Feature Audit: {view.VERDICTS[report.verdict]}",
+        f"**{view.headline(report)}** {text(view.sentence(report))}",
+    ]
     for guard in view.overruling(report):
         lines.append(f"The verdict stands on the guard {text(guard.metric)}, {text(view.slice_label(guard))}.")
     if report.needed:
-        lines.append(f"**What would decide it:** {text(report.needed)}")
+        lines.append(f"**What would decide it:** {text(view.prose(report.needed))}")
     return "\n\n".join(lines)
 
 
@@ -205,7 +206,7 @@ def _curve(report: AuditReport) -> str:
     ]
     full = numbers.plain(report.target_quality, decimals)
     table = _table(["K", "Validation", "Against full", "Standard error", "Source"], rows, range(4))
-    return f"## How many features are needed\n\n{text(report.k_reason)} Full model: {full}.\n\n{table}"
+    return f"## How many features are needed\n\n{text(view.prose(report.k_reason))} Full model: {full}.\n\n{table}"
 
 
 def _decisions(report: AuditReport) -> str:
@@ -229,7 +230,7 @@ def _decisions(report: AuditReport) -> str:
     stability = [] if report.stability is None else [f"Nogueira index {numbers.plain(report.stability, 2)}."]
     if report.verdict != "pass":
         stability.insert(0, "What was tried, not what to do: without a pass, production keeps every feature.")
-    notes = " ".join([*stability, text(report.convergence or "")]).strip()
+    notes = " ".join([*stability, text(view.prose(report.convergence))]).strip()
     left = len(report.decisions) - MOST_DECISIONS
     more = f"\n\n{numbers.count(left)} more features are in `report.json`." if left > 0 else ""
     return "## Keep, drop or review\n\n" + (notes + "\n\n" if notes else "") + _table(head, rows, (2, 3, 4, 8)) + more

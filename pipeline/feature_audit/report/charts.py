@@ -114,9 +114,9 @@ def k_curves(report: AuditReport) -> list[KCurve]:
     values = [point.metric for point in points] + [target, target - margin]
     whole = (min(values), max(values))
     charts = [_k_curve(report, points, whole)]
-    near = (target - 5 * margin, max([*(v for v in values if v <= target + 5 * margin), target + 2 * margin]))
-    inside = sum(near[0] <= point.metric <= near[1] for point in points)
-    if margin > 0 and whole[1] - whole[0] > 12 * margin and inside >= 2:
+    near = (target - 5 * margin, max(whole[1], target + margin))
+    inside = sum(near[0] <= point.metric for point in points)
+    if margin > 0 and target - whole[0] > 10 * margin and inside >= 2:
         charts.append(_k_curve(report, points, near))
     return charts
 

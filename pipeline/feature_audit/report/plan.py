@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from feature_audit.report import numbers, view
@@ -41,16 +42,27 @@ def next_steps(report: AuditReport) -> list[Step]:
 
 def promote_command(report: AuditReport) -> str | None:
     """The command that promotes the recommended version, quoted for a POSIX shell."""
-    match = re.fullmatch(r"models:/(.+)/(\d+)", report.recommendation or "")
-    if match is None:
+    model = _model(report)
+    if model is None:
         return None
-    return f"feature-audit promote --model_name {shlex.quote(match[1])} --version {match[2]}"
+    name, version = model
+    return f"feature-audit promote --model_name {shlex.quote(name)}" + (f" --version {version}" if version else "")
 
 
 def rollback_command(report: AuditReport) -> str | None:
     """The command that puts back what the promotion replaced."""
-    match = re.fullmatch(r"models:/(.+)/(\d+)", report.recommendation or "")
-    return f"feature-audit rollback --model_name {shlex.quote(match[1])}" if match else None
+    model = _model(report)
+    return f"feature-audit rollback --model_name {shlex.quote(model[0])}" if model else None
+
+
+def _model(report: AuditReport) -> tuple[str, str | None] | None:
+    """Registered name and version; before registration, the name from the configuration."""
+    match = re.fullmatch(r"models:/(.+)/(\d+)", report.recommendation or "", re.DOTALL)
+    if match:
+        return match[1], match[2]
+    config = report.provenance.get("config")
+    name = config.get("model_name") if isinstance(config, Mapping) else None
+    return (str(name), None) if name else None
 
 
 def removal_waves(report: AuditReport) -> list[Wave]:
@@ -85,10 +97,8 @@ def _after_pass(report: AuditReport) -> list[Step]:
     counts = view.decision_counts(report)
     steps = []
     if counts["review"]:
-        text = (
-            f"{numbers.counted(counts['review'], 'feature')} lie near the cut. Filter the decision table by "
-            "“review” and settle each one; until then, keep computing them."
-        )
+        close = numbers.counted(counts["review"], "dropped feature is a close call", "dropped features are close calls")
+        text = f"{close}. Filter the decision table by “review” and settle each one; until then, keep computing them."
         steps.append(Step("Settle the reviews", text))
     text = "Moves the alias “production” to the recommended version and records the version it replaces."
     steps.append(Step("Promote", text, promote_command(report)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ METRIC_NAMES: dict[str, str] = {
     "rmse": "RMSE",
     "mae": "MAE",
 }
+#: Entries of a nested mapping or list that are written out; the rest is in ``report.json``.
+MOST_ENTRIES = 20
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,37 @@ class MetricRows:
 
 
 def metric_name(metric: str) -> str:
-    """How a metric is called in a sentence."""
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+    """How a metric is called in a sentence; ``ndcg@10`` is ``NDCG@10``."""
+    base, at, depth = metric.partition("@")
+    return METRIC_NAMES.get(base, base.replace("_", " ")) + at + depth
+
+
+def headline(report: AuditReport) -> str:
+    """The verdict in words that need no statistics."""
+    kept = f"{numbers.count(report.k)} of {numbers.counted(report.n_features, 'feature')}"
+    gone = f"{numbers.count(report.n_features - report.k)} of {numbers.counted(report.n_features, 'feature')}"
+    return {
+        "pass": f"Production can drop {gone}.",
+        "fail": f"Keep the full model: {kept} are not enough.",
+        "inconclusive": f"Not decided: the evidence does not say whether {kept} are enough.",
+        "error": "The audit stopped before a verdict.",
+    }[report.verdict]
+
+
+def sentence(report: AuditReport) -> str:
+    """The report's sentence without the verdict in front of it, which the page and the note say anyway."""
+    verdict, colon, rest = report.sentence.partition(":")
+    if not colon or verdict.strip().lower() != report.verdict:
+        return report.sentence
+    return prose(rest)
+
+
+def prose(text: str | None) -> str:
+    """A part's own words as a sentence of the page: capital letter, full stop, real minus signs."""
+    text = re.sub(r"(?<![\w.])-(?=\d)", numbers.MINUS, (text or "").strip())
+    if text and text[-1] not in ".!?":
+        text += "."
+    return text[:1].upper() + text[1:]
 
 
 def decision_row(report: AuditReport) -> MetricDelta | None:
@@ -148,11 +180,8 @@ def evidence(report: AuditReport) -> str | None:
     row = decision_row(report)
     if row is None or row.margin is None or not (numbers.known(row.ci_low) and numbers.known(row.ci_high)):
         return None
-    decimals = numbers.decimals_of(row)
-    low, high = numbers.signed(row.ci_low, decimals), numbers.signed(row.ci_high, decimals)
     limit = numbers.MINUS + numbers.margin(row.margin)
-    level = numbers.confidence(report.confidence)
-    start = f"The {level} interval for the change in {metric_name(row.metric)} runs from {low} to {high}."
+    start = f"Bar: {numbers.confidence(report.confidence)} interval of the change in {metric_name(row.metric)}."
     meaning = {
         "pass": f"All of it lies above {limit}, the most that was agreed to lose.",
         "fail": f"All of it lies below {limit}: more is lost than was agreed.",
@@ -197,11 +226,14 @@ def bar_widths(values: Sequence[float]) -> list[float]:
 
 
 def flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """``(dotted key, text)`` of a nested mapping, in its order."""
+    """``(dotted key, text)`` of a nested mapping, in its order; one entry per column and the like is only counted."""
     for key, value in mapping.items():
         name = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(value, Mapping) and value:
-            yield from flat(value, name)
+            if len(value) > MOST_ENTRIES:
+                yield name, f"{numbers.count(len(value))} entries, in report.json"
+            else:
+                yield from flat(value, name)
         else:
             yield name, value_text(value)
 
@@ -218,7 +250,8 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}".replace("-", numbers.MINUS)
     if isinstance(value, list):
-        return ", ".join(value_text(item) for item in value) if value else "none"
+        more = f" and {numbers.count(len(value) - MOST_ENTRIES)} more" if len(value) > MOST_ENTRIES else ""
+        return ", ".join(value_text(item) for item in value[:MOST_ENTRIES]) + more if value else "none"
     return str(value) if value not in ("", {}) else "none"
 
 
@@ -291,10 +324,9 @@ def summary(report: AuditReport) -> list[tuple[str, str]]:
 
 def extra(columns: Sequence[Any], row: Sequence[Any]) -> str:
     """The columns that a narrow screen hides, in one line for below the name."""
-    lead = {"carried_by": "carried by ", "cost": "cost "}
     parts = []
     for column, value in zip(columns, row, strict=True):
         number, text = value if isinstance(value, list) else (value, str(value))
         if column.wide and number:
-            parts.append(lead.get(column.key, "") + text)
+            parts.append(("cost " if column.key == "cost" else "") + text)
     return " · ".join(parts)

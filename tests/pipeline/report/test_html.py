@@ -18,6 +18,12 @@ from page import Page
 from report_factory import HOSTILE, make_report
 
 VERDICTS = ("pass", "fail", "inconclusive", "error")
+HEADLINES = {
+    "pass": "Production can drop 300 of 420 features.",
+    "fail": "Keep the full model: 120 of 420 features are not enough.",
+    "inconclusive": "Not decided: the evidence does not say whether 120 of 420 features are enough.",
+    "error": "The audit stopped before a verdict.",
+}
 
 
 def squeezed(text):
@@ -42,7 +48,9 @@ def test_verdict_and_sentence_come_first(any_page):
     heading = any_page.all("h1")
     assert len(heading) == 1
     assert squeezed(heading[0].text) == f"Feature Audit verdict: {verdict.title()}"
-    assert report.sentence in squeezed(header.text)
+    stated = report.sentence.removeprefix(f"{verdict.title()}: ")
+    assert stated[1:] in squeezed(header.text)
+    assert HEADLINES[verdict] in squeezed(header.text)
 
 
 def test_verdicts_differ_by_word_symbol_and_colour():
@@ -85,8 +93,9 @@ def test_promote_command_is_quoted_for_the_shell():
         "--version",
         "3",
     ]
-    assert promote_command(make_report(recommendation=None)) is None
-    assert promote_command(make_report(recommendation="models:/name@alias")) is None
+    # Before registration the configuration knows the model's name; promote then takes the recommended version.
+    assert promote_command(make_report(recommendation=None)) == "feature-audit promote --model_name feature-audit"
+    assert promote_command(make_report(recommendation=None, provenance={})) is None
 
 
 def test_self_contained(any_page):

@@ -90,6 +90,7 @@ def test_description_starts_with_the_verdict(verdict):
     note = run_description(report)
     first = note.splitlines()[0]
     assert first.startswith(f"**{verdict.title()}:** ")
+    assert first.lower().count(f"{verdict}:") == 1, "the sentence says it, too"
     assert len(note) < DESCRIPTION_LIMIT
     assert tables(note)
 
@@ -116,7 +117,8 @@ def test_description_stays_below_the_limit_and_whole(verdict):
     )
     note = run_description(huge)
     assert len(note) < DESCRIPTION_LIMIT
-    assert note.startswith(f"**{verdict.title()}:** An extremely long")
+    assert note.startswith(f"**{verdict.title()}:** ")
+    assert "An extremely long" in note.splitlines()[0]
     for table in tables(note):
         assert {len(row) for row in table} == {len(table[0])}
 

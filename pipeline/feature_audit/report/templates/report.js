@@ -15,10 +15,9 @@
     return node;
   };
 
-  const LEAD = { carried_by: "carried by ", cost: "cost " };
   function extra(columns, row) {
     return columns
-      .map(({ key, wide }, at) => (wide && valueOf(row[at]) ? (LEAD[key] || "") + textOf(row[at]) : ""))
+      .map(({ key, wide }, at) => (wide && valueOf(row[at]) ? (key === "cost" ? "cost " : "") + textOf(row[at]) : ""))
       .filter(Boolean)
       .join(" · ");
   }
