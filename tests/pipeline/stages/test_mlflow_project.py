@@ -1,0 +1,137 @@
+"""The commands of the README, typed as a user types them: `mlflow run . ...` in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click_log import make_log
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    make_log().write_csv(folder / "log.csv")
+    (folder / "audit.yaml").write_text(
+        "target: clicked\nrow_id: impression\ntime: ts\ngroup: user_id\nmargin: 0.01\nmodel: mlp\nprofile: quick\nthreads: 1\n"
+    )
+    return folder
+
+
+def mlflow_run(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    scripts = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}",
+    }
+    environment.pop("MLFLOW_RUN_ID", None)
+    command = [str(scripts / "mlflow"), "run", str(ROOT), "--env-manager", "local", *words]
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+
+
+def newest(home: Path) -> Run:
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    runs = client.search_runs(["0"], order_by=["attributes.start_time DESC"])
+    return next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+
+
+def test_audit_promote_and_rollback(home: Path) -> None:
+    data = ["-P", f"data={home / 'log.csv'}", "-P", f"config={home / 'audit.yaml'}", "-P", f"work_dir={home / 'work'}"]
+    done = mlflow_run(home, *data, "-P", "k=10")
+    assert done.returncode == 0, done.stderr[-2000:]
+    run = newest(home)
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    assert (run.info.status, run.data.tags["audit.verdict"]) == ("FINISHED", "pass")
+    assert run.data.params["k"] == "10"
+    children = client.search_runs(["0"], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    assert {child.data.tags["audit.stage"] for child in children} == {"load", "baseline", "select", "retrain", "parity"}
+
+    assert mlflow_run(home, "-e", "promote", "-P", "model_name=feature-audit").returncode == 0
+    version = client.get_model_version_by_alias("feature-audit", "production").version
+    assert run.data.tags["audit.recommendation"] == f"models:/feature-audit/{version}"
+
+    again = mlflow_run(home, "-e", "parity", "-P", f"audit={run.info.run_id}", "-P", "margin=0.02")
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert "baseline: done before" in again.stderr
+    assert client.get_run(run.info.run_id).data.tags["audit.margin"] == "0.02"
+
+    assert mlflow_run(home, "-e", "rollback", "-P", "model_name=feature-audit").returncode == 0
+    assert "production" not in client.get_registered_model("feature-audit").aliases
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(("-P", "k=abc"), "k='abc'"), (("-P", "data=missing.parquet"), "missing.parquet"), (("-P", "colour=red"), "--colour")],
+)
+def test_a_mistake_fails_the_run_with_one_line_and_a_tag(home: Path, words: tuple[str, ...], says: str) -> None:
+    done = mlflow_run(home, "-P", f"config={home / 'audit.yaml'}", "-P", f"work_dir={home / 'work'}", *words)
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("feature-audit: error:")]
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert "Traceback" not in done.stderr
+    run = newest(home)
+    assert (run.info.status, run.data.tags["audit.verdict"]) == ("FAILED", "error")
+
+
+def test_the_promoted_model_is_served_and_scores_the_kept_columns(home: Path, unused_tcp_port: int) -> None:
+    import time
+    import urllib.request
+
+    data = ["-P", f"data={home / 'log.csv'}", "-P", f"config={home / 'audit.yaml'}", "-P", f"work_dir={home / 'work'}"]
+    assert mlflow_run(home, *data, "-P", "k=10").returncode == 0
+    assert mlflow_run(home, "-e", "promote", "-P", "model_name=feature-audit").returncode == 0
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    run = newest_audit(home)
+    kept = Path(client.download_artifacts(run.info.run_id, "recommendation/kept_features.txt")).read_text().split()
+    predictions = pl.read_parquet(client.download_artifacts(run.info.run_id, "parity/predictions.parquet"))
+    rows = pl.read_csv(home / "log.csv").filter(pl.col("impression").is_in(predictions["row_id"].to_list())).head(5)
+    scripts = Path(sys.executable).parent
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}", "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    server = subprocess.Popen(
+        [str(scripts / "mlflow"), "models", "serve", "-m", "models:/feature-audit@production", "--env-manager", "local",
+         "--port", str(unused_tcp_port), "--host", "127.0.0.1"],
+        env=environment, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        address = f"http://127.0.0.1:{unused_tcp_port}"
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/ping", timeout=1)
+                break
+            except OSError:
+                assert server.poll() is None
+                time.sleep(0.5)
+        body = json.dumps({"dataframe_split": rows.select(kept).to_pandas().to_dict(orient="split")}, default=str)
+        request = urllib.request.Request(f"{address}/invocations", body.encode(), {"Content-Type": "application/json"})
+        scores = json.loads(urllib.request.urlopen(request, timeout=60).read())["predictions"]
+    finally:
+        server.terminate()
+        server.wait(30)
+    expected = [predictions[f"pruned_{number}"].head(5).to_list() for number in range(3)]
+    assert min(max(abs(a - b) for a, b in zip(scores, seed, strict=True)) for seed in expected) < 1e-4
+
+
+def newest_audit(home: Path) -> Run:
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    return client.search_runs(["0"], "tags.audit.k LIKE '%'", order_by=["attributes.start_time DESC"])[0]
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
