@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from feature_audit.data.columns import one_line
+from feature_audit.data.columns import listing, one_line
 from feature_audit.errors import AuditError
 
 _TYPES = ("token", "float", "token_seq", "float_seq")
@@ -22,14 +22,14 @@ def companions(inter: Path) -> dict[str, Path]:
     return {table: inter.with_suffix(f".{table}") for table in ("user", "item")}
 
 
-def read_atomic(inter: Path, directory: Path, progress: Callable[[str], None]) -> tuple[pl.LazyFrame, dict[str, str]]:
+def read_atomic(inter: Path, progress: Callable[[str], None]) -> tuple[pl.LazyFrame, dict[str, str]]:
     """Interactions with their user's and item's columns joined on, in the order of the interactions.
 
     Returns:
         The joined frame, and column -> ``inter``, ``user`` or ``item``.
 
     Raises:
-        AuditError: a header without types, a missing id column, an id twice in a user or item file.
+        AuditError: a header without types, a row that is too long, no shared id column, an id twice in a side file.
     """
     frame = read_table(inter)
     origin = dict.fromkeys(frame.collect_schema(), "inter")
@@ -39,13 +39,13 @@ def read_atomic(inter: Path, directory: Path, progress: Callable[[str], None]) -
         progress(f"joining {path.name}")
         side = read_table(path)
         names = side.collect_schema().names()
-        key = next((name for name in names if name in origin and origin[name] == "inter"), None)
+        key = next((name for name in names if origin.get(name) == "inter"), None)
         if key is None:
-            raise AuditError(f"data={path}: shares no id column with {inter.name}; its columns are {', '.join(names)}")
+            raise AuditError(f"data={path}: shares no id column with {inter.name}; it has {listing(names)}")
         repeated = side.group_by(key).len().filter(pl.col("len") > 1).sort(key).head(1).collect()
         if repeated.height:
             raise AuditError(
-                f"data={path}: {key}={repeated[key][0]} stands {repeated['len'][0]} times; one row per {key}"
+                f"data={path}: {key}={repeated[key][0]} stands {repeated['len'][0]} times; keep one row per {key}"
             )
         side = side.rename({name: f"{table}_{name}" for name in names if name != key and name in origin})
         origin |= {name: table for name in side.collect_schema() if name != key}
@@ -57,22 +57,26 @@ def read_table(path: Path) -> pl.LazyFrame:
     """One atomic file with its types applied.
 
     Raises:
-        AuditError: an empty file, a header without types, or a row with too many fields.
+        AuditError: an empty file, a header without types, or a row with too many cells.
     """
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
         header = stream.readline().rstrip("\r\n").split("\t")
+    if header == [""]:
+        raise AuditError(f"data={path}: the file is empty")
     types = {}
     for cell in header:
-        name, _, kind = cell.partition(":")
-        if kind not in _TYPES:
+        name, _, kind = cell.rpartition(":")
+        if not name or kind not in _TYPES:
             raise AuditError(f"data={path}: header `{cell}` is not name:type with a type of {', '.join(_TYPES)}")
         types[name] = kind
+    frame = pl.scan_csv(
+        path, separator="\t", infer_schema=False, quote_char=None, new_columns=list(types), encoding="utf8-lossy"
+    )
     try:
-        frame = pl.scan_csv(path, separator="\t", infer_schema=False, quote_char=None, new_columns=list(types))
-        frame.collect_schema()
+        frame.select(pl.len(), pl.all().count().name.suffix(" cells")).collect()
     except pl.exceptions.PolarsError as error:
-        raise AuditError(f"data={path}: cannot be read ({one_line(error)})") from None
-    return frame.with_columns(_typed(name, kind) for name, kind in types.items())
+        raise _unreadable(path, len(types), error) from None
+    return frame.select(_typed(name, kind) for name, kind in types.items())
 
 
 def _typed(name: str, kind: str) -> pl.Expr:
@@ -83,3 +87,12 @@ def _typed(name: str, kind: str) -> pl.Expr:
         return column
     parts = column.str.split(" ").list.eval(pl.element().filter(pl.element() != ""))
     return parts.cast(pl.List(pl.Float64), strict=False) if kind == "float_seq" else parts
+
+
+def _unreadable(path: Path, width: int, error: Exception) -> AuditError:
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for number, line in enumerate(stream, 1):
+            cells = line.count("\t") + 1
+            if cells > width:
+                return AuditError(f"data={path}: line {number} has {cells} cells, the header {width}; fix that row")
+    return AuditError(f"data={path}: cannot be read ({one_line(error)})")

@@ -12,10 +12,9 @@ from feature_audit.config import AuditConfig
 from feature_audit.data.association import crossfit_auc, halves, views
 from feature_audit.data.duplicates import exact_duplicates, recoded
 from feature_audit.data.encode_cells import as_float
-from feature_audit.data.keys import Target
 from feature_audit.data.kinds import is_id_name
 from feature_audit.data.leaks import find_leaks
-from feature_audit.data.reading import Source
+from feature_audit.data.log import Log
 from feature_audit.data.splits import TEST, TRAIN, Split
 from feature_audit.data.statistics import Statistics
 from feature_audit.findings import Finding
@@ -37,44 +36,39 @@ class Examined:
 
 
 def examine(
-    config: AuditConfig, source: Source, columns: tuple[Column, ...], statistics: Statistics, *,
-    split: Split, target: Target, time: np.ndarray | None, time_is_datetime: bool, unusable: Mapping[str, str],
-) -> Examined:  # fmt: skip
+    config: AuditConfig, log: Log, columns: tuple[Column, ...], statistics: Statistics, unusable: Mapping[str, str]
+) -> Examined:
     """Constants, duplicates, leaks (excluded); recodings, ids, nulls, drift, overlap (reported).
 
     A protected column is reported like any other and kept, unless no feature can be made from it at all.
 
     Args:
         config: thresholds.
-        source: the table, for proofs that need all rows.
+        log: the table with its labels and split.
         columns: usable candidates.
         statistics: pass 1.
-        split: of every row.
-        target: of every row.
-        time: of every row, or None.
-        time_is_datetime: the time is in microseconds since 1970.
         unusable: column -> why no feature can be made from its type.
     """
     findings = [Finding(name, "other", reason, excluded=True) for name, reason in unusable.items()]
-    findings += [Finding("", "other", note) for note in source.notes]
-    findings += _empty_or_constant(columns, statistics, split)
+    findings += [Finding("", "other", note) for note in log.source.notes]
+    findings += _unread(columns, statistics)
+    findings += _empty_or_constant(columns, statistics, log.split)
     left = _left(columns, findings)
-    findings += exact_duplicates(source, left, statistics, split)
+    findings += exact_duplicates(log.source, left, statistics, log.split)
     left = _left(columns, findings)
-    findings += find_leaks(
-        left, statistics, target, config.checks, time=time, time_is_datetime=time_is_datetime, seed=config.seed
-    )
+    findings += find_leaks(left, log, statistics, config.checks, seed=config.seed)
     left = _left(columns, findings)
     drift = _drift(left, statistics, config.seed)
     findings += recoded(left, statistics)
     findings += _id_like(left, statistics)
-    findings += _high_nulls(left, statistics, split, config.checks.max_null_share)
+    findings += _high_nulls(left, statistics, log.split, config.checks.max_null_share)
     findings += [
         Finding(name, "drift", f"train and test rows can be told apart by it: AUC {auc:.3f}")
         for name, auc in drift.items()
         if auc >= config.checks.drift_auc
     ]
-    findings += _row_overlap(statistics, split)
+    findings += _row_overlap(statistics, log.split)
+    findings += _group_overlap(log)
     excluded = {finding.column: finding.detail for finding in findings if finding.excluded}
     return Examined(tuple(findings), excluded, drift)
 
@@ -100,6 +94,16 @@ def _empty_or_constant(columns: tuple[Column, ...], statistics: Statistics, spli
                 Finding(column.name, "constant", f"{value!r} in all {rows} train rows{note}", excluded=True)
             )
     return findings
+
+
+def _unread(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding]:
+    """Text cells that could not be read as the column's kind."""
+    unread = {column: statistics.facts[column.name].unread for column in columns}
+    return [
+        Finding(column.name, "other", f"{count} cells could not be read as {column.kind} and count as missing")
+        for column, count in unread.items()
+        if count
+    ]
 
 
 def _id_like(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding]:
@@ -160,3 +164,14 @@ def _row_overlap(statistics: Statistics, split: Split) -> list[Finding]:
     if share < ROW_OVERLAP:
         return []
     return [Finding("", "split_overlap", f"{share:.1%} of the test rows equal a train row in every candidate column")]
+
+
+def _group_overlap(log: Log) -> list[Finding]:
+    """Units (users) on both sides of a split that does not follow time."""
+    if log.group is None or log.split.info["kind"] not in ("random", "column"):
+        return []
+    share = log.split.info["overlap"]["test"]["rows_of_units_in_train"]
+    if share == 0:
+        return []
+    detail = f"{share:.0%} of the test rows belong to a {log.roles.group} that train has seen"
+    return [Finding("", "split_overlap", f"{detail}; split=group keeps them apart")]

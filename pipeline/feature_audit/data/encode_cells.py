@@ -302,8 +302,10 @@ def as_lists(values: pl.Series, separator: str | None) -> pl.Series:
 
 def as_datetime(values: pl.Series, pattern: str | None) -> pl.Series:
     """Datetime in microseconds, no zone; numbers are epoch seconds, milliseconds or microseconds by their size."""
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
     if values.dtype == pl.String:
-        return values.str.strip_chars().str.to_datetime(pattern, strict=False, time_unit="us")
+        return values.str.strip_chars().str.to_datetime(pattern or "%Y-%m-%d", strict=False, time_unit="us")
     if values.dtype.is_numeric():
         raw = as_float(values)
         size = np.nanmax(np.abs(raw)) if np.isfinite(raw).any() else 0.0

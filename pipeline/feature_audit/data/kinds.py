@@ -10,7 +10,7 @@ import yaml
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns import Roles, lookup, match_globs
-from feature_audit.data.text import DATE_FORMATS
+from feature_audit.data.text import DATE_FORMATS, MOST, NULL_WORDS
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Kind
 
@@ -75,6 +75,8 @@ def infer_kind(name: str, dtype: pl.DataType, sample: pl.Series) -> Kind | None:
         kind = "boolean"
     elif dtype.is_integer():
         kind = "categorical" if is_id_name(name) and sample.n_unique() > 2 else "numeric"
+    elif dtype.is_float() and is_id_name(name):  # ids with gaps arrive as floats
+        kind = "categorical" if sample.n_unique() > 2 and _whole(sample) else "numeric"
     elif dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
         kind = "numeric"
     elif dtype.is_temporal():
@@ -96,12 +98,15 @@ def is_id_name(name: str) -> bool:
 
 
 def date_format(text: pl.Series) -> str | None:
-    """The first datetime format that fits every non-null text of a sample."""
-    held = text.drop_nulls()
-    if not len(held) or not held.head(50).str.contains(r"\d").all():
+    """The first datetime format that fits (nearly) every word of a sample."""
+    words = text.drop_nulls().str.strip_chars()
+    words = words.filter(~words.is_in(list(NULL_WORDS)))
+    first = words.head(100)
+    if not len(words) or first.str.contains(r"\d.*[-/. :].*\d").sum() < MOST * len(first):
         return None
-    likely = [form for form in DATE_FORMATS if held.head(100).str.to_datetime(form, strict=False).null_count() == 0]
-    return next((form for form in likely if held.str.to_datetime(form, strict=False).null_count() == 0), None)
+    likely = [form for form in DATE_FORMATS if first.str.to_datetime(form, strict=False).count() >= MOST * len(first)]
+    fits = (form for form in likely if words.str.to_datetime(form, strict=False).count() >= MOST * len(words))
+    return next(fits, None)
 
 
 def list_separator(text: pl.Series) -> str | None:
@@ -133,14 +138,17 @@ def _list_kind(dtype: pl.List | pl.Array, sample: pl.Series) -> Kind | None:
     return "multi" if inner.is_integer() or inner in (pl.String, pl.Categorical, pl.Enum, pl.Boolean) else None
 
 
+def _whole(numbers: pl.Series) -> bool:
+    held = numbers.fill_nan(None).drop_nulls()
+    return bool((held == held.round()).all())
+
+
 def _text_kind(sample: pl.Series) -> Kind:
-    held = sample.drop_nulls()
-    if not len(held):
+    words = sample.drop_nulls().str.strip_chars()
+    words = words.filter(~words.is_in(list(NULL_WORDS)))
+    if not len(words) or words.str.contains(r"^0\d+$").any():
         return "categorical"
-    words = held.str.strip_chars()
-    if words.str.contains(r"^0\d+$").any():
-        return "categorical"
-    if words.cast(pl.Float64, strict=False).null_count() == 0:
+    if words.cast(pl.Float64, strict=False).count() >= MOST * len(words):
         return "numeric" if not is_id_name(sample.name) else "categorical"
     if words.str.to_lowercase().is_in(["true", "false"]).all():
         return "boolean"

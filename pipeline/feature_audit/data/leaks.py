@@ -39,7 +39,7 @@ from feature_audit.data.association import (
 )
 from feature_audit.data.dates import anchors, moments_of, recorded_later
 from feature_audit.data.encode_cells import as_datetime, as_float, as_lists, epoch
-from feature_audit.data.keys import Target
+from feature_audit.data.log import Log
 from feature_audit.data.statistics import Statistics
 from feature_audit.findings import Finding
 from feature_audit.schema import Column, Task
@@ -112,25 +112,22 @@ class Judge:
 
 
 def find_leaks(
-    columns: tuple[Column, ...], statistics: Statistics, target: Target, checks: ChecksConfig, *,
-    time: np.ndarray | None, time_is_datetime: bool, seed: int = 0,
-) -> list[Finding]:  # fmt: skip
+    columns: tuple[Column, ...], log: Log, statistics: Statistics, checks: ChecksConfig, *, seed: int = 0
+) -> list[Finding]:
     """Leaks and suspicions among the columns.
 
     Args:
         columns: candidates that are neither constant nor duplicates.
+        log: labels and times of all rows.
         statistics: pass 1, with the train sample.
-        target: labels of all rows.
         checks: thresholds.
-        time: time of all rows, or None.
-        time_is_datetime: the time is in microseconds since 1970.
         seed: of the halves.
     """
     sample = statistics.samples["train"]
     rows = statistics.sample_rows["train"]
-    judge = Judge(target.task, target.values[rows], halves(len(rows), seed), checks)
-    times = None if time is None else time[rows]
-    base = anchors(sample, times, is_datetime=time_is_datetime)
+    judge = Judge(log.target.task, log.target.values[rows], halves(len(rows), seed), checks)
+    time = None if log.time is None else log.time[rows]
+    base = anchors(sample, time, is_datetime=log.time_is_datetime)
     findings = []
     for column in columns:
         fact = statistics.facts[column.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +14,16 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.checks import Examined, examine
-from feature_audit.data.columns import Roles, assign_roles, listing
+from feature_audit.data.columns import assign_roles, listing
 from feature_audit.data.fitting import fit_encoders
-from feature_audit.data.keys import Target, check_row_ids, read_codes, read_target, read_time
+from feature_audit.data.keys import Target
 from feature_audit.data.kinds import infer_columns
+from feature_audit.data.log import Log, peek, read_log
 from feature_audit.data.prepared import MARKER, Prepared
 from feature_audit.data.profile import column_profile, table_profile
-from feature_audit.data.reading import Source, input_digest, open_source, resolve_data
+from feature_audit.data.reading import input_digest, open_source, prepare_source, resolve_data
 from feature_audit.data.slices import slice_codes
-from feature_audit.data.splits import SPLITS, Split, overlap, split_rows
+from feature_audit.data.splits import SPLITS
 from feature_audit.data.statistics import Statistics, gather
 from feature_audit.data.writing import write_store
 from feature_audit.errors import AuditError
@@ -47,84 +49,78 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     Raises:
         AuditError: see the bad-input section of the README; always one line with key or column, value and remedy.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / MARKER).unlink(missing_ok=True)
+    directory = _empty_store(Path(directory))
     data = resolve_data(config, directory)
     digest = data_digest(config, data)
     source = open_source(config, data, directory, progress)
     table = source.frame.collect_schema()
-    roles = assign_roles(config, table.names())
-    target = read_target(source, roles, str(config.target), config.task)
-    if roles.row_id:
-        check_row_ids(source, roles.row_id)
-    split, keys, time = _split(config, source, roles, target)
-    progress("inferring kinds")
-    peek = source.frame.select(roles.candidates).head(20_000).collect()
-    columns, unusable = infer_columns(config, roles, table, peek, source.origin)
-    progress(f"counting {len(columns)} columns on {split.rows()['train']} train rows")
+    log = read_log(config, source, assign_roles(config, table.names()))
+    progress(f"inferring the kinds of {len(log.roles.candidates)} columns")
+    shown = peek(source, log.roles.candidates, log.rows)
+    columns, unusable = infer_columns(config, log.roles, table, shown, source.origin)
     usable = tuple(column for column in columns if column.name not in unusable)
-    statistics = gather(source, usable, split.of_row, config.seed, config.encoding.max_categories)
-    progress("looking for constants, duplicates, leaks and drift")
-    is_datetime = roles.time is not None and not table[roles.time].is_numeric()
-    examined = examine(
-        config, source, usable, statistics,
-        split=split, target=target, time=time, time_is_datetime=is_datetime, unusable=unusable,
-    )  # fmt: skip
-    findings, excluded = examined.findings, examined.excluded
-    kept = tuple(column for column in usable if column.name not in excluded)
-    if not kept:
-        raise AuditError(
-            f"data: none of the {len(columns)} columns is a usable feature; see the findings: " + _reasons(excluded)
-        )
-    progress("validating the profile")
-    validation = _validate(config, usable, statistics, examined, split=split, target=target, time=time)
-    encoders = fit_encoders(kept, statistics, config.encoding)
-    schema = ModelSchema(encoders.fields, target.task, target.n_classes)
-    group = keys.get("group")
-    write_store(
-        directory, source, encoders, schema, of_row=split.of_row, target=target.values,
-        group=group, slices=slice_codes(source, roles.slices, split.of_row), row_id=roles.row_id, progress=progress,
-    )  # fmt: skip
-    encoders.save(directory / "encoders.json")
-    summary = summarise(usable, target, split, statistics)
-    prepared = Prepared(
-        directory, schema, columns, findings, excluded, split.rows(), split.info, digest, validation, summary
+    progress(f"counting {len(usable)} columns on {log.split.rows()['train']:,} train rows")
+    statistics = gather(
+        source, usable, shown, log.split.of_row, seed=config.seed, max_values=config.encoding.max_categories
     )
+    progress("looking for constants, duplicates, leaks and drift")
+    examined = examine(config, log, usable, statistics, unusable)
+    kept = tuple(column for column in usable if column.name not in examined.excluded)
+    if not kept:
+        name, reason = next(iter(examined.excluded.items()))
+        raise AuditError(f"data: none of the {len(columns)} columns is a usable feature (for example {name}: {reason})")
+    progress("validating the profile")
+    validation = _validate(config, log, usable, statistics, examined)
+    encoders = fit_encoders(kept, statistics, config.encoding)
+    summary = summarise(usable, log, statistics)
+    del statistics  # its samples are not needed while the table is encoded
+    schema = ModelSchema(encoders.fields, log.target.task, log.target.n_classes)
+    slices = slice_codes(source, log.roles.slices, log.split.of_row)
+    write_store(directory, log, encoders, schema, slices, progress=progress)
+    encoders.save(directory / "encoders.json")
+    prepared = Prepared(
+        directory, schema, columns, examined.findings, examined.excluded, log.split.rows(), log.split.info,
+        digest, validation, summary,
+    )  # fmt: skip
     prepared.save()
     return prepared
 
 
+def _empty_store(directory: Path) -> Path:
+    """The folder without what an earlier or broken-off preparation left there; the marker goes first."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in (MARKER, "layout.json", "encoders.json", "group_labels.parquet"):
+        (directory / name).unlink(missing_ok=True)
+    for split in SPLITS:
+        shutil.rmtree(directory / split, ignore_errors=True)
+    return directory
+
+
 def data_digest(config: AuditConfig, data: str) -> str:
-    """blake2b over the input's bytes and the configuration keys that shape the store."""
+    """blake2b over the input's bytes, the user's ``prepare`` module and the configuration keys that shape the store."""
     content = {key: value for key, value in config.model_dump(mode="json").items() if key in _DIGEST_KEYS}
     digest = hashlib.blake2b(input_digest(data).encode(), digest_size=16)
     digest.update(json.dumps(content, sort_keys=True).encode())
+    if config.prepare:
+        digest.update(prepare_source(config.prepare))
     return digest.hexdigest()
 
 
-def summarise(columns: tuple[Column, ...], target: Target, split: Split, statistics: Statistics) -> dict[str, Any]:
-    """Figures for the report: sizes, label balance per split, null shares."""
-    rows = split.rows()
-    balance = {}
-    for code, name in enumerate(SPLITS):
-        values = target.values[split.of_row == code]
-        if target.classes:
-            counts = np.bincount(values.astype(np.int64), minlength=len(target.classes))
-            balance[name] = {
-                label: float(count / len(values)) for label, count in zip(target.classes, counts, strict=True)
-            }
-        else:
-            balance[name] = {"mean": float(values.mean()), "std": float(values.std())}
+def summarise(columns: tuple[Column, ...], log: Log, statistics: Statistics) -> dict[str, Any]:
+    """Figures for the report: sizes, time range, label balance and null shares per split."""
+    target, of_row, rows = log.target, log.split.of_row, log.split.rows()
+    kinds = Counter(column.kind for column in columns)
     return {
-        "rows": len(split.of_row),
+        "rows": log.rows,
         "columns": len(columns),
+        "kinds": {str(kind): count for kind, count in sorted(kinds.items())},
         "task": target.task,
         "classes": list(target.classes),
         "positive_class": target.classes[1] if target.task == "binary" else None,
         "positives_share": float(target.values.mean()) if target.task == "binary" else None,
-        "target_per_split": balance,
-        "kinds": {kind: sum(column.kind == kind for column in columns) for kind in sorted({c.kind for c in columns})},
+        "target_per_split": {name: _balance(target, of_row == code) for code, name in enumerate(SPLITS)},
+        "time": log.split.info.get("time"),
+        "groups": len(log.group[1]) if log.group else None,
         "null_share": {
             column.name: {name: statistics.facts[column.name].nulls[name] / max(rows[name], 1) for name in SPLITS}
             for column in columns
@@ -132,35 +128,27 @@ def summarise(columns: tuple[Column, ...], target: Target, split: Split, statist
     }
 
 
-def _split(
-    config: AuditConfig, source: Source, roles: Roles, target: Target
-) -> tuple[Split, dict[str, tuple[np.ndarray, list[str]]], np.ndarray | None]:
-    """The split of every row, the group's codes with labels, and the time of every row."""
-    time = read_time(source, roles.time) if roles.time else None
-    keys = {"group": read_codes(source, roles.group)} if roles.group else {}
-    column = source.frame.select(roles.split_column).collect()[roles.split_column] if roles.split_column else None
-    split = split_rows(
-        config, roles, target, time=time, group=keys["group"][0] if keys else None, column=column
-    )  # fmt: skip
-    if keys:
-        split.info["overlap"] = overlap(split.of_row, keys["group"][0])
-    return split, keys, time
+def _balance(target: Target, inside: np.ndarray) -> dict[str, float]:
+    """Share of each class, or mean and spread of a number, in one split."""
+    values = target.values[inside]
+    if not target.classes:
+        return {"mean": float(values.mean(dtype=np.float64)), "std": float(values.std(dtype=np.float64))}
+    counts = np.bincount(values.astype(np.int64), minlength=len(target.classes))
+    return {label: float(count / len(values)) for label, count in zip(target.classes, counts, strict=True)}
 
 
 def _validate(
-    config: AuditConfig, columns: tuple[Column, ...], statistics: Statistics, examined: Examined, *,
-    split: Split, target: Target, time: np.ndarray | None,
-) -> dict[str, Any]:  # fmt: skip
+    config: AuditConfig, log: Log, columns: tuple[Column, ...], statistics: Statistics, examined: Examined
+) -> dict[str, Any]:
     """The GX result; a critical failure ends the audit here, before anything is encoded."""
     from feature_audit.data.expectations import validate
 
-    kinds = Counter(finding.kind for finding in examined.findings)
     gone = sum(column.name in examined.excluded for column in columns)
     result = validate(
-        column_profile(columns, statistics, split, examined.excluded, examined.drift),
-        table_profile(target, split, time, usable=len(columns) - gone, excluded=gone, findings=kinds),
+        column_profile(columns, log, statistics, examined.excluded, examined.drift),
+        table_profile(log, examined.findings, usable=len(columns) - gone, excluded=gone),
         config.checks,
-        target.task,
+        log.target.task,
     )
     if not result["passed"]:
         first = next(line for line in result["failures"] if line["severity"] == "critical")
@@ -168,8 +156,3 @@ def _validate(
         seen = listing([str(value) for value in first["observed"]])
         raise AuditError(f"data: expected that {first['expected']}, but {first['measure']} is {seen}{where}")
     return result
-
-
-def _reasons(excluded: dict[str, str]) -> str:
-    name, reason = next(iter(excluded.items()))
-    return f"for example {name}: {reason}"

@@ -5,22 +5,25 @@ Polars and NumPy counted these figures over all rows; GX sees the figures, not t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from feature_audit.data.keys import Target
+from feature_audit.data.log import Log
 from feature_audit.data.splits import SPLITS, TRAIN, Split
 from feature_audit.data.statistics import Statistics
+from feature_audit.findings import Finding
 from feature_audit.schema import Column
 
 
 def column_profile(
     columns: tuple[Column, ...],
+    log: Log,
     statistics: Statistics,
-    split: Split,
     excluded: Mapping[str, str],
     drift: Mapping[str, float],
 ) -> pl.DataFrame:
@@ -31,7 +34,7 @@ def column_profile(
         between train and a later split), ``distinct`` and ``distinct_share`` (of the sampled train rows), ``drift_auc``
         (0.5 where not measured).
     """
-    rows = split.rows()
+    rows = log.split.rows()
     sample = statistics.samples["train"]
     lines: list[dict[str, Any]] = []
     for column in columns:
@@ -53,9 +56,7 @@ def column_profile(
     return pl.DataFrame(lines, infer_schema_length=None)
 
 
-def table_profile(
-    target: Target, split: Split, time: np.ndarray | None, *, usable: int, excluded: int, findings: Mapping[Any, int]
-) -> pl.DataFrame:
+def table_profile(log: Log, findings: Iterable[Finding], *, usable: int, excluded: int) -> pl.DataFrame:
     """One row of facts about the whole table.
 
     Returns:
@@ -64,16 +65,18 @@ def table_profile(
         every row of a later one; 0 without a time split), ``rarest_class_share`` (1 for regression),
         ``excluded_share``, ``leaks``, ``suspected_leaks``.
     """
+    target, split = log.target, log.split
     rows = split.rows()
+    kinds = Counter(finding.kind for finding in findings)
     facts: dict[str, Any] = {
         "label_nulls": int((~np.isfinite(target.values)).sum()),
         "label_values": len(target.classes) or min(len(np.unique(target.values)), 1000),
         "usable_features": usable,
         "excluded_share": excluded / max(usable + excluded, 1),
         "rarest_class_share": _rarest(target, split),
-        "time_disorder": _disorder(time, split),
-        "leaks": findings.get("leak", 0),
-        "suspected_leaks": findings.get("suspected_leak", 0),
+        "time_disorder": _disorder(log.time, split),
+        "leaks": kinds["leak"],
+        "suspected_leaks": kinds["suspected_leak"],
     }
     for code, name in enumerate(SPLITS):
         facts[f"rows_{name}"] = rows[name]

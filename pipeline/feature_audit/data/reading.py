@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import importlib
+import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
     if suffix == "inter":
         if len(files) > 1:
             raise AuditError(f"data={data}: {len(files)} .inter files; point to one")
-        frame, origin = atomic.read_atomic(files[0], directory / "staged", progress)
+        frame, origin = atomic.read_atomic(files[0], progress)
         return Source(_stage(frame, directory / "staged.parquet", progress), origin)
     if suffix == "text":
         frame, notes = text.read_text(files, config.reader, directory / "staged.parquet", progress)
@@ -120,7 +121,7 @@ def local_files(data: str) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     if path.is_dir():
-        known = (*PARQUET, *ARROW, *TEXT)
+        known = (*PARQUET, *ARROW, *TEXT, ".inter")
         found = sorted(
             file
             for file in path.rglob("*")
@@ -278,6 +279,17 @@ def _call_prepare(name: str, data: str) -> pl.LazyFrame:
     if not isinstance(made, pl.LazyFrame):
         raise AuditError(f"prepare={name}: returned a {type(made).__name__}; return a Polars LazyFrame of features")
     return made
+
+
+def prepare_source(name: str) -> bytes:
+    """The bytes of the file that holds the user's ``prepare`` function, so that an edit counts as new data."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a user's module in the working directory, as `python -m` would find it
+    try:
+        found = importlib.util.find_spec(name.partition(":")[0])
+    except (ImportError, ValueError):
+        found = None
+    return Path(found.origin).read_bytes() if found and found.origin and Path(found.origin).is_file() else b""
 
 
 def _stage(frame: pl.LazyFrame, path: Path, progress: Progress) -> pl.LazyFrame:

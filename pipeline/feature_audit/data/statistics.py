@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from feature_audit.data.encode_cells import Key, as_key, as_lists, key_of
+from feature_audit.data.encode_cells import Key, as_datetime, as_float, as_key, as_lists, key_of
 from feature_audit.data.kinds import date_format, list_separator
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import SPLITS
+from feature_audit.errors import AuditError
 from feature_audit.schema import Column
 
 #: Cells of one chunk of raw rows held in memory, and of one sample.
@@ -29,12 +30,14 @@ class ColumnFacts:
         constant: every train cell holds the same value (missing is a value).
         counts: (value, count) frame of a categorical or list column, falling by count; None for other kinds.
         longest: longest list, for list columns.
+        unread: cells of a text column that are no number (no datetime) where its kind says so; they count as missing.
     """
 
     nulls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     constant: bool = True
     counts: pl.DataFrame | None = None
     longest: int = 0
+    unread: int = 0
     first_hash: int | None = None
     separator: str | None = None
     format: str | None = None
@@ -56,19 +59,21 @@ def chunk_rows(columns: int) -> int:
     return int(np.clip(CHUNK_CELLS // max(columns, 1), 1_000, 250_000))
 
 
-def gather(source: Source, columns: tuple[Column, ...], of_row: np.ndarray, seed: int, max_values: int) -> Statistics:
+def gather(
+    source: Source, columns: tuple[Column, ...], peek: pl.DataFrame, of_row: np.ndarray, *, seed: int, max_values: int
+) -> Statistics:
     """Read the table once.
 
     Args:
         source: the table.
         columns: the candidates, with their kinds.
+        peek: some rows of them; decides list separators and datetime formats.
         of_row: split code of each row.
         seed: of the samples.
         max_values: distinct values of one column counted exactly; beyond four times as many the rarest are forgotten.
     """
     names = [column.name for column in columns]
     rows_wanted = sample_positions(of_row, len(names), seed)
-    peek = source.frame.select(names).head(5_000).collect()
     facts = {column.name: _start(column, peek[column.name]) for column in columns}
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in SPLITS}
     hashes = np.empty(len(of_row), dtype=np.uint64)
@@ -79,7 +84,7 @@ def gather(source: Source, columns: tuple[Column, ...], of_row: np.ndarray, seed
         for code, split in enumerate(SPLITS):
             mine = inside == code
             part = chunk if mine.all() else chunk.filter(pl.Series(mine))
-            _count_nulls(facts, part, split)
+            _count_nulls(facts, columns, part, split)
             if split == "train" and part.height:
                 _count_train(facts, columns, part, max_values)
             wanted = rows_wanted[split]
@@ -89,8 +94,8 @@ def gather(source: Source, columns: tuple[Column, ...], of_row: np.ndarray, seed
         start += chunk.height
     for fact in facts.values():
         if fact.counts is not None:
-            fact.counts = fact.counts.sort(["count", "value"], descending=[True, False])
-    samples = {split: pl.concat(parts[split]) if parts[split] else peek.clear() for split in SPLITS}
+            fact.counts = frequent_first(fact.counts)
+    samples = {split: pl.concat(parts[split]) if parts[split] else peek.select(names).clear() for split in SPLITS}
     return Statistics(facts, samples, rows_wanted, hashes)
 
 
@@ -118,6 +123,10 @@ def _start(column: Column, peek: pl.Series) -> ColumnFacts:
         fact.key = key_of(dtype, boolean=column.kind == "boolean")
     elif column.kind == "datetime" and dtype == pl.String:
         fact.format = date_format(peek)
+        if fact.format is None and peek.count():
+            raise AuditError(
+                f"kinds.{column.name}=datetime: {peek.drop_nulls()[0]!r} fits no known datetime format; give ISO dates"
+            )
     return fact
 
 
@@ -131,10 +140,17 @@ def _missing(name: str, dtype: pl.DataType) -> pl.Expr:
     return column.is_null() | column.is_nan() if dtype.is_float() else column.is_null()
 
 
-def _count_nulls(facts: dict[str, ColumnFacts], part: pl.DataFrame, split: str) -> None:
+def _count_nulls(facts: dict[str, ColumnFacts], columns: tuple[Column, ...], part: pl.DataFrame, split: str) -> None:
     counts = part.select(_missing(name, dtype).sum() for name, dtype in part.schema.items()).row(0)
-    for name, count in zip(part.columns, counts, strict=True):
-        facts[name].nulls[split] += count
+    for column, count in zip(columns, counts, strict=True):
+        fact, values = facts[column.name], part[column.name]
+        missing = count
+        if values.dtype == pl.String and column.kind == "numeric":
+            missing = int(np.isnan(as_float(values)).sum())
+        elif values.dtype == pl.String and column.kind == "datetime":
+            missing = as_datetime(values, fact.format).null_count()
+        fact.nulls[split] += missing
+        fact.unread += missing - count
 
 
 def _count_train(
@@ -183,7 +199,12 @@ def _merge(counts: pl.DataFrame | None, keys: pl.Series, max_values: int) -> pl.
     if counts is None:
         return new
     both = pl.concat([counts, new]).group_by("value").agg(pl.col("count").sum())
-    return both if both.height <= 4 * max_values else both.top_k(2 * max_values, by="count")
+    return both if both.height <= 4 * max_values else frequent_first(both).head(2 * max_values)
+
+
+def frequent_first(counts: pl.DataFrame) -> pl.DataFrame:
+    """(value, count) by falling count, equal counts by value, so that codes do not depend on threads."""
+    return counts.sort(["count", "value"], descending=[True, False])
 
 
 def _hash_rows(chunk: pl.DataFrame) -> np.ndarray:

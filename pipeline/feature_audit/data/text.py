@@ -7,25 +7,42 @@ import fnmatch
 import gzip
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from feature_audit.config import ReaderConfig
-from feature_audit.data.columns import one_line
+from feature_audit.data.columns import match_globs, one_line
 from feature_audit.errors import AuditError
 
-#: Texts that mean "no number" in a column whose other cells are all numbers; in a column of words they stay words.
+#: Texts that mean "no number" in a column whose other cells are numbers; in a column of words they stay words.
 NULL_WORDS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "\\N", "-", "#N/A", "n/a")
+#: Share of the cells that must read as a type; the others count as missing and are reported.
+MOST = 0.995
 #: Datetime formats that are tried, in this order; the first one that fits every cell is taken.
 DATE_FORMATS = (
     "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%S%:z", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
+    "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
     "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
     "%d/%m/%Y", "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d-%m-%Y",
     "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d, %Y", "%d-%m-%y", "%m/%d/%y", "%d/%m/%y",
 )  # fmt: skip
 ROW_GROUP = 65_536
+#: First rows that decide which datetime formats are tried on all rows.
+PEEK_ROWS = 2_000
+
+Facts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class _File:
+    """One text file, scanned as strings."""
+
+    path: Path
+    separator: str
+    names: list[str]
+    frame: pl.LazyFrame
 
 
 def read_text(
@@ -43,107 +60,138 @@ def read_text(
         The typed table and notes on what was decided.
 
     Raises:
-        AuditError: wrong number of columns, different headers, a row that is too long; the line names file and line.
+        AuditError: wrong number of columns, different headers, mixed types, a row that is too long; the line names the
+            file, and the line in it where one is at fault.
     """
-    separators = [reader.separator or ("," if ".csv" in file.name.lower() else "\t") for file in files]
-    names = _names(files, separators, reader)
-    frames = [
-        pl.scan_csv(
-            file, separator=separator, has_header=reader.has_header, infer_schema=False, new_columns=names,
-            null_values=list(reader.null_values),
-        )
-        for file, separator in zip(files, separators, strict=True)
-    ]  # fmt: skip
-    frame = pl.concat(frames)
+    opened = _open_all(files, reader)
+    names = opened[0].names
+    for pattern in reader.types:
+        match_globs("reader.types", [pattern], names)
     progress(f"reading {len(files)} text file(s): deciding the types of {len(names)} columns")
+    notes: list[str] = []
+    per_file = [_read_facts(file) for file in opened]
+    typed = []
+    for name in names:
+        facts = _agree(name, [facts[name] for facts in per_file], opened)
+        typed.append(_typed(name, facts, reader, notes))
+    staged.parent.mkdir(parents=True, exist_ok=True)
     try:
-        facts = frame.select(_facts(name) for name in names).collect()
-        notes: list[str] = []
-        typed = frame.select(_typed(name, facts[name][0], reader, notes) for name in names)
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        typed.sink_parquet(staged, row_group_size=ROW_GROUP, maintain_order=True)
+        pl.concat([file.frame for file in opened]).select(typed).sink_parquet(
+            staged, row_group_size=ROW_GROUP, maintain_order=True
+        )
     except pl.exceptions.PolarsError as error:
-        for file, separator in zip(files, separators, strict=True):
-            _find_long_row(file, separator, len(names))
-        raise AuditError(
-            f"data={files[0]}: cannot be read as text ({one_line(error)}); check reader.separator"
-        ) from None
+        raise _unreadable(opened, error) from None
     return pl.scan_parquet(staged), tuple(notes)
 
 
-def _names(files: tuple[Path, ...], separators: list[str], reader: ReaderConfig) -> list[str]:
-    """Column names, checked to be the same (or as many) in every file."""
-    first: list[str] | None = None
-    for file, separator in zip(files, separators, strict=True):
-        with _open(file) as stream:
-            row = next(csv.reader(stream, delimiter=separator), None)
-        if not row:
-            raise AuditError(f"data={file}: the file is empty")
-        if not reader.has_header:
-            row = _given_names(file, len(row), reader)
-        elif len(set(row)) < len(row):
-            repeated = next(name for name in row if row.count(name) > 1)
-            raise AuditError(f"data={file}: the header names column {repeated!r} twice; rename one")
-        if first is not None and row != first:
-            other = next((b for a, b in zip(first, row, strict=False) if a != b), f"{len(row)} columns")
+def _open_all(files: tuple[Path, ...], reader: ReaderConfig) -> list[_File]:
+    """Scan every file as strings, after checking that their headers agree."""
+    opened: list[_File] = []
+    for path in files:
+        separator = reader.separator or ("," if ".csv" in path.name.lower() else "\t")
+        names = _names(path, separator, reader)
+        if opened and names != opened[0].names:
+            first = opened[0]
+            pairs = zip(first.names, names, strict=False)
+            other = next((f"{b} in place of {a}" for a, b in pairs if a != b), f"{len(names)} columns")
             raise AuditError(
-                f"data={file}: its header differs from {files[0].name} at {other}; all files need the same columns"
+                f"data={path}: its header differs from {first.path.name}: {other}; all files need the same columns"
             )
-        first = row
-    assert first is not None
-    return first
+        frame = pl.scan_csv(
+            path, separator=separator, has_header=reader.has_header, infer_schema=False, new_columns=names,
+            null_values=list(reader.null_values), encoding="utf8-lossy",
+        )  # fmt: skip
+        opened.append(_File(path, separator, names, frame))
+    return opened
 
 
-def _given_names(file: Path, width: int, reader: ReaderConfig) -> list[str]:
+def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
+    with open_text(file) as stream:
+        row = next(csv.reader(stream, delimiter=separator), None)
+    if not row:
+        raise AuditError(f"data={file}: the file is empty")
+    if reader.has_header:
+        repeated = next((name for name in row if row.count(name) > 1), None)
+        if repeated is not None:
+            raise AuditError(f"data={file}: the header names column {repeated!r} twice; rename one")
+        return row
     if not reader.columns:
-        return [f"column_{index}" for index in range(width)]
-    if len(reader.columns) != width:
-        raise AuditError(f"reader.columns names {len(reader.columns)} columns, but {file} has {width}")
+        return [f"column_{index}" for index in range(len(row))]
+    if len(reader.columns) != len(row):
+        raise AuditError(f"reader.columns: {len(reader.columns)} names, but {file} has {len(row)} columns")
     return list(reader.columns)
 
 
-def _facts(name: str) -> pl.Expr:
-    """How many cells of a text column read as each type, as one struct."""
-    cell = pl.col(name)
-    word = cell.str.strip_chars()
+def _read_facts(file: _File) -> dict[str, Facts]:
+    """Column -> how many cells read as each type; formats that do not fit the first rows are not counted further."""
+    try:
+        peek = file.frame.head(PEEK_ROWS).select(_facts(name, DATE_FORMATS) for name in file.names).collect()
+        likely = {name: _likely_formats(peek[name][0]) for name in file.names}
+        counted = file.frame.select(_facts(name, likely[name]) for name in file.names).collect()
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable([file], error) from None
+    return {name: counted[name][0] for name in file.names}
+
+
+def _likely_formats(facts: Facts) -> tuple[str, ...]:
+    held = facts["held"]
+    if not held:
+        return DATE_FORMATS
+    return tuple(form for form in DATE_FORMATS if facts[form] >= MOST * held)
+
+
+def _facts(name: str, formats: tuple[str, ...]) -> pl.Expr:
+    """Counts for one text column, as a struct."""
+    word = pl.col(name).str.strip_chars()
     held = pl.when(word.is_in(list(NULL_WORDS))).then(None).otherwise(word)
-    dates = [held.str.to_datetime(pattern, strict=False).count().alias(pattern) for pattern in DATE_FORMATS]
     return pl.struct(
-        cell.count().alias("cells"),
         held.count().alias("held"),
         held.cast(pl.Int64, strict=False).count().alias("integer"),
         held.cast(pl.Float64, strict=False).count().alias("float"),
         held.str.to_lowercase().is_in(["true", "false"]).sum().alias("boolean"),
         held.str.contains(r"^0\d+$").sum().alias("padded"),
-        *dates,
+        *(held.str.to_datetime(pattern, strict=False).count().alias(pattern) for pattern in formats),
     ).alias(name)
 
 
-def _typed(name: str, facts: dict[str, int], reader: ReaderConfig, notes: list[str]) -> pl.Expr:
+def _agree(name: str, facts: list[Facts], files: list[_File]) -> Facts:
+    """The counts of all files together; numbers in one file and words in another are an error."""
+    for one, file in zip(facts, files, strict=True):
+        if one["held"] and one["float"] == 0 and any(other["float"] == other["held"] > 0 for other in facts):
+            numbers = next(
+                f.path.name for f, other in zip(files, facts, strict=True) if other["float"] == other["held"] > 0
+            )
+            raise AuditError(
+                f"data={file.path}: column {name} holds words here, but numbers in {numbers}; write it with one type, "
+                f"or set reader.types.{name}"
+            )
+    keys = set.intersection(*(set(one) for one in facts))
+    return {key: sum(one[key] for one in facts) for key in keys}
+
+
+def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> pl.Expr:
     """The text column as its decided type; ``reader.types`` wins over the decision."""
-    said = next((kind for glob, kind in reader.types.items() if glob == name or fnmatch.fnmatchcase(name, glob)), None)
+    said = next((kind for glob, kind in reader.types.items() if fnmatch.fnmatchcase(name, glob)), None)
     kind, pattern = _decide(facts) if said is None else (said, None)
-    cell = pl.col(name)
-    word = cell.str.strip_chars()
-    if said is not None and kind == "datetime":
-        pattern = max(DATE_FORMATS, key=lambda form: facts[form])
     if kind == "string":
-        return cell
+        return pl.col(name)
+    if kind == "datetime" and pattern is None:
+        pattern = max((form for form in DATE_FORMATS if form in facts), key=lambda form: facts[form], default=None)
+        if pattern is None:
+            raise AuditError(f"reader.types.{name}=datetime: its cells fit no known datetime format; give ISO dates")
     lost = facts["held"] - facts[pattern or kind]
     if lost:
         notes.append(f"{name}: {lost} of {facts['held']} cells are not {kind} and count as missing")
+    word = pl.col(name).str.strip_chars()
     if kind == "boolean":
-        return (
-            word.str.to_lowercase()
-            .replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
-            .alias(name)
-        )
+        truth = {"true": True, "false": False}
+        return word.str.to_lowercase().replace_strict(truth, default=None, return_dtype=pl.Boolean).alias(name)
     if pattern is not None:
-        return word.str.to_datetime(pattern, strict=False).alias(name)
+        return word.str.to_datetime(pattern, strict=False, time_unit="us").alias(name)
     return word.cast(pl.Int64 if kind == "integer" else pl.Float64, strict=False).alias(name)
 
 
-def _decide(facts: dict[str, int], share: float = 0.995) -> tuple[str, str | None]:
+def _decide(facts: Facts) -> tuple[str, str | None]:
     """The narrowest type that (nearly) every cell has; text where none fits."""
     held = facts["held"]
     if held == 0 or facts["padded"]:  # 00123 is a code, not a number
@@ -152,24 +200,28 @@ def _decide(facts: dict[str, int], share: float = 0.995) -> tuple[str, str | Non
         return "boolean", None
     if facts["integer"] == held:
         return "integer", None
-    if facts["float"] >= share * held:
+    if facts["float"] >= MOST * held:
         return "float", None
-    pattern = next((form for form in DATE_FORMATS if facts[form] == held), None)
+    pattern = next((form for form in DATE_FORMATS if facts.get(form, 0) >= MOST * held), None)
     return ("datetime", pattern) if pattern else ("string", None)
 
 
-def _open(file: Path) -> io.TextIOBase:
+def open_text(file: Path) -> io.TextIOBase:
+    """A text file for line-wise reading, unpacked where it is gzipped."""
     if file.suffix == ".gz":
-        return gzip.open(file, "rt", encoding="utf-8", errors="replace", newline="")
-    return file.open(encoding="utf-8", errors="replace", newline="")
+        return gzip.open(file, "rt", encoding="utf-8-sig", errors="replace", newline="")
+    return file.open(encoding="utf-8-sig", errors="replace", newline="")
 
 
-def _find_long_row(file: Path, separator: str, width: int) -> None:
-    """Raise with the line of the first row that has more cells than the header."""
-    with _open(file) as stream:
-        rows = csv.reader(stream, delimiter=separator)
-        for row in rows:
-            if len(row) > width:
-                raise AuditError(
-                    f"data={file}: line {rows.line_num} has {len(row)} cells, the header {width}; quote or fix that row"
-                )
+def _unreadable(files: list[_File], error: Exception) -> AuditError:
+    """The error of the first row that has more cells than the header, or of the file as a whole."""
+    for file in files:
+        with open_text(file.path) as stream:
+            rows = csv.reader(stream, delimiter=file.separator)
+            for row in rows:
+                if len(row) > len(file.names):
+                    return AuditError(
+                        f"data={file.path}: line {rows.line_num} has {len(row)} cells, the header {len(file.names)}; "
+                        "quote or fix that row"
+                    )
+    return AuditError(f"data={files[0].path}: cannot be read as text ({one_line(error)}); check reader.separator")

@@ -13,14 +13,12 @@ import numpy as np
 import polars as pl
 
 from feature_audit.data.encoders import Encoders
-from feature_audit.data.reading import Source
+from feature_audit.data.log import Labelled, Log
 from feature_audit.data.splits import SPLITS
 from feature_audit.data.statistics import chunk_rows
 from feature_audit.schema import Field, ModelSchema
 
 ROW_GROUP = 65_536
-#: Codes of every row and the label of each code.
-Labelled = tuple[np.ndarray, list[str]]
 
 
 def code_dtype(cardinality: int) -> np.dtype[Any]:
@@ -51,30 +49,27 @@ def plan(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
 
 
 def write_store(
-    directory: Path, source: Source, encoders: Encoders, schema: ModelSchema, *, of_row: np.ndarray, target: np.ndarray,
-    group: Labelled | None, slices: Mapping[str, Labelled], row_id: str | None, progress: Callable[[str], None],
+    directory: Path, log: Log, encoders: Encoders, schema: ModelSchema, slices: Mapping[str, Labelled],
+    *, progress: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Encode every row once and write it to its split's files.
 
     Args:
         directory: the store's folder, made if needed.
-        source: the raw table.
+        log: the raw table with labels, split and groups.
         encoders: fitted on train.
         schema: the fields, in the encoders' order.
-        of_row: split code of each row.
-        target: labels of all rows.
-        group: int32 codes (rows,) of the resampling unit and their labels, or None.
         slices: column -> codes (rows,) and their labels.
-        row_id: raw id column or None for row numbers.
         progress: told the share done.
     """
+    of_row, row_id, group = log.split.of_row, log.roles.row_id, log.group
     places = plan(schema.fields)
     totals = np.bincount(of_row, minlength=3)
     directory.mkdir(parents=True, exist_ok=True)
     writers = {code: _SplitWriter(directory / split, int(totals[code])) for code, split in enumerate(SPLITS)}
     names = list(schema.names) + ([row_id] if row_id and row_id not in schema.names else [])
     start = 0
-    for chunk in source.chunks(chunk_rows(len(names)), names):
+    for chunk in log.source.chunks(chunk_rows(len(names)), names):
         stop = start + chunk.height
         inside = of_row[start:stop]
         rows = {code: np.flatnonzero(inside == code) for code in writers}
@@ -95,7 +90,7 @@ def write_store(
     for code, writer in writers.items():
         writer.close()
         mine = of_row == code
-        np.save(writer.directory / "target.npy", target[mine])
+        np.save(writer.directory / "target.npy", log.target.values[mine])
         if group is not None:
             np.save(writer.directory / "group.npy", group[0][mine])
         for number, (codes, _) in enumerate(slices.values()):

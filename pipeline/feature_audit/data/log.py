@@ -1,0 +1,91 @@
+"""The log with what each of its rows is: label, split, time and group. Everything per row that stays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.columns import Roles
+from feature_audit.data.keys import Target, check_row_ids, read_codes, read_target, read_time
+from feature_audit.data.reading import Source
+from feature_audit.data.splits import Split, format_time, overlap, split_rows
+
+#: Codes of every row and the label of each code.
+Labelled = tuple[np.ndarray, list[str]]
+#: Rows that kinds are inferred from, taken from the start, the middle and the end of the table.
+PEEK_ROWS = 21_000
+
+
+@dataclass(frozen=True)
+class Log:
+    """A table whose rows are labelled and split.
+
+    Attributes:
+        source: all rows.
+        roles: the part each column plays.
+        target: label of every row.
+        split: split of every row.
+        time: float64 (rows,) or None; microseconds since 1970 where ``time_is_datetime``.
+        time_is_datetime: the time column holds datetimes, not plain numbers.
+        group: int32 codes (rows,) of the unit of resampling and their labels, or None.
+    """
+
+    source: Source
+    roles: Roles
+    target: Target
+    split: Split
+    time: np.ndarray | None
+    time_is_datetime: bool
+    group: Labelled | None
+
+    @property
+    def rows(self) -> int:
+        """Rows of all splits."""
+        return len(self.split.of_row)
+
+
+def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
+    """Read the label and the key columns, check them, and split the rows.
+
+    Raises:
+        AuditError: a bad label, time, row id or split; see ``keys`` and ``splits``.
+    """
+    target = read_target(source, roles, str(config.target), config.task)
+    if roles.row_id:
+        check_row_ids(source, roles.row_id)
+    time = read_time(source, roles.time) if roles.time else None
+    is_datetime = roles.time is not None and not source.frame.collect_schema()[roles.time].is_numeric()
+    group = read_codes(source, roles.group) if roles.group else None
+    column = source.frame.select(roles.split_column).collect()[roles.split_column] if roles.split_column else None
+    split = split_rows(config, roles, target, time=time, group=group[0] if group else None, column=column)
+    if time is not None:
+        split.info["time"] = {
+            "column": roles.time,
+            "first": format_time(float(time.min()), is_datetime=is_datetime),
+            "last": format_time(float(time.max()), is_datetime=is_datetime),
+        }
+    for name in ("train_from", "validation_from", "test_from", "test_to"):
+        if name in split.info:
+            split.info[name] = format_time(split.info[name], is_datetime=is_datetime)
+    if group:
+        split.info["overlap"] = overlap(split.of_row, group[0])
+    return Log(source, roles, target, split, time, is_datetime, group)
+
+
+def peek(source: Source, columns: Sequence[str], rows: int) -> pl.DataFrame:
+    """Some rows from the start, the middle and the end; a sorted log shows more of itself than in its first rows.
+
+    Args:
+        source: the table.
+        columns: which columns.
+        rows: rows of the whole table.
+    """
+    part = PEEK_ROWS // 3
+    starts = [0] if rows <= PEEK_ROWS else [0, rows // 2, rows - part]
+    length = PEEK_ROWS if len(starts) == 1 else part
+    frame = source.frame.select(columns)
+    return pl.concat([frame.slice(start, length).collect() for start in starts])
