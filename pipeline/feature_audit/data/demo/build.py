@@ -20,7 +20,7 @@ from feature_audit.data.demo.plan import SIGNALS, noise_families
 from feature_audit.data.demo.truth import ColumnTruth, Truth
 from feature_audit.data.demo.world import simulate_world
 
-N_ROWS, N_USERS, N_ITEMS = 70_000, 5_000, 2_500
+N_ROWS, N_USERS, N_ITEMS = 80_000, 6_000, 3_000
 TABLES = ("user", "item", "ctx", "hist", "vec")
 
 #: Configuration of the demo; a user's own keys win over these.

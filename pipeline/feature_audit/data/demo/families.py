@@ -82,12 +82,12 @@ def _drawn_unit(kind: Kind, rng: np.random.Generator) -> Unit:
     """Location, scale and decimals where the plan names none."""
     if kind == "normal":
         scale = float(rng.choice([1.0, 10.0, 100.0]))
-        return scale * rng.normal(), scale, 4
+        return scale * rng.normal(), scale, 2
     if kind == "count":
         return float(np.exp(rng.uniform(1.0, 2.2))), 0.9, 0
     if kind == "share":
-        return rng.normal(0, 0.7), 1.1, 6
-    return float(np.exp(rng.uniform(1, 5))), rng.uniform(0.8, 1.6), 4
+        return rng.normal(0, 0.7), 1.1, 3
+    return float(np.exp(rng.uniform(1, 5))), rng.uniform(0.8, 1.6), 1
 
 
 def _show(hidden: FloatArray, kind: Kind, unit: Unit) -> tuple[NDArray[np.generic], FloatArray]:
@@ -108,7 +108,7 @@ def _show(hidden: FloatArray, kind: Kind, unit: Unit) -> tuple[NDArray[np.generi
     shown = values.astype(np.int64) if decimals == 0 else values
     if kind in ("lognormal", "count"):
         return shown, _standardise(np.log(values + 0.5 * 10.0**-decimals))
-    return shown, _standardise(logit(np.clip(values, 1e-6, 1 - 1e-6)) if kind == "share" else values)
+    return shown, _standardise(logit(np.clip(values, 5e-4, 1 - 5e-4)) if kind == "share" else values)
 
 
 def _standardise(values: FloatArray) -> FloatArray:
