@@ -2,8 +2,8 @@
 
 1. *Concrete phase.* A selector with ``k_max`` slots stands at the entrance of a copy of the trained model and is
    trained together with it; a maximum-weight assignment then names ``k_max`` distinct candidates.
-2. *Elimination.* The network is fine-tuned briefly on random subsets of the candidates; the candidate whose removal
-   costs least goes, again and again, down to ``k_min``.
+2. *Elimination.* The candidate whose removal costs least goes, again and again, down to ``k_min``, as judged by small
+   readers of the candidates' embeddings, each on rows it was not trained on.
 3. *Curve.* One last fine-tuning on the nested sets of the path makes a single network fit for every K; its validation
    loss at a grid of K is the curve from which K can be chosen.
 """
@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,19 @@ from torch import Tensor
 
 from concrete_selectors.concrete import ConcreteSelector
 from concrete_selectors.contract import Batches, EmbeddingModel, Loss
-from concrete_selectors.elimination import eliminate
+from concrete_selectors.elimination import Eliminator, stages
+from concrete_selectors.reader import cache_rows
 from concrete_selectors.result import SelectionPath
-from concrete_selectors.run import Diagnosis, Run, stages
+from concrete_selectors.run import MEAN_BATCHES, Diagnosis, Run
 from concrete_selectors.settings import PathSettings
-from concrete_selectors.training import finetune, train_concrete
+from concrete_selectors.training import train_concrete
 from concrete_selectors.units import Units
 
 #: Convergence: mean over slots of the largest probability, and the share of slots that may repeat an argmax.
 CONVERGED_PROBABILITY = 0.99
 CONVERGED_DUPLICATES = 0.1
-#: Share of the fine-tuning spent while the set shrinks; the rest fits one network to all sizes at the end.
-_SHRINK_SHARE = 0.6
+#: Most memory for cached embeddings.
+_CACHE_BYTES = 512 * 2**20
 
 
 def learn_path(
@@ -60,7 +62,8 @@ def learn_path(
         groups: group id per feature; a group is kept or dropped as one, and K counts groups. None = no groups.
         prior: (N,) added to the logits: relevance, or a negative cost; a group takes its mean. None = none.
         progress: called with a dict that holds ``phase``, ``step`` and ``steps`` at least.
-        should_stop: called after each stage of elimination with its number and the validation loss; True ends it.
+        should_stop: called with 1 after the concrete phase and 2 after fine-tuning, and the validation loss of the
+            ``k_max`` candidates; True ends the selection.
 
     Raises:
         ValueError: K, protected features, groups or prior do not fit the model, or training diverges.
@@ -81,7 +84,8 @@ def learn_path(
     selector = _train_selector(run, prior)
     scores = _scores(run.units, selector)
     order, grid = _eliminate(run, selector, scores)
-    run.fit_nested(order, steps=run.steps((1 - _SHRINK_SHARE) * settings.finetune_epochs))
+    run.fit_nested(order, steps=run.steps(settings.finetune_epochs))
+    run.ask_to_stop(2, order[: run.k_max])
     return run.path(order, _diagnose(run, selector, scores), grid=grid)
 
 
@@ -116,36 +120,44 @@ def _eliminate(run: Run, selector: ConcreteSelector | None, scores: np.ndarray) 
     chosen = np.empty(0, dtype=np.int64) if selector is None else selector.assignment()
     alive = np.union1d(np.flatnonzero(run.units.protected), chosen)
     by_score = np.argsort(-scores, kind="stable")
-    rest = by_score[~np.isin(by_score, alive)].tolist()
-    sizes = stages(len(alive), run.k_min)
-    budget = run.steps(_SHRINK_SHARE * run.settings.finetune_epochs)
+    rest = by_score[~np.isin(by_score, alive)]
+    run.ask_to_stop(1, alive)
+    sizes = list(stages(len(alive), run.k_min))
+    if not sizes:
+        return np.concatenate([_best_first(run, alive, scores), rest]), [run.k_max]
+    eliminator = _eliminator(run, alive)
     dropped: list[int] = []
     for number, size in enumerate(sizes):
-        steps = budget * (number + 1) // len(sizes) - budget * number // len(sizes)
-        finetune(run.network, run.stream, steps=steps, draw=_random_subsets(run, alive, size))
-        with run.judge(fold=0) as judge:
-            alive, gone = eliminate(judge, alive, down_to=size, exact_below=run.settings.exact_below)
-        dropped += gone
-        run.report("eliminate", step=number + 1, steps=len(sizes), k=len(alive))
-        run.ask_to_stop(number + 1, alive)
-    survivors = sorted(alive.tolist(), key=lambda unit: (not run.units.protected[unit], -scores[unit], unit))
-    return np.array(survivors + dropped[::-1] + rest, dtype=np.int64), [run.k_max, *sizes]
+        dropped += eliminator.shrink(size)
+        run.report("eliminate", step=number + 1, steps=len(sizes), k=len(eliminator.left))
+    survivors = _best_first(run, alive[eliminator.left], scores)
+    return np.concatenate([survivors, alive[dropped[::-1]], rest]), [run.k_max, *sizes]
 
 
-def _random_subsets(run: Run, alive: np.ndarray, smallest: int) -> Callable[[], Tensor]:
-    """Half of the masks open all units alive; the others a random subset of ``smallest`` to all of them."""
-    protected = alive[run.units.protected[alive]]
-    free = alive[~run.units.protected[alive]]
+def _eliminator(run: Run, alive: np.ndarray) -> Eliminator:
+    """Readers on the embeddings of the units alive, as many train rows as the settings and memory allow."""
+    settings = run.settings
+    n_inputs = len(run.units.features(alive)) * run.network.field_means().shape[1]
+    train_rows = max(1, min(settings.cached_rows, _CACHE_BYTES // (4 * n_inputs)))
+    run.network.means.refresh(run.network.module, islice(run.train(0), MEAN_BATCHES))
+    with run.judge(train_rows=train_rows) as learned:
+        train = cache_rows(learned, alive)
+    with run.judge(validation_rows=settings.judged_rows // 2) as held_out:
+        validation = cache_rows(held_out, alive, like=train) if held_out.parts else None
+    return Eliminator(
+        train,
+        validation,
+        fixed=run.units.protected[alive],
+        loss=run.network.loss,
+        judged_rows=settings.judged_rows,
+        n_masks=settings.noise_masks,
+        seed=settings.seed,
+    )
 
-    def draw() -> Tensor:
-        masks = np.zeros((run.settings.noise_masks, run.units.n_units), dtype=np.float32)
-        masks[:, protected] = 1.0
-        for number, row in enumerate(masks):
-            size = len(alive) if number % 2 == 0 else int(run.random.integers(smallest, len(alive) + 1))
-            row[run.random.permutation(free)[: max(size - len(protected), 0)]] = 1.0
-        return torch.as_tensor(masks, device=run.network.device)
 
-    return draw
+def _best_first(run: Run, units: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Always-kept units first, then by score."""
+    return units[np.lexsort((units, -scores[units], ~run.units.protected[units]))]
 
 
 def _scores(units: Units, selector: ConcreteSelector | None) -> np.ndarray:

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from concrete_selectors.contract import Batches, EmbeddingModel, Loss
-from concrete_selectors.elimination import Judge, collect
 from concrete_selectors.gating import FieldMeans, device_of
+from concrete_selectors.judge import Judge, collect
 from concrete_selectors.result import SelectionPath
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.training import GatedNetwork, Stream, finetune, network_optimizer
 from concrete_selectors.units import Units
 
 #: Batches from which field means are taken exactly, before and after training.
-_MEAN_BATCHES = 8
+MEAN_BATCHES = 8
 #: Every K up to this one is measured; above, only the sizes at which stages ended.
 _DENSE_KS = 8
 
@@ -73,7 +73,7 @@ class Run:
         device = device_of(module) if isinstance(module, nn.Module) else torch.device("cpu")
         means = FieldMeans(enabled=settings.mean_replacement)
         module.eval()
-        n_features = len(means.refresh(module, islice(train(0), _MEAN_BATCHES)))
+        n_features = len(means.refresh(module, islice(train(0), MEAN_BATCHES)))
         optimizer = network_optimizer(module, settings.network_learning_rate)
         self.settings, self.steps_per_epoch = settings, steps_per_epoch
         self.units = Units(n_features, groups=groups, protected=protected)
@@ -107,19 +107,27 @@ class Run:
         """
         if self._should_stop is None:
             return
-        with self.judge(fold=1) as judge:
+        with self.curve_judge() as judge:
             value = float(judge.losses(self.units.mask(alive, self.network.device).unsqueeze(0))[0])
         if self._should_stop(step, value):
             raise SelectionStopped(f"stopped with {len(alive)} features open at validation loss {value:.5f}")
 
-    def judge(self, *, fold: int) -> Judge:
-        """Rows to judge on: fold 0 mixes even validation rows with train rows, fold 1 is odd validation rows."""
-        rows = self.settings.eliminate_rows
-        parts = collect(self.validation(0), rows=rows // 2 if fold == 0 else rows, fold=fold)
-        if fold == 0 or not parts:
-            left = rows - sum(part.rows for part in parts)
-            parts = [*parts, *collect(self.train(self.settings.seed), rows=left)]
+    def judge(self, *, train_rows: int = 0, validation_rows: int = 0, fold: int = 0) -> Judge:
+        """Rows to look at: train rows first, then one fold of the validation rows.
+
+        Args:
+            train_rows: most train rows.
+            validation_rows: most validation rows.
+            fold: 0 = even validation rows, on which removals are judged; 1 = odd ones, which measure the curve.
+        """
+        parts = collect(self.train(self.settings.seed), rows=train_rows)
+        parts += collect(self.validation(0), rows=validation_rows, fold=fold)
         return Judge(self.network, parts, done=self._count)
+
+    def curve_judge(self) -> Judge:
+        """The validation rows on which no removal was judged; all of them where there is only one."""
+        judge = self.judge(validation_rows=self.settings.judged_rows, fold=1)
+        return judge if judge.parts else self.judge(validation_rows=1, fold=0)
 
     def _count(self, judge: Judge) -> None:
         self.forward_rows += judge.forward_rows
@@ -138,7 +146,7 @@ class Run:
 
         finetune(self.network, self.stream, steps=steps, draw=draw)
         self.network.module.eval()
-        self.network.means.refresh(self.network.module, islice(self.train(0), _MEAN_BATCHES))
+        self.network.means.refresh(self.network.module, islice(self.train(0), MEAN_BATCHES))
 
     def path(self, order: np.ndarray, diagnosis: Diagnosis, *, grid: Sequence[int]) -> SelectionPath:
         """Measures the curve on validation rows that no removal was judged on, and puts everything together.
@@ -150,10 +158,9 @@ class Run:
         """
         dense = range(self.k_min, min(_DENSE_KS, self.k_max) + 1)
         ks = tuple(sorted({k for k in (*grid, *dense, self.k_max) if self.k_min <= k <= self.k_max}))
-        with self.judge(fold=1) as judge:
+        with self.curve_judge() as judge:
             losses = judge.losses(torch.stack([self.units.mask(order[:k], self.network.device) for k in ks]))
         self.network.optimizer.zero_grad(set_to_none=True)
-        assert self.network.means.value is not None
         return SelectionPath(
             ranking=self.units.features(order),
             scores=diagnosis.scores[self.units.of_feature],
@@ -167,15 +174,5 @@ class Run:
             _order=order,
             _units=self.units,
             _module=self.network.module,
-            _means=self.network.means.value,
+            _means=self.network.field_means(),
         )
-
-
-def stages(k_max: int, k_min: int, *, share: float = 0.7) -> list[int]:
-    """Falling sizes, each about ``share`` of the one before; the last is ``k_min``. Empty where k_max is k_min."""
-    sizes: list[int] = []
-    size = k_max
-    while size > k_min:
-        size = max(k_min, min(size - 1, int(size * share)))
-        sizes.append(size)
-    return sizes

@@ -16,7 +16,7 @@ class PathSettings:
         selector: ``ip_cae`` (indirect logits) or ``cae`` (direct logits).
         rank: P of the indirect logits; None = ``max(64, K)``.
         epochs: passes over train of the concrete training.
-        finetune_epochs: passes over train spent on random subsets while the set shrinks, all stages together.
+        finetune_epochs: passes over train that fit the network to the nested sets of the path at the end.
         temperature_start, temperature_end, anneal_share: see :func:`concrete_selectors.temperature`.
         learning_rate: Adam rate of an indirect selector with P = 256; one step moves a logit by about ``205 * rate``.
             Other P and direct logits are scaled to the same movement. None = from the number of steps.
@@ -25,8 +25,8 @@ class PathSettings:
         mean_replacement: a closed gate feeds the field's mean embedding; False = zero, as in the papers.
         nested: half of the masks use only the first k slots, k log-uniform.
         seed: seeds initial logits, noise and subsets; data order is the caller's.
-        eliminate_rows: most rows on which removals are judged.
-        exact_below: sets of at most this many units are reduced one unit at a time by the exact loss.
+        cached_rows: most train rows whose candidate embeddings are held in memory to learn removals from.
+        judged_rows: most rows on which removals are judged, half train and half validation.
     """
 
     k_max: int
@@ -44,8 +44,8 @@ class PathSettings:
     mean_replacement: bool = True
     nested: bool = True
     seed: int = 0
-    eliminate_rows: int = 4096
-    exact_below: int = 24
+    cached_rows: int = 40_000
+    judged_rows: int = 8_192
 
     def __post_init__(self) -> None:
         """Refuses values that no path can have.
@@ -59,7 +59,7 @@ class PathSettings:
             raise ValueError(f"k_max={self.k_max}: below k_min={self.k_min}; raise k_max or lower k_min")
         if self.selector not in ("ip_cae", "cae"):
             raise ValueError(f"selector={self.selector!r}: give ip_cae or cae")
-        for name in ("epochs", "network_learning_rate", "noise_masks", "eliminate_rows"):
+        for name in ("epochs", "network_learning_rate", "noise_masks", "cached_rows", "judged_rows"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give a number above 0")
         if self.learning_rate is not None and self.learning_rate <= 0:

@@ -73,6 +73,16 @@ class GatedNetwork:
         logits = self.module.predict(apply_gates(embedded, rows, self.means.update(embedded)))
         return self.loss(logits, target).mean()
 
+    def field_means(self) -> Tensor:
+        """Mean embedding of every field, (N, d).
+
+        Raises:
+            RuntimeError: no batch was seen yet.
+        """
+        if self.means.value is None:
+            raise RuntimeError("field means are needed before anything is gated; call means.refresh first")
+        return self.means.value
+
     def step(self, loss: Tensor, *others: torch.optim.Optimizer) -> None:
         """One step of the network's optimiser and the others along a loss.
 

@@ -50,16 +50,15 @@ def permutation(run: Run) -> np.ndarray:
 
 def gradient(run: Run) -> np.ndarray:
     """Mean over rows of ``|dLoss/dgate|`` at open gates: the first Taylor term of closing it (SHARK's, unsigned)."""
-    network, means = run.network, run.network.means.value
-    assert means is not None
+    network, means = run.network, run.network.field_means()
     total = torch.zeros(run.units.n_units, dtype=torch.float64, device=network.device)
-    with run.judge(fold=0) as judge:
-        network.module.eval()
-        for part in judge.parts:
-            embedded = judge.embedded(part).requires_grad_(True)
-            loss = network.loss(network.module.predict(embedded), part.target).sum()
-            (slope,) = torch.autograd.grad(loss, embedded)
-            moves = run.units.sum_features((slope * (embedded.detach() - means)).sum(dim=-1))
+    half = run.settings.judged_rows // 2
+    with run.judge(train_rows=half, validation_rows=half) as judge:
+        for part, embedded in judge.embedded():
+            opened = embedded.requires_grad_(True)
+            loss = network.loss(network.module.predict(opened), part.target).sum()
+            (slope,) = torch.autograd.grad(loss, opened)
+            moves = run.units.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
             total += moves.abs().double().sum(dim=0)
         judge.backward_rows += judge.rows
         return (total / judge.rows).cpu().numpy()

@@ -10,10 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from concrete_selectors.contract import Batches, EmbeddingModel, Loss
+from concrete_selectors.elimination import stages
 from concrete_selectors.path import learn_path
 from concrete_selectors.peers import networks, tables
 from concrete_selectors.result import SelectionPath
-from concrete_selectors.run import Diagnosis, Run, stages
+from concrete_selectors.run import Diagnosis, Run
 from concrete_selectors.settings import PathSettings
 
 #: Rankers of the table alone; they need ``matrix``.
@@ -83,7 +84,7 @@ def rank_with(
     scores = NETWORK_RANKERS[name](run) if name in NETWORK_RANKERS else _table_scores(run, name, matrix)
     order = np.lexsort((np.arange(len(scores)), -scores, ~run.units.protected))
     run.fit_nested(order, steps=run.steps(settings.finetune_epochs))
-    run.ask_to_stop(1, order[: run.k_max])
+    run.ask_to_stop(2, order[: run.k_max])
     first = np.array([run.units.features([unit])[0] for unit in range(run.units.n_units)], dtype=np.int64)
     return run.path(order, Diagnosis(scores, first), grid=[run.k_max, *stages(run.k_max, run.k_min)])
 

@@ -1,0 +1,104 @@
+"""Fixed rows on which a gated network is judged, and the account of what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from concrete_selectors.gating import apply_gates
+from concrete_selectors.training import GatedNetwork
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a batch: ``index`` picks them after embedding; None = all."""
+
+    batch: Any
+    target: Tensor
+    index: Tensor | None
+
+    @property
+    def rows(self) -> int:
+        """Number of rows picked."""
+        return len(self.target)
+
+
+def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, fold: int | None = None) -> list[Part]:
+    """Takes up to ``rows`` rows from the batches.
+
+    Args:
+        batches: ``(batch, target)`` pairs.
+        rows: most rows to take.
+        fold: 0 takes even rows of each batch, 1 odd ones, None all.
+    """
+    parts: list[Part] = []
+    left = rows
+    for batch, target in batches:
+        if left <= 0:
+            break
+        index = torch.arange(len(target), device=target.device)
+        index = index if fold is None else index[index % 2 == fold]
+        index = index[:left]
+        if len(index) > 0:
+            parts.append(Part(batch, target[index], None if len(index) == len(target) else index))
+            left -= len(index)
+    return parts
+
+
+@dataclass
+class Judge:
+    """A network in evaluation mode on fixed rows. A context manager: at its end it hands itself to ``done``.
+
+    Attributes:
+        network: judged as it is.
+        parts: the rows.
+        done: called with the judge when its block ends.
+        forward_rows: rows sent through the network so far.
+        backward_rows: rows sent forward and backward so far.
+    """
+
+    network: GatedNetwork
+    parts: Sequence[Part]
+    done: Callable[[Judge], None] = lambda judge: None
+    forward_rows: int = 0
+    backward_rows: int = 0
+
+    def __enter__(self) -> Judge:
+        self.network.module.eval()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.done(self)
+
+    @property
+    def rows(self) -> int:
+        """Rows judged on."""
+        return sum(part.rows for part in self.parts)
+
+    def embedded(self) -> Iterator[tuple[Part, Tensor]]:
+        """Every part with its embeddings (B, N, d), detached."""
+        for part in self.parts:
+            with torch.no_grad():
+                embedded = self.network.module.embed(part.batch)
+                embedded = embedded if part.index is None else embedded.index_select(0, part.index)
+            yield part, embedded
+
+    def logits(self, embedded: Tensor, gates: Tensor) -> Tensor:
+        """Detached logits behind feature gates (N,)."""
+        with torch.no_grad():
+            logits: Tensor = self.network.module.predict(apply_gates(embedded, gates, self.network.field_means()))
+        self.forward_rows += len(embedded)
+        return logits
+
+    def losses(self, gates: Tensor) -> Tensor:
+        """Mean loss behind each row of unit gates (S, U); (S,) float64."""
+        feature_gates = self.network.units.feature_gates(gates)
+        totals = torch.zeros(len(gates), dtype=torch.float64, device=gates.device)
+        for part, embedded in self.embedded():
+            for number, row in enumerate(feature_gates):
+                totals[number] += self.network.loss(self.logits(embedded, row), part.target).double().sum()
+        return totals / self.rows

@@ -1,0 +1,192 @@
+"""Readers: small networks on the cached embeddings of the candidates, which judge removals cheaply.
+
+A user's model of thousands of inputs is too expensive for thousands of questions "what if this one goes too?". A
+reader is a perceptron on the candidates' embeddings as the trained network left them, centred so that a closed gate
+(which feeds the field's mean) is a zero. It learns on random subsets and so is fit for all of them. Its first layer is
+linear: the loss without a unit takes one subtraction of the unit's contribution, and units that are gone are cut away
+exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from concrete_selectors.contract import Loss
+from concrete_selectors.gating import rows_to_groups
+from concrete_selectors.judge import Judge
+
+#: Units of the two hidden layers.
+HIDDEN = (64, 32)
+_BATCH = 512
+_LEARNING_RATE = 2e-3
+#: Rows whose contributions are held at once.
+_CHUNK = 2048
+#: Rows of the network's own logits that set the range of a reader's.
+_RANGE_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Rows as a reader sees them.
+
+    Attributes:
+        inputs: (R, k, w) centred embeddings of k units over their common deviation; units of several features own
+            w = features x d numbers, narrower ones are padded with zeros.
+        target: (R,).
+        deviation: what the centred embeddings were divided by.
+        shift, scale: (C,) mean and deviation of the network's own logits.
+        one_logit: does the network give (B,) rather than (B, C)?
+    """
+
+    inputs: Tensor
+    target: Tensor
+    deviation: Tensor
+    shift: Tensor
+    scale: Tensor
+    one_logit: bool
+
+    def rows(self, index: Tensor) -> Cache:
+        """Some of the rows."""
+        return replace(self, inputs=self.inputs[index], target=self.target[index])
+
+    def units(self, keep: Tensor) -> Cache:
+        """Some of the units."""
+        return replace(self, inputs=self.inputs[:, keep])
+
+
+class Reader(nn.Module):
+    """Perceptron whose first layer adds up one contribution per unit.
+
+    Args:
+        cache: rows it will read; sets the sizes and the range of the outputs.
+        generator: of the initial weights, on the CPU.
+    """
+
+    def __init__(self, cache: Cache, *, generator: torch.Generator) -> None:
+        super().__init__()
+        _, units, width = cache.inputs.shape
+        first, second = HIDDEN
+
+        def uniform(*shape: int, inputs: int) -> nn.Parameter:
+            return nn.Parameter(inputs**-0.5 * (2 * torch.rand(*shape, generator=generator) - 1))
+
+        self.entry = uniform(units, width, first, inputs=units * width)
+        self.bias = uniform(first, inputs=units * width)
+        self.middle, self.middle_bias = uniform(second, first, inputs=first), uniform(second, inputs=first)
+        self.out, self.out_bias = (
+            uniform(len(cache.shift), second, inputs=second),
+            uniform(len(cache.shift), inputs=second),
+        )
+        self.register_buffer("shift", cache.shift)
+        self.register_buffer("scale", cache.scale)
+        self.one_logit = cache.one_logit
+        self.to(cache.inputs.device)
+
+    def forward(self, inputs: Tensor, gates: Tensor) -> Tensor:
+        """Logits of rows (B, k, w) behind unit gates (B, k)."""
+        gated = (inputs * gates.unsqueeze(-1)).flatten(1)
+        return self.head(torch.addmm(self.bias, gated, self.entry.flatten(0, 1)))
+
+    def head(self, entered: Tensor) -> Tensor:
+        """Logits from the first layer's sum (B, h)."""
+        hidden = torch.relu(torch.addmm(self.middle_bias, torch.relu(entered), self.middle.T))
+        logits = torch.addmm(self.out_bias, hidden, self.out.T) * self.get_buffer("scale") + self.get_buffer("shift")
+        return logits.squeeze(-1) if self.one_logit else logits
+
+    def contributions(self, inputs: Tensor) -> Tensor:
+        """What each unit adds to the first layer, (k, B, h)."""
+        return torch.bmm(inputs.transpose(0, 1), self.entry)
+
+    def cut(self, keep: Tensor) -> None:
+        """Removes all other units; exact, for a closed unit contributes zero."""
+        self.entry = nn.Parameter(self.entry.detach()[keep])
+
+
+def cache_rows(judge: Judge, units: np.ndarray, *, like: Cache | None = None) -> Cache:
+    """Embeds the judge's rows once and keeps what the given units hold, scaled ``like`` another cache."""
+    network, means = judge.network, judge.network.field_means()
+    fields = [network.units.features([unit]) for unit in units]
+    width = max(len(part) for part in fields)
+    index = torch.zeros(len(units), width, dtype=torch.int64, device=network.device)
+    used = torch.zeros(len(units), width, 1, device=network.device)
+    for number, owned in enumerate(fields):
+        index[number, : len(owned)] = torch.as_tensor(owned, device=network.device)
+        used[number, : len(owned)] = 1.0
+    gates = network.units.feature_gates(network.units.mask(units, network.device))
+    inputs: list[Tensor] = []
+    logits: list[Tensor] = []
+    for part, embedded in judge.embedded():
+        if judge.forward_rows < _RANGE_ROWS:
+            logits.append(judge.logits(embedded, gates))
+        centred = (embedded - means).index_select(1, index.flatten())
+        inputs.append((centred.view(len(part.target), len(units), width, -1) * used).flatten(2))
+    values, outputs = torch.cat(inputs), torch.cat(logits)
+    target = torch.cat([part.target for part in judge.parts])
+    if like is not None:
+        return replace(like, inputs=values.div_(like.deviation), target=target)
+    deviation = values.std().clamp_min(1e-12)
+    flat = outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
+    spread = flat.std(dim=0, correction=0).clamp_min(1e-6)
+    return Cache(values.div_(deviation), target, deviation, flat.mean(dim=0), spread, outputs.dim() == 1)
+
+
+def train_reader(
+    reader: Reader,
+    cache: Cache,
+    *,
+    loss: Loss,
+    epochs: float,
+    fixed: np.ndarray,
+    smallest: int,
+    n_masks: int,
+    random: np.random.Generator,
+) -> None:
+    """Trains on random subsets; half of the groups of rows see all units, the others ``smallest`` to all of them.
+
+    Args:
+        reader: changed in place.
+        cache: rows to train on.
+        loss: per-row loss.
+        epochs: passes over the cached rows.
+        fixed: (k,) bool, units that are always open.
+        smallest: fewest open units.
+        n_masks: subsets per batch.
+        random: order of rows and subsets.
+    """
+    rows, units = cache.inputs.shape[:2]
+    device = cache.inputs.device
+    optimizer = torch.optim.Adam(reader.parameters(), lr=_LEARNING_RATE, weight_decay=1e-5)
+    order = torch.as_tensor(random.permutation(rows), device=device)
+    batches = order.split(_BATCH)
+    for step in range(max(1, round(epochs * len(batches)))):
+        index = batches[step % len(batches)]
+        sizes = np.full(n_masks, units)
+        sizes[1::2] = random.integers(smallest, units + 1, size=len(sizes[1::2]))
+        ranks = (random.random((n_masks, units)) - 2.0 * fixed).argsort(axis=1).argsort(axis=1)
+        gates = torch.as_tensor((ranks < sizes[:, None]).astype(np.float32), device=device)
+        group = rows_to_groups(len(index), min(n_masks, len(index)), device)
+        logits = reader(cache.inputs.index_select(0, index), gates.index_select(0, group))
+        value = loss(logits, cache.target.index_select(0, index)).mean()
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+
+
+def losses_without(reader: Reader, cache: Cache, tried: Sequence[int], *, gone: Sequence[int], loss: Loss) -> Tensor:
+    """Summed loss with all units open but ``gone`` and one of ``tried``, each in turn; (len(tried),) float64."""
+    total = torch.zeros(len(tried), dtype=torch.float64, device=cache.inputs.device)
+    away = torch.as_tensor(list(gone), dtype=torch.int64, device=cache.inputs.device)
+    with torch.no_grad():
+        for inputs, target in zip(cache.inputs.split(_CHUNK), cache.target.split(_CHUNK), strict=True):
+            each = reader.contributions(inputs)
+            entered = each.sum(dim=0) + reader.bias
+            if len(away):
+                entered = entered - each[away].sum(dim=0)
+            for number, unit in enumerate(tried):
+                total[number] += loss(reader.head(entered - each[unit]), target).double().sum()
+    return total
