@@ -68,7 +68,7 @@ class EncodingConfig(_Section):
 class TrainingConfig(_Section):
     """One training of a model, full or pruned."""
 
-    embedding_dim: int = Field(8, ge=1)
+    embedding_dim: int = Field(4, ge=1)
     batch_size: int = Field(1024, ge=2, description="most rows per batch; tables below 50,000 rows take smaller ones")
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-5, ge=0)
@@ -166,13 +166,13 @@ class AuditConfig(_Section):
         if self.k != "auto" and self.k_min > self.k:
             raise ValueError(f"k_min={self.k_min} is above k={self.k}; lower k_min or raise k")
         if self.metric and self.task and self.metric not in METRICS[self.task]:
-            raise ValueError(f"metric={self.metric} does not fit task={self.task}; choose {', '.join(METRICS[self.task])}")
+            raise ValueError(
+                f"metric={self.metric} does not fit task={self.task}; choose {', '.join(METRICS[self.task])}"
+            )
         return self
 
 
-def load_config(
-    files: str | None, overrides: Mapping[str, Any], base: Mapping[str, Any] | None = None
-) -> AuditConfig:
+def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> AuditConfig:
     """Merge profile, file(s) and command line into one checked configuration.
 
     Args:
@@ -199,7 +199,9 @@ def load_config(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise UsageError(f"config={path}: no such file (looked in {path.resolve().parent}); give the path of a YAML file")
+        raise UsageError(
+            f"config={path}: no such file (looked in {path.resolve().parent}); give the path of a YAML file"
+        )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

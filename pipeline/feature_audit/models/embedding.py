@@ -15,7 +15,7 @@ from feature_audit.batch import Batch
 from feature_audit.schema import MISSING, Field, ModelSchema
 
 #: Standard deviation of initial embedding entries.
-INITIAL_SCALE = 0.1
+INITIAL_SCALE = 0.05
 
 
 class FieldEmbedding(nn.Module):
@@ -54,7 +54,7 @@ class FieldEmbedding(nn.Module):
         if batch.numeric.shape[1]:
             parts.append(self.numeric(batch.numeric))
         if batch.codes.shape[1]:
-            parts.append(self.table(batch.codes + self.code_start))
+            parts.append(_lookup(self.table.weight, batch.codes + self.code_start))
         parts += [self._pool(codes, start)[:, None] for codes, start in zip(batch.bags, self.bag_start, strict=True)]
         parts += [project(values)[:, None] for values, project in zip(batch.vectors, self.projections, strict=True)]
         embedded = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -72,7 +72,7 @@ class FieldEmbedding(nn.Module):
 class NumericEmbedding(nn.Module):
     """Piecewise-linear embedding of positions on knots: a linear layer on the encoding of Gorishniy et al. 2022, eq. 1.
 
-    (arXiv 2203.05556.) Between two knots the embedding is the linear interpolation of theirs; MISSING has a vector of its own and takes no
+    Between two knots the embedding is the linear interpolation of theirs; MISSING has a vector of its own and takes no
     part in it. What is learned is the first knot's vector and the *step* from each knot to the next, and a knot's
     vector is the sum of the steps up to it: every row then teaches all steps below its value, which keeps neighbouring
     knots alike and generalises far better than free vectors per knot.
@@ -114,8 +114,18 @@ class NumericEmbedding(nn.Module):
         lower = floor.long() + self.start
         upper = torch.minimum(lower + 1, self.last)
         table = self.table()
-        lookup = nn.functional.embedding
-        return torch.lerp(lookup(lower, table), lookup(upper, table), share[..., None])
+        return torch.lerp(_lookup(table, lower), _lookup(table, upper), share[..., None])
+
+
+def _lookup(table: Tensor, index: Tensor) -> Tensor:
+    """Rows of ``table``, (*index.shape, d); the gradient is quick on the CPU and reproducible on CUDA.
+
+    The gradient of ``index_select`` is ``index_add``: on the CPU 8 times faster than that of ``embedding``, on CUDA it
+    adds in no fixed order.
+    """
+    if table.is_cuda:
+        return nn.functional.embedding(index, table)
+    return table.index_select(0, index.flatten()).view(*index.shape, table.shape[1])
 
 
 _FORMS = ("numeric", "code", "bag", "vector")

@@ -48,7 +48,7 @@ class Mlp(Head):
     """Multi-layer perceptron on the concatenated embeddings (the "deep" part of Cheng et al. 2016, Wide & Deep)."""
 
     def __init__(
-        self, schema: ModelSchema, *, embedding_dim: int, hidden: Sequence[int] = (256, 128), dropout: float = 0.1
+        self, schema: ModelSchema, *, embedding_dim: int, hidden: Sequence[int] = (128, 64), dropout: float = 0.1
     ) -> None:
         super().__init__(schema, embedding_dim)
         self.deep = deep_layers(self.width, hidden, dropout)
@@ -88,8 +88,8 @@ class DcnV2(Head):
         *,
         embedding_dim: int,
         cross_layers: int = 2,
-        rank: int = 32,
-        hidden: Sequence[int] = (256, 128),
+        rank: int = 16,
+        hidden: Sequence[int] = (128, 64),
         dropout: float = 0.1,
     ) -> None:
         super().__init__(schema, embedding_dim)
@@ -114,7 +114,7 @@ class DeepFm(Head):
     """
 
     def __init__(
-        self, schema: ModelSchema, *, embedding_dim: int, hidden: Sequence[int] = (256, 128), dropout: float = 0.1
+        self, schema: ModelSchema, *, embedding_dim: int, hidden: Sequence[int] = (128, 64), dropout: float = 0.1
     ) -> None:
         super().__init__(schema, embedding_dim)
         self.linear = nn.Linear(self.width, self.n_outputs)
@@ -129,7 +129,7 @@ class DeepFm(Head):
 
 
 def pairwise_products(embedded: Tensor) -> Tensor:
-    """(B,) sums of the inner products of all pairs of fields, ``((sum e)^2 - sum e^2) / 2`` (Rendle 2010, lemma 3.1)."""
+    """(B,) sums of the inner products of all pairs, ``((sum e)^2 - sum e^2) / 2`` (Rendle 2010, lemma 3.1)."""
     total, squares = embedded.sum(dim=1), embedded.square().sum(dim=1)
     return 0.5 * (total.square() - squares).sum(dim=1)
 

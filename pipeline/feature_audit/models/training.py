@@ -28,7 +28,7 @@ _BATCHES_PER_EPOCH, _SMALLEST_BATCH = 48, 32
 #: What ``max_epochs`` means where an epoch has fewer steps than this: as many steps as that many epochs of this length.
 _STEPS_PER_EPOCH = 100
 #: Steps between two looks at the validation loss, at least.
-_STEPS_PER_LOOK = 50
+_STEPS_PER_LOOK = 40
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def test_pace_gives_small_tables_steps_and_large_ones_what_was_asked(
     assert pace.batches == math.ceil(rows / pace.batch_size)
     assert pace.epochs >= max_epochs
     assert pace.epochs * pace.batches >= 100 * max_epochs or pace.epochs == max_epochs
-    assert pace.epochs_per_look * pace.batches >= 50
+    assert pace.epochs_per_look * pace.batches >= 40
     if rows >= 100 * batch_size:
         assert pace == Pace(batch_size, math.ceil(rows / batch_size), max_epochs, 1)
 
