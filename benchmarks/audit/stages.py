@@ -28,9 +28,14 @@ ROOT = Path(__file__).parents[2]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audit", action="append", help="`demo:K` or `config.yaml:K`; default demo:200")
-    parser.add_argument("--threads", action="append", type=int, help="torch threads to try; default: the audit's own choice")
+    parser.add_argument(
+        "--threads", action="append", type=int, help="torch threads to try; default: the audit's own choice"
+    )
     chosen = parser.parse_args()
-    print("| audit | threads | verdict | K | load | baseline | select | retrain | parity | total s | full trainings | peak MiB |")
+    print(
+        "| audit | threads | verdict | K | load | baseline | select | retrain | parity | total s "
+        "| full trainings | peak MiB |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for audit in chosen.audit or ["demo:200"]:
         for threads in chosen.threads or [0]:
@@ -60,8 +65,8 @@ def row(audit: str, threads: int) -> str:
     stages = " | ".join(f"{seconds[stage]:.0f}" for stage in ("load", "baseline", "select", "retrain", "parity"))
     trainings = sum(cost["full_trainings"] for cost in report["costs"])
     return (
-        f"| {audit} | {threads or 'default'} | {report['verdict']} | {report['k']} of {report['n_features']} | {stages} "
-        f"| {total:.0f} | {trainings:.1f} | {peak.mebibytes():.0f} |"
+        f"| {audit} | {threads or 'default'} | {report['verdict']} | {report['k']} of {report['n_features']} "
+        f"| {stages} | {total:.0f} | {trainings:.1f} | {peak.mebibytes():.0f} |"
     )
 
 

@@ -1,6 +1,6 @@
-"""How many torch threads, and how they should wait: seconds per training step, alone and with a second process beside it.
+"""How many torch threads, and how they should wait: seconds per training step, alone and beside a second process.
 
-    python benchmarks/audit/threads.py
+python benchmarks/audit/threads.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import sys, time, torch
 torch.set_num_threads(int(sys.argv[1])); torch.manual_seed(0)
 fields, dim, rows = 400, 8, 1024
 table = torch.nn.Embedding(fields * 50, dim)
-head = torch.nn.Sequential(torch.nn.Linear(fields * dim, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
+head = torch.nn.Sequential(
+    torch.nn.Linear(fields * dim, 256), torch.nn.ReLU(),
+    torch.nn.Linear(256, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1),
+)
 optimiser = torch.optim.AdamW([*table.parameters(), *head.parameters()], foreach=True)
 codes = torch.randint(0, 50, (rows, fields)) + torch.arange(fields) * 50
 started = time.perf_counter()

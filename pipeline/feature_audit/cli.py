@@ -35,7 +35,7 @@ def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for name in reversed(OPTIONS):
         field = AuditConfig.model_fields[name]
         # Values stay text: pydantic checks them together with the files, so that one message names key and remedy.
-        flag = {"is_flag": False, "flag_value": "true"} if name == "gate" else {}
+        flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if name == "gate" else {}
         default = "from config" if field.default is None else field.default
         text = field.description or "see conf/default.yaml"
         names = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
@@ -132,8 +132,8 @@ def _truth(key: str, value: str | None) -> bool:
 
 def entry() -> None:
     """Run the command line; every user's mistake becomes one line on stderr and, under `mlflow run`, a tag."""
-    # Read when torch is imported. A waiting thread that sleeps instead of spinning costs nothing on an idle machine, and on
-    # a busy one two threads are then as fast as one instead of half as fast (benchmarks/audit/threads.py).
+    # Read when torch is imported. A waiting thread that sleeps instead of spinning costs a bit on an idle machine; on
+    # a busy one two threads are then as fast as one instead of many times slower (benchmarks/audit/threads.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

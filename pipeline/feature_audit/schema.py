@@ -23,6 +23,7 @@ from typing import Literal
 Kind = Literal["numeric", "categorical", "boolean", "multi", "vector", "datetime"]
 Form = Literal["numeric", "code", "bag", "vector"]
 Task = Literal["binary", "regression", "multiclass"]
+SplitName = Literal["train", "validation", "test"]
 
 MISSING = 0
 OOV = 1

@@ -41,11 +41,19 @@ def test_every_option_is_a_key_of_the_configuration() -> None:
 def test_the_environment_file_pins_what_pyproject_asks_for_and_never_the_project_itself() -> None:
     wanted = yaml.safe_load((ROOT / "python_env.yaml").read_text())["dependencies"]
     assert not [line for line in wanted if line.startswith((".", "-e"))]
-    assert {line.split("==")[0].split(">=")[0] for line in wanted} >= {"mlflow", "torch", "polars", "optuna", "great-expectations"}
+    assert {line.split("==")[0].split(">=")[0] for line in wanted} >= {
+        "mlflow",
+        "torch",
+        "polars",
+        "optuna",
+        "great-expectations",
+    }
 
 
 def test_the_command_line_answers_without_heavy_imports() -> None:
-    code = "import sys, feature_audit.cli; print([m for m in ('torch', 'mlflow', 'polars', 'optuna') if m in sys.modules])"
+    code = (
+        "import sys, feature_audit.cli; print([m for m in ('torch', 'mlflow', 'polars', 'optuna') if m in sys.modules])"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "pipeline"), str(ROOT / "selectors")])}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert found.stdout.strip() == "[]"

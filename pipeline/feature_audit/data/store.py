@@ -19,7 +19,7 @@ import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,9 +27,8 @@ import torch
 
 from feature_audit.batch import Batch
 from feature_audit.errors import AuditError
-from feature_audit.schema import Field, ModelSchema
+from feature_audit.schema import Field, ModelSchema, SplitName
 
-SplitName = Literal["train", "validation", "test"]
 #: Encoded bytes of one chunk; tables below it are shuffled as a whole.
 CHUNK_BYTES = 256 << 20
 #: Contiguous runs of rows that a shuffled chunk is put together from.

@@ -12,23 +12,23 @@ import torch
 from torch import Tensor
 
 from feature_audit.batch import Batch
-from feature_audit.schema import ModelSchema
+from feature_audit.schema import ModelSchema, SplitName
 
 
 class TrainingStore(Protocol):
     """Encoded rows of the three splits (``train``, ``validation``, ``test``)."""
 
-    def rows(self, split: str) -> int:
+    def rows(self, split: SplitName) -> int:
         """Rows in a split."""
         ...
 
     def batches(
-        self, split: str, size: int, *, seed: int | None = None, schema: ModelSchema | None = None
+        self, split: SplitName, size: int, *, seed: int | None = None, schema: ModelSchema | None = None
     ) -> Iterable[Batch]:
         """Batches of at most ``size`` rows, in the split's order where ``seed`` is None, else shuffled by it."""
         ...
 
-    def target(self, split: str) -> Any:
+    def target(self, split: SplitName) -> Any:
         """Labels of a split as an array of shape (rows,)."""
         ...
 

@@ -10,14 +10,14 @@ from torch import nn
 from feature_audit.batch import Batch
 from feature_audit.models.contract import TrainingStore, resolve_device
 from feature_audit.models.loss import row_loss, to_scores
-from feature_audit.schema import ModelSchema, Task
+from feature_audit.schema import ModelSchema, SplitName, Task
 
 
 @torch.inference_mode()
 def predict(
     model: nn.Module,
     store: TrainingStore,
-    split: str,
+    split: SplitName,
     schema: ModelSchema,
     *,
     task: Task,
@@ -47,7 +47,7 @@ def scores(model: nn.Module, batch: Batch, *, task: Task) -> NDArray[np.float32]
 def mean_loss(
     model: nn.Module,
     store: TrainingStore,
-    split: str,
+    split: SplitName,
     schema: ModelSchema,
     *,
     task: Task,

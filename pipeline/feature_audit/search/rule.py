@@ -1,7 +1,7 @@
 """The rule for K: the smallest K whose validation quality is within the margin of the full model.
 
-"Within the margin" is a question with noise in it. Taking the smallest K whose *point estimate* clears the margin picks a
-K that sits on the edge, where the test split's verdict is a coin toss. So the rule asks for as much evidence as the
+"Within the margin" is a question with noise in it. Taking the smallest K whose *point estimate* clears the margin picks
+a K that sits on the edge, where the test split's verdict is a coin toss. So the rule asks for as much evidence as the
 validation split can give, in steps, and takes the smallest K of the first step that any K reaches:
 
 1. ``assured``: parity on the test split would pass with 90 % probability if the true difference were the estimate;

@@ -2,7 +2,7 @@
 
 One trial is one concrete training and yields a quality curve over every K, so few trials are needed. The study can be
 killed at any moment: finished trials stay in the journal, a trial that was running is marked as failed, and the sampler
-is seeded by the number of finished trials, so that a resumed study proposes what an uninterrupted one would have proposed.
+is seeded by the number of finished trials, so that a resumed study proposes what an uninterrupted one would have.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _row(trial: Any) -> dict[str, Any]:
 def _finished(study: Any) -> list[Any]:
     import optuna
 
-    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))  # type: ignore[no-any-return]
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
 
 
 def _summarise(study: Any) -> StudySummary:

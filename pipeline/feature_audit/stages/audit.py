@@ -1,4 +1,4 @@
-"""One audit from log to recommendation: load > baseline > select > retrain > parity, each cached, under one parent run."""
+"""One audit from log to recommendation: load > baseline > select > retrain > parity, cached, under one parent run."""
 
 from __future__ import annotations
 
@@ -162,7 +162,11 @@ def _run(audit: _Audit, started: float) -> str | None:
         return select_stage.select(config, prepared, full, folder, on_trial=lambda row: publish.trial(run, row))
 
     selection = audit.stage("select", {"baseline": audit.digest}, search)
-    audit.spent("select", selection.work / full.work, detail=f"{len(selection.masks)} trials, {len(selection.choice.retrained)} confirmations")
+    audit.spent(
+        "select",
+        selection.work / full.work,
+        detail=f"{len(selection.masks)} trials, {len(selection.choice.retrained)} confirmations",
+    )
     decisions = decide_features(config, prepared, selection)
     publish.selection(parent, selection, decisions)
     if audit.until == "select":
@@ -175,7 +179,9 @@ def _run(audit: _Audit, started: float) -> str | None:
         return pruned
 
     pruned = audit.stage("retrain", {"select": audit.digest}, train_pruned)
-    audit.spent("retrain", pruned.work / full.work, sum(facts["seconds"] for facts in pruned.facts), f"{config.seeds} seeds")
+    audit.spent(
+        "retrain", pruned.work / full.work, sum(facts["seconds"] for facts in pruned.facts), f"{config.seeds} seeds"
+    )
     if audit.until == "retrain":
         return None
 
@@ -208,4 +214,3 @@ def _with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
 
 def _as_yaml(config: AuditConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-

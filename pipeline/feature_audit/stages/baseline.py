@@ -80,7 +80,14 @@ def train_one(
     model = fresh_model(config, schema, seed)
     with training_bar(label) as progress:
         result = train(
-            model, store, schema, config=config.training, task=schema.task, seed=seed, device=config.device, progress=progress
+            model,
+            store,
+            schema,
+            config=config.training,
+            task=schema.task,
+            seed=seed,
+            device=config.device,
+            progress=progress,
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
     touched = touched_parameters(result.model, len(schema.fields), config.training.embedding_dim)

@@ -1,8 +1,8 @@
 """Choosing K on validation: the masked curve proposes, a retraining confirms.
 
-The curve of a selection comes from one network that sees masked inputs; the pruned model will be retrained from scratch.
-A retraining at small K costs little (it touches few parameters), so the proposal is checked by one, and K moves along
-the curve's grid, up while a retraining falls short and down while it clears the bar. Validation only; no test row is read.
+The curve of a selection comes from one network that sees masked inputs; the pruned model will be retrained from
+scratch. A retraining at small K costs little (it touches few parameters), so the proposal is checked by one, and K
+moves along the curve's grid: up while a retraining falls short, down while it clears the bar. No test row is read.
 """
 
 from __future__ import annotations
@@ -129,12 +129,19 @@ def confirm_k(
         )
         spent += facts["work"]
         retrained[k] = judge.point(k, scores)
-        log.info("select: retrained at K = %d, validation %s %+.4f against the full model", k, config.metric, retrained[k].delta)
+        log.info(
+            "select: retrained at K = %d, validation %s %+.4f against the full model",
+            k,
+            config.metric,
+            retrained[k].delta,
+        )
         place += -1 if _clears(retrained[k], judge, prepared, rule) else 1
         if not 0 <= place < len(grid) or spent >= MOST_WORK * full_work:
             break
     choice = _decide(list(retrained.values()), judge, prepared, rule)
-    return Choice(choice.k, choice.evidence, choice.reason, masked, sorted(retrained.values(), key=lambda p: p.k), spent)
+    return Choice(
+        choice.k, choice.evidence, choice.reason, masked, sorted(retrained.values(), key=lambda p: p.k), spent
+    )
 
 
 def _clears(point: KPoint, judge: ValidationJudge, prepared: Prepared, rule: dict[str, Any]) -> bool:
@@ -150,7 +157,8 @@ def _decide(points: list[KPoint], judge: ValidationJudge, prepared: Prepared, ru
 
 def _grid(ks: list[int], anchor: int) -> list[int]:
     """K values to move along: the anchor, and neighbours at least a factor ``STEP`` apart."""
-    below, above = [], []
+    below: list[int] = []
+    above: list[int] = []
     for k in sorted((k for k in ks if k < anchor), reverse=True):
         if k * STEP <= (below[-1] if below else anchor):
             below.append(k)

@@ -47,9 +47,13 @@ def decide_features(config: AuditConfig, prepared: Prepared, selection: Selectio
                 selection_frequency=float(frequency[index]),
                 decision="keep" if kept[index] else "review" if close else "drop",
                 reason=_reason(
-                    kept=bool(kept[index]), protected=index in protected, close=close, by=by,
-                    explained=float(explained[index]), informative=bool(informative[index]),
-                ),  # fmt: skip
+                    kept=bool(kept[index]),
+                    protected=index in protected,
+                    close=close,
+                    by=by,
+                    explained=float(explained[index]),
+                    informative=bool(informative[index]),
+                ),
                 carried_by=None if kept[index] else by,
                 kind=columns[name].kind,
                 group=columns[name].group,

@@ -75,8 +75,8 @@ def budget(config: AuditConfig, prepared: Prepared) -> tuple[int, int]:
     for key, value in (("k", config.k), ("k_min", config.k_min)):
         if value != "auto" and value > usable:
             raise AuditError(
-                f"{key}={value}: only {usable} features are usable ({excluded} of {len(prepared.columns)} were excluded "
-                f"as constant, duplicate or leaking); give {key} between 1 and {usable}"
+                f"{key}={value}: only {usable} features are usable ({excluded} of {len(prepared.columns)} were "
+                f"excluded as constant, duplicate or leaking); give {key} between 1 and {usable}"
             )
     k_max = min(usable, config.selection.max_candidates) if config.k == "auto" else config.k
     protected = protected_fields(config, prepared)
@@ -94,4 +94,3 @@ def protected_fields(config: AuditConfig, prepared: Prepared) -> list[int]:
         for index, name in enumerate(prepared.schema.names)
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in config.never_drop)
     ]
-

@@ -46,8 +46,8 @@ class Outcome:
 def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retrained, folder: StageFolder) -> Outcome:
     """Give the verdict, or read the one given before."""
     if folder.done:
-        result = folder.result()
-        return Outcome(_result_from(result["parity"]), result["looks"], folder)
+        done = folder.result()
+        return Outcome(_result_from(done["parity"]), done["looks"], folder)
     store = Store.open(prepared.directory)
     looks = _record_look(prepared, pruned)
     target, group = store.target("test"), store.group("test")
@@ -78,14 +78,20 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
 
 def _score(config: AuditConfig, store: Store, pruned: Retrained, number: int) -> np.ndarray:
     model = fresh_model(config, pruned.schema, 0)
-    model.load_state_dict(torch.load(pruned.folder.path / f"weights_{number}.pt", weights_only=True, map_location="cpu"))
+    model.load_state_dict(
+        torch.load(pruned.folder.path / f"weights_{number}.pt", weights_only=True, map_location="cpu")
+    )
     return predict(model, store, "test", pruned.schema, task=pruned.schema.task, device=config.device)
 
 
 def _record_look(prepared: Prepared, pruned: Retrained) -> int:
     """Append this reading of the test split to the data set's log; a second look is allowed, and on record."""
     path = prepared.directory / LOOKS
-    look = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "k": len(pruned.schema.fields), "key": pruned.folder.key.digest}
+    look = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "k": len(pruned.schema.fields),
+        "key": pruned.folder.key.digest,
+    }
     with path.open("a", encoding="utf-8") as log_file:
         log_file.write(json.dumps(look) + "\n")
     keys = {json.loads(line)["key"] for line in path.read_text(encoding="utf-8").splitlines()}

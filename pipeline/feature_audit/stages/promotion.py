@@ -25,5 +25,6 @@ def history(model_name: str) -> list[str]:
     lines = []
     for event in registry.history(model_name):
         extra = f" forced: {event.reason}" if event.forced else ""
-        lines.append(f"{event.time} {event.action} -> {event.version or 'none'} (was {event.replaced or 'none'}) {event.by}{extra}")
+        move = f"{event.action} -> {event.version or 'none'} (was {event.replaced or 'none'})"
+        lines.append(f"{event.time} {move} {event.by}{extra}")
     return lines or [f"{model_name}: no promotion yet"]

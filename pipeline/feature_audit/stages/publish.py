@@ -32,7 +32,9 @@ def data(parent: Run, config: AuditConfig, prepared: Prepared) -> None:
     )
     parent.text(json.dumps(prepared.validation, indent=1, default=str), "data/validation.json")
     parent.text(prepared.schema_yaml(), "data/schema.yaml")
-    parent.tag({"audit.metric": config.metric, "audit.margin": config.margin, "audit.n_features": len(prepared.schema.fields)})
+    parent.tag(
+        {"audit.metric": config.metric, "audit.margin": config.margin, "audit.n_features": len(prepared.schema.fields)}
+    )
 
 
 def trial(stage: Run, row: dict[str, Any]) -> None:

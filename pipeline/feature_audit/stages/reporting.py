@@ -70,7 +70,9 @@ def _curve(selection: Selection) -> list[CurvePoint]:
 def _warnings(config: AuditConfig, prepared: Prepared, full: Trained, outcome: Outcome) -> list[str]:
     warnings = []
     value, yardstick = full.facts["metric"], full.facts["yardstick"]["metric"]
-    worse = value - yardstick if config.metric in ("logloss", "normalised_entropy", "rmse", "mae") else yardstick - value
+    worse = (
+        value - yardstick if config.metric in ("logloss", "normalised_entropy", "rmse", "mae") else yardstick - value
+    )
     if worse > 2 * max(config.margin, 1e-12):
         warnings.append(
             f"The baseline (validation {config.metric} {value:.4f}) is weaker than a quick gradient boosting "

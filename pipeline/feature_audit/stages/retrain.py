@@ -63,9 +63,11 @@ def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folde
             torch.save(model.state_dict(), folder.path / f"weights_{number}.pt")
             np.save(folder.path / f"validation_{number}.npy", scores)
             (folder.path / f"facts_{number}.json").write_text(json.dumps(facts), encoding="utf-8")
-            log.info("retrain: seed %d of %d, validation %s %.4f", number + 1, config.seeds, config.metric, facts["metric"])
+            log.info(
+                "retrain: seed %d of %d, validation %s %.4f", number + 1, config.seeds, config.metric, facts["metric"]
+            )
         folder.finish({"seeds": config.seeds})
-    facts = [
+    every = [
         json.loads((folder.path / f"facts_{number}.json").read_text(encoding="utf-8")) for number in range(config.seeds)
     ]
-    return Retrained(folder, schema, facts)
+    return Retrained(folder, schema, every)

@@ -104,7 +104,7 @@ def select(
 
 
 def search_space(config: AuditConfig, low: int, high: int) -> SearchSpace:
-    """The study's ranges; a trial never has fewer slots than a quarter of the budget, or it could say little about K."""
+    """The study's ranges; a trial has at least a quarter of the budget as slots, or it could say little about K."""
     chosen = config.selection
     return SearchSpace(
         slots=(max(low, math.ceil(high / 4)), high),
@@ -128,7 +128,7 @@ class _Trials:
         self.config, self.store, self.schema, self.folder = config, store, prepared.schema, folder
         self.low, self.high = low, high
         self.device = resolve_device(config.device)
-        self.model = load_model(config, full).to(self.device)
+        self.model: Any = load_model(config, full).to(self.device)  # of the model contract: embed, predict
         self.touched = touched_parameters(self.model, len(self.schema.fields), config.training.embedding_dim)
         self.protected = protected_fields(config, prepared)
         self.judge = ValidationJudge(config, store, full.validation_scores())

@@ -58,7 +58,13 @@ class RawInput:
 
 
 def register(
-    *, run_id: str, model_name: str, artifacts: Path, inputs: Sequence[RawInput], tags: Mapping[str, Any], description: str
+    *,
+    run_id: str,
+    model_name: str,
+    artifacts: Path,
+    inputs: Sequence[RawInput],
+    tags: Mapping[str, Any],
+    description: str,
 ) -> str:
     """Register the pruned model and give it the alias ``prune-candidate``.
 
@@ -79,7 +85,9 @@ def register(
 
     package = Path(__file__).resolve().parents[1]
     with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
-        warnings.simplefilter("ignore", UserWarning)  # advice on type hints and input examples; the signature is explicit
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # advice on type hints and input examples; the signature is explicit
         logged = mlflow.pyfunc.log_model(
             name="pruned",
             python_model=str(Path(__file__).with_name("scorer.py")),
@@ -99,7 +107,7 @@ def register(
 def signature_of(inputs: Sequence[RawInput]) -> Any:
     """An MLflow signature over exactly these raw columns.
 
-    Whole numbers that were never missing are ``long``; numbers that may be missing are ``double``, as pandas makes them.
+    Whole numbers that were never missing are ``long``; numbers that may be missing are ``double``, as in pandas.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -142,7 +150,9 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
     client = _client(model_name)
     version = version or _alias(client, model_name, CANDIDATE)
     if version is None:
-        raise AuditError(f"model_name={model_name}: no version carries the alias {CANDIDATE}; run an audit that passes first")
+        raise AuditError(
+            f"model_name={model_name}: no version carries the alias {CANDIDATE}; run an audit that passes first"
+        )
     verdict = _version_tags(client, model_name, version).get("audit.verdict", "none")
     if verdict != "pass" and not force:
         raise AuditError(
@@ -215,7 +225,9 @@ def _version_tags(client: Any, model_name: str, version: str) -> dict[str, str]:
     try:
         return dict(client.get_model_version(model_name, version).tags)
     except MlflowException:
-        raise AuditError(f"model_name={model_name} version={version}: no such version; see the registry in the MLflow UI") from None
+        raise AuditError(
+            f"model_name={model_name} version={version}: no such version; see the registry in the MLflow UI"
+        ) from None
 
 
 def _record(client: Any, model_name: str, event: Event) -> None:

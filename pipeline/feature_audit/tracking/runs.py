@@ -1,6 +1,6 @@
 """Runs: an audit is one parent run with a nested run per stage and a child run per search trial.
 
-Under ``mlflow run`` the parent is the run that the driver made; otherwise it is made here, in the configured experiment.
+Under ``mlflow run`` the parent is the run that the driver made; otherwise it is made in the configured experiment.
 """
 
 from __future__ import annotations
@@ -172,7 +172,9 @@ class Run:
         """A nested run that the caller ends."""
         experiment = self._client.get_run(self.id).info.experiment_id
         run = self._client.create_run(
-            experiment, run_name=name, tags={"mlflow.parentRunId": self.id, **{k: str(v) for k, v in (tags or {}).items()}}
+            experiment,
+            run_name=name,
+            tags={"mlflow.parentRunId": self.id, **{k: str(v) for k, v in (tags or {}).items()}},
         )
         return Run(run.info.run_id)
 
@@ -190,7 +192,9 @@ def find_run(run_id: str) -> Run:
     try:
         run.tags()
     except MlflowException:
-        raise AuditError(f"audit={run_id}: no such run in this tracking store; copy the id from the MLflow UI") from None
+        raise AuditError(
+            f"audit={run_id}: no such run in this tracking store; copy the id from the MLflow UI"
+        ) from None
     return run
 
 

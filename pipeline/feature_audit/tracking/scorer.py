@@ -34,7 +34,11 @@ class PrunedModel(PythonModel):
         self._schema = ModelSchema(fields, spec["task"], spec["n_classes"])
         self._encoders = Encoders.load(folder / "encoders.json")
         self._model = build_model(
-            spec["model"], self._schema, embedding_dim=spec["embedding_dim"], params=spec["params"], attach=spec["attach"]
+            spec["model"],
+            self._schema,
+            embedding_dim=spec["embedding_dim"],
+            params=spec["params"],
+            attach=spec["attach"],
         )
         self._model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True, map_location="cpu"))
         self._model.eval()

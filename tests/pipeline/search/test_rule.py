@@ -46,7 +46,9 @@ def test_no_points_is_refused() -> None:
 
 
 @given(st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=8), st.floats(0, 0.01))
-def test_never_picks_outside_the_curve_nor_a_hopeless_k_while_another_is_within(deltas: list[float], margin: float) -> None:
+def test_never_picks_outside_the_curve_nor_a_hopeless_k_while_another_is_within(
+    deltas: list[float], margin: float
+) -> None:
     curve = points(*deltas)
     choice = choose_k(curve, **{**RULE, "margin": margin})
     picked = next(point for point in curve if point.k == choice.k)

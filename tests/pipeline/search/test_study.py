@@ -10,7 +10,11 @@ import pytest
 from feature_audit.search import SearchSpace, TrialResult, run_study
 
 SPACE = SearchSpace(
-    slots=(10, 40), temperature_start=(2.0, 20.0), temperature_end=(0.05, 0.5), anneal_share=(0.5, 1.0), learning_rate=(1e-3, 5e-3)
+    slots=(10, 40),
+    temperature_start=(2.0, 20.0),
+    temperature_end=(0.05, 0.5),
+    anneal_share=(0.5, 1.0),
+    learning_rate=(1e-3, 5e-3),
 )
 
 
@@ -19,7 +23,9 @@ def quality(number: int, settings: dict[str, float], should_stop: Callable[[int,
 
 
 def settings_of(rows: list[dict[str, object]]) -> list[tuple[object, ...]]:
-    return [(row["slots"], row["temperature_start"], row["learning_rate"]) for row in rows if row["state"] == "complete"]
+    return [
+        (row["slots"], row["temperature_start"], row["learning_rate"]) for row in rows if row["state"] == "complete"
+    ]
 
 
 def test_first_trial_is_the_default_and_best_is_the_highest(tmp_path: Path) -> None:
@@ -42,7 +48,9 @@ def test_an_interrupted_trial_is_marked_failed_and_run_again(tmp_path: Path) -> 
     class Killed(BaseException):
         pass
 
-    def dies_in_second(number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]) -> TrialResult:
+    def dies_in_second(
+        number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]
+    ) -> TrialResult:
         if number == 1:
             raise Killed
         return quality(number, settings, should_stop)

@@ -45,10 +45,11 @@ def command(home: Path) -> CommandLine:
     def call(*words: str) -> int:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["feature-audit", *words])
-            with pytest.raises(SystemExit) as stop:
+            try:
                 cli.entry()
-                sys.exit(0)
-        return int(stop.value.code or 0)
+            except SystemExit as stop:
+                return int(stop.code or 0)
+        return 0
 
     return call
 
@@ -141,7 +142,9 @@ def test_alias_and_tags_of_the_version(passed: Run) -> None:
     assert version.tags["audit.run_id"] == passed.info.run_id
 
 
-def test_promote_and_rollback_from_the_command_line(command: CommandLine, passed: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_promote_and_rollback_from_the_command_line(
+    command: CommandLine, passed: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command("promote", "--model_name", "feature-audit") == 0
     assert "production" in MlflowClient().get_registered_model("feature-audit").aliases
     assert command("rollback", "--model_name", "feature-audit") == 0
@@ -156,9 +159,15 @@ def test_the_same_command_again_reuses_every_stage_and_a_new_margin_only_the_tra
     assert command("parity", "--audit", passed.info.run_id, "--confidence", "0.9") == 0
     client = MlflowClient()
     children = client.search_runs(
-        [passed.info.experiment_id], f"tags.mlflow.parentRunId = '{passed.info.run_id}'", order_by=["attributes.start_time ASC"]
+        [passed.info.experiment_id],
+        f"tags.mlflow.parentRunId = '{passed.info.run_id}'",
+        order_by=["attributes.start_time ASC"],
     )
-    state = [(run.data.tags["audit.stage"], run.data.tags["audit.cached"]) for run in children if "audit.cached" in run.data.tags]
+    state = [
+        (run.data.tags["audit.stage"], run.data.tags["audit.cached"])
+        for run in children
+        if "audit.cached" in run.data.tags
+    ]
     assert state[:5] == [(stage, "False") for stage in cli.STAGES]
     cached = dict(state[5:])
     assert (cached["load"], cached["baseline"], cached["parity"]) == ("True", "True", "False")
@@ -183,7 +192,19 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: Comman
     # Without noise columns the pruned model has nothing to win by dropping them, so 200 test rows cannot decide.
     signals_only = make_log(1_000, users=150, seed=3).select(pl.exclude("^noise_.*$"))
     signals_only.write_parquet(home / "small.parquet")
-    words = ("run", "--data", str(home / "small.parquet"), *BASE, *QUICK, "--k", "5", "--margin", "0.0005", "--gate", "true")
+    words = (
+        "run",
+        "--data",
+        str(home / "small.parquet"),
+        *BASE,
+        *QUICK,
+        "--k",
+        "5",
+        "--margin",
+        "0.0005",
+        "--gate",
+        "true",
+    )
     assert command(*words) == 4
     run = parents()[0]
     assert run.data.tags["audit.verdict"] == "inconclusive"
@@ -207,7 +228,13 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: Comman
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
-    command: CommandLine, passed: Run, home: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: list[str]
+    command: CommandLine,
+    passed: Run,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    says: list[str],
 ) -> None:
     before = len(MlflowClient().search_model_versions("name='feature-audit'"))
     driver = MlflowClient().create_run("0")  # what `mlflow run` does before it starts the command

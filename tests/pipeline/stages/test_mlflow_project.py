@@ -23,7 +23,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     make_log().write_csv(folder / "log.csv")
     (folder / "audit.yaml").write_text(
-        "target: clicked\nrow_id: impression\ntime: ts\ngroup: user_id\nmargin: 0.01\nmodel: mlp\nprofile: quick\nthreads: 1\n"
+        "target: clicked\nrow_id: impression\ntime: ts\ngroup: user_id\n"
+        "margin: 0.01\nmodel: mlp\nprofile: quick\nthreads: 1\n"
     )
     return folder
 
@@ -72,7 +73,11 @@ def test_audit_promote_and_rollback(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(("-P", "k=abc"), "k='abc'"), (("-P", "data=missing.parquet"), "missing.parquet"), (("-P", "colour=red"), "--colour")],
+    [
+        (("-P", "k=abc"), "k='abc'"),
+        (("-P", "data=missing.parquet"), "missing.parquet"),
+        (("-P", "colour=red"), "--colour"),
+    ],
 )
 def test_a_mistake_fails_the_run_with_one_line_and_a_tag(home: Path, words: tuple[str, ...], says: str) -> None:
     done = mlflow_run(home, "-P", f"config={home / 'audit.yaml'}", "-P", f"work_dir={home / 'work'}", *words)
@@ -98,7 +103,11 @@ def test_the_promoted_model_is_served_and_scores_the_kept_columns(home: Path, un
     predictions = pl.read_parquet(client.download_artifacts(run.info.run_id, "parity/predictions.parquet"))
     rows = pl.read_csv(home / "log.csv").filter(pl.col("impression").is_in(predictions["row_id"].to_list())).head(5)
     scripts = Path(sys.executable).parent
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}", "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}",
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+    }
     server = subprocess.Popen(
         [str(scripts / "mlflow"), "models", "serve", "-m", "models:/feature-audit@production", "--env-manager", "local",
          "--port", str(unused_tcp_port), "--host", "127.0.0.1"],
