@@ -53,10 +53,17 @@ def run_description(report: AuditReport) -> str:
         is_quality = 2 <= index <= 4
         if not part or (is_quality and tables):
             continue
-        if len(note) + 2 + len(part) < DESCRIPTION_LIMIT:
-            note += "\n\n" + part
+        spaced = _airy(part)
+        if len(note) + 2 + len(spaced) < DESCRIPTION_LIMIT:
+            note += "\n\n" + spaced
             tables = tables or is_quality
     return note
+
+
+def _airy(markdown: str) -> str:
+    """Tables with a space in each cell that no parser trims: MLflow's run page draws them without padding."""
+    rows = re.compile(r"^\| (?!---).*$", re.MULTILINE)
+    return rows.sub(lambda row: re.sub(r" \|(?= |$)", " &emsp;|", row[0]), markdown)
 
 
 def text(value: object) -> str:
