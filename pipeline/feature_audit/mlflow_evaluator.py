@@ -1,0 +1,197 @@
+"""MLflow evaluator ``parity``: the audit's verdict for any two models or prediction columns, without the pipeline.
+
+Beside ``tracking`` this is the one module that imports mlflow: it *is* an MLflow plugin, found through the entry point
+group ``mlflow.model_evaluator``.
+
+    mlflow.models.evaluate(
+        data=frame, targets="clicked", predictions="pruned", model_type="classifier",
+        evaluators="parity", evaluator_config={"baseline": "full", "unit": "user_id", "margin": 0.002},
+    )
+
+``baseline`` is a column of the data or a model URI; a list of them holds several trainings. ``retrainings`` are further
+trainings of the evaluated model. With at least two trainings of either, the verdict covers seed noise; with one each it
+is about these two artifacts and says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.models.evaluation import EvaluationResult, ModelEvaluator
+from mlflow.models.evaluation.artifacts import JsonEvaluationArtifact
+
+from feature_audit.config import DEFAULT_METRIC
+from feature_audit.errors import UsageError
+
+SETTINGS = ("metric", "margin", "confidence", "guards", "slice_margin", "draws", "seed")
+COLUMNS = ("baseline", "retrainings", "unit", "slices")
+KEYS = (*COLUMNS, "task", *SETTINGS)
+MODEL_TYPES = ("classifier", "regressor")
+ARTIFACT = "parity.json"
+
+
+class ParityEvaluator(ModelEvaluator):
+    """Compares the evaluated model (or predictions) with a baseline on the same rows.
+
+    ``evaluator_config``: ``baseline`` (required), ``retrainings``, ``unit``, ``slices``, ``task``, and the keyword
+    arguments ``metric``, ``margin``, ``confidence``, ``guards``, ``slice_margin``, ``draws``, ``seed`` of
+    ``feature_audit.parity.decide``. Logs the tag ``audit.verdict``, the metrics ``parity/<metric>.delta``, ``.ci_low``,
+    ``.ci_high``, ``.baseline``, ``.pruned`` and ``parity/passed`` (1 or 0, for ``mlflow.validate_evaluation_results``),
+    and the artifact ``parity.json``.
+    """
+
+    @classmethod
+    def can_evaluate(cls, *, model_type: str, evaluator_config: Mapping[str, Any], **kwargs: Any) -> bool:
+        """Only where the configuration asks for it, so that being installed changes no other evaluation."""
+        return model_type in MODEL_TYPES and any(key in (evaluator_config or {}) for key in COLUMNS)
+
+    def evaluate(  # type: ignore[no-untyped-def]
+        self, *, model_type: str, dataset, run_id: str, evaluator_config, model=None, predictions=None, **kwargs
+    ) -> EvaluationResult:
+        """Give the verdict and log it to the run.
+
+        Raises:
+            UsageError: a key, column or baseline is missing or unknown.
+            AuditError: scores that cannot be compared.
+        """
+        from feature_audit.parity import decide
+
+        config = dict(evaluator_config)
+        _check_keys(config)
+        frame = _frame(dataset)
+        y = np.asarray(dataset.labels_data)
+        task = config.get("task") or _task(model_type, y)
+        reader = _Scores(frame, task, config, predictions)
+        y, reader.classes = _labels(y, task)
+        own = reader.array(dataset.predictions_data) if model is None else reader.predict(model)
+        pruned = np.stack([own, *(reader.read(name) for name in _listed(config.get("retrainings")))])
+        baseline = np.stack([reader.read(name) for name in _listed(config["baseline"])])
+        unit = _column(frame, config["unit"], "unit") if config.get("unit") else None
+        result = decide(
+            y=y,
+            baseline=baseline,
+            pruned=pruned,
+            unit=None if unit is None else np.unique(unit.astype(str), return_inverse=True)[1],
+            slices={name: _column(frame, name, "slices") for name in _listed(config.get("slices"))},
+            unit_name=f"values of {config['unit']}" if unit is not None else "rows",
+            **{
+                "task": task,
+                "metric": DEFAULT_METRIC[task],
+                "margin": 0.002,
+                **{key: config[key] for key in SETTINGS if key in config},
+            },
+        )
+        return _log(run_id, result)
+
+
+class _Scores:
+    """Reads score arrays of one task from columns of the data, models and model URIs."""
+
+    classes: int = 0
+
+    def __init__(self, frame: pd.DataFrame, task: str, config: Mapping[str, Any], output: str | None) -> None:
+        self.frame, self.task, self.output = frame, task, output
+        named = [name for key in ("baseline", "retrainings") for name in _listed(config.get(key))]
+        # Columns of scores are no features of a model that is evaluated beside them.
+        self.features = frame.drop(columns=[name for name in named if name in frame.columns])
+
+    def read(self, name: str) -> np.ndarray:
+        """(rows,) or (rows, classes) scores of a column or a model URI."""
+        if name in self.frame.columns:
+            return self.array(self.frame[name].to_numpy())
+        if ":/" in name:
+            return self.predict(mlflow.pyfunc.load_model(name))
+        near = ", ".join(map(str, self.frame.columns[:12]))
+        raise UsageError(
+            f"baseline or retrainings={name!r}: neither a column of the data ({near}, ...) nor a model URI"
+        )
+
+    def predict(self, model: Any) -> np.ndarray:
+        """Scores of a pyfunc model; of several output columns, the one named by ``predictions``."""
+        found = model.predict(self.features)
+        if isinstance(found, pd.DataFrame) and self.output in found.columns:
+            found = found[self.output]
+        return self.array(found.to_numpy() if isinstance(found, (pd.DataFrame, pd.Series)) else np.asarray(found))
+
+    def array(self, found: np.ndarray) -> np.ndarray:
+        """Scores in the shape that ``decide`` takes, from arrays, columns of lists or two-class probabilities."""
+        if found is None:
+            raise UsageError("predictions: name the column with the evaluated scores, or give a model")
+        scores = np.stack([np.asarray(cell, dtype=np.float64) for cell in found]) if found.dtype == object else found
+        scores = np.asarray(scores, dtype=np.float64)
+        if scores.ndim == 2 and scores.shape[1] == 1:
+            scores = scores[:, 0]
+        if self.task == "binary" and scores.ndim == 2 and scores.shape[1] == 2:
+            scores = scores[:, 1]
+        wanted = 2 if self.task == "multiclass" else 1
+        if scores.ndim != wanted:
+            shape = f"(rows, {self.classes})" if wanted == 2 else "(rows,)"
+            raise UsageError(
+                f"scores have shape {scores.shape}; task={self.task} needs {shape}: log the model with "
+                "`pyfunc_predict_fn='predict_proba'`, or name one output with `predictions`"
+            )
+        return scores
+
+
+def _check_keys(config: Mapping[str, Any]) -> None:
+    unknown = [key for key in config if key not in KEYS]
+    if unknown:
+        raise UsageError(f"evaluator_config: unknown key {unknown[0]}; choose from {', '.join(KEYS)}")
+    if not _listed(config.get("baseline")):
+        raise UsageError("evaluator_config: `baseline` is missing; name a column of the data or a model URI")
+
+
+def _frame(dataset: Any) -> pd.DataFrame:
+    data = dataset.features_data
+    return data if isinstance(data, pd.DataFrame) else pd.DataFrame(data, columns=dataset.feature_names)
+
+
+def _task(model_type: str, y: np.ndarray) -> str:
+    if model_type == "regressor":
+        return "regression"
+    return "binary" if len(pd.unique(y)) <= 2 else "multiclass"
+
+
+def _labels(y: np.ndarray, task: str) -> tuple[np.ndarray, int]:
+    """Labels as ``decide`` takes them: class codes in sorted order (the order of scikit-learn's ``classes_``)."""
+    if task == "regression":
+        return y, 0
+    names, codes = np.unique(y, return_inverse=True)
+    return codes.reshape(-1) if task == "multiclass" or y.dtype.kind not in "iuf" else y, len(names)
+
+
+def _column(frame: pd.DataFrame, name: str, key: str) -> np.ndarray:
+    if name not in frame.columns:
+        raise UsageError(f"{key}={name}: the data has no such column; it has {', '.join(map(str, frame.columns[:12]))}")
+    return frame[name].to_numpy()
+
+
+def _listed(value: str | Iterable[str] | None) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _log(run_id: str, result: Any) -> EvaluationResult:
+    """The verdict as tag, metrics and artifact of the run."""
+    metrics = {"parity/passed": float(result.verdict == "pass")}
+    for row in result.deltas:
+        if row.slice == "all":
+            name = f"parity/{row.metric.replace('@', '_at_')}"
+            for part in ("delta", "ci_low", "ci_high", "baseline", "pruned"):
+                metrics[f"{name}.{part}"] = float(getattr(row, part))
+    content = json.loads(json.dumps(asdict(result)))
+    client = mlflow.MlflowClient()
+    for key, value in metrics.items():
+        client.log_metric(run_id, key, value)
+    client.set_tag(run_id, "audit.verdict", result.verdict)
+    client.set_tag(run_id, "audit.sentence", result.sentence)
+    client.log_dict(run_id, content, ARTIFACT)
+    uri = f"{client.get_run(run_id).info.artifact_uri}/{ARTIFACT}"
+    return EvaluationResult(metrics=metrics, artifacts={ARTIFACT: JsonEvaluationArtifact(uri, content)}, run_id=run_id)
