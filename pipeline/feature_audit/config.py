@@ -84,7 +84,9 @@ class SelectionConfig(_Section):
     temperature_start: tuple[float, float] = (2.0, 20.0)
     temperature_end: tuple[float, float] = (0.05, 0.5)
     anneal_share: tuple[float, float] = (0.5, 1.0)
-    learning_rate: tuple[float, float] = (1e-3, 5e-3)
+    speed: tuple[float, float] = Field(
+        (0.5, 2.0), description="factor on the learning rate that the step count asks for"
+    )
     noise_masks: int = Field(16, ge=1, description="noise matrices per batch, each for a group of rows")
     max_candidates: int = Field(256, ge=1, description="most slots of one concrete training where k = auto")
 

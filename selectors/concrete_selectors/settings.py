@@ -20,6 +20,7 @@ class PathSettings:
         temperature_start, temperature_end, anneal_share: see :func:`concrete_selectors.temperature`.
         learning_rate: Adam rate of an indirect selector with P = 256; one step moves a logit by about ``205 * rate``.
             Other P and direct logits are scaled to the same movement. None = from the number of steps.
+        speed: factor on the rate that the number of steps asks for; only where ``learning_rate`` is None.
         network_learning_rate: Adam rate of the network, which is trained along.
         noise_masks: independent masks per batch, each for a group of rows.
         mean_replacement: a closed gate feeds the field's mean embedding; False = zero, as in the papers.
@@ -39,6 +40,7 @@ class PathSettings:
     temperature_end: float = 0.1
     anneal_share: float = 1.0
     learning_rate: float | None = None
+    speed: float = 1.0
     network_learning_rate: float = 1e-3
     noise_masks: int = 16
     mean_replacement: bool = True
@@ -59,7 +61,7 @@ class PathSettings:
             raise ValueError(f"k_max={self.k_max}: below k_min={self.k_min}; raise k_max or lower k_min")
         if self.selector not in ("ip_cae", "cae"):
             raise ValueError(f"selector={self.selector!r}: give ip_cae or cae")
-        for name in ("epochs", "network_learning_rate", "noise_masks", "cached_rows", "judged_rows"):
+        for name in ("epochs", "speed", "network_learning_rate", "noise_masks", "cached_rows", "judged_rows"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give a number above 0")
         if self.learning_rate is not None and self.learning_rate <= 0:

@@ -103,6 +103,11 @@ def logit_step(settings: PathSettings, steps: int) -> float:
     """How far one optimiser step should move a logit, whatever N, P and the length of the training."""
     if settings.learning_rate is not None:
         return _REFERENCE_SPEED * settings.learning_rate
+    return settings.speed * settle_step(steps)
+
+
+def settle_step(steps: int) -> float:
+    """Movement per step that lets logits travel far enough in the given number of steps."""
     return min(max(_TRAVEL / steps, 0.02), 1.0)
 
 

@@ -24,7 +24,7 @@ class SearchSpace:
 
     Attributes:
         slots: number of concrete slots, the largest K a trial can say anything about; log scale.
-        temperature_start, temperature_end, learning_rate: log scale.
+        temperature_start, temperature_end, speed: log scale; speed is the selector's learning rate over the automatic one.
         anneal_share: share of the steps over which the temperature falls.
     """
 
@@ -32,7 +32,7 @@ class SearchSpace:
     temperature_start: tuple[float, float]
     temperature_end: tuple[float, float]
     anneal_share: tuple[float, float]
-    learning_rate: tuple[float, float]
+    speed: tuple[float, float]
 
     def defaults(self) -> dict[str, float]:
         """The first trial: all slots, and the geometric middle of every other range."""
@@ -41,7 +41,7 @@ class SearchSpace:
             "temperature_start": _middle(self.temperature_start),
             "temperature_end": _middle(self.temperature_end),
             "anneal_share": sum(self.anneal_share) / 2,
-            "learning_rate": _middle(self.learning_rate),
+            "speed": _middle(self.speed),
         }
 
 
@@ -150,7 +150,7 @@ def _run_trial(study: Any, trial: Any, objective: Objective, space: SearchSpace)
         "temperature_start": trial.suggest_float("temperature_start", *space.temperature_start, log=True),
         "temperature_end": trial.suggest_float("temperature_end", *space.temperature_end, log=True),
         "anneal_share": trial.suggest_float("anneal_share", *space.anneal_share),
-        "learning_rate": trial.suggest_float("learning_rate", *space.learning_rate, log=True),
+        "speed": trial.suggest_float("speed", *space.speed, log=True),
     }
 
     def should_stop(step: int, value: float) -> bool:

@@ -111,7 +111,7 @@ def search_space(config: AuditConfig, low: int, high: int) -> SearchSpace:
         temperature_start=chosen.temperature_start,
         temperature_end=chosen.temperature_end,
         anneal_share=chosen.anneal_share,
-        learning_rate=chosen.learning_rate,
+        speed=chosen.speed,
     )
 
 
@@ -168,7 +168,7 @@ class _Trials:
             temperature_start=settings["temperature_start"],
             temperature_end=settings["temperature_end"],
             anneal_share=settings["anneal_share"],
-            learning_rate=settings["learning_rate"],
+            speed=settings["speed"],
             network_learning_rate=self.config.training.learning_rate,
             noise_masks=self.config.selection.noise_masks,
             seed=self.config.seed + number,

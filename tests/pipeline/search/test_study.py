@@ -14,17 +14,17 @@ SPACE = SearchSpace(
     temperature_start=(2.0, 20.0),
     temperature_end=(0.05, 0.5),
     anneal_share=(0.5, 1.0),
-    learning_rate=(1e-3, 5e-3),
+    speed=(0.5, 2.0),
 )
 
 
 def quality(number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]) -> TrialResult:
-    return TrialResult(-abs(settings["temperature_start"] - 5) - settings["learning_rate"], {"work": 1.0})
+    return TrialResult(-abs(settings["temperature_start"] - 5) - settings["speed"], {"work": 1.0})
 
 
 def settings_of(rows: list[dict[str, object]]) -> list[tuple[object, ...]]:
     return [
-        (row["slots"], row["temperature_start"], row["learning_rate"]) for row in rows if row["state"] == "complete"
+        (row["slots"], row["temperature_start"], row["speed"]) for row in rows if row["state"] == "complete"
     ]
 
 
