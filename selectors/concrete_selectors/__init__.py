@@ -2,6 +2,7 @@
 
 from concrete_selectors.concrete import ConcreteSelector
 from concrete_selectors.contract import Batches, EmbeddingModel, Loss
+from concrete_selectors.estimators import ConcreteAutoencoderSelector, IPCAESelector
 from concrete_selectors.path import learn_path
 from concrete_selectors.peers import SELECTORS, rank_with
 from concrete_selectors.result import SelectionPath
@@ -12,8 +13,10 @@ from concrete_selectors.settings import PathSettings
 __all__ = [
     "SELECTORS",
     "Batches",
+    "ConcreteAutoencoderSelector",
     "ConcreteSelector",
     "EmbeddingModel",
+    "IPCAESelector",
     "Loss",
     "PathSettings",
     "SelectionPath",

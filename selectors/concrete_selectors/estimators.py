@@ -1,0 +1,322 @@
+"""The scikit-learn face: concrete selectors for tables of numbers."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_selection import SelectorMixin
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from torch import Tensor
+from torch.nn import functional
+
+from concrete_selectors.concrete import ConcreteSelector
+from concrete_selectors.path import CONVERGED_DUPLICATES, CONVERGED_PROBABILITY
+from concrete_selectors.slots import Noise, SlotSettings, decoder, train_slots
+
+
+class _ConcreteEstimator(SelectorMixin, BaseEstimator):
+    """What both estimators share; subclasses say what the decoder is trained for."""
+
+    _logits: Literal["cae", "ip_cae"]
+    n_features_to_select: int | None
+    hidden: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    selector_learning_rate: float | None
+    temperature_start: float
+    temperature_end: float
+    anneal_share: float
+    noise: Noise
+    diversity: float
+    random_state: Any
+
+    def _fit_slots(
+        self, x: np.ndarray, target: Tensor | None, n_outputs: int | None, loss: Any, rank: int | None
+    ) -> None:
+        """Trains on a checked matrix; ``target`` None = the standardised matrix itself."""
+        varies, scaled = _standardise(x)
+        k = self._number(x.shape[1], int(varies.sum()))
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        inputs = torch.as_tensor(scaled, dtype=torch.float32)
+        goal = inputs if target is None else target
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head = decoder(k, tuple(self.hidden), n_outputs or inputs.shape[1])
+        selector = ConcreteSelector(
+            x.shape[1],
+            k,
+            kind=self._logits,
+            rank=rank,
+            blocked=torch.as_tensor(~varies),
+            generator=torch.Generator().manual_seed(seed),
+        )
+        self.loss_ = train_slots(selector, head, inputs, goal, loss=loss, settings=self._settings(seed))
+        self._read(selector)
+
+    def _settings(self, seed: int) -> SlotSettings:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: give at least 1")
+        for name in ("learning_rate", "temperature_start", "temperature_end"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)}: give a number above 0")
+        if self.noise not in ("batch", "row") and not (isinstance(self.noise, Integral) and self.noise >= 1):
+            raise ValueError(f"noise={self.noise!r}: give batch, row, or a number of groups of at least 1")
+        return SlotSettings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            temperature_start=self.temperature_start,
+            temperature_end=self.temperature_end,
+            anneal_share=self.anneal_share,
+            learning_rate=self.learning_rate,
+            selector_learning_rate=self.selector_learning_rate,
+            noise=self.noise,
+            diversity=self.diversity,
+            seed=seed,
+        )
+
+    def _number(self, n_features: int, n_varying: int) -> int:
+        """K, checked against what there is to choose from."""
+        k = self.n_features_to_select
+        if n_varying == 0:
+            raise ValueError(f"X: none of its {n_features} features varies; there is nothing to select")
+        if k is None:
+            return max(1, min(n_features // 2, n_varying))
+        if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= n_features:
+            raise ValueError(f"n_features_to_select={k!r}: X has {n_features} features; give 1 to {n_features}")
+        if k > n_varying:
+            raise ValueError(
+                f"n_features_to_select={k}: only {n_varying} of {n_features} features vary; give at most {n_varying}"
+            )
+        return int(k)
+
+    def _read(self, selector: ConcreteSelector) -> None:
+        """Takes the fitted attributes from a trained selector."""
+        scores = torch.logsumexp(torch.log_softmax(selector.logits().detach().double(), dim=-1), dim=0).numpy()
+        chosen = selector.assignment()
+        self.support_ = np.zeros(len(scores), dtype=bool)
+        self.support_[chosen] = True
+        self.scores_ = scores
+        order = np.lexsort((np.arange(len(scores)), -scores, ~self.support_))
+        self.ranking_ = np.empty(len(scores), dtype=np.int64)
+        self.ranking_[order] = np.maximum(np.arange(len(scores)) - len(chosen) + 2, 1)
+        self.n_duplicate_argmax_ = selector.n_duplicate_argmax()
+        self.mean_max_probability_ = selector.mean_max_probability()
+        allowed = CONVERGED_DUPLICATES * len(chosen)
+        self.converged_ = bool(
+            self.mean_max_probability_ >= CONVERGED_PROBABILITY and self.n_duplicate_argmax_ <= allowed
+        )
+        if not self.converged_:
+            warnings.warn(
+                f"{type(self).__name__} did not converge: mean largest probability {self.mean_max_probability_:.3f} "
+                f"(wanted {CONVERGED_PROBABILITY}), {self.n_duplicate_argmax_} of {len(chosen)} slots repeat one; "
+                f"raise epochs={self.epochs} or selector_learning_rate={self.selector_learning_rate}",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _get_support_mask(self) -> np.ndarray:
+        check_is_fitted(self)
+        return self.support_
+
+    def transform(self, X: Any) -> Any:
+        """Keeps the selected columns; a data frame stays the frame it is, its dtypes and nulls untouched.
+
+        Args:
+            X: (rows, N) array, pandas or Polars frame.
+
+        Returns:
+            (rows, K), of the container given unless ``set_output`` asks for another.
+        """
+        check_is_fitted(self)
+        if hasattr(X, "columns") and not isinstance(X, np.ndarray):
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return _safe_indexing(X, np.flatnonzero(self.support_), axis=1)
+        X = validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=False)
+        return X[:, self.support_]
+
+    def __sklearn_tags__(self) -> Any:
+        """Missing values are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class ConcreteAutoencoderSelector(_ConcreteEstimator):
+    """Selects the K features that reconstruct all others best (Abid, Balin, Zou 2019, concrete autoencoders).
+
+    Columns are standardised inside; a missing value counts as its column's mean. Constant columns are never selected.
+
+    Args:
+        n_features_to_select: K; None = half of the features.
+        hidden: widths of the decoder's hidden layers.
+        epochs: passes over the rows.
+        batch_size: rows per step.
+        learning_rate: Adam rate of the decoder.
+        selector_learning_rate: Adam rate of the logits; None = from the number of steps (1e-3 as published fails).
+        temperature_start, temperature_end, anneal_share: exponential annealing per step.
+        noise: ``batch``, ``row``, or a number of groups of rows; one mask each.
+        diversity: weight of the slots' generalised Jensen-Shannon divergence, 0 = off.
+        random_state: seed or RandomState.
+
+    Attributes:
+        support_: (N,) bool.
+        ranking_: (N,) int64, 1 = selected, then by score.
+        scores_: (N,) float64, log of the expected number of slots that choose the feature.
+        converged_: has every slot made up its mind, hardly any two for the same feature?
+        n_duplicate_argmax_, mean_max_probability_: what that is judged by.
+        loss_: training loss of the last epoch.
+        n_features_in_, feature_names_in_: as in scikit-learn.
+    """
+
+    _logits = "cae"
+
+    def __init__(
+        self,
+        n_features_to_select: int | None = None,
+        *,
+        hidden: tuple[int, ...] = (200,),
+        epochs: int = 100,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        selector_learning_rate: float | None = None,
+        temperature_start: float = 10.0,
+        temperature_end: float = 0.01,
+        anneal_share: float = 1.0,
+        noise: Noise = "batch",
+        diversity: float = 0.0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_features_to_select = n_features_to_select
+        self.hidden = hidden
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.selector_learning_rate = selector_learning_rate
+        self.temperature_start = temperature_start
+        self.temperature_end = temperature_end
+        self.anneal_share = anneal_share
+        self.noise = noise
+        self.diversity = diversity
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learns the support from X (rows, N); ``y`` is ignored.
+
+        Raises:
+            ValueError: K does not fit X, X holds inf or text, or has fewer than two rows.
+        """
+        x = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2)
+        self._fit_slots(x, None, None, functional.mse_loss, None)
+        return self
+
+
+class IPCAESelector(_ConcreteEstimator):
+    """Selects K features with indirectly parameterised logits (Nilsson et al. 2024, IP-CAE).
+
+    Supervised where ``y`` is given (classes by cross-entropy, numbers by squared error), else by reconstruction.
+    Columns are standardised inside; a missing value counts as its column's mean. Constant columns are never selected.
+
+    Args:
+        n_features_to_select: K; None = half of the features.
+        rank: P, length of the slots' and features' embeddings; None = ``max(64, K)``.
+        hidden: widths of the decoder's hidden layers.
+        epochs: passes over the rows.
+        batch_size: rows per step.
+        learning_rate: Adam rate of the decoder.
+        selector_learning_rate: Adam rate of the logits' factors; None = from the number of steps.
+        temperature_start, temperature_end, anneal_share: exponential annealing per step.
+        noise: ``batch``, ``row`` (as published; slow), or a number of groups of rows; one mask each.
+        diversity: weight of the slots' generalised Jensen-Shannon divergence, 0 = off.
+        random_state: seed or RandomState.
+
+    Attributes:
+        support_, ranking_, scores_, converged_, n_duplicate_argmax_, mean_max_probability_, loss_: as in
+            :class:`ConcreteAutoencoderSelector`.
+    """
+
+    _logits = "ip_cae"
+
+    def __init__(
+        self,
+        n_features_to_select: int | None = None,
+        *,
+        rank: int | None = None,
+        hidden: tuple[int, ...] = (200,),
+        epochs: int = 100,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        selector_learning_rate: float | None = None,
+        temperature_start: float = 10.0,
+        temperature_end: float = 0.01,
+        anneal_share: float = 1.0,
+        noise: Noise = 8,
+        diversity: float = 0.0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_features_to_select = n_features_to_select
+        self.rank = rank
+        self.hidden = hidden
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.selector_learning_rate = selector_learning_rate
+        self.temperature_start = temperature_start
+        self.temperature_end = temperature_end
+        self.anneal_share = anneal_share
+        self.noise = noise
+        self.diversity = diversity
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learns the support from X (rows, N) and, where given, y (rows,).
+
+        Raises:
+            ValueError: K or P does not fit, X holds inf or text, y has one class or does not fit X.
+        """
+        finite: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": 2}
+        if y is None:
+            x = validate_data(self, X, **finite)
+            self._fit_slots(x, None, None, functional.mse_loss, self.rank)
+            return self
+        x, y = validate_data(self, X, y, y_numeric=False, **finite)
+        target, n_outputs, loss = _target(y)
+        self._fit_slots(x, target, n_outputs, loss, self.rank)
+        return self
+
+
+def _target(y: np.ndarray) -> tuple[Tensor, int, Any]:
+    """Tensor, decoder outputs and loss of a target: classes or numbers."""
+    y = column_or_1d(y, warn=True)
+    if type_of_target(y).startswith("continuous"):
+        values = np.asarray(y, dtype=np.float64)
+        spread = values.std()
+        if spread == 0:
+            raise ValueError("y: all its values are equal; a supervised selection needs a target that varies")
+        scaled = torch.as_tensor((values - values.mean()) / spread, dtype=torch.float32).unsqueeze(1)
+        return scaled, 1, functional.mse_loss
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y: holds 1 class ({classes[0]!r}); a supervised selection needs at least 2")
+    return torch.as_tensor(codes, dtype=torch.int64), len(classes), functional.cross_entropy
+
+
+def _standardise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which columns vary, and all of them with mean 0, deviation 1 and missing values at the mean."""
+    missing = np.isnan(x)
+    counts = (~missing).sum(axis=0)
+    filled = np.where(missing, 0.0, x)
+    mean = filled.sum(axis=0) / np.maximum(counts, 1)
+    centred = np.where(missing, 0.0, x - mean)
+    spread = np.sqrt((centred**2).sum(axis=0) / np.maximum(counts, 1))
+    varies = spread > 1e-12 * np.maximum(np.abs(mean), 1e-300)
+    return varies, centred / np.where(varies, spread, 1.0)
