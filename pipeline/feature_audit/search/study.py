@@ -24,7 +24,7 @@ class SearchSpace:
 
     Attributes:
         slots: number of concrete slots, the largest K a trial can say anything about; log scale.
-        temperature_start, temperature_end, speed: log scale; speed is the selector's learning rate over the automatic one.
+        temperature_start, temperature_end, speed: log scale; speed multiplies the automatic learning rate.
         anneal_share: share of the steps over which the temperature falls.
     """
 
