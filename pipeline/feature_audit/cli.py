@@ -122,6 +122,19 @@ def history(model_name: str) -> None:
         click.echo(line)
 
 
+@main.command("check-model")
+@audit_options
+def check_model(config: str | None, **options: Any) -> None:
+    """Test a model (``--model package.module:factory``) against the model contract on real rows of the log."""
+    from feature_audit.stages.model_check import check
+
+    findings = check(load_config(config, options))
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.passed else 'FAIL'} {finding.check}: {finding.detail}")
+    if not all(finding.passed for finding in findings):
+        sys.exit(1)
+
+
 def _truth(key: str, value: str | None) -> bool:
     if value in (None, "", "false", "False", "0", "no"):
         return False

@@ -13,7 +13,7 @@ import psutil
 import yaml
 
 from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_config
-from feature_audit.data import Prepared, data_digest
+from feature_audit.data import Prepared
 from feature_audit.errors import UsageError
 from feature_audit.results import StageCost
 from feature_audit.stages import baseline as baseline_stage
@@ -22,7 +22,7 @@ from feature_audit.stages import parity as parity_stage
 from feature_audit.stages import publish
 from feature_audit.stages import retrain as retrain_stage
 from feature_audit.stages import select as select_stage
-from feature_audit.stages.cache import StageFolder, open_folder, stage_key
+from feature_audit.stages.cache import StageFolder, StageKey, open_folder, stage_key
 from feature_audit.stages.decisions import decide_features
 from feature_audit.stages.reporting import build_report
 from feature_audit.tracking import Run, find_run, open_parent
@@ -66,8 +66,7 @@ class _Audit:
 
     def stage(self, name: str, inputs: dict[str, str], work: Callable[[StageFolder, Run], Result]) -> Result:
         """Run one stage in a nested run; its folder is named after everything it depends on."""
-        values = self.config.model_dump(mode="json")
-        key = stage_key(name, code=CODE[name], config={key: values[key] for key in KEYS[name]}, inputs=inputs)
+        key = _key(name, self.config, inputs)
         folder = open_folder(Path(self.config.work_dir).resolve(), key)
         with self.parent.child(name, {"audit.stage": name, "audit.cached": folder.done}) as run:
             started = time.perf_counter()
@@ -128,6 +127,16 @@ def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConf
     return load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(GIVEN)))
 
 
+def load_key(config: AuditConfig) -> StageKey:
+    """Key of the load stage."""
+    return _key("load", config, {"data": load_stage.digest(config)})
+
+
+def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
+    values = config.model_dump(mode="json")
+    return stage_key(name, code=CODE[name], config={key: values[key] for key in KEYS[name]}, inputs=inputs)
+
+
 def _use_threads(threads: int) -> None:
     """Set torch's threads before its first operation; two cores are the most that these small layers can use."""
     import torch
@@ -139,7 +148,9 @@ def _run(audit: _Audit, started: float) -> str | None:
     config, parent = audit.config, audit.parent
     parent.text(_as_yaml(config), GIVEN)
     parent.text(_as_yaml(config), RESOLVED)
-    prepared = audit.stage("load", {"data": _digest(config)}, lambda folder, run: load_stage.load(config, folder))
+    prepared = audit.stage(
+        "load", {"data": load_stage.digest(config)}, lambda folder, run: load_stage.load(config, folder)
+    )
     audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
     audit.config = config = _with_metric(config, prepared)
     parent.text(_as_yaml(config), RESOLVED)
@@ -194,11 +205,6 @@ def _run(audit: _Audit, started: float) -> str | None:
     report = build_report(config, prepared, full, selection, pruned, outcome, decisions, audit.costs, parent.id)
     publish.outcome(parent, config, prepared, pruned, outcome, report, time.perf_counter() - started)
     return outcome.result.verdict
-
-
-def _digest(config: AuditConfig) -> str:
-    located = load_stage.locate(config)
-    return data_digest(located, located.data)
 
 
 def _with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:

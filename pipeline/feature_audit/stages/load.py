@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, prepare
+from feature_audit.data import Prepared, data_digest, prepare
 from feature_audit.data.demo import DEFAULTS as DEMO_DEFAULTS
 from feature_audit.data.demo import ensure_demo
 from feature_audit.errors import AuditError, UsageError
@@ -42,6 +42,12 @@ def locate(config: AuditConfig) -> AuditConfig:
         return config
     path = ensure_demo(Path(config.work_dir).resolve() / "demo").path
     return config.model_copy(update={"data": str(path)})
+
+
+def digest(config: AuditConfig) -> str:
+    """Digest of the input's bytes and of the configuration that shapes the store."""
+    located = locate(config)
+    return data_digest(located, located.data)
 
 
 def load(config: AuditConfig, folder: StageFolder) -> Prepared:

@@ -15,6 +15,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Encoders, Prepared
 from feature_audit.report import render_html, render_json, render_markdown, run_description
 from feature_audit.results import AuditReport, FeatureDecision
+from feature_audit.stages import exports
 from feature_audit.stages.parity import PREDICTIONS, Outcome
 from feature_audit.stages.retrain import Retrained
 from feature_audit.stages.select import Selection
@@ -77,7 +78,7 @@ def outcome(
         version = _register(parent, config, prepared, pruned, report)
         report = replace(report, recommendation=f"models:/{config.model_name}/{version}")
         parent.tag({"audit.recommendation": report.recommendation})
-    _recommendation(parent, report)
+    _recommendation(parent, config, report)
     parent.file(result.folder.path / PREDICTIONS, "parity")
     parent.text(render_html(report), "report/index.html")
     parent.text(render_markdown(report), "report/report.md")
@@ -107,7 +108,11 @@ def _metrics(report: AuditReport, seconds: float) -> dict[str, float]:
     return {key.replace("@", "_at_"): value for key, value in values.items()}
 
 
-def _recommendation(parent: Run, report: AuditReport) -> None:
+def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> None:
+    keys = [key for key in (config.row_id, config.time, config.group) if key]
+    rows = [row for row in report.decisions if row.decision == "keep"]
+    parent.text(exports.sql_select(rows, keys), "recommendation/kept_features.sql")
+    parent.text(exports.feast_service(rows, config.model_name), "recommendation/feature_service.py")
     kept = [row.feature for row in report.decisions if row.decision == "keep"]
     dropped = [row for row in report.decisions if row.decision != "keep"]
     content = {

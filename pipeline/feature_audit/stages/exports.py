@@ -1,0 +1,55 @@
+"""The kept features in the forms that production takes: text, SQL, and a Feast feature service."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from feature_audit.results import FeatureDecision
+
+
+def sql_select(kept: Sequence[FeatureDecision], keys: Sequence[str], table: str = "features") -> str:
+    """A ``SELECT`` of the key columns and the kept features, names quoted as standard SQL asks.
+
+    Args:
+        kept: rows of the decision table.
+        keys: columns that are no features but belong to a row: row id, time, group.
+        table: name to select from.
+    """
+    lines = [*(f"  {_quoted(key)}" for key in keys), *(f"  {_quoted(row.feature)}" for row in kept)]
+    return "SELECT\n" + ",\n".join(lines) + f"\nFROM {_quoted(table)};\n"
+
+
+def feast_service(kept: Sequence[FeatureDecision], name: str) -> str:
+    """A Python module that defines a Feast ``FeatureService`` with one projection per source table.
+
+    Feature views are looked up by the name of the source table; features without one belong to the view ``features``.
+    """
+    views: dict[str, list[str]] = {}
+    for row in kept:
+        views.setdefault(row.group or "features", []).append(row.feature)
+    lines = [
+        '"""The kept features as a Feast feature service; register it with `feast apply`."""',
+        "",
+        "from feast import FeatureService",
+        "",
+        "# The feature views of your repository, named after the source tables of the audit.",
+        *(f"from feature_views import {_identifier(view)}" for view in views),
+        "",
+        f"{_identifier(name)} = FeatureService(",
+        f"    name={name!r},",
+        "    features=[",
+        *(f"        {_identifier(view)}[{features!r}]," for view, features in views.items()),
+        "    ],",
+        ")",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _identifier(name: str) -> str:
+    """A Python name: other characters become underscores, a leading digit gets one before it."""
+    return re.sub(r"^(?=\d)|\W", "_", name) or "_"
