@@ -102,7 +102,6 @@ def _environment() -> Environment:
         "separators": (",", ":"),
     }
     environment.globals.update(numbers=numbers, view=view, asset=_asset, len=len, max=max)
-    environment.filters.update(flat=lambda mapping: list(view.flat(mapping)), value_text=view.value_text)
     return environment
 
 
@@ -138,10 +137,12 @@ def _decision_table(report: AuditReport) -> Table | None:
 
 
 def _value(row: FeatureDecision, key: str) -> Any:
-    """A decision's value; the reason names the carrier, so that a narrow table needs no column for it."""
-    if key == "reason" and row.carried_by and row.carried_by not in row.reason:
-        return f"{row.reason.rstrip('. ')}; carried by {row.carried_by}"
-    return getattr(row, key)
+    return _naming(row.reason, row.carried_by) if key == "reason" else getattr(row, key)
+
+
+def _naming(text: str, carrier: str | None) -> str:
+    """A reason that names the carrier, so that a narrow table needs no column for it."""
+    return f"{text.rstrip('. ')}; carried by {carrier}" if carrier and carrier not in text else text
 
 
 def _finding_table(report: AuditReport) -> Table | None:
@@ -150,14 +151,14 @@ def _finding_table(report: AuditReport) -> Table | None:
     columns = [
         Column("column", "Column", "name"),
         Column("kind", "Finding", "text"),
-        Column("excluded", "Is a feature", "text"),
+        Column("excluded", "Excluded", "text"),
         Column("detail", "Detail", "prose"),
     ]
     rows = []
     for finding in report.findings:
-        detail = finding.detail + (f" Carried by {finding.carried_by}." if finding.carried_by else "")
+        detail = _naming(finding.detail, finding.carried_by)
         kind = finding.kind.replace("_", " ")
-        rows.append([finding.column or "(whole table)", kind, "no, excluded" if finding.excluded else "yes", detail])
+        rows.append([finding.column or "(whole table)", kind, "yes" if finding.excluded else "no", detail])
     return Table("findings", "Findings per column", "column, finding, detail", columns, to_plain(rows), {})
 
 

@@ -300,7 +300,7 @@ def _search(report: AuditReport) -> str:
         parts.append(_table(["Parameter", "Importance"], shares, (1,)))
     names, rows = view.trial_columns(report)
     if rows:
-        shown = [[text(view.value_text(cell)) if cell is not None else "" for cell in cells] for cells in rows]
+        shown = [[text(view.trial_text(cell)) for cell in cells] for cells in rows]
         parts.append(_table([text(name) for name in names], shown))
     return "\n\n".join(["## Search", *parts]) if parts else ""
 

@@ -234,25 +234,39 @@ def flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
                 yield name, f"{numbers.count(len(value))} entries, in report.json"
             else:
                 yield from flat(value, name)
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            for number, item in enumerate(value[:MOST_ENTRIES], 1):
+                yield f"{name}.{number}", value_text(item)
         else:
             yield name, value_text(value)
 
 
 def value_text(value: Any) -> str:
-    """One value for people: counts with separators, floats with six figures, sequences with commas."""
+    """One value for people: counts with separators, floats with six figures, sequences and mappings with commas."""
     value = to_plain(value)
+    text = str(value)
     if value is None:
-        return "not set"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return numbers.count(value) if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float):
-        return f"{value:.6g}".replace("-", numbers.MINUS)
-    if isinstance(value, list):
-        more = f" and {numbers.count(len(value) - MOST_ENTRIES)} more" if len(value) > MOST_ENTRIES else ""
-        return ", ".join(value_text(item) for item in value[:MOST_ENTRIES]) + more if value else "none"
-    return str(value) if value not in ("", {}) else "none"
+        text = "not set"
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, float) and not value.is_integer():
+        text = numbers.significant(value, 6)
+    elif isinstance(value, (int, float)):
+        text = numbers.count(value) if abs(value) >= 10_000 else f"{value:.0f}".replace("-", numbers.MINUS)
+    elif isinstance(value, Mapping):
+        text = ", ".join(f"{str(key).replace('_', ' ')} {value_text(item)}" for key, item in value.items())
+    elif isinstance(value, list):
+        text = ", ".join(value_text(item) for item in value[:MOST_ENTRIES])
+        if len(value) > MOST_ENTRIES:
+            text += f" and {numbers.count(len(value) - MOST_ENTRIES)} more"
+    return text or "none"
+
+
+def trial_text(value: Any) -> str:
+    """One cell of the table of trials: four figures are enough to compare by."""
+    if value is None:
+        return ""
+    return numbers.significant(value, 4) if isinstance(value, float) else value_text(value)
 
 
 def importances(report: AuditReport) -> list[tuple[str, float]]:

@@ -1,0 +1,73 @@
+"""What the reader sees: wording, grouping and the limits on what is written out."""
+
+import dataclasses
+
+import pytest
+from feature_audit.findings import Finding
+from feature_audit.report import plan, view
+from feature_audit.results import FeatureDecision
+from report_factory import make_report
+
+
+def test_parity_words_the_verdict_once():
+    report = make_report("pass", sentence="Pass: the change is -0.0011 on 2025-03-04: ruled out")
+    assert view.sentence(report) == "The change is −0.0011 on 2025-03-04: ruled out."
+    error = make_report("error", sentence="target=booked: no such column")
+    assert view.sentence(error) == "target=booked: no such column", "keys and values stay as they are"
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"), [("auc", "AUC"), ("ndcg@10", "NDCG@10"), ("logloss", "log loss"), ("own_one", "own one")]
+)
+def test_metric_names(metric, name):
+    assert view.metric_name(metric) == name
+
+
+def test_one_entry_per_column_is_counted_and_rows_of_figures_stay_rows():
+    mapping = {
+        "null_share": {f"column_{i}": {"train": 0.5} for i in range(400)},
+        "components": [{"metric": "auc", "df": 44.55725}, {"metric": "logloss", "df": 3.0}],
+        "classes": list(range(50)),
+        "empty": {},
+        "nested": {"a": {"b": 12_345}},
+    }
+    shown = dict(view.flat(mapping))
+    assert shown["null_share"] == "400 entries, in report.json"
+    assert shown["components.1"] == "metric auc, df 44.5573"
+    assert shown["components.2"] == "metric logloss, df 3"
+    assert shown["classes"].endswith("19 and 30 more")
+    assert shown["empty"] == "none"
+    assert shown["nested.a.b"] == "12,345"
+
+
+def test_duplicates_of_the_findings_count_as_carried_once():
+    decisions = [FeatureDecision("copy", 2, 0.0, 0.0, "drop", "duplicate", carried_by="original")]
+    findings = [Finding("copy", "duplicate", "equal", excluded=True, carried_by="original")]
+    report = dataclasses.replace(make_report(), decisions=decisions, findings=findings)
+    assert view.carriers(report) == [view.Carrier("original", ("copy",))]
+
+
+def test_waves_cover_every_dropped_feature_once():
+    report = make_report(n_features=420)
+    waves = plan.removal_waves(report)
+    assert sum(wave.features for wave in waves) == view.decision_counts(report)["drop"]
+    assert sum(wave.saved for wave in waves) == pytest.approx(view.saved_cost(report))
+    assert [wave.title for wave in waves[:2]] == ["Table legacy_scores", "Table partner_feed"]
+
+
+def test_many_retiring_tables_are_one_wave_after_the_largest():
+    decisions = [
+        FeatureDecision(f"f{i}", i, 0.0, 0.0, "drop", "noise", group=f"table_{i}", cost=i) for i in range(1, 21)
+    ]
+    waves = plan.removal_waves(dataclasses.replace(make_report(), decisions=decisions))
+    assert [wave.title for wave in waves] == [*(f"Table table_{i}" for i in range(20, 14, -1)), "14 more tables"]
+    assert sum(wave.features for wave in waves) == 20
+
+
+def test_many_slices_are_continued_below():
+    report = make_report()
+    extra = [dataclasses.replace(report.deltas[1], slice=f"city = {i}") for i in range(30)]
+    group = view.by_metric(dataclasses.replace(report, deltas=[*report.deltas, *extra]))[0]
+    assert group.first + group.more == len(group.rows)
+    assert group.rows[0].role == "decision"
+    assert all(row.role == "information" for row in group.rows[group.first :])
