@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
 import yaml
 
 from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_config
@@ -24,6 +23,7 @@ from feature_audit.stages import retrain as retrain_stage
 from feature_audit.stages import select as select_stage
 from feature_audit.stages.cache import StageFolder, StageKey, open_folder, stage_key
 from feature_audit.stages.decisions import decide_features
+from feature_audit.stages.process import tune_process
 from feature_audit.stages.reporting import build_report
 from feature_audit.tracking import Run, find_run, open_parent
 
@@ -97,7 +97,7 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     Raises:
         AuditError: anything a user can mend; the parent run then carries ``audit.verdict = error``.
     """
-    _use_threads(config.threads)
+    tune_process(config.threads)
     parent = find_run(audit) if audit else open_parent(config.experiment, "audit")
     started = time.perf_counter()
     try:
@@ -135,13 +135,6 @@ def load_key(config: AuditConfig) -> StageKey:
 def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
     values = config.model_dump(mode="json")
     return stage_key(name, code=CODE[name], config={key: values[key] for key in KEYS[name]}, inputs=inputs)
-
-
-def _use_threads(threads: int) -> None:
-    """Set torch's threads before its first operation; two cores are the most that these small layers can use."""
-    import torch
-
-    torch.set_num_threads(threads or max(1, min(2, psutil.cpu_count(logical=False) or 1)))
 
 
 def _run(audit: _Audit, started: float) -> str | None:

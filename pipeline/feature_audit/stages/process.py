@@ -1,0 +1,36 @@
+"""Settings of the whole process that make training on a CPU fast; none of them changes a result."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+#: glibc's names for the two settings (malloc.h).
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEEP_BYTES = (1 << 31) - 1  # mallopt takes a C int
+
+
+def tune_process(threads: int) -> None:
+    """Set torch's threads, and let the allocator keep what it has freed.
+
+    Every training step frees and takes the same large tensors again. By default glibc hands blocks above 128 KiB back to
+    the kernel at once, which then clears and maps every page anew: measured on the demo, half of the time of a selection
+    (benchmarks/audit/memory.py).
+
+    Args:
+        threads: 0 = two, or one on a single core: more do not pay at these layer sizes (benchmarks/audit/threads.py).
+    """
+    import torch
+
+    torch.set_num_threads(threads or max(1, min(2, psutil.cpu_count(logical=False) or 1)))
+    try:
+        glibc = ctypes.CDLL("libc.so.6")
+        kept = glibc.mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES) and glibc.mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
+    except (OSError, AttributeError):  # another C library
+        kept = 0
+    if not kept:
+        log.debug("the allocator cannot be told to keep freed memory; training is slower")
