@@ -17,8 +17,8 @@ _KEEP_BYTES = (1 << 31) - 1  # mallopt takes a C int
 def tune_process(threads: int) -> None:
     """Set torch's threads, and let the allocator keep what it has freed.
 
-    Every training step frees and takes the same large tensors again. By default glibc hands blocks above 128 KiB back to
-    the kernel at once, which then clears and maps every page anew: measured on the demo, half of the time of a selection
+    Every training step frees and takes the same large tensors again. By default glibc hands large blocks back to the
+    kernel at once, which then clears and maps every page anew: on the demo that was half of the time of a selection
     (benchmarks/audit/memory.py).
 
     Args:
