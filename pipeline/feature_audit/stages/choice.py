@@ -22,7 +22,7 @@ from feature_audit.stages.baseline import train_one
 log = logging.getLogger(__name__)
 
 #: Retrainings that may be spent on confirming K, and the work they may cost together, in full trainings.
-MOST_CONFIRMATIONS = 4
+MOST_CONFIRMATIONS = 6
 MOST_WORK = 1.0
 #: Neighbouring K of the confirmation differ by at least this factor.
 STEP = 1.4
