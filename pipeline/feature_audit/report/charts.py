@@ -195,7 +195,7 @@ def forest(rows: Sequence[MetricDelta]) -> Forest:
     if not any(line for _, line in pairs):
         return Forest(width, x(0), None, pairs, [])
     if limit is not None and abs(x(limit) - x(0)) > 44:
-        ticks.append(Tick(x(limit), numbers.MINUS + numbers.margin(-limit)))
+        ticks.append(Tick(x(limit), numbers.limit(-limit)))
     for value in linear_ticks(low, high, 4):
         if all(abs(x(value) - tick.at) > 64 for tick in ticks) and 30 < x(value) < width - 30:
             ticks.append(Tick(x(value), numbers.signed(value, _step_decimals([value]))))

@@ -101,6 +101,11 @@ def margin(value: float | None) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".") if abs(value) >= 1e-5 or value == 0 else significant(value, 2)
 
 
+def limit(value: float | None) -> str:
+    """The change that a margin still allows: ``−0.002``; for a margin of zero, ``0``."""
+    return MINUS + margin(value) if value else margin(value)
+
+
 def decimals_for(*scales: float | None) -> int:
     """Decimals that show two significant figures of the smallest of ``scales`` (2 to 8)."""
     positive = [abs(scale) for scale in scales if scale is not None and math.isfinite(scale) and scale != 0]

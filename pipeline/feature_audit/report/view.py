@@ -180,7 +180,7 @@ def evidence(report: AuditReport) -> str | None:
     row = decision_row(report)
     if row is None or row.margin is None or not (numbers.known(row.ci_low) and numbers.known(row.ci_high)):
         return None
-    limit = numbers.MINUS + numbers.margin(row.margin)
+    limit = numbers.limit(row.margin)
     start = f"Bar: {numbers.confidence(report.confidence)} interval of the change in {metric_name(row.metric)}."
     meaning = {
         "pass": f"All of it lies above {limit}, the most that was agreed to lose.",

@@ -221,6 +221,15 @@ def test_numbers_in_the_page_are_those_of_the_report():
     assert len(points) >= len(report.curve)
 
 
+def test_a_margin_of_zero_has_no_sign():
+    report = make_report("inconclusive", margin=0.0)
+    deltas = [dataclasses.replace(row, margin=0.0 if row.margin else None) for row in report.deltas]
+    page = Page(render_html(dataclasses.replace(report, deltas=deltas)))
+    text = squeezed(page.by_id("decision").text)
+    assert "margin 0 0, no change" in text
+    assert "It contains 0:" in text
+
+
 def test_guard_that_overrules_is_named():
     report = dataclasses.replace(make_report("pass"), verdict="fail")
     deltas = [dataclasses.replace(row, verdict="fail") if row.metric == "logloss" else row for row in report.deltas]
