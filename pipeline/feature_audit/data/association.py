@@ -16,8 +16,9 @@ from feature_audit.data.fitting import quantile_knots
 from feature_audit.data.statistics import ColumnFacts
 from feature_audit.schema import Column
 
-#: Knots of a numeric view; each knot and each range between two knots is a code.
+#: Most knots of a numeric view (each knot and each range between two is a code), and rows that a knot needs.
 VIEW_BINS = 128
+ROWS_PER_KNOT = 40
 #: Weight of the prior, in rows, when a mean per code is learned.
 PRIOR_ROWS = 5.0
 #: Classes of a multiclass label that are judged one against the rest, most frequent first.
@@ -57,7 +58,7 @@ def views(column: Column, values: pl.Series, fact: ColumnFacts) -> dict[str, np.
 def number_codes(numbers: np.ndarray) -> np.ndarray:
     """Codes of numbers: 0 = missing; a knot and the open range below it have codes of their own."""
     absent = np.isnan(numbers)
-    knots = quantile_knots(numbers, VIEW_BINS)
+    knots = quantile_knots(numbers, int(np.clip(len(numbers) // ROWS_PER_KNOT, 8, VIEW_BINS)))
     place = np.searchsorted(knots, numbers, side="left")
     on_knot = knots[np.minimum(place, len(knots) - 1)] == numbers
     return np.where(absent, 0, 1 + 2 * place + on_knot).astype(np.int64)
@@ -122,11 +123,27 @@ def crossfit_r2(codes: np.ndarray, label: np.ndarray, half: np.ndarray) -> float
         prior = ranks[fit].mean()
         rows = np.bincount(codes[fit], minlength=size)
         sums = np.bincount(codes[fit], weights=ranks[fit], minlength=size)
-        mean = (sums + PRIOR_ROWS * 0.1 * prior) / (rows + PRIOR_ROWS * 0.1)
+        mean = np.where(rows > 0, sums / np.maximum(rows, 1), prior)
         error = ((ranks[judge] - mean[codes[judge]]) ** 2).sum()
         spread = ((ranks[judge] - ranks[judge].mean()) ** 2).sum()
         scores.append(1 - error / spread if spread > 0 else 0.0)
     return float(np.mean(scores))
+
+
+def score_auc(scores: np.ndarray, positive: np.ndarray, half: np.ndarray) -> float:
+    """Mean over the halves of the AUC of scores that were learned on the respective other half."""
+    found = []
+    for judge in (half, ~half):
+        ranks, good = rankdata(scores[judge]), positive[judge] > 0
+        hits, misses = int(good.sum()), int((~good).sum())
+        found.append((ranks[good].sum() - hits * (hits + 1) / 2) / (hits * misses) if hits and misses else 0.5)
+    return float(np.mean(found))
+
+
+def score_r2(scores: np.ndarray, label: np.ndarray, half: np.ndarray) -> float:
+    """The same for numbers: squared rank correlation of scores and label."""
+    found = [np.corrcoef(rankdata(scores[judge]), rankdata(label[judge]))[0, 1] for judge in (half, ~half)]
+    return float(np.mean(np.nan_to_num(found) ** 2))
 
 
 def entry_scores(lists: pl.Series, signal: np.ndarray, half: np.ndarray) -> np.ndarray:
@@ -138,11 +155,10 @@ def entry_scores(lists: pl.Series, signal: np.ndarray, half: np.ndarray) -> np.n
         half: each half is scored with what the other half taught.
 
     Returns:
-        float64 (rows,); NaN for missing lists.
+        float64 (rows,); 0 for missing and empty lists.
     """
     lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
-    scores = np.full(len(lists), np.nan)
-    scores[lists.is_not_null().to_numpy()] = 0.0
+    scores = np.zeros(len(lists))
     if not lengths.any():
         return scores
     entries = lists.drop_nulls().list.explode(empty_as_null=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from feature_audit.data.columns import listing, one_line
+from feature_audit.data.messages import READ_ERRORS, listing, one_line
 from feature_audit.errors import AuditError
 
 _TYPES = ("token", "float", "token_seq", "float_seq")
@@ -74,7 +74,7 @@ def read_table(path: Path) -> pl.LazyFrame:
     )
     try:
         frame.select(pl.len(), pl.all().count().name.suffix(" cells")).collect()
-    except pl.exceptions.PolarsError as error:
+    except READ_ERRORS as error:
         raise _unreadable(path, len(types), error) from None
     return frame.select(_typed(name, kind) for name, kind in types.items())
 

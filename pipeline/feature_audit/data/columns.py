@@ -11,6 +11,7 @@ from typing import TypeVar
 import polars as pl
 
 from feature_audit.config import AuditConfig
+from feature_audit.data.messages import listing, one_line
 from feature_audit.errors import AuditError
 
 Value = TypeVar("Value")
@@ -140,18 +141,6 @@ def lookup(patterns: Mapping[str, Value], name: str) -> Value | None:
     if name in patterns:
         return patterns[name]
     return next((value for pattern, value in patterns.items() if fnmatch.fnmatchcase(name, pattern)), None)
-
-
-def listing(names: Sequence[str], limit: int = 6) -> str:
-    """The first names, and how many more there are."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
-
-
-def one_line(error: BaseException, limit: int = 200) -> str:
-    """An exception's first paragraph as one short line."""
-    text = " ".join(str(error).split("\n\n")[0].split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _split_kind(config: AuditConfig, columns: Sequence[str]) -> tuple[str, str | None]:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from feature_audit.data.columns import Roles, listing, one_line
+from feature_audit.data.columns import Roles
 from feature_audit.data.encode_cells import as_datetime, as_float
 from feature_audit.data.kinds import date_format
+from feature_audit.data.messages import listing, one_line
 from feature_audit.data.reading import Source
 from feature_audit.errors import AuditError
 from feature_audit.schema import Task
@@ -134,7 +135,7 @@ def read_time(source: Source, name: str) -> np.ndarray:
     Raises:
         AuditError: nulls, or text that is no datetime.
     """
-    values = source.frame.select(pl.col(name)).collect()[name]
+    values = source.column(name)
     if values.dtype.is_float():
         values = values.fill_nan(None)
     if values.null_count():
@@ -157,7 +158,7 @@ def read_time(source: Source, name: str) -> np.ndarray:
 
 def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:
     """A column as dense int32 codes (rows,) in the order of its sorted labels, and those labels; null is one too."""
-    values = source.frame.select(pl.col(name)).collect()[name]
+    values = source.column(name)
     labels = values.unique().sort()
     codes = values.rank("dense").cast(pl.Int32) - 1
     if values.null_count():
@@ -169,7 +170,7 @@ def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:
 
 def check_row_ids(source: Source, name: str) -> None:
     """Raise if an id is missing or stands twice, naming one."""
-    ids = source.frame.select(pl.col(name)).collect()[name]
+    ids = source.column(name)
     if ids.null_count():
         raise AuditError(f"row_id={name}: {ids.null_count()} rows have no id; fill them or leave row_id out")
     repeats = len(ids) - ids.n_unique()

@@ -34,6 +34,8 @@ from feature_audit.data.association import (
     entry_scores,
     halves,
     number_codes,
+    score_auc,
+    score_r2,
     vector_scores,
     views,
 )
@@ -106,7 +108,10 @@ class Judge:
 
     def evidence(self, codes: np.ndarray, words: str) -> Evidence:
         """The verdict on one view."""
-        score = self.score(codes)
+        return self.evidence_of(self.score(codes), words)
+
+    def evidence_of(self, score: float, words: str) -> Evidence:
+        """The verdict on a score found elsewhere."""
         text = f"{words} has a held-out {self.measure} of {score:.3f}"
         return Evidence(score, text, score >= self.checks.leak_auc, score >= self.checks.suspect_auc)
 
@@ -215,12 +220,11 @@ def _inside(column: Column, values: pl.Series, separator: str | None, judge: Jud
 
     else:
         return []
-    if judge.task != "multiclass":
-        return [judge.evidence(number_codes(score(next(judge.signals()))), words)]
-    scores = [crossfit_auc(number_codes(score(signal)), signal, judge.half) for signal in judge.signals()]
-    mean = float(np.mean(scores))
-    text = f"{words} has a held-out {judge.measure} of {mean:.3f}"
-    return [Evidence(mean, text, mean >= judge.checks.leak_auc, mean >= judge.checks.suspect_auc)]
+    if judge.task == "regression":
+        found = score_r2(score(next(judge.signals())), judge.label, judge.half)
+    else:
+        found = float(np.mean([score_auc(score(signal), signal, judge.half) for signal in judge.signals()]))
+    return [judge.evidence_of(found, words)]
 
 
 def _relative(

@@ -60,7 +60,7 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
     time = read_time(source, roles.time) if roles.time else None
     is_datetime = roles.time is not None and not source.frame.collect_schema()[roles.time].is_numeric()
     group = read_codes(source, roles.group) if roles.group else None
-    column = source.frame.select(roles.split_column).collect()[roles.split_column] if roles.split_column else None
+    column = source.column(roles.split_column) if roles.split_column else None
     split = split_rows(config, roles, target, time=time, group=group[0] if group else None, column=column)
     if time is not None:
         split.info["time"] = {
@@ -87,5 +87,4 @@ def peek(source: Source, columns: Sequence[str], rows: int) -> pl.DataFrame:
     part = PEEK_ROWS // 3
     starts = [0] if rows <= PEEK_ROWS else [0, rows // 2, rows - part]
     length = PEEK_ROWS if len(starts) == 1 else part
-    frame = source.frame.select(columns)
-    return pl.concat([frame.slice(start, length).collect() for start in starts])
+    return pl.concat([source.rows(columns, start, length) for start in starts])

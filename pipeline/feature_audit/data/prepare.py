@@ -14,11 +14,12 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.checks import Examined, examine
-from feature_audit.data.columns import assign_roles, listing
+from feature_audit.data.columns import assign_roles
 from feature_audit.data.fitting import fit_encoders
 from feature_audit.data.keys import Target
 from feature_audit.data.kinds import infer_columns
 from feature_audit.data.log import Log, peek, read_log
+from feature_audit.data.messages import listing
 from feature_audit.data.prepared import MARKER, Prepared
 from feature_audit.data.profile import column_profile, table_profile
 from feature_audit.data.reading import input_digest, open_source, prepare_source, resolve_data

@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import atomic, text
-from feature_audit.data.columns import listing, one_line
+from feature_audit.data.messages import READ_ERRORS, listing, one_line
 from feature_audit.errors import AuditError
 
 Progress = Callable[[str], None]
@@ -42,6 +42,25 @@ class Source:
     origin: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def column(self, name: str) -> pl.Series:
+        """One whole column.
+
+        Raises:
+            AuditError: a file is corrupt there.
+        """
+        return self._collect(self.frame.select(pl.col(name)))[name]
+
+    def rows(self, columns: Sequence[str], start: int, length: int) -> pl.DataFrame:
+        """Consecutive rows of some columns."""
+        return self._collect(self.frame.select(columns).slice(start, length))
+
+    @staticmethod
+    def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
+        try:
+            return frame.collect()
+        except READ_ERRORS as error:
+            raise AuditError(f"data: cannot be read to the end ({one_line(error)}); write the file again") from None
+
     def chunks(self, rows: int, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
         """The table in order, ``rows`` rows at a time (the last one shorter), so that memory is bounded.
 
@@ -52,7 +71,7 @@ class Source:
         try:
             for chunk in frame.collect_batches(chunk_size=rows, maintain_order=True):
                 yield from chunk.iter_slices(rows)
-        except pl.exceptions.PolarsError as error:
+        except READ_ERRORS as error:
             raise AuditError(f"data: cannot be read to the end ({one_line(error)}); write the file again") from None
 
 
@@ -80,7 +99,9 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
     if config.prepare:
         return Source(_stage(_call_prepare(config.prepare, data), directory / "prepared.parquet", progress))
     if _is_remote(data):
-        return Source(_open_remote(data))
+        remote = _open_remote(data)
+        is_text = _bare_suffix(Path(data.split("?", maxsplit=1)[0])) in TEXT
+        return Source(_stage(remote, directory / "staged.parquet", progress) if is_text else _not_empty(remote, data))
     files = local_files(data)
     suffix = format_of(files[0])
     for file in files:
@@ -179,7 +200,7 @@ def input_digest(data: str) -> str:
 
 def _bare_suffix(file: Path) -> str:
     suffixes = [suffix.lower() for suffix in file.suffixes]
-    while suffixes and suffixes[-1] in (".gz", ".zst"):
+    while suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
 
@@ -194,7 +215,7 @@ def _open_remote(uri: str) -> pl.LazyFrame:
     try:
         frame = scan(uri)
         frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except READ_ERRORS as error:
         raise AuditError(f"data={uri}: cannot be opened ({one_line(error)})") from None
     return frame
 
@@ -221,7 +242,7 @@ def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None) -> pl.
 def _schema_of(file: Path, suffix: str) -> pl.Schema:
     try:
         return (pl.scan_parquet(file) if suffix == "parquet" else pl.scan_ipc(file)).collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except READ_ERRORS as error:
         raise AuditError(f"data={file}: not a readable {suffix} file ({one_line(error)}); write it again") from None
 
 
@@ -254,7 +275,7 @@ def _widens(narrow: pl.DataType, wide: pl.DataType) -> bool:
 def _not_empty(frame: pl.LazyFrame, data: str) -> pl.LazyFrame:
     try:
         rows = frame.select(pl.len()).collect().item()
-    except pl.exceptions.PolarsError as error:
+    except READ_ERRORS as error:
         raise AuditError(f"data={data}: cannot be read ({one_line(error)})") from None
     if rows == 0:
         raise AuditError(f"data={data}: no rows")
@@ -297,6 +318,6 @@ def _stage(frame: pl.LazyFrame, path: Path, progress: Progress) -> pl.LazyFrame:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         frame.sink_parquet(path, row_group_size=ROW_GROUP, maintain_order=True)
-    except pl.exceptions.PolarsError as error:
+    except READ_ERRORS as error:
         raise AuditError(f"data: the table cannot be built ({one_line(error)})") from None
     return _not_empty(pl.scan_parquet(path), path.name)

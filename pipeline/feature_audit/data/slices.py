@@ -24,7 +24,7 @@ def slice_codes(source: Source, columns: Sequence[str], of_row: np.ndarray) -> d
     """
     made = {}
     for name in columns:
-        values = source.frame.select(pl.col(name)).collect()[name]
+        values = source.column(name)
         if values.dtype.is_nested():
             values = values.list.len() if isinstance(values.dtype, pl.List) else values.cast(pl.String)
         if (values.dtype.is_numeric() or values.dtype.is_temporal()) and values.n_unique() > MAX_LABELS:

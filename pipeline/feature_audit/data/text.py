@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fnmatch
 import gzip
@@ -13,7 +14,8 @@ from pathlib import Path
 import polars as pl
 
 from feature_audit.config import ReaderConfig
-from feature_audit.data.columns import match_globs, one_line
+from feature_audit.data.columns import match_globs
+from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.errors import AuditError
 
 #: Texts that mean "no number" in a column whose other cells are numbers; in a column of words they stay words.
@@ -69,7 +71,7 @@ def read_text(
         match_globs("reader.types", [pattern], names)
     progress(f"reading {len(files)} text file(s): deciding the types of {len(names)} columns")
     notes: list[str] = []
-    per_file = [_read_facts(file) for file in opened]
+    per_file = [_read_facts(file, reader) for file in opened]
     typed = []
     for name in names:
         facts = _agree(name, [facts[name] for facts in per_file], opened)
@@ -79,7 +81,7 @@ def read_text(
         pl.concat([file.frame for file in opened]).select(typed).sink_parquet(
             staged, row_group_size=ROW_GROUP, maintain_order=True
         )
-    except pl.exceptions.PolarsError as error:
+    except READ_ERRORS as error:
         raise _unreadable(opened, error) from None
     return pl.scan_parquet(staged), tuple(notes)
 
@@ -106,8 +108,11 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig) -> list[_File]:
 
 
 def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
-    with open_text(file) as stream:
-        row = next(csv.reader(stream, delimiter=separator), None)
+    try:
+        with open_text(file) as stream:
+            row = next(csv.reader(stream, delimiter=separator), None)
+    except (OSError, EOFError) as error:
+        raise AuditError(f"data={file}: cannot be read ({one_line(error)}); write it again") from None
     if not row:
         raise AuditError(f"data={file}: the file is empty")
     if reader.has_header:
@@ -122,22 +127,28 @@ def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
     return list(reader.columns)
 
 
-def _read_facts(file: _File) -> dict[str, Facts]:
+def _read_facts(file: _File, reader: ReaderConfig) -> dict[str, Facts]:
     """Column -> how many cells read as each type; formats that do not fit the first rows are not counted further."""
+    least = {name: 0.0 if _said(name, reader) == "datetime" else MOST for name in file.names}
     try:
         peek = file.frame.head(PEEK_ROWS).select(_facts(name, DATE_FORMATS) for name in file.names).collect()
-        likely = {name: _likely_formats(peek[name][0]) for name in file.names}
+        likely = {name: _likely_formats(peek[name][0], least[name]) for name in file.names}
         counted = file.frame.select(_facts(name, likely[name]) for name in file.names).collect()
-    except pl.exceptions.PolarsError as error:
+    except READ_ERRORS as error:
         raise _unreadable([file], error) from None
     return {name: counted[name][0] for name in file.names}
 
 
-def _likely_formats(facts: Facts) -> tuple[str, ...]:
+def _likely_formats(facts: Facts, least: float) -> tuple[str, ...]:
     held = facts["held"]
     if not held:
         return DATE_FORMATS
-    return tuple(form for form in DATE_FORMATS if facts[form] >= MOST * held)
+    return tuple(form for form in DATE_FORMATS if facts[form] >= max(1, least * held))
+
+
+def _said(name: str, reader: ReaderConfig) -> str | None:
+    """The type that ``reader.types`` gives a column, or None."""
+    return next((kind for glob, kind in reader.types.items() if fnmatch.fnmatchcase(name, glob)), None)
 
 
 def _facts(name: str, formats: tuple[str, ...]) -> pl.Expr:
@@ -171,7 +182,7 @@ def _agree(name: str, facts: list[Facts], files: list[_File]) -> Facts:
 
 def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> pl.Expr:
     """The text column as its decided type; ``reader.types`` wins over the decision."""
-    said = next((kind for glob, kind in reader.types.items() if fnmatch.fnmatchcase(name, glob)), None)
+    said = _said(name, reader)
     kind, pattern = _decide(facts) if said is None else (said, None)
     if kind == "string":
         return pl.col(name)
@@ -216,7 +227,7 @@ def open_text(file: Path) -> io.TextIOBase:
 def _unreadable(files: list[_File], error: Exception) -> AuditError:
     """The error of the first row that has more cells than the header, or of the file as a whole."""
     for file in files:
-        with open_text(file.path) as stream:
+        with contextlib.suppress(OSError, EOFError), open_text(file.path) as stream:
             rows = csv.reader(stream, delimiter=file.separator)
             for row in rows:
                 if len(row) > len(file.names):

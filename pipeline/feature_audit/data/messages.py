@@ -1,0 +1,22 @@
+"""Small helpers for one-line error messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+#: What Polars raises on files that are missing, broken off or not what they say.
+READ_ERRORS = (pl.exceptions.PolarsError, OSError)
+
+
+def listing(names: Sequence[str], limit: int = 6) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """An exception's first paragraph as one short line."""
+    text = " ".join(str(error).split("\n\n")[0].split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

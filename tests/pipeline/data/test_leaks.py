@@ -1,0 +1,187 @@
+"""Leaks are found on tables that resemble real ones, and strong honest features stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from data_helpers import prepared_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log_tables import clinic, hotel, travel
+from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
+
+from feature_audit.data.association import _auc, crossfit_auc, crossfit_macro_auc, crossfit_r2, halves, number_codes
+from feature_audit.data.prepared import Prepared
+
+
+def found(made: Prepared, kind: str) -> set[str]:
+    return {finding.column for finding in made.findings if finding.kind == kind}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_hotel_bookings(tmp_path, seed):
+    made, _ = prepared_of(hotel(seed=seed), tmp_path, target="is_canceled")
+    assert found(made, "leak") == {"reservation_status", "reservation_status_date"}
+    assert found(made, "leak") == set(made.excluded)
+    assert "deposit_type" in found(made, "suspected_leak")
+    assert {"deposit_type", "lead_time", "required_car_parking_spaces", "agent"} <= set(made.schema.names)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_hotel_bookings_with_the_arrival_as_time(tmp_path, seed):
+    months = {name: number for number, name in enumerate(pl.Series(hotel()["arrival_date_month"]).unique(), 1)}
+    frame = hotel(seed=seed)
+    arrival = pl.datetime(
+        "arrival_date_year", pl.col("arrival_date_month").str.to_date("%B %d", strict=False).dt.month(), 1
+    )
+    del months, arrival
+    text = frame.select(
+        (pl.col("arrival_date_day_of_month").cast(pl.String) + " " + pl.col("arrival_date_month") + " " + pl.col("arrival_date_year").cast(pl.String))
+        .str.to_datetime("%d %B %Y")
+        .alias("arrival")
+    )
+    frame = frame.drop("^arrival_date_.*$").with_columns(text)
+    made, _ = prepared_of(frame, tmp_path, target="is_canceled", time="arrival")
+    assert found(made, "leak") == {"reservation_status", "reservation_status_date"}
+    detail = next(f.detail for f in made.findings if f.column == "reservation_status_date")
+    assert detail.startswith("its distance to the time column")
+
+
+def test_hotel_bookings_with_two_plain_dates(tmp_path):
+    """Neither date is the time column: the one that is named like a record of the outcome is the leak."""
+    frame = hotel()
+    arrival = pl.Series("arrival", [f"{y}-{m}-{d}" for y, m, d in frame.select("^arrival_date_(year|month|day_of_month)$").iter_rows()])
+    frame = frame.drop("^arrival_date_.*$", "reservation_status").with_columns(arrival.str.to_date("%Y-%B-%d"))
+    made, _ = prepared_of(frame, tmp_path, target="is_canceled")
+    assert found(made, "leak") == {"reservation_status_date"}
+    assert "arrival" in made.schema.names
+
+
+@pytest.mark.parametrize("keys", [{"time": "admitted_at", "group": "patient_id"}, {"group": "patient_id", "split": "group"}])
+def test_clinical_stays(tmp_path, keys):
+    made, _ = prepared_of(clinic(), tmp_path, target="died", row_id="stay_id", **keys)
+    assert found(made, "leak") == {"discharge_code", "autopsy_at", "palliative_hours", "risk_note"}
+    assert {"age", "lactate", "ward"} <= set(made.schema.names)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_travel_searches(tmp_path, seed):
+    made, _ = prepared_of(travel(seed=seed), tmp_path, target="booked", time="date_time", group="srch_id")
+    assert found(made, "leak") == {"gross_bookings_usd", "click_then_booked"}
+    assert {"price_usd", "position", "amenities", "prop_id"} <= set(made.schema.names)
+
+
+def test_honest_tables_have_no_leak(tmp_path):
+    frame = hotel().drop("reservation_status", "reservation_status_date")
+    made, _ = prepared_of(frame, tmp_path, target="is_canceled")
+    assert not found(made, "leak")
+    assert not made.excluded
+
+
+def test_a_protected_leak_is_reported_and_kept(tmp_path):
+    made, _ = prepared_of(hotel(), tmp_path, target="is_canceled", never_drop="reservation_status")
+    finding = next(finding for finding in made.findings if finding.column == "reservation_status")
+    assert finding.kind == "leak"
+    assert not finding.excluded
+    assert finding.detail.endswith("kept because never_drop names it")
+    assert "reservation_status" in made.schema.names
+
+
+def leaky(rows: int = 4_000) -> pl.DataFrame:
+    """A binary label with leaks of every form and honest columns beside them."""
+    rng = np.random.default_rng(3)
+    y = rng.random(rows) < 0.3
+    noise = rng.random(rows) < 0.005
+    return pl.DataFrame(
+        {
+            "y": y,
+            "copy": (y ^ noise).astype(int),
+            "words": np.where(y ^ noise, rng.choice(["yes", "si", "oui"], rows), rng.choice(["no", "non"], rows)),
+            "shifted": y + rng.normal(0, 0.15, rows),
+            "filled": [1.5 if b and u < 0.5 else None for b, u in zip(y, rng.random(rows), strict=True)],
+            "gap": [None if b else float(u) for b, u in zip(y, rng.random(rows), strict=True)],
+            "tags": [["won", "x"] if b else ["x", "z"] for b in y],
+            "empty_list": [[] if b else ["x"] for b in y],
+            "vec": [[float(b) * 2 + e, f, e] for b, e, f in zip(y, rng.normal(0, 0.1, rows), rng.normal(size=rows), strict=True)],
+            "hour": [f"2024-01-{d:02d} {15 if b else h:02d}:00:00" for b, d, h in zip(y, rng.integers(1, 28, rows), rng.integers(0, 15, rows), strict=True)],
+            "strong": y + rng.normal(0, 0.7, rows),
+            "weak": rng.normal(size=rows) + 0.3 * y,
+            "noise_id": rng.integers(0, 3_000, rows).astype(str),
+            "honest_tags": [list(rng.choice(["a", "b", "c"], 2)) for _ in range(rows)],
+            "honest_vec": rng.normal(size=(rows, 3)).tolist(),
+        }
+    )
+
+
+def test_every_form_of_leak_is_found_and_nothing_else(tmp_path):
+    made, _ = prepared_of(leaky(), tmp_path)
+    leaks = {"copy", "words", "shifted", "filled", "gap", "tags", "empty_list", "vec", "hour"}
+    assert found(made, "leak") == leaks
+    assert {"strong", "weak", "noise_id", "honest_tags", "honest_vec"} == set(made.schema.names)
+
+
+def test_multiclass_and_regression_leaks(tmp_path):
+    rng = np.random.default_rng(0)
+    kind = rng.choice(["a", "b", "c", "d"], 3_000, p=[0.4, 0.3, 0.2, 0.1])
+    frame = pl.DataFrame({"y": kind, "copy": np.char.add("was ", kind), "hint": np.where(rng.random(3_000) < 0.4, kind, "a"), "x": rng.normal(size=3_000)})
+    (tmp_path / "a").mkdir()
+    made, _ = prepared_of(frame, tmp_path / "a")
+    assert found(made, "leak") == {"copy"}
+    price = rng.lognormal(4, 1.5, 3_000)
+    frame = pl.DataFrame(
+        {"y": price, "euros": price * 0.92 + rng.normal(0, 0.01, 3_000), "rank": rankdata(-price), "related": np.log(price) + rng.normal(0, 1, 3_000)}
+    )
+    (tmp_path / "b").mkdir()
+    made, _ = prepared_of(frame, tmp_path / "b")
+    assert made.schema.task == "regression"
+    assert found(made, "leak") == {"euros", "rank"}
+
+
+def test_a_date_after_the_event_is_suspected(tmp_path):
+    rng = np.random.default_rng(0)
+    at = pl.datetime_range(pl.datetime(2024, 1, 1), pl.datetime(2024, 4, 1), "1h", eager=True)
+    frame = pl.DataFrame({"at": at, "y": rng.random(len(at)) < 0.4, "x": rng.normal(size=len(at))}).with_columns(
+        updated_at=pl.col("at") + pl.duration(hours=pl.lit(pl.Series(rng.integers(-50, 200, len(at))))),
+        made_at=pl.col("at") - pl.duration(hours=pl.lit(pl.Series(rng.integers(1, 200, len(at))))),
+    )
+    made, _ = prepared_of(frame, tmp_path, time="at")
+    assert found(made, "suspected_leak") == {"updated_at"}
+    assert "after the row's own time" in next(f.detail for f in made.findings if f.column == "updated_at")
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=8, max_size=200), st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_auc_over_codes_is_the_auc_of_scikit_learn(rows, seed):
+    codes, positive = np.array([c for c, _ in rows]), np.array([p for _, p in rows])
+    half = halves(len(codes), seed)
+    if not 0 < positive[~half].sum() < (~half).sum():
+        return
+    size = codes.max() + 1
+    total, hits = (np.bincount(codes[half], minlength=size), np.bincount(codes[half], weights=positive[half], minlength=size))
+    share = (hits + 5 * hits.sum() / max(total.sum(), 1)) / (total + 5)
+    expected = roc_auc_score(positive[~half], share[codes[~half]])
+    got = _auc(total, hits, np.bincount(codes[~half], minlength=size), np.bincount(codes[~half], weights=positive[~half], minlength=size))
+    assert got == pytest.approx(expected)
+
+
+def test_ids_and_noise_earn_nothing():
+    """Cross-fitting: a code per row scores one half, many noisy codes stay near it."""
+    rng = np.random.default_rng(0)
+    y = rng.random(20_000) < 0.2
+    half = halves(20_000, 0)
+    assert crossfit_auc(np.arange(20_000), y, half) == pytest.approx(0.5, abs=1e-9)
+    assert crossfit_auc(rng.integers(0, 5_000, 20_000), y, half) == pytest.approx(0.5, abs=0.02)
+    assert crossfit_macro_auc(rng.integers(0, 50, 20_000), rng.integers(0, 5, 20_000), half) == pytest.approx(0.5, abs=0.02)
+    assert abs(crossfit_r2(rng.integers(0, 50, 20_000), rng.normal(size=20_000), half)) < 0.02
+
+
+def test_number_codes_separate_missing_atoms_and_ranges():
+    numbers = np.concatenate([[np.nan] * 10, [0.0] * 5_000, np.random.default_rng(0).exponential(size=5_000)])
+    codes = number_codes(numbers)
+    assert (codes[:10] == 0).all()
+    assert len(set(codes[10:5_010])) == 1
+    assert codes[10] not in codes[5_010:]
+    tail = numbers[5_010:]
+    assert (np.diff(codes[5_010:][np.argsort(tail)]) >= 0).all()
