@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -44,17 +46,20 @@ class UserModel(nn.Module):
 class AttachedModel(nn.Module):
     """Any module whose ``forward(batch)`` gives the output, seen through ``embed`` and ``predict``.
 
-    ``embed`` runs the module until the attached submodules have spoken and stops there; ``predict`` runs it on the
-    batch of the last ``embed`` and puts the given embeddings in their place. So a ``predict`` belongs to the ``embed``
-    before it, and its embeddings are of the same rows in the same order.
+    ``embed`` runs the module until the attached submodules have given all field embeddings and stops there; ``predict``
+    runs it again and puts the given embeddings in their place. What else the module takes from a batch (a mask, a
+    position) comes from the last embedded batch, cut or repeated to the number of rows; a module that takes more than
+    its embeddings from a batch must therefore be predicted right after it embedded the same rows. ``check_model`` says
+    so.
 
     Args:
         module: takes a ``Batch``.
         schema: the N fields.
         attach: dotted path(s) of submodules, comma-separated, whose outputs hold the embeddings of the fields. Each
             output is a tensor (B, n, d), a dict of name -> (B, d), or has ``keys``, ``to_dict`` and ``length_per_key``
-            as TorchRec's KeyedTensor. Tensors are taken to stand in schema order one after the other; named outputs
-            are put in order.
+            as TorchRec's KeyedTensor. Named outputs are put in schema order; tensors are taken to stand in schema
+            order, one submodule after the other as listed. A submodule may be called several times, each time for
+            other fields.
     """
 
     def __init__(self, module: nn.Module, schema: ModelSchema, attach: str) -> None:
@@ -62,12 +67,11 @@ class AttachedModel(nn.Module):
         self.module = module
         self.names = schema.names
         self.units = OutputUnits(schema)
-        self._caught: list[Any] = []
+        self._caught: list[tuple[int, Any]] = []
         self._given: list[Any] | None = None
         self._batch: Batch | None = None
-        paths = [path.strip() for path in attach.split(",")]
-        for place, path in enumerate(paths):
-            _submodule(module, path).register_forward_hook(self._hook(place, len(paths)))
+        for place, path in enumerate(part.strip() for part in attach.split(",")):
+            _submodule(module, path).register_forward_hook(self._hook(place))
 
     def embed(self, batch: Batch) -> Tensor:
         """Field embeddings, (B, N, d).
@@ -76,25 +80,21 @@ class AttachedModel(nn.Module):
             UsageError: the attached submodules do not give one vector for each field.
         """
         self._batch, self._caught, self._given = batch, [], None
-        try:
+        with suppress(_AllCaught):
             self.module(batch)
-        except _AllCaught:
-            pass
-        else:
-            raise UsageError("attach: the model ran without calling the attached submodule; name the one that embeds")
-        finally:
-            self._batch = batch
-        embedded = self._join(self._caught)
+        outputs = self._in_listed_order([output for _, output in self._caught])
+        embedded = _join(outputs, self.names)
         _check_shape(embedded, len(batch), len(self.names), "attach: the submodule")
         return embedded
 
     def predict(self, embedded: Tensor) -> Tensor:
-        """(B,) logits or values, or (B, C) logits, of the rows of the last ``embed``."""
-        if self._batch is None or len(self._batch) != len(embedded):
-            raise RuntimeError("an attached model predicts the rows it embedded last; call embed(batch) first")
-        self._given = self._split(embedded)
+        """(B,) logits or values, or (B, C) logits, from (B, N, d)."""
+        if self._batch is None:
+            raise RuntimeError("an attached model learns its output's structure from embed(batch); call it first")
+        listed = _split(embedded, self._in_listed_order([output for _, output in self._caught]), self.names)
+        self._given = [listed[place] for place in np.argsort(np.argsort(self._places(), kind="stable"), kind="stable")]
         try:
-            return self.units(self.module(self._batch))
+            return self.units(self.module(_rows(self._batch, len(embedded))))
         finally:
             self._given = None
 
@@ -102,55 +102,86 @@ class AttachedModel(nn.Module):
         """``predict(embed(batch))``."""
         return self.predict(self.embed(batch))
 
-    def _hook(self, place: int, total: int) -> Any:
+    def _hook(self, place: int) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
             if self._given is not None:
-                return self._given[place]
+                return self._given.pop(0)
             self._caught.append((place, output))
-            if len(self._caught) == total:
+            if _fields_in([output for _, output in self._caught], self.names) >= len(self.names):
                 raise _AllCaught
             return output
 
         return hook
 
-    def _join(self, caught: list[tuple[int, Any]]) -> Tensor:
-        outputs = [output for _, output in sorted(caught, key=lambda pair: pair[0])]
-        self._caught = outputs
-        if all(isinstance(output, Tensor) for output in outputs):
-            return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
-        named: dict[str, Tensor] = {}
-        for output in outputs:
-            if isinstance(output, Tensor):
-                raise UsageError(
-                    "attach: one submodule gives a tensor and another names; attach submodules of one kind"
-                )
-            named.update(output if isinstance(output, dict) else output.to_dict())
-        missing = [name for name in self.names if name not in named]
-        if missing:
-            raise UsageError(
-                f"attach: the submodule gives no embedding for {missing[0]} ({len(missing)} features missing)"
-            )
-        return torch.stack([named[name] for name in self.names], dim=1)
+    def _places(self) -> list[int]:
+        return [place for place, _ in self._caught]
 
-    def _split(self, embedded: Tensor) -> list[Any]:
-        if all(isinstance(output, Tensor) for output in self._caught):
-            return list(embedded.split([output.shape[1] for output in self._caught], dim=1))
-        vectors = dict(zip(self.names, embedded.unbind(dim=1), strict=True))
-        return [_like(output, vectors) for output in self._caught]
+    def _in_listed_order(self, outputs: list[Any]) -> list[Any]:
+        """Outputs, caught in the order of the calls, in the order in which their submodules were listed."""
+        return [outputs[call] for call in np.argsort(self._places(), kind="stable")]
 
 
 class _AllCaught(Exception):
     """Ends a forward pass whose embeddings have been caught; never leaves this module."""
 
 
+def _fields_in(outputs: list[Any], names: tuple[str, ...]) -> int:
+    """How many of the fields the outputs hold."""
+    if all(isinstance(output, Tensor) for output in outputs):
+        return sum(output.shape[1] for output in outputs if output.ndim == 3)
+    keyed = [output.keys() for output in outputs if not isinstance(output, Tensor)]
+    return len(set(names).intersection(*[set().union(*keyed)]))
+
+
+def _join(outputs: list[Any], names: tuple[str, ...]) -> Tensor:
+    if outputs and all(isinstance(output, Tensor) for output in outputs):
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+    named: dict[str, Tensor] = {}
+    for output in outputs:
+        if isinstance(output, Tensor):
+            raise UsageError("attach: one submodule gives a tensor and another names; attach submodules of one kind")
+        named.update(output if isinstance(output, dict) else output.to_dict())
+    missing = [name for name in names if name not in named]
+    if missing:
+        raise UsageError(f"attach: the submodule gives no embedding for {missing[0]} ({len(missing)} features missing)")
+    return torch.stack([named[name] for name in names], dim=1)
+
+
+def _split(embedded: Tensor, outputs: list[Any], names: tuple[str, ...]) -> list[Any]:
+    """Embeddings in the shape of the outputs they were joined from."""
+    if all(isinstance(output, Tensor) for output in outputs):
+        return list(embedded.split([output.shape[1] for output in outputs], dim=1))
+    vectors = dict(zip(names, embedded.unbind(dim=1), strict=True))
+    return [_like(output, vectors) for output in outputs]
+
+
+def _rows(batch: Batch, rows: int) -> Batch:
+    """The batch, cut or repeated to a number of rows."""
+    if rows == len(batch):
+        return batch
+    index = torch.arange(rows, device=batch.numeric.device) % len(batch)
+    return Batch(
+        batch.numeric[index],
+        batch.codes[index],
+        tuple(bag[index] for bag in batch.bags),
+        tuple(vector[index] for vector in batch.vectors),
+        batch.target[index] if len(batch.target) else batch.target,
+    )
+
+
 def _like(output: Any, vectors: dict[str, Tensor]) -> Any:
     """A dict or KeyedTensor as ``output``, with the fields' vectors replaced and everything else kept."""
+    rows = len(next(iter(vectors.values())))
+    entries = output if isinstance(output, dict) else output.to_dict()
+    merged = {name: vectors[name] if name in vectors else _cycle(value, rows) for name, value in entries.items()}
     if isinstance(output, dict):
-        return {name: vectors.get(name, value) for name, value in output.items()}
-    values = [vectors.get(name, value) for name, value in output.to_dict().items()]
-    return type(output)(
-        keys=list(output.keys()), length_per_key=list(output.length_per_key()), values=torch.cat(values, dim=1)
-    )
+        return merged
+    lengths = list(output.length_per_key())
+    return type(output)(keys=list(merged), length_per_key=lengths, values=torch.cat(list(merged.values()), dim=1))
+
+
+def _cycle(value: Tensor, rows: int) -> Tensor:
+    return value if len(value) == rows else value[torch.arange(rows, device=value.device) % len(value)]
 
 
 def _submodule(module: nn.Module, path: str) -> nn.Module:

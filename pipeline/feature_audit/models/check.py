@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,8 @@ def check_model(module: nn.Module, schema: ModelSchema, batch: Batch) -> list[Mo
     """Does a module fit the contract a selector needs? All checks run in eval mode on one batch.
 
     Checks: shapes of ``embed`` and ``predict``; the same rows give the same output twice; gates of one change nothing;
-    a gate of zero cuts a feature off, i.e. its raw values no longer matter; gradients reach every gate.
+    embeddings alone decide; a gate of zero cuts a feature off, i.e. its raw values no longer matter; gradients reach
+    every gate.
 
     Returns:
         findings in the order of the checks; checks that need a failed one are left out.
@@ -38,7 +40,7 @@ def check_model(module: nn.Module, schema: ModelSchema, batch: Batch) -> list[Mo
         module.train(was_training)
 
 
-def _checks(module: nn.Module, schema: ModelSchema, batch: Batch) -> list[ModelFinding]:
+def _checks(module: Any, schema: ModelSchema, batch: Batch) -> list[ModelFinding]:
     findings: list[ModelFinding] = []
     try:
         embedded, output = _run(module, batch)
@@ -50,15 +52,16 @@ def _checks(module: nn.Module, schema: ModelSchema, batch: Batch) -> list[ModelF
     findings.append(_agree("repeatable", "the same rows give the same output twice", output, _run(module, batch)[1]))
     whole = module(batch).detach()
     findings.append(_agree("gates of one", "forward(batch) equals predict(embed(batch) * 1)", whole, output))
+    findings.append(_embeddings_alone(module, batch))
     findings.append(_cut_off(module, schema, batch))
     findings.append(_gradients(module, schema, batch))
     return findings
 
 
-def _run(module: nn.Module, batch: Batch, gate: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def _run(module: Any, batch: Batch, gate: Tensor | None = None) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
-        embedded = module.embed(batch)  # type: ignore[operator]
-        return embedded, module.predict(embedded if gate is None else embedded * gate[:, None])  # type: ignore[operator]
+        embedded = module.embed(batch)
+        return embedded, module.predict(embedded if gate is None else embedded * gate[:, None])
 
 
 def _shapes(embedded: Tensor, output: Tensor, schema: ModelSchema, rows: int) -> ModelFinding:
@@ -79,7 +82,17 @@ def _agree(check: str, what: str, first: Tensor, second: Tensor) -> ModelFinding
     return ModelFinding(check, gap <= allowed, f"{what} (largest difference {gap:.2g})")
 
 
-def _cut_off(module: nn.Module, schema: ModelSchema, batch: Batch) -> ModelFinding:
+def _embeddings_alone(module: Any, batch: Batch) -> ModelFinding:
+    """Predict from a batch's embeddings after other rows were embedded: they alone should decide."""
+    turned = _take(batch, torch.arange(len(batch)).roll(1))
+    with torch.no_grad():
+        embedded, output = _run(module, batch)
+        module.embed(turned)
+        again = module.predict(embedded)
+    return _agree("embeddings alone", "predict depends on nothing of a row but its embeddings", output, again)
+
+
+def _cut_off(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
     """Close one gate at a time and shuffle that field's raw values: the output may not notice."""
     check, tried, moves = "gates of zero", 0, []
     for place in _spread(len(schema.fields), 16):
@@ -97,11 +110,11 @@ def _cut_off(module: nn.Module, schema: ModelSchema, batch: Batch) -> ModelFindi
     return ModelFinding(check, True, f"a closed gate hides the raw values of its field ({tried} fields tried)")
 
 
-def _gradients(module: nn.Module, schema: ModelSchema, batch: Batch) -> ModelFinding:
+def _gradients(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
     gate = torch.ones(len(schema.fields), device=batch.numeric.device, requires_grad=True)
     with torch.no_grad():
-        embedded = module.embed(batch)  # type: ignore[operator]
-    output = module.predict(embedded * gate[:, None])  # type: ignore[operator]
+        embedded = module.embed(batch)
+    output = module.predict(embedded * gate[:, None])
     # Random row weights: a plain sum can cancel (a layer norm over the batch, a softmax over classes).
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(output.shape, generator=generator).to(output.device)
@@ -120,6 +133,16 @@ def _gradients(module: nn.Module, schema: ModelSchema, batch: Batch) -> ModelFin
 def _spread(total: int, most: int) -> list[int]:
     """At most ``most`` positions, spread evenly over ``range(total)``."""
     return sorted({round(step * (total - 1) / max(most - 1, 1)) for step in range(min(total, most))})
+
+
+def _take(batch: Batch, rows: Tensor) -> Batch:
+    return Batch(
+        batch.numeric[rows],
+        batch.codes[rows],
+        tuple(bag[rows] for bag in batch.bags),
+        tuple(vector[rows] for vector in batch.vectors),
+        batch.target,
+    )
 
 
 def _shuffle_field(batch: Batch, schema: ModelSchema, place: int) -> Batch:

@@ -42,7 +42,8 @@ class TwoTower(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, batch: Batch) -> Tensor:
-        user, item = self.user(batch.codes[:, : self.n_user]), self.item(batch.codes[:, self.n_user :])
+        item = self.item(batch.codes[:, self.n_user :])  # called first, although its columns stand last
+        user = self.user(batch.codes[:, : self.n_user])
         return (user * item).sum(dim=1) + self.bias
 
 
@@ -65,6 +66,35 @@ class Named(nn.Module):
 class _Gather(nn.Module):
     def forward(self, vectors: dict[str, Tensor]) -> dict[str, Tensor]:
         return vectors
+
+
+class Shared(nn.Module):
+    """One lookup for all columns, called for users and again for items, with the names of what it is asked for."""
+
+    def __init__(self, schema: ModelSchema, dim: int = 3) -> None:
+        super().__init__()
+        self.names = list(schema.names)
+        self.lookup = NamedLookup(schema, dim)
+        self.user, self.item = nn.Linear(2 * dim, 5), nn.Linear(2 * dim, 5)
+
+    def forward(self, batch: Batch) -> Tensor:
+        columns = {name: batch.codes[:, place] for place, name in enumerate(self.names)}
+        item = self.lookup({name: columns[name] for name in self.names[2:]})
+        user = self.lookup({name: columns[name] for name in self.names[:2]})
+        towers = [
+            tower(torch.cat(list(vectors.values()), dim=1)) for tower, vectors in ((self.user, user), (self.item, item))
+        ]
+        return (towers[0] * towers[1]).sum(dim=1)
+
+
+class NamedLookup(nn.Module):
+    def __init__(self, schema: ModelSchema, dim: int) -> None:
+        super().__init__()
+        self.place = {field.name: place for place, field in enumerate(schema.fields)}
+        self.tables = nn.ModuleList(nn.Embedding(field.cardinality, dim) for field in schema.fields)
+
+    def forward(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self.tables[self.place[name]](codes) for name, codes in columns.items()}
 
 
 class Keyed:
@@ -137,6 +167,10 @@ def two_tower(schema: ModelSchema, n_user: int = 2) -> nn.Module:
 
 def named(schema: ModelSchema) -> nn.Module:
     return Named(schema)
+
+
+def shared(schema: ModelSchema) -> nn.Module:
+    return Shared(schema)
 
 
 def keyed(schema: ModelSchema) -> nn.Module:

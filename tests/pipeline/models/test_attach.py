@@ -13,7 +13,12 @@ from memory_store import MemoryStore
 from sklearn.metrics import roc_auc_score
 
 SCHEMA = ModelSchema(tuple(Field(name, "code", 5) for name in ("user", "age", "item", "genre")), "binary")
-ATTACHED = [("two_tower", "user.embed,item.embed"), ("named", "gather"), ("keyed", "collection")]
+ATTACHED = [
+    ("two_tower", "user.embed,item.embed"),
+    ("named", "gather"),
+    ("keyed", "collection"),
+    ("shared", "lookup"),
+]
 
 
 def _store(rows: int = 3000) -> MemoryStore:
@@ -47,7 +52,7 @@ def test_an_attached_model_predicts_what_the_bare_model_predicts(name: str, atta
 def test_an_attached_model_passes_its_contract_test(name: str, attach: str) -> None:
     findings = check_model(_build(name, attach), SCHEMA, _store().batch(np.arange(64)))
     assert [finding.check for finding in findings if not finding.passed] == []
-    assert len(findings) == 5
+    assert len(findings) == 6
 
 
 def test_gates_reach_the_right_field_of_named_embeddings() -> None:
@@ -84,6 +89,7 @@ def test_the_contract_test_finds_a_way_past_the_gates() -> None:
         finding.check: finding
         for finding in check_model(_build("plain", leak=True), SCHEMA, _store().batch(np.arange(64)))
     }
+    assert not findings["embeddings alone"].passed
     assert not findings["gates of zero"].passed
     assert "still reaches the output" in findings["gates of zero"].detail
 
@@ -117,7 +123,25 @@ def test_a_wrong_embed_shape_is_one_line() -> None:
         _build("plain", wrong=True).embed(_store().batch(np.arange(8)))
 
 
-def test_predict_belongs_to_the_embed_before_it() -> None:
+@pytest.mark.parametrize(("name", "attach"), ATTACHED)
+def test_some_of_the_embedded_rows_can_be_predicted(name: str, attach: str) -> None:
+    batch = _store().batch(np.arange(32))
+    model = _build(name, attach).eval()
+    whole = model(batch)
+    embedded = model.embed(batch)
+    torch.testing.assert_close(model.predict(embedded[::3]), whole[::3])
+    torch.testing.assert_close(model.predict(embedded.repeat(2, 1, 1)), whole.repeat(2))
+
+
+def test_a_submodule_called_for_users_and_again_for_items_gives_both() -> None:
+    batch = _store().batch(np.arange(16))
+    model = _build("shared", "lookup").eval()
+    embedded = model.embed(batch)
+    for place in range(4):
+        torch.testing.assert_close(embedded[:, place], model.module.lookup.tables[place](batch.codes[:, place]))
+
+
+def test_predict_before_embed_says_what_to_do() -> None:
     model = _build("keyed", "collection")
-    with pytest.raises(RuntimeError, match="call embed"):
+    with pytest.raises(RuntimeError, match=r"call it first"):
         model.predict(torch.zeros(3, 4, 3))
