@@ -1,4 +1,4 @@
-"""Encodes a benchmark table the way the data package does, in memory: knots of train quantiles, frequency-ordered codes."""
+"""Encodes a benchmark table as the data package does, in memory: knots of train quantiles, codes ordered by frequency."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 import torch
-from tables import Table
-
 from feature_audit.batch import Batch
+from feature_audit.data.fitting import quantile_knots
 from feature_audit.schema import Field, ModelSchema
+from tables import Table
 
 
 class MemoryStore:
@@ -42,6 +42,18 @@ class MemoryStore:
     def target(self, split: str) -> np.ndarray:
         return self.labels[self.splits[split]].numpy()
 
+    def matrix(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        """Raw numbers and category codes with NaN for missing, for boosting; and which columns hold categories."""
+        codes = iter(self.codes.numpy().T)
+        columns = [
+            next(codes).astype(np.float32) if series.dtype == pl.String else series.to_numpy().astype(np.float32)
+            for series in table.frame
+        ]
+        categorical = np.array([series.dtype == pl.String for series in table.frame])
+        matrix = np.column_stack(columns)
+        matrix[:, categorical] = np.where(matrix[:, categorical] == 0, np.nan, matrix[:, categorical])
+        return matrix, categorical
+
     def batches(
         self, split: str, size: int, *, seed: int | None = None, schema: ModelSchema | None = None
     ) -> Iterator[Batch]:
@@ -55,19 +67,7 @@ class MemoryStore:
 
 def encode_numeric(values: np.ndarray, train: np.ndarray, max_bins: int) -> tuple[np.ndarray, int]:
     seen = values[train]
-    seen = seen[np.isfinite(seen)]
-    distinct = np.unique(seen)
-    if len(distinct) <= max_bins:
-        knots = distinct
-    else:
-        knots = np.unique(np.quantile(seen, np.linspace(0, 1, max_bins), method="nearest"))
-        if len(knots) < max_bins:  # a value that fills several quantiles leaves knots to spend on the others
-            rest = seen[~np.isin(seen, knots)]
-            if len(rest):
-                extra = np.quantile(rest, np.linspace(0, 1, max_bins - len(knots) + 2)[1:-1], method="nearest")
-                knots = np.unique(np.concatenate([knots, extra]))
-    if len(knots) == 0:
-        knots = np.zeros(1)
+    knots = quantile_knots(seen[np.isfinite(seen)], max_bins) if np.isfinite(seen).any() else np.zeros(1)
     position = np.interp(np.nan_to_num(values), knots, np.arange(1, len(knots) + 1))
     return np.where(np.isfinite(values), position, 0).astype(np.float32), 1 + len(knots)
 

@@ -187,7 +187,12 @@ def prices(rows: int = 20_000, seed: int = 5) -> Table:
     draw = np.random.default_rng(seed)
     place, size, season = draw.integers(0, 300, rows), draw.gamma(3, 25, rows), draw.integers(0, 12, rows)
     rating, distance = draw.beta(8, 2, rows) * 10, draw.exponential(4, rows)
-    level = 3.5 + draw.normal(0, 0.3, 300)[place] + 0.4 * np.log(size) + 0.15 * np.sin(season / 6 * np.pi) * (place % 3 == 0)
+    level = (
+        3.5
+        + draw.normal(0, 0.3, 300)[place]
+        + 0.4 * np.log(size)
+        + 0.15 * np.sin(season / 6 * np.pi) * (place % 3 == 0)
+    )
     level += 0.08 * np.maximum(rating - 7, 0) ** 1.5 - 0.1 * np.sqrt(distance) + draw.normal(0, 0.15, rows)
     columns = {"size": size, "season": season, "rating": rating, "distance": distance}
     columns |= {f"noise_{n}": draw.standard_t(2, rows) for n in range(30)}

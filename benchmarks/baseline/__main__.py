@@ -1,0 +1,138 @@
+"""Is the default baseline worth matching? One command, one table.
+
+    PYTHONPATH=pipeline python benchmarks/baseline [--tables santander,demo] [--model dcn_v2] [--seeds 3]
+
+Every table is split 60 / 20 / 20 (in file order where the order is time, else at random), encoded as audits encode it,
+and trained with the defaults of ``TrainingConfig``. LightGBM sees the same columns with early stopping on the same
+validation rows; HistGradientBoosting is the yardstick that every audit trains. Figures are of the test rows: AUC, R2
+or accuracy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from encode import MemoryStore
+from feature_audit.config import TrainingConfig
+from feature_audit.models import MODELS, boosting_scores, build_model, predict, train
+from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
+from tables import TABLES, Table
+
+
+@dataclass(frozen=True)
+class Row:
+    """One table's results on test rows; ``sd`` over retrain seeds, ``seconds`` of CPU time."""
+
+    table: Table
+    ours: np.ndarray
+    seconds: float
+    lightgbm: float
+    lightgbm_seconds: float
+    yardstick: float
+    yardstick_seconds: float
+
+    def cells(self) -> list[str]:
+        shape = f"{len(self.table.target):,} x {self.table.frame.width:,}"
+        sd = f"{self.ours.std(ddof=1):.4f}" if len(self.ours) > 1 else "-"
+        ours = self.ours.mean()
+        return [
+            self.table.name, shape, f"{ours:.4f}", sd, f"{self.lightgbm:.4f}", f"{self.yardstick:.4f}",
+            f"{ours - self.lightgbm:+.4f}", f"{ours - self.yardstick:+.4f}",
+            f"{self.seconds:.1f}", f"{self.lightgbm_seconds:.1f}", f"{self.yardstick_seconds:.1f}",
+        ]  # fmt: skip
+
+
+HEAD = [
+    "table", "rows x columns", "ours", "seed sd", "LightGBM", "HistGB",
+    "ours - LightGBM", "ours - HistGB", "s", "s LightGBM", "s HistGB",
+]  # fmt: skip
+
+
+def quality(task: str, target: np.ndarray, made: np.ndarray) -> float:
+    if task == "binary":
+        return float(roc_auc_score(target, made))
+    if task == "regression":
+        return float(r2_score(target, made))
+    return float(accuracy_score(target, made.argmax(axis=1)))
+
+
+def ours(table: Table, store: MemoryStore, model_name: str, seeds: int) -> tuple[np.ndarray, float]:
+    """Test quality per seed and mean CPU seconds of a training."""
+    config, results, started = TrainingConfig(), [], time.process_time()
+    task = store.schema.task
+    for seed in range(seeds):
+        model = build_model(model_name, store.schema, embedding_dim=config.embedding_dim, params={}, seed=seed)
+        train(model, store, store.schema, config=config, task=task, seed=seed, device="cpu")
+        results.append(quality(task, store.target("test"), predict(model, store, "test", store.schema, task=task)))
+    return np.array(results), (time.process_time() - started) / seeds
+
+
+def lightgbm(table: Table, matrix: np.ndarray, categorical: np.ndarray) -> float:
+    import lightgbm as lgb
+
+    large = len(table.splits["train"]) > 5_000
+    settings = {
+        "objective": table.task,
+        "learning_rate": 0.03 if large else 0.05,
+        "num_leaves": 31 if large else 15,
+        "min_data_in_leaf": 50 if large else 10,
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "cat_smooth": 20,
+        "seed": 0,
+        "num_threads": 1,
+        "verbose": -1,
+    }
+    if table.task == "multiclass":
+        settings["num_class"] = int(table.target.max()) + 1
+    rows = table.splits
+    data = lgb.Dataset(
+        matrix[rows["train"]], table.target[rows["train"]], categorical_feature=np.flatnonzero(categorical).tolist()
+    )
+    held_out = lgb.Dataset(matrix[rows["validation"]], table.target[rows["validation"]], reference=data)
+    rounds = 150 if table.task == "multiclass" else 2_000
+    stop = lgb.early_stopping(50, verbose=False)
+    model = lgb.train(settings, data, rounds, valid_sets=[held_out], callbacks=[stop])
+    return quality(table.task, table.target[rows["test"]], np.asarray(model.predict(matrix[rows["test"]])))
+
+
+def measure(name: str, model_name: str, seeds: int) -> Row:
+    table = TABLES[name]()
+    store = MemoryStore(table)
+    matrix, categorical = store.matrix(table)
+    result, seconds = ours(table, store, model_name, seeds)
+    before = time.process_time()
+    boosted = lightgbm(table, matrix, categorical)
+    middle = time.process_time()
+    train_rows, test_rows = table.splits["train"], table.splits["test"]
+    made = boosting_scores(
+        matrix[train_rows], table.target[train_rows], matrix[test_rows], task=store.schema.task, categorical=categorical
+    )
+    after = time.process_time()
+    yardstick = quality(table.task, table.target[test_rows], made)
+    return Row(table, result, seconds, boosted, middle - before, yardstick, after - middle)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", default=",".join(TABLES))
+    parser.add_argument("--model", default="dcn_v2", choices=list(MODELS))
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"model {given.model}, {given.seeds} seeds, seconds are CPU seconds on one thread\n")
+    print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD))
+    for name in given.tables.split(","):
+        try:
+            print("| " + " | ".join(measure(name, given.model, given.seeds).cells()) + " |", flush=True)
+        except FileNotFoundError as error:
+            print(f"| {name} | not on this machine: {error} |" + " |" * (len(HEAD) - 2), flush=True)
+
+
+if __name__ == "__main__":
+    main()
