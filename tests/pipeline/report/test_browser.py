@@ -63,6 +63,9 @@ def driver(tmp_path_factory):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
+    # A browser that hangs on a busy machine fails a test in a minute, not after the client's two minutes per call.
+    browser.set_page_load_timeout(60)
+    browser.set_script_timeout(60)
     yield browser
     browser.quit()
 
