@@ -19,6 +19,7 @@ from feature_audit.schema import Column
 #: Most knots of a numeric view (each knot and each range between two is a code), and rows that a knot needs.
 VIEW_BINS = 128
 ROWS_PER_KNOT = 40
+MIN_ATOM_ROWS = 10
 #: Weight of the prior, in rows, when a mean per code is learned.
 PRIOR_ROWS = 5.0
 #: Classes of a multiclass label that are judged one against the rest, most frequent first.
@@ -56,12 +57,13 @@ def views(column: Column, values: pl.Series, fact: ColumnFacts) -> dict[str, np.
 
 
 def number_codes(numbers: np.ndarray) -> np.ndarray:
-    """Codes of numbers: 0 = missing; a knot and the open range below it have codes of their own."""
+    """Codes of numbers: 0 = missing; ranges between knots; knots that many rows share have codes of their own."""
     absent = np.isnan(numbers)
     knots = quantile_knots(numbers, int(np.clip(len(numbers) // ROWS_PER_KNOT, 8, VIEW_BINS)))
     place = np.searchsorted(knots, numbers, side="left")
     on_knot = knots[np.minimum(place, len(knots) - 1)] == numbers
-    return np.where(absent, 0, 1 + 2 * place + on_knot).astype(np.int64)
+    shared = np.bincount(place[on_knot], minlength=len(knots) + 1) >= MIN_ATOM_ROWS
+    return np.where(absent, 0, 1 + 2 * place + (on_knot & shared[place])).astype(np.int64)
 
 
 def value_codes(keys: pl.Series) -> np.ndarray:
