@@ -27,6 +27,7 @@ class Design:
         heavy_users: True draws rows per user from a Zipf-like law instead.
         noise: law of the seed noise: ``normal``, ``t3`` (heavy tails) or ``skewed`` (occasional bad training).
         baseline_noise: seed noise of the baseline as a multiple of ``seed_noise``.
+        scale: multiplies loss and seed noise (and the caller's margin), for small test splits.
         model_user, model_row, training_row: shares of the score variance owned by one model per user, by one model per
             row, and by one training per row.
     """
@@ -40,6 +41,7 @@ class Design:
     heavy_users: bool = False
     noise: str = "normal"
     baseline_noise: float = 1.0
+    scale: float = 1.0
     model_user: float = 0.0008
     model_row: float = 0.0015
     training_row: float = 0.003
@@ -80,8 +82,9 @@ def simulate(design: Design, rng: np.random.Generator) -> Audit:
         fresh = np.sqrt(design.training_row) * rng.standard_normal((seeds, rows))
         return base + signal[:, None] * y + fresh
 
-    pruned = arm(FULL_AUC - design.loss, design.seeds[0], design.seed_noise)
-    baseline = arm(FULL_AUC, design.seeds[1], design.seed_noise * design.baseline_noise)
+    noise = design.seed_noise * design.scale
+    pruned = arm(FULL_AUC - design.loss * design.scale, design.seeds[0], noise)
+    baseline = arm(FULL_AUC, design.seeds[1], noise * design.baseline_noise)
     return Audit(y, unit, baseline, pruned)
 
 

@@ -70,19 +70,23 @@ def weighted_auc(y: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.nda
     return np.divide(wins, pairs, out=np.full(len(weight), np.nan), where=pairs > 0)
 
 
-def delong(y: np.ndarray, score_a: np.ndarray, score_b: np.ndarray) -> tuple[float, float]:
+def delong(
+    y: np.ndarray, placed_a: tuple[float, np.ndarray], placed_b: tuple[float, np.ndarray]
+) -> tuple[float, float]:
     """AUC(b) - AUC(a) on the same rows and its standard error, row-level (DeLong, DeLong & Clarke-Pearson 1988).
 
     Blind to users: rows of one user count as independent. A cross-check of the unit-level figure, not the verdict.
+
+    Args:
+        y: (rows,) 0 or 1.
+        placed_a, placed_b: ``auc_placements`` of the two models.
     """
-    auc_a, placed_a = auc_placements(y, score_a)
-    auc_b, placed_b = auc_placements(y, score_b)
-    difference = placed_b - placed_a
+    difference = placed_b[1] - placed_a[1]
     positive = np.asarray(y) > 0
-    if min(np.count_nonzero(positive), np.count_nonzero(~positive)) < 2:
-        return auc_b - auc_a, float("nan")
-    variance = sum(np.var(part, ddof=1) / len(part) for part in (difference[positive], difference[~positive]))
-    return auc_b - auc_a, float(np.sqrt(variance))
+    parts = difference[positive], difference[~positive]
+    if min(len(part) for part in parts) < 2:
+        return placed_b[0] - placed_a[0], float("nan")
+    return placed_b[0] - placed_a[0], float(np.sqrt(sum(np.var(part, ddof=1) / len(part) for part in parts)))
 
 
 def group_auc(y: np.ndarray, score: np.ndarray, unit: np.ndarray, n_units: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,11 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_BLOCK_CELLS = 16_000_000  # weights held at once: 128 MB in float64
+from feature_audit.parity.units import unit_sums
+
+MOST_UNITS = 100_000
+_BLOCK_CELLS = 4_000_000  # weights held at once: 32 MB in float64
 
 
 def resampled_sums(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """Sums over multinomial resamples of the units.
+
+    Beyond ``MOST_UNITS`` units are first pooled at random into that many groups, which are resampled instead: the
+    variance of the resamples stays the same in expectation and is off by 0.5 % at most (sqrt(2 / MOST_UNITS)).
 
     Args:
         sums: (units, q) float64 addends, all statistics of all models side by side.
@@ -20,6 +26,9 @@ def resampled_sums(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
     Returns:
         (draws, q) float64.
     """
+    if len(sums) > MOST_UNITS:
+        groups = np.random.default_rng([seed, 1]).permutation(len(sums)) % MOST_UNITS
+        sums = unit_sums(sums, groups, MOST_UNITS)
     blocks = [weights @ sums for weights in unit_weights(len(sums), draws, seed)]
     return np.concatenate(blocks) if blocks else np.empty((0, sums.shape[1]))
 

@@ -47,17 +47,19 @@ class ParityResult:
 
 @dataclass(frozen=True)
 class _Trials:
-    """The checked inputs: (seeds, rows[, classes]) scores of both arms on the same rows."""
+    """The checked inputs: (seeds, rows[, classes]) scores of both arms on the same rows, unit codes 0..units-1."""
 
     y: np.ndarray
     baseline: np.ndarray
     pruned: np.ndarray
     unit: np.ndarray | None
+    units: int
     task: Task
 
     def on(self, mask: np.ndarray) -> _Trials:
-        unit = None if self.unit is None else self.unit[mask]
-        return replace(self, y=self.y[mask], baseline=self.baseline[:, mask], pruned=self.pruned[:, mask], unit=unit)
+        """The same trials on some of the rows."""
+        unit, units = unit_codes(None if self.unit is None else self.unit[mask], int(np.count_nonzero(mask)))
+        return _Trials(self.y[mask], self.baseline[:, mask], self.pruned[:, mask], unit, units, self.task)
 
 
 @dataclass(frozen=True)
@@ -226,9 +228,10 @@ def _checked(y: Any, baseline: Any, pruned: Any, unit: Any, task: Task) -> _Tria
         raise AuditError(f"y holds {np.unique(y)[:5].tolist()}; a binary target is 0 or 1")
     if unit is not None and np.shape(unit) != (len(y),):
         raise AuditError(f"unit has shape {np.shape(unit)}; one code per test row ({len(y)}) is needed")
-    if unit is not None and (np.asarray(unit) == np.asarray(unit)[0]).all():
+    codes, units = unit_codes(None if unit is None else np.asarray(unit), len(y))
+    if units < 2:
         raise AuditError("all test rows belong to one single unit; resampling needs several users, or no `group`")
-    return _Trials(y, arms[0], arms[1], None if unit is None else np.asarray(unit), task)
+    return _Trials(y, arms[0], arms[1], codes, units, task)
 
 
 def _check_settings(metric: Metric, margin: float, confidence: float, trials: _Trials) -> None:
@@ -261,12 +264,12 @@ def _problem(metric: Metric, trials: _Trials) -> AuditError | None:
 
 
 def _compare(trials: _Trials, metric: Metric, name: str, margin: float | None, role: Role) -> _Comparison:
-    codes, n_units = unit_codes(trials.unit, len(trials.y))
-
     def arm(scores: np.ndarray) -> list[UnitStatistics]:
-        return [metric.statistics(Sample(trials.y, score, codes, n_units)) for score in scores]
+        return [metric.statistics(Sample(trials.y, score, trials.unit, trials.units)) for score in scores]
 
-    return _Comparison(metric, name, len(trials.y), n_units, arm(trials.baseline), arm(trials.pruned), margin, role)
+    return _Comparison(
+        metric, name, len(trials.y), trials.units, arm(trials.baseline), arm(trials.pruned), margin, role
+    )
 
 
 def _guards(
@@ -371,8 +374,10 @@ def _described(one: _Comparison, part: Components, confidence: float) -> dict[st
     }
 
 
-def _delong(trials: _Trials) -> dict[str, float]:
+def _delong(trials: _Trials) -> dict[str, float | None]:
     """Mean over seed pairs of DeLong's delta and standard error, which know nothing of users."""
-    pairs = [ranking.delong(trials.y, full, small) for full in trials.baseline for small in trials.pruned]
-    delta, error = np.mean(pairs, axis=0)
-    return {"delta": float(delta), "standard_error": float(error)}
+    full, small = (
+        [ranking.auc_placements(trials.y, score) for score in arm] for arm in (trials.baseline, trials.pruned)
+    )
+    delta, error = np.mean([ranking.delong(trials.y, a, b) for a in full for b in small], axis=0)
+    return {"delta": float(delta), "standard_error": float(error) if np.isfinite(error) else None}

@@ -23,6 +23,10 @@ def clustered(seed: int, users: int = 200, per_user: int = 6) -> tuple[np.ndarra
     return y, full, small, unit
 
 
+def delong(y: np.ndarray, full: np.ndarray, small: np.ndarray) -> tuple[float, float]:
+    return ranking.delong(y, ranking.auc_placements(y, full), ranking.auc_placements(y, small))
+
+
 def test_paired_auc_bootstrap_equals_scipys_over_users():
     """The linearised resampling has the standard error of scipy's exact paired bootstrap of users."""
     y, full, small, unit = clustered(0)
@@ -73,7 +77,7 @@ def test_moment_metrics_resample_exactly(name, task):
 
 def test_delong_is_the_unit_variance_where_each_row_is_a_unit():
     y, full, small, _ = clustered(3, users=1500, per_user=2)
-    delta, error = ranking.delong(y, full, small)
+    delta, error = delong(y, full, small)
     a, b = (ranking.auc_influence(y, score) for score in (full, small))
     assert delta == pytest.approx(b[0] - a[0], abs=1e-15)
     assert error == pytest.approx(np.sqrt(row_variance(b[1] - a[1])[0]), rel=0.01)
@@ -92,7 +96,7 @@ def test_delong_equals_its_definition_by_pairs():
         auc.append(kernel.mean())
     contrast = np.array([-1, 1])
     variance = contrast @ (np.cov(v10) / 15 + np.cov(v01) / 25) @ contrast
-    delta, error = ranking.delong(y, *models)
+    delta, error = delong(y, *models)
     assert delta == pytest.approx(auc[1] - auc[0], abs=1e-14)
     assert error == pytest.approx(np.sqrt(variance), rel=1e-12)
 
@@ -103,7 +107,7 @@ def test_users_widen_the_interval_that_delong_gives():
     unit = np.repeat(np.arange(150), 20)
     y = (rng.random(3000) < np.where(rng.random(150) < 0.5, 0.9, 0.1)[unit]).astype(int)
     full, small = (y + rng.normal(size=150)[unit] + 0.3 * rng.normal(size=3000) for _ in range(2))
-    _, row_level = ranking.delong(y, full, small)
+    _, row_level = delong(y, full, small)
     codes, n_units = unit_codes(unit, len(y))
     a, b = (metric("auc").statistics(Sample(y, score, codes, n_units)).influence for score in (full, small))
     assert np.sqrt(row_variance(b - a)[0]) > 2 * row_level
@@ -150,3 +154,13 @@ def test_resamples_are_multinomial_and_repeatable():
     assert first.mean() == 1
     assert first.var() == pytest.approx(49 / 50, rel=0.05)
     np.testing.assert_array_equal(first, np.concatenate(list(unit_weights(50, 400, 9))))
+
+
+def test_pooling_many_units_keeps_the_variance(monkeypatch):
+    rng = np.random.default_rng(10)
+    sums = rng.exponential(size=(6000, 2))
+    each = resampled_sums(sums, 3000, 0)
+    monkeypatch.setattr("feature_audit.parity.resampling.MOST_UNITS", 1500)
+    pooled = resampled_sums(sums, 3000, 0)
+    np.testing.assert_allclose(pooled.mean(axis=0), sums.sum(axis=0), rtol=0.002)
+    np.testing.assert_allclose(pooled.var(axis=0), each.var(axis=0), rtol=0.12)
