@@ -80,7 +80,7 @@ class TrainingConfig(_Section):
 class SelectionConfig(_Section):
     """Ranges and settings of the selector's training; single values fix a dimension of the search."""
 
-    epochs: float = Field(1.5, gt=0, description="passes over the train split per concrete training")
+    epochs: float = Field(1.0, gt=0, description="passes over the train split per concrete training")
     temperature_start: tuple[float, float] = (2.0, 20.0)
     temperature_end: tuple[float, float] = (0.05, 0.5)
     anneal_share: tuple[float, float] = (0.5, 1.0)

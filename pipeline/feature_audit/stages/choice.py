@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 #: Retrainings that may be spent on confirming K, and the work they may cost together, in full trainings.
 MOST_CONFIRMATIONS = 6
-MOST_WORK = 1.0
+MOST_WORK = 0.75
 #: Neighbouring K of the confirmation differ by at least this factor.
 STEP = 1.4
 #: Confirmations train with seeds of their own: the retrain stage's seeds stay unseen.
@@ -136,7 +136,8 @@ def confirm_k(
             retrained[k].delta,
         )
         place += -1 if _clears(retrained[k], judge, prepared, rule) else 1
-        if not 0 <= place < len(grid) or spent >= MOST_WORK * full_work:
+        # the next one costs at most about as much as this one: stop before the limit, not after it
+        if not 0 <= place < len(grid) or spent + facts["work"] > MOST_WORK * full_work:
             break
     choice = _decide(list(retrained.values()), judge, prepared, rule)
     return Choice(
