@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
 
+from feature_audit.data.knots import Positions
 from feature_audit.schema import MISSING, OOV, Field
 
 Key = Literal["text", "integer", "float", "boolean"]
@@ -60,11 +62,14 @@ class NumericEncoder(Encoder):
 
     def encode(self, values: pl.Series) -> np.ndarray:
         """Float32 (B,)."""
-        raw = as_float(values)
-        missing = np.isnan(raw)
-        position = np.interp(raw, self.knots, np.arange(1, len(self.knots) + 1))
-        position[missing] = MISSING
-        return position.astype(np.float32)
+        plain = values.dtype.is_float() or (values.dtype.is_integer() and not values.null_count())
+        position = self._positions(values.to_numpy() if plain else as_float(values))
+        position[np.isnan(position)] = MISSING
+        return position
+
+    @cached_property
+    def _positions(self) -> Positions:
+        return Positions(self.knots)
 
     def state(self) -> dict[str, Any]:
         """Knots as a list."""

@@ -95,11 +95,25 @@ class Encoders:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, everything needed to encode."""
-        return {"version": 1, "encoders": [encoder.state() for encoder in self.by_name.values()]}
+        return {
+            "version": 1,
+            "hash_probe": _hash_probe(),
+            "encoders": [encoder.state() for encoder in self.by_name.values()],
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Encoders:
-        """The inverse of ``to_json``."""
+        """The inverse of ``to_json``.
+
+        Raises:
+            AuditError: values were hashed by a Polars whose hash differs from the installed one's.
+        """
+        hashed = [state["name"] for state in content["encoders"] if state.get("buckets")]
+        if hashed and content["hash_probe"] != _hash_probe():
+            raise AuditError(
+                f"encoders: column {hashed[0]} uses hash_buckets of another Polars version than {pl.__version__}; "
+                "install the version that the model was trained with"
+            )
         made = [_KINDS[state["tag"]].from_state(state) for state in content["encoders"]]
         return cls({encoder.name: encoder for encoder in made})
 
@@ -120,3 +134,8 @@ class Encoders:
             raise AuditError(
                 f"encoders={path}: not a readable encoder file ({type(error).__name__}: {error})"
             ) from None
+
+
+def _hash_probe() -> int:
+    """What the installed Polars hashes a fixed text to; its hash may change from version to version."""
+    return int(pl.Series(["feature-audit"]).hash(0)[0])

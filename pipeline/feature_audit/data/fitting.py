@@ -25,6 +25,7 @@ from feature_audit.data.encode_cells import (
     epoch,
 )
 from feature_audit.data.encoders import Encoders
+from feature_audit.data.knots import quantile_knots
 from feature_audit.data.statistics import ColumnFacts, Statistics
 from feature_audit.schema import Column
 
@@ -57,38 +58,6 @@ def fit_encoder(column: Column, fact: ColumnFacts, sample: pl.Series, settings: 
     if column.kind == "datetime":
         return _date_encoder(column.name, as_datetime(sample, fact.format), fact.format)
     return _vector_encoder(column.name, sample)
-
-
-def quantile_knots(values: np.ndarray, max_bins: int) -> np.ndarray:
-    """Knots of a numeric column: all distinct values if they are few, else atoms and quantiles of the rest.
-
-    An *atom* is a value that alone holds at least 1 / max_bins of the rows; it gets its own knot, and the remaining
-    knots are quantiles of the other rows, so that a column of mostly zeros still resolves its tail.
-
-    Args:
-        values: float (rows,); NaN and infinities are left out.
-        max_bins: most knots.
-
-    Returns:
-        Increasing float64 (at most max_bins,), at least one; every knot is a value that occurs.
-    """
-    finite = np.sort(values[np.isfinite(values)])
-    if not len(finite):
-        return np.zeros(1)
-    distinct, counts = np.unique(finite, return_counts=True)
-    if len(distinct) <= max_bins:
-        return distinct
-    atom = counts >= len(finite) / max_bins
-    atoms, rest = distinct[atom], np.repeat(distinct[~atom], counts[~atom])
-    ends = distinct[[0, -1]]
-    free = max(2, max_bins - len(np.union1d(atoms, ends)))
-    places = np.linspace(0, len(rest) - 1, free + 2)[1:-1].round().astype(np.int64)
-    knots = np.unique(np.concatenate([atoms, ends, rest[places]]))
-    return (
-        knots
-        if len(knots) <= max_bins
-        else np.unique(np.quantile(finite, np.linspace(0, 1, max_bins), method="nearest"))
-    )
 
 
 def _vocabulary(fact: ColumnFacts, settings: EncodingConfig, *, keep_all: bool = False) -> _Vocabulary:
