@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from feature_audit.errors import UsageError
+from feature_audit.errors import AuditError, UsageError
 from feature_audit.parity import ranking
 from feature_audit.parity.units import unit_codes, unit_sums
 
@@ -121,7 +121,7 @@ class Auc(Metric):
 
     def defined(self, y: np.ndarray) -> bool:
         """Both classes are there."""
-        return has_both_classes(y)
+        return has_variety(y)
 
     def statistics(self, sample: Sample) -> UnitStatistics:
         """Placement-based influence values, summed by unit."""
@@ -141,7 +141,7 @@ class MomentMetric(Metric):
     Attributes:
         moments: sample -> (units, q) addends, and the number of units that cannot contribute.
         combine: (..., q) sums -> (...,) values; must accept complex numbers (it is differentiated by complex step).
-        needs_both_classes: undefined on one class.
+        needs_variety: undefined where all labels are the same.
     """
 
     name: str
@@ -150,15 +150,17 @@ class MomentMetric(Metric):
     combine: Callable[[np.ndarray], np.ndarray]
     per_unit: bool = False
     probabilities: bool = False
-    needs_both_classes: bool = False
+    needs_variety: bool = False
 
     def defined(self, y: np.ndarray) -> bool:
-        """Labels are there, of both classes where the metric needs them."""
-        return len(y) > 0 and (not self.needs_both_classes or has_both_classes(y))
+        """Labels are there, and differ where the metric needs it."""
+        return len(y) > 0 and (not self.needs_variety or has_variety(y))
 
     def statistics(self, sample: Sample) -> UnitStatistics:
         """Addends by unit, and influence values by the chain rule."""
         sums, excluded = self.moments(sample)
+        if excluded == sample.n_units:
+            raise AuditError(f"metric={self.name}: none of the {excluded:,} users has rows of both classes")
         total = sums.sum(axis=0)
         value = float(self.combine(total))
         steps = total.astype(complex) + 1j * _STEP * np.eye(len(total))
@@ -172,9 +174,9 @@ class MomentMetric(Metric):
             return np.asarray(self.quality(self.combine(sums)))
 
 
-def has_both_classes(y: np.ndarray) -> bool:
-    """Are there labels above zero and labels that are not?"""
-    return bool(len(y)) and bool((y > 0).any()) and not bool((y > 0).all())
+def has_variety(y: np.ndarray) -> bool:
+    """Are there at least two different labels?"""
+    return bool(len(y)) and bool((y != y[0]).any())
 
 
 def _per_row(*columns: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Sample], tuple[np.ndarray, int]]:
@@ -250,7 +252,7 @@ def _r2(sums: np.ndarray) -> np.ndarray:
 
 def _ndcg(k: int) -> MomentMetric:
     name = "ndcg" if k == 10 else f"ndcg@{k}"
-    return MomentMetric(name, "higher", _ndcg_moments(k), _ratio, per_unit=True, needs_both_classes=True)
+    return MomentMetric(name, "higher", _ndcg_moments(k), _ratio, per_unit=True, needs_variety=True)
 
 
 def _squared_error(y: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -272,12 +274,12 @@ METRICS: dict[Task, dict[str, Metric]] = {
             _per_row(_binary_loss, _one, _label),
             _normalised_entropy,
             probabilities=True,
-            needs_both_classes=True,
+            needs_variety=True,
         ),
         "calibration": MomentMetric(
-            "calibration", "one", _per_row(_probability, _label), _ratio, probabilities=True, needs_both_classes=True
+            "calibration", "one", _per_row(_probability, _label), _ratio, probabilities=True, needs_variety=True
         ),
-        "gauc": MomentMetric("gauc", "higher", _gauc_moments, _ratio, per_unit=True, needs_both_classes=True),
+        "gauc": MomentMetric("gauc", "higher", _gauc_moments, _ratio, per_unit=True, needs_variety=True),
         "ndcg": _ndcg(10),
     },
     "regression": {

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
+from feature_audit.parity.comparison import Comparison
 from feature_audit.parity.components import Components
 from feature_audit.parity.intervals import PASS_SHARE
 
@@ -17,27 +18,17 @@ MOST_SEEDS = 100
 MOST_ROWS = 1000.0  # times the present test split
 
 
-def needed(
-    delta: float,
-    parts: Components,
-    *,
-    margin: float,
-    confidence: float,
-    units: int,
-    seeds: tuple[int, int],
-    unit_name: str,
-) -> str:
+def needed(comparison: Comparison, *, confidence: float, seeds: tuple[int, int], unit_name: str) -> str:
     """One sentence: how many test units, or how many seeds, would decide if the estimate stays as it is.
 
     Args:
-        delta: the estimate.
-        parts: its variance components.
-        margin, confidence: of the decision.
-        units: of the test split.
+        comparison: the undecided one, with its margin.
+        confidence: of the decision.
         seeds: pruned and baseline trainings so far.
         unit_name: what the units are called.
     """
-    gap = delta + margin
+    delta, parts = comparison.delta, comparison.parts
+    gap = delta + (comparison.margin or 0.0)
     if abs(gap) <= 1e-3 * parts.standard_error:
         return "The estimate sits on the margin: no realistic amount of data decides this; choose a larger K or margin."
     level = 1 - (PASS_SHARE if gap > 0 else 1 - PASS_SHARE) * (1 - confidence)
@@ -49,7 +40,7 @@ def needed(
     factor = _first(np.geomspace(1.05, MOST_ROWS, 200), lambda f: decides(float(f), *seeds))
     if factor is not None:
         times = _round_up(100 * factor) / 100
-        options.append(f"about {_round_up(factor * units):,} test {unit_name} ({times:g} times as many)")
+        options.append(f"about {_round_up(factor * comparison.units):,} test {unit_name} ({times:g} times as many)")
     if parts.seed_df:
         more = _first(range(seeds[0] + 1, MOST_SEEDS), lambda s: decides(1.0, int(s), seeds[1]))
         both = _first(range(max(seeds) + 1, MOST_SEEDS), lambda s: decides(1.0, int(s), int(s)))

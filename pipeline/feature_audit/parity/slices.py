@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from feature_audit.errors import AuditError
-from feature_audit.parity.metrics import Metric
 
 MIN_ROWS = 50
 MIN_UNITS = 10
@@ -25,47 +24,34 @@ class SmallSlice:
 
 
 def slice_masks(
-    slices: Mapping[str, np.ndarray], y: np.ndarray, unit: np.ndarray | None, metric: Metric
+    slices: Mapping[str, np.ndarray], rows: int, unit: np.ndarray | None
 ) -> tuple[list[tuple[str, np.ndarray]], list[SmallSlice]]:
-    """Row masks of the slices that can carry an interval, and the ones that cannot.
+    """Row masks of the slices that are large enough for an interval, and the ones that are not.
 
     Args:
         slices: column -> (rows,) labels; every value is a slice named ``column = value``.
-        y: (rows,) labels of the target.
+        rows: test rows.
         unit: (rows,) user codes or None.
-        metric: the decision metric, which must be defined within a slice.
     """
     usable: list[tuple[str, np.ndarray]] = []
     small: list[SmallSlice] = []
     for column, given in slices.items():
         labels = np.asarray(given)
-        if labels.shape != (len(y),):
-            raise AuditError(f"slice {column}: has shape {labels.shape}; one label per test row ({len(y)}) is needed")
+        if labels.shape != (rows,):
+            raise AuditError(f"slice {column}: has shape {labels.shape}; one label per test row ({rows}) is needed")
         values, codes, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
-        codes = codes.reshape(-1)
         for place, value in enumerate(np.argsort(-counts, kind="stable")):
-            name, rows = f"{column} = {values[value]}", int(counts[value])
-            mask = codes == value if place < MAX_VALUES and rows >= MIN_ROWS else None
-            reason = _too_small(place, rows, mask, y=y, unit=unit, metric=metric)
-            if reason or mask is None:
-                small.append(SmallSlice(name, rows, reason))
+            name, size = f"{column} = {values[value]}", int(counts[value])
+            mask = codes.reshape(-1) == value
+            if place >= MAX_VALUES:
+                small.append(SmallSlice(name, size, f"beyond the {MAX_VALUES} largest values of the column"))
+            elif size < MIN_ROWS:
+                small.append(SmallSlice(name, size, f"fewer than {MIN_ROWS} rows"))
+            elif unit is not None and len(np.unique(unit[mask])) < MIN_UNITS:
+                small.append(SmallSlice(name, size, f"fewer than {MIN_UNITS} users"))
             else:
                 usable.append((name, mask))
     return usable, small
-
-
-def _too_small(
-    place: int, rows: int, mask: np.ndarray | None, *, y: np.ndarray, unit: np.ndarray | None, metric: Metric
-) -> str:
-    if place >= MAX_VALUES:
-        return f"beyond the {MAX_VALUES} largest values of the column"
-    if mask is None:
-        return f"fewer than {MIN_ROWS} rows"
-    if not metric.defined(y[mask]):
-        return "one class only"
-    if unit is not None and len(np.unique(unit[mask])) < MIN_UNITS:
-        return f"fewer than {MIN_UNITS} users"
-    return ""
 
 
 def activity(unit: np.ndarray, train_unit: np.ndarray) -> np.ndarray:

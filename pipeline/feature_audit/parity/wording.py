@@ -21,47 +21,46 @@ def title(metric: str) -> str:
 
 
 def sentence(
-    row: MetricDelta,
-    verdict: Verdict,
-    failed: list[MetricDelta],
-    *,
-    confidence: float,
-    seeds: tuple[int, int],
-    unit_name: str | None,
+    deltas: list[MetricDelta], verdict: Verdict, *, confidence: float, seeds: tuple[int, int], unit_name: str
 ) -> str:
     """What the verdict says, with its numbers.
 
     Args:
-        row: the decision row.
+        deltas: decision row first.
         verdict: of the whole audit.
-        failed: guards that failed.
         confidence: of the interval.
         seeds: pruned and baseline trainings.
-        unit_name: what was resampled; None = rows.
+        unit_name: what was resampled.
     """
+    row = deltas[0]
     digits = _digits(row.margin or row.delta)
-    number = f"{{:.{digits}f}}"
-    who = f"{row.rows:,} test rows" + (f" of {row.units:,} {unit_name}" if unit_name else "")
+    who = f"{row.rows:,} test rows" + (f" of {row.units:,} {unit_name}" if unit_name != "rows" else "")
     trained = f"{seeds[0]} retraining{'s' if seeds[0] > 1 else ''}"
     direction = "better" if row.delta >= 0 else "worse"
     estimate = (
-        f"{title(row.metric)} is {number.format(abs(row.delta))} {direction} than the full model's "
+        f"{title(row.metric)} is {abs(row.delta):.{digits}f} {direction} than the full model's "
         f"({confidence:.0%} interval {_signed(row.ci_low, digits)} to {_signed(row.ci_high, digits)}, "
         f"{trained}, {who})"
     )
-    margin = number.format(row.margin or 0)
+    margin = f"{row.margin or 0:.{digits}f}"
+    failed = _named(deltas, "fail")
     if failed and row.verdict != "fail":
-        names = ", ".join(
-            f"{title(one.metric)} in {one.slice}" if one.slice != "all" else title(one.metric) for one in failed
-        )
-        return f"Fail: the pruned model loses more than its margin on {names}; its {estimate}."
+        return f"Fail: the pruned model loses more than its margin on {failed}; its {estimate}."
     closing = {
-        "pass": f"Pass: the pruned model's {estimate}: a loss of {margin} or more is ruled out",
-        "fail": f"Fail: the pruned model's {estimate}: it loses more than the margin of {margin}",
-        "inconclusive": f"Inconclusive: the pruned model's {estimate}: a loss of {margin} is not ruled out",
-    }.get(verdict, f"The pruned model's {estimate}")
-    alone = "" if sum(seeds) > 2 else "; for these two artifacts only, as one training each says nothing of seed noise"
-    return f"{closing}{alone}."
+        "pass": f"a loss of {margin} or more is ruled out",
+        "fail": f"it loses more than the margin of {margin}",
+        "inconclusive": f"a loss of {margin} is not ruled out",
+    }[verdict]
+    notes = "; for these two artifacts only, as one training each says nothing of seed noise" if sum(seeds) == 2 else ""
+    undecided = _named(deltas, "inconclusive")
+    notes += f"; not decided: {undecided}" if undecided and verdict == "pass" else ""
+    return f"{verdict.capitalize()}: the pruned model's {estimate}: {closing}{notes}."
+
+
+def _named(deltas: list[MetricDelta], verdict: Verdict) -> str:
+    """The guards with that verdict, as a list for people."""
+    rows = [row for row in deltas if row.role == "guard" and row.verdict == verdict]
+    return ", ".join(title(row.metric) + (f" in {row.slice}" if row.slice != "all" else "") for row in rows)
 
 
 def _digits(scale: float) -> int:

@@ -155,7 +155,7 @@ def test_guards_are_judged_after_the_decision_and_a_failed_one_stops_the_pass():
     assert [row.verdict for row in result.deltas] == ["pass", "fail", None]
     assert result.verdict == "fail"
     assert "logloss" in result.sentence
-    assert result.diagnostics["correction"]["guards"] == 1
+    assert list(result.diagnostics["correction"]["levels"]) == ["logloss (all)"]
 
 
 def test_slices_with_a_margin_share_the_error_by_holm_and_small_ones_are_counted():
@@ -167,13 +167,12 @@ def test_slices_with_a_margin_share_the_error_by_holm_and_small_ones_are_counted
     names = [row.slice for row in result.deltas]
     assert names == ["all", "country = DE", "country = FR", "half = both"]
     assert all(row.role == "guard" for row in result.deltas[1:])
-    assert [(one["slice"], one["reason"]) for one in result.diagnostics["small_slices"]] == [
-        ("country = XX", "fewer than 50 rows"),
-        ("half = one", "one class only"),
-    ]
+    small = {one["slice"]: one["reason"] for one in result.diagnostics["small_slices"]}
+    assert small["country = XX"] == "fewer than 50 rows"
+    assert "one label value only" in small["half = one"]
     reported = ask(data, slices={"country": country})
     assert [row.role for row in reported.deltas] == ["decision", "information", "information"]
-    assert reported.diagnostics["correction"]["guards"] == 0
+    assert reported.diagnostics["correction"]["levels"] == {}
 
 
 def test_an_inconclusive_answer_says_what_would_decide():
@@ -202,6 +201,26 @@ def test_a_kink_that_the_expansion_misses_is_widened_by_the_bootstrap():
     linear = ask({"y": y, "baseline": p, "pruned": pruned}, metric="calibration", draws=0).decision
     honest = ask({"y": y, "baseline": p, "pruned": pruned}, metric="calibration", draws=1000).decision
     assert honest.ci_high - honest.ci_low >= linear.ci_high - linear.ci_low
+
+
+def test_a_reported_metric_that_cannot_be_computed_is_skipped_and_a_guard_is_refused():
+    data = {**models(11), "unit": np.arange(600)}
+    result = ask(data, guards={"gauc": None})
+    assert "none of the 600 users" in result.diagnostics["skipped_guards"]["gauc"]
+    with pytest.raises(AuditError, match="metric=gauc"):
+        ask(data, guards={"gauc": 0.01})
+
+
+def test_undecided_guards_are_named_beside_a_pass():
+    result = ask(models(12, rows=3000), margin=0.02, guards={"logloss": 0.0})
+    assert result.verdict == "pass"
+    assert result.sentence.endswith("; not decided: logloss.")
+
+
+def test_class_codes_must_fit_the_scores():
+    with pytest.raises(AuditError, match=r"y holds \[3\]; a multiclass target is a class code from 0 to 2"):
+        decide(y=np.array([0, 1, 2, 3] * 5), baseline=np.ones((20, 3)) / 3, pruned=np.ones((20, 3)) / 3,
+               task="multiclass", metric="accuracy", margin=0.1)  # fmt: skip
 
 
 def test_the_result_is_plain_data():
@@ -241,13 +260,14 @@ def test_activity_names_new_head_and_tail_users():
         ({"confidence": 95}, UsageError, "confidence=95: give a value between 0.5 and 1"),
         ({"metric": "rmse"}, UsageError, "metric=rmse does not fit task=binary; choose auc"),
         ({"metric": "gauc", "unit": None}, UsageError, "metric=gauc is defined within users; name the user column"),
-        ({"y": np.ones(600, dtype=int)}, AuditError, "the 600 test rows hold one class only"),
+        ({"y": np.ones(600, dtype=int)}, AuditError, "the 600 test rows hold one label value only"),
         ({"y": np.full(600, 2)}, AuditError, r"y holds \[2\]; a binary target is 0 or 1"),
         (
             {"y": np.zeros(10, dtype=int)},
             AuditError,
             r"baseline scores have shape \(600,\); \(seeds, rows\) with rows=10",
         ),
+        ({"metric": "gauc", "unit": np.arange(600)}, AuditError, "metric=gauc: none of the 600 users has rows of both"),
         ({"baseline": np.full(600, np.nan)}, AuditError, "baseline scores hold 600 values that are not finite"),
         (
             {"metric": "logloss", "baseline": np.full(600, 3.0)},

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from feature_audit.parity import planning
+from feature_audit.parity import metric, planning
+from feature_audit.parity.comparison import Comparison
 from feature_audit.parity.components import Components
 from feature_audit.parity.intervals import conclude, critical_value, degrees_of_freedom, holm_levels
+from feature_audit.parity.metrics import UnitStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -16,6 +18,14 @@ def parts(
     row: float = 1.0, between: float = 0.5, noise: float = 0.2, seeds: tuple[int, int] = (3, 1), row_df: float = 5000.0
 ) -> Components:
     return Components(row, row_df, between, noise, sum(seeds) - 2, 1 / seeds[0] + 1 / seeds[1])
+
+
+def forecast(delta: float, today: Components, margin: float) -> str:
+    def arm(value: float, seeds: int) -> list[UnitStatistics]:
+        return [UnitStatistics(value, np.zeros(1000), np.zeros((1000, 1)))] * seeds
+
+    undecided = Comparison(metric("auc"), "all", 5000, 1000, margin, "decision", arm(0.0, 1), arm(delta, 3), today)
+    return planning.needed(undecided, confidence=0.95, seeds=(3, 1), unit_name="users")
 
 
 class World:
@@ -117,9 +127,7 @@ def test_the_forecast_keeps_its_promise():
     grown = planning.grown(today, 3.0, (3, 1), (3, 1))
     assert grown.row == pytest.approx(1 / 3)
     assert grown.seed == pytest.approx(today.seed)
-    sentence = planning.needed(
-        delta, today, margin=margin, confidence=0.95, units=1000, seeds=(3, 1), unit_name="users"
-    )
+    sentence = forecast(delta, today, margin)
     factor = float(sentence.split("(")[1].split(" times")[0])
     scale = np.sqrt(1 / factor)
     passed = [
@@ -136,9 +144,5 @@ def test_the_forecast_keeps_its_promise():
 
 
 def test_the_forecast_says_so_where_nothing_helps():
-    on_margin = planning.needed(-2.0, parts(), margin=2.0, confidence=0.95, units=10, seeds=(3, 1), unit_name="users")
-    assert "on the margin" in on_margin
-    hopeless = planning.needed(
-        -1.99, parts(row=4.0, between=50.0), margin=2.0, confidence=0.95, units=10, seeds=(3, 1), unit_name="users"
-    )
-    assert "neither" in hopeless
+    assert "on the margin" in forecast(-2.0, parts(), 2.0)
+    assert "neither" in forecast(-1.99, parts(row=4.0, between=50.0), 2.0)

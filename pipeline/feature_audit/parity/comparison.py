@@ -1,0 +1,169 @@
+"""One metric on one set of rows: both arms' statistics, their variance components, the reported row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from feature_audit.parity import intervals
+from feature_audit.parity.components import Components, components, mean_over_seeds
+from feature_audit.parity.metrics import Metric, UnitStatistics
+from feature_audit.parity.resampling import resampled_sums
+from feature_audit.parity.trials import Trials, check_metric
+from feature_audit.results import MetricDelta
+
+Role = Literal["decision", "guard", "information"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both arms on one metric and one set of rows, before any verdict.
+
+    Attributes:
+        metric, slice, rows, units, margin, role: as in ``MetricDelta``.
+        baseline, pruned: statistics of each training.
+        parts: variance components of the delta over retrainings.
+    """
+
+    metric: Metric
+    slice: str
+    rows: int
+    units: int
+    margin: float | None
+    role: Role
+    baseline: list[UnitStatistics]
+    pruned: list[UnitStatistics]
+    parts: Components
+
+    @property
+    def delta(self) -> float:
+        """Improvement of the pruned arm, mean over seeds."""
+        pruned, baseline = (qualities(self.metric, arm) for arm in (self.pruned, self.baseline))
+        return float(mean_over_seeds(pruned) - mean_over_seeds(baseline))
+
+    def row(self, confidence: float) -> MetricDelta:
+        """The comparison as a reported row, judged at ``confidence``."""
+        end = intervals.conclude(self.delta, self.parts, self.margin, confidence)
+        return MetricDelta(
+            metric=self.metric.name,
+            slice=self.slice,
+            rows=self.rows,
+            units=self.units,
+            baseline=float(np.mean([one.value for one in self.baseline])),
+            pruned=float(np.mean([one.value for one in self.pruned])),
+            delta=self.delta,
+            ci_low=end.low,
+            ci_high=end.high,
+            margin=self.margin,
+            verdict=end.verdict,
+            role=self.role,
+        )
+
+    def of_artifacts(self, shipped: int | None) -> Comparison:
+        """The same with the artifacts as they are: test-row noise only, of one pruned seed or of their mean."""
+        pruned = self.pruned if shipped is None else [self.pruned[shipped]]
+        parts = _components(self.metric, self.baseline, pruned)
+        return replace(self, pruned=pruned, parts=replace(parts, seed_df=0), role="information")
+
+    def described(self, confidence: float) -> dict[str, Any]:
+        """Variance components as plain data."""
+        parts = self.parts
+        return {
+            "metric": self.metric.name,
+            "slice": self.slice,
+            "row_variance": parts.row,
+            "row_df": parts.row_df,
+            "seed_variance": parts.seed,
+            "seed_df": parts.seed_df,
+            "between_seed_variance": parts.between,
+            "shared_row_noise": parts.shared_noise,
+            "weight": parts.weight,
+            "standard_error": parts.standard_error,
+            "df": intervals.degrees_of_freedom(parts, intervals.PASS_SHARE * (1 - confidence)),
+            "excluded_units": self.baseline[0].excluded,
+        }
+
+
+def compare(trials: Trials, metric: Metric, name: str, margin: float | None, role: Role) -> Comparison:
+    """Compute the statistics of every training on these rows.
+
+    Raises:
+        AuditError: the metric cannot be computed on them.
+    """
+    check_metric(metric, trials)
+    baseline, pruned = (
+        [metric.statistics(trials.sample(score)) for score in arm] for arm in (trials.baseline, trials.pruned)
+    )
+    return Comparison(
+        metric=metric,
+        slice=name,
+        rows=len(trials.y),
+        units=trials.units,
+        margin=margin,
+        role=role,
+        baseline=baseline,
+        pruned=pruned,
+        parts=_components(metric, baseline, pruned),
+    )
+
+
+def qualities(metric: Metric, arm: Sequence[UnitStatistics]) -> np.ndarray:
+    """(seeds,) metric values, signed so that higher is better."""
+    return np.array([metric.quality(one.value) for one in arm])
+
+
+def _components(metric: Metric, baseline: Sequence[UnitStatistics], pruned: Sequence[UnitStatistics]) -> Components:
+    return components(
+        np.stack([one.influence for one in pruned]),
+        np.stack([one.influence for one in baseline]),
+        qualities(metric, pruned),
+        qualities(metric, baseline),
+    )
+
+
+def bootstrapped(
+    comparisons: Sequence[Comparison], *, draws: int, seed: int, confidence: float
+) -> tuple[list[Comparison], dict[str, dict[str, float]]]:
+    """Check the row variances of comparisons on the same rows by one paired bootstrap over units.
+
+    Args:
+        comparisons: all on the same units.
+        draws: resamples; fewer than two = no check.
+        seed: of the resamples.
+        confidence: of the percentile interval that is reported.
+
+    Returns:
+        The comparisons, their row variance replaced where the linear expansion is clearly too small (kinks, tiny
+        samples); and by metric the bootstrap's standard error and percentile interval, artifacts fixed.
+    """
+    if draws < 2:
+        return list(comparisons), {}
+    sums = [one.sums for owner in comparisons for one in (*owner.baseline, *owner.pruned)]
+    resamples = resampled_sums(np.concatenate(sums, axis=1), draws, seed)
+    columns = iter(np.split(resamples, np.cumsum([part.shape[1] for part in sums])[:-1], axis=1))
+    checks, kept = {}, []
+    for owner in comparisons:
+        baseline, pruned = (
+            np.stack([owner.metric.resampled(next(columns), one) for one in arm])
+            for arm in (owner.baseline, owner.pruned)
+        )
+        delta = mean_over_seeds(pruned) - mean_over_seeds(baseline)
+        delta = delta[np.isfinite(delta)]
+        if len(delta) < 2:
+            kept.append(owner)
+            continue
+        low, high = np.quantile(delta, [(1 - confidence) / 2, (1 + confidence) / 2])
+        error = float(delta.std(ddof=1))
+        checks[owner.metric.name] = {
+            "standard_error": error,
+            "ci_low": float(low),
+            "ci_high": float(high),
+            "draws": len(delta),
+        }
+        tolerance = 1 + max(0.1, 4 / np.sqrt(2 * len(delta)))  # 4 standard deviations of the bootstrap's own error
+        too_small = error > tolerance * np.sqrt(owner.parts.row)
+        kept.append(replace(owner, parts=replace(owner.parts, row=error**2)) if too_small else owner)
+    return kept, checks
