@@ -4,6 +4,7 @@ from feature_audit.models.build import MODELS, build_model
 from feature_audit.models.check import ModelFinding, check_model
 from feature_audit.models.contract import FieldModel, TrainingStore, resolve_device
 from feature_audit.models.loss import row_loss, to_scores
+from feature_audit.models.naming import by_name
 from feature_audit.models.prediction import mean_loss, predict, scores
 from feature_audit.models.training import TrainResult, train
 from feature_audit.models.yardstick import boosting_scores
@@ -16,6 +17,7 @@ __all__ = [
     "TrainingStore",
     "boosting_scores",
     "build_model",
+    "by_name",
     "check_model",
     "mean_loss",
     "predict",
