@@ -14,15 +14,15 @@ import numpy as np
 import torch
 
 from concrete_selectors.contract import Loss
-from concrete_selectors.reader import Cache, Reader, losses_without, train_reader
+from concrete_selectors.reader import BATCH, Cache, Reader, losses_without, train_reader
 
 #: Readers, each trained on the rows that the others judge.
 FOLDS = 2
 #: Sets above this size lose several units per look, at most this share of them.
 _ONE_BY_ONE = 48
 _CHUNK = 0.1
-#: Passes over its rows: a reader's first training, and its renewal at each stage.
-_FIRST_EPOCHS, _STAGE_EPOCHS = 3.0, 0.5
+#: A reader's first training, and its renewal at each stage: passes over its rows, but at least so many steps.
+_FIRST, _RENEWAL = (3.0, 300), (0.5, 30)
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Eliminator:
                 fold.reader,
                 fold.learned,
                 loss=self._loss,
-                epochs=_STAGE_EPOCHS + (_FIRST_EPOCHS if self._fresh else 0.0),
+                steps=_steps(_FIRST if self._fresh else _RENEWAL, len(fold.learned.target)),
                 fixed=self._fixed,
                 smallest=max(down_to, 1),
                 n_masks=self._n_masks,
@@ -140,6 +140,11 @@ class Eliminator:
             index = torch.as_tensor(keep, device=fold.judged.inputs.device)
             fold.reader.cut(index)
             fold.learned, fold.judged = fold.learned.units(index), fold.judged.units(index)
+
+
+def _steps(training: tuple[float, int], rows: int) -> int:
+    epochs, fewest = training
+    return max(fewest, round(epochs * rows / BATCH))
 
 
 def _joined(first: Cache, second: Cache) -> Cache:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal, Self
 
@@ -18,8 +19,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from concrete_selectors.concrete import ConcreteSelector
+from concrete_selectors.contract import Loss
+from concrete_selectors.elimination import Eliminator, stages
 from concrete_selectors.path import CONVERGED_DUPLICATES, CONVERGED_PROBABILITY
+from concrete_selectors.reader import Cache
 from concrete_selectors.slots import Noise, SlotSettings, decoder, train_slots
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """Target (rows, ...) of a decoder, the number of its outputs, its loss per row."""
+
+    target: Tensor
+    n_outputs: int
+    loss: Loss
 
 
 class _ConcreteEstimator(SelectorMixin, BaseEstimator):
@@ -40,27 +53,32 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
     random_state: Any
 
     def _fit_slots(
-        self, x: np.ndarray, target: Tensor | None, n_outputs: int | None, loss: Any, rank: int | None
+        self, x: np.ndarray, goal: _Goal | None, *, rank: int | None = None, slots: int | None = None
     ) -> None:
-        """Trains on a checked matrix; ``target`` None = the standardised matrix itself."""
+        """Trains on a checked matrix; no goal = reconstruct the standardised matrix itself."""
         varies, scaled = _standardise(x)
         k = self._number(x.shape[1], int(varies.sum()))
+        slots = min(max(k if slots is None else slots, k), int(varies.sum()))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         inputs = torch.as_tensor(scaled, dtype=torch.float32)
-        goal = inputs if target is None else target
+        goal = goal or _Goal(inputs, inputs.shape[1], lambda out, y: (out - y).square().mean(dim=1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            head = decoder(k, tuple(self.hidden), n_outputs or inputs.shape[1])
+            head = decoder(slots, tuple(self.hidden), goal.n_outputs)
         selector = ConcreteSelector(
             x.shape[1],
-            k,
+            slots,
             kind=self._logits,
             rank=rank,
             blocked=torch.as_tensor(~varies),
             generator=torch.Generator().manual_seed(seed),
         )
-        self.loss_ = train_slots(selector, head, inputs, goal, loss=loss, settings=self._settings(seed))
-        self._read(selector)
+        settings = self._settings(seed)
+        self.loss_ = train_slots(selector, head, inputs, goal.target, loss=goal.loss, settings=settings)
+        order = selector.assignment()
+        if slots > k:
+            order = _reduce(inputs, goal, order, down_to=k, seed=seed)
+        self._read(selector, order, k)
 
     def _settings(self, seed: int) -> SlotSettings:
         for name in ("epochs", "batch_size"):
@@ -99,26 +117,24 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
             )
         return int(k)
 
-    def _read(self, selector: ConcreteSelector) -> None:
-        """Takes the fitted attributes from a trained selector."""
+    def _read(self, selector: ConcreteSelector, order: np.ndarray, k: int) -> None:
+        """Takes the fitted attributes from a trained selector; ``order`` has its candidates, the k kept ones first."""
         scores = torch.logsumexp(torch.log_softmax(selector.logits().detach().double(), dim=-1), dim=0).numpy()
-        chosen = selector.assignment()
         self.support_ = np.zeros(len(scores), dtype=bool)
-        self.support_[chosen] = True
+        self.support_[order[:k]] = True
         self.scores_ = scores
-        order = np.lexsort((np.arange(len(scores)), -scores, ~self.support_))
-        self.ranking_ = np.empty(len(scores), dtype=np.int64)
-        self.ranking_[order] = np.maximum(np.arange(len(scores)) - len(chosen) + 2, 1)
+        by_score = np.argsort(-scores, kind="stable")
+        rest = np.concatenate([order[k:], by_score[~np.isin(by_score, order)]])
+        self.ranking_ = np.ones(len(scores), dtype=np.int64)
+        self.ranking_[rest] = np.arange(2, len(rest) + 2)
         self.n_duplicate_argmax_ = selector.n_duplicate_argmax()
         self.mean_max_probability_ = selector.mean_max_probability()
-        allowed = CONVERGED_DUPLICATES * len(chosen)
-        self.converged_ = bool(
-            self.mean_max_probability_ >= CONVERGED_PROBABILITY and self.n_duplicate_argmax_ <= allowed
-        )
+        certain = self.mean_max_probability_ >= CONVERGED_PROBABILITY
+        self.converged_ = bool(certain and self.n_duplicate_argmax_ <= CONVERGED_DUPLICATES * selector.n_slots)
         if not self.converged_:
             warnings.warn(
                 f"{type(self).__name__} did not converge: mean largest probability {self.mean_max_probability_:.3f} "
-                f"(wanted {CONVERGED_PROBABILITY}), {self.n_duplicate_argmax_} of {len(chosen)} slots repeat one; "
+                f"(wanted {CONVERGED_PROBABILITY}), {self.n_duplicate_argmax_} of {selector.n_slots} slots repeat one; "
                 f"raise epochs={self.epochs} or selector_learning_rate={self.selector_learning_rate}",
                 ConvergenceWarning,
                 stacklevel=4,
@@ -216,7 +232,7 @@ class ConcreteAutoencoderSelector(_ConcreteEstimator):
             ValueError: K does not fit X, X holds inf or text, or has fewer than two rows.
         """
         x = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2)
-        self._fit_slots(x, None, None, functional.mse_loss, None)
+        self._fit_slots(x, None)
         return self
 
 
@@ -228,7 +244,9 @@ class IPCAESelector(_ConcreteEstimator):
 
     Args:
         n_features_to_select: K; None = half of the features.
-        rank: P, length of the slots' and features' embeddings; None = ``max(64, K)``.
+        n_candidates: slots of the concrete training; more than K are reduced to K by backward elimination, for slots
+            alone settle for near misses. None = 2 K with a target, K without; K = the published form.
+        rank: P, length of the slots' and features' embeddings; None = ``max(64, n_candidates)``.
         hidden: widths of the decoder's hidden layers.
         epochs: passes over the rows.
         batch_size: rows per step.
@@ -250,6 +268,7 @@ class IPCAESelector(_ConcreteEstimator):
         self,
         n_features_to_select: int | None = None,
         *,
+        n_candidates: int | None = None,
         rank: int | None = None,
         hidden: tuple[int, ...] = (200,),
         epochs: int = 100,
@@ -264,6 +283,7 @@ class IPCAESelector(_ConcreteEstimator):
         random_state: Any = None,
     ) -> None:
         self.n_features_to_select = n_features_to_select
+        self.n_candidates = n_candidates
         self.rank = rank
         self.hidden = hidden
         self.epochs = epochs
@@ -286,16 +306,17 @@ class IPCAESelector(_ConcreteEstimator):
         finite: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": 2}
         if y is None:
             x = validate_data(self, X, **finite)
-            self._fit_slots(x, None, None, functional.mse_loss, self.rank)
+            self._fit_slots(x, None, rank=self.rank, slots=self.n_candidates)
             return self
         x, y = validate_data(self, X, y, y_numeric=False, **finite)
-        target, n_outputs, loss = _target(y)
-        self._fit_slots(x, target, n_outputs, loss, self.rank)
+        k = self.n_features_to_select
+        slots = 2 * k if self.n_candidates is None and isinstance(k, Integral) else self.n_candidates
+        self._fit_slots(x, _goal(y), rank=self.rank, slots=slots)
         return self
 
 
-def _target(y: np.ndarray) -> tuple[Tensor, int, Any]:
-    """Tensor, decoder outputs and loss of a target: classes or numbers."""
+def _goal(y: np.ndarray) -> _Goal:
+    """What a decoder learns from a target: classes or numbers."""
     y = column_or_1d(y, warn=True)
     if type_of_target(y).startswith("continuous"):
         values = np.asarray(y, dtype=np.float64)
@@ -303,11 +324,32 @@ def _target(y: np.ndarray) -> tuple[Tensor, int, Any]:
         if spread == 0:
             raise ValueError("y: all its values are equal; a supervised selection needs a target that varies")
         scaled = torch.as_tensor((values - values.mean()) / spread, dtype=torch.float32).unsqueeze(1)
-        return scaled, 1, functional.mse_loss
+        return _Goal(scaled, 1, lambda out, goal: (out - goal).square().squeeze(1))
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"y: holds 1 class ({classes[0]!r}); a supervised selection needs at least 2")
-    return torch.as_tensor(codes, dtype=torch.int64), len(classes), functional.cross_entropy
+    target = torch.as_tensor(codes, dtype=torch.int64)
+    return _Goal(target, len(classes), lambda out, goal: functional.cross_entropy(out, goal, reduction="none"))
+
+
+def _reduce(inputs: Tensor, goal: _Goal, candidates: np.ndarray, *, down_to: int, seed: int) -> np.ndarray:
+    """Candidates with the ``down_to`` kept ones first, then the eliminated ones from last to first."""
+    values = inputs[:, torch.as_tensor(candidates)].unsqueeze(2)
+    one = torch.ones(goal.n_outputs)
+    cache = Cache(values, goal.target, torch.tensor(1.0), torch.zeros_like(one), one, one_logit=False)
+    eliminator = Eliminator(
+        cache,
+        None,
+        fixed=np.zeros(len(candidates), dtype=bool),
+        loss=goal.loss,
+        judged_rows=2 * len(inputs),
+        n_masks=16,
+        seed=seed,
+    )
+    dropped: list[int] = []
+    for size in stages(len(candidates), down_to):
+        dropped += eliminator.shrink(size)
+    return candidates[np.concatenate([eliminator.left, np.array(dropped[::-1], dtype=np.int64)])]
 
 
 def _standardise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

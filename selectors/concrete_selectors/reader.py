@@ -22,7 +22,7 @@ from concrete_selectors.judge import Judge
 
 #: Units of the two hidden layers.
 HIDDEN = (64, 32)
-_BATCH = 512
+BATCH = 512
 _LEARNING_RATE = 2e-3
 #: Rows whose contributions are held at once.
 _CHUNK = 2048
@@ -140,7 +140,7 @@ def train_reader(
     cache: Cache,
     *,
     loss: Loss,
-    epochs: float,
+    steps: int,
     fixed: np.ndarray,
     smallest: int,
     n_masks: int,
@@ -152,7 +152,7 @@ def train_reader(
         reader: changed in place.
         cache: rows to train on.
         loss: per-row loss.
-        epochs: passes over the cached rows.
+        steps: batches to train on, of 512 rows where there are as many.
         fixed: (k,) bool, units that are always open.
         smallest: fewest open units.
         n_masks: subsets per batch.
@@ -162,8 +162,8 @@ def train_reader(
     device = cache.inputs.device
     optimizer = torch.optim.Adam(reader.parameters(), lr=_LEARNING_RATE, weight_decay=1e-5)
     order = torch.as_tensor(random.permutation(rows), device=device)
-    batches = order.split(_BATCH)
-    for step in range(max(1, round(epochs * len(batches)))):
+    batches = order.split(BATCH)
+    for step in range(steps):
         index = batches[step % len(batches)]
         sizes = np.full(n_masks, units)
         sizes[1::2] = random.integers(smallest, units + 1, size=len(sizes[1::2]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from concrete_selectors.concrete import ConcreteSelector, generalized_jensen_shannon
+from concrete_selectors.contract import Loss
 from concrete_selectors.gating import rows_to_groups
 from concrete_selectors.schedule import temperature
 from concrete_selectors.training import settle_step
@@ -73,7 +73,7 @@ def train_slots(
     x: Tensor,
     target: Tensor,
     *,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Loss,
     settings: SlotSettings,
 ) -> float:
     """Trains selector and decoder together while the temperature falls.
@@ -82,7 +82,7 @@ def train_slots(
         selector, head: changed in place.
         x: (rows, N) float.
         target: (rows, ...), whatever ``loss`` takes.
-        loss: mean loss of a batch from ``head``'s outputs and targets.
+        loss: per-row loss from ``head``'s outputs and targets.
         settings: of the training.
 
     Returns:
@@ -111,7 +111,7 @@ def train_slots(
             )
             n_masks = {"batch": 1, "row": len(index)}.get(str(settings.noise), settings.noise)
             masks = selector.masks(tau, min(int(n_masks), len(index)), generator=generator)
-            value = loss(head(select(x[index], masks)), target[index])
+            value = loss(head(select(x[index], masks)), target[index]).mean()
             total += float(value.detach()) * len(index)
             if settings.diversity:
                 spread = generalized_jensen_shannon(functional.softmax(selector.logits(), dim=-1))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from concrete_selectors.concrete import ConcreteSelector, gates_from_masks
+from concrete_selectors.concrete import ConcreteSelector
 from concrete_selectors.contract import Batches, Loss
 from concrete_selectors.gating import FieldMeans, apply_gates, rows_to_groups
 from concrete_selectors.schedule import temperature
@@ -145,9 +145,9 @@ def train_concrete(
             end=settings.temperature_end,
             share=settings.anneal_share,
         )
-        masks = selector.masks(tau, settings.noise_masks, generator=generator)
         slots = nested_slots(settings, selector.n_slots, generator) if settings.nested else None
-        gates = torch.maximum(gates_from_masks(masks, slots), always)
+        gates = selector.gates(tau, settings.noise_masks, slots=slots, generator=generator)
+        gates = torch.maximum(gates, always)
         loss = network.gated_loss(batch, target, gates)
         network.step(loss, optimizer)
         report({"step": step + 1, "steps": steps, "temperature": tau, "loss": float(loss.detach())})
