@@ -8,7 +8,9 @@ is seeded by the number of finished trials, so that a resumed study proposes wha
 from __future__ import annotations
 
 import logging
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,59 +75,102 @@ Objective = Callable[[int, dict[str, float], Callable[[int, float], bool]], Tria
 
 
 def run_study(
-    objective: Objective,
+    make_objective: Callable[[], Objective],
     *,
     space: SearchSpace,
     trials: int,
     seed: int,
     journal: Path,
+    workers: int = 1,
     on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> StudySummary:
     """Run what is missing of ``trials`` trials and summarise the study.
 
     Args:
-        objective: called with the trial's number, its settings and ``should_stop(step, value)``, which is True once an
-            intermediate value (higher is better) falls behind the median of earlier trials at that step.
+        make_objective: gives the objective; with several workers it is pickled and called once in each process. The
+            objective is called with the trial's number, its settings and ``should_stop(step, value)``, which is True
+            once an intermediate value (higher is better) falls behind the median of earlier trials at that step.
         space: ranges of the settings.
         trials: finished trials to reach, those in the journal included.
-        seed: of the sampler.
+        seed: of the sampler. One worker and the same seed give the same study, interrupted or not.
         journal: file that keeps the study.
-        on_trial: called with a summary row after every finished trial.
+        workers: processes that run trials at once.
+        on_trial: called with a summary row for every trial that was finished by this call.
 
     Raises:
         RuntimeError: no trial finished.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = _open(journal, seed)
-    if not _finished(study):
-        study.enqueue_trial(space.defaults())
-    while (done := len(_finished(study))) < trials:
-        number = len([trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()])
-        if number >= 3 * trials + done:
-            break  # trials keep failing: do not spin
-        study.sampler = _sampler(seed + 1000 * done)
-        trial = study.ask()
-        row = _run_trial(study, trial, objective, space)
-        if on_trial is not None and row is not None:
-            on_trial(row)
+    before = {trial.number for trial in _finished(study)}
+    if len(before) < trials:
+        if not before:
+            study.enqueue_trial(space.defaults())
+        if workers > 1:
+            _run_workers(make_objective, space=space, trials=trials, seed=seed, journal=journal, workers=workers)
+        else:
+            _run_trials(make_objective(), study, space=space, trials=trials, seed=seed, on_trial=on_trial)
+    if workers > 1 and on_trial is not None:
+        for trial in _finished(study):
+            if trial.number not in before:
+                on_trial(_row(trial))
     return _summarise(study)
 
 
-def _open(journal: Path, seed: int) -> Any:
-    import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+def _run_workers(make_objective: Callable[[], Objective], *, workers: int, **settings: Any) -> None:
+    """The same loop in several processes that share the journal; a worker's exception is raised here."""
+    context = multiprocessing.get_context("spawn")  # a forked torch may deadlock in its threads
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        for done in [pool.submit(_worker, make_objective, **settings) for _ in range(workers)]:
+            done.result()
 
-    lock = JournalFileOpenLock(str(journal))
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+
+def _worker(
+    make_objective: Callable[[], Objective], *, space: SearchSpace, trials: int, seed: int, journal: Path
+) -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.load_study(study_name=STUDY, storage=_storage(journal), pruner=_pruner())
+    _run_trials(make_objective(), study, space=space, trials=trials, seed=seed)
+
+
+def _run_trials(
+    objective: Objective,
+    study: Any,
+    *,
+    space: SearchSpace,
+    trials: int,
+    seed: int,
+    on_trial: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
+    """Run trials until ``trials`` are finished or under way in other processes."""
+    from optuna.trial import TrialState
+
+    while True:
+        known = study.get_trials(deepcopy=False)
+        complete = sum(trial.state == TrialState.COMPLETE for trial in known)
+        running = sum(trial.state == TrialState.RUNNING for trial in known)
+        lost = sum(trial.state in (TrialState.PRUNED, TrialState.FAIL) for trial in known)
+        if complete + running >= trials or lost >= 3 * trials:  # trials that keep failing must not spin for ever
+            return
+        study.sampler = _sampler(seed + 1000 * (complete + running))
+        row = _run_trial(study, study.ask(), objective, space)
+        if on_trial is not None and row is not None:
+            on_trial(row)
+
+
+def _open(journal: Path, seed: int) -> Any:
+    """The study of a journal, made where it is new; trials that no process runs any more are marked as failed."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=STUDY,
-        storage=storage,
+        storage=_storage(journal),
         direction="maximize",
         load_if_exists=True,
         sampler=_sampler(seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=0),
+        pruner=_pruner(),
     )
     for trial in study.get_trials(deepcopy=False):
         if trial.state == optuna.trial.TrialState.RUNNING:
@@ -133,6 +178,19 @@ def _open(journal: Path, seed: int) -> Any:
             log.info("select: trial %d was interrupted; it is marked as failed", trial.number)
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return study
+
+
+def _storage(journal: Path) -> Any:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    return optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
+
+
+def _pruner() -> Any:
+    import optuna
+
+    return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=0)
 
 
 def _sampler(seed: int) -> Any:

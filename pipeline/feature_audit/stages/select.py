@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.choice import Choice, ValidationJudge, confirm_k
 from feature_audit.stages.cost import FORWARD_SHARE, touched_parameters
 from feature_audit.stages.load import budget, protected_fields
+from feature_audit.stages.process import tune_process
 from feature_audit.stages.progress import selection_bar
 
 log = logging.getLogger(__name__)
@@ -71,17 +74,17 @@ def select(
         return _restore(folder, prepared)
     store = Store.open(prepared.directory)
     low, high = budget(config, prepared)
-    trial_runner = _Trials(config, prepared, store, full, low, high, folder.path)
     summary = run_study(
-        trial_runner,
+        partial(_Trials, config, prepared, full, low, high, folder.path),
         space=search_space(config, low, high),
         trials=config.trials if _searches(config) else 1,
         seed=config.seed,
         journal=folder.path / "study.journal",
-        on_trial=on_trial,
+        workers=config.workers,
+        on_trial=_narrator(config, folder.path, on_trial),
     )
     best = _read_trial(folder.path, summary.best)
-    judge = trial_runner.judge
+    judge = ValidationJudge(config, store, full.validation_scores())
     choice = confirm_k(config, prepared, store, judge, best["points"], best["order"], low, high, full.work)
     finished = [row["number"] for row in summary.trials if row["state"] == "complete"]
     masks = np.stack([_mask(_read_trial(folder.path, number)["order"], choice.k) for number in finished])
@@ -115,6 +118,27 @@ def search_space(config: AuditConfig, low: int, high: int) -> SearchSpace:
     )
 
 
+def _narrator(
+    config: AuditConfig, folder: Path, on_trial: Callable[[dict[str, Any]], None] | None
+) -> Callable[[dict[str, Any]], None]:
+    """Says after every trial what it found and how long the rest will take."""
+    started, done = time.perf_counter(), 0
+
+    def tell(row: dict[str, Any]) -> None:
+        nonlocal done
+        done += 1
+        points = _read_trial(folder, row["number"])["points"]
+        within = [point["k"] for point in points if point["delta"] >= -config.margin]
+        best = f"K = {min(within)} is within the margin" if within else "no K is within the margin"
+        left = (config.trials - row["number"] - 1) * (time.perf_counter() - started) / done
+        rest = f", about {left:.0f} s left" if left > 0 else ""
+        log.info("select: trial %d of %d, %s on the masked curve%s", row["number"] + 1, config.trials, best, rest)
+        if on_trial is not None:
+            on_trial(row)
+
+    return tell
+
+
 def _searches(config: AuditConfig) -> bool:
     return config.selector in ("ip_cae", "cae")
 
@@ -123,9 +147,12 @@ class _Trials:
     """The study's objective: one concrete training, one curve."""
 
     def __init__(
-        self, config: AuditConfig, prepared: Prepared, store: Store, full: Trained, low: int, high: int, folder: Path
+        self, config: AuditConfig, prepared: Prepared, full: Trained, low: int, high: int, folder: Path
     ) -> None:
-        self.config, self.store, self.schema, self.folder = config, store, prepared.schema, folder
+        if config.workers > 1:
+            tune_process(threads=1)  # a process of its own: as many threads each would only wait for each other
+        self.store = store = Store.open(prepared.directory)
+        self.config, self.schema, self.folder = config, prepared.schema, folder
         self.low, self.high = low, high
         self.device = resolve_device(config.device)
         self.model: Any = load_model(config, full).to(self.device)  # of the model contract: embed, predict

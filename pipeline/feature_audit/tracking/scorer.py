@@ -7,6 +7,7 @@ Artifacts of a version: ``weights.pt`` (tensors only), ``encoders.json`` (fitted
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ import mlflow
 import numpy as np
 import polars as pl
 from mlflow.pyfunc import PythonModel, PythonModelContext
+
+
+# MLflow turns a type hint of model_input into its own schema, so `predict` stays without one; the signature says it all.
+warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")
 
 
 class PrunedModel(PythonModel):
@@ -43,7 +48,6 @@ class PrunedModel(PythonModel):
         self._model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True, map_location="cpu"))
         self._model.eval()
 
-    # MLflow turns a type hint of model_input into its own schema, so it must stay without one.
     def predict(self, context: Any, model_input, params: dict[str, Any] | None = None) -> np.ndarray:  # type: ignore[no-untyped-def]
         """Score a pandas or Polars frame, or a list of row dicts."""
         from feature_audit.models import scores

@@ -23,24 +23,22 @@ def quality(number: int, settings: dict[str, float], should_stop: Callable[[int,
 
 
 def settings_of(rows: list[dict[str, object]]) -> list[tuple[object, ...]]:
-    return [
-        (row["slots"], row["temperature_start"], row["speed"]) for row in rows if row["state"] == "complete"
-    ]
+    return [(row["slots"], row["temperature_start"], row["speed"]) for row in rows if row["state"] == "complete"]
 
 
 def test_first_trial_is_the_default_and_best_is_the_highest(tmp_path: Path) -> None:
-    summary = run_study(quality, space=SPACE, trials=4, seed=3, journal=tmp_path / "j")
+    summary = run_study(lambda: quality, space=SPACE, trials=4, seed=3, journal=tmp_path / "j")
     assert summary.trials[0]["slots"] == 40
     assert len(summary.trials) == 4
     assert summary.trials[summary.best]["value"] == max(row["value"] for row in summary.trials)
 
 
 def test_same_seed_gives_the_same_study_even_when_resumed(tmp_path: Path) -> None:
-    whole = run_study(quality, space=SPACE, trials=5, seed=1, journal=tmp_path / "a")
-    run_study(quality, space=SPACE, trials=2, seed=1, journal=tmp_path / "b")
-    resumed = run_study(quality, space=SPACE, trials=5, seed=1, journal=tmp_path / "b")
+    whole = run_study(lambda: quality, space=SPACE, trials=5, seed=1, journal=tmp_path / "a")
+    run_study(lambda: quality, space=SPACE, trials=2, seed=1, journal=tmp_path / "b")
+    resumed = run_study(lambda: quality, space=SPACE, trials=5, seed=1, journal=tmp_path / "b")
     assert settings_of(resumed.trials) == settings_of(whole.trials)
-    other = run_study(quality, space=SPACE, trials=5, seed=2, journal=tmp_path / "c")
+    other = run_study(lambda: quality, space=SPACE, trials=5, seed=2, journal=tmp_path / "c")
     assert settings_of(other.trials) != settings_of(whole.trials)
 
 
@@ -55,10 +53,10 @@ def test_an_interrupted_trial_is_marked_failed_and_run_again(tmp_path: Path) -> 
             raise Killed
         return quality(number, settings, should_stop)
 
-    whole = run_study(quality, space=SPACE, trials=3, seed=1, journal=tmp_path / "a")
+    whole = run_study(lambda: quality, space=SPACE, trials=3, seed=1, journal=tmp_path / "a")
     with pytest.raises(Killed):
-        run_study(dies_in_second, space=SPACE, trials=3, seed=1, journal=tmp_path / "b")
-    resumed = run_study(quality, space=SPACE, trials=3, seed=1, journal=tmp_path / "b")
+        run_study(lambda: dies_in_second, space=SPACE, trials=3, seed=1, journal=tmp_path / "b")
+    resumed = run_study(lambda: quality, space=SPACE, trials=3, seed=1, journal=tmp_path / "b")
     assert [row["state"] for row in resumed.trials] == ["complete", "fail", "complete", "complete"]
     assert settings_of(resumed.trials) == settings_of(whole.trials)
 
@@ -69,7 +67,7 @@ def test_pruned_trials_do_not_count(tmp_path: Path) -> None:
             raise optuna.TrialPruned
         return quality(number, settings, should_stop)
 
-    summary = run_study(prunes_odd, space=SPACE, trials=3, seed=1, journal=tmp_path / "j")
+    summary = run_study(lambda: prunes_odd, space=SPACE, trials=3, seed=1, journal=tmp_path / "j")
     assert sum(row["state"] == "complete" for row in summary.trials) == 3
 
 
@@ -78,11 +76,27 @@ def test_a_study_without_a_finished_trial_raises(tmp_path: Path) -> None:
         raise optuna.TrialPruned
 
     with pytest.raises(RuntimeError, match="no trial"):
-        run_study(always, space=SPACE, trials=1, seed=1, journal=tmp_path / "j")
+        run_study(lambda: always, space=SPACE, trials=1, seed=1, journal=tmp_path / "j")
 
 
 def test_importances_only_with_enough_trials(tmp_path: Path) -> None:
-    assert run_study(quality, space=SPACE, trials=2, seed=1, journal=tmp_path / "a").importances == {}
-    many = run_study(quality, space=SPACE, trials=12, seed=1, journal=tmp_path / "b").importances
+    assert run_study(lambda: quality, space=SPACE, trials=2, seed=1, journal=tmp_path / "a").importances == {}
+    many = run_study(lambda: quality, space=SPACE, trials=12, seed=1, journal=tmp_path / "b").importances
     assert set(many) == set(SPACE.defaults())
     assert sum(many.values()) == pytest.approx(1.0)
+
+
+def make_quality() -> Callable[..., TrialResult]:
+    return quality
+
+
+def test_two_workers_share_the_trials(tmp_path: Path) -> None:
+    seen: list[int] = []
+    summary = run_study(
+        make_quality, space=SPACE, trials=6, seed=1, journal=tmp_path / "j", workers=2,
+        on_trial=lambda row: seen.append(row["number"]),
+    )  # fmt: skip
+    finished = [row["number"] for row in summary.trials if row["state"] == "complete"]
+    assert sorted(seen) == finished
+    assert 6 <= len(finished) <= 7  # two workers may both take the last one
+    assert summary.trials[0]["slots"] == 40
