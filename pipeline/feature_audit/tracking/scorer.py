@@ -16,8 +16,7 @@ import numpy as np
 import polars as pl
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-
-# MLflow turns a type hint of model_input into its own schema, so `predict` stays without one; the signature says it all.
+# MLflow would turn a type hint of model_input into a schema of its own; the signature says it all.
 warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")
 
 
