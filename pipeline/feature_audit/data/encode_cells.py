@@ -89,21 +89,31 @@ class _Vocabulary:
         self.values = values
         self.buckets = buckets
         self.size = FIRST + len(values) + buckets
-        self._codes = np.arange(FIRST, FIRST + len(values), dtype=np.int32)
 
     def codes(self, values: pl.Series) -> np.ndarray:
         """int32 codes of a flat series; null -> MISSING, unknown -> OOV or its hash bucket."""
         keys = as_key(values, self.key)
-        if self.values:
-            known = pl.Series(self.values, dtype=keys.dtype)
-            codes = keys.replace_strict(known, pl.Series(self._codes), default=None, return_dtype=pl.Int32)
-        else:
-            codes = pl.Series(np.zeros(len(keys), np.int32)).set(keys.is_not_null(), None)
+        codes = self._known(keys)
         if self.buckets:
             bucket = (keys.cast(pl.String).hash(0) % self.buckets).cast(pl.Int32) + (FIRST + len(self.values))
             codes = codes.fill_null(bucket)
-        codes = codes.fill_null(OOV).set(keys.is_null(), MISSING)
+        if codes.null_count():
+            codes = codes.fill_null(OOV)
+        if keys.null_count():
+            codes = codes.set(keys.is_null(), MISSING)
         return codes.to_numpy()
+
+    def _known(self, keys: pl.Series) -> pl.Series:
+        """Int32 codes of known values, null for all others."""
+        if self.key == "text":
+            return keys.cast(self._enum, strict=False).to_physical().cast(pl.Int32) + FIRST
+        known = pl.Series(self.values, dtype=keys.dtype)
+        codes = pl.Series(np.arange(FIRST, FIRST + len(known), dtype=np.int32))
+        return keys.replace_strict(known, codes, default=None, return_dtype=pl.Int32)
+
+    @cached_property
+    def _enum(self) -> pl.Enum:
+        return pl.Enum(self.values)
 
     def state(self) -> dict[str, Any]:
         return {"key": self.key, "values": self.values, "buckets": self.buckets}

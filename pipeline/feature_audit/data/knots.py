@@ -46,6 +46,7 @@ class Positions:
 
     _DROPPED_BITS = 18
     _MOST_STEPS = 6
+    _BLOCK = 16_384  # numbers at a time: intermediate arrays stay in the cache and in the allocator's pools
 
     def __init__(self, knots: np.ndarray) -> None:
         self._knots = knots
@@ -67,6 +68,13 @@ class Positions:
             exact = numbers.astype(np.float64)
             position = np.interp(exact, self._knots, self._target)
             return np.where(np.isnan(exact), np.nan, position).astype(np.float32)
+        position = np.empty(len(numbers), dtype=np.float32)
+        for start in range(0, len(numbers), self._BLOCK):
+            block = slice(start, start + self._BLOCK)
+            position[block] = self._search(numbers[block])
+        return position
+
+    def _search(self, numbers: np.ndarray) -> np.ndarray:
         exact = numbers if numbers.dtype == np.float32 else numbers.astype(np.float64)
         near = exact - exact.dtype.type(self._centre)
         np.clip(near, self._near[0], self._near[-1], out=near)

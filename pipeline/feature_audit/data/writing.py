@@ -85,8 +85,9 @@ def write_store(
         for code, writer in writers.items():
             writer.ids(chunk[row_id] if row_id else pl.Series("row", np.arange(start, stop)), rows[code])
             writer.advance(len(rows[code]))
+        if stop * 10 // len(of_row) > start * 10 // len(of_row):  # a line per tenth, however many chunks there are
+            progress(f"encoding: {stop / len(of_row):.0%} of {len(of_row):,} rows")
         start = stop
-        progress(f"encoding: {start / len(of_row):.0%} of {len(of_row)} rows")
     for code, writer in writers.items():
         writer.close()
         mine = of_row == code
