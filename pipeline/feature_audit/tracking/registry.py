@@ -107,7 +107,9 @@ def register(
 def signature_of(inputs: Sequence[RawInput]) -> Any:
     """An MLflow signature over exactly these raw columns.
 
-    Whole numbers that were never missing are ``long``; numbers that may be missing are ``double``, as in pandas.
+    A type is declared where pandas has exactly one for it. Where the dtype of a slice depends on whether a null is in
+    it (whole numbers and booleans with nulls), or MLflow accepts no pandas form of it, the column is declared as
+    ``any``: the encoders read every form, and a refused request would be the worse answer.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -121,17 +123,15 @@ def _mlflow_type(column: RawInput) -> Any:
     name = column.dtype
     if name.startswith(("List", "Array")):
         inner = "Float" if "Float" in name else "Int" if "Int" in name else "String"
-        kinds = {"Float": DataType.double, "Int": DataType.long, "String": DataType.string}
-        return Array(kinds[inner])
-    if name.startswith(("Int", "UInt")):
-        return DataType.double if column.nullable else DataType.long
-    if name.startswith(("Float", "Decimal")):
-        return DataType.double
-    if name == "Boolean":
-        return AnyType() if column.nullable else DataType.boolean
-    if name.startswith(("Date", "Time")):
-        return DataType.datetime
-    return DataType.string
+        return Array({"Float": DataType.double, "Int": DataType.long, "String": DataType.string}[inner])
+    rules = (
+        (name.startswith(("Float", "Decimal")), DataType.double),
+        (name == "String", DataType.string),
+        (name == "Date" or (name.startswith("Datetime") and "time_zone='" not in name), DataType.datetime),
+        (name.startswith(("Int", "UInt")) and name != "UInt64" and not column.nullable, DataType.long),
+        (name == "Boolean" and not column.nullable, DataType.boolean),
+    )
+    return next((kind for fits, kind in rules if fits), AnyType())
 
 
 def _requirements() -> list[str]:

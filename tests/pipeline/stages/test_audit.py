@@ -134,6 +134,10 @@ def test_the_registered_model_scores_raw_rows_with_only_the_kept_columns(passed:
     scores = model.predict(rows.select(kept).to_pandas())
     seeds = [predictions[f"pruned_{number}"].to_numpy() for number in range(3)]
     assert min(abs(scores - seed).max() for seed in seeds) < 1e-5
+    polars_scores = model.unwrap_python_model().predict(None, rows.select(kept))
+    assert abs(polars_scores - scores).max() < 1e-6
+    one_row = model.predict(rows.select(kept).head(1).to_pandas())
+    assert one_row[0] == pytest.approx(scores[0], abs=1e-6)
 
 
 def test_alias_and_tags_of_the_version(passed: Run) -> None:

@@ -33,11 +33,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
-        str(Path(sys.executable).with_name("mlflow")), "server", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        str(Path(sys.executable).with_name("mlflow")), "server", "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port),
     ]  # fmt: skip
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    process = subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):
@@ -59,7 +62,7 @@ def test_the_verdict_is_readable_in_the_artifact_frame(server: str, tmp_path: Pa
     from selenium.webdriver.support.ui import WebDriverWait
 
     make_log().write_parquet(tmp_path / "log.parquet")
-    words = "--target clicked --time ts --group user_id --row_id impression --margin 0.01 --model mlp --k 10 --profile quick"
+    words = "--target clicked --time ts --group user_id --row_id impression --margin 0.01 --model mlp --k 10"
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": server,

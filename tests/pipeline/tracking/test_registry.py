@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import mlflow
+import polars as pl
 import pytest
 from feature_audit.errors import AuditError
 from feature_audit.stages import promotion
 from feature_audit.tracking import registry
 from mlflow import MlflowClient
+from mlflow.models.utils import _enforce_schema
 
 NAME = "ranker"
 
@@ -88,20 +91,31 @@ def test_concurrent_promotions_leave_every_event_on_record(client: MlflowClient)
     assert production(client) in ("1", "2")
 
 
-def test_signature_types_follow_the_raw_columns() -> None:
-    inputs = [
-        registry.RawInput("age", "Int64", False),
-        registry.RawInput("age_gap", "Int32", True),
-        registry.RawInput("city", "String", True),
-        registry.RawInput("taste", "Array(Float32, shape=(8,))", False),
-        registry.RawInput("tags", "List(String)", True),
-        registry.RawInput("seen", "Datetime(time_unit='us', time_zone=None)", False),
-        registry.RawInput("new", "Boolean", False),
-    ]
+FRAME = pl.DataFrame(
+    {
+        "age": [30, 40, 50],
+        "age_gap": [1, None, 3],
+        "income": [1.5, None, 2.0],
+        "city": ["a", None, "b"],
+        "tier": pl.Series(["x", "y", None], dtype=pl.Categorical),
+        "id": pl.Series([1, 2, 3], dtype=pl.UInt64),
+        "taste": pl.Series([[0.1, 0.2]] * 3, dtype=pl.Array(pl.Float32, 2)),
+        "tags": [["a"], [], None],
+        "seen": [datetime(2026, 1, 1)] * 3,
+        "seen_utc": pl.Series([datetime(2026, 1, 1)] * 3).dt.replace_time_zone("UTC"),
+        "new": [True, False, True],
+        "old": [True, None, False],
+    },
+    strict=False,
+)
+
+
+def test_signature_accepts_every_slice_of_the_raw_columns_as_pandas() -> None:
+    inputs = [registry.RawInput(name, str(FRAME[name].dtype), FRAME[name].null_count() > 0) for name in FRAME.columns]
     schema = registry.signature_of(inputs).inputs
-    assert schema.input_names() == [one.name for one in inputs]
-    kinds = [str(column.type) for column in schema.inputs]
-    assert kinds == [
-        "DataType.long", "DataType.double", "DataType.string", "Array(double)", "Array(string)", "DataType.datetime",
-        "DataType.boolean",
-    ]  # fmt: skip
+    assert schema.input_names() == FRAME.columns
+    for rows in (FRAME, FRAME.head(1), FRAME.slice(1, 1)):
+        checked = _enforce_schema(rows.to_pandas(), schema)
+        assert list(checked.columns) == FRAME.columns
+    assert str(schema.input_dict()["age"].type) == "DataType.long"
+    assert str(schema.input_dict()["city"].type) == "DataType.string"
