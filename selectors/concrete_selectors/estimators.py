@@ -12,7 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing, check_array, check_random_state
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import Tensor
@@ -129,12 +129,13 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
         self.ranking_[rest] = np.arange(2, len(rest) + 2)
         self.n_duplicate_argmax_ = selector.n_duplicate_argmax()
         self.mean_max_probability_ = selector.mean_max_probability()
+        distinct = selector.n_slots - self.n_duplicate_argmax_
         certain = self.mean_max_probability_ >= CONVERGED_PROBABILITY
-        self.converged_ = bool(certain and self.n_duplicate_argmax_ <= CONVERGED_DUPLICATES * selector.n_slots)
+        self.converged_ = bool(certain and distinct >= (1 - CONVERGED_DUPLICATES) * k)
         if not self.converged_:
             warnings.warn(
                 f"{type(self).__name__} did not converge: mean largest probability {self.mean_max_probability_:.3f} "
-                f"(wanted {CONVERGED_PROBABILITY}), {self.n_duplicate_argmax_} of {selector.n_slots} slots repeat one; "
+                f"(wanted {CONVERGED_PROBABILITY}), {selector.n_slots} slots agree on {distinct} features for K={k}; "
                 f"raise epochs={self.epochs} or selector_learning_rate={self.selector_learning_rate}",
                 ConvergenceWarning,
                 stacklevel=4,
@@ -159,6 +160,23 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
             return _safe_indexing(X, np.flatnonzero(self.support_), axis=1)
         X = validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=False)
         return X[:, self.support_]
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Puts columns back where they came from; columns that were not selected are zero.
+
+        Args:
+            X: (rows, K) array or frame of the selected columns; missing values stay missing.
+
+        Raises:
+            ValueError: X does not have K columns.
+        """
+        check_is_fitted(self)
+        X = check_array(X, dtype=None, ensure_all_finite="allow-nan")
+        if X.shape[1] != self.support_.sum():
+            raise ValueError(f"X has {X.shape[1]} columns; {self.support_.sum()} features were selected")
+        out = np.zeros((len(X), len(self.support_)), dtype=X.dtype)
+        out[:, self.support_] = X
+        return out
 
     def __sklearn_tags__(self) -> Any:
         """Missing values are welcome."""

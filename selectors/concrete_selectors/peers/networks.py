@@ -21,6 +21,8 @@ _PERMUTATION_ROWS = 2_048
 _PENALTIES = (0.003, 30.0)
 #: Rounds of Sequential Attention; with more than this many slots several units are taken per round.
 _ROUNDS = 16
+#: Fewest steps of a round; short trainings have fewer rounds.
+_ROUND_STEPS = 10
 _STG_SIGMA = 0.5
 
 
@@ -114,13 +116,15 @@ def _penalty_path(run: Run, gates: Tensor, draw: Callable[[int], tuple[Tensor, T
 def sequential_attention(run: Run) -> np.ndarray:
     """Sequential Attention (Yasuda et al. 2023): softmax attention over the units not taken yet, best ones taken.
 
+    Attention is scaled so that the average unit passes unchanged, the trained network's own state, and none is amplified.
     Units are taken in at most 16 rounds; a unit's score is the round it was taken in, then its attention.
     """
     units, device = run.units.n_units, run.network.device
     taken = torch.as_tensor(run.units.protected, device=device).clone()
     slots = run.k_max - int(taken.sum())
-    rounds = max(1, min(_ROUNDS, slots))
-    steps = max(1, run.steps(run.settings.epochs) // rounds)
+    total = run.steps(run.settings.epochs)
+    rounds = max(1, min(_ROUNDS, slots, total // _ROUND_STEPS))
+    steps = max(1, total // rounds)
     scores = np.zeros(units)
     run.network.module.train()
     for number in range(rounds):
@@ -129,7 +133,7 @@ def sequential_attention(run: Run) -> np.ndarray:
         for _ in range(steps):
             batch, target = next(run.stream)
             open_share = torch.softmax(attention.masked_fill(taken, -torch.inf), dim=0) * (~taken).sum()
-            gates = torch.where(taken, torch.ones_like(open_share), open_share)
+            gates = torch.where(taken, torch.ones_like(open_share), open_share.clamp_max(1.0))
             run.network.step(run.network.gated_loss(batch, target, gates.unsqueeze(0)), optimizer)
         values = attention.detach().masked_fill(taken, -torch.inf)
         count = slots * (number + 1) // rounds - slots * number // rounds

@@ -1,0 +1,98 @@
+"""Readers judge removals exactly, and elimination keeps what matters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from concrete_selectors.elimination import Eliminator, stages
+from concrete_selectors.reader import Cache, Reader, losses_without
+from torch import Tensor
+from torch.nn import functional
+
+
+def bce(logits: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+def make_cache(rows: int = 1500, units: int = 8, *, copies: bool = True, seed: int = 0) -> Cache:
+    """Units 0 and 1 carry the target; unit 2 is a copy of unit 0; the rest is noise."""
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(rows, units, 2)).astype(np.float32)
+    if copies:
+        values[:, 2] = values[:, 0] + 0.05 * random.normal(size=(rows, 2))
+    score = 2 * values[:, 0, 0] - 2 * values[:, 1, 1]
+    target = (random.random(rows) < 1 / (1 + np.exp(-score))).astype(np.float32)
+    return Cache(
+        torch.as_tensor(values), torch.as_tensor(target), torch.tensor(1.0), torch.zeros(1), torch.ones(1), True
+    )
+
+
+def make_eliminator(cache: Cache, fixed: list[int] | None = None, *, rows: int = 1000) -> Eliminator:
+    mask = np.zeros(cache.inputs.shape[1], dtype=bool)
+    mask[fixed or []] = True
+    index = torch.arange(len(cache.target))
+    return Eliminator(
+        cache.rows(index[:rows]), cache.rows(index[rows:]), fixed=mask, loss=bce, judged_rows=2000, n_masks=8, seed=0
+    )
+
+
+def test_losses_without_equal_those_behind_closed_gates() -> None:
+    cache = make_cache(200)
+    reader = Reader(cache, generator=torch.Generator().manual_seed(0))
+    quick = losses_without(reader, cache, [0, 3, 5], gone=[6], loss=bce)
+    for value, unit in zip(quick.tolist(), [0, 3, 5], strict=True):
+        gates = torch.ones(200, 8)
+        gates[:, [unit, 6]] = 0
+        assert value == pytest.approx(float(bce(reader(cache.inputs, gates), cache.target).sum().detach()), rel=1e-5)
+
+
+def test_cutting_units_away_is_exact() -> None:
+    cache = make_cache(100)
+    reader = Reader(cache, generator=torch.Generator().manual_seed(0))
+    keep = torch.tensor([1, 4, 5])
+    gates = torch.zeros(100, 8)
+    gates[:, keep] = 1
+    before = reader(cache.inputs, gates)
+    reader.cut(keep)
+    after = reader(cache.units(keep).inputs, torch.ones(100, 3))
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
+
+
+def test_keeps_one_of_two_copies_and_drops_noise_first() -> None:
+    eliminator = make_eliminator(make_cache())
+    dropped = eliminator.shrink(2)
+    assert set(dropped[:5]) == {3, 4, 5, 6, 7} or set(dropped[:6]) & {0, 2}
+    assert 1 in eliminator.left
+    assert len({0, 2} & set(eliminator.left.tolist())) == 1
+    assert sorted([*dropped, *eliminator.left.tolist()]) == list(range(8))
+
+
+def test_large_sets_never_lose_both_copies_in_one_round() -> None:
+    """80 units lose 8 per look; the two that carry half of the signal stand in for each other."""
+    eliminator = make_eliminator(make_cache(2400, 80), rows=1800)
+    eliminator.shrink(50)
+    left = set(eliminator.left.tolist())
+    assert 1 in left
+    assert {0, 2} & left
+    assert len(left) == 50
+
+
+def test_fixed_units_stay() -> None:
+    eliminator = make_eliminator(make_cache(), fixed=[6, 7])
+    eliminator.shrink(2)
+    assert eliminator.left.tolist() == [6, 7]
+    assert eliminator.shrink(1) == []
+
+
+def test_seed_reproduces() -> None:
+    first, second = (make_eliminator(make_cache()).shrink(3) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(("k_max", "k_min"), [(256, 1), (48, 5), (3, 1), (2, 1), (7, 7)])
+def test_stages_fall_to_the_end(k_max: int, k_min: int) -> None:
+    sizes = list(stages(k_max, k_min))
+    assert (sizes == []) == (k_max == k_min)
+    assert [k_max, *sizes] == sorted({k_max, *sizes}, reverse=True)
+    assert [k_max, *sizes][-1] == k_min

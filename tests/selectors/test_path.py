@@ -1,0 +1,222 @@
+"""The model face: contract of the path, recovery of planted signals, bad input."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from concrete_selectors import PathSettings, SelectionPath, SelectionStopped, learn_path
+
+
+def learn(task: SimpleNamespace, *, settings: dict[str, Any] | None = None, **arguments: Any) -> SelectionPath:
+    return learn_path(
+        task.model,
+        task.train,
+        task.validation,
+        loss=task.loss,
+        steps_per_epoch=task.steps_per_epoch,
+        settings=PathSettings(**{"k_max": 6, "epochs": 3, "finetune_epochs": 1, **(settings or {})}),
+        **arguments,
+    )
+
+
+@pytest.mark.parametrize("selector", ["ip_cae", "cae"])
+def test_finds_the_signals_of_every_task(any_task: SimpleNamespace, selector: str) -> None:
+    path = learn(any_task, settings={"selector": selector})
+    kept = set(path.subset(3).tolist())
+    assert {1, 2} <= kept
+    assert len(kept & {0, 3}) == 1
+    assert path.loss_at[3] < path.loss_at[1]
+
+
+def test_contract_of_the_path(binary_task: SimpleNamespace) -> None:
+    before = {name: value.clone() for name, value in binary_task.model.state_dict().items()}
+    log: list[dict[str, Any]] = []
+    path = learn(binary_task, progress=log.append)
+    n = binary_task.n_features
+    assert sorted(path.ranking.tolist()) == list(range(n))
+    assert path.scores.shape == path.carried_by.shape == (n,)
+    for k in range(1, n + 1):
+        subset = path.subset(k)
+        assert len(set(subset.tolist())) == k
+        assert (np.diff(subset) > 0).all()
+        assert set(subset.tolist()) == set(path.ranking[:k].tolist())
+    assert path.ks == (1, 2, 3, 4, 5, 6)
+    assert set(path.loss_at) == set(path.ks)
+    assert all(np.isfinite(list(path.loss_at.values())))
+    assert {entry["phase"] for entry in log} == {"concrete", "eliminate"}
+    assert all({"step", "steps"} <= set(entry) for entry in log)
+    assert path.row_passes["forward_backward"] >= 4 * binary_task.cut * 0.9
+    for name, value in binary_task.model.state_dict().items():
+        assert torch.equal(before[name], value), name
+    assert all(parameter.grad is None for parameter in path._module.parameters())
+
+
+def test_carriers_are_candidates_and_carry_themselves(binary_task: SimpleNamespace) -> None:
+    path = learn(binary_task)
+    candidates = set(path.ranking[:6].tolist())
+    assert set(path.carried_by.tolist()) <= candidates
+    assert all(path.carried_by[feature] == feature for feature in candidates)
+
+
+def test_predicts_all_rows_in_order_from_the_subset_alone(binary_task: SimpleNamespace) -> None:
+    path = learn(binary_task)
+    rows = binary_task.x[:300]
+    whole = path.predict([(rows, None)], 3)  # type: ignore[list-item]
+    parts = path.predict([(part, None) for part in rows.split(77)], 3)  # type: ignore[misc]
+    torch.testing.assert_close(whole, parts)
+    scrambled = rows.clone()
+    dropped = np.setdiff1d(np.arange(binary_task.n_features), path.subset(3))
+    scrambled[:, dropped] = (scrambled[:, dropped] + 1) % 5
+    torch.testing.assert_close(path.predict([(scrambled, None)], 3), whole)  # type: ignore[list-item]
+
+
+def test_seed_reproduces_and_matters(binary_task: SimpleNamespace) -> None:
+    torch.manual_seed(1)
+    first = learn(binary_task, settings={"seed": 3})
+    torch.manual_seed(2)
+    second = learn(binary_task, settings={"seed": 3})
+    other = learn(binary_task, settings={"seed": 4})
+    assert (first.ranking == second.ranking).all()
+    assert first.loss_at == second.loss_at
+    assert first.loss_at != other.loss_at
+
+
+def test_protected_features_are_in_every_subset(binary_task: SimpleNamespace) -> None:
+    path = learn(binary_task, protected=[9, 11])
+    assert path.ks[0] == 2
+    assert path.subset(2).tolist() == [9, 11]
+    assert {9, 11} <= set(path.subset(4).tolist())
+    with pytest.raises(ValueError, match="k=1: give 2 to 16"):
+        path.subset(1)
+
+
+def test_groups_go_as_one(binary_task: SimpleNamespace) -> None:
+    groups = [number // 2 for number in range(16)]
+    path = learn(binary_task, groups=groups, settings={"k_max": 4})
+    assert set(path.subset(2).tolist()) == {0, 1, 2, 3}
+    assert len(path.subset(3)) == 6
+
+
+def test_prior_can_cost_a_feature_its_place(binary_task: SimpleNamespace) -> None:
+    """Feature 0 has a (worse) copy in 3: made expensive, it is no candidate any more."""
+    prior = torch.zeros(binary_task.n_features)
+    prior[0] = -1e3
+    path = learn(binary_task, prior=prior)
+    assert 0 not in path.subset(6)
+    assert 3 in path.subset(3)
+
+
+def test_every_feature_may_be_a_candidate(binary_task: SimpleNamespace) -> None:
+    path = learn(binary_task, settings={"k_max": 500, "k_min": 2})
+    assert max(path.ks) == binary_task.n_features
+    assert min(path.ks) == 2
+
+
+def test_fixed_k(binary_task: SimpleNamespace) -> None:
+    path = learn(binary_task, settings={"k_max": 4, "k_min": 4})
+    assert path.ks == (4,)
+    assert {0, 1, 2} <= set(path.subset(4).tolist()) or {1, 2, 3} <= set(path.subset(4).tolist())
+
+
+def test_only_protected(binary_task: SimpleNamespace) -> None:
+    path = learn(binary_task, protected=[4, 5], settings={"k_max": 2})
+    assert path.subset(2).tolist() == [4, 5]
+
+
+def test_a_short_hot_training_has_not_converged(binary_task: SimpleNamespace) -> None:
+    path = learn(binary_task, settings={"epochs": 0.1, "temperature_end": 9.0})
+    assert not path.converged
+    assert path.mean_max_probability < 0.99
+
+
+def test_caller_can_stop(binary_task: SimpleNamespace) -> None:
+    seen: list[tuple[int, float]] = []
+
+    def stop(step: int, value: float) -> bool:
+        seen.append((step, value))
+        return len(seen) == 2
+
+    with pytest.raises(SelectionStopped, match="6 features"):
+        learn(binary_task, should_stop=stop)
+    assert [step for step, _ in seen] == [1, 2]
+    assert all(np.isfinite(value) for _, value in seen)
+
+
+@pytest.mark.parametrize("variant", [{"mean_replacement": False}, {"nested": False}, {"noise_masks": 1}, {"rank": 2}])
+def test_variants_of_the_recipe_run(binary_task: SimpleNamespace, variant: dict[str, Any]) -> None:
+    path = learn(binary_task, settings=variant)
+    assert len(path.subset(3)) == 3
+
+
+def test_one_small_batch_is_enough(binary_task: SimpleNamespace) -> None:
+    task = SimpleNamespace(**vars(binary_task))
+    task.train = task.validation = lambda epoch: [(binary_task.x[:5], binary_task.y[:5])]
+    task.steps_per_epoch = 1
+    assert len(learn(task).subset(2)) == 2
+
+
+def test_model_without_parameters_in_use_of_one_row(binary_task: SimpleNamespace) -> None:
+    task = SimpleNamespace(**vars(binary_task))
+    task.train = task.validation = lambda epoch: [(binary_task.x[:1], binary_task.y[:1])]
+    task.steps_per_epoch = 1
+    path = learn(task, settings={"k_max": 3})
+    assert np.isfinite(list(path.loss_at.values())).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"k_max": 0}, "k_max=0"),
+        ({"k_min": 0}, "k_min=0"),
+        ({"k_max": 3, "k_min": 4}, "k_max=3: below k_min=4"),
+        ({"selector": "x"}, "selector='x'"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"noise_masks": 0}, "noise_masks=0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"finetune_epochs": -1}, "finetune_epochs=-1"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        PathSettings(**{"k_max": 5, **settings})
+
+
+def test_bad_arguments_are_named(binary_task: SimpleNamespace) -> None:
+    with pytest.raises(ValueError, match="protected=99"):
+        learn(binary_task, protected=[99])
+    with pytest.raises(ValueError, match="k_max=6: 7 features are always kept"):
+        learn(binary_task, protected=range(7))
+    with pytest.raises(ValueError, match="groups: 1 ids for 16"):
+        learn(binary_task, groups=[0])
+    with pytest.raises(ValueError, match="prior: shape"):
+        learn(binary_task, prior=torch.zeros(3))
+    empty = SimpleNamespace(**vars(binary_task))
+    empty.train = lambda epoch: []
+    with pytest.raises(ValueError, match="train: gave no batch"):
+        learn(empty)
+
+
+def test_diverged_training_says_so(binary_task: SimpleNamespace) -> None:
+    task = SimpleNamespace(**vars(binary_task))
+    task.loss = lambda logits, target: logits * float("nan")
+    with pytest.raises(ValueError, match="loss=nan: training diverged"):
+        learn(task)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_cuda(binary_task: SimpleNamespace) -> None:
+    import copy
+
+    task = SimpleNamespace(**vars(binary_task))
+    task.model = copy.deepcopy(task.model).cuda()
+    for name in ("train", "validation"):
+        source = getattr(binary_task, name)
+        setattr(task, name, lambda epoch, source=source: ((x.cuda(), y.cuda()) for x, y in source(epoch)))
+    path = learn(task)
+    assert {1, 2} <= set(path.subset(3).tolist())
+    assert path.predict(task.validation(0), 3).device.type == "cpu"
