@@ -1,0 +1,68 @@
+"""The proof in small: audits with known truth, scores and all, through ``decide``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from feature_audit.parity import ParityResult, decide, metric
+from scipy import stats
+
+ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT / "benchmarks" / "parity"))
+world = pytest.importorskip("world", reason="benchmarks/parity is part of the checkout, not of the package")
+sys.path.pop(0)
+
+MARGIN = 0.002
+
+
+def audits(design: world.Design, count: int) -> list[ParityResult]:
+    rng = np.random.default_rng(11)
+    found = []
+    for _ in range(count):
+        audit = world.simulate(design, rng)
+        found.append(
+            decide(y=audit.y, unit=audit.unit, baseline=audit.baseline, pruned=audit.pruned, task="binary",
+                   metric="auc", margin=MARGIN, draws=0)
+        )  # fmt: skip
+    return found
+
+
+def test_the_simulated_truth_is_what_it_says():
+    """Mean AUC of many trainings on many rows equals the design's, which the closed form promises."""
+    design = world.Design("truth", 0.002, 0.0, users=40_000, seeds=(2, 2))
+    audit = world.simulate(design, np.random.default_rng(0))
+    full = np.mean([metric("auc").value(audit.y, score) for score in audit.baseline])
+    small = np.mean([metric("auc").value(audit.y, score) for score in audit.pruned])
+    assert full == pytest.approx(world.FULL_AUC, abs=0.004)
+    assert small - full == pytest.approx(-0.002, abs=0.0006)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed_noise", [0.0, 0.0007, 0.002])
+def test_a_loss_of_the_margin_passes_one_time_in_twenty_at_most(seed_noise):
+    found = audits(world.Design("boundary", MARGIN, seed_noise), 500)
+    passed = sum(one.verdict == "pass" for one in found)
+    covered = sum(one.decision.ci_low <= -MARGIN <= one.decision.ci_high for one in found)
+    assert stats.binomtest(passed, 500).proportion_ci(0.99).low <= 0.05
+    assert stats.binomtest(covered, 500).proportion_ci(0.99).high >= 0.95
+
+
+@pytest.mark.slow
+def test_identical_models_pass_nine_times_in_ten_where_the_sample_allows_it():
+    found = audits(world.Design("identical", 0.0, 0.0), 300)
+    assert np.mean([one.verdict == "pass" for one in found]) >= 0.9
+
+
+@pytest.mark.slow
+def test_the_benchmark_is_one_command():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "pipeline"), str(ROOT / "selectors")])}
+    command = [sys.executable, "benchmarks/parity", "--simulations", "2", "--rows", "2000", "--draws", "50"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| identical, seed noise 0.0007 |" in done.stdout
+    assert "**Speed**: 2,000 test rows" in done.stdout
