@@ -137,6 +137,7 @@ class AuditConfig(_Section):
     validation_share: float = Field(0.15, gt=0, lt=1, description="of the rows before the test split")
     kinds: dict[str, KindName] = Field(default_factory=dict, description="column or glob -> kind, over inference")
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="source table -> columns or globs")
+    whole_groups: tuple[str, ...] = Field((), description="groups kept or dropped as a whole; `*` = every group")
     cost: dict[str, float] = Field(default_factory=dict, description="column or glob -> yearly cost, any unit")
     slices: tuple[str, ...] = Field((), description="columns whose values are reported as slices")
     reader: ReaderConfig = ReaderConfig()
@@ -145,7 +146,7 @@ class AuditConfig(_Section):
     selection: SelectionConfig = SelectionConfig()
     checks: ChecksConfig = ChecksConfig()
 
-    @field_validator("exclude", "never_drop", "slices", mode="before")
+    @field_validator("exclude", "never_drop", "whole_groups", "slices", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -167,6 +168,10 @@ class AuditConfig(_Section):
     def _agree(self) -> AuditConfig:
         if self.k != "auto" and self.k_min > self.k:
             raise ValueError(f"k_min={self.k_min} is above k={self.k}; lower k_min or raise k")
+        for name in self.whole_groups:
+            if name != "*" and name not in self.groups:
+                known = ", ".join(self.groups) or "none is named"
+                raise ValueError(f"whole_groups={name}: no such group; groups: {known}")
         if self.metric and self.task and self.metric not in METRICS[self.task]:
             raise ValueError(
                 f"metric={self.metric} does not fit task={self.task}; choose {', '.join(METRICS[self.task])}"

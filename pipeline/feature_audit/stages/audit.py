@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import time
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from concrete_selectors import SELECTORS
 
 from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_config
 from feature_audit.data import Prepared
 from feature_audit.errors import UsageError
+from feature_audit.models import MODELS
 from feature_audit.results import StageCost
 from feature_audit.stages import baseline as baseline_stage
 from feature_audit.stages import load as load_stage
@@ -139,6 +142,7 @@ def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
 
 def _run(audit: _Audit, started: float) -> str | None:
     config, parent = audit.config, audit.parent
+    _check_names(config)
     parent.text(_as_yaml(config), GIVEN)
     parent.text(_as_yaml(config), RESOLVED)
     prepared = audit.stage(
@@ -198,6 +202,16 @@ def _run(audit: _Audit, started: float) -> str | None:
     report = build_report(config, prepared, full, selection, pruned, outcome, decisions, audit.costs, parent.id)
     publish.outcome(parent, config, prepared, pruned, outcome, report, time.perf_counter() - started)
     return outcome.result.verdict
+
+
+def _check_names(config: AuditConfig) -> None:
+    """Refuse an unknown model or selector before the data is read."""
+    for key, value, known in (("model", config.model, MODELS), ("selector", config.selector, SELECTORS)):
+        if value not in known and not (key == "model" and ":" in value):
+            near = difflib.get_close_matches(value, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            own = ", or package.module:factory" if key == "model" else ""
+            raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
 
 
 def _with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:

@@ -93,6 +93,20 @@ def budget(config: AuditConfig, prepared: Prepared) -> tuple[int, int]:
     return max(config.k_min, len(protected), 1), max(k_max, config.k_min)
 
 
+def unit_ids(config: AuditConfig, prepared: Prepared) -> list[int] | None:
+    """A number per usable feature, equal for features that are kept or dropped together; None without whole groups."""
+    if not config.whole_groups:
+        return None
+    group_of = {column.name: column.group for column in prepared.columns}
+    number: dict[str, int] = {}
+    ids = []
+    for name in prepared.schema.names:
+        group = group_of[name]
+        whole = group is not None and ("*" in config.whole_groups or group in config.whole_groups)
+        ids.append(number.setdefault(f"group {group}" if whole else f"feature {name}", len(number)))
+    return ids
+
+
 def protected_fields(config: AuditConfig, prepared: Prepared) -> list[int]:
     """Indices of the usable features that ``never_drop`` names, in schema order."""
     return [

@@ -19,20 +19,22 @@ from torch import Tensor
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.errors import AuditError
 from feature_audit.models import resolve_device, row_loss, to_scores
 from feature_audit.search import SearchSpace, StudySummary, TrialResult, run_study
 from feature_audit.stages.baseline import Trained, load_model
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.choice import Choice, ValidationJudge, confirm_k
 from feature_audit.stages.cost import FORWARD_SHARE, touched_parameters
-from feature_audit.stages.load import budget, protected_fields
+from feature_audit.stages.load import budget, protected_fields, unit_ids
 from feature_audit.stages.process import tune_process
 from feature_audit.stages.progress import selection_bar
 
 log = logging.getLogger(__name__)
 
 KEYS = (
-    "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "seed", "metric", "cost",
+    "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "groups", "whole_groups",
+    "seed", "metric", "cost",
 )  # fmt: skip
 _EVALUATION_ROWS = 4096
 
@@ -157,7 +159,7 @@ class _Trials:
         self.device = resolve_device(config.device)
         self.model: Any = load_model(config, full).to(self.device)  # of the model contract: embed, predict
         self.touched = touched_parameters(self.model, len(self.schema.fields), config.training.embedding_dim)
-        self.protected = protected_fields(config, prepared)
+        self.protected, self.units = protected_fields(config, prepared), unit_ids(config, prepared)
         self.judge = ValidationJudge(config, store, full.validation_scores())
         self.prior = _cost_prior(prepared)
 
@@ -166,10 +168,16 @@ class _Trials:
     ) -> TrialResult:
         path = self.learn(number, settings, lambda step, loss: should_stop(step, -loss))
         points = []
-        for k in path.ks:
+        for units in path.ks:  # with whole groups the path counts groups; the audit counts features
+            k = len(path.subset(units))
             if self.low <= k <= self.high:
-                scores = self._scores(path, k)
-                points.append(self.judge.point(k, scores, odd_rows_only=True))
+                points.append(self.judge.point(k, self._scores(path, units), odd_rows_only=True))
+        if not points:
+            smallest = len(path.subset(min(path.ks)))
+            raise AuditError(
+                f"k={self.config.k}: no set of whole groups holds {self.low} to {self.high} features (the best single "
+                f"one has {smallest}); raise k or take a group out of whole_groups"
+            )
         passes = path.row_passes
         spent = (passes["forward_backward"] + FORWARD_SHARE * passes["forward"]) * self.touched
         content = {
@@ -189,7 +197,7 @@ class _Trials:
 
         chosen = PathSettings(
             k_max=int(settings["slots"]),
-            k_min=self.low,
+            k_min=self.low if self.units is None else 1,
             selector="cae" if self.config.selector == "cae" else "ip_cae",
             epochs=self.config.selection.epochs,
             temperature_start=settings["temperature_start"],
@@ -205,6 +213,7 @@ class _Trials:
             "steps_per_epoch": math.ceil(self.store.rows("train") / self.config.training.batch_size),
             "settings": chosen,
             "protected": self.protected,
+            "groups": self.units,
         }
         if not _searches(self.config):
             from concrete_selectors import rank_with

@@ -179,6 +179,20 @@ def test_the_same_command_again_reuses_every_stage_and_a_new_margin_only_the_tra
     assert resolved["confidence"] == 0.9
 
 
+def test_whole_groups_and_never_drop_are_honoured(command: CommandLine, passed: Run, home: Path) -> None:
+    groups = {"prices": ["price_gap", "price_gap_copy"], "clock": ["hour_score*"], "junk": ["noise_0*"]}
+    (home / "groups.yaml").write_text(yaml.safe_dump({"groups": groups, "whole_groups": ["*"]}))
+    words = ["--config", str(home / "groups.yaml"), "--never_drop", "noise_cat_1", "--k", "9"]
+    assert command("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, *words) == 0
+    run = parents()[0]
+    kept = set(read(run, "recommendation/kept_features.txt").read_text().split())
+    assert len(kept) == int(run.data.tags["audit.k"]) <= 9
+    assert "noise_cat_1" in kept
+    assert {"price_gap", "price_gap_copy"} <= kept
+    assert len({"hour_score", "hour_score_copy"} & kept) in (0, 2)
+    assert not [name for name in kept if name.startswith("noise_0")]
+
+
 def test_far_too_few_features_fail_and_register_nothing(command: CommandLine, passed: Run, home: Path) -> None:
     before = len(MlflowClient().search_model_versions("name='feature-audit'"))
     words = ("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "1", "--gate", "true")
@@ -228,6 +242,8 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: Comman
         (["--margin", "-0.1"], 2, ["margin=", "-0.1"]),
         (["--metric", "rmse"], 2, ["metric=rmse", "binary"]),
         (["--colour", "red"], 2, ["--colour"]),
+        (["--selector", "ip_ca"], 2, ["selector=ip_ca", "did you mean ip_cae?"]),
+        (["--model", "transformer"], 2, ["model=transformer", "dcn_v2"]),
         (["--config", "missing.yaml"], 2, ["missing.yaml"]),
     ],
 )
