@@ -45,6 +45,10 @@ class Eliminator:
         judged_rows: most rows judged on, about half of them validation rows.
         n_masks: random subsets per training batch.
         seed: of readers, rows and subsets.
+
+    Attributes:
+        left: (k,) int64, units still open, numbered as at the start.
+        work: cost so far: rows sent forward and backward through a reader times its weights, forward only a third.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Eliminator:
         self.left = np.arange(len(fixed))
         self._fixed = fixed.copy()
         self._fresh = True
+        self.work = 0.0
         self._folds: list[_Fold] = []
         rows = torch.arange(len(train.target), device=train.target.device)
         for number in range(FOLDS):
@@ -81,11 +86,13 @@ class Eliminator:
             The dropped units (numbered as at the start), in the order they went. ``left`` holds the others.
         """
         for fold in self._folds:
+            steps = _steps(_FIRST if self._fresh else _RENEWAL, len(fold.learned.target))
+            self.work += steps * min(BATCH, len(fold.learned.target)) * fold.reader.n_weights
             train_reader(
                 fold.reader,
                 fold.learned,
                 loss=self._loss,
-                steps=_steps(_FIRST if self._fresh else _RENEWAL, len(fold.learned.target)),
+                steps=steps,
                 fixed=self._fixed,
                 smallest=max(down_to, 1),
                 n_masks=self._n_masks,
@@ -123,6 +130,9 @@ class Eliminator:
         return gone
 
     def _without(self, tried: Sequence[int], gone: Sequence[int]) -> np.ndarray:
+        for fold in self._folds:
+            once, each = fold.reader.n_weights, len(tried) * fold.reader.n_head_weights
+            self.work += len(fold.judged.target) * (once + each) / 3
         totals = [losses_without(f.reader, f.judged, tried, gone=gone, loss=self._loss) for f in self._folds]
         return torch.stack(totals).sum(dim=0).cpu().numpy()
 

@@ -130,6 +130,7 @@ def _eliminate(run: Run, selector: ConcreteSelector | None, scores: np.ndarray) 
     for number, size in enumerate(sizes):
         dropped += eliminator.shrink(size)
         run.report("eliminate", step=number + 1, steps=len(sizes), k=len(eliminator.left))
+    run.reader_work += eliminator.work
     survivors = _best_first(run, alive[eliminator.left], scores)
     return np.concatenate([survivors, alive[dropped[::-1]], rest]), [run.k_max, *sizes]
 

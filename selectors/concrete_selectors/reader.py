@@ -87,6 +87,16 @@ class Reader(nn.Module):
         self.one_logit = cache.one_logit
         self.to(cache.inputs.device)
 
+    @property
+    def n_weights(self) -> int:
+        """Numbers a row is multiplied with."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def n_head_weights(self) -> int:
+        """The same behind the first layer."""
+        return self.n_weights - self.entry.numel()
+
     def forward(self, inputs: Tensor, gates: Tensor) -> Tensor:
         """Logits of rows (B, k, w) behind unit gates (B, k)."""
         gated = (inputs * gates.unsqueeze(-1)).flatten(1)

@@ -83,6 +83,7 @@ class Run:
         self.generator = torch.Generator(device=device).manual_seed(settings.seed)
         self.random = np.random.default_rng(settings.seed)
         self.forward_rows = self.backward_rows = 0
+        self.reader_work = 0.0
         self._progress, self._should_stop = progress, should_stop
         self.k_max = min(settings.k_max, self.units.n_units)
         kept = int(self.units.protected.sum())
@@ -171,6 +172,7 @@ class Run:
             mean_max_probability=diagnosis.mean_max_probability,
             carried_by=diagnosis.carried_by[self.units.of_feature],
             row_passes={"forward_backward": self.stream.rows + self.backward_rows, "forward": self.forward_rows},
+            reader_work=self.reader_work,
             _order=order,
             _units=self.units,
             _module=self.network.module,

@@ -116,7 +116,7 @@ def _penalty_path(run: Run, gates: Tensor, draw: Callable[[int], tuple[Tensor, T
 def sequential_attention(run: Run) -> np.ndarray:
     """Sequential Attention (Yasuda et al. 2023): softmax attention over the units not taken yet, best ones taken.
 
-    Attention is scaled so that the average unit passes unchanged, the trained network's own state, and none is amplified.
+    Attention is scaled so that the average unit passes unchanged, as the trained network knows it; none is amplified.
     Units are taken in at most 16 rounds; a unit's score is the round it was taken in, then its attention.
     """
     units, device = run.units.n_units, run.network.device
