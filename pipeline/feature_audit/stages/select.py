@@ -79,7 +79,7 @@ def select(
     summary = run_study(
         partial(_Trials, config, prepared, full, low, high, folder.path),
         space=search_space(config, low, high),
-        trials=config.trials if _searches(config) else 1,
+        trials=_trials(config),
         seed=config.seed,
         journal=folder.path / "study.journal",
         workers=config.workers,
@@ -132,13 +132,18 @@ def _narrator(
         points = _read_trial(folder, row["number"])["points"]
         within = [point["k"] for point in points if point["delta"] >= -config.margin]
         best = f"K = {min(within)} is within the margin" if within else "no K is within the margin"
-        left = (config.trials - row["number"] - 1) * (time.perf_counter() - started) / done
+        left = (_trials(config) - row["number"] - 1) * (time.perf_counter() - started) / done
         rest = f", about {left:.0f} s left" if left > 0 else ""
-        log.info("select: trial %d of %d, %s on the masked curve%s", row["number"] + 1, config.trials, best, rest)
+        log.info("select: trial %d of %d, %s on the masked curve%s", row["number"] + 1, _trials(config), best, rest)
         if on_trial is not None:
             on_trial(row)
 
     return tell
+
+
+def _trials(config: AuditConfig) -> int:
+    """A peer has no settings to search: one trial says all."""
+    return config.trials if _searches(config) else 1
 
 
 def _searches(config: AuditConfig) -> bool:
