@@ -137,11 +137,12 @@ def find_leaks(
     for column in columns:
         fact = statistics.facts[column.name]
         values = sample[column.name]
-        seen = [judge.evidence(codes, _words(view)) for view, codes in views(column, values, fact).items()]
+        seen_as = views(column, values, fact)
+        seen = [judge.evidence(codes, _words(view)) for view, codes in seen_as.items()]
         seen += _inside(column, values, fact.separator, judge)
         seen += _relative(column, values, fact.format, base, judge)
         if judge.task != "regression":
-            seen += list(_purity(column, values, judge))
+            seen += list(_purity(column, values, seen_as.get("value"), judge))
         finding = _verdict(column, seen)
         if finding is not None:
             findings.append(finding)
@@ -245,40 +246,55 @@ def _relative(
     return seen
 
 
-def _purity(column: Column, values: pl.Series, judge: Judge) -> Iterator[Evidence]:
-    """Values and missing patterns that (nearly) always go with one class."""
+def _purity(column: Column, values: pl.Series, codes: np.ndarray | None, judge: Judge) -> Iterator[Evidence]:
+    """Values and missing patterns that (nearly) always go with one class.
+
+    Args:
+        column: name and kind.
+        values: raw cells.
+        codes: the column's ``value`` view, or None for kinds that have none.
+        judge: labels and halves.
+    """
     label = judge.label.astype(np.int64)
     counts = np.bincount(label)
     shares = counts / counts.sum()
-    for words, hits in _patterns(column, values, label, len(counts)):
+    for pattern, hits in _patterns(column, values, codes, label):
         rows, one = int(hits.sum()), int(hits.argmax())
         if rows < MIN_PURE_ROWS:
             continue
         purity, cover = hits[one] / rows, hits[one] / counts[one]
-        honest = HONEST_PRESENCE if words.endswith("missing") else HONEST_VALUE
+        if purity < NEARLY_PURE or cover < SUSPECT_SHARE_OF_CLASS:
+            continue
+        honest = HONEST_VALUE if isinstance(pattern, int) or pattern == "not zero" else HONEST_PRESENCE
         certain = purity >= PURE and cover >= SHARE_OF_CLASS and shares[one] <= RARER_CLASS
         certain = certain and binom.sf(hits[one] - 1, rows, honest) < 1e-3
-        suspect = purity >= NEARLY_PURE and cover >= SUSPECT_SHARE_OF_CLASS and shares[one] <= SUSPECT_CLASS
-        suspect = suspect and binom.sf(hits[one] - 1, rows, (1 + shares[one]) / 2) < 1e-6
+        suspect = shares[one] <= SUSPECT_CLASS and binom.sf(hits[one] - 1, rows, (1 + shares[one]) / 2) < 1e-6
         if certain or suspect:
+            words = f"value {values[pattern]!r}" if isinstance(pattern, int) else pattern
             text = f"{words} in {rows} sampled train rows, {purity:.2%} of one class and {cover:.0%} of that class"
             yield Evidence(float(purity), text, bool(certain), bool(suspect))
 
 
-def _patterns(column: Column, values: pl.Series, label: np.ndarray, classes: int) -> Iterator[tuple[str, np.ndarray]]:
-    """(words, rows per class) of missing, not missing, not zero, and the most frequent single values."""
-    numbers = as_float(values) if column.kind == "numeric" else None
-    absent = values.is_null().to_numpy() if numbers is None else np.isnan(numbers)
-    if absent.any():
-        yield "missing", np.bincount(label[absent], minlength=classes)
-        yield "not missing", np.bincount(label[~absent], minlength=classes)
-    if numbers is not None and (numbers == 0).any():
-        yield "not zero", np.bincount(label[(numbers != 0) & ~absent], minlength=classes)
-    if column.kind in ("numeric", "categorical", "boolean"):
-        keys = pl.Series("value", numbers).fill_nan(None) if numbers is not None else values.cast(pl.String)
-        counted = pl.DataFrame({"value": keys, "label": label}).drop_nulls().group_by("value", "label").len()
-        frequent = counted.group_by("value").agg(pl.col("len").sum()).top_k(MAX_VALUES, by="len")["value"]
-        for (value,), part in counted.filter(pl.col("value").is_in(frequent.to_list())).group_by("value"):
-            hits = np.zeros(classes, dtype=np.int64)
-            hits[part["label"].to_numpy()] = part["len"].to_numpy()
-            yield f"value {value:g}" if numbers is not None else f"value {value!r}", hits
+def _patterns(
+    column: Column, values: pl.Series, codes: np.ndarray | None, label: np.ndarray
+) -> Iterator[tuple[int | str, np.ndarray]]:
+    """(words, or a row that holds the value; rows per class) of missing, not missing, not zero, and frequent values."""
+    classes = int(label.max()) + 1
+    view = (~values.is_null().to_numpy()).astype(np.int64) if codes is None else codes
+    hits = np.bincount(view * classes + label, minlength=(int(view.max()) + 1) * classes).reshape(-1, classes)
+    held = hits[1:].sum(axis=0)
+    if hits[0].any():
+        yield "missing", hits[0]
+        yield "not missing", held
+    if codes is None:
+        return
+    single = np.arange(len(hits)) > 0
+    if column.kind == "numeric":
+        single[1::2] = False  # codes of ranges, not of one value
+        zero = as_float(values) == 0
+        if zero.any():
+            yield "not zero", held - np.bincount(label[zero], minlength=classes)
+    rows = np.where(single, hits.sum(axis=1), 0)
+    for code in np.argsort(-rows, kind="stable")[:MAX_VALUES]:
+        if rows[code] >= MIN_PURE_ROWS:
+            yield int(np.argmax(codes == code)), hits[code]

@@ -56,7 +56,7 @@ class Statistics:
 
 def chunk_rows(columns: int) -> int:
     """Rows per chunk so that memory depends on the number of columns, not of rows."""
-    return int(np.clip(CHUNK_CELLS // max(columns, 1), 1_000, 250_000))
+    return int(np.clip(CHUNK_CELLS // max(columns, 1), 2_000, 250_000))
 
 
 def gather(
@@ -171,22 +171,16 @@ def _count_train(
 
 def _watch_constants(facts: dict[str, ColumnFacts], part: pl.DataFrame) -> None:
     """A column stays constant while every cell hashes like its first cell."""
-    open_names = [name for name in part.columns if facts[name].constant]
-    if not open_names:
+    open_types = {name: dtype for name, dtype in part.schema.items() if facts[name].constant}
+    if not open_types:
         return
-    spans = part.select(
-        expression
-        for name in open_names
-        for expression in (
-            _cell_hash(name, part.schema[name]).min().alias(f"{name}\0a"),
-            _cell_hash(name, part.schema[name]).max().alias(f"{name}\0b"),
-        )
-    ).row(0)
-    for place, name in enumerate(open_names):
-        low, high = spans[2 * place], spans[2 * place + 1]
+    hashes = [_cell_hash(name, dtype) for name, dtype in open_types.items()]
+    low = part.select(cell.min() for cell in hashes).row(0)
+    high = part.select(cell.max() for cell in hashes).row(0)
+    for name, least, most in zip(open_types, low, high, strict=True):
         fact = facts[name]
-        fact.first_hash = low if fact.first_hash is None else fact.first_hash
-        fact.constant = low == high == fact.first_hash
+        fact.first_hash = least if fact.first_hash is None else fact.first_hash
+        fact.constant = least == most == fact.first_hash
 
 
 def _cell_hash(name: str, dtype: pl.DataType) -> pl.Expr:
