@@ -109,7 +109,7 @@ class Metric(ABC):
 
     def _quality_slope(self, value: float) -> float:
         if self.orientation == "one":
-            return -float(np.sign(np.log(value))) / value
+            return -1.0 / value if value > 1 else 1.0 / value
         return 1.0 if self.orientation == "higher" else -1.0
 
 

@@ -217,6 +217,19 @@ def test_undecided_guards_are_named_beside_a_pass():
     assert result.sentence.endswith("; not decided: logloss.")
 
 
+@pytest.mark.parametrize(("rows", "verdict"), [(300, "inconclusive"), (20_000, "pass")])
+def test_models_that_no_row_tells_apart_are_not_certain_to_be_equal(rows, verdict):
+    """Rule of three: no difference in n rows leaves room for a loss of about 3 / n."""
+    rng = np.random.default_rng(13)
+    y = rng.integers(0, 3, rows)
+    full = rng.dirichlet(np.ones(3), rows)
+    pruned = np.stack([full**1.1, full**0.9])  # other scores, same winners
+    result = decide(y=y, baseline=full, pruned=pruned, task="multiclass", metric="accuracy", margin=0.002, draws=50)
+    assert result.decision.delta == 0
+    assert result.verdict == verdict
+    assert -result.decision.ci_low == pytest.approx(3 * 0.67 / rows, rel=0.2)
+
+
 def test_class_codes_must_fit_the_scores():
     with pytest.raises(AuditError, match=r"y holds \[3\]; a multiclass target is a class code from 0 to 2"):
         decide(y=np.array([0, 1, 2, 3] * 5), baseline=np.ones((20, 3)) / 3, pruned=np.ones((20, 3)) / 3,

@@ -24,7 +24,9 @@ def forecast(delta: float, today: Components, margin: float) -> str:
     def arm(value: float, seeds: int) -> list[UnitStatistics]:
         return [UnitStatistics(value, np.zeros(1000), np.zeros((1000, 1)))] * seeds
 
-    undecided = Comparison(metric("auc"), "all", 5000, 1000, margin, "decision", arm(0.0, 1), arm(delta, 3), today)
+    undecided = Comparison(
+        metric("auc"), "all", 5000, 1000, margin, "decision", arm(0.0, 1), arm(delta, 3), False, today
+    )
     return planning.needed(undecided, confidence=0.95, seeds=(3, 1), unit_name="users")
 
 
