@@ -10,7 +10,7 @@ import yaml
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns import Roles, lookup, match_globs
-from feature_audit.data.text import DATE_FORMATS, MOST, NULL_WORDS
+from feature_audit.data.text import DATE_FORMATS, MOST, NULL_WORDS, is_date
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Kind
 
@@ -104,9 +104,12 @@ def date_format(text: pl.Series) -> str | None:
     first = words.head(100)
     if not len(words) or first.str.contains(r"\d.*[-/. :].*\d").sum() < MOST * len(first):
         return None
-    likely = [form for form in DATE_FORMATS if first.str.to_datetime(form, strict=False).count() >= MOST * len(first)]
-    fits = (form for form in likely if words.str.to_datetime(form, strict=False).count() >= MOST * len(words))
-    return next(fits, None)
+    likely = [form for form in DATE_FORMATS if _dates(first, form) >= MOST * len(first)]
+    return next((form for form in likely if _dates(words, form) >= MOST * len(words)), None)
+
+
+def _dates(words: pl.Series, pattern: str) -> int:
+    return int(pl.select(is_date(pl.lit(words), pattern).sum()).item())
 
 
 def list_separator(text: pl.Series) -> str | None:

@@ -30,7 +30,7 @@ from feature_audit.errors import AuditError
 from feature_audit.schema import Field, ModelSchema, SplitName
 
 #: Encoded bytes of one chunk; tables below it are shuffled as a whole.
-CHUNK_BYTES = 256 << 20
+CHUNK_BYTES = 128 << 20
 #: Contiguous runs of rows that a shuffled chunk is put together from.
 BLOCKS_PER_CHUNK = 64
 

@@ -37,6 +37,11 @@ PEEK_ROWS = 2_000
 Facts = dict[str, int]
 
 
+def is_date(words: pl.Expr, pattern: str) -> pl.Expr:
+    """True where a word is a datetime by this format, of a year that people mean (1.2.3 is a version, not a day)."""
+    return words.str.to_datetime(pattern, strict=False).dt.year().is_between(1800, 2300)
+
+
 @dataclass(frozen=True)
 class _File:
     """One text file, scanned as strings."""
@@ -161,7 +166,7 @@ def _facts(name: str, formats: tuple[str, ...]) -> pl.Expr:
         held.cast(pl.Float64, strict=False).count().alias("float"),
         held.str.to_lowercase().is_in(["true", "false"]).sum().alias("boolean"),
         held.str.contains(r"^0\d+$").sum().alias("padded"),
-        *(held.str.to_datetime(pattern, strict=False).count().alias(pattern) for pattern in formats),
+        *(is_date(held, pattern).sum().alias(pattern) for pattern in formats),
     ).alias(name)
 
 

@@ -42,9 +42,15 @@ def every_kind(rows: int = 1_500, seed: int = 0) -> pl.DataFrame:
             "count": rng.poisson(2, rows),
             "colour": pl.Series(words[rng.integers(0, 4, rows)]).set(pl.Series(gaps), None),
             "flag": pl.Series(rng.random(rows) < 0.3).set(pl.Series(rng.random(rows) < 0.05), None),
-            "tags": [rng.choice(tags, rng.integers(0, 4), replace=False).tolist() if g > 0.1 else None for g in rng.random(rows)],
+            "tags": [
+                rng.choice(tags, rng.integers(0, 4), replace=False).tolist() if g > 0.1 else None
+                for g in rng.random(rows)
+            ],
             "vector": [rng.normal(size=3).tolist() if g > 0.1 else None for g in rng.random(rows)],
-            "seen": [start - timedelta(hours=int(h)) if g > 0.1 else None for h, g in zip(rng.integers(0, 900, rows), rng.random(rows), strict=True)],
+            "seen": [
+                start - timedelta(hours=int(h)) if g > 0.1 else None
+                for h, g in zip(rng.integers(0, 900, rows), rng.random(rows), strict=True)
+            ],
             "shop_id": rng.integers(1, 30, rows),
             "y": (signal + rng.normal(size=rows) > 0.5).astype(np.int8),
         },

@@ -19,16 +19,23 @@ def hotel(rows: int = 12_000, seed: int = 0) -> pl.DataFrame:
     """
     rng = np.random.default_rng(seed)
     lead = rng.gamma(1.2, 80, rows).round()
-    deposit = np.where(rng.random(rows) < 0.12, "Non Refund", np.where(rng.random(rows) < 0.01, "Refundable", "No Deposit"))
+    deposit = np.where(
+        rng.random(rows) < 0.12, "Non Refund", np.where(rng.random(rows) < 0.01, "Refundable", "No Deposit")
+    )
     parking = (rng.random(rows) < 0.06).astype(int)
-    segment = rng.choice(["Online TA", "Offline TA/TO", "Direct", "Groups", "Corporate"], rows, p=[0.47, 0.2, 0.11, 0.17, 0.05])
+    segment = rng.choice(
+        ["Online TA", "Offline TA/TO", "Direct", "Groups", "Corporate"], rows, p=[0.47, 0.2, 0.11, 0.17, 0.05]
+    )
     logit = -1.5 + 0.006 * lead + 0.7 * (segment == "Groups") - 8.0 * parking
     canceled = rng.random(rows) < 1 / (1 + np.exp(-logit))
     canceled = np.where(deposit == "Non Refund", rng.random(rows) < 0.994, canceled)
     arrival = [datetime(2015, 7, 1) + timedelta(days=int(d)) for d in rng.integers(0, 793, rows)]
     nights = rng.integers(1, 10, rows)
     before = (lead * rng.random(rows)).astype(int)
-    status_date = [a - timedelta(days=int(b)) if c else a + timedelta(days=int(n)) for a, b, c, n in zip(arrival, before, canceled, nights, strict=True)]
+    status_date = [
+        a - timedelta(days=int(b)) if c else a + timedelta(days=int(n))
+        for a, b, c, n in zip(arrival, before, canceled, nights, strict=True)
+    ]
     status = np.where(canceled, np.where(rng.random(rows) < 0.03, "No-Show", "Canceled"), "Check-Out")
     agent = rng.zipf(1.6, rows) % 300
     return pl.DataFrame(
@@ -63,7 +70,10 @@ def clinic(rows: int = 8_000, seed: int = 0) -> pl.DataFrame:
     admitted = [datetime(2019, 1, 1) + timedelta(hours=int(h)) for h in rng.integers(0, 24 * 900, rows)]
     stay = rng.gamma(2, 48, rows)
     discharge = np.where(died, rng.choice(["20", "40", "41"], rows), rng.choice(["1", "2", "3", "6"], rows))
-    autopsy = [a + timedelta(hours=float(s)) if d and r < 0.5 else None for a, s, d, r in zip(admitted, stay, died, rng.random(rows), strict=True)]
+    autopsy = [
+        a + timedelta(hours=float(s)) if d and r < 0.5 else None
+        for a, s, d, r in zip(admitted, stay, died, rng.random(rows), strict=True)
+    ]
     return pl.DataFrame(
         {
             "stay_id": np.arange(rows) + 70_000,
@@ -76,7 +86,9 @@ def clinic(rows: int = 8_000, seed: int = 0) -> pl.DataFrame:
             "died": died,
             "discharge_code": discharge,
             "autopsy_at": autopsy,
-            "palliative_hours": [float(h) if d and r < 0.4 else None for h, d, r in zip(stay, died, rng.random(rows), strict=True)],
+            "palliative_hours": [
+                float(h) if d and r < 0.4 else None for h, d, r in zip(stay, died, rng.random(rows), strict=True)
+            ],
             "risk_note": (died.astype(float) + rng.normal(0, 0.2, rows)),
         },
         schema_overrides={"autopsy_at": pl.Datetime("us"), "palliative_hours": pl.Float64},
@@ -99,11 +111,20 @@ def travel(rows: int = 10_000, seed: int = 0) -> pl.DataFrame:
             "price_usd": price.round(2),
             "position": position,
             "prop_starrating": rng.integers(0, 6, rows),
-            "visitor_hist_adr_usd": [float(v) if r < 0.05 else None for v, r in zip(price, rng.random(rows), strict=True)],
-            "amenities": [rng.choice(["wifi", "pool", "spa", "bar", "gym"], rng.integers(0, 4), replace=False).tolist() for _ in range(rows)],
+            "visitor_hist_adr_usd": [
+                float(v) if r < 0.05 else None for v, r in zip(price, rng.random(rows), strict=True)
+            ],
+            "amenities": [
+                rng.choice(["wifi", "pool", "spa", "bar", "gym"], rng.integers(0, 4), replace=False).tolist()
+                for _ in range(rows)
+            ],
             "booked": booked.astype(np.int8),
             "click_then_booked": np.where(rng.random(rows) < 0.01, 1 - booked, booked).astype(np.int8),
             "gross_bookings_usd": [float(p) if b else None for p, b in zip(price, booked, strict=True)],
         },
-        schema_overrides={"visitor_hist_adr_usd": pl.Float64, "gross_bookings_usd": pl.Float64, "amenities": pl.List(pl.String)},
+        schema_overrides={
+            "visitor_hist_adr_usd": pl.Float64,
+            "gross_bookings_usd": pl.Float64,
+            "amenities": pl.List(pl.String),
+        },
     )

@@ -64,7 +64,13 @@ def test_a_duplicate_on_the_sample_that_differs_in_one_row_is_none(tmp_path, mon
 def test_recodings_are_reported_and_kept(tmp_path):
     k = pl.int_range(2_000) % 7
     made, _ = prepared_of(
-        log(k=k, coded=(k * 3 + 5) % 7 * 2.5, named=pl.lit("n") + k.cast(pl.String), scaled=pl.col("x") * -2 + 1, x3=pl.col("x") ** 3),
+        log(
+            k=k,
+            coded=(k * 3 + 5) % 7 * 2.5,
+            named=pl.lit("n") + k.cast(pl.String),
+            scaled=pl.col("x") * -2 + 1,
+            x3=pl.col("x") ** 3,
+        ),
         tmp_path,
     )
     recoded = {name: by for name, (excluded, by) in details(made, "duplicate").items() if not excluded}
@@ -92,7 +98,12 @@ def test_ids_are_reported_and_kept(tmp_path):
 
 def test_drift_is_reported_and_kept(tmp_path):
     rows = 3_000
-    frame = log(rows, at=pl.int_range(rows), moving=pl.int_range(rows) / 1_000 + pl.col("z"), still=pl.col("z") * 2 + pl.col("x"))
+    frame = log(
+        rows,
+        at=pl.int_range(rows),
+        moving=pl.int_range(rows) / 1_000 + pl.col("z"),
+        still=pl.col("z") * 2 + pl.col("x"),
+    )
     made, _ = prepared_of(frame, tmp_path, time="at")
     assert set(details(made, "drift")) == {"moving"}
     assert "moving" in made.schema.names
@@ -114,7 +125,14 @@ def test_protected_columns_are_reported_and_kept(tmp_path):
 
 def test_rows_and_users_on_both_sides_are_reported(tmp_path):
     rng = np.random.default_rng(0)
-    frame = pl.DataFrame({"y": rng.integers(0, 2, 2_000), "a": rng.integers(0, 3, 2_000), "b": rng.integers(0, 3, 2_000), "user": rng.integers(0, 100, 2_000)})
+    frame = pl.DataFrame(
+        {
+            "y": rng.integers(0, 2, 2_000),
+            "a": rng.integers(0, 3, 2_000),
+            "b": rng.integers(0, 3, 2_000),
+            "user": rng.integers(0, 100, 2_000),
+        }
+    )
     made, _ = prepared_of(frame, tmp_path, group="user", split="random")
     overlaps = [f.detail for f in made.findings if f.kind == "split_overlap"]
     assert any("equal a train row" in detail for detail in overlaps)

@@ -82,7 +82,11 @@ def test_numeric_keeps_fine_differences_at_any_scale(scale):
     """Epoch milliseconds differ only after many digits; the position must still tell them apart."""
     knots = (1.7e12 + np.arange(40) * 1_000.0) * scale if scale == 1.0 else np.arange(1.0, 41) * scale
     encoder = NumericEncoder("x", knots)
-    got = encoder.encode(pl.Series("x", np.repeat(knots[:-1], 200) + np.tile(np.linspace(0, 0.99, 200), 39) * np.repeat(np.diff(knots), 200)))
+    got = encoder.encode(
+        pl.Series(
+            "x", np.repeat(knots[:-1], 200) + np.tile(np.linspace(0, 0.99, 200), 39) * np.repeat(np.diff(knots), 200)
+        )
+    )
     expected = np.repeat(np.arange(1, 40), 200) + np.tile(np.linspace(0, 0.99, 200), 39)
     np.testing.assert_allclose(got, expected, atol=2e-3)
 
@@ -91,7 +95,9 @@ def test_numeric_keeps_fine_differences_at_any_scale(scale):
 @settings(max_examples=150, deadline=None)
 def test_numeric_is_interpolation_by_numpy(values, seed):
     rng = np.random.default_rng(seed)
-    knots = np.unique(np.concatenate([rng.normal(size=30).astype(np.float32), [0.0, 1.0], rng.exponential(1e3, 5).astype(np.float32)]))
+    knots = np.unique(
+        np.concatenate([rng.normal(size=30).astype(np.float32), [0.0, 1.0], rng.exponential(1e3, 5).astype(np.float32)])
+    )
     raw = np.array(values, dtype=np.float32)
     expected = np.where(np.isnan(raw), 0, np.interp(raw.astype(np.float64), knots, np.arange(1, len(knots) + 1)))
     got = NumericEncoder("x", knots.astype(np.float64)).encode(pl.Series("x", raw))
@@ -137,7 +143,9 @@ def test_rare_and_surplus_values_are_oov_or_hashed():
     assert hashed.field.cardinality == 9
 
 
-lists = st.lists(st.one_of(st.none(), st.lists(st.one_of(st.none(), st.sampled_from("abz")), max_size=6)), min_size=1, max_size=30)
+lists = st.lists(
+    st.one_of(st.none(), st.lists(st.one_of(st.none(), st.sampled_from("abz")), max_size=6)), min_size=1, max_size=30
+)
 
 
 @given(lists)
@@ -151,7 +159,13 @@ def test_bags(values):
 
 def test_bags_from_text_and_arrays():
     encoder = BagEncoder("x", _Vocabulary("text", ["a", "b"]), width=2, separator="|")
-    assert encoder.encode(pl.Series(["a|b|c", "b", "", None, "| a"])).tolist() == [[2, 3], [3, 0], [0, 0], [0, 0], [2, 0]]
+    assert encoder.encode(pl.Series(["a|b|c", "b", "", None, "| a"])).tolist() == [
+        [2, 3],
+        [3, 0],
+        [0, 0],
+        [0, 0],
+        [2, 0],
+    ]
     numbers = BagEncoder("x", _Vocabulary("integer", [4, 5]), width=2)
     assert numbers.encode(pl.Series([[4, 5]], dtype=pl.Array(pl.Int32, 2))).tolist() == [[2, 3]]
 
@@ -261,6 +275,10 @@ def test_positions_are_numpy_interpolation_on_every_shape(shape, seed):
 
 def test_positions_take_the_fast_way_where_it_matters():
     rng = np.random.default_rng(0)
-    for values in (rng.normal(size=9_000), rng.exponential(size=9_000) * (rng.random(9_000) < 0.3), np.arange(1990.0, 2025)):
+    for values in (
+        rng.normal(size=9_000),
+        rng.exponential(size=9_000) * (rng.random(9_000) < 0.3),
+        np.arange(1990.0, 2025),
+    ):
         assert Positions(quantile_knots(values, 48))._steps
     assert not Positions(np.array([-1e9, 0, 1, 1e9, 1e9 + 1]))._steps

@@ -97,4 +97,7 @@ def test_the_result_is_stored_with_the_preparation(tmp_path):
 
 def test_great_expectations_is_imported_only_when_it_judges():
     code = "import sys, feature_audit.data; sys.exit('great_expectations' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, env={"PYTHONPATH": ":".join(sys.path)}).returncode
+        == 0
+    )

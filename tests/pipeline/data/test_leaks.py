@@ -38,7 +38,13 @@ def test_hotel_bookings_with_the_arrival_as_time(tmp_path, seed):
     )
     del months, arrival
     text = frame.select(
-        (pl.col("arrival_date_day_of_month").cast(pl.String) + " " + pl.col("arrival_date_month") + " " + pl.col("arrival_date_year").cast(pl.String))
+        (
+            pl.col("arrival_date_day_of_month").cast(pl.String)
+            + " "
+            + pl.col("arrival_date_month")
+            + " "
+            + pl.col("arrival_date_year").cast(pl.String)
+        )
         .str.to_datetime("%d %B %Y")
         .alias("arrival")
     )
@@ -52,14 +58,18 @@ def test_hotel_bookings_with_the_arrival_as_time(tmp_path, seed):
 def test_hotel_bookings_with_two_plain_dates(tmp_path):
     """Neither date is the time column: the one that is named like a record of the outcome is the leak."""
     frame = hotel()
-    arrival = pl.Series("arrival", [f"{y}-{m}-{d}" for y, m, d in frame.select("^arrival_date_(year|month|day_of_month)$").iter_rows()])
+    arrival = pl.Series(
+        "arrival", [f"{y}-{m}-{d}" for y, m, d in frame.select("^arrival_date_(year|month|day_of_month)$").iter_rows()]
+    )
     frame = frame.drop("^arrival_date_.*$", "reservation_status").with_columns(arrival.str.to_date("%Y-%B-%d"))
     made, _ = prepared_of(frame, tmp_path, target="is_canceled")
     assert found(made, "leak") == {"reservation_status_date"}
     assert "arrival" in made.schema.names
 
 
-@pytest.mark.parametrize("keys", [{"time": "admitted_at", "group": "patient_id"}, {"group": "patient_id", "split": "group"}])
+@pytest.mark.parametrize(
+    "keys", [{"time": "admitted_at", "group": "patient_id"}, {"group": "patient_id", "split": "group"}]
+)
 def test_clinical_stays(tmp_path, keys):
     made, _ = prepared_of(clinic(), tmp_path, target="died", row_id="stay_id", **keys)
     assert found(made, "leak") == {"discharge_code", "autopsy_at", "palliative_hours", "risk_note"}
@@ -104,8 +114,14 @@ def leaky(rows: int = 4_000) -> pl.DataFrame:
             "gap": [None if b else float(u) for b, u in zip(y, rng.random(rows), strict=True)],
             "tags": [["won", "x"] if b else ["x", "z"] for b in y],
             "empty_list": [[] if b else ["x"] for b in y],
-            "vec": [[float(b) * 2 + e, f, e] for b, e, f in zip(y, rng.normal(0, 0.1, rows), rng.normal(size=rows), strict=True)],
-            "hour": [f"2024-01-{d:02d} {15 if b else h:02d}:00:00" for b, d, h in zip(y, rng.integers(1, 28, rows), rng.integers(0, 15, rows), strict=True)],
+            "vec": [
+                [float(b) * 2 + e, f, e]
+                for b, e, f in zip(y, rng.normal(0, 0.1, rows), rng.normal(size=rows), strict=True)
+            ],
+            "hour": [
+                f"2024-01-{d:02d} {15 if b else h:02d}:00:00"
+                for b, d, h in zip(y, rng.integers(1, 28, rows), rng.integers(0, 15, rows), strict=True)
+            ],
             "strong": y + rng.normal(0, 0.7, rows),
             "weak": rng.normal(size=rows) + 0.3 * y,
             "noise_id": rng.integers(0, 3_000, rows).astype(str),
@@ -125,13 +141,25 @@ def test_every_form_of_leak_is_found_and_nothing_else(tmp_path):
 def test_multiclass_and_regression_leaks(tmp_path):
     rng = np.random.default_rng(0)
     kind = rng.choice(["a", "b", "c", "d"], 3_000, p=[0.4, 0.3, 0.2, 0.1])
-    frame = pl.DataFrame({"y": kind, "copy": np.char.add("was ", kind), "hint": np.where(rng.random(3_000) < 0.4, kind, "a"), "x": rng.normal(size=3_000)})
+    frame = pl.DataFrame(
+        {
+            "y": kind,
+            "copy": np.char.add("was ", kind),
+            "hint": np.where(rng.random(3_000) < 0.4, kind, "a"),
+            "x": rng.normal(size=3_000),
+        }
+    )
     (tmp_path / "a").mkdir()
     made, _ = prepared_of(frame, tmp_path / "a")
     assert found(made, "leak") == {"copy"}
     price = rng.lognormal(4, 1.5, 3_000)
     frame = pl.DataFrame(
-        {"y": price, "euros": price * 0.92 + rng.normal(0, 0.01, 3_000), "rank": rankdata(-price), "related": np.log(price) + rng.normal(0, 1, 3_000)}
+        {
+            "y": price,
+            "euros": price * 0.92 + rng.normal(0, 0.01, 3_000),
+            "rank": rankdata(-price),
+            "related": np.log(price) + rng.normal(0, 1, 3_000),
+        }
     )
     (tmp_path / "b").mkdir()
     made, _ = prepared_of(frame, tmp_path / "b")
@@ -159,10 +187,18 @@ def test_auc_over_codes_is_the_auc_of_scikit_learn(rows, seed):
     if not 0 < positive[~half].sum() < (~half).sum():
         return
     size = codes.max() + 1
-    total, hits = (np.bincount(codes[half], minlength=size), np.bincount(codes[half], weights=positive[half], minlength=size))
+    total, hits = (
+        np.bincount(codes[half], minlength=size),
+        np.bincount(codes[half], weights=positive[half], minlength=size),
+    )
     share = (hits + 5 * hits.sum() / max(total.sum(), 1)) / (total + 5)
     expected = roc_auc_score(positive[~half], share[codes[~half]])
-    got = _auc(total, hits, np.bincount(codes[~half], minlength=size), np.bincount(codes[~half], weights=positive[~half], minlength=size))
+    got = _auc(
+        total,
+        hits,
+        np.bincount(codes[~half], minlength=size),
+        np.bincount(codes[~half], weights=positive[~half], minlength=size),
+    )
     assert got == pytest.approx(expected)
 
 
@@ -173,7 +209,9 @@ def test_ids_and_noise_earn_nothing():
     half = halves(20_000, 0)
     assert crossfit_auc(np.arange(20_000), y, half) == pytest.approx(0.5, abs=1e-9)
     assert crossfit_auc(rng.integers(0, 5_000, 20_000), y, half) == pytest.approx(0.5, abs=0.02)
-    assert crossfit_macro_auc(rng.integers(0, 50, 20_000), rng.integers(0, 5, 20_000), half) == pytest.approx(0.5, abs=0.02)
+    assert crossfit_macro_auc(rng.integers(0, 50, 20_000), rng.integers(0, 5, 20_000), half) == pytest.approx(
+        0.5, abs=0.02
+    )
     assert abs(crossfit_r2(rng.integers(0, 50, 20_000), rng.normal(size=20_000), half)) < 0.02
 
 

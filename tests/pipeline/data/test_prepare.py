@@ -238,7 +238,11 @@ def test_wrong_keys_are_one_line(tmp_path, keys, message):
     [
         ("y", pl.lit(1), "target=y: constant"),
         ("y", pl.lit(None, dtype=pl.Int8), "target=y: 1500 of 1500 rows have no label"),
-        ("y", pl.when(pl.col("row") == 10_007).then(None).otherwise("y"), "1 of 1500 rows have no label .first: row 7."),
+        (
+            "y",
+            pl.when(pl.col("row") == 10_007).then(None).otherwise("y"),
+            "1 of 1500 rows have no label .first: row 7.",
+        ),
         ("at", pl.when(pl.col("row") == 10_003).then(None).otherwise("at"), "time=at: 1 rows have no time"),
         ("at", pl.lit("soon"), "time=at: 'soon' is not a datetime"),
         ("at", pl.concat_list("count", "user"), "time=at: its type List"),

@@ -122,7 +122,9 @@ def test_quotes_byte_order_mark_and_other_encodings(tmp_path):
 
 
 def write_atomic(folder: Path, item_rows: tuple[str, ...] = ("i1\tSome Film\tDrama War", "i2\tOther\t")) -> Path:
-    (folder / "ml.inter").write_text("user_id:token\titem_id:token\trating:float\tts:float\nu1\ti2\t4\t10\nu2\ti1\t2\t11\nu1\ti3\t5\t12\n")
+    (folder / "ml.inter").write_text(
+        "user_id:token\titem_id:token\trating:float\tts:float\nu1\ti2\t4\t10\nu2\ti1\t2\t11\nu1\ti3\t5\t12\n"
+    )
     (folder / "ml.user").write_text("user_id:token\tage:token\tw:float_seq\nu1\t24\t0.5 1\nu2\t30\t1 2\n")
     (folder / "ml.item").write_text("item_id:token\ttitle:token_seq\tgenre:token_seq\n" + "\n".join(item_rows) + "\n")
     return folder / "ml.inter"
