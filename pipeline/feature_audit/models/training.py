@@ -18,6 +18,8 @@ from feature_audit.batch import Batch
 from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models.contract import TrainingStore, resolve_device
+from feature_audit.models.embedding import NumericEmbedding
+from feature_audit.models.field_adam import FieldAdam
 from feature_audit.models.loss import row_loss
 from feature_audit.models.prediction import mean_loss
 from feature_audit.models.units import OutputUnits
@@ -27,6 +29,8 @@ from feature_audit.schema import ModelSchema, Task
 _BATCHES_PER_EPOCH, _SMALLEST_BATCH = 48, 32
 #: What ``max_epochs`` means where an epoch has fewer steps than this: as many steps as that many epochs of this length.
 _STEPS_PER_EPOCH = 100
+#: Step size of numeric knots in units of the learning rate; most of a field's knots move less than its most moved one.
+_KNOT_RATE = 3.0
 #: Steps between two looks at the validation loss, at least.
 _STEPS_PER_LOOK = 40
 
@@ -170,9 +174,7 @@ class _Run:
         self.loss = row_loss(task)
         self.pace = Pace.plan(store.rows("train"), config)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
-        )
+        self.optimisers = _optimisers(model, self.weights, config)
         self.average = WeightAverage(self.weights, decay=config.average_decay)
         self.examples = 0
 
@@ -201,11 +203,24 @@ class _Run:
 
     def _step(self, batch: Batch) -> float:
         loss = self.loss(self.model(batch), batch.target).mean()
-        self.optimiser.zero_grad(set_to_none=True)
+        for weight in self.weights:
+            weight.grad = None
         (loss / self.loss_scale).backward()
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.average.update()
         return loss.item()
+
+
+def _optimisers(model: nn.Module, weights: list[nn.Parameter], config: TrainingConfig) -> list[torch.optim.Optimizer]:
+    """FieldAdam for the knots of numeric features, AdamW for everything else."""
+    numeric = [module for module in model.modules() if isinstance(module, NumericEmbedding) and module.fields]
+    tables = [(module.steps.weight, module.knots) for module in numeric if module.steps.weight.requires_grad]
+    tabled = {id(table) for table, _ in tables}
+    rest = [weight for weight in weights if id(weight) not in tabled]
+    rate = config.learning_rate
+    optimisers: list[torch.optim.Optimizer] = [FieldAdam(tables, lr=_KNOT_RATE * rate)] if tables else []
+    return [*optimisers, torch.optim.AdamW(rest, lr=rate, weight_decay=config.weight_decay, foreach=True)]
 
 
 class WeightAverage:
