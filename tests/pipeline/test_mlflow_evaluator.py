@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -173,7 +176,25 @@ def test_a_mistake_is_one_line(frame, config, message):
         evaluate(frame, **config)
 
 
-def test_pyproject_offers_the_evaluator_under_its_name():
+def test_mlflow_finds_the_evaluator_by_pyprojects_entry_point(tmp_path):
+    """As after `pip install`: an installed distribution's entry point, a fresh interpreter, MLflow's own registry."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    target = project["entry-points"]["mlflow.model_evaluator"]["parity"]
-    assert target == f"{ParityEvaluator.__module__}:{ParityEvaluator.__qualname__}"
+    points = project["entry-points"]["mlflow.model_evaluator"]
+    metadata = tmp_path / "mlflow_feature_audit-0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mlflow-feature-audit\nVersion: 0\n")
+    lines = [f"{name} = {target}" for name, target in points.items()]
+    (metadata / "entry_points.txt").write_text("\n".join(["[mlflow.model_evaluator]", *lines]) + "\n")
+    code = (
+        "from mlflow.models.evaluation.evaluator_registry import _model_evaluation_registry as registry;"
+        "print(type(registry.get_evaluator('parity')).__qualname__)"
+    )
+    path = os.pathsep.join(map(str, (tmp_path, ROOT / "pipeline", ROOT / "selectors")))
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout.strip() == "ParityEvaluator", found.stderr
