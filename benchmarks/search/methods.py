@@ -1,0 +1,209 @@
+"""The audit's own search and its rivals; each sees train and validation rows only and ends with one reading of test."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from case import Case, Finals, finals
+from concrete_selectors import PathSettings, learn_path
+from feature_audit.models import row_loss
+from feature_audit.search import KPoint
+from feature_audit.stages.baseline import Trained, load_model
+from feature_audit.stages.cost import FORWARD_SHARE
+from feature_audit.stages.load import protected_fields
+from feature_audit.stages.retrain import retrain
+from feature_audit.stages.select import search_space, select
+from torch import Tensor
+
+#: Seeds of the rivals' confirmations: neither the audit's confirmations nor the final retrainings use them.
+CONFIRMATION_SEED = 70_000
+_EVALUATION_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method chose and what the search for it cost, the final retrainings not included.
+
+    Attributes:
+        k: features kept.
+        evidence: step of the rule for K that it reached, or what else chose K.
+        confirmed: validation value of the retraining that confirmed K; None where the method makes none.
+        finals: the final retrainings.
+        trials: concrete trainings, or cross-validated sizes for RFECV.
+        retrained: retrainings during the search.
+        work: in the pipeline's units; None for a method whose model has none.
+        seconds: CPU seconds.
+        extra: anything else worth printing.
+    """
+
+    k: int
+    evidence: str
+    confirmed: float | None
+    finals: Finals
+    trials: int
+    retrained: int
+    work: float | None
+    seconds: float
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def ours(case: Case) -> Found:
+    """The pipeline's own select and retrain stages."""
+    started = time.process_time()
+    folder = case.select_folder
+    seconds = math.nan if folder.done else 0.0  # a search that ran before left no CPU seconds
+    selection = select(case.config, case.prepared, case.full, folder)
+    seconds += time.process_time() - started
+    retrained_folder = case.folder("retrain", {"select": folder.key.digest})
+    pruned = retrain(case.config, case.prepared, selection, retrained_folder)
+    trained = Trained(retrained_folder, pruned.schema, pruned.facts[0])
+    test = tuple(
+        case.test_value(load_model(case.config, trained, f"weights_{number}.pt"), pruned.schema)
+        for number in range(case.config.seeds)
+    )
+    return Found(
+        k=selection.choice.k,
+        evidence=selection.choice.evidence,
+        confirmed=next((point.metric for point in selection.choice.retrained if point.k == selection.choice.k), None),
+        finals=Finals(tuple(facts["metric"] for facts in pruned.facts), test),
+        trials=len(selection.summary.trials),
+        retrained=len(selection.choice.retrained),
+        work=selection.work,
+        seconds=seconds,
+        extra={"importances": selection.summary.importances, "trials": selection.summary.trials,
+               "points": [(point.k, point.delta) for point in selection.choice.retrained]},
+    )  # fmt: skip
+
+
+def log_grid(low: int, high: int, factor: float) -> list[int]:
+    """K from ``high`` down by ``factor`` while at least ``low`` and 2 features are left, ascending."""
+    steps = int(math.log(high / max(low, 2)) / math.log(factor) + 1e-9) if high > max(low, 2) else 0
+    return sorted({max(low, round(high / factor**step)) for step in range(steps + 1)})
+
+
+def grid(case: Case, factor: float = 2.0) -> Found:
+    """For each K of a log grid one concrete training with K slots and one retraining; the rule picks K."""
+    started = time.process_time()
+    defaults = search_space(case.config, case.low, case.high).defaults()
+    tried = [
+        _dedicated(case, k, defaults, number)
+        for number, k in enumerate(log_grid(case.low, case.high, factor))
+    ]  # fmt: skip
+    return _conclude(case, tried, started)
+
+
+def random_search(case: Case, budget: float) -> Found:
+    """Random settings and log-uniform K, each trained and retrained, until the work of ``budget`` is used."""
+    started = time.process_time()
+    random = np.random.default_rng(case.config.seed)
+    space = search_space(case.config, case.low, case.high)
+    tried: list[_Tried] = []
+    while not tried or sum(one.work for one in tried) < budget:
+        settings = {
+            "temperature_start": _log_uniform(random, space.temperature_start),
+            "temperature_end": _log_uniform(random, space.temperature_end),
+            "anneal_share": float(random.uniform(*space.anneal_share)),
+            "speed": _log_uniform(random, space.speed),
+        }
+        k = round(_log_uniform(random, (max(case.low, 2), case.high)))
+        tried.append(_dedicated(case, k, settings, len(tried)))
+    return _conclude(case, tried, started)
+
+
+def rfecv(case: Case, *, rows: int, step: float, folds: int = 3) -> Found:
+    """scikit-learn's RFECV with LightGBM on the encoded matrix of train rows; the best size within the budget."""
+    from lightgbm import LGBMClassifier
+    from sklearn.feature_selection import RFE, RFECV
+    from sklearn.model_selection import StratifiedKFold
+
+    started = time.process_time()
+    x, y = case.store.matrix("train", case.schema), case.store.target("train")
+    if len(y) > rows:
+        chosen = np.sort(np.random.default_rng(case.config.seed).choice(len(y), rows, replace=False))
+        x, y = x[chosen], y[chosen]
+    booster = LGBMClassifier(n_estimators=100, learning_rate=0.06, num_leaves=15, min_child_samples=50, n_jobs=1,
+                             random_state=case.config.seed, verbose=-1)  # fmt: skip
+    cv = StratifiedKFold(folds, shuffle=True, random_state=case.config.seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        search = RFECV(booster, step=step, cv=cv, scoring="roc_auc", min_features_to_select=case.low, n_jobs=1)
+        search.fit(x, y)
+        sizes = np.asarray(search.cv_results_["n_features"])
+        scores = np.where(sizes <= case.high, search.cv_results_["mean_test_score"], -np.inf)
+        k, support = int(sizes[scores.argmax()]), search.support_
+        if k != search.n_features_:
+            support = RFE(booster, n_features_to_select=k, step=step).fit(x, y).support_
+    seconds = time.process_time() - started
+    found = finals(case, case.names(np.flatnonzero(support)))
+    curve = [
+        (int(size), float(score)) for size, score in zip(sizes, search.cv_results_["mean_test_score"], strict=True)
+    ]
+    return Found(k, "best CV score", None, found, len(sizes), 0, None, seconds, {"points": curve, "rows": len(y)})
+
+
+@dataclass(frozen=True)
+class _Tried:
+    point: KPoint
+    names: tuple[str, ...]
+    work: float
+
+
+def _dedicated(case: Case, k: int, settings: dict[str, float], number: int) -> _Tried:
+    """One concrete training that is asked for exactly K, then one retraining on what it chose."""
+    chosen = PathSettings(
+        k_max=k, k_min=k, selector="ip_cae", epochs=case.config.selection.epochs,
+        finetune_epochs=0, nested=False,  # neither is of use where one K is asked for
+        temperature_start=settings["temperature_start"], temperature_end=settings["temperature_end"],
+        anneal_share=settings["anneal_share"], speed=settings["speed"],
+        network_learning_rate=case.config.training.learning_rate,
+        noise_masks=case.config.selection.noise_masks, seed=case.config.seed + number,
+    )  # fmt: skip
+    size = case.config.training.batch_size
+    path = learn_path(
+        case.full_model(),  # type: ignore[arg-type]  # of the model contract
+        _batches(case, "train", size),
+        _batches(case, "validation", _EVALUATION_ROWS),
+        loss=row_loss(case.schema.task),
+        steps_per_epoch=math.ceil(case.store.rows("train") / size),
+        settings=chosen,
+        protected=protected_fields(case.config, case.prepared),
+    )
+    names = case.names(path.ranking[:k])
+    point, retraining = case.confirm(names, CONFIRMATION_SEED + case.config.seed + number)
+    passes = path.row_passes
+    learning = (passes["forward_backward"] + FORWARD_SHARE * passes["forward"]) * case.touched
+    return _Tried(point, names, learning + retraining)
+
+
+def _batches(case: Case, split: Any, size: int) -> Callable[[int], Iterator[tuple[Any, Tensor]]]:
+    def draw(epoch: int) -> Iterator[tuple[Any, Tensor]]:
+        seed = case.config.seed * 7919 + epoch + 1 if split == "train" else None
+        for batch in case.store.batches(split, size, seed=seed, schema=case.schema):
+            yield batch, batch.target
+
+    return draw
+
+
+def _conclude(case: Case, tried: list[_Tried], started: float) -> Found:
+    best: dict[int, _Tried] = {}  # of two trials at the same K the better one
+    for one in tried:
+        if one.point.k not in best or one.point.delta > best[one.point.k].point.delta:
+            best[one.point.k] = one
+    choice = case.choose([one.point for one in best.values()])
+    seconds = time.process_time() - started
+    chosen = best[choice.k]
+    return Found(
+        choice.k, choice.evidence, chosen.point.metric, finals(case, chosen.names), len(tried), len(tried),
+        sum(one.work for one in tried), seconds,
+        {"points": [(one.point.k, one.point.delta) for one in tried]},
+    )  # fmt: skip
+
+
+def _log_uniform(random: np.random.Generator, bounds: tuple[float, float]) -> float:
+    return float(np.exp(random.uniform(np.log(bounds[0]), np.log(bounds[1]))))

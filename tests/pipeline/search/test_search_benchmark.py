@@ -1,0 +1,132 @@
+"""The search benchmark on a small table: every method answers, none looks at test before it has chosen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks" / "search"))
+methods = pytest.importorskip("methods", reason="benchmarks/search is part of the checkout, not of the package")
+case_module, compare = pytest.importorskip("case"), pytest.importorskip("compare")
+sys.path.pop(0)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of eight columns carry the label."""
+    folder = tmp_path_factory.mktemp("table")
+    random = np.random.default_rng(3)
+    x = random.normal(size=(3_000, 8))
+    chance = 1 / (1 + np.exp(-2.5 * x[:, 0] - 2.5 * x[:, 1]))
+    frame = pl.DataFrame({f"x{place}": x[:, place] for place in range(8)})
+    frame.with_columns(label=pl.Series((random.random(3_000) < chance).astype(int))).write_parquet(folder / "t.parquet")
+    settings = {
+        "data": str(folder / "t.parquet"), "target": "label", "margin": 0.02, "metric": "auc", "seeds": 2, "trials": 1,
+        "training": {"max_epochs": 1},
+    }  # fmt: skip
+    (folder / "conf.yaml").write_text(json.dumps(settings), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def case(table: Path) -> Any:
+    return case_module.open_case(str(table / "conf.yaml"), k=200, work_dir=table / "work")
+
+
+def test_the_budget_is_cut_to_the_usable_features(case: Any):
+    assert case.high == 8
+
+
+def test_the_grid_is_logarithmic_and_ends_at_the_budget():
+    assert methods.log_grid(1, 200, 2.0) == [3, 6, 12, 25, 50, 100, 200]
+    assert methods.log_grid(10, 200, 4.0) == [12, 50, 200]
+    assert methods.log_grid(5, 5, 2.0) == [5]
+
+
+SEARCHES = {
+    "ours": methods.ours,
+    "grid": methods.grid,
+    "random": lambda case: methods.random_search(case, budget=1.0),
+    "rfecv": lambda case: methods.rfecv(case, rows=800, step=0.2),
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_method_finds_the_signal_before_it_reads_test(case: Any, name: str, monkeypatch: pytest.MonkeyPatch):
+    """The store hands out test rows only while ``test_value`` runs, and that only after the last training."""
+    store_class, measure, trainer = type(case.store), type(case).test_value, case_module.train_one
+    target, batches = store_class.target, store_class.batches
+    events: list[str] = []
+    reading = False
+
+    def guarded(function: Any) -> Any:
+        def call(self: Any, split: str, *args: Any, **named: Any) -> Any:
+            assert split != "test" or reading, "the search read the test split"
+            return function(self, split, *args, **named)
+
+        return call
+
+    def test_value(self: Any, *args: Any) -> float:
+        nonlocal reading
+        events.append("test")
+        reading = True
+        try:
+            return measure(self, *args)
+        finally:
+            reading = False
+
+    def train_one(*args: Any, **named: Any) -> Any:
+        events.append("train")
+        return trainer(*args, **named)
+
+    monkeypatch.setattr(store_class, "target", guarded(target))
+    monkeypatch.setattr(store_class, "batches", guarded(batches))
+    monkeypatch.setattr(type(case), "test_value", test_value)
+    for module in ("case", "feature_audit.stages.choice", "feature_audit.stages.retrain"):
+        monkeypatch.setattr(sys.modules[module], "train_one", train_one)
+    found = SEARCHES[name](case)
+    assert events[-2:] == ["test", "test"]
+    assert "test" not in events[:-2]
+    assert events.count("train") == found.retrained + 2
+    assert 1 <= found.k <= 8
+    assert len(found.finals.test) == len(found.finals.validation) == 2
+    assert np.mean(found.finals.test) > 0.8
+    assert (found.work is None) == (name == "rfecv")
+    assert found.work is None or found.work > 0
+
+
+def test_random_search_stops_at_the_trial_that_uses_up_the_budget(case: Any):
+    one = methods.random_search(case, budget=1.0)
+    more = methods.random_search(case, budget=one.work * 1.01)
+    assert one.trials == 1
+    assert more.trials == 2
+    assert more.work > one.work * 1.01
+
+
+def test_the_table_holds_a_row_per_method_and_a_second_run_computes_nothing(
+    table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    asked = [
+        "--data",
+        str(table / "conf.yaml"),
+        "--quick",
+        "--methods",
+        "ours",
+        "rfecv",
+        "--work-dir",
+        str(table / "w"),
+    ]
+    compare.main(asked)
+    first = capsys.readouterr().out
+    rows = [row.split(" | ") for row in first.splitlines()[2:]]
+    assert [row[1] for row in rows] == ["full model", "ours", "rfecv"]
+    assert float(rows[1][5]) == pytest.approx(float(rows[0][5]) + float(rows[1][7]), abs=2e-4)
+    monkeypatch.setattr(compare, "_find", lambda *args, **named: pytest.fail("computed again"))
+    compare.main(asked)
+    assert capsys.readouterr().out == first
