@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from case import Case, open_case
+from feature_audit.stages.process import tune_process
 from methods import Found, grid, ours, random_search, rfecv
 
 METHODS = ("ours", "grid", "random", "rfecv")
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("feature_audit").setLevel(logging.INFO)
-    torch.set_num_threads(1)
+    tune_process(threads=1)  # as audits do, on one thread
     print(line(HEAD) + "\n|" + "---|" * len(HEAD), flush=True)
     for name in given.data:
         case = open_case(name, k=given.k, work_dir=given.work_dir, quick=given.quick, trials=given.trials)
