@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, prepare
 

@@ -1,4 +1,4 @@
-"""Small simulated tables with known truth that several tests share: a hotel's bookings, a clinic's stays, a travel shop's searches."""
+"""Small simulated tables with known truth: a hotel's bookings, a clinic's stays, a travel shop's searches."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 
-MONTHS = (
-    "January February March April May June July August September October November December"
-).split()  # fmt: skip
+MONTHS = [f"{datetime(2015, month, 1):%B}" for month in range(1, 13)]
 
 
 def hotel(rows: int = 12_000, seed: int = 0) -> pl.DataFrame:
-    """Bookings with label ``is_canceled``; ``reservation_status`` and ``reservation_status_date`` are written after the fact.
+    """Bookings with label ``is_canceled``; ``reservation_status`` and ``..._date`` are written after the fact.
 
     ``deposit_type`` is a strong honest feature: nearly every non-refundable booking is cancelled, but not quite.
     """

@@ -22,8 +22,8 @@ def details(made, kind: str) -> dict[str, tuple[bool, str | None]]:
 def test_constants_and_empty_columns_are_excluded(tmp_path):
     made, _ = prepared_of(
         log(
-            one=pl.lit(3), word=pl.lit("a"), nan=pl.lit(float("nan")), nothing=pl.lit(None, dtype=pl.String), empty=pl.lit(None),
-            half=pl.when(pl.col("x") > 0).then(1), lists=pl.lit([1, 2]), moment=pl.datetime(2024, 1, 1),
+            one=pl.lit(3), word=pl.lit("a"), nan=pl.lit(float("nan")), nothing=pl.lit(None, dtype=pl.String),
+            empty=pl.lit(None), half=pl.when(pl.col("x") > 0).then(1), lists=pl.lit([1, 2]), moment=pl.datetime(2024, 1, 1),
         ),
         tmp_path,
     )  # fmt: skip
@@ -42,7 +42,8 @@ def test_exact_duplicates_are_carried_by_the_first(tmp_path):
     made, _ = prepared_of(
         log(
             k=pl.int_range(2_000) % 7, same=pl.col("x"), float_k=(pl.int_range(2_000) % 7).cast(pl.Float64),
-            word=(pl.int_range(2_000) % 7).cast(pl.String), again=pl.lit("w") + (pl.int_range(2_000) % 7).cast(pl.String),
+            word=(pl.int_range(2_000) % 7).cast(pl.String),
+            again=pl.lit("w") + (pl.int_range(2_000) % 7).cast(pl.String),
         ),
         tmp_path,
     )  # fmt: skip

@@ -9,9 +9,6 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from feature_audit.config import EncodingConfig
 from feature_audit.data.encode_cells import (
     FIRST,
@@ -29,6 +26,8 @@ from feature_audit.data.knots import Positions, quantile_knots
 from feature_audit.data.statistics import ColumnFacts
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, ModelSchema
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 numbers = st.lists(
     st.one_of(st.floats(-1e6, 1e6, allow_nan=False, width=32), st.sampled_from([0.0, 1.0])), min_size=2, max_size=300

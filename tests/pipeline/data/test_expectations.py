@@ -9,7 +9,6 @@ import sys
 import polars as pl
 import pytest
 from data_helpers import every_kind, prepared_of
-
 from feature_audit.config import ChecksConfig
 from feature_audit.data.expectations import validate
 from feature_audit.errors import AuditError
@@ -23,8 +22,8 @@ def profiles(column: dict | None = None, table: dict | None = None) -> tuple[pl.
     other = {**good, "column": "z", **(column or {})}
     facts = {
         "label_nulls": 0, "label_values": 2, "usable_features": 2, "excluded_share": 0.0, "rarest_class_share": 0.3,
-        "time_disorder": 0, "leaks": 0, "suspected_leaks": 0, "rows_train": 900, "rows_validation": 100, "rows_test": 200,
-        "label_values_train": 2, "label_values_validation": 2, "label_values_test": 2,
+        "time_disorder": 0, "leaks": 0, "suspected_leaks": 0, "rows_train": 900, "rows_validation": 100,
+        "rows_test": 200, "label_values_train": 2, "label_values_validation": 2, "label_values_test": 2,
     }  # fmt: skip
     return pl.DataFrame([good, other]), pl.DataFrame([{**facts, **(table or {})}])
 
@@ -83,7 +82,7 @@ def test_regression_labels_may_have_many_values():
 
 def test_a_critical_failure_ends_the_audit_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("feature_audit.data.profile._disorder", lambda time, split: 7)
-    with pytest.raises(AuditError, match="expected that train is before validation.*time_disorder is 7") as caught:
+    with pytest.raises(AuditError, match=r"expected that train is before validation.*time_disorder is 7") as caught:
         prepared_of(every_kind(), tmp_path, time="at")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "store" / "prepared.json").exists()

@@ -6,7 +6,6 @@ from datetime import date, time, timedelta
 
 import polars as pl
 import pytest
-
 from feature_audit.data.kinds import date_format, infer_kind, is_id_name, list_separator
 
 MANY = list(range(60))

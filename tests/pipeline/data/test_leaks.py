@@ -6,14 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 from data_helpers import prepared_of
+from feature_audit.data.association import _auc, crossfit_auc, crossfit_macro_auc, crossfit_r2, halves, number_codes
+from feature_audit.data.prepared import Prepared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_tables import clinic, hotel, travel
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
-
-from feature_audit.data.association import _auc, crossfit_auc, crossfit_macro_auc, crossfit_r2, halves, number_codes
-from feature_audit.data.prepared import Prepared
 
 
 def found(made: Prepared, kind: str) -> set[str]:

@@ -8,9 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 from data_helpers import every_kind, kinds_of, prepared_of
-
 from feature_audit.config import AuditConfig
-from feature_audit.data import Encoders, Prepared, Store, data_digest, prepare
+from feature_audit.data import Encoders, Prepared, Store, data_digest
 from feature_audit.errors import AuditError
 
 KEYS = {"row_id": "row", "time": "at", "group": "user"}
@@ -79,7 +78,7 @@ def test_serving_needs_the_kept_columns_only(made):
 
 
 def test_labels_groups_and_slices_stand_beside_the_rows(made):
-    prepared, store, frame = made
+    _, store, frame = made
     rows = frame.filter(pl.col("row").is_in(store.row_id("test").tolist()))
     np.testing.assert_array_equal(store.target("test"), rows["y"].cast(pl.Float32))
     labels = np.array(store.group_labels)[store.group("test")]

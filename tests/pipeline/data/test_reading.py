@@ -10,11 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 from data_helpers import every_kind, prepared_of
-from polars.testing import assert_frame_equal
-
 from feature_audit.config import AuditConfig
 from feature_audit.data.reading import Source, input_digest, open_source
 from feature_audit.errors import AuditError
+from polars.testing import assert_frame_equal
 
 
 def opened(data: Path | str, tmp_path: Path, **keys) -> Source:
@@ -108,7 +107,7 @@ def test_reader_types_win(tmp_path):
     got = opened(path, tmp_path, reader={"types": {"z*": "string", "when": "datetime"}}).frame.collect()
     assert got["zip"].to_list() == ["10115", "80331"]
     assert got["when"].to_list() == [datetime(2024, 5, 1), None]
-    with pytest.raises(AuditError, match="reader.types=zap: no such column; did you mean zip"):
+    with pytest.raises(AuditError, match=r"reader\.types=zap: no such column; did you mean zip"):
         opened(path, tmp_path, reader={"types": {"zap": "string"}})
 
 
@@ -158,7 +157,7 @@ def test_broken_atomic_files_name_file_and_line(tmp_path):
     with pytest.raises(AuditError, match=r"ml\.item: line 3 has 4 cells, the header 3"):
         opened(path, tmp_path)
     (tmp_path / "ml.item").write_text("item_id\ttitle\ni1\ta\n")
-    with pytest.raises(AuditError, match="header `item_id` is not name:type"):
+    with pytest.raises(AuditError, match=r"header `item_id` is not name:type"):
         opened(path, tmp_path)
     (tmp_path / "ml.item").write_text("film:token\ttitle:token\ni1\ta\n")
     with pytest.raises(AuditError, match=r"ml\.item: shares no id column with ml\.inter"):

@@ -6,11 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 from data_helpers import every_kind, prepared_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from feature_audit.data.splits import TEST, TRAIN, VALIDATION, _by_hash, _by_time, overlap
 from feature_audit.errors import AuditError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 @given(st.lists(st.integers(0, 400), min_size=100, max_size=500), st.floats(0.05, 0.5), st.floats(0.05, 0.5))

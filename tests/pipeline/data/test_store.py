@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from data_helpers import every_kind, prepared_of
-
 from feature_audit.data import Store
 from feature_audit.data import store as store_module
 from feature_audit.errors import AuditError
