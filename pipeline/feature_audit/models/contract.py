@@ -46,6 +46,15 @@ class FieldModel(Protocol):
         ...
 
 
+#: Cells (rows x features) of a batch, at most: bounds memory on wide tables, whose embeddings are the largest tensors.
+_MOST_CELLS = 2_000_000
+
+
+def rows_that_fit(wanted: int, schema: ModelSchema) -> int:
+    """Rows of a batch: as many as wanted, fewer where the table is so wide that they would fill the memory."""
+    return min(wanted, max(32, _MOST_CELLS // max(len(schema.fields), 1)))
+
+
 def resolve_device(device: str) -> torch.device:
     """``auto`` becomes CUDA where there is one, else the CPU."""
     if device == "auto":

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from feature_audit.batch import Batch
-from feature_audit.models.contract import TrainingStore, resolve_device
+from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.schema import ModelSchema, SplitName, Task
 
@@ -32,7 +32,7 @@ def predict(
     """
     place = resolve_device(device)
     model.to(place).eval()
-    batches = store.batches(split, batch_size, seed=None, schema=schema)
+    batches = store.batches(split, rows_that_fit(batch_size, schema), seed=None, schema=schema)
     return np.concatenate([to_scores(model(batch.to(place)), task).cpu().numpy() for batch in batches])
 
 
@@ -59,7 +59,7 @@ def mean_loss(
     model.to(place).eval()
     loss = row_loss(task)
     total, rows = 0.0, 0
-    for batch in store.batches(split, batch_size, seed=None, schema=schema):
+    for batch in store.batches(split, rows_that_fit(batch_size, schema), seed=None, schema=schema):
         here = batch.to(place)
         total += loss(model(here), here.target).double().sum().item()
         rows += len(here)

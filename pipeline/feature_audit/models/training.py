@@ -17,7 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from feature_audit.batch import Batch
 from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
-from feature_audit.models.contract import TrainingStore, resolve_device
+from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
 from feature_audit.models.embedding import NumericEmbedding
 from feature_audit.models.field_adam import FieldAdam
 from feature_audit.models.loss import row_loss
@@ -145,10 +145,10 @@ class Pace:
     epochs_per_look: int
 
     @classmethod
-    def plan(cls, rows: int, config: TrainingConfig) -> Pace:
+    def plan(cls, rows: int, config: TrainingConfig, schema: ModelSchema) -> Pace:
         """For a train split of ``rows`` rows; what the configuration says holds for large ones."""
         wanted = 2 ** round(math.log2(max(rows / _BATCHES_PER_EPOCH, 1)))
-        size = min(config.batch_size, max(wanted, _SMALLEST_BATCH))
+        size = rows_that_fit(min(config.batch_size, max(wanted, _SMALLEST_BATCH)), schema)
         batches = math.ceil(rows / size)
         epochs = max(config.max_epochs, math.ceil(config.max_epochs * _STEPS_PER_EPOCH / batches))
         return cls(size, batches, epochs, max(1, math.ceil(_STEPS_PER_LOOK / batches)))
@@ -172,7 +172,7 @@ class _Run:
         self.model, self.store, self.schema = model, store, schema
         self.place, self.loss_scale, self.progress = place, loss_scale, progress
         self.loss = row_loss(task)
-        self.pace = Pace.plan(store.rows("train"), config)
+        self.pace = Pace.plan(store.rows("train"), config, schema)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimisers = _optimisers(model, self.weights, config)
         self.average = WeightAverage(self.weights, decay=config.average_decay)

@@ -11,12 +11,15 @@ from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models import MODELS, build_model, mean_loss, predict, row_loss, scores, train
 from feature_audit.models.training import Pace
+from feature_audit.schema import Field, ModelSchema
 from hypothesis import given
 from hypothesis import strategies as st
 from memory_store import MemoryStore, planted
 from sklearn.metrics import log_loss, r2_score, roc_auc_score
 
-QUICK = TrainingConfig(batch_size=64)
+QUICK = TrainingConfig(max_epochs=5)
+BRIEF = TrainingConfig(max_epochs=1)
+SCHEMA = planted(rows=50).schema
 
 
 def _fit(store: MemoryStore, name: str = "mlp", *, seed: int = 0, config: TrainingConfig = QUICK, **options):
@@ -53,19 +56,19 @@ def test_learns_multiclass() -> None:
 
 def test_the_same_seed_gives_the_same_model_whatever_the_global_generator_did() -> None:
     store = planted(rows=600)
-    first = _scores(_fit(store, seed=3).model, store)
+    first = _scores(_fit(store, seed=3, config=BRIEF).model, store)
     torch.manual_seed(99)
     torch.rand(5)
     before = torch.get_rng_state()
-    again = _scores(_fit(store, seed=3).model, store)
+    again = _scores(_fit(store, seed=3, config=BRIEF).model, store)
     assert torch.equal(before, torch.get_rng_state())
     np.testing.assert_array_equal(first, again)
-    assert np.abs(first - _scores(_fit(store, seed=4).model, store)).max() > 1e-4
+    assert np.abs(first - _scores(_fit(store, seed=4, config=BRIEF).model, store)).max() > 1e-4
 
 
 def test_the_test_split_is_never_read() -> None:
     store = planted(rows=600)
-    _fit(store)
+    _fit(store, config=BRIEF)
     assert store.read == {"train", "validation"}
 
 
@@ -94,7 +97,7 @@ def test_counts_every_row_also_of_the_last_partial_batch() -> None:
 def test_pace_gives_small_tables_steps_and_large_ones_what_was_asked(
     rows: int, batch_size: int, max_epochs: int
 ) -> None:
-    pace = Pace.plan(rows, TrainingConfig(batch_size=batch_size, max_epochs=max_epochs))
+    pace = Pace.plan(rows, TrainingConfig(batch_size=batch_size, max_epochs=max_epochs), SCHEMA)
     assert pace.batch_size <= batch_size
     assert pace.batches == math.ceil(rows / pace.batch_size)
     assert pace.epochs >= max_epochs
@@ -102,6 +105,11 @@ def test_pace_gives_small_tables_steps_and_large_ones_what_was_asked(
     assert pace.epochs_per_look * pace.batches >= 40
     if rows >= 100 * batch_size:
         assert pace == Pace(batch_size, math.ceil(rows / batch_size), max_epochs, 1)
+
+
+def test_batches_of_a_wide_table_hold_fewer_rows() -> None:
+    wide = ModelSchema(tuple(Field(f"f{n}", "numeric", 9) for n in range(20_000)), "binary")
+    assert Pace.plan(1_000_000, TrainingConfig(), wide).batch_size == 100
 
 
 def test_progress_is_reported_batch_by_batch() -> None:
