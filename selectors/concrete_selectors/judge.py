@@ -27,13 +27,14 @@ class Part:
         return len(self.target)
 
 
-def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, fold: int | None = None) -> list[Part]:
+def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, fold: int | None = None, every: int = 1) -> list[Part]:
     """Takes up to ``rows`` rows from the batches.
 
     Args:
         batches: ``(batch, target)`` pairs.
         rows: most rows to take.
         fold: 0 takes even rows of each batch, 1 odd ones, None all.
+        every: of those, every n-th, to reach the whole of ordered data with few rows.
     """
     parts: list[Part] = []
     left = rows
@@ -42,7 +43,7 @@ def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, fold: int | Non
             break
         index = torch.arange(len(target), device=target.device)
         index = index if fold is None else index[index % 2 == fold]
-        index = index[:left]
+        index = index[::every][:left]
         if len(index) > 0:
             parts.append(Part(batch, target[index], None if len(index) == len(target) else index))
             left -= len(index)

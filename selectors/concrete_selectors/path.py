@@ -171,7 +171,6 @@ def _scores(units: Units, selector: ConcreteSelector | None) -> np.ndarray:
 
 def _diagnose(run: Run, selector: ConcreteSelector | None, scores: np.ndarray) -> Diagnosis:
     """State of the selector, and for every unit the first feature of the candidate that took its slot."""
-    carrier = np.arange(run.units.n_units)
     first = np.array([run.units.features([unit])[0] for unit in range(run.units.n_units)], dtype=np.int64)
     if selector is None:
         return Diagnosis(scores, first)

@@ -84,6 +84,7 @@ class Run:
         self.random = np.random.default_rng(settings.seed)
         self.forward_rows = self.backward_rows = 0
         self.reader_work = 0.0
+        self._validation_rows: int | None = None
         self._progress, self._should_stop = progress, should_stop
         self.k_max = min(settings.k_max, self.units.n_units)
         kept = int(self.units.protected.sum())
@@ -122,7 +123,11 @@ class Run:
             fold: 0 = even validation rows, on which removals are judged; 1 = odd ones, which measure the curve.
         """
         parts = collect(self.train(self.settings.seed), rows=train_rows)
-        parts += collect(self.validation(0), rows=validation_rows, fold=fold)
+        if validation_rows:
+            if self._validation_rows is None:
+                self._validation_rows = sum(len(target) for _, target in self.validation(0))
+            every = max(1, self._validation_rows // (2 * validation_rows))
+            parts += collect(self.validation(0), rows=validation_rows, fold=fold, every=every)
         return Judge(self.network, parts, done=self._count)
 
     def curve_judge(self) -> Judge:
@@ -145,7 +150,9 @@ class Run:
             sizes = torch.as_tensor(np.clip(np.exp(logs).astype(np.int64), self.k_min, self.k_max), device=device)
             return (rank.unsqueeze(0) < sizes.unsqueeze(1)).float()
 
-        finetune(self.network, self.stream, steps=steps, draw=draw)
+        for step in range(steps):
+            loss = finetune(self.network, self.stream, draw())
+            self.report("finetune", step=step + 1, steps=steps, loss=loss)
         self.network.module.eval()
         self.network.means.refresh(self.network.module, islice(self.train(0), MEAN_BATCHES))
 

@@ -162,16 +162,13 @@ def nested_slots(settings: PathSettings, n_slots: int, generator: torch.Generato
     return (torch.arange(n_slots, device=device) < counts.unsqueeze(1)).float()
 
 
-def finetune(network: GatedNetwork, stream: Stream, *, steps: int, draw: Callable[[], Tensor]) -> float:
-    """Trains the network behind hard masks; ``draw`` gives (S, U) gates per step. Returns the mean loss."""
+def finetune(network: GatedNetwork, stream: Stream, gates: Tensor) -> float:
+    """One step of the network behind hard unit gates (S, U), each for a group of rows; the loss."""
     network.module.train()
-    total = 0.0
-    for _ in range(steps):
-        batch, target = next(stream)
-        loss = network.gated_loss(batch, target, draw())
-        network.step(loss)
-        total += float(loss.detach())
-    return total / max(steps, 1)
+    batch, target = next(stream)
+    loss = network.gated_loss(batch, target, gates)
+    network.step(loss)
+    return float(loss.detach())
 
 
 def network_optimizer(module: nn.Module, learning_rate: float) -> torch.optim.Optimizer:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from concrete_selectors.elimination import Eliminator, stages
+from concrete_selectors.judge import collect
 from concrete_selectors.reader import Cache, Reader, losses_without
 from torch import Tensor
 from torch.nn import functional
@@ -88,6 +89,17 @@ def test_fixed_units_stay() -> None:
 def test_seed_reproduces() -> None:
     first, second = (make_eliminator(make_cache()).shrink(3) for _ in range(2))
     assert first == second
+
+
+def test_folds_are_disjoint_and_reach_the_end_of_ordered_data() -> None:
+    data = [(None, torch.arange(start, start + 100)) for start in range(0, 1000, 100)]
+    even, odd = (collect(data, rows=50, fold=fold, every=10) for fold in (0, 1))
+    rows = [torch.cat([part.target for part in parts]).tolist() for parts in (even, odd)]
+    assert not set(rows[0]) & set(rows[1])
+    assert all(row % 2 == 0 for row in rows[0])
+    assert max(rows[0]) >= 900
+    assert sum(part.rows for part in collect(data, rows=130)) == 130
+    assert collect(data, rows=0) == []
 
 
 @pytest.mark.parametrize(("k_max", "k_min"), [(256, 1), (48, 5), (3, 1), (2, 1), (7, 7)])

@@ -47,7 +47,7 @@ def test_contract_of_the_path(binary_task: SimpleNamespace) -> None:
     assert path.ks == (1, 2, 3, 4, 5, 6)
     assert set(path.loss_at) == set(path.ks)
     assert all(np.isfinite(list(path.loss_at.values())))
-    assert {entry["phase"] for entry in log} == {"concrete", "eliminate"}
+    assert {entry["phase"] for entry in log} == {"concrete", "eliminate", "finetune"}
     assert all({"step", "steps"} <= set(entry) for entry in log)
     assert path.row_passes["forward_backward"] >= 4 * binary_task.cut * 0.9
     assert path.reader_work > 0
