@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from feature_audit.data.encode_cells import as_datetime, as_float, as_key, as_lists, as_matrix, date_part, epoch, key_of
+from feature_audit.data.casting import as_datetime, as_float, as_key, as_lists, as_matrix, date_part, epoch, key_of
 from feature_audit.data.knots import quantile_knots
 from feature_audit.data.statistics import ColumnFacts
 from feature_audit.schema import Column

@@ -10,8 +10,8 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.association import crossfit_auc, halves, views
+from feature_audit.data.casting import as_float
 from feature_audit.data.duplicates import exact_duplicates, recoded
-from feature_audit.data.encode_cells import as_float
 from feature_audit.data.kinds import is_id_name
 from feature_audit.data.leaks import find_leaks
 from feature_audit.data.log import Log

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import polars as pl
 
-from feature_audit.data.encode_cells import as_datetime, as_float, epoch
+from feature_audit.data.casting import as_datetime, as_float, epoch
 from feature_audit.schema import Column
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from feature_audit.data.association import value_codes
-from feature_audit.data.encode_cells import as_float
+from feature_audit.data.casting import as_float
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import TRAIN, Split
 from feature_audit.data.statistics import Statistics, chunk_rows

@@ -16,14 +16,7 @@ import polars as pl
 import torch
 
 from feature_audit.batch import Batch
-from feature_audit.data.encode_cells import (
-    BagEncoder,
-    CodeEncoder,
-    DateEncoder,
-    Encoder,
-    NumericEncoder,
-    VectorEncoder,
-)
+from feature_audit.data.encode_cells import BagEncoder, CodeEncoder, DateEncoder, Encoder, NumericEncoder, VectorEncoder
 from feature_audit.errors import AuditError
 from feature_audit.schema import Field, ModelSchema
 

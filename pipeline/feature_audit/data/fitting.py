@@ -8,21 +8,17 @@ import numpy as np
 import polars as pl
 
 from feature_audit.config import EncodingConfig
+from feature_audit.data.casting import as_datetime, as_float, as_lists, as_matrix, date_part, epoch
 from feature_audit.data.encode_cells import (
     DATE_PARTS,
     BagEncoder,
+    Buckets,
     CodeEncoder,
     DateEncoder,
     Encoder,
     NumericEncoder,
     VectorEncoder,
-    _Vocabulary,
-    as_datetime,
-    as_float,
-    as_lists,
-    as_matrix,
-    date_part,
-    epoch,
+    Vocabulary,
 )
 from feature_audit.data.encoders import Encoders
 from feature_audit.data.knots import quantile_knots
@@ -54,18 +50,26 @@ def fit_encoder(column: Column, fact: ColumnFacts, sample: pl.Series, settings: 
         return CodeEncoder(column.name, _vocabulary(fact, settings, keep_all=column.kind == "boolean"))
     if column.kind == "multi":
         width = max(1, min(fact.longest, settings.max_list_length))
-        return BagEncoder(column.name, _vocabulary(fact, settings), width, fact.separator)
+        known = _edges(fact, settings.max_bins) if fact.key == "float" else _vocabulary(fact, settings)
+        return BagEncoder(column.name, known, width, fact.separator)
     if column.kind == "datetime":
         return _date_encoder(column.name, as_datetime(sample, fact.format), fact.format)
     return _vector_encoder(column.name, sample)
 
 
-def _vocabulary(fact: ColumnFacts, settings: EncodingConfig, *, keep_all: bool = False) -> _Vocabulary:
+def _vocabulary(fact: ColumnFacts, settings: EncodingConfig, *, keep_all: bool = False) -> Vocabulary:
     counts = fact.counts
     assert counts is not None
     kept = counts if keep_all else counts.filter(pl.col("count") >= settings.min_count)
     kept = kept.head(settings.max_categories)
-    return _Vocabulary(fact.key, kept["value"].to_list(), settings.hash_buckets if counts.height > kept.height else 0)
+    return Vocabulary(fact.key, kept["value"].to_list(), settings.hash_buckets if counts.height > kept.height else 0)
+
+
+def _edges(fact: ColumnFacts, max_bins: int) -> Buckets:
+    """Quantile ranges of the numbers in lists."""
+    assert fact.counts is not None
+    numbers = np.repeat(fact.counts["value"].to_numpy(), np.minimum(fact.counts["count"].to_numpy(), 1_000))
+    return Buckets(quantile_knots(numbers, max_bins))
 
 
 def _date_encoder(name: str, moments: pl.Series, pattern: str | None) -> DateEncoder:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from feature_audit.data.casting import as_datetime, as_float
 from feature_audit.data.columns import Roles
-from feature_audit.data.encode_cells import as_datetime, as_float
 from feature_audit.data.kinds import date_format
 from feature_audit.data.messages import listing, one_line
 from feature_audit.data.reading import Source

@@ -39,8 +39,8 @@ from feature_audit.data.association import (
     vector_scores,
     views,
 )
+from feature_audit.data.casting import as_datetime, as_float, as_lists, epoch
 from feature_audit.data.dates import anchors, moments_of, recorded_later
-from feature_audit.data.encode_cells import as_datetime, as_float, as_lists, epoch
 from feature_audit.data.log import Log
 from feature_audit.data.statistics import Statistics
 from feature_audit.findings import Finding

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from feature_audit.data.encode_cells import as_float
+from feature_audit.data.casting import as_float
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import TRAIN
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from feature_audit.data.encode_cells import Key, as_datetime, as_float, as_key, as_lists, key_of
+from feature_audit.data.casting import Key, as_datetime, as_float, as_key, as_lists, key_of
 from feature_audit.data.kinds import date_format, list_separator
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import SPLITS

@@ -23,7 +23,8 @@ def test_constants_and_empty_columns_are_excluded(tmp_path):
     made, _ = prepared_of(
         log(
             one=pl.lit(3), word=pl.lit("a"), nan=pl.lit(float("nan")), nothing=pl.lit(None, dtype=pl.String),
-            empty=pl.lit(None), half=pl.when(pl.col("x") > 0).then(1), lists=pl.lit([1, 2]), moment=pl.datetime(2024, 1, 1),
+            empty=pl.lit(None), half=pl.when(pl.col("x") > 0).then(1),
+            lists=pl.lit([1, 2]), moment=pl.datetime(2024, 1, 1),
         ),
         tmp_path,
     )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from feature_audit.config import EncodingConfig
+from feature_audit.data.casting import as_datetime
 from feature_audit.data.encode_cells import (
     FIRST,
     BagEncoder,
@@ -17,8 +18,7 @@ from feature_audit.data.encode_cells import (
     DateEncoder,
     NumericEncoder,
     VectorEncoder,
-    _Vocabulary,
-    as_datetime,
+    Vocabulary,
 )
 from feature_audit.data.encoders import Encoders
 from feature_audit.data.fitting import fit_encoder
@@ -109,19 +109,19 @@ words = st.lists(st.one_of(st.none(), st.sampled_from(["a", "b", "c", "d", ""]))
 @given(words)
 @settings(max_examples=80, deadline=None)
 def test_codes(values):
-    encoder = CodeEncoder("x", _Vocabulary("text", ["a", "b"]))
+    encoder = CodeEncoder("x", Vocabulary("text", ["a", "b"]))
     expected = [0 if v is None else FIRST + ["a", "b"].index(v) if v in ("a", "b") else 1 for v in values]
     assert encoder.encode(pl.Series("x", values, dtype=pl.String)).tolist() == expected
 
 
 def test_the_same_value_in_any_type_has_the_same_code():
-    encoder = CodeEncoder("x", _Vocabulary("integer", [7, 12]))
+    encoder = CodeEncoder("x", Vocabulary("integer", [7, 12]))
     for values in (pl.Series([7, 12, 5, None]), pl.Series([7.0, 12.0, 5.0, None]), pl.Series(["7", "12 ", "5", None])):
         assert encoder.encode(values).tolist() == [2, 3, 1, 0]
-    truth = CodeEncoder("x", _Vocabulary("boolean", [0, 1]))
+    truth = CodeEncoder("x", Vocabulary("boolean", [0, 1]))
     for values in (pl.Series([True, False, None]), pl.Series([1, 0, None]), pl.Series(["True", "no", None])):
         assert truth.encode(values).tolist() == [3, 2, 0]
-    text = CodeEncoder("x", _Vocabulary("text", ["a"]))
+    text = CodeEncoder("x", Vocabulary("text", ["a"]))
     assert text.encode(pl.Series(["a", "z", None], dtype=pl.Categorical)).tolist() == [2, 1, 0]
     assert text.encode(pl.Series(["a", None], dtype=pl.Enum(["a", "b"]))).tolist() == [2, 0]
     assert text.encode(pl.Series([None, None])).tolist() == [0, 0]
@@ -150,14 +150,14 @@ lists = st.lists(
 @given(lists)
 @settings(max_examples=100, deadline=None)
 def test_bags(values):
-    encoder = BagEncoder("x", _Vocabulary("text", ["a", "b"]), width=4)
+    encoder = BagEncoder("x", Vocabulary("text", ["a", "b"]), width=4)
     code = {"a": 2, "b": 3, "z": 1, None: 0}
     expected = [([code[v] for v in (row or [])[:4]] + [0] * 4)[:4] for row in values]
     assert encoder.encode(pl.Series("x", values, dtype=pl.List(pl.String))).tolist() == expected
 
 
 def test_bags_from_text_and_arrays():
-    encoder = BagEncoder("x", _Vocabulary("text", ["a", "b"]), width=2, separator="|")
+    encoder = BagEncoder("x", Vocabulary("text", ["a", "b"]), width=2, separator="|")
     assert encoder.encode(pl.Series(["a|b|c", "b", "", None, "| a"])).tolist() == [
         [2, 3],
         [3, 0],
@@ -165,8 +165,26 @@ def test_bags_from_text_and_arrays():
         [0, 0],
         [2, 0],
     ]
-    numbers = BagEncoder("x", _Vocabulary("integer", [4, 5]), width=2)
+    numbers = BagEncoder("x", Vocabulary("integer", [4, 5]), width=2)
     assert numbers.encode(pl.Series([[4, 5]], dtype=pl.Array(pl.Int32, 2))).tolist() == [[2, 3]]
+
+
+def test_lists_of_fractions_are_bags_of_quantile_ranges():
+    rng = np.random.default_rng(0)
+    cells = [rng.exponential(size=rng.integers(0, 4)).tolist() for _ in range(2_000)]
+    sample = pl.Series("x", cells)
+    counts = sample.list.explode(empty_as_null=False).drop_nulls().rename("value").value_counts(name="count")
+    fact = ColumnFacts(counts=counts, longest=3, key="float")
+    encoder = fit_encoder(Column("x", "multi", ""), fact, sample, EncodingConfig(max_bins=8))
+    codes = encoder.encode(pl.Series("x", [[0.01, 100.0], [], None, [math.nan, 1.0]]))
+    assert codes.shape == (4, 3)
+    assert codes[1].tolist() == codes[2].tolist() == [0, 0, 0]
+    assert 2 <= codes[0][0] < codes[0][1] == encoder.field.cardinality - 1
+    assert codes[3][0] == 0 < codes[3][1]
+    spread = np.bincount(encoder.encode(sample).ravel(), minlength=encoder.field.cardinality)[3:-1]
+    assert spread.min() > 0.5 * spread.max()
+    again = BagEncoder.from_state(json.loads(json.dumps(encoder.state())))
+    np.testing.assert_array_equal(again.encode(sample), encoder.encode(sample))
 
 
 def test_dates_are_bags_of_parts():
@@ -211,8 +229,8 @@ def test_vectors_are_standardised_on_train_and_gaps_are_the_mean():
 def all_encoders() -> Encoders:
     made = [
         NumericEncoder("n", np.array([0.1, 2.5])),
-        CodeEncoder("c", _Vocabulary("text", ["é", '"q"'], 3)),
-        BagEncoder("b", _Vocabulary("integer", [3, 1]), 4, "|"),
+        CodeEncoder("c", Vocabulary("text", ["é", '"q"'], 3)),
+        BagEncoder("b", Vocabulary("integer", [3, 1]), 4, "|"),
         DateEncoder("d", ("hour",), np.array([1e15]), "%Y-%m-%d"),
         VectorEncoder("v", np.array([1.0, 2.0]), np.array([0.5, 1.0])),
     ]

@@ -1,0 +1,118 @@
+"""Raw series of whatever type -> the plain arrays and series that encoders and checks work on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+#: What a category is looked up by.
+Key = Literal["text", "integer", "float", "boolean"]
+
+_TRUE = ("true", "t", "yes", "y", "1")
+_FALSE = ("false", "f", "no", "n", "0")
+
+
+def as_float(values: pl.Series) -> np.ndarray:
+    """float64 (B,); null and text that is no number -> NaN; durations and times in seconds."""
+    if values.dtype.is_numeric() and not values.dtype.is_decimal():
+        return values.to_numpy().astype(np.float64, copy=False)  # Polars turns nulls of numbers into NaN
+    if values.dtype == pl.Duration:
+        values = values.dt.total_microseconds() / 1e6
+    elif values.dtype == pl.Time:
+        values = values.cast(pl.Int64) / 1e9
+    elif values.dtype.is_temporal():
+        return epoch(values.cast(pl.Datetime("us")))
+    elif values.dtype == pl.String:
+        values = values.str.strip_chars()
+    elif values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    return values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().astype(np.float64, copy=False)
+
+
+def as_key(values: pl.Series, key: Key) -> pl.Series:
+    """A flat series in the vocabulary's key type; what cannot be read as it becomes null."""
+    if key == "text":
+        return values.cast(pl.String)
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    if key == "boolean":
+        if values.dtype == pl.String:
+            words = values.str.strip_chars().str.to_lowercase()
+            known = {**dict.fromkeys(_TRUE, 1), **dict.fromkeys(_FALSE, 0)}
+            return words.replace_strict(known, default=None, return_dtype=pl.Int64)
+        return values.cast(pl.Int64, strict=False)
+    if values.dtype == pl.String:
+        values = values.str.strip_chars()
+    if key == "float":
+        return values.cast(pl.Float64, strict=False).fill_nan(None)
+    return values.cast(pl.Int64, strict=False)
+
+
+def key_of(dtype: pl.DataType, *, boolean: bool = False) -> Key:
+    """The key type that a column of this type is looked up by."""
+    if boolean or dtype == pl.Boolean:
+        return "boolean"
+    if dtype.is_integer():
+        return "integer"
+    return "float" if dtype.is_float() else "text"
+
+
+def as_lists(values: pl.Series, separator: str | None) -> pl.Series:
+    """A series of lists: arrays become lists, text is split at the separator and empty parts fall out."""
+    if values.dtype == pl.String:
+        parts = values.str.split(separator or "|")
+        return parts.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != ""))
+    if isinstance(values.dtype, pl.Array):
+        return values.arr.to_list()
+    if values.dtype == pl.Null:
+        return values.cast(pl.List(pl.String))
+    return values
+
+
+def as_datetime(values: pl.Series, pattern: str | None) -> pl.Series:
+    """Datetime in microseconds, no zone; numbers are epoch seconds, milliseconds or microseconds by their size."""
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    if values.dtype == pl.String:
+        return values.str.strip_chars().str.to_datetime(pattern or "%Y-%m-%d", strict=False, time_unit="us")
+    if values.dtype.is_numeric():
+        raw = as_float(values)
+        size = np.nanmax(np.abs(raw)) if np.isfinite(raw).any() else 0.0
+        unit = 1e6 if size < 1e11 else 1e3 if size < 1e14 else 1.0
+        micro = pl.Series(values.name, np.where(np.isfinite(raw), raw * unit, 0).astype(np.int64))
+        return micro.set(pl.Series(~np.isfinite(raw)), None).cast(pl.Datetime("us"))
+    if values.dtype == pl.Null:
+        return values.cast(pl.Datetime("us"))
+    if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone:
+        values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return values.cast(pl.Datetime("us"))
+
+
+def epoch(moments: pl.Series) -> np.ndarray:
+    """float64 microseconds since 1970; null -> NaN."""
+    return moments.cast(pl.Int64).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def date_part(moments: pl.Series, part: str) -> np.ndarray:
+    """One part as int32 counted from 0; null -> 0."""
+    parts = {
+        "hour": (moments.dt.hour, 0),
+        "weekday": (moments.dt.weekday, 1),
+        "day": (moments.dt.day, 1),
+        "month": (moments.dt.month, 1),
+    }
+    values, first = parts[part]
+    return values().cast(pl.Int32).fill_null(first).to_numpy() - first
+
+
+def as_matrix(values: pl.Series, width: int) -> np.ndarray:
+    """float64 (B, width); null rows and rows of another length -> NaN."""
+    lists = as_lists(values, None).cast(pl.List(pl.Float64))
+    fits = (lists.list.len() == width).fill_null(False).to_numpy()
+    matrix = np.full((len(values), width), np.nan)
+    if fits.any():
+        flat = lists.filter(pl.Series(fits)).list.explode().fill_null(float("nan")).to_numpy()
+        matrix[fits] = flat.reshape(-1, width)
+    return matrix
