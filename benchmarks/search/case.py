@@ -69,7 +69,7 @@ class Case:
         key = stage_key(stage, code=CODE[stage], config={name: values[name] for name in KEYS[stage]}, inputs=inputs)
         return open_folder(Path(self.config.work_dir).resolve(), key)
 
-    @property
+    @cached_property
     def select_folder(self) -> StageFolder:
         """Of the select stage; its key stands for everything that a search depends on."""
         return self.folder("select", {"baseline": self.full.folder.key.digest})
