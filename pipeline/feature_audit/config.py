@@ -32,7 +32,7 @@ METRICS: dict[str, tuple[str, ...]] = {
 PROFILES: dict[str, dict[str, Any]] = {
     "quick": {"trials": 1, "training": {"max_epochs": 4}},
     "default": {},
-    "thorough": {"trials": 12, "seeds": 5},
+    "thorough": {"trials": 12, "seeds": 5, "baseline_seeds": 3},
 }
 
 
@@ -119,6 +119,11 @@ class AuditConfig(_Section):
     confidence: float = Field(0.95, gt=0.5, lt=1)
     trials: int = Field(3, ge=1)
     seeds: int = Field(3, ge=2)
+    baseline_seeds: int = Field(
+        1,
+        ge=1,
+        description="trainings of the full model; 3 makes a close verdict far more decisive, at 2 trainings more",
+    )
     model: str = "dcn_v2"
     selector: str = "ip_cae"
     experiment: str = "feature-audit"

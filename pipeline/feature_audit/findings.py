@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 FindingKind = Literal[
-    "constant", "all_null", "duplicate", "leak", "suspected_leak", "id_like", "drift", "high_null", "split_overlap", "other"
+    "constant",
+    "all_null",
+    "duplicate",
+    "leak",
+    "suspected_leak",
+    "id_like",
+    "drift",
+    "high_null",
+    "split_overlap",
+    "other",
 ]
 
 

@@ -188,7 +188,7 @@ def _run(audit: _Audit, started: float) -> str | None:
 
     pruned = audit.stage("retrain", {"select": audit.digest}, train_pruned)
     audit.spent(
-        "retrain", pruned.work / full.work, sum(facts["seconds"] for facts in pruned.facts), f"{config.seeds} seeds"
+        "retrain", pruned.work / full.work, pruned.seconds, f"{len(pruned.facts)} pruned, {len(pruned.full_facts)} full"
     )
     if audit.until == "retrain":
         return None

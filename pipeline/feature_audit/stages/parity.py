@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from feature_audit.data import Prepared, Store
 from feature_audit.models import predict
 from feature_audit.parity import ParityResult, activity, decide
 from feature_audit.results import MetricDelta
-from feature_audit.stages.baseline import Trained, fresh_model, load_model
+from feature_audit.schema import ModelSchema
+from feature_audit.stages.baseline import Trained, fresh_model
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.retrain import Retrained
 
@@ -51,10 +53,11 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
     store = Store.open(prepared.directory)
     looks = _record_look(prepared, pruned)
     target, group = store.target("test"), store.group("test")
-    baseline_scores = predict(
-        load_model(config, full), store, "test", full.schema, task=full.schema.task, device=config.device
-    )
-    pruned_scores = np.stack([_score(config, store, pruned, number) for number in range(len(pruned.facts))])
+    full_weights = [full.folder.path / "weights.pt"]
+    full_weights += [pruned.folder.path / f"full_{number}.pt" for number in range(len(pruned.full_facts))]
+    baseline_scores = np.stack([_score(config, store, full.schema, weights) for weights in full_weights])
+    pruned_weights = [pruned.folder.path / f"pruned_{number}.pt" for number in range(len(pruned.facts))]
+    pruned_scores = np.stack([_score(config, store, pruned.schema, weights) for weights in pruned_weights])
     _write_predictions(folder, store, target, baseline_scores, pruned_scores)
     assert config.metric is not None
     result = decide(
@@ -76,12 +79,11 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
     return Outcome(result, looks, folder)
 
 
-def _score(config: AuditConfig, store: Store, pruned: Retrained, number: int) -> np.ndarray:
-    model = fresh_model(config, pruned.schema, 0)
-    model.load_state_dict(
-        torch.load(pruned.folder.path / f"weights_{number}.pt", weights_only=True, map_location="cpu")
-    )
-    return predict(model, store, "test", pruned.schema, task=pruned.schema.task, device=config.device)
+def _score(config: AuditConfig, store: Store, schema: ModelSchema, weights: Path) -> np.ndarray:
+    """Scores of the test rows by a trained model."""
+    model = fresh_model(config, schema, 0)
+    model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+    return predict(model, store, "test", schema, task=schema.task, device=config.device)
 
 
 def _record_look(prepared: Prepared, pruned: Retrained) -> int:
@@ -123,12 +125,13 @@ def _slices(config: AuditConfig, store: Store, group: np.ndarray | None) -> dict
 def _write_predictions(
     folder: StageFolder, store: Store, target: np.ndarray, baseline: np.ndarray, pruned: np.ndarray
 ) -> None:
-    """``row_id, group, y, baseline, pruned_0, pruned_1, ...``; class probabilities become list columns."""
+    """``row_id, group, y, baseline[, baseline_1, ...], pruned_0, ...``; class probabilities become list columns."""
     columns: dict[str, Any] = {"row_id": store.row_id("test")}
     labels = store.group("test")
     if labels is not None:
         columns["group"] = np.asarray(store.group_labels)[labels]
-    columns |= {"y": target, "baseline": baseline}
+    columns |= {"y": target, "baseline": baseline[0]}
+    columns |= {f"baseline_{number}": scores for number, scores in enumerate(baseline[1:], start=1)}
     columns |= {f"pruned_{number}": scores for number, scores in enumerate(pruned)}
     pl.DataFrame(columns).write_parquet(folder.path / PREDICTIONS)
 

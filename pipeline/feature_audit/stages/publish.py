@@ -141,7 +141,7 @@ def _register(parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retr
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "pruned"
         folder.mkdir()
-        shutil.copy(pruned.folder.path / f"weights_{pruned.best_seed}.pt", folder / "weights.pt")
+        shutil.copy(pruned.folder.path / f"pruned_{pruned.best_seed}.pt", folder / "weights.pt")
         Encoders.load(prepared.directory / "encoders.json").keep(names).save(folder / "encoders.json")
         spec = {
             "model": config.model,

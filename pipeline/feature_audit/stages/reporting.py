@@ -103,7 +103,10 @@ def _provenance(
             "retrain": pruned.folder.key.digest,
             "parity": outcome.folder.key.digest,
         },
-        "seeds": {"baseline": full.facts["seed"], "retrain": [facts["seed"] for facts in pruned.facts]},
+        "seeds": {
+            "baseline": [full.facts["seed"], *(facts["seed"] for facts in pruned.full_facts)],
+            "retrain": [facts["seed"] for facts in pruned.facts],
+        },
         "test_looks": outcome.looks,
         "parity": outcome.result.diagnostics,
         "versions": {

@@ -1,4 +1,7 @@
-"""retrain: train the pruned model from scratch on exactly the K kept features, once per seed."""
+"""retrain: train the pruned model from scratch on exactly the K kept features, once per seed.
+
+Where ``baseline_seeds`` asks for it, the full model is trained again here, too: only the verdict uses these trainings.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ from feature_audit.stages.select import Selection
 
 log = logging.getLogger(__name__)
 
-KEYS = ("seeds", "seed")
+KEYS = ("seeds", "baseline_seeds", "seed")
+
+#: Seeds of the full model's further trainings start here, away from the pruned models'.
+_FULL_SEED = 50_000
 
 
 @dataclass(frozen=True)
@@ -27,19 +33,26 @@ class Retrained:
     """The pruned models.
 
     Attributes:
-        folder: holds ``weights_<i>.pt``.
+        folder: holds ``pruned_<i>.pt`` and ``full_<i>.pt``.
         schema: the K kept fields.
         facts: one dict of facts per seed (see ``baseline.Trained``).
+        full_facts: the same for the full model's further trainings; empty by default.
     """
 
     folder: StageFolder
     schema: ModelSchema
     facts: list[dict[str, Any]]
+    full_facts: list[dict[str, Any]]
 
     @property
     def work(self) -> float:
-        """Work of all seeds."""
-        return float(sum(facts["work"] for facts in self.facts))
+        """Work of all trainings."""
+        return float(sum(facts["work"] for facts in self.facts + self.full_facts))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all trainings."""
+        return float(sum(facts["seconds"] for facts in self.facts + self.full_facts))
 
     @property
     def best_seed(self) -> int:
@@ -48,26 +61,36 @@ class Retrained:
 
 
 def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder) -> Retrained:
-    """Train ``config.seeds`` pruned models; a killed stage keeps the seeds that had finished."""
+    """Train ``config.seeds`` pruned models; a killed stage keeps the trainings that had finished."""
     schema = prepared.schema.keep(selection.names)
     assert len(schema.fields) == selection.choice.k
     if not folder.done:
         store = Store.open(prepared.directory)
+        # The baseline's seed is config.seed: no other training shares its randomness.
         for number in range(config.seeds):
-            if (folder.path / f"facts_{number}.json").is_file():
-                continue
-            # The baseline's seed is config.seed: pruned models never share their randomness with it.
-            model, scores, facts = train_one(
-                config, store, schema, seed=config.seed + 1 + number, label=f"retrain {number + 1}/{config.seeds}"
-            )
-            torch.save(model.state_dict(), folder.path / f"weights_{number}.pt")
-            np.save(folder.path / f"validation_{number}.npy", scores)
-            (folder.path / f"facts_{number}.json").write_text(json.dumps(facts), encoding="utf-8")
-            log.info(
-                "retrain: seed %d of %d, validation %s %.4f", number + 1, config.seeds, config.metric, facts["metric"]
-            )
-        folder.finish({"seeds": config.seeds})
-    every = [
-        json.loads((folder.path / f"facts_{number}.json").read_text(encoding="utf-8")) for number in range(config.seeds)
-    ]
-    return Retrained(folder, schema, every)
+            _train(config, store, schema, folder, f"pruned_{number}", seed=config.seed + 1 + number)
+        for number in range(config.baseline_seeds - 1):
+            _train(config, store, prepared.schema, folder, f"full_{number}", seed=config.seed + _FULL_SEED + number)
+        folder.finish({"seeds": config.seeds, "baseline_seeds": config.baseline_seeds})
+    return Retrained(
+        folder,
+        schema,
+        [_facts(folder, f"pruned_{number}") for number in range(config.seeds)],
+        [_facts(folder, f"full_{number}") for number in range(config.baseline_seeds - 1)],
+    )
+
+
+def _train(
+    config: AuditConfig, store: Store, schema: ModelSchema, folder: StageFolder, name: str, *, seed: int
+) -> None:
+    """Train one model unless it was trained before the stage was interrupted; its facts are written last."""
+    if (folder.path / f"{name}.json").is_file():
+        return
+    model, _, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}")
+    torch.save(model.state_dict(), folder.path / f"{name}.pt")
+    (folder.path / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
+    log.info("retrain: %s, validation %s %.4f", name, config.metric, facts["metric"])
+
+
+def _facts(folder: StageFolder, name: str) -> dict[str, Any]:
+    return dict(json.loads((folder.path / f"{name}.json").read_text(encoding="utf-8")))
