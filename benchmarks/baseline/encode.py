@@ -1,4 +1,4 @@
-"""Encodes a benchmark table as the data package does, in memory: knots of train quantiles, codes ordered by frequency."""
+"""Encodes a benchmark table as the data package does, in memory: quantile knots, codes ordered by frequency."""
 
 from __future__ import annotations
 
