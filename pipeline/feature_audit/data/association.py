@@ -110,10 +110,11 @@ def _auc(fit_total: np.ndarray, fit_hits: np.ndarray, total: np.ndarray, hits: n
     return float((good * (below + 0.5 * bad)).sum() / (good.sum() * bad.sum()))
 
 
-def crossfit_macro_auc(codes: np.ndarray, label: np.ndarray, half: np.ndarray) -> float:
-    """Mean over classes of the one-against-the-rest ``crossfit_auc``."""
-    classes = np.argsort(-np.bincount(label), kind="stable")[:MAX_CLASSES]
-    return float(np.mean([crossfit_auc(codes, label == one, half) for one in classes]))
+def crossfit_class_auc(codes: np.ndarray, label: np.ndarray, half: np.ndarray) -> float:
+    """Mean over classes, weighted by their rows, of the one-against-the-rest ``crossfit_auc``."""
+    rows = np.bincount(label)
+    classes = np.argsort(-rows, kind="stable")[:MAX_CLASSES]
+    return float(np.average([crossfit_auc(codes, label == one, half) for one in classes], weights=rows[classes]))
 
 
 def crossfit_r2(codes: np.ndarray, label: np.ndarray, half: np.ndarray) -> float:

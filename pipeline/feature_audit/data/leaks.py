@@ -3,9 +3,9 @@
 Rules, all judged on rows that taught nothing, on the train split (or a sample of it):
 
 leak (excluded)
-    * one column alone reaches ``checks.leak_auc`` (binary: AUC; multiclass: mean one-against-the-rest AUC; regression:
-      R-squared of the label's rank), as it stands, by its missingness, by its calendar parts, or as the distance to
-      the time column or to a date put together from year / month / day columns;
+    * one column alone reaches ``checks.leak_auc`` (binary: AUC; multiclass: one-against-the-rest AUC, classes weighted
+      by their rows; regression: R-squared of the label's rank), as it stands, by its missingness, by its calendar
+      parts, or as the distance to the time column or to a date put together from year / month / day columns;
     * or *purity*: one value, or being (not) missing, or not being zero, goes with a class of at most half of the rows
       in at least 99.9 % of its own rows, holds at least a quarter of that class, and in so many rows that the share an
       honest feature may reach (99 % for a value, 95 % for being filled in) is ruled out (p < 0.001).
@@ -29,7 +29,7 @@ from scipy.stats import binom, rankdata
 from feature_audit.config import ChecksConfig
 from feature_audit.data.association import (
     crossfit_auc,
-    crossfit_macro_auc,
+    crossfit_class_auc,
     crossfit_r2,
     entry_scores,
     halves,
@@ -87,12 +87,12 @@ class Judge:
         """Cross-fitted strength of one view."""
         if self.task == "binary":
             return crossfit_auc(codes, self.label, self.half)
-        return (crossfit_r2 if self.task == "regression" else crossfit_macro_auc)(codes, self.label, self.half)
+        return (crossfit_r2 if self.task == "regression" else crossfit_class_auc)(codes, self.label, self.half)
 
     @property
     def measure(self) -> str:
         """Name of ``score`` for people."""
-        return {"binary": "AUC", "regression": "R2 of the label's rank", "multiclass": "mean one-against-rest AUC"}[
+        return {"binary": "AUC", "regression": "R2 of the label's rank", "multiclass": "one-against-rest AUC"}[
             self.task
         ]
 
@@ -224,7 +224,13 @@ def _inside(column: Column, values: pl.Series, separator: str | None, judge: Jud
     if judge.task == "regression":
         found = score_r2(score(next(judge.signals())), judge.label, judge.half)
     else:
-        found = float(np.mean([score_auc(score(signal), signal, judge.half) for signal in judge.signals()]))
+        signals = list(judge.signals())
+        found = float(
+            np.average(
+                [score_auc(score(signal), signal, judge.half) for signal in signals],
+                weights=[1.0 if judge.task == "binary" else signal.sum() for signal in signals],
+            )
+        )
     return [judge.evidence_of(found, words)]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from data_helpers import prepared_of
-from feature_audit.data.association import _auc, crossfit_auc, crossfit_macro_auc, crossfit_r2, halves, number_codes
+from feature_audit.data.association import _auc, crossfit_auc, crossfit_class_auc, crossfit_r2, halves, number_codes
 from feature_audit.data.prepared import Prepared
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,6 +87,13 @@ def test_honest_tables_have_no_leak(tmp_path):
     made, _ = prepared_of(frame, tmp_path, target="is_canceled")
     assert not found(made, "leak")
     assert not made.excluded
+
+
+def test_the_status_itself_as_a_label_of_three_classes(tmp_path):
+    """The rare third class does not hide what the date tells about the other two."""
+    made, _ = prepared_of(hotel(), tmp_path, target="reservation_status", exclude="is_canceled")
+    assert made.schema.n_classes == 3
+    assert found(made, "leak") == {"reservation_status_date"}
 
 
 def test_a_protected_leak_is_reported_and_kept(tmp_path):
@@ -208,7 +215,7 @@ def test_ids_and_noise_earn_nothing():
     half = halves(20_000, 0)
     assert crossfit_auc(np.arange(20_000), y, half) == pytest.approx(0.5, abs=1e-9)
     assert crossfit_auc(rng.integers(0, 5_000, 20_000), y, half) == pytest.approx(0.5, abs=0.02)
-    assert crossfit_macro_auc(rng.integers(0, 50, 20_000), rng.integers(0, 5, 20_000), half) == pytest.approx(
+    assert crossfit_class_auc(rng.integers(0, 50, 20_000), rng.integers(0, 5, 20_000), half) == pytest.approx(
         0.5, abs=0.02
     )
     assert abs(crossfit_r2(rng.integers(0, 50, 20_000), rng.normal(size=20_000), half)) < 0.02
