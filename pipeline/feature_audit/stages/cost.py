@@ -2,7 +2,8 @@
 
 The unit of work is one row passed forward and backward through one parameter it touches: a row touches its own rows of
 the embedding tables and every dense weight, not the whole table. A forward pass alone counts a third (the backward pass
-costs about two forward passes). Seconds are recorded beside it.
+costs about two forward passes). The small networks that an elimination trains beside the model count in the same unit.
+Seconds are recorded beside it.
 """
 
 from __future__ import annotations

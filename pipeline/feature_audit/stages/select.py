@@ -184,7 +184,7 @@ class _Trials:
                 f"one has {smallest}); raise k or take a group out of whole_groups"
             )
         passes = path.row_passes
-        spent = (passes["forward_backward"] + FORWARD_SHARE * passes["forward"]) * self.touched
+        spent = (passes["forward_backward"] + FORWARD_SHARE * passes["forward"]) * self.touched + path.reader_work
         content = {
             "order": path.ranking.tolist(),
             "scores": [float(value) if math.isfinite(value) else None for value in path.scores],
