@@ -115,7 +115,9 @@ def confirm_k(
     proposal = choose_k(masked, test_ratio=judge.test_ratio(prepared.rows["test"]) * 2**-0.5, **rule)
     if low == high:
         return Choice(proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0)
-    grid = _grid([point.k for point in masked], proposal.k)
+    measured = [point.k for point in masked]
+    beyond = [] if config.whole_groups else _larger(max(measured), high)
+    grid = _grid(measured + beyond, proposal.k)
     retrained: dict[int, KPoint] = {}
     spent = 0.0
     place = grid.index(proposal.k)
@@ -154,6 +156,15 @@ def _decide(points: list[KPoint], judge: ValidationJudge, prepared: Prepared, ru
     if len(points) == 1:
         points = points * 2  # one point alone would read as "K was fixed"
     return choose_k(points, test_ratio=judge.test_ratio(prepared.rows["test"]), **rule)
+
+
+def _larger(k: int, high: int) -> list[int]:
+    """K above the chosen trial's slots, up to the budget: the ranking goes on there by concrete score."""
+    larger = []
+    while k < high:
+        k = min(high, round(k * STEP) + 1)
+        larger.append(k)
+    return larger
 
 
 def _grid(ks: list[int], anchor: int) -> list[int]:
