@@ -7,14 +7,14 @@ readers, but never two that stand in for each other: each is tried again with th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from concrete_selectors.contract import Loss
-from concrete_selectors.reader import BATCH, Cache, Reader, losses_without, train_reader
+from concrete_selectors.reader import BATCH, Cache, Look, Reader, train_reader
 
 #: Readers, each trained on the rows that the others judge.
 FOLDS = 2
@@ -99,50 +99,38 @@ class Eliminator:
                 random=self._random,
             )
         self._fresh = False
-        dropped: list[int] = []
-        while len(self.left) > down_to and not self._fixed.all():
-            size = len(self.left)
+        looks = [Look(fold.reader, fold.judged, loss=self._loss) for fold in self._folds]
+        opened = list(range(len(self.left)))
+        gone: list[int] = []
+        while len(opened) > down_to and not self._fixed[opened].all():
+            size = len(opened)
             count = 1 if size <= _ONE_BY_ONE else min(max(1, int(_CHUNK * size)), size - down_to)
-            gone = self._cheapest(count)
-            dropped += self.left[gone].tolist()
-            self._cut(np.delete(np.arange(size), gone))
+            for unit in self._drop_cheapest(looks, opened, count):
+                opened.remove(unit)
+                gone.append(unit)
+        self.work += sum(look.work for look in looks)
+        dropped: list[int] = self.left[gone].tolist()
+        self._cut(np.array(opened, dtype=np.int64))
         return dropped
 
-    def _cheapest(self, count: int) -> list[int]:
-        """Positions of up to ``count`` units that are cheap to drop, alone and together."""
-        free = np.flatnonzero(~self._fixed)
-        alone = self._without(free.tolist(), ())
-        order = free[np.argsort(alone, kind="stable")]
-        gone = [int(order[0])]
-        if count == 1:
-            return gone
-        ordered = np.sort(alone)
-        count = min(count, len(order))
-        base = ordered[0]
-        allowed = max(ordered[count - 1] - self._with_all(), 0.0)
-        for unit in order[1 : 2 * count]:
-            value = float(self._without([int(unit)], gone)[0])
-            if value - base <= allowed:
-                gone.append(int(unit))
-                base = value
+    def _drop_cheapest(self, looks: list[Look], opened: list[int], count: int) -> list[int]:
+        """Closes up to ``count`` units that are cheap to drop, alone and together."""
+        free = [unit for unit in opened if not self._fixed[unit]]
+        alone = np.array([_total(looks, unit) for unit in free])
+        order = np.argsort(alone, kind="stable")[: 2 * count]
+        before = sum(look.loss() for look in looks) if count > 1 else 0.0
+        allowed = max(alone[order[min(count, len(order)) - 1]] - before, 0.0)
+        gone: list[int] = []
+        for place in order:
+            value = alone[place] if not gone else _total(looks, free[place])
+            if not gone or value - before <= allowed:
+                gone.append(free[place])
+                before = value
+                for look in looks:
+                    look.drop(free[place])
             if len(gone) == count:
                 break
         return gone
-
-    def _without(self, tried: Sequence[int], gone: Sequence[int]) -> np.ndarray:
-        for fold in self._folds:
-            once, each = fold.reader.n_weights, len(tried) * fold.reader.n_head_weights
-            self.work += len(fold.judged.target) * (once + each) / 3
-        totals = [losses_without(f.reader, f.judged, tried, gone=gone, loss=self._loss) for f in self._folds]
-        return torch.stack(totals).sum(dim=0).cpu().numpy()
-
-    def _with_all(self) -> float:
-        total = 0.0
-        with torch.no_grad():
-            for fold in self._folds:
-                gates = torch.ones(fold.judged.inputs.shape[:2], device=fold.judged.inputs.device)
-                total += float(self._loss(fold.reader(fold.judged.inputs, gates), fold.judged.target).double().sum())
-        return total
 
     def _cut(self, keep: np.ndarray) -> None:
         self.left, self._fixed = self.left[keep], self._fixed[keep]
@@ -150,6 +138,10 @@ class Eliminator:
             index = torch.as_tensor(keep, device=fold.judged.inputs.device)
             fold.reader.cut(index)
             fold.learned, fold.judged = fold.learned.units(index), fold.judged.units(index)
+
+
+def _total(looks: list[Look], without: int) -> float:
+    return sum(look.without(without) for look in looks)
 
 
 def _steps(training: tuple[float, int], rows: int) -> int:

@@ -9,7 +9,6 @@ exactly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,8 +23,6 @@ from concrete_selectors.judge import Judge
 HIDDEN = (64, 32)
 BATCH = 512
 _LEARNING_RATE = 2e-3
-#: Rows whose contributions are held at once.
-_CHUNK = 2048
 #: Rows of the network's own logits that set the range of a reader's.
 _RANGE_ROWS = 4096
 
@@ -99,18 +96,17 @@ class Reader(nn.Module):
 
     def forward(self, inputs: Tensor, gates: Tensor) -> Tensor:
         """Logits of rows (B, k, w) behind unit gates (B, k)."""
-        gated = (inputs * gates.unsqueeze(-1)).flatten(1)
-        return self.head(torch.addmm(self.bias, gated, self.entry.flatten(0, 1)))
+        return self.head(self.enter(inputs * gates.unsqueeze(-1)))
+
+    def enter(self, inputs: Tensor) -> Tensor:
+        """The first layer's sum (B, h) over all units of rows (B, k, w)."""
+        return torch.addmm(self.bias, inputs.flatten(1), self.entry.flatten(0, 1))
 
     def head(self, entered: Tensor) -> Tensor:
         """Logits from the first layer's sum (B, h)."""
         hidden = torch.relu(torch.addmm(self.middle_bias, torch.relu(entered), self.middle.T))
         logits = torch.addmm(self.out_bias, hidden, self.out.T) * self.get_buffer("scale") + self.get_buffer("shift")
         return logits.squeeze(-1) if self.one_logit else logits
-
-    def contributions(self, inputs: Tensor) -> Tensor:
-        """What each unit adds to the first layer, (k, B, h)."""
-        return torch.bmm(inputs.transpose(0, 1), self.entry)
 
     def cut(self, keep: Tensor) -> None:
         """Removes all other units; exact, for a closed unit contributes zero."""
@@ -187,16 +183,41 @@ def train_reader(
         optimizer.step()
 
 
-def losses_without(reader: Reader, cache: Cache, tried: Sequence[int], *, gone: Sequence[int], loss: Loss) -> Tensor:
-    """Summed loss with all units open but ``gone`` and one of ``tried``, each in turn; (len(tried),) float64."""
-    total = torch.zeros(len(tried), dtype=torch.float64, device=cache.inputs.device)
-    away = torch.as_tensor(list(gone), dtype=torch.int64, device=cache.inputs.device)
-    with torch.no_grad():
-        for inputs, target in zip(cache.inputs.split(_CHUNK), cache.target.split(_CHUNK), strict=True):
-            each = reader.contributions(inputs)
-            entered = each.sum(dim=0) + reader.bias
-            if len(away):
-                entered = entered - each[away].sum(dim=0)
-            for number, unit in enumerate(tried):
-                total[number] += loss(reader.head(entered - each[unit]), target).double().sum()
-    return total
+class Look:
+    """A reader's loss on fixed rows while units are dropped one after the other; nothing is learned meanwhile.
+
+    Args:
+        reader: judged as it is.
+        cache: rows to judge on.
+        loss: per-row loss.
+
+    Attributes:
+        work: rows sent forward times the weights they met, a third of them (backward costs twice forward).
+    """
+
+    def __init__(self, reader: Reader, cache: Cache, *, loss: Loss) -> None:
+        self._reader, self._cache, self._loss = reader, cache, loss
+        with torch.no_grad():
+            self._entered = reader.enter(cache.inputs)
+        self.work = len(cache.target) * reader.entry.numel() / 3
+
+    def loss(self) -> float:
+        """Summed loss behind the units still open."""
+        return self._total(self._entered)
+
+    def without(self, unit: int) -> float:
+        """The same without one more unit."""
+        return self._total(self._entered - self._contribution(unit))
+
+    def drop(self, unit: int) -> None:
+        """Closes a unit for good."""
+        self._entered -= self._contribution(unit)
+
+    def _contribution(self, unit: int) -> Tensor:
+        with torch.no_grad():
+            return self._cache.inputs[:, unit] @ self._reader.entry[unit]
+
+    def _total(self, entered: Tensor) -> float:
+        self.work += len(entered) * self._reader.n_head_weights / 3
+        with torch.no_grad():
+            return float(self._loss(self._reader.head(entered), self._cache.target).double().sum())

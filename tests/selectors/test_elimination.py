@@ -7,7 +7,7 @@ import pytest
 import torch
 from concrete_selectors.elimination import Eliminator, stages
 from concrete_selectors.judge import collect
-from concrete_selectors.reader import Cache, Reader, losses_without
+from concrete_selectors.reader import Cache, Look, Reader
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,14 +38,21 @@ def make_eliminator(cache: Cache, fixed: list[int] | None = None, *, rows: int =
     )
 
 
-def test_losses_without_equal_those_behind_closed_gates() -> None:
+def test_a_look_equals_closed_gates() -> None:
     cache = make_cache(200)
     reader = Reader(cache, generator=torch.Generator().manual_seed(0))
-    quick = losses_without(reader, cache, [0, 3, 5], gone=[6], loss=bce)
-    for value, unit in zip(quick.tolist(), [0, 3, 5], strict=True):
+
+    def behind_gates(*closed: int) -> float:
         gates = torch.ones(200, 8)
-        gates[:, [unit, 6]] = 0
-        assert value == pytest.approx(float(bce(reader(cache.inputs, gates), cache.target).sum().detach()), rel=1e-5)
+        gates[:, list(closed)] = 0
+        return float(bce(reader(cache.inputs, gates), cache.target).sum().detach())
+
+    look = Look(reader, cache, loss=bce)
+    assert look.loss() == pytest.approx(behind_gates(), rel=1e-5)
+    look.drop(6)
+    assert look.loss() == pytest.approx(behind_gates(6), rel=1e-5)
+    for unit in (0, 3, 5):
+        assert look.without(unit) == pytest.approx(behind_gates(6, unit), rel=1e-5)
 
 
 def test_cutting_units_away_is_exact() -> None:
