@@ -49,6 +49,7 @@ def boosting_scores(
         "learning_rate": 0.06,
         "max_iter": 300,
         "max_leaf_nodes": 15,
+        "max_features": 0.5,
         "min_samples_leaf": 50 if len(train) > 5_000 else 10,
         "l2_regularization": 1.0,
         "early_stopping": True,
