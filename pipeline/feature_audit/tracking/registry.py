@@ -22,6 +22,7 @@ from feature_audit.tracking.runs import connect
 CANDIDATE = "prune-candidate"
 PRODUCTION = "production"
 _EVENT = "audit.event."
+_ATTEMPTS = 6
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
         raise AuditError("force=true: give a reason, e.g. --reason 'agreed with the ranking team'; it is recorded")
     replaced = _alias(client, model_name, PRODUCTION)
     event = Event(_now(), "promote", version, replaced, force, reason, _who())
-    client.set_registered_model_alias(model_name, PRODUCTION, version)
+    _point(client, model_name, version)
     _record(client, model_name, event)
     client.set_model_version_tag(model_name, version, "audit.replaced", replaced or "none")
     return event
@@ -186,7 +187,7 @@ def rollback(model_name: str) -> Event:
     if last.replaced is None:
         client.delete_registered_model_alias(model_name, PRODUCTION)
     else:
-        client.set_registered_model_alias(model_name, PRODUCTION, last.replaced)
+        _point(client, model_name, last.replaced)
     event = Event(_now(), "rollback", last.replaced, current, by=_who(), undoes=key)
     _record(client, model_name, event)
     return event
@@ -217,6 +218,24 @@ def _client(model_name: str) -> Any:
 def _alias(client: Any, model_name: str, alias: str) -> str | None:
     version = client.get_registered_model(model_name).aliases.get(alias)
     return None if version is None else str(version)
+
+
+def _point(client: Any, model_name: str, version: str) -> None:
+    """Let ``production`` name a version, whoever else does so at the same moment.
+
+    MLflow's sqlite store inserts a new alias without looking whether another process just did; asked again it updates.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            client.set_registered_model_alias(model_name, PRODUCTION, version)
+        except MlflowException:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(0.05 * 2**attempt)
+        else:
+            return
 
 
 def _version_tags(client: Any, model_name: str, version: str) -> dict[str, str]:
