@@ -18,6 +18,8 @@ from feature_audit.schema import Column
 
 #: Rows that differ from the most frequent value, below which agreement of two columns says little.
 MIN_OTHER_ROWS = 20
+#: Rows that recodings are looked for on: it is only a remark, and ranking is slow.
+RECODING_ROWS = 20_000
 
 
 def exact_duplicates(
@@ -55,10 +57,12 @@ def exact_duplicates(
 def recoded(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding]:
     """Columns that carry the same information as an earlier one under other values; reported, never excluded.
 
-    Two cases, on the train sample: the same grouping of rows under other names (1:1, only for columns whose values
-    repeat: any two columns of distinct values are 1:1), and the same order of rows (numbers, falling order too).
+    Two cases, on up to ``RECODING_ROWS`` sampled train rows: the same grouping of rows under other names (1:1, only for
+    columns whose values repeat: any two columns of distinct values are 1:1), and the same order of rows (numbers,
+    falling order too).
     """
     sample = statistics.samples["train"]
+    sample = sample.gather_every(-(-sample.height // RECODING_ROWS) or 1)
     seen: dict[tuple[str, int], str] = {}
     findings = []
     for column in columns:
