@@ -85,9 +85,11 @@ def _audit(config_files: str | None, options: dict[str, Any], *, until: str, aud
         config = config_of(audit, config_files, given)
     else:
         config = load_config(config_files, options)
-    verdict = run_audit(config, until=until, audit=audit)
-    if config.gate and verdict is not None:
-        sys.exit(GATE_EXIT.get(verdict, 1))
+    end = run_audit(config, until=until, audit=audit)
+    for line in end.lines:
+        click.echo(line)
+    if config.gate and end.verdict is not None:
+        sys.exit(GATE_EXIT.get(end.verdict, 1))
 
 
 @main.command()
@@ -159,6 +161,10 @@ def entry() -> None:
         _fail(error.format_message(), error.exit_code)
     except AuditError as error:
         _fail(str(error), error.exit_code)
+    except Exception as error:  # a bug of ours, a user's model, or a library: one line, the trace on request
+        if logging.getLogger().isEnabledFor(logging.DEBUG):
+            raise
+        _fail(f"{type(error).__name__}: {error} (feature-audit -v shows the traceback)", 1)
     except KeyboardInterrupt:
         _fail("interrupted; run the same command again to continue from the last finished stage", 130)
 

@@ -72,7 +72,7 @@ class TrainingConfig(_Section):
     batch_size: int = Field(1024, ge=2, description="most rows per batch; tables below 50,000 rows take smaller ones")
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-5, ge=0)
-    average_decay: float = Field(0.99, ge=0, lt=1, description="of the moving average of the weights; 0 = none")
+    average_decay: float = Field(0.998, ge=0, lt=1, description="of the moving average of the weights; 0 = none")
     max_epochs: int = Field(12, ge=1, description="passes over the train split; small tables take more, as many steps")
     patience: int = Field(2, ge=1, description="looks at the validation loss without a better one before stopping")
 
@@ -87,6 +87,14 @@ class SelectionConfig(_Section):
     speed: tuple[float, float] = Field(
         (0.5, 2.0), description="factor on the learning rate that the step count asks for"
     )
+
+    @field_validator("temperature_start", "temperature_end", "anneal_share", "speed")
+    @classmethod
+    def _check_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("give a low and a high end, both above 0, the low one first")
+        return value
+
     noise_masks: int = Field(16, ge=1, description="noise matrices per batch, each for a group of rows")
     max_candidates: int = Field(256, ge=1, description="most slots of one concrete training where k = auto")
 
@@ -115,7 +123,7 @@ class AuditConfig(_Section):
     k: int | Literal["auto"] = "auto"
     k_min: int = Field(1, ge=1)
     metric: str | None = None
-    margin: float = Field(0.002, ge=0)
+    margin: float = Field(0.002, ge=0, allow_inf_nan=False)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     trials: int = Field(3, ge=1)
     seeds: int = Field(3, ge=2)
@@ -132,7 +140,7 @@ class AuditConfig(_Section):
     profile: Literal["quick", "default", "thorough"] = "default"
     seed: int = Field(0, ge=0)
     workers: int = Field(1, ge=1)
-    device: str = Field("auto", description="auto, cpu or cuda")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="torch threads; 0 = what benchmarks/audit found fastest for the machine")
     work_dir: str = Field(".audit", description="where training stores and caches live")
     prepare: str | None = Field(None, description="package.module:function, LazyFrame(s) -> LazyFrame of features")

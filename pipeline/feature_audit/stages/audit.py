@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 import yaml
 from concrete_selectors import SELECTORS
 
@@ -17,7 +18,7 @@ from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_conf
 from feature_audit.data import Prepared
 from feature_audit.errors import UsageError
 from feature_audit.models import MODELS
-from feature_audit.results import StageCost
+from feature_audit.results import AuditReport, StageCost
 from feature_audit.stages import baseline as baseline_stage
 from feature_audit.stages import load as load_stage
 from feature_audit.stages import parity as parity_stage
@@ -28,7 +29,7 @@ from feature_audit.stages.cache import StageFolder, StageKey, open_folder, stage
 from feature_audit.stages.decisions import decide_features
 from feature_audit.stages.process import tune_process
 from feature_audit.stages.reporting import build_report
-from feature_audit.tracking import Run, find_run, open_parent
+from feature_audit.tracking import Run, driver_run, find_run, open_parent
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class _Audit:
             started = time.perf_counter()
             self.cached = folder.done
             result = work(folder, run)
-            self.seconds = time.perf_counter() - started
+            self.seconds = _seconds(folder, time.perf_counter() - started, cached=self.cached)
             run.metrics({"cost/seconds": self.seconds})
         self.digest = key.digest
         return result
@@ -86,7 +87,15 @@ class _Audit:
         self.costs.append(StageCost(stage, self.seconds if seconds is None else seconds, full_trainings, detail))
 
 
-def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None = None) -> str | None:
+@dataclass(frozen=True)
+class End:
+    """How an audit ended: the verdict (None before parity) and what a terminal shows."""
+
+    verdict: str | None
+    lines: list[str]
+
+
+def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None = None) -> End:
     """Run an audit up to a stage.
 
     Args:
@@ -95,7 +104,7 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
         audit: parent run of an earlier audit to continue, or None for a new one.
 
     Returns:
-        The verdict, or None if parity was not reached.
+        The verdict, or None if parity was not reached, and a summary for a terminal.
 
     Raises:
         AuditError: anything a user can mend; the parent run then carries ``audit.verdict = error``.
@@ -104,7 +113,7 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     parent = find_run(audit) if audit else open_parent(config.experiment, "audit")
     started = time.perf_counter()
     try:
-        verdict = _run(_Audit(load_stage.complete(config), parent, until), started)
+        report = _run(_Audit(load_stage.complete(config), parent, until), started)
     except (KeyboardInterrupt, SystemExit):
         parent.tag({"audit.verdict": "error"})
         parent.describe("**error**: interrupted; the same command continues from the last finished stage")
@@ -117,7 +126,16 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
         parent.end("FAILED")
         raise
     parent.end("FINISHED")
-    return verdict
+    if report is None:
+        return End(None, [f"{until} is done; run {parent.id}, continue with --audit {parent.id}"])
+    driver = driver_run()
+    if driver is not None and driver.id != parent.id:  # `mlflow run -e parity -P audit=...`: its own run points here
+        driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
+    lines = [f"{report.verdict}: {report.sentence}", f"run {parent.id}, artifact report/index.html"]
+    if report.recommendation:
+        command = f"feature-audit promote --model_name {config.model_name}"
+        lines.append(f"recommended: {report.recommendation}; promote it with: {command}")
+    return End(report.verdict, lines)
 
 
 def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConfig:
@@ -130,6 +148,14 @@ def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConf
     return load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(GIVEN)))
 
 
+def _seconds(folder: StageFolder, measured: float, *, cached: bool) -> float:
+    """What the stage took when it ran, kept beside its results."""
+    path = folder.path / "seconds.txt"
+    if not cached:
+        path.write_text(str(measured), encoding="utf-8")
+    return float(path.read_text(encoding="utf-8")) if path.is_file() else measured
+
+
 def load_key(config: AuditConfig) -> StageKey:
     """Key of the load stage."""
     return _key("load", config, {"data": load_stage.digest(config)})
@@ -140,7 +166,7 @@ def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
     return stage_key(name, code=CODE[name], config={key: values[key] for key in KEYS[name]}, inputs=inputs)
 
 
-def _run(audit: _Audit, started: float) -> str | None:
+def _run(audit: _Audit, started: float) -> AuditReport | None:
     config, parent = audit.config, audit.parent
     _check_names(config)
     parent.text(_as_yaml(config), GIVEN)
@@ -148,6 +174,7 @@ def _run(audit: _Audit, started: float) -> str | None:
     prepared = audit.stage(
         "load", {"data": load_stage.digest(config)}, lambda folder, run: load_stage.load(config, folder)
     )
+    load_digest = audit.digest
     audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
     audit.config = config = _with_metric(config, prepared)
     parent.text(_as_yaml(config), RESOLVED)
@@ -169,6 +196,7 @@ def _run(audit: _Audit, started: float) -> str | None:
     def search(folder: StageFolder, run: Run) -> select_stage.Selection:
         return select_stage.select(config, prepared, full, folder, on_trial=lambda row: publish.trial(run, row))
 
+    baseline_digest = audit.digest
     selection = audit.stage("select", {"baseline": audit.digest}, search)
     audit.spent(
         "select",
@@ -186,7 +214,9 @@ def _run(audit: _Audit, started: float) -> str | None:
             run.history(facts["history"], f"retrain_{number}")
         return pruned
 
-    pruned = audit.stage("retrain", {"select": audit.digest}, train_pruned)
+    # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
+    inputs = {"load": load_digest, "features": " ".join(selection.names)}
+    pruned = audit.stage("retrain", inputs, train_pruned)
     audit.spent(
         "retrain", pruned.work / full.work, pruned.seconds, f"{len(pruned.facts)} pruned, {len(pruned.full_facts)} full"
     )
@@ -195,17 +225,18 @@ def _run(audit: _Audit, started: float) -> str | None:
 
     outcome = audit.stage(
         "parity",
-        {"retrain": audit.digest},
+        {"retrain": audit.digest, "baseline": baseline_digest},
         lambda folder, run: parity_stage.parity(config, prepared, full, pruned, folder),
     )
     audit.spent("parity", 0.0, detail=f"{prepared.rows['test']:,} test rows")
     report = build_report(config, prepared, full, selection, pruned, outcome, decisions, audit.costs, parent.id)
-    publish.outcome(parent, config, prepared, pruned, outcome, report, time.perf_counter() - started)
-    return outcome.result.verdict
+    return publish.outcome(parent, config, prepared, pruned, outcome, report, time.perf_counter() - started)
 
 
 def _check_names(config: AuditConfig) -> None:
-    """Refuse an unknown model or selector before the data is read."""
+    """Refuse an unknown model or selector, or a device that is not there, before the data is read."""
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"device={config.device}: torch {torch.__version__} sees no CUDA device; give cpu or auto")
     for key, value, known in (("model", config.model, MODELS), ("selector", config.selector, SELECTORS)):
         if value not in known and not (key == "model" and ":" in value):
             near = difflib.get_close_matches(value, known, n=1)

@@ -87,7 +87,7 @@ class StageFolder:
         return (self.path / MARKER).is_file()
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write the marker with the stage's result; nothing may be written after it."""
+        """Write the marker with the stage's result; nothing that the result needs may come after it."""
         content = {"stage": self.key.stage, "parts": self.key.parts, "result": result}
         temporary = self.path / f".{MARKER}"
         temporary.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")

@@ -65,13 +65,17 @@ def decide_features(config: AuditConfig, prepared: Prepared, selection: Selectio
 
 def _reason(*, kept: bool, protected: bool, close: bool, by: str | None, explained: float, informative: bool) -> str:
     if kept:
-        return "protected: on the never_drop list" if protected else "signal: the retrained model uses it"
+        return (
+            "protected: on the never_drop list"
+            if protected
+            else "chosen: among the K features that the selection ranks highest"
+        )
     if close:
         return "close call: about half of the selectors would keep it"
     if by is not None:
         return f"redundant with {by}, which holds {explained:.0%} of its information"
     if informative:
-        return "weak signal: the kept features make up for it"
+        return "informs on the label alone, not needed beside the kept features"
     return "noise: says nothing of the label on its own"
 
 

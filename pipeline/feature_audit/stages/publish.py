@@ -56,7 +56,7 @@ def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) 
         order = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
         pl.DataFrame([asdict(row) for row in decisions], infer_schema_length=None).select(
             *order, pl.exclude(*order)
-        ).write_parquet(ranking)
+        ).cast({"carried_by": pl.String, "group": pl.String}).write_parquet(ranking)
         curve = Path(folder) / "k_curve.parquet"
         pl.DataFrame(masked + retrained, infer_schema_length=None).write_parquet(curve)
         parent.file(ranking, "selection")
@@ -74,8 +74,12 @@ def outcome(
 ) -> AuditReport:
     """Verdict, report and, on a pass, the registered model; returns the report with its address."""
     parent.metrics(_metrics(report, seconds))
+    before = parent.tags().get("audit.recommendation")
+    if before and report.verdict != "pass":  # a continued audit that passed before
+        registry.withdraw(before)
+        parent.untag("audit.recommendation")
     if report.verdict == "pass":
-        version = _register(parent, config, prepared, pruned, report)
+        version = _register(parent, config, prepared, pruned, report, result.folder.key.digest)
         report = replace(report, recommendation=f"models:/{config.model_name}/{version}")
         parent.tag({"audit.recommendation": report.recommendation})
     _recommendation(parent, config, report)
@@ -135,7 +139,9 @@ def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> No
     parent.text("".join(f"{row.feature}\n" for row in dropped), "recommendation/dropped_features.txt")
 
 
-def _register(parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport) -> str:
+def _register(
+    parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
+) -> str:
     """Register the pruned model with the lowest validation loss; its inputs are the kept raw columns and no others."""
     names = pruned.schema.names
     with tempfile.TemporaryDirectory() as name:
@@ -160,6 +166,7 @@ def _register(parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retr
             artifacts=folder,
             inputs=_raw_inputs(prepared, names),
             tags={
+                "audit.key": outcome_key,
                 "audit.verdict": report.verdict,
                 "audit.run_id": parent.id,
                 "audit.k": report.k,
@@ -177,5 +184,4 @@ def _register(parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retr
 
 def _raw_inputs(prepared: Prepared, names: tuple[str, ...]) -> list[registry.RawInput]:
     columns = {column.name: column for column in prepared.columns}
-    nulls = prepared.summary["null_share"]
-    return [registry.RawInput(name, columns[name].dtype, any(nulls[name].values())) for name in names]
+    return [registry.RawInput(name, columns[name].dtype) for name in names]

@@ -22,7 +22,7 @@ from feature_audit.stages.select import Selection
 
 log = logging.getLogger(__name__)
 
-KEYS = ("seeds", "baseline_seeds", "seed")
+KEYS = ("model", "model_params", "attach", "training", "device", "metric", "seeds", "baseline_seeds", "seed")
 
 #: Seeds of the full model's further trainings start here, away from the pruned models'.
 _FULL_SEED = 50_000

@@ -49,13 +49,33 @@ class Event:
     undoes: str | None = None
 
 
+def withdraw(address: str) -> None:
+    """Take the alias ``prune-candidate`` off a version whose audit no longer recommends it.
+
+    Args:
+        address: ``models:/<name>/<version>``.
+    """
+    connect()
+    from mlflow import MlflowClient
+
+    model_name, version = address.removeprefix("models:/").rsplit("/", 1)
+    client = MlflowClient()
+    if _alias(client, model_name, CANDIDATE) == version:
+        client.delete_registered_model_alias(model_name, CANDIDATE)
+    client.set_model_version_tag(model_name, version, "audit.verdict", "withdrawn")
+
+
+def _version_with(client: Any, model_name: str, key: str) -> str | None:
+    found = client.search_model_versions(f"name = '{model_name}' and tags.`audit.key` = '{key}'")
+    return next((str(one.version) for one in found if one.tags.get("audit.verdict") == "pass"), None)
+
+
 @dataclass(frozen=True)
 class RawInput:
-    """A raw column that the model reads: its name, Polars dtype as text, and whether it was ever missing."""
+    """A raw column that the model reads: its name and Polars dtype as text."""
 
     name: str
     dtype: str
-    nullable: bool
 
 
 def register(
@@ -74,7 +94,8 @@ def register(
         model_name: registered model, made where absent.
         artifacts: folder with ``weights.pt``, ``encoders.json`` and ``model.json``.
         inputs: the kept raw columns; they make the signature.
-        tags: version tags.
+        tags: version tags; ``audit.key`` names what was trained and judged, and a version that carries it already is
+            used again.
         description: Markdown.
 
     Returns:
@@ -84,6 +105,10 @@ def register(
     import mlflow
     from mlflow import MlflowClient
 
+    known = _version_with(MlflowClient(), model_name, tags["audit.key"])
+    if known is not None:
+        MlflowClient().set_registered_model_alias(model_name, CANDIDATE, known)
+        return known
     package = Path(__file__).resolve().parents[1]
     with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
         warnings.simplefilter(
@@ -108,9 +133,8 @@ def register(
 def signature_of(inputs: Sequence[RawInput]) -> Any:
     """An MLflow signature over exactly these raw columns.
 
-    A type is declared where pandas has exactly one for it. Where the dtype of a slice depends on whether a null is in
-    it (whole numbers and booleans with nulls), or MLflow accepts no pandas form of it, the column is declared as
-    ``any``: the encoders read every form, and a refused request would be the worse answer.
+    Texts, dates and lists are declared as such. Numbers and booleans are ``any``: pandas gives them another dtype as
+    soon as a null is in a slice, MLflow would refuse that slice, and the encoders read every form of them.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -125,14 +149,11 @@ def _mlflow_type(column: RawInput) -> Any:
     if name.startswith(("List", "Array")):
         inner = "Float" if "Float" in name else "Int" if "Int" in name else "String"
         return Array({"Float": DataType.double, "Int": DataType.long, "String": DataType.string}[inner])
-    rules = (
-        (name.startswith(("Float", "Decimal")), DataType.double),
-        (name == "String", DataType.string),
-        (name == "Date" or (name.startswith("Datetime") and "time_zone='" not in name), DataType.datetime),
-        (name.startswith(("Int", "UInt")) and name != "UInt64" and not column.nullable, DataType.long),
-        (name == "Boolean" and not column.nullable, DataType.boolean),
-    )
-    return next((kind for fits, kind in rules if fits), AnyType())
+    if name == "String":
+        return DataType.string
+    if name == "Date" or (name.startswith("Datetime") and "time_zone='" not in name):
+        return DataType.datetime
+    return AnyType()
 
 
 def _requirements() -> list[str]:

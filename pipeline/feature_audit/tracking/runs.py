@@ -62,6 +62,10 @@ class Run:
         for key, value in tags.items():
             self._client.set_tag(self.id, key, str(value)[:_TAG_LIMIT])
 
+    def untag(self, key: str) -> None:
+        """Remove a tag."""
+        self._client.delete_tag(self.id, key)
+
     def describe(self, markdown: str) -> None:
         """Set the run's description, rendered by the UI."""
         self._client.set_tag(self.id, _DESCRIPTION, markdown[:_TAG_LIMIT])
@@ -196,6 +200,12 @@ def find_run(run_id: str) -> Run:
             f"audit={run_id}: no such run in this tracking store; copy the id from the MLflow UI"
         ) from None
     return run
+
+
+def driver_run() -> Run | None:
+    """The run that `mlflow run` made for this command, or None outside of it."""
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    return Run(run_id) if run_id else None
 
 
 def open_parent(experiment: str, name: str) -> Run:

@@ -243,6 +243,8 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: Comman
         (["--metric", "rmse"], 2, ["metric=rmse", "binary"]),
         (["--colour", "red"], 2, ["--colour"]),
         (["--selector", "ip_ca"], 2, ["selector=ip_ca", "did you mean ip_cae?"]),
+        (["--margin", "inf"], 2, ["margin=", "inf"]),
+        (["--device", "tpu"], 2, ["device=", "tpu"]),
         (["--model", "transformer"], 2, ["model=transformer", "dcn_v2"]),
         (["--config", "missing.yaml"], 2, ["missing.yaml"]),
     ],

