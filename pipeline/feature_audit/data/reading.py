@@ -286,15 +286,19 @@ def _call_prepare(name: str, data: str) -> pl.LazyFrame:
     module, _, function = name.partition(":")
     if not function:
         raise AuditError(f"prepare={name}: write it as package.module:function")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a user's module in the working directory, as `python -m` would find it
+    _see_working_directory()
     try:
         build = getattr(importlib.import_module(module), function)
     except ImportError as error:
         raise AuditError(f"prepare={name}: cannot import {module} ({one_line(error)})") from None
     except AttributeError:
         raise AuditError(f"prepare={name}: module {module} has no function {function}") from None
-    made = build(data)
+    try:
+        made = build(data)
+    except AuditError:
+        raise
+    except Exception as error:  # the user's code may fail in any way; the chain keeps its traceback for the log
+        raise AuditError(f"prepare={name}: failed with {type(error).__name__}: {one_line(error)}") from error
     if isinstance(made, pl.DataFrame):
         made = made.lazy()
     if not isinstance(made, pl.LazyFrame):
@@ -304,13 +308,18 @@ def _call_prepare(name: str, data: str) -> pl.LazyFrame:
 
 def prepare_source(name: str) -> bytes:
     """The bytes of the file that holds the user's ``prepare`` function, so that an edit counts as new data."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a user's module in the working directory, as `python -m` would find it
+    _see_working_directory()
     try:
         found = importlib.util.find_spec(name.partition(":")[0])
     except (ImportError, ValueError):
         found = None
     return Path(found.origin).read_bytes() if found and found.origin and Path(found.origin).is_file() else b""
+
+
+def _see_working_directory() -> None:
+    """Let imports find a module of the user's in the working directory, as ``python -m`` would."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
 
 
 def _stage(frame: pl.LazyFrame, path: Path, progress: Progress) -> pl.LazyFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -182,12 +184,15 @@ def test_prepare_function_of_the_user(tmp_path, monkeypatch):
         "    return pl.scan_parquet(path).with_columns(double=pl.col('count') * 2.5)\n"
         "def wrong(path):\n"
         "    return 3\n"
+        "def broken(path):\n"
+        "    return {}['price']\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     made, _ = prepared_of(every_kind(), tmp_path, **KEYS, prepare="my_features:build")
     assert "double" in made.schema.names
     for name, message in {
         "my_features:wrong": "returned a int; return a Polars LazyFrame",
+        "my_features:broken": "prepare=my_features:broken: failed with KeyError: 'price'",
         "my_features:absent": "module my_features has no function absent",
         "no_such_module:build": "cannot import no_such_module",
         "my_features": "write it as package.module:function",
@@ -285,3 +290,31 @@ def test_column_names_that_could_collide_with_ours(tmp_path):
     frame = every_kind().rename({"amount": "value", "colour": "n", "shop_id": "label", "flag": "len", "count": "rows"})
     made, _ = prepared_of(frame, tmp_path, **KEYS, slices="n,rows")
     assert {"value", "n", "label", "len", "rows"} <= set(made.schema.names)
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from feature_audit.config import AuditConfig
+from feature_audit.data import prepare
+keys = {"target": "y", "row_id": "row", "time": "at", "group": "user"}
+prepare(AuditConfig(data=sys.argv[1], **keys), Path(sys.argv[2]))
+"""
+
+
+def test_the_store_does_not_depend_on_the_number_of_threads(tmp_path):
+    path = tmp_path / "log.parquet"
+    every_kind(3_000).write_parquet(path, row_group_size=250)
+    for threads in ("1", "4"):
+        subprocess.run(
+            [sys.executable, "-c", PREPARE, str(path), str(tmp_path / threads)],
+            check=True,
+            env={"PYTHONPATH": ":".join(filter(None, sys.path)), "POLARS_MAX_THREADS": threads},
+        )
+    files = sorted(file.relative_to(tmp_path / "1") for file in (tmp_path / "1").rglob("*") if file.is_file())
+    assert len(files) > 10
+    for file in files:
+        if file.name != "prepared.json":  # GX stamps its result with the time
+            assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "4" / file).read_bytes(), file
+    one, other = (Prepared.load(tmp_path / threads) for threads in ("1", "4"))
+    assert (one.findings, one.columns, one.digest) == (other.findings, other.columns, other.digest)

@@ -289,3 +289,11 @@ def test_gzip_that_breaks_off(tmp_path):
     with pytest.raises(AuditError, match=r"log\.csv\.gz") as caught:
         opened(tmp_path / "log.csv.gz", tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_chunks_of_many_files_come_in_the_order_of_the_files(tmp_path):
+    frame = pl.DataFrame({"x": np.arange(20_000), "word": np.arange(20_000).astype(str)})
+    for number, part in enumerate(frame.iter_slices(1_700)):
+        part.write_parquet(tmp_path / f"part-{number:02d}.parquet", row_group_size=400)
+    chunks = list(opened(tmp_path / "part-*.parquet", tmp_path).chunks(999))
+    assert_frame_equal(pl.concat(chunks), frame)
