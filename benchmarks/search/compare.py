@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from case import Case, open_case
 from feature_audit.stages.process import tune_process
-from methods import Found, grid, ours, random_search, rfecv
+from methods import Found, grid, ours, random_search, rfe, rfecv
 
-METHODS = ("ours", "grid", "random", "rfecv")
+METHODS = ("ours", "grid", "random", "rfecv", "rfe")
 HEAD = (
     "data", "method", "K", "chosen by", "validation", "test", "± seeds", "test - full", "trials", "retrainings",
     "full trainings", "CPU s / baseline's",
@@ -30,7 +30,7 @@ HEAD = (
 
 
 def run(case: Case, method: str, *, quick: bool) -> dict[str, Any]:
-    """One method's row, computed or read; random search gets the budget that ours used."""
+    """One method's row, computed or read; random search gets the budget that ours used, RFE its K."""
     place = Path(case.config.work_dir).resolve() / f"row_{case.select_folder.key.digest}_{method}.json"
     if place.is_file():
         return dict(json.loads(place.read_text(encoding="utf-8")))
@@ -51,7 +51,10 @@ def _find(case: Case, method: str, *, quick: bool) -> Found:
         return grid(case, factor=4.0 if quick else 2.0)
     if method == "random":
         return random_search(case, budget=float(run(case, "ours", quick=quick)["work"]))
-    return rfecv(case, rows=5_000 if quick else 20_000, step=0.2 if quick else 0.1)
+    settings: dict[str, Any] = {"rows": 5_000 if quick else 20_000, "step": 0.2 if quick else 0.1}
+    if method == "rfecv":
+        return rfecv(case, **settings)
+    return rfe(case, int(run(case, "ours", quick=quick)["k"]), **settings)
 
 
 def cells(case: Case, method: str, row: dict[str, Any], full_test: float) -> list[str]:

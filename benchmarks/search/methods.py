@@ -118,33 +118,57 @@ def random_search(case: Case, budget: float) -> Found:
 
 def rfecv(case: Case, *, rows: int, step: float, folds: int = 3) -> Found:
     """scikit-learn's RFECV with LightGBM on the encoded matrix of train rows; the best size within the budget."""
-    from lightgbm import LGBMClassifier
     from sklearn.feature_selection import RFE, RFECV
     from sklearn.model_selection import StratifiedKFold
 
     started = time.process_time()
-    x, y = case.store.matrix("train", case.schema), case.store.target("train")
-    if len(y) > rows:
-        chosen = np.sort(np.random.default_rng(case.config.seed).choice(len(y), rows, replace=False))
-        x, y = x[chosen], y[chosen]
-    booster = LGBMClassifier(n_estimators=100, learning_rate=0.06, num_leaves=15, min_child_samples=50, n_jobs=1,
-                             random_state=case.config.seed, verbose=-1)  # fmt: skip
-    cv = StratifiedKFold(folds, shuffle=True, random_state=case.config.seed)
+    x, y = _matrix(case, rows)
+    booster, cv = _booster(case), StratifiedKFold(folds, shuffle=True, random_state=case.config.seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         search = RFECV(booster, step=step, cv=cv, scoring="roc_auc", min_features_to_select=case.low, n_jobs=1)
         search.fit(x, y)
-        sizes = np.asarray(search.cv_results_["n_features"])
-        scores = np.where(sizes <= case.high, search.cv_results_["mean_test_score"], -np.inf)
-        k, support = int(sizes[scores.argmax()]), search.support_
+        sizes, means = (np.asarray(search.cv_results_[key]) for key in ("n_features", "mean_test_score"))
+        k, support = int(sizes[np.where(sizes <= case.high, means, -np.inf).argmax()]), search.support_
         if k != search.n_features_:
             support = RFE(booster, n_features_to_select=k, step=step).fit(x, y).support_
     seconds = time.process_time() - started
     found = finals(case, case.names(np.flatnonzero(support)))
-    curve = [
-        (int(size), float(score)) for size, score in zip(sizes, search.cv_results_["mean_test_score"], strict=True)
-    ]
+    curve = [(int(size), float(mean)) for size, mean in zip(sizes, means, strict=True)]
     return Found(k, "best CV score", None, found, len(sizes), 0, None, seconds, {"points": curve, "rows": len(y)})
+
+
+def rfe(case: Case, k: int, *, rows: int, step: float) -> Found:
+    """LightGBM's elimination asked for the K that ours chose: whose features are better where K is the same?
+
+    Each step drops a share of the features that are left, not of all, or small K would be reached in one step.
+    """
+    from sklearn.feature_selection import RFE
+
+    started = time.process_time()
+    x, y = _matrix(case, rows)
+    left, steps = np.arange(x.shape[1]), 0
+    while len(left) > k:
+        size = max(k, min(len(left) - 1, round(len(left) * (1 - step))))
+        left = left[RFE(_booster(case), n_features_to_select=size, step=len(left)).fit(x[:, left], y).support_]
+        steps += 1
+    seconds = time.process_time() - started
+    return Found(k, "K of ours", None, finals(case, case.names(left)), steps, 0, None, seconds)
+
+
+def _matrix(case: Case, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    x, y = case.store.matrix("train", case.schema), case.store.target("train")
+    if len(y) > rows:
+        chosen = np.sort(np.random.default_rng(case.config.seed).choice(len(y), rows, replace=False))
+        x, y = x[chosen], y[chosen]
+    return x, y
+
+
+def _booster(case: Case) -> Any:
+    from lightgbm import LGBMClassifier
+
+    return LGBMClassifier(n_estimators=100, learning_rate=0.06, num_leaves=15, min_child_samples=50, n_jobs=1,
+                          random_state=case.config.seed, verbose=-1)  # fmt: skip
 
 
 @dataclass(frozen=True)

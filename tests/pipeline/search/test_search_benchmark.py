@@ -54,6 +54,7 @@ SEARCHES = {
     "grid": methods.grid,
     "random": lambda case: methods.random_search(case, budget=1.0),
     "rfecv": lambda case: methods.rfecv(case, rows=800, step=0.2),
+    "rfe": lambda case: methods.rfe(case, 2, rows=800, step=0.2),
 }
 
 
@@ -97,7 +98,7 @@ def test_every_method_finds_the_signal_before_it_reads_test(case: Any, name: str
     assert 1 <= found.k <= 8
     assert len(found.finals.test) == len(found.finals.validation) == 2
     assert np.mean(found.finals.test) > 0.8
-    assert (found.work is None) == (name == "rfecv")
+    assert (found.work is None) == (name in ("rfecv", "rfe"))
     assert found.work is None or found.work > 0
 
 
