@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from data_helpers import prepared_of
+from data_helpers import every_kind, prepared_of
 
 
 def log(rows: int = 2_000, seed: int = 0, **columns) -> pl.DataFrame:
@@ -157,3 +157,14 @@ def test_groups_costs_and_summary(tmp_path):
     assert made.summary["rows"] == 2_000
     assert made.summary["positives_share"] == pytest.approx(made.summary["target_per_split"]["train"]["1"], abs=0.1)
     assert made.summary["classes"] == ["0", "1"]
+
+
+def test_duplicates_of_every_kind_are_proven_on_all_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("feature_audit.data.statistics.MAX_SAMPLE_ROWS", 300)
+    frame = every_kind(4_000).drop("shop_id", "count")
+    kinds = ["amount", "colour", "flag", "tags", "vector", "seen"]
+    twins = frame.with_columns(pl.col(name).alias(f"{name}_twin") for name in kinds)
+    enum = pl.col("colour").cast(pl.Enum(["red", "green", "blue", "grey"])).alias("colour_enum")
+    made, _ = prepared_of(twins.with_columns(enum), tmp_path, time="at", row_id="row", group="user")
+    exact = {name: by for name, (excluded, by) in details(made, "duplicate").items() if excluded}
+    assert exact == {**{f"{name}_twin": name for name in kinds}, "colour_enum": "colour"}
