@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,9 +185,9 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
         raise AuditError("force=true: give a reason, e.g. --reason 'agreed with the ranking team'; it is recorded")
     replaced = _alias(client, model_name, PRODUCTION)
     event = Event(_now(), "promote", version, replaced, force, reason, _who())
-    _point(client, model_name, version)
+    _insist(client.set_registered_model_alias, model_name, PRODUCTION, version)
     _record(client, model_name, event)
-    client.set_model_version_tag(model_name, version, "audit.replaced", replaced or "none")
+    _insist(client.set_model_version_tag, model_name, version, "audit.replaced", replaced or "none")
     return event
 
 
@@ -208,7 +208,7 @@ def rollback(model_name: str) -> Event:
     if last.replaced is None:
         client.delete_registered_model_alias(model_name, PRODUCTION)
     else:
-        _point(client, model_name, last.replaced)
+        _insist(client.set_registered_model_alias, model_name, PRODUCTION, last.replaced)
     event = Event(_now(), "rollback", last.replaced, current, by=_who(), undoes=key)
     _record(client, model_name, event)
     return event
@@ -241,16 +241,17 @@ def _alias(client: Any, model_name: str, alias: str) -> str | None:
     return None if version is None else str(version)
 
 
-def _point(client: Any, model_name: str, version: str) -> None:
-    """Let ``production`` name a version, whoever else does so at the same moment.
+def _insist(write: Callable[..., Any], *arguments: str) -> None:
+    """Write to the registry, whoever else does so at the same moment.
 
-    MLflow's sqlite store inserts a new alias without looking whether another process just did; asked again it updates.
+    MLflow's sqlite store inserts a new alias or tag without looking whether another process just did; asked again, it
+    updates.
     """
     from mlflow.exceptions import MlflowException
 
     for attempt in range(_ATTEMPTS):
         try:
-            client.set_registered_model_alias(model_name, PRODUCTION, version)
+            write(*arguments)
         except MlflowException:
             if attempt == _ATTEMPTS - 1:
                 raise
@@ -272,7 +273,7 @@ def _version_tags(client: Any, model_name: str, version: str) -> dict[str, str]:
 
 def _record(client: Any, model_name: str, event: Event) -> None:
     # nanoseconds order the events and keep two processes' keys apart
-    client.set_registered_model_tag(model_name, f"{_EVENT}{time.time_ns()}", json.dumps(asdict(event)))
+    _insist(client.set_registered_model_tag, model_name, f"{_EVENT}{time.time_ns()}", json.dumps(asdict(event)))
 
 
 def _events(client: Any, model_name: str) -> list[tuple[str, Event]]:
