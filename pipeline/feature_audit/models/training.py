@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -226,9 +227,9 @@ def _optimisers(model: nn.Module, weights: list[nn.Parameter], config: TrainingC
 class WeightAverage:
     """Exponential moving average of the weights, which is what is validated and kept.
 
-    It stands for many late iterates instead of the last one, so two seeds of the same training end closer together
-    (Izmailov et al. 2018; the decay is warmed up as min(decay, (1 + n) / (10 + n)), as in TensorFlow's moving
-    averages).
+    It stands for many iterates instead of the last one (Izmailov et al. 2018), so that two seeds of the same training
+    end closer together. It looks back over about a third of the steps so far, and over ``1 / (1 - decay)`` steps at
+    most.
     """
 
     def __init__(self, weights: Sequence[Tensor], *, decay: float) -> None:
@@ -239,27 +240,20 @@ class WeightAverage:
     def update(self) -> None:
         """Take in the weights after a step."""
         self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        decay = min(self.decay, (1 + self.steps) / (4 + self.steps))
         get_ema_multi_avg_fn(decay)(self.averaged, self.weights, self.steps)
 
-    def applied(self) -> _Swapped:
-        """Context in which the model holds the averaged weights."""
-        return _Swapped(self)
-
-
-class _Swapped:
-    def __init__(self, average: WeightAverage) -> None:
-        self.average = average
-
-    def __enter__(self) -> None:
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside, the model holds the averaged weights."""
         self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
 
-    def __exit__(self, *exception: object) -> None:
-        self._swap()
-
-    @torch.no_grad()
     def _swap(self) -> None:
-        for weight, averaged in zip(self.average.weights, self.average.averaged, strict=True):
+        for weight, averaged in zip(self.weights, self.averaged, strict=True):
             weight.data, averaged.data = averaged.data, weight.data
 
 
