@@ -82,13 +82,18 @@ def removal_waves(report: AuditReport) -> list[Wave]:
         waves.append(Wave(f"{len(rest)} more tables", dropped, saved, text))
     names = {table.name for table in retiring}
     single = [row for row in report.decisions if row.decision == "drop" and row.group not in names]
-    carried = [row for row in single if row.carried_by]
-    alone = [row for row in single if not row.carried_by]
+    unused = {finding.column for finding in report.findings if finding.excluded}
+    never = [row for row in single if row.feature in unused]
+    carried = [row for row in single if row.carried_by and row.feature not in unused]
+    alone = [row for row in single if not row.carried_by and row.feature not in unused]
+    if never:
+        text = "Constants, duplicates and leaks: the full model of this audit did not use them either."
+        waves.append(Wave("Columns that are no features", len(never), sum(row.cost for row in never), text))
     if carried:
         text = "Another feature carries what they know, so they go before features that stand alone."
         waves.append(Wave("Single features with a carrier", len(carried), sum(row.cost for row in carried), text))
     if alone:
-        text = "They carry no information of their own that the model uses."
+        text = "The pruned model is as good without them."
         waves.append(Wave("Other single features", len(alone), sum(row.cost for row in alone), text))
     return waves
 

@@ -137,9 +137,12 @@ def confirm_k(
             config.metric,
             retrained[k].delta,
         )
-        place += -1 if _clears(retrained[k], judge, prepared, rule) else 1
-        # the next one costs at most about as much as this one: stop before the limit, not after it
-        if not 0 <= place < len(grid) or spent + facts["work"] > MOST_WORK * full_work:
+        clears = _clears(retrained[k], judge, prepared, rule)
+        place += -1 if clears else 1
+        # The next one costs about as much as this one: stop before the limit, not after it. A smaller K is a bonus; a K
+        # that falls short would waste the whole audit, so going up may cost twice as much.
+        limit = MOST_WORK * full_work * (1 if clears else 2)
+        if not 0 <= place < len(grid) or spent + facts["work"] > limit:
             break
     choice = _decide(list(retrained.values()), judge, prepared, rule)
     return Choice(
