@@ -14,9 +14,14 @@ _TRUE = ("true", "t", "yes", "y", "1")
 _FALSE = ("false", "f", "no", "n", "0")
 
 
+def is_plain_number(dtype: pl.DataType) -> bool:
+    """True for number types that NumPy has too."""
+    return (dtype.is_float() or dtype.is_integer()) and dtype not in (pl.Int128, pl.UInt128)
+
+
 def as_float(values: pl.Series) -> np.ndarray:
     """float64 (B,); null and text that is no number -> NaN; durations and times in seconds."""
-    if values.dtype.is_numeric() and not values.dtype.is_decimal():
+    if is_plain_number(values.dtype):
         return values.to_numpy().astype(np.float64, copy=False)  # Polars turns nulls of numbers into NaN
     if values.dtype == pl.Duration:
         values = values.dt.total_microseconds() / 1e6

@@ -59,6 +59,9 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     Raises:
         AuditError: no target, an unknown column (with the nearest name), a glob without a match, no candidate left.
     """
+    pattern = next((name for name in columns if name.startswith("^") and name.endswith("$")), None)
+    if pattern is not None:
+        raise AuditError(f"data: column {pattern} is named like a pattern (^...$); rename it")
     target, target_columns = parse_target(config.target, columns)
     for key in ("row_id", "time", "group"):
         named = getattr(config, key)

@@ -20,6 +20,7 @@ from feature_audit.data.casting import (
     as_matrix,
     date_part,
     epoch,
+    is_plain_number,
 )
 from feature_audit.data.knots import Positions
 from feature_audit.schema import MISSING, OOV, Field
@@ -68,7 +69,7 @@ class NumericEncoder(Encoder):
 
     def encode(self, values: pl.Series) -> np.ndarray:
         """Float32 (B,)."""
-        plain = values.dtype.is_float() or (values.dtype.is_integer() and not values.null_count())
+        plain = is_plain_number(values.dtype) and (values.dtype.is_float() or not values.null_count())
         position = self._positions(values.to_numpy() if plain else as_float(values))
         position[np.isnan(position)] = MISSING
         return position
