@@ -64,7 +64,7 @@ def ours(case: Case) -> Found:
     pruned = retrain(case.config, case.prepared, selection, retrained_folder)
     trained = Trained(retrained_folder, pruned.schema, pruned.facts[0])
     test = tuple(
-        case.test_value(load_model(case.config, trained, f"weights_{number}.pt"), pruned.schema)
+        case.test_value(load_model(case.config, trained, f"pruned_{number}.pt"), pruned.schema)
         for number in range(case.config.seeds)
     )
     return Found(
