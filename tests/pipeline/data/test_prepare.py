@@ -323,7 +323,7 @@ def test_the_store_does_not_depend_on_the_number_of_threads(tmp_path):
 
 
 def odd_columns(rows: int = 600) -> dict[str, pl.Series]:
-    """Columns of types and values that tables have now and then; every one must be encoded or set aside with a reason."""
+    """Columns as tables have them now and then; every one must be encoded, or set aside with a reason."""
     rng = np.random.default_rng(0)
     i = np.arange(rows)
     real = rng.normal(size=rows)
