@@ -30,9 +30,9 @@ METRICS: dict[str, tuple[str, ...]] = {
 
 #: What a search profile changes. ``default`` is the defaults of the classes below.
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {"trials": 1, "training": {"max_epochs": 4}},
+    "quick": {"trials": 1, "seeds": 3, "training": {"max_epochs": 4}},
     "default": {},
-    "thorough": {"trials": 12, "seeds": 5, "baseline_seeds": 3},
+    "thorough": {"trials": 12, "seeds": 8, "baseline_seeds": 3},
 }
 
 
@@ -126,7 +126,7 @@ class AuditConfig(_Section):
     margin: float = Field(0.002, ge=0, allow_inf_nan=False)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     trials: int = Field(3, ge=1)
-    seeds: int = Field(3, ge=2)
+    seeds: int = Field(5, ge=2, description="retrainings of the pruned model; cheap, and each makes the verdict surer")
     baseline_seeds: int = Field(
         1,
         ge=1,
