@@ -184,7 +184,9 @@ class _Trials:
                 f"one has {smallest}); raise k or take a group out of whole_groups"
             )
         passes = path.row_passes
-        spent = (passes["forward_backward"] + FORWARD_SHARE * passes["forward"]) * self.touched + path.reader_work
+        measured = self.store.rows("validation") * len(points)  # the curve above: one forward pass per K
+        forward = FORWARD_SHARE * (passes["forward"] + measured)
+        spent = (passes["forward_backward"] + forward) * self.touched + path.reader_work
         content = {
             "order": path.ranking.tolist(),
             "scores": [float(value) if math.isfinite(value) else None for value in path.scores],
