@@ -108,7 +108,7 @@ def logit_step(settings: PathSettings, steps: int) -> float:
 
 def settle_step(steps: int) -> float:
     """Movement per step that lets logits travel far enough in the given number of steps."""
-    return min(max(_TRAVEL / steps, 0.02), 2.0)
+    return min(max(_TRAVEL / steps, 0.02), 1.0)
 
 
 def train_concrete(
