@@ -21,8 +21,6 @@ FOLDS = 2
 #: Sets above this size lose several units per look, at most this share of them.
 _ONE_BY_ONE = 48
 _CHUNK = 0.1
-#: Sets above a size are judged on every n-th row only.
-_STEPS = ((48, 4), (16, 2))
 #: A reader's first training, and its renewal at each stage: passes over its rows, but at least so many steps.
 _FIRST, _RENEWAL = (3.0, 300), (0.5, 30)
 
@@ -116,9 +114,10 @@ class Eliminator:
         return dropped
 
     def _rows(self, judged: Cache) -> Cache:
-        """Rows to judge on: the smaller the set, the more a mistake costs and the less a look."""
-        step = next((step for size, step in _STEPS if len(self.left) > size), 1)
-        return judged.rows(torch.arange(0, len(judged.target), step, device=judged.target.device))
+        """All rows to judge on; every second one while the set is large and the choice coarse."""
+        if len(self.left) <= _ONE_BY_ONE:
+            return judged
+        return judged.rows(torch.arange(0, len(judged.target), 2, device=judged.target.device))
 
     def _drop_cheapest(self, looks: list[Look], opened: list[int], count: int) -> list[int]:
         """Closes up to ``count`` units that are cheap to drop, alone and together."""

@@ -132,7 +132,7 @@ class Run:
 
     def curve_judge(self) -> Judge:
         """The validation rows on which no removal was judged; all of them where there is only one."""
-        judge = self.judge(validation_rows=max(1, self.settings.judged_rows // 4), fold=1)
+        judge = self.judge(validation_rows=self.settings.judged_rows, fold=1)
         return judge if judge.parts else self.judge(validation_rows=1, fold=0)
 
     def _count(self, judge: Judge) -> None:

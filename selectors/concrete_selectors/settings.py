@@ -27,8 +27,7 @@ class PathSettings:
         nested: half of the masks use only the first k slots, k log-uniform.
         seed: seeds initial logits, noise and subsets; data order is the caller's.
         cached_rows: most train rows whose candidate embeddings are held in memory to learn removals from.
-        judged_rows: most rows on which removals are judged, half train and half validation; large sets are judged on
-            a part of them, and the curve is measured on a quarter as many validation rows.
+        judged_rows: most rows on which removals are judged, half train and half validation.
     """
 
     k_max: int
@@ -48,7 +47,7 @@ class PathSettings:
     nested: bool = True
     seed: int = 0
     cached_rows: int = 40_000
-    judged_rows: int = 16_384
+    judged_rows: int = 8_192
 
     def __post_init__(self) -> None:
         """Refuses values that no path can have.

@@ -54,8 +54,8 @@ def gradient(run: Run) -> np.ndarray:
     """Mean over rows of ``|dLoss/dgate|`` at open gates: the first Taylor term of closing it (SHARK's, unsigned)."""
     network, means = run.network, run.network.field_means()
     total = torch.zeros(run.units.n_units, dtype=torch.float64, device=network.device)
-    rows = max(1, run.settings.judged_rows // 4)
-    with run.judge(train_rows=rows, validation_rows=rows) as judge:
+    half = run.settings.judged_rows // 2
+    with run.judge(train_rows=half, validation_rows=half) as judge:
         for part, embedded in judge.embedded():
             opened = embedded.requires_grad_(True)
             loss = network.loss(network.module.predict(opened), part.target).sum()
