@@ -99,7 +99,7 @@ class Eliminator:
                 random=self._random,
             )
         self._fresh = False
-        looks = [Look(fold.reader, self._rows(fold.judged), loss=self._loss) for fold in self._folds]
+        looks = [Look(fold.reader, fold.judged, loss=self._loss) for fold in self._folds]
         opened = list(range(len(self.left)))
         gone: list[int] = []
         while len(opened) > down_to and not self._fixed[opened].all():
@@ -112,12 +112,6 @@ class Eliminator:
         dropped: list[int] = self.left[gone].tolist()
         self._cut(np.array(opened, dtype=np.int64))
         return dropped
-
-    def _rows(self, judged: Cache) -> Cache:
-        """All rows to judge on; every second one while the set is large and the choice coarse."""
-        if len(self.left) <= _ONE_BY_ONE:
-            return judged
-        return judged.rows(torch.arange(0, len(judged.target), 2, device=judged.target.device))
 
     def _drop_cheapest(self, looks: list[Look], opened: list[int], count: int) -> list[int]:
         """Closes up to ``count`` units that are cheap to drop, alone and together."""

@@ -21,7 +21,7 @@ from concrete_selectors.judge import Judge
 
 #: Units of the two hidden layers.
 HIDDEN = (64, 32)
-BATCH = 256
+BATCH = 512
 _LEARNING_RATE = 2e-3
 #: Rows of the network's own logits that set the range of a reader's.
 _RANGE_ROWS = 4096
@@ -137,8 +137,7 @@ def cache_rows(judge: Judge, units: np.ndarray, *, like: Cache | None = None) ->
         return replace(like, inputs=values.div_(like.deviation), target=target)
     deviation = values.std().clamp_min(1e-12)
     flat = outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
-    spread = flat.std(dim=0, correction=0)
-    spread = torch.where(spread > 1e-6, spread, torch.ones_like(spread))  # a network that says the same of all rows
+    spread = flat.std(dim=0, correction=0).clamp_min(1e-6)
     return Cache(values.div_(deviation), target, deviation, flat.mean(dim=0), spread, outputs.dim() == 1)
 
 
@@ -159,7 +158,7 @@ def train_reader(
         reader: changed in place.
         cache: rows to train on.
         loss: per-row loss.
-        steps: batches to train on, of 256 rows where there are as many.
+        steps: batches to train on, of 512 rows where there are as many.
         fixed: (k,) bool, units that are always open.
         smallest: fewest open units.
         n_masks: subsets per batch.
