@@ -213,11 +213,6 @@ def total_seconds(report: AuditReport) -> float:
     return sum(cost.seconds for cost in report.costs)
 
 
-def verdict_label(verdict: Verdict | None) -> str:
-    """The verdict as a word; a row without a margin has none."""
-    return VERDICTS[verdict] if verdict else "reported only"
-
-
 def bar_widths(values: Sequence[float]) -> list[float]:
     """Lengths of bars in per cent of the longest; what is not a positive number has none."""
     lengths = [value if numbers.known(value) and value > 0 else 0.0 for value in values]
