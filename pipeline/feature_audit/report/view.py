@@ -10,7 +10,7 @@ from typing import Any
 
 from feature_audit.report import numbers
 from feature_audit.report.as_json import to_plain
-from feature_audit.results import AuditReport, MetricDelta, Verdict
+from feature_audit.results import AuditReport, MetricDelta
 
 VERDICTS: dict[str, str] = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "error": "Error"}
 METRIC_NAMES: dict[str, str] = {
