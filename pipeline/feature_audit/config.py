@@ -119,6 +119,9 @@ class AuditConfig(_Section):
     group: str | None = None
     exclude: tuple[str, ...] = ()
     never_drop: tuple[str, ...] = ()
+    always_drop: tuple[str, ...] = Field(
+        (), description="features of the full model that the pruned one may never keep, whatever they are worth"
+    )
     split: str | None = Field(None, description="time, random, group, or a column holding train / validation / test")
     k: int | Literal["auto"] = "auto"
     k_min: int = Field(1, ge=1)
@@ -159,7 +162,7 @@ class AuditConfig(_Section):
     selection: SelectionConfig = SelectionConfig()
     checks: ChecksConfig = ChecksConfig()
 
-    @field_validator("exclude", "never_drop", "whole_groups", "slices", mode="before")
+    @field_validator("exclude", "never_drop", "always_drop", "whole_groups", "slices", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

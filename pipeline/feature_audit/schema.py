@@ -39,6 +39,7 @@ class Column:
         dtype: the Polars dtype as text.
         group: its source table, or None.
         protected: never dropped.
+        ruled_out: always dropped: the full model has it, the pruned one may not.
         cost: what keeping it costs a year, in the user's unit.
     """
 
@@ -48,6 +49,7 @@ class Column:
     group: str | None = None
     protected: bool = False
     cost: float = 0.0
+    ruled_out: bool = False
 
 
 @dataclass(frozen=True)

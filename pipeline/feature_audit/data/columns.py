@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ class Roles:
         slices: columns reported as slices (features or not).
         candidates: columns that may be features, in table order.
         protected: candidates that are never dropped.
+        ruled_out: candidates that are always dropped.
     """
 
     target: pl.Expr
@@ -45,6 +46,7 @@ class Roles:
     slices: tuple[str, ...]
     candidates: tuple[str, ...]
     protected: frozenset[str]
+    ruled_out: frozenset[str]
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -75,12 +77,11 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     candidates = tuple(name for name in columns if name not in not_features)
     if not candidates:
         raise AuditError("data: no column is left as a feature; exclude fewer columns")
-    protected = match_globs("never_drop", config.never_drop, columns)
-    clash = sorted(set(protected) & not_features)
-    if clash:
-        raise AuditError(
-            f"never_drop={clash[0]}: the column is not a feature (target, key column or excluded); remove it there"
-        )
+    protected = _ruled("never_drop", config.never_drop, columns, not_features)
+    ruled_out = _ruled("always_drop", config.always_drop, columns, not_features)
+    both = sorted(protected & ruled_out)
+    if both:
+        raise AuditError(f"always_drop={both[0]}: never_drop names the column, too; take it out of one of them")
     return Roles(
         target,
         target_columns,
@@ -91,8 +92,20 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
         split_column,
         config.slices,
         candidates,
-        frozenset(protected),
+        protected,
+        ruled_out,
     )
+
+
+def _ruled(key: str, patterns: Iterable[str], columns: Sequence[str], not_features: Set[str | None]) -> frozenset[str]:
+    """Candidates that a rule names; a column that is no feature has no rule."""
+    named = match_globs(key, patterns, columns)
+    clash = sorted(set(named) & not_features)
+    if clash:
+        raise AuditError(
+            f"{key}={clash[0]}: the column is not a feature (target, key column or excluded); remove it there"
+        )
+    return frozenset(named)
 
 
 def parse_target(target: str | None, columns: Sequence[str]) -> tuple[pl.Expr, tuple[str, ...]]:

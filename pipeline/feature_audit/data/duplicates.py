@@ -32,7 +32,7 @@ def exact_duplicates(
     """
     sample = statistics.samples["train"]
     proposed: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for column in columns:
+    for column in sorted(columns, key=lambda column: column.ruled_out):  # what must go carries nothing
         proposed[_fingerprint(sample[column.name])].append(column.name)
     groups = [names for names in proposed.values() if len(names) > 1]
     if not groups:

@@ -62,7 +62,7 @@ def infer_columns(
         columns.append(
             Column(
                 name, kind, str(schema[name]), groups.get(name, origin.get(name)),
-                name in roles.protected, float(lookup(config.cost, name) or 0.0),
+                name in roles.protected, float(lookup(config.cost, name) or 0.0), name in roles.ruled_out,
             )
         )  # fmt: skip
     return tuple(columns), unusable

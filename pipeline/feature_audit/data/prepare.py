@@ -31,8 +31,8 @@ from feature_audit.errors import AuditError
 from feature_audit.schema import Column, ModelSchema
 
 _DIGEST_KEYS = (
-    "target", "task", "row_id", "time", "group", "exclude", "never_drop", "split", "seed", "prepare", "test_share",
-    "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
+    "target", "task", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed", "prepare",
+    "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
 )  # fmt: skip
 
 

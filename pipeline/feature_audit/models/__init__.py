@@ -5,6 +5,7 @@ from feature_audit.models.check import ModelFinding, check_model
 from feature_audit.models.contract import FieldModel, TrainingStore, resolve_device
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.naming import by_name
+from feature_audit.models.open_fields import OpenFields
 from feature_audit.models.prediction import mean_loss, predict, scores
 from feature_audit.models.training import TrainResult, train
 from feature_audit.models.yardstick import boosting_scores
@@ -13,6 +14,7 @@ __all__ = [
     "MODELS",
     "FieldModel",
     "ModelFinding",
+    "OpenFields",
     "TrainResult",
     "TrainingStore",
     "boosting_scores",

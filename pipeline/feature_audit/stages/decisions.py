@@ -10,7 +10,7 @@ from feature_audit.findings import Finding
 from feature_audit.results import FeatureDecision
 from feature_audit.schema import Column
 from feature_audit.search import bin_columns, carriers, label_information, selection_frequency
-from feature_audit.stages.load import protected_fields
+from feature_audit.stages.load import protected_fields, ruled_out_fields
 from feature_audit.stages.select import Selection
 
 #: Rows that the associations are measured on.
@@ -33,12 +33,14 @@ def decide_features(config: AuditConfig, prepared: Prepared, selection: Selectio
     frequency = selection_frequency(selection.masks)
     kept = np.isin(np.arange(len(names)), [names.index(name) for name in selection.names])
     carrier, explained, informative = _associations(prepared, kept)
-    protected = set(protected_fields(config, prepared))
+    protected, ruled_out = protected_fields(config, prepared), ruled_out_fields(config, prepared)
+    rule = {index: _rule("never_drop", columns[names[index]], columns[names[index]].protected) for index in protected}
+    rule |= {index: _rule("always_drop", columns[names[index]], columns[names[index]].ruled_out) for index in ruled_out}
     rows = []
     for index in np.argsort(selection.rank, kind="stable"):
         name = names[index]
         by = names[carrier[index]] if explained[index] >= _REDUNDANT else None
-        close = not kept[index] and frequency[index] >= _CLOSE_CALL
+        close = not kept[index] and frequency[index] >= _CLOSE_CALL and index not in rule
         rows.append(
             FeatureDecision(
                 feature=name,
@@ -48,7 +50,7 @@ def decide_features(config: AuditConfig, prepared: Prepared, selection: Selectio
                 decision="keep" if kept[index] else "review" if close else "drop",
                 reason=_reason(
                     kept=bool(kept[index]),
-                    protected=index in protected,
+                    rule=rule.get(int(index)),
                     close=close,
                     by=by,
                     explained=float(explained[index]),
@@ -63,13 +65,17 @@ def decide_features(config: AuditConfig, prepared: Prepared, selection: Selectio
     return rows + _excluded(prepared, columns, len(rows))
 
 
-def _reason(*, kept: bool, protected: bool, close: bool, by: str | None, explained: float, informative: bool) -> str:
+def _rule(key: str, column: Column, named: bool) -> str:
+    """Why a rule decided and no measurement."""
+    outcome = "protected" if key == "never_drop" else "dropped by rule"
+    return f"{outcome}: on the {key} list" if named else f"{outcome}: {key} names another of its group {column.group}"
+
+
+def _reason(*, kept: bool, rule: str | None, close: bool, by: str | None, explained: float, informative: bool) -> str:
+    if rule is not None:
+        return rule
     if kept:
-        return (
-            "protected: on the never_drop list"
-            if protected
-            else "chosen: among the K features that the selection ranks highest"
-        )
+        return "chosen: among the K features that the selection ranks highest"
     if close:
         return "close call: about half of the selectors would keep it"
     if by is not None:
@@ -111,7 +117,8 @@ def _excluded(prepared: Prepared, columns: dict[str, Column], n_ranked: int) -> 
                 score=float("-inf"),
                 selection_frequency=0.0,
                 decision="drop",
-                reason=f"{finding.kind.replace('_', ' ')}: {finding.detail}" if finding else reason,
+                reason=(f"{finding.kind.replace('_', ' ')}: {finding.detail}" if finding else reason)
+                + ("; always_drop names it, too" if column.ruled_out else ""),
                 carried_by=finding.carried_by if finding else None,
                 kind=column.kind,
                 group=column.group,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 from pathlib import Path
 
@@ -17,8 +16,8 @@ log = logging.getLogger(__name__)
 
 #: Configuration keys that the store depends on; a change in any other key keeps it.
 KEYS = (
-    "data", "target", "task", "row_id", "time", "group", "exclude", "never_drop", "split", "seed", "prepare",
-    "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
+    "data", "target", "task", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed",
+    "prepare", "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
 )  # fmt: skip
 
 
@@ -70,19 +69,24 @@ def budget(config: AuditConfig, prepared: Prepared) -> tuple[int, int]:
     """The range of K that the audit may choose from, checked before any training is paid for.
 
     Returns:
-        (k_min, k_max); k_max is the budget, or for ``auto`` the smaller of all usable features and
+        (k_min, k_max); k_max is the budget, or for ``auto`` the smaller of all features that may be kept and
         ``selection.max_candidates``.
 
     Raises:
-        AuditError: k or k_min is above the number of usable features, or below the number of protected ones.
+        AuditError: k or k_min is above the number of features that may be kept, or below the number of protected ones;
+            always_drop leaves nothing to keep, or contradicts never_drop within a whole group.
     """
-    usable = len(prepared.schema.fields)
-    excluded = len(prepared.columns) - usable
+    ruled_out = len(ruled_out_fields(config, prepared))
+    usable = len(prepared.schema.fields) - ruled_out
+    if not usable:
+        raise AuditError(f"always_drop: rules out all {ruled_out} usable features; take some out of it")
+    excluded = len(prepared.columns) - usable - ruled_out
+    by_rule = f", {ruled_out} are dropped by rule" if ruled_out else ""
     for key, value in (("k", config.k), ("k_min", config.k_min)):
         if value != "auto" and value > usable:
             raise AuditError(
                 f"{key}={value}: only {usable} features are usable ({excluded} of {len(prepared.columns)} were "
-                f"excluded as constant, duplicate or leaking); give {key} between 1 and {usable}"
+                f"excluded as constant, duplicate or leaking{by_rule}); give {key} between 1 and {usable}"
             )
     k_max = min(usable, config.selection.max_candidates) if config.k == "auto" else config.k
     protected = protected_fields(config, prepared)
@@ -102,15 +106,42 @@ def unit_ids(config: AuditConfig, prepared: Prepared) -> list[int] | None:
     ids = []
     for name in prepared.schema.names:
         group = group_of[name]
-        whole = group is not None and ("*" in config.whole_groups or group in config.whole_groups)
-        ids.append(number.setdefault(f"group {group}" if whole else f"feature {name}", len(number)))
+        unit = f"group {group}" if is_whole(config, group) else f"feature {name}"
+        ids.append(number.setdefault(unit, len(number)))
     return ids
 
 
 def protected_fields(config: AuditConfig, prepared: Prepared) -> list[int]:
-    """Indices of the usable features that ``never_drop`` names, in schema order."""
-    return [
-        index
-        for index, name in enumerate(prepared.schema.names)
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in config.never_drop)
-    ]
+    """Indices of the usable features that are always kept, in schema order: ``never_drop`` and their whole groups."""
+    return _with_whole_groups(config, prepared, {column.name for column in prepared.columns if column.protected})
+
+
+def ruled_out_fields(config: AuditConfig, prepared: Prepared) -> list[int]:
+    """Indices of the usable features that are never kept, in schema order: ``always_drop`` and their whole groups.
+
+    Raises:
+        AuditError: a whole group has a member that must stay and one that must go.
+    """
+    stays: dict[str, str] = {}
+    for column in prepared.columns:
+        if column.protected and column.group is not None and is_whole(config, column.group):
+            stays[column.group] = column.name
+    for column in prepared.columns:
+        if column.ruled_out and column.group in stays:
+            raise AuditError(
+                f"always_drop={column.name}: never_drop keeps {stays[column.group]}, and whole_groups holds their "
+                f"group {column.group} together; change one of the three"
+            )
+    return _with_whole_groups(config, prepared, {column.name for column in prepared.columns if column.ruled_out})
+
+
+def is_whole(config: AuditConfig, group: str | None) -> bool:
+    """True for groups that are kept or dropped as a whole."""
+    return group is not None and ("*" in config.whole_groups or group in config.whole_groups)
+
+
+def _with_whole_groups(config: AuditConfig, prepared: Prepared, named: set[str]) -> list[int]:
+    """Indices of the named features and of everything that shares a whole group with a named column."""
+    group_of = {column.name: column.group for column in prepared.columns}
+    tables = {group_of[name] for name in named if is_whole(config, group_of[name])}
+    return [index for index, name in enumerate(prepared.schema.names) if name in named or group_of[name] in tables]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,25 @@ from torch import Tensor
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.errors import AuditError
-from feature_audit.models import resolve_device, row_loss, to_scores
+from feature_audit.models import OpenFields, resolve_device, row_loss, to_scores
 from feature_audit.search import SearchSpace, StudySummary, TrialResult, run_study
 from feature_audit.stages.baseline import Trained, load_model
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.choice import Choice, ValidationJudge, confirm_k
 from feature_audit.stages.cost import FORWARD_SHARE, touched_parameters
-from feature_audit.stages.load import budget, protected_fields, unit_ids
+from feature_audit.stages.load import budget, protected_fields, ruled_out_fields, unit_ids
 from feature_audit.stages.process import tune_process
 from feature_audit.stages.progress import selection_bar
 
 log = logging.getLogger(__name__)
 
 KEYS = (
-    "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "groups", "whole_groups",
-    "seed", "metric", "cost",
+    "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop", "groups",
+    "whole_groups", "seed", "metric", "cost",
 )  # fmt: skip
 _EVALUATION_ROWS = 4096
+#: Train batches from which the means of features that always_drop shuts are taken.
+_MEAN_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def select(
         "convergence": best["convergence"],
         "work": spent,
     }
-    np.savez(folder.path / "selection.npz", masks=masks, rank=rank, scores=np.asarray(best["scores"]))
+    scores = np.array([-np.inf if score is None else score for score in best["scores"]])
+    np.savez(folder.path / "selection.npz", masks=masks, rank=rank, scores=scores)
     folder.finish(result)
     log.info("select: %s", choice.reason)
     return _restore(folder, prepared)
@@ -164,9 +168,17 @@ class _Trials:
         self.device = resolve_device(config.device)
         self.model: Any = load_model(config, full).to(self.device)  # of the model contract: embed, predict
         self.touched = touched_parameters(self.model, len(self.schema.fields), config.training.embedding_dim)
-        self.protected, self.units = protected_fields(config, prepared), unit_ids(config, prepared)
+        self.ruled_out = ruled_out_fields(config, prepared)
+        self.open = np.setdiff1d(np.arange(len(self.schema.fields)), self.ruled_out)
+        if self.ruled_out:
+            batches = (batch for batch, _ in islice(self._train(0), _MEAN_BATCHES))
+            self.model = OpenFields(self.model, self.open.tolist(), batches)
+        # The selector numbers the open features from 0; what it hands back is numbered by the schema again.
+        self.protected = np.searchsorted(self.open, protected_fields(config, prepared)).tolist()
+        units = unit_ids(config, prepared)
+        self.units = None if units is None else [units[index] for index in self.open]
         self.judge = ValidationJudge(config, store, full.validation_scores())
-        self.prior = _cost_prior(prepared)
+        self.prior = _cost_prior(prepared, self.open)
 
     def __call__(
         self, number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]
@@ -187,9 +199,11 @@ class _Trials:
         measured = self.store.rows("validation") * len(points)  # the curve above: one forward pass per K
         forward = FORWARD_SHARE * (passes["forward"] + measured)
         spent = (passes["forward_backward"] + forward) * self.touched + path.reader_work
+        scores = np.full(len(self.schema.fields), -np.inf)
+        scores[self.open] = path.scores
         content = {
-            "order": path.ranking.tolist(),
-            "scores": [float(value) if math.isfinite(value) else None for value in path.scores],
+            "order": [*self.open[path.ranking].tolist(), *self.ruled_out],
+            "scores": [float(value) if math.isfinite(value) else None for value in scores],
             "points": [asdict(point) for point in points],
             "convergence": describe_convergence(path),
         }
@@ -250,7 +264,7 @@ class _Trials:
             yield on_device, on_device.target
 
     def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.store.matrix("train", self.schema), self.store.target("train")
+        return self.store.matrix("train", self.schema)[:, self.open], self.store.target("train")
 
     def _scores(self, path: SelectionPath, k: int) -> np.ndarray:
         return to_scores(path.predict(self._validation(0), k), self.schema.task).numpy()
@@ -277,10 +291,10 @@ def describe_convergence(path: SelectionPath) -> str:
     )
 
 
-def _cost_prior(prepared: Prepared) -> Tensor | None:
+def _cost_prior(prepared: Prepared, open_fields: np.ndarray) -> Tensor | None:
     """Dearer features start with lower logits: minus the cost in units of the dearest one; None without costs."""
     cost_of = {column.name: column.cost for column in prepared.columns}
-    costs = torch.tensor([cost_of[name] for name in prepared.schema.names])
+    costs = torch.tensor([cost_of[prepared.schema.names[index]] for index in open_fields])
     return -costs / costs.max() if bool((costs > 0).any()) else None
 
 
@@ -302,7 +316,7 @@ def _restore(folder: StageFolder, prepared: Prepared) -> Selection:
         choice=Choice.from_dict(result["choice"]),
         masks=arrays["masks"],
         rank=arrays["rank"],
-        scores=arrays["scores"].astype(np.float64),
+        scores=arrays["scores"],
         summary=StudySummary(**result["summary"]),
         convergence=result["convergence"],
         work=result["work"],

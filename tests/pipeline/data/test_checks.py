@@ -168,3 +168,11 @@ def test_duplicates_of_every_kind_are_proven_on_all_rows(tmp_path, monkeypatch):
     made, _ = prepared_of(twins.with_columns(enum), tmp_path, time="at", row_id="row", group="user")
     exact = {name: by for name, (excluded, by) in details(made, "duplicate").items() if excluded}
     assert exact == {**{f"{name}_twin": name for name in kinds}, "colour_enum": "colour"}
+
+
+def test_a_column_that_must_go_carries_no_duplicate(tmp_path):
+    """`x` is ruled out, so its copy stays as a feature and carries it, although `x` comes first."""
+    made, _ = prepared_of(log(same=pl.col("x")), tmp_path, always_drop="x")
+    assert details(made, "duplicate") == {"x": (True, "same")}
+    assert "same" in made.schema.names
+    assert next(c for c in made.columns if c.name == "x").ruled_out

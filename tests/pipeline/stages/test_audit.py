@@ -179,10 +179,16 @@ def test_the_same_command_again_reuses_every_stage_and_a_new_margin_only_the_tra
     assert resolved["confidence"] == 0.9
 
 
-def test_whole_groups_and_never_drop_are_honoured(command: CommandLine, passed: Run, home: Path) -> None:
-    groups = {"prices": ["price_gap", "price_gap_copy"], "clock": ["hour_score*"], "junk": ["noise_0*"]}
-    (home / "groups.yaml").write_text(yaml.safe_dump({"groups": groups, "whole_groups": ["*"]}))
-    words = ["--config", str(home / "groups.yaml"), "--never_drop", "noise_cat_1", "--k", "9"]
+def test_rules_groups_and_costs_are_honoured_together(command: CommandLine, passed: Run, home: Path) -> None:
+    rules = {
+        "groups": {"prices": ["price_gap", "price_gap_copy"], "clock": ["hour_score*"], "junk": ["noise_0*"]},
+        "whole_groups": ["*"],
+        "never_drop": ["noise_cat_1"],
+        "always_drop": ["device", "noise_1*"],
+        "cost": {"noise_0*": 100, "price_gap": 7, "device": 20},
+    }
+    (home / "rules.yaml").write_text(yaml.safe_dump(rules))
+    words = ["--config", str(home / "rules.yaml"), "--k", "9"]
     assert command("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, *words) == 0
     run = parents()[0]
     kept = set(read(run, "recommendation/kept_features.txt").read_text().split())
@@ -190,7 +196,17 @@ def test_whole_groups_and_never_drop_are_honoured(command: CommandLine, passed: 
     assert "noise_cat_1" in kept
     assert {"price_gap", "price_gap_copy"} <= kept
     assert len({"hour_score", "hour_score_copy"} & kept) in (0, 2)
-    assert not [name for name in kept if name.startswith("noise_0")]
+    assert not [name for name in kept if name.startswith(("noise_0", "noise_1"))]
+    assert "device" not in kept, "a strong signal goes, because the user said so"
+    assert int(run.data.tags["audit.n_features"]) == 20, "the full model still has what always_drop names"
+    reasons = {
+        row["feature"]: row for row in pl.read_parquet(read(run, "selection/ranking.parquet")).iter_rows(named=True)
+    }
+    assert reasons["device"]["reason"] == "dropped by rule: on the always_drop list"
+    assert reasons["device"]["selection_frequency"] == 0
+    assert reasons["noise_cat_1"]["reason"] == "protected: on the never_drop list"
+    report = json.loads(read(run, "report/report.json").read_text())
+    assert sum(row["cost"] for row in report["decisions"] if row["decision"] == "drop") == 10 * 100 + 20
 
 
 def test_far_too_few_features_fail_and_register_nothing(command: CommandLine, passed: Run, home: Path) -> None:
