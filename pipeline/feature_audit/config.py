@@ -7,6 +7,7 @@ The classes are frozen: a stage can read its configuration and never change it.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,10 @@ PROFILES: dict[str, dict[str, Any]] = {
     "default": {},
     "thorough": {"trials": 12, "seeds": 8, "baseline_seeds": 3},
 }
+
+
+class _Named(ValueError):
+    """A mistake whose message already names the key and the value; a long mapping around it is not shown."""
 
 
 class _Section(BaseModel):
@@ -154,7 +159,9 @@ class AuditConfig(_Section):
     kinds: dict[str, KindName] = Field(default_factory=dict, description="column or glob -> kind, over inference")
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="source table -> columns or globs")
     whole_groups: tuple[str, ...] = Field((), description="groups kept or dropped as a whole; `*` = every group")
-    cost: dict[str, float] = Field(default_factory=dict, description="column or glob -> yearly cost, any unit")
+    cost: dict[str, float] | str = Field(
+        default_factory=dict, description="column, glob or table -> yearly cost, any unit; or a CSV file of them"
+    )
     slices: tuple[str, ...] = Field((), description="columns whose values are reported as slices")
     reader: ReaderConfig = ReaderConfig()
     encoding: EncodingConfig = EncodingConfig()
@@ -178,6 +185,19 @@ class AuditConfig(_Section):
             value = int(value)
         if not isinstance(value, str) and value < 1:
             raise ValueError("give a whole number of at least 1, or auto")
+        return value
+
+    @field_validator("cost", mode="before")
+    @classmethod
+    def _check_cost(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            if not isinstance(value, str) or not value.strip():
+                raise ValueError("give `name: cost` lines, or the path of a CSV file")
+            return value
+        for name, cost in value.items():
+            number = isinstance(cost, (int, float)) and not isinstance(cost, bool)
+            if not number or not math.isfinite(cost) or cost < 0:
+                raise _Named(f"cost.{name}={cost!r}: give a number of 0 or more")
         return value
 
     @model_validator(mode="after")
@@ -256,6 +276,10 @@ def _one_line(error: ValidationError) -> str:
             near = difflib.get_close_matches(key.split(".")[-1], _known_keys(problem["loc"]), n=1)
             hint = f"did you mean {near[0]}?" if near else "see conf/default.yaml for every key"
             parts.append(f"{key}: unknown key; {hint}")
+            continue
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, _Named):
+            parts.append(str(cause))
             continue
         message = problem["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]

@@ -95,6 +95,7 @@ class AuditReport:
         stability: Nogueira index over selectors or None; ``convergence``: a sentence about the selector's state.
         search: rows of trials (number, parameters, value, state) and importances of parameters.
         provenance: hashes, seeds, versions, resolved configuration, run ids.
+        table_costs: source table -> what keeping it at all costs; saved when its last feature goes.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
     """
 
@@ -123,3 +124,4 @@ class AuditReport:
     trials: list[dict[str, Any]] = field(default_factory=list)
     importances: dict[str, float] = field(default_factory=dict)
     data_summary: dict[str, Any] = field(default_factory=dict)
+    table_costs: dict[str, float] = field(default_factory=dict)

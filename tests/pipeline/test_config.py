@@ -51,6 +51,24 @@ def test_a_mistake_is_one_line_with_key_value_and_remedy(overrides: dict[str, st
         assert word in line
 
 
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [
+        ("{a: 1, b: -2}", r"cost\.b=-2: give a number of 0 or more"),
+        ("{a: much}", r"cost\.a='much': give a number of 0 or more"),
+        ("{a: .nan}", r"cost\.a=nan: give a number of 0 or more"),
+        ("{a: true}", r"cost\.a=True: give a number"),
+        ("5", r"cost=5: give `name: cost` lines, or the path of a CSV file"),
+    ],
+)
+def test_a_cost_is_a_number_of_zero_or_more(tmp_path: Path, cost: str, words: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(f"cost: {cost}\n")
+    with pytest.raises(UsageError, match=words) as caught:
+        load_config(str(file), {})
+    assert ";" not in str(caught.value), "one message, not one per type it might have been"
+
+
 def test_unknown_key_in_a_section_is_named_with_its_path(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("training:\n  max_epoch: 3\n")

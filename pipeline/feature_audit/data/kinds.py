@@ -10,6 +10,7 @@ import yaml
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns import Roles, lookup, match_globs
+from feature_audit.data.costs import read_costs
 from feature_audit.data.text import DATE_FORMATS, MOST, NULL_WORDS, is_date
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Kind
@@ -25,7 +26,7 @@ def infer_columns(
     schema: Mapping[str, pl.DataType],
     sample: pl.DataFrame,
     origin: Mapping[str, str],
-) -> tuple[tuple[Column, ...], dict[str, str]]:
+) -> tuple[tuple[Column, ...], dict[str, str], dict[str, float]]:
     """Name, kind, source table, protection and cost of every candidate column.
 
     Args:
@@ -36,19 +37,17 @@ def infer_columns(
         origin: column -> source table where the input says so.
 
     Returns:
-        The columns, and name -> reason for columns of a type that no feature can be made from.
+        The columns, name -> reason for columns of a type that no feature can be made from, and what tables cost.
 
     Raises:
-        AuditError: a glob of ``kinds``, ``groups`` or ``cost`` without a match, or a kind that does not fit its type.
+        AuditError: a glob of ``kinds``, ``groups`` or ``cost`` without a match, a column in two groups, or a kind that
+            does not fit its type.
     """
     names = list(schema)
     for pattern in config.kinds:
         match_globs("kinds", [pattern], names)
-    for pattern in config.cost:
-        match_globs("cost", [pattern], names)
-    groups = {
-        name: table for table, globs in config.groups.items() for name in match_globs(f"groups.{table}", globs, names)
-    }
+    groups = {**origin, **group_of(config, names)}
+    costs = read_costs(config.cost, names, sorted({*config.groups, *origin.values()}))
     columns, unusable = [], {}
     for name in roles.candidates:
         kind = lookup(config.kinds, name)
@@ -61,11 +60,29 @@ def infer_columns(
             kind = "categorical"
         columns.append(
             Column(
-                name, kind, str(schema[name]), groups.get(name, origin.get(name)),
-                name in roles.protected, float(lookup(config.cost, name) or 0.0), name in roles.ruled_out,
+                name, kind, str(schema[name]), groups.get(name),
+                name in roles.protected, costs.of(name), name in roles.ruled_out,
             )
         )  # fmt: skip
-    return tuple(columns), unusable
+    return tuple(columns), unusable, costs.tables
+
+
+def group_of(config: AuditConfig, names: Sequence[str]) -> dict[str, str]:
+    """Column -> the source table that ``groups`` puts it into.
+
+    Raises:
+        AuditError: a glob without a match, or a column that two tables claim.
+    """
+    groups: dict[str, str] = {}
+    for table, globs in config.groups.items():
+        for name in match_globs(f"groups.{table}", globs, names):
+            if name in groups:
+                raise AuditError(
+                    f"groups.{table}: column {name} is in groups.{groups[name]}, too; a column comes from one table, "
+                    "so take it out of one"
+                )
+            groups[name] = table
+    return groups
 
 
 def infer_kind(name: str, dtype: pl.DataType, sample: pl.Series) -> Kind | None:

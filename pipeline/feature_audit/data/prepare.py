@@ -58,7 +58,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     log = read_log(config, source, assign_roles(config, table.names()))
     progress(f"inferring the kinds of {len(log.roles.candidates)} columns")
     shown = peek(source, log.roles.candidates, log.rows)
-    columns, unusable = infer_columns(config, log.roles, table, shown, source.origin)
+    columns, unusable, table_costs = infer_columns(config, log.roles, table, shown, source.origin)
     usable = tuple(column for column in columns if column.name not in unusable)
     progress(f"counting {len(usable)} columns on {log.split.rows()['train']:,} train rows")
     statistics = gather(
@@ -81,7 +81,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     encoders.save(directory / "encoders.json")
     prepared = Prepared(
         directory, schema, columns, examined.findings, examined.excluded, log.split.rows(), log.split.info,
-        digest, validation, summary,
+        digest, validation, summary, table_costs,
     )  # fmt: skip
     prepared.save()
     return prepared
@@ -98,12 +98,14 @@ def _empty_store(directory: Path) -> Path:
 
 
 def data_digest(config: AuditConfig, data: str) -> str:
-    """blake2b over the input's bytes, the user's ``prepare`` module and the configuration keys that shape the store."""
+    """blake2b over the bytes of input, ``prepare`` module and cost sheet, and the keys that shape the store."""
     content = {key: value for key, value in config.model_dump(mode="json").items() if key in _DIGEST_KEYS}
     digest = hashlib.blake2b(input_digest(data).encode(), digest_size=16)
     digest.update(json.dumps(content, sort_keys=True).encode())
     if config.prepare:
         digest.update(prepare_source(config.prepare))
+    if isinstance(config.cost, str) and Path(config.cost).is_file():
+        digest.update(Path(config.cost).read_bytes())
     return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Prepared:
         digest: blake2b over the input's bytes and the configuration that matters here.
         validation: the GX result as JSON, with our ``passed``.
         summary: figures for the report.
+        table_costs: source table -> what keeping it at all costs a year.
     """
 
     directory: Path
@@ -43,6 +44,7 @@ class Prepared:
     digest: str
     validation: dict[str, Any]
     summary: dict[str, Any]
+    table_costs: dict[str, float] = field(default_factory=dict)
 
     def schema_yaml(self) -> str:
         """The inferred kinds as YAML that can be edited and put into the configuration."""
@@ -72,9 +74,7 @@ class Prepared:
         schema = content.pop("schema")
         return cls(
             directory=directory,
-            schema=ModelSchema(
-                tuple(Field(**field) for field in schema["fields"]), schema["task"], schema["n_classes"]
-            ),
+            schema=ModelSchema(tuple(Field(**one) for one in schema["fields"]), schema["task"], schema["n_classes"]),
             columns=tuple(Column(**column) for column in content.pop("columns")),
             findings=tuple(Finding(**finding) for finding in content.pop("findings")),
             **content,

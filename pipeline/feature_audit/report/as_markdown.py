@@ -267,7 +267,7 @@ def _savings(report: AuditReport) -> str:
         for one in tables
     ]
     head = ["Source table", "Features", "Keep", "Review", "Drop", "Saved", "Result"]
-    return "## Savings by source table\n\n" + _table(head, rows, range(1, 6))
+    return f"## Savings by source table\n\n{text(view.savings(report))}\n\n" + _table(head, rows, range(1, 6))
 
 
 def _more(items: Sequence[object], most: int) -> str:

@@ -29,7 +29,10 @@ MOST_ENTRIES = 20
 
 @dataclass(frozen=True)
 class SourceTable:
-    """What the decisions mean for one source table; ``saved`` is the cost of its dropped features."""
+    """What the decisions mean for one source table.
+
+    ``saved`` is the cost of its dropped features and, where it retires, of the table itself.
+    """
 
     name: str
     kept: int
@@ -146,13 +149,37 @@ def source_tables(report: AuditReport) -> list[SourceTable]:
         seen = Counter(row.decision for row in members)
         saved = sum(row.cost for row in members if row.decision == "drop")
         held_by = tuple(row.feature for row in members if row.decision != "drop")
+        if not held_by:
+            saved += report.table_costs.get(name, 0.0)
         tables.append(SourceTable(name, seen["keep"], seen["drop"], seen["review"], saved, held_by))
     return sorted(tables, key=lambda table: (not table.retires, -table.saved, -table.dropped, table.name))
 
 
 def saved_cost(report: AuditReport) -> float:
-    """Cost of all dropped features, in the user's unit; 0 where no cost was given."""
-    return sum(row.cost for row in report.decisions if row.decision == "drop")
+    """Cost of all dropped features and retiring tables, in the user's unit; 0 where no cost was given."""
+    alone = sum(row.cost for row in report.decisions if row.decision == "drop" and not row.group)
+    return alone + sum(table.saved for table in source_tables(report))
+
+
+def savings(report: AuditReport) -> str:
+    """What can be switched off, in one sentence; empty where no source table is known."""
+    tables = source_tables(report)
+    if not tables:
+        return ""
+    retiring = [table for table in tables if table.retires]
+    passed = report.verdict == "pass"
+    verb = ("retires" if len(retiring) == 1 else "retire") if passed else "would retire"
+    names = f" ({', '.join(table.name for table in retiring[:6])}{', …' if len(retiring) > 6 else ''})"
+    start = f"{len(retiring)} of {numbers.counted(len(tables), 'source table')} {verb}{names if retiring else ''}"
+    everything = saved_cost(report)
+    if not everything:
+        return f"{start}."
+    of_tables = sum(table.saved for table in retiring)
+    saving = "saving" if passed else "which would save"
+    rest = numbers.total(everything - of_tables)
+    if not retiring:
+        return f"{start}; single features {'save' if passed else 'would save'} {rest} a year."
+    return f"{start}, {saving} {numbers.total(of_tables)} a year; single features save another {rest}."
 
 
 def carriers(report: AuditReport) -> list[Carrier]:

@@ -13,7 +13,7 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Encoders, Prepared
-from feature_audit.report import render_html, render_json, render_markdown, run_description
+from feature_audit.report import render_html, render_json, render_markdown, run_description, view
 from feature_audit.results import AuditReport, FeatureDecision
 from feature_audit.stages import exports
 from feature_audit.stages.parity import PREDICTIONS, Outcome
@@ -131,6 +131,9 @@ def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> No
         "confidence": report.confidence,
         "kept": kept,
         "dropped": [{"feature": row.feature, "reason": row.reason, "carried_by": row.carried_by} for row in dropped],
+        "savings": view.savings(report),
+        "saved_cost": view.saved_cost(report),
+        "retiring_tables": {table.name: table.saved for table in view.source_tables(report) if table.retires},
         "run_id": report.provenance["run_id"],
         "data_digest": report.provenance["data_digest"],
     }

@@ -56,6 +56,7 @@ def build_report(
         trials=[{key: value for key, value in row.items() if key != "notes"} for row in selection.summary.trials],
         importances=selection.summary.importances,
         data_summary=prepared.summary,
+        table_costs=prepared.table_costs,
     )
 
 

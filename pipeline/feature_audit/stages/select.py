@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -292,9 +293,15 @@ def describe_convergence(path: SelectionPath) -> str:
 
 
 def _cost_prior(prepared: Prepared, open_fields: np.ndarray) -> Tensor | None:
-    """Dearer features start with lower logits: minus the cost in units of the dearest one; None without costs."""
-    cost_of = {column.name: column.cost for column in prepared.columns}
-    costs = torch.tensor([cost_of[prepared.schema.names[index]] for index in open_fields])
+    """Dearer features start with lower logits: minus the cost in units of the dearest one; None without costs.
+
+    A table's own cost is shared by its features.
+    """
+    names = [prepared.schema.names[index] for index in open_fields]
+    column_of = {column.name: column for column in prepared.columns}
+    members = Counter(column_of[name].group for name in names)
+    shares = {group: prepared.table_costs.get(group or "", 0.0) / count for group, count in members.items()}
+    costs = torch.tensor([column_of[name].cost + shares[column_of[name].group] for name in names])
     return -costs / costs.max() if bool((costs > 0).any()) else None
 
 

@@ -55,6 +55,37 @@ def test_waves_cover_every_dropped_feature_once():
     assert [wave.title for wave in waves[:2]] == ["Table legacy_scores", "Table partner_feed"]
 
 
+def _tables(verdict="pass", **table_costs):
+    rows = [("a", "keep", "stays", 5.0), ("b", "drop", "stays", 3.0), ("c", "drop", "goes", 10.0)]
+    rows += [("d", "drop", "goes", 0.0), ("e", "drop", None, 2.0), ("f", "review", "waits", 8.0)]
+    decisions = [
+        FeatureDecision(name, i, 0.0, 0.0, decision, "", group=group, cost=cost)
+        for i, (name, decision, group, cost) in enumerate(rows, 1)
+    ]
+    return dataclasses.replace(make_report(verdict), decisions=decisions, table_costs=table_costs)
+
+
+def test_a_retiring_table_saves_its_own_cost_too_and_a_staying_one_does_not():
+    report = _tables(goes=1_000.0, stays=500.0, waits=70.0)
+    saved = {table.name: (table.retires, table.saved) for table in view.source_tables(report)}
+    assert saved == {"goes": (True, 1_010.0), "stays": (False, 3.0), "waits": (False, 0.0)}
+    assert view.saved_cost(report) == 1_015.0
+    assert sum(wave.saved for wave in plan.removal_waves(report)) == 1_015.0
+    assert view.savings(report) == (
+        "1 of 3 source tables retires (goes), saving 1,010 a year; single features save another 5."
+    )
+    assert view.savings(dataclasses.replace(report, verdict="fail")).startswith(
+        "1 of 3 source tables would retire (goes), which would save 1,010 a year"
+    )
+
+
+def test_savings_without_costs_or_tables_claim_nothing():
+    free = [dataclasses.replace(row, cost=0.0) for row in _tables().decisions]
+    assert view.savings(dataclasses.replace(_tables(), decisions=free)) == "1 of 3 source tables retires (goes)."
+    bare = [dataclasses.replace(row, group=None) for row in free]
+    assert view.savings(dataclasses.replace(_tables(), decisions=bare)) == ""
+
+
 def test_many_retiring_tables_are_one_wave_after_the_largest():
     decisions = [
         FeatureDecision(f"f{i}", i, 0.0, 0.0, "drop", "noise", group=f"table_{i}", cost=i) for i in range(1, 21)

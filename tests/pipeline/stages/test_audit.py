@@ -185,8 +185,11 @@ def test_rules_groups_and_costs_are_honoured_together(command: CommandLine, pass
         "whole_groups": ["*"],
         "never_drop": ["noise_cat_1"],
         "always_drop": ["device", "noise_1*"],
-        "cost": {"noise_0*": 100, "price_gap": 7, "device": 20},
+        "cost": str(home / "costs.csv"),
     }
+    (home / "costs.csv").write_text(
+        "Feature;Table;Cost\nnoise_0*;;100\nprice_gap;;7\ndevice;;20\n;junk;5000\n;clock;1\n"
+    )
     (home / "rules.yaml").write_text(yaml.safe_dump(rules))
     words = ["--config", str(home / "rules.yaml"), "--k", "9"]
     assert command("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, *words) == 0
@@ -207,6 +210,13 @@ def test_rules_groups_and_costs_are_honoured_together(command: CommandLine, pass
     assert reasons["noise_cat_1"]["reason"] == "protected: on the never_drop list"
     report = json.loads(read(run, "report/report.json").read_text())
     assert sum(row["cost"] for row in report["decisions"] if row["decision"] == "drop") == 10 * 100 + 20
+    recommendation = json.loads(read(run, "recommendation/prune_recommendation.json").read_text())
+    assert recommendation["retiring_tables"]["junk"] == 6_000
+    clock = 0 if "hour_score" in kept else 1
+    assert recommendation["saved_cost"] == 6_020 + clock
+    would = "would retire" if recommendation["verdict"] != "pass" else "retire"
+    assert would in recommendation["savings"]
+    assert "junk" in recommendation["savings"]
 
 
 def test_far_too_few_features_fail_and_register_nothing(command: CommandLine, passed: Run, home: Path) -> None:
