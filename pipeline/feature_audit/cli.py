@@ -167,6 +167,10 @@ def entry() -> None:
         _fail(f"{type(error).__name__}: {error} (feature-audit -v shows the traceback)", 1)
     except KeyboardInterrupt:
         _fail("interrupted; run the same command again to continue from the last finished stage", 130)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust code below: no Exception, yet no wish to exit either
+            raise
+        _fail(f"a library gave up ({error}); if it came while reading, write the file again", 1)
 
 
 def _fail(message: str, code: int) -> None:

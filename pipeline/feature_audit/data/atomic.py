@@ -11,7 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from feature_audit.data.messages import READ_ERRORS, listing, one_line
+from feature_audit.data.messages import listing
+from feature_audit.data.ragged import shape_of
 from feature_audit.errors import AuditError
 
 _TYPES = ("token", "float", "token_seq", "float_seq")
@@ -29,7 +30,8 @@ def read_atomic(inter: Path, progress: Callable[[str], None]) -> tuple[pl.LazyFr
         The joined frame, and column -> ``inter``, ``user`` or ``item``.
 
     Raises:
-        AuditError: a header without types, a row that is too long, no shared id column, an id twice in a side file.
+        AuditError: a header without types, a row that is too short or too long, no shared id column, an id twice in a
+            side file.
     """
     frame = read_table(inter)
     origin = dict.fromkeys(frame.collect_schema(), "inter")
@@ -57,7 +59,7 @@ def read_table(path: Path) -> pl.LazyFrame:
     """One atomic file with its types applied.
 
     Raises:
-        AuditError: an empty file, a header without types, or a row with too many cells.
+        AuditError: an empty file, a header without types, or a row with too few or too many cells.
     """
     with path.open(encoding="utf-8-sig", errors="replace") as stream:
         header = stream.readline().rstrip("\r\n").split("\t")
@@ -72,10 +74,13 @@ def read_table(path: Path) -> pl.LazyFrame:
     frame = pl.scan_csv(
         path, separator="\t", infer_schema=False, quote_char=None, new_columns=list(types), encoding="utf8-lossy"
     )
-    try:
-        frame.select(pl.len(), pl.all().count().name.suffix(" cells")).collect()
-    except READ_ERRORS as error:
-        raise _unreadable(path, len(types), error) from None
+    shape = shape_of(path, "\t", len(types), quotes=False)
+    if shape.bad_line is not None and len(types) > 1:
+        raise AuditError(
+            f"data={path}: line {shape.bad_line} has {shape.cells} cells, the header {len(types)}; fix that row"
+        )
+    if shape.blank:
+        frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     return frame.select(_typed(name, kind) for name, kind in types.items())
 
 
@@ -87,12 +92,3 @@ def _typed(name: str, kind: str) -> pl.Expr:
         return column
     parts = column.str.split(" ").list.eval(pl.element().filter(pl.element() != ""))
     return parts.cast(pl.List(pl.Float64), strict=False) if kind == "float_seq" else parts
-
-
-def _unreadable(path: Path, width: int, error: Exception) -> AuditError:
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        for number, line in enumerate(stream, 1):
-            cells = line.count("\t") + 1
-            if cells > width:
-                return AuditError(f"data={path}: line {number} has {cells} cells, the header {width}; fix that row")
-    return AuditError(f"data={path}: cannot be read ({one_line(error)})")

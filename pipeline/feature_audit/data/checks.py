@@ -131,13 +131,17 @@ def _counts(values: pl.Series) -> bool:
 
 
 def _high_nulls(columns: tuple[Column, ...], statistics: Statistics, split: Split, most: float) -> list[Finding]:
-    rows = split.rows()["train"]
-    shares = {column.name: statistics.facts[column.name].nulls["train"] / rows for column in columns}
-    return [
-        Finding(name, "high_null", f"missing in {share:.2%} of the train rows")
-        for name, share in shares.items()
-        if share >= most
-    ]
+    rows = split.rows()
+    findings = []
+    for column in columns:
+        nulls = statistics.facts[column.name].nulls
+        share = nulls["train"] / rows["train"]
+        if share >= most:
+            findings.append(Finding(column.name, "high_null", f"missing in {share:.2%} of the train rows"))
+        elif nulls["test"] == rows["test"]:
+            detail = f"filled in {1 - share:.0%} of the train rows and in no test row: is it still written?"
+            findings.append(Finding(column.name, "high_null", detail))
+    return findings
 
 
 def _drift(columns: tuple[Column, ...], statistics: Statistics, seed: int) -> dict[str, float]:

@@ -27,6 +27,8 @@ from feature_audit.schema import MISSING, OOV, Field
 
 #: First code of a known value; below stand MISSING (also the padding of bags) and OOV.
 FIRST = OOV + 1
+#: Entries of a vector lie at most so many standard deviations from the mean.
+_MOST_DEVIATIONS = 1_000.0
 
 
 class Encoder(ABC):
@@ -279,7 +281,8 @@ class VectorEncoder(Encoder):
         """float32 (B, width)."""
         raw = as_matrix(values, len(self.mean))
         scaled = (raw - self.mean) / self.scale
-        return np.where(np.isfinite(scaled), scaled, 0.0).astype(np.float32)
+        bounded = np.clip(scaled, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)  # one wild cell must not become an infinity
+        return np.where(np.isfinite(scaled), bounded, 0.0).astype(np.float32)
 
     def state(self) -> dict[str, Any]:
         """Mean and scale as lists."""

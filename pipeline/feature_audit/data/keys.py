@@ -11,7 +11,7 @@ import polars as pl
 from feature_audit.data.casting import as_datetime, as_float
 from feature_audit.data.columns import Roles
 from feature_audit.data.kinds import date_format
-from feature_audit.data.messages import listing, one_line
+from feature_audit.data.messages import READ_ERRORS, listing, one_line
 from feature_audit.data.reading import Source
 from feature_audit.errors import AuditError
 from feature_audit.schema import Task
@@ -64,7 +64,7 @@ def read_target(source: Source, roles: Roles, shown: str, task: Task | None) -> 
     """
     try:
         label = source.frame.select(roles.target.alias("target")).collect()["target"]
-    except pl.exceptions.PolarsError as error:
+    except READ_ERRORS as error:
         raise AuditError(f"target={shown}: cannot be computed ({one_line(error)})") from None
     if label.dtype.is_float():
         label = label.fill_nan(None)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-#: What Polars raises on files that are missing, broken off or not what they say.
-READ_ERRORS = (pl.exceptions.PolarsError, OSError)
+#: What Polars raises on files that are missing, broken off or not what they say. A corrupt page may make it panic, and
+#: that exception is no ``Exception``.
+READ_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 def listing(names: Sequence[str], limit: int = 6) -> str:

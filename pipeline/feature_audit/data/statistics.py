@@ -11,6 +11,7 @@ from feature_audit.data.casting import Key, as_datetime, as_float, as_key, as_li
 from feature_audit.data.kinds import date_format, list_separator
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import SPLITS
+from feature_audit.data.text import NULL_WORDS
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column
 
@@ -19,6 +20,8 @@ CHUNK_CELLS = 4_000_000
 SAMPLE_CELLS = 24_000_000
 MAX_SAMPLE_ROWS = 200_000
 MIN_SAMPLE_ROWS = 10_000
+#: Share of a text column's cells that a kind of the user's may fail to read (they count as missing and are reported).
+MOST_UNREAD = 0.5
 
 
 @dataclass
@@ -114,6 +117,7 @@ def sample_positions(of_row: np.ndarray, columns: int, seed: int) -> dict[str, n
 def _start(column: Column, peek: pl.Series) -> ColumnFacts:
     fact = ColumnFacts()
     dtype = peek.dtype
+    _check_readable(column, peek)
     if column.kind == "multi":
         if dtype == pl.String:
             fact.separator = list_separator(peek) or _any_separator(peek)
@@ -128,6 +132,25 @@ def _start(column: Column, peek: pl.Series) -> ColumnFacts:
                 f"kinds.{column.name}=datetime: {peek.drop_nulls()[0]!r} fits no known datetime format; give ISO dates"
             )
     return fact
+
+
+def _check_readable(column: Column, peek: pl.Series) -> None:
+    """Refuses a kind that most cells cannot be read as: every one of them would silently count as missing."""
+    if column.kind not in ("numeric", "boolean") or peek.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return
+    words = peek.cast(pl.String).drop_nulls().str.strip_chars()
+    words = words.filter(~words.is_in(["", *NULL_WORDS]))
+    if column.kind == "numeric":
+        unread = pl.Series(np.isnan(as_float(words)), dtype=pl.Boolean)
+    else:
+        unread = as_key(words, "boolean").is_null()
+    share = (unread.sum() or 0) / max(len(words), 1)
+    if share > MOST_UNREAD:
+        hint = "numbers" if column.kind == "numeric" else "true or false"
+        raise AuditError(
+            f"kinds.{column.name}={column.kind}: {share:.0%} of its cells are no {hint}, for example "
+            f"{words.filter(unread)[0]!r}; say categorical, or mend the column"
+        )
 
 
 def _any_separator(peek: pl.Series) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import fnmatch
-import gzip
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ import polars as pl
 from feature_audit.config import ReaderConfig
 from feature_audit.data.columns import match_globs
 from feature_audit.data.messages import READ_ERRORS, one_line
+from feature_audit.data.ragged import open_text, shape_of
 from feature_audit.errors import AuditError
 
 #: Texts that mean "no number" in a column whose other cells are numbers; in a column of words they stay words.
@@ -31,6 +29,8 @@ DATE_FORMATS = (
     "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d, %Y", "%d-%m-%y", "%m/%d/%y", "%d/%m/%y",
 )  # fmt: skip
 ROW_GROUP = 65_536
+#: Share of the cells that a type of the user's may fail to read.
+MOST_LOST = 0.5
 #: First rows that decide which datetime formats are tried on all rows.
 PEEK_ROWS = 2_000
 
@@ -50,6 +50,7 @@ class _File:
     separator: str
     names: list[str]
     frame: pl.LazyFrame
+    blank_lines: int
 
 
 def read_text(
@@ -67,15 +68,15 @@ def read_text(
         The typed table and notes on what was decided.
 
     Raises:
-        AuditError: wrong number of columns, different headers, mixed types, a row that is too long; the line names the
-            file, and the line in it where one is at fault.
+        AuditError: wrong number of columns, different headers, mixed types, a row that is too short or too long; the
+            line names the file, and the line in it where one is at fault.
     """
     opened = _open_all(files, reader)
     names = opened[0].names
     for pattern in reader.types:
         match_globs("reader.types", [pattern], names)
     progress(f"reading {len(files)} text file(s): deciding the types of {len(names)} columns")
-    notes: list[str] = []
+    notes = [f"{file.path.name}: {file.blank_lines} empty lines are skipped" for file in opened if file.blank_lines]
     per_file = [_read_facts(file, reader) for file in opened]
     typed = []
     for name in names:
@@ -108,8 +109,24 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig) -> list[_File]:
             path, separator=separator, has_header=reader.has_header, infer_schema=False, new_columns=names,
             null_values=list(reader.null_values), encoding="utf8-lossy",
         )  # fmt: skip
-        opened.append(_File(path, separator, names, frame))
+        blank = _check_rows(path, separator, names)
+        if blank:  # Polars reads an empty line as a row of nulls
+            frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+        opened.append(_File(path, separator, names, frame, blank))
     return opened
+
+
+def _check_rows(path: Path, separator: str, names: list[str]) -> int:
+    """Refuses rows that are too short or too long; the number of empty lines."""
+    if len(names) == 1:
+        return 0  # an empty line is a missing cell
+    shape = shape_of(path, separator, len(names))
+    if shape.bad_line is not None:
+        raise AuditError(
+            f"data={path}: line {shape.bad_line} has {shape.cells} cells, the header {len(names)}; "
+            "quote or fix that row"
+        )
+    return shape.blank
 
 
 def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
@@ -196,6 +213,11 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
         if pattern is None:
             raise AuditError(f"reader.types.{name}=datetime: its cells fit no known datetime format; give ISO dates")
     lost = facts["held"] - facts[pattern or kind]
+    if lost > MOST_LOST * facts["held"]:
+        raise AuditError(
+            f"reader.types.{name}={kind}: {lost} of {facts['held']} cells cannot be read as {kind}; "
+            "say string, or mend the column"
+        )
     if lost:
         notes.append(f"{name}: {lost} of {facts['held']} cells are not {kind} and count as missing")
     word = pl.col(name).str.strip_chars()
@@ -222,22 +244,6 @@ def _decide(facts: Facts) -> tuple[str, str | None]:
     return ("datetime", pattern) if pattern else ("string", None)
 
 
-def open_text(file: Path) -> io.TextIOBase:
-    """A text file for line-wise reading, unpacked where it is gzipped."""
-    if file.suffix == ".gz":
-        return gzip.open(file, "rt", encoding="utf-8-sig", errors="replace", newline="")
-    return file.open(encoding="utf-8-sig", errors="replace", newline="")
-
-
-def _unreadable(files: list[_File], error: Exception) -> AuditError:
-    """The error of the first row that has more cells than the header, or of the file as a whole."""
-    for file in files:
-        with contextlib.suppress(OSError, EOFError), open_text(file.path) as stream:
-            rows = csv.reader(stream, delimiter=file.separator)
-            for row in rows:
-                if len(row) > len(file.names):
-                    return AuditError(
-                        f"data={file.path}: line {rows.line_num} has {len(row)} cells, the header {len(file.names)}; "
-                        "quote or fix that row"
-                    )
+def _unreadable(files: list[_File], error: BaseException) -> AuditError:
+    """The error of a file that Polars cannot read although its rows add up."""
     return AuditError(f"data={files[0].path}: cannot be read as text ({one_line(error)}); check reader.separator")

@@ -117,6 +117,14 @@ def test_high_nulls_are_reported(tmp_path):
     assert set(details(made, "high_null")) == {"rare"}
 
 
+def test_a_column_that_stopped_being_filled_is_reported(tmp_path):
+    rows = 2_000
+    stopped = pl.when(pl.int_range(rows) < 1_500).then(pl.col("x") + pl.col("z"))
+    made, _ = prepared_of(log(rows, at=pl.int_range(rows), stopped=stopped), tmp_path, time="at")
+    found = [f.detail for f in made.findings if f.column == "stopped" and f.kind == "high_null"]
+    assert found == ["filled in 100% of the train rows and in no test row: is it still written?"]
+
+
 def test_protected_columns_are_reported_and_kept(tmp_path):
     made, _ = prepared_of(log(same=pl.col("x"), one=pl.lit(1)), tmp_path, never_drop="same,one")
     assert details(made, "duplicate") == {"same": (False, "x")}

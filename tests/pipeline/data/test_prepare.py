@@ -227,6 +227,11 @@ def test_prepare_function_of_the_user(tmp_path, monkeypatch):
         ({"slices": "colors"}, "slices=colors: no such column; did you mean colour"),
         ({"kinds": {"colour": "vector"}}, "kinds.colour=vector: the column is String"),
         ({"kinds": {"colour": "datetime"}}, "kinds.colour=datetime: .* fits no known datetime format"),
+        (
+            {"kinds": {"colour": "numeric"}},
+            r"kinds\.colour=numeric: 100% of its cells are no numbers, for example '\w+'; say categorical",
+        ),
+        ({"kinds": {"colour": "boolean"}}, r"kinds\.colour=boolean: 100% of its cells are no true or false"),
         ({"kinds": {"zz*": "numeric"}}, r"kinds=zz\*: matches no column"),
         ({"split": "tme"}, "split=tme: no such column; did you mean time"),
         ({"split": "time"}, "split=time: needs a time column"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +12,11 @@ import polars as pl
 import pytest
 from data_helpers import every_kind, prepared_of
 from feature_audit.config import AuditConfig
+from feature_audit.data.ragged import shape_of
 from feature_audit.data.reading import Source, input_digest, open_source
 from feature_audit.errors import AuditError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 
@@ -232,6 +236,10 @@ def test_narrow_and_wide_numbers_of_a_glob_are_one_type(tmp_path):
         ("empty.csv", b"", r"empty\.csv: the file is empty"),
         ("head.csv", b"a,b\n", "no rows"),
         ("long.csv", b"a,b\n1,2\n3,4\n5,6,7\n", r"long\.csv: line 4 has 3 cells, the header 2"),
+        ("short.csv", b"a,b,c\n1,2,3\n4,5\n6,7,8\n", r"short\.csv: line 3 has 2 cells, the header 3"),
+        ("quoted.csv", b'a,b,c\n"x,\ny",2,3\n"4,5",6\n', r"quoted\.csv: line 4 has 2 cells, the header 3"),
+        ("short.tsv", b"a\tb\n1\n", r"short\.tsv: line 2 has 1 cells, the header 2"),
+        ("short.csv.gz", gzip.compress(b"a,b\n1,2\n3\n"), r"short\.csv\.gz: line 3 has 1 cells"),
         ("twice.csv", b"a,b,a\n1,2,3\n", "the header names column 'a' twice"),
         ("log.xlsx", b"PK", r"log\.xlsx: unknown format \.xlsx; known: \.parquet"),
         ("log", b"1", r"unknown format \(no suffix\)"),
@@ -243,6 +251,65 @@ def test_broken_text_is_named(tmp_path, name, content, message):
     with pytest.raises(AuditError, match=message) as caught:
         opened(tmp_path / name, tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_empty_lines_are_skipped_and_said(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"a,b\r\n1,x\r\n\r\n2,y\r\n\r\n")
+    source = opened(path, tmp_path)
+    assert source.frame.collect().rows() == [(1, "x"), (2, "y")]
+    assert source.notes == ("log.csv: 2 empty lines are skipped",)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.lists(st.text(alphabet='ab",;\n 5', max_size=5), min_size=1, max_size=4), min_size=1, max_size=6),
+    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+)
+def test_the_shape_of_any_written_file_is_what_the_csv_module_reads(tmp_path, rows, quoting):
+    """Oracle: Python's reader, row by row."""
+    path = tmp_path / "log.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream, quoting=quoting, lineterminator="\n").writerows([["x"] * 3, *rows])
+    with path.open(newline="") as stream:
+        reader = csv.reader(stream)
+        read = [(len(row), reader.line_num) for row in reader]
+    bad = next(((line, cells) for cells, line in read if cells not in (0, 3)), (None, 0))
+    shape = shape_of(path, ",", 3)
+    assert (shape.bad_line, shape.cells) == bad
+    if shape.bad_line is None:
+        assert shape.blank == sum(cells == 0 for cells, _ in read)
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        ({"word": "float"}, r"reader\.types\.word=float: 3 of 3 cells cannot be read as float; say string"),
+        ({"word": "datetime"}, r"reader\.types\.word=datetime"),
+    ],
+)
+def test_a_type_that_most_cells_do_not_have_is_refused(tmp_path, types, message):
+    (tmp_path / "log.csv").write_text("word,n\nred,1\nblue,2\n,3\ngrey,4\n")
+    with pytest.raises(AuditError, match=message):
+        opened(tmp_path / "log.csv", tmp_path, reader={"types": types})
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_flipped_bytes_of_a_parquet_file_never_escape_as_anything_but_one_line(tmp_path, seed):
+    """Damage anywhere: either the values still read (Parquet pages carry no checksum here), or it is one line."""
+    path = tmp_path / "log.parquet"
+    every_kind(2_000).write_parquet(path, row_group_size=500)
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    start = int(rng.integers(4, len(content) - 200))
+    content[start : start + 150] = rng.integers(0, 256, 150, dtype=np.uint8).tobytes()
+    path.write_bytes(content)
+    said = ""
+    try:
+        prepared_of(path, tmp_path, time="at", row_id="row", group="user")
+    except AuditError as error:
+        said = str(error)
+    assert "\n" not in said
 
 
 def test_text_files_must_agree(tmp_path):

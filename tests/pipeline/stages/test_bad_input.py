@@ -1,0 +1,170 @@
+"""Logs as they should not be, through the command line: one line that names file and column, or a finding."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import polars as pl
+import pytest
+from click_log import make_log
+from feature_audit import cli
+from mlflow import MlflowClient
+
+KEYS = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--threads", "1"]
+
+CommandLine = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of its own with a tracking store."""
+    folder = tmp_path_factory.mktemp("bad_input")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.chdir(folder)
+        mlflow.set_tracking_uri(uri)
+        yield folder
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module")
+def command(home: Path) -> CommandLine:
+    """Run ``feature-audit ...`` in this process; returns the exit code."""
+
+    def call(*words: str) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["feature-audit", *words])
+            try:
+                cli.entry()
+            except SystemExit as stop:
+                return int(stop.code or 0)
+        return 0
+
+    return call
+
+
+def damaged_page(path: Path) -> None:
+    """A whole footer over a page of rubbish: it shows only when the rows are read."""
+    make_log(3_000).write_parquet(path, row_group_size=500, compression="uncompressed")
+    content = bytearray(path.read_bytes())
+    content[2_000:60_000] = b"\xff" * 58_000
+    path.write_bytes(content)
+
+
+def csv_with(path: Path, line: int, change: Callable[[list[str]], list[str]]) -> None:
+    """The log as CSV with one line changed."""
+    lines = make_log(500).write_csv().splitlines()
+    lines[line - 1] = ",".join(change(lines[line - 1].split(",")))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write(case: str, folder: Path) -> str:
+    """Write the case's files; what ``--data`` is then."""
+    log = make_log(500)
+    folder.mkdir()
+    one, two = folder / "a.parquet", folder / "b.parquet"
+    log.write_parquet(one)
+    data = one
+    match case:
+        case "page":
+            damaged_page(two)
+            data = two
+        case "footer":
+            two.write_bytes(one.read_bytes()[:-300])
+            data = two
+        case "short":
+            csv_with(folder / "log.csv", 7, lambda cells: cells[:-2])
+            data = folder / "log.csv"
+        case "long":
+            csv_with(folder / "log.csv", 9, lambda cells: [*cells, "1"])
+            data = folder / "log.csv"
+        case "types":
+            log.with_columns(pl.col("price_gap").cast(pl.String)).write_parquet(two)
+            data = folder / "*.parquet"
+        case "columns":
+            log.drop("taste").write_parquet(two)
+            data = folder / "*.parquet"
+        case "time":
+            log.with_columns(ts=pl.when(pl.col("impression") != 3).then("ts")).write_parquet(one)
+        case "ids":
+            log.with_columns(impression=pl.col("impression") // 2).write_parquet(one)
+    return str(data)
+
+
+@pytest.mark.parametrize(
+    ("case", "words", "says"),
+    [
+        ("page", [], ["data", "write the file again"]),
+        ("footer", [], ["b.parquet", "not a readable parquet file"]),
+        ("short", [], ["log.csv: line 7 has 25 cells, the header 27"]),
+        ("long", [], ["log.csv: line 9 has 28 cells, the header 27"]),
+        ("types", [], ["b.parquet: column price_gap is String, but Float64 in a.parquet"]),
+        ("columns", [], ["b.parquet: column taste is only in a.parquet"]),
+        ("time", [], ["time=ts: 1 rows have no time"]),
+        ("ids", [], ["row_id=impression: 250 duplicate ids"]),
+        ("kinds", ["--config", "kinds.yaml"], ["kinds.device=numeric: 100% of its cells are no numbers", "'phone'"]),
+    ],
+)
+def test_a_broken_log_is_one_line_and_exit_1(
+    command: CommandLine, home: Path, capfd: pytest.CaptureFixture[str], case: str, words: list[str], says: list[str]
+) -> None:
+    (home / "kinds.yaml").write_text("kinds: {device: numeric}\n")
+    data = write(case, home / case)
+    driver = MlflowClient().create_run("0")
+    capfd.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "MLFLOW_RUN_ID", driver.info.run_id)
+        code = command("run", "--data", data, *KEYS, *words)
+    written = capfd.readouterr().err
+    assert code == 1, written
+    lines = [line for line in written.splitlines() if "error:" in line]
+    assert len(lines) == 1
+    for word in says:
+        assert word in lines[0]
+    assert "Traceback" not in written
+    run = MlflowClient().get_run(driver.info.run_id)
+    assert run.data.tags["audit.verdict"] == "error"
+
+
+def test_a_panic_of_a_library_is_one_line_too(
+    command: CommandLine, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever Polars panics: its exception is no ``Exception``, and nothing but the command's end catches it."""
+    make_log(300).write_parquet(home / "panic.parquet")
+
+    def panic(*_: object) -> None:
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    monkeypatch.setattr("feature_audit.stages.audit.load_stage.load", panic)
+    assert command("run", "--data", str(home / "panic.parquet"), *KEYS) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == (
+        "feature-audit: error: a library gave up (index out of bounds); if it came while reading, write the file again"
+    )
+
+
+def test_new_categories_and_columns_that_stop_are_audited_and_reported(command: CommandLine, home: Path) -> None:
+    """At test time `device` holds words that train never saw, and `taste` is no longer filled."""
+    last = pl.col("impression") >= 2_300
+    log = make_log(3_000).with_columns(
+        device=pl.when(last).then(pl.lit("watch")).otherwise("device"),
+        taste=pl.when(~last).then("taste"),
+    )
+    log.write_parquet(home / "moved.parquet")
+    quick = ["--model", "mlp", "--profile", "quick", "--trials", "1", "--seeds", "2", "--margin", "0.05", "--k", "8"]
+    assert command("run", "--data", str(home / "moved.parquet"), *KEYS, *quick) == 0
+    client = MlflowClient()
+    runs = client.search_runs([client.get_experiment_by_name("feature-audit").experiment_id])  # type: ignore[union-attr]
+    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags and "audit.k" in run.data.tags)
+    report = json.loads(Path(client.download_artifacts(parent.info.run_id, "report/report.json")).read_text())
+    found = {(row["column"], row["kind"]): row["detail"] for row in report["findings"]}
+    assert "in no test row: is it still written?" in found["taste", "high_null"]
+    assert ("device", "drift") in found
+    predictions = pl.read_parquet(client.download_artifacts(parent.info.run_id, "parity/predictions.parquet"))
+    assert predictions.select(pl.col("baseline", "^pruned_.*$").is_finite().all()).row(0) == (True,) * 3
