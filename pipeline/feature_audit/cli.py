@@ -1,6 +1,7 @@
 """The command line: options in, one stage function called, exit code out.
 
-Exit codes: 0 done (any verdict), 1 error, 2 bad usage; with ``--gate``: 3 fail, 4 inconclusive.
+Exit codes: 0 done (any verdict), 1 error, 2 bad usage (refused before the log is opened); with ``--gate``: 3 fail,
+4 inconclusive.
 Heavy imports happen inside the commands, so that ``feature-audit --help`` answers at once.
 """
 

@@ -151,7 +151,7 @@ class AuditConfig(_Section):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="torch threads; 0 = what benchmarks/audit found fastest for the machine")
     work_dir: str = Field(".audit", description="where training stores and caches live")
-    prepare: str | None = Field(None, description="package.module:function, LazyFrame(s) -> LazyFrame of features")
+    prepare: str | None = Field(None, description="package.module:function, path of `data` -> LazyFrame of features")
     attach: str | None = Field(None, description="submodule of a user's model whose output holds the embeddings")
     model_params: dict[str, Any] = Field(default_factory=dict)
     test_share: float = Field(0.2, gt=0, lt=1)

@@ -4,6 +4,11 @@ The command line prints ``str(error)`` on stderr without a traceback and exits w
 Anything that is not an ``AuditError`` is a bug of ours and keeps its traceback.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class AuditError(Exception):
     """A mistake in the data or the environment, found while the audit runs (exit code 1)."""
@@ -12,6 +17,18 @@ class AuditError(Exception):
 
 
 class UsageError(AuditError):
-    """A mistake in a parameter, found before any work is done (exit code 2)."""
+    """A mistake in a parameter, found before the log is opened (exit code 2)."""
 
     exit_code = 2
+
+
+@contextmanager
+def log_is_open() -> Iterator[None]:
+    """From here on every mistake is exit code 1, also a parameter's that only shows beside the data.
+
+    One rule for scripts that read exit codes: 2 = refused at once, nothing was read; 1 = the audit began and failed.
+    """
+    try:
+        yield
+    except UsageError as error:
+        raise AuditError(str(error)) from error

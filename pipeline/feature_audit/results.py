@@ -41,7 +41,15 @@ class MetricDelta:
 
 @dataclass(frozen=True)
 class FeatureDecision:
-    """One row of the decision table (and of ``selection/ranking.parquet``)."""
+    """One row of the decision table (and of ``selection/ranking.parquet``).
+
+    Attributes:
+        rank: 1 = kept first; with K features, ranks 1 to K are kept. Decided by the elimination.
+        score: what the selector thought before the elimination, log of the expected number of slots that choose the
+            feature; -inf for what it never saw. It need not agree with the rank.
+        selection_frequency: share of the search's selectors that keep the feature at this K.
+        carried_by: the kept feature that holds most of a dropped one's information.
+    """
 
     feature: str
     rank: int

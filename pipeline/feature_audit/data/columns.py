@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeVar
@@ -59,7 +60,8 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     """Check every column name of the configuration against the table and give each column its role.
 
     Raises:
-        AuditError: no target, an unknown column (with the nearest name), a glob without a match, no candidate left.
+        AuditError: no target, an unknown column (with the nearest name), a glob without a match, a feature whose name
+            is empty or has control characters, no candidate left.
     """
     pattern = next((name for name in columns if name.startswith("^") and name.endswith("$")), None)
     if pattern is not None:
@@ -75,6 +77,8 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     excluded = match_globs("exclude", config.exclude, columns)
     not_features = {*target_columns, *excluded, config.row_id, config.time, config.group, split_column}
     candidates = tuple(name for name in columns if name not in not_features)
+    for name in candidates:
+        _check_name(name)
     if not candidates:
         raise AuditError("data: no column is left as a feature; exclude fewer columns")
     protected = _ruled("never_drop", config.never_drop, columns, not_features)
@@ -95,6 +99,16 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
         protected,
         ruled_out,
     )
+
+
+def _check_name(name: str) -> None:
+    """Refuses names that the lists of kept features cannot hold, one name a line."""
+    if not name.strip():
+        raise AuditError(
+            f"data: a column is named {name!r}; give it a name (a pandas index in a CSV has none), or drop it"
+        )
+    if any(unicodedata.category(sign) in ("Cc", "Zl", "Zp") for sign in name):
+        raise AuditError(f"data: column {name!r} has a control character in its name; rename it, or exclude it")
 
 
 def _ruled(key: str, patterns: Iterable[str], columns: Sequence[str], not_features: Set[str | None]) -> frozenset[str]:

@@ -123,6 +123,7 @@ def summarise(columns: tuple[Column, ...], log: Log, statistics: Statistics) -> 
         "positives_share": float(target.values.mean()) if target.task == "binary" else None,
         "target_per_split": {name: _balance(target, of_row == code) for code, name in enumerate(SPLITS)},
         "time": log.split.info.get("time"),
+        "group": log.roles.group,
         "groups": len(log.group[1]) if log.group else None,
         "null_share": {
             column.name: {name: statistics.facts[column.name].nulls[name] / max(rows[name], 1) for name in SPLITS}

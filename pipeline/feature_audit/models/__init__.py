@@ -1,6 +1,6 @@
 """The model contract, the shipped models, training and prediction."""
 
-from feature_audit.models.build import MODELS, build_model
+from feature_audit.models.build import MODELS, build_model, find_factory
 from feature_audit.models.check import ModelFinding, check_model
 from feature_audit.models.contract import FieldModel, TrainingStore, resolve_device
 from feature_audit.models.loss import row_loss, to_scores
@@ -21,6 +21,7 @@ __all__ = [
     "build_model",
     "by_name",
     "check_model",
+    "find_factory",
     "mean_loss",
     "predict",
     "resolve_device",

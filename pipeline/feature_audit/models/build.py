@@ -47,7 +47,7 @@ def build_model(
     with _seeded(seed):
         if name in MODELS:
             return _call(MODELS[name], f"model={name}", schema, embedding_dim=embedding_dim, **params)
-        module = _call(_factory(name), f"model={name}", schema, **params)
+        module = _call(find_factory(name), f"model={name}", schema, **params)
         if not isinstance(module, nn.Module):
             raise UsageError(f"model={name}: the factory returned {type(module).__name__}, not a torch.nn.Module")
         if attach:
@@ -60,7 +60,12 @@ def build_model(
         return UserModel(module, schema)
 
 
-def _factory(name: str) -> Callable[..., Any]:
+def find_factory(name: str) -> Callable[..., Any]:
+    """The function behind ``package.module:factory``.
+
+    Raises:
+        UsageError: no such module or function.
+    """
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise UsageError(f"model={name}: no such model; choose {', '.join(MODELS)} or package.module:factory")

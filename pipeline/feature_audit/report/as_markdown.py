@@ -237,7 +237,7 @@ def _decisions(report: AuditReport) -> str:
     stability = [] if report.stability is None else [f"Nogueira index {numbers.plain(report.stability, 2)}."]
     if report.verdict != "pass":
         stability.insert(0, "What was tried, not what to do: without a pass, production keeps every feature.")
-    notes = " ".join([*stability, text(view.prose(report.convergence))]).strip()
+    notes = " ".join([*stability, text(view.prose(report.convergence)), view.RANK_AND_SCORE]).strip()
     left = len(report.decisions) - MOST_DECISIONS
     more = f"\n\n{numbers.count(left)} more features are in `report.json`." if left > 0 else ""
     return "## Keep, drop or review\n\n" + (notes + "\n\n" if notes else "") + _table(head, rows, (2, 3, 4, 8)) + more

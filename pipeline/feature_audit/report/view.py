@@ -138,6 +138,14 @@ def decision_counts(report: AuditReport) -> dict[str, int]:
     return {name: seen[name] for name in ("keep", "drop", "review")}
 
 
+#: What the two orders of the decision table mean; they may contradict each other.
+RANK_AND_SCORE = (
+    "Rank is the order in which features are kept: with K features, ranks 1 to K. The selector's elimination decides "
+    "it. Score is what the selector thought of a feature before the elimination (log of the expected number of slots "
+    "that choose it); the two need not agree, and rank is what counts."
+)
+
+
 def source_tables(report: AuditReport) -> list[SourceTable]:
     """Source tables, those that retire first, then by what their dropped features save, then by size."""
     rows: dict[str, list[Any]] = defaultdict(list)
@@ -354,8 +362,22 @@ def provenance(report: AuditReport) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def summary(report: AuditReport) -> list[tuple[str, str]]:
-    """The data's key figures; ``rows_by_split.train`` reads as ``rows by split, train``."""
-    return [(key.replace("_", " ").replace(".", ", "), value) for key, value in flat(report.data_summary)]
+    """The data's key figures in words; ``rows_by_split.train`` reads as ``rows by split, train``."""
+    group = report.data_summary.get("group")
+    words = {
+        "rows": "rows",
+        "columns": "columns that may be features",
+        "groups": f"units of resampling: values of {group}" if group else "units of resampling",
+        "positives_share": "share of positive rows",
+        "target_per_split": "label",
+        "null_share": "share of missing cells",
+    }
+    found = []
+    for key, value in flat({key: value for key, value in report.data_summary.items() if key != "group"}):
+        first, _, rest = key.partition(".")
+        name = words.get(first, first.replace("_", " "))
+        found.append((name + (", " + rest.replace("_", " ").replace(".", ", ") if rest else ""), value))
+    return found
 
 
 def extra(columns: Sequence[Any], row: Sequence[Any]) -> str:

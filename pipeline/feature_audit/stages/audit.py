@@ -16,8 +16,8 @@ from concrete_selectors import SELECTORS
 
 from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_config
 from feature_audit.data import Prepared
-from feature_audit.errors import UsageError
-from feature_audit.models import MODELS
+from feature_audit.errors import AuditError, UsageError, log_is_open
+from feature_audit.models import MODELS, find_factory
 from feature_audit.results import AuditReport, StageCost
 from feature_audit.stages import baseline as baseline_stage
 from feature_audit.stages import load as load_stage
@@ -167,10 +167,15 @@ def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
 
 
 def _run(audit: _Audit, started: float) -> AuditReport | None:
+    check_config(audit.config)
+    audit.parent.text(_as_yaml(audit.config), GIVEN)
+    audit.parent.text(_as_yaml(audit.config), RESOLVED)
+    with log_is_open():
+        return _run_stages(audit, started)
+
+
+def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     config, parent = audit.config, audit.parent
-    _check_names(config)
-    parent.text(_as_yaml(config), GIVEN)
-    parent.text(_as_yaml(config), RESOLVED)
     prepared = audit.stage(
         "load", {"data": load_stage.digest(config)}, lambda folder, run: load_stage.load(config, folder)
     )
@@ -233,8 +238,12 @@ def _run(audit: _Audit, started: float) -> AuditReport | None:
     return publish.outcome(parent, config, prepared, pruned, outcome, report, time.perf_counter() - started)
 
 
-def _check_names(config: AuditConfig) -> None:
-    """Refuse an unknown model or selector, or a device that is not there, before the data is read."""
+def check_config(config: AuditConfig) -> None:
+    """Refuse what cannot be whatever the data: unknown names, a device that is not there, keys that miss their partner.
+
+    Raises:
+        UsageError: in one line.
+    """
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"device={config.device}: torch {torch.__version__} sees no CUDA device; give cpu or auto")
     for key, value, known in (("model", config.model, MODELS), ("selector", config.selector, SELECTORS)):
@@ -243,6 +252,19 @@ def _check_names(config: AuditConfig) -> None:
             hint = f"did you mean {near[0]}? " if near else ""
             own = ", or package.module:factory" if key == "model" else ""
             raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
+    if config.model not in MODELS:
+        find_factory(config.model)
+    metrics = sorted({name for names in METRICS.values() for name in names})
+    metric = (config.metric or metrics[0]).split("@")[0]
+    if metric not in metrics:
+        near = difflib.get_close_matches(metric, metrics, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"metric={config.metric}: unknown; {hint}choose {', '.join(metrics)}")
+    if metric in ("gauc", "ndcg") and config.group is None:
+        raise UsageError(f"metric={config.metric}: is computed within users; name the user column, e.g. group=user_id")
+    for split in ("time", "group"):
+        if config.split == split and getattr(config, split) is None:
+            raise UsageError(f"split={split}: needs a {split} column; give {split}=<column>, or split=random")
 
 
 def _with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
@@ -250,9 +272,7 @@ def _with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
     task = prepared.schema.task
     metric = config.metric or DEFAULT_METRIC[task]
     if metric.split("@")[0] not in METRICS[task]:
-        raise UsageError(f"metric={metric}: does not fit a {task} target; choose {', '.join(METRICS[task])}")
-    if metric in ("gauc", "ndcg") and config.group is None:
-        raise UsageError(f"metric={metric}: is computed within users; name the user column, e.g. group=user_id")
+        raise AuditError(f"metric={metric}: does not fit a {task} target; choose {', '.join(METRICS[task])}")
     return config.model_copy(update={"task": task, "metric": metric})
 
 

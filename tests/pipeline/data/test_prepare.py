@@ -251,6 +251,25 @@ def test_wrong_keys_are_one_line(tmp_path, keys, message):
 
 
 @pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("two\nlines", r"data: column 'two\\nlines' has a control character in its name; rename it, or exclude it"),
+        ("a\u2028b", "has a control character"),
+        ("tab\there", "has a control character"),
+        ("", r"data: a column is named ''; give it a name \(a pandas index in a CSV has none\)"),
+        (" ", "data: a column is named ' '"),
+    ],
+)
+def test_a_name_that_no_list_of_features_can_hold_is_refused(tmp_path, name, message):
+    frame = every_kind().rename({"amount": name})
+    with pytest.raises(AuditError, match=message) as caught:
+        prepared_of(frame, tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+    made, _ = prepared_of(frame, tmp_path, exclude=[name])
+    assert name not in made.schema.names
+
+
+@pytest.mark.parametrize(
     ("column", "values", "message"),
     [
         ("y", pl.lit(1), "target=y: constant"),

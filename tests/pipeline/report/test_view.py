@@ -40,6 +40,29 @@ def test_one_entry_per_column_is_counted_and_rows_of_figures_stay_rows():
     assert shown["nested.a.b"] == "12,345"
 
 
+def test_the_data_is_summarised_in_words():
+    summary = {
+        "rows": 1_000,
+        "columns": 12,
+        "kinds": {"numeric": 9},
+        "positives_share": 0.25,
+        "target_per_split": {"train": {"0": 0.5}},
+        "time": {"first": "2026-01-01"},
+        "group": "user_id",
+        "groups": 2_277,
+    }
+    shown = dict(view.summary(dataclasses.replace(make_report(), data_summary=summary)))
+    assert shown == {
+        "rows": "1000",
+        "columns that may be features": "12",
+        "kinds, numeric": "9",
+        "share of positive rows": "0.250000",
+        "label, train, 0": "0.500000",
+        "time, first": "2026-01-01",
+        "units of resampling: values of user_id": "2277",
+    }
+
+
 def test_duplicates_of_the_findings_count_as_carried_once():
     decisions = [FeatureDecision("copy", 2, 0.0, 0.0, "drop", "duplicate", carried_by="original")]
     findings = [Finding("copy", "duplicate", "equal", excluded=True, carried_by="original")]

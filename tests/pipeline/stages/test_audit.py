@@ -266,7 +266,13 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: Comman
         (["--k", "abc"], 2, ["k=", "abc"]),
         (["--k", "0"], 2, ["k=", "0"]),
         (["--margin", "-0.1"], 2, ["margin=", "-0.1"]),
-        (["--metric", "rmse"], 2, ["metric=rmse", "binary"]),
+        (["--metric", "rmse"], 1, ["metric=rmse", "binary"]),  # only the data says that the task is binary
+        (["--metric", "rmse", "--task", "binary"], 2, ["metric=rmse", "task=binary"]),
+        (["--metric", "acu"], 2, ["metric=acu", "did you mean auc?"]),
+        (["--metric", "gauc", "--group", ""], 2, ["metric=gauc", "name the user column"]),
+        (["--split", "time", "--time", ""], 2, ["split=time", "needs a time column"]),
+        (["--split", "tme"], 1, ["split=tme", "did you mean time?"]),  # it might have been a column
+        (["--model", "no.such:factory"], 2, ["model=no.such:factory", "cannot import"]),
         (["--colour", "red"], 2, ["--colour"]),
         (["--selector", "ip_ca"], 2, ["selector=ip_ca", "did you mean ip_cae?"]),
         (["--margin", "inf"], 2, ["margin=", "inf"]),
