@@ -1,0 +1,1 @@
+"""What the selector benchmarks share: tables, the downstream net, scores, records and reports."""

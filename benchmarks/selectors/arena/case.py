@@ -1,0 +1,141 @@
+"""One table with its full net: selections start from it, and are judged by nets retrained on what they keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from concrete_selectors import SELECTORS, PathSettings, rank_with
+from concrete_selectors.peers.ranking import TABLE_RANKERS
+from concrete_selectors.peers.tables import table_task
+
+from arena.meter import Meter
+from arena.net import Net, batches, fit, loss_of, new_net
+from arena.scoring import Score, floor, score, used_groups
+from arena.tables import Entry, Table
+
+#: Fewest steps of whatever a selector trains; tables of few rows get more epochs than the default.
+FEWEST_STEPS = 400
+#: Slots of a concrete training over the largest K asked for.
+_SLOTS = 1.2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Test metric, test loss and validation loss of retrained nets."""
+
+    metric: float
+    loss: float
+    validation_loss: float
+
+
+class Case:
+    """A table, its full net, and a memory of what was retrained.
+
+    Args:
+        name: of the table.
+        entry: how it is made and treated.
+        rows: most rows of the table; None = all.
+        retrains: nets per kept set, seeds 1, 2, ...; more where the entry says so.
+
+    Attributes:
+        table, model: the data and the full net (seed 0).
+        ks: K asked for.
+        full: test score of the full net; ``spent`` what its training took.
+    """
+
+    def __init__(self, name: str, entry: Entry, *, rows: int | None, retrains: int) -> None:
+        self.name, self.entry, self.retrains = name, entry, retrains * entry.repeats
+        self.table: Table = entry.build(rows)
+        self.fields = np.arange(self.table.n_fields)
+        self.ks = tuple(k for k in entry.ks if k <= self.table.n_fields)
+        with Meter() as meter:
+            self.model, _, self.epochs = self.fit(self.fields, seed=0)
+        self.spent = meter.spent
+        self.full: Score = score(self.table, self.model, self.fields)
+        self.steps_per_epoch = math.ceil(len(self.table.y_train) / entry.batch)
+        self._known: dict[tuple[int, ...], Outcome] = {}
+
+    def facts(self) -> dict[str, Any]:
+        """The table and its full net, for the records."""
+        return {
+            "rows": len(self.table.y_train) + len(self.table.y_valid) + len(self.table.y_test),
+            "fields": self.table.n_fields,
+            "classes": self.table.classes,
+            "ks": list(self.ks),
+            "full": self.full.metric,
+            "full_loss": self.full.loss,
+            "floor": floor(self.table),
+            "seconds": self.spent.seconds,
+            "used_groups": used_groups(self.table, self.model),
+        }
+
+    def fit(self, features: np.ndarray, *, seed: int) -> tuple[Net, float, int]:
+        """A net of the given fields from scratch."""
+        entry = self.entry
+        return fit(self.table, features, seed=seed, size=entry.batch, max_epochs=entry.epochs, patience=entry.patience)
+
+    def fresh_net(self, seed: int) -> Net:
+        """An untrained net of all fields."""
+        return new_net(self.table, self.fields, seed=seed)
+
+    def retrained(self, kept: np.ndarray) -> Outcome:
+        """Of nets retrained on the kept fields, means over seeds."""
+        key = tuple(kept.tolist())
+        if key not in self._known:
+            found = []
+            for number in range(self.retrains):
+                model, validation_loss, _ = self.fit(kept, seed=1 + number)
+                tested = score(self.table, model, kept)
+                found.append((tested.metric, tested.loss, validation_loss))
+            self._known[key] = Outcome(*np.mean(found, axis=0).tolist())
+        return self._known[key]
+
+    def settings(self, *, seed: int, **changes: Any) -> PathSettings:
+        """The library's defaults, with slots for the largest K and steps enough on small tables."""
+        default = PathSettings(k_max=min(self.table.n_fields, math.ceil(_SLOTS * max(self.ks))), seed=seed)
+        least = FEWEST_STEPS / self.steps_per_epoch
+        epochs = {
+            "epochs": max(default.epochs, least) * changes.pop("epoch_share", 1.0),
+            "finetune_epochs": max(default.finetune_epochs, least / 2),
+        }
+        return replace(default, **(epochs | changes))
+
+    def loaders(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Train and validation batches as the selectors take them."""
+        table, size = self.table, self.entry.batch
+        return (
+            batches(table.x_train, table.y_train, size=size, shuffle=True),
+            batches(table.x_valid, table.y_valid, size=size, shuffle=False),
+        )
+
+    def select(self, selector: str, settings: PathSettings) -> Callable[[int], np.ndarray]:
+        """Runs a selector of the library; the result gives the kept set, sorted, for a K.
+
+        Raises:
+            ValueError: there is no such selector.
+        """
+        if selector not in SELECTORS:
+            raise ValueError(f"selector={selector}: choose {', '.join(SELECTORS)}")
+        if selector in TABLE_RANKERS:
+            return self._rank_table(selector, settings)
+        train, validation = self.loaders()
+        return rank_with(
+            selector, self.model, train, validation, loss=loss_of(self.table), steps_per_epoch=self.steps_per_epoch,
+            settings=settings, matrix=lambda: (self.table.x_train, self.table.y_train),
+        ).subset  # fmt: skip
+
+    def _rank_table(self, selector: str, settings: PathSettings) -> Callable[[int], np.ndarray]:
+        """Rankers of the table see vectors and lists column by column; a field gets the sum or best of its columns."""
+        x, y, owners = self.table.matrix()
+        by_column = TABLE_RANKERS[selector](table_task(x, y, seed=settings.seed))
+        scores = np.full(self.table.n_fields, -np.inf)
+        if selector == "lightgbm_gain":
+            scores = np.bincount(owners, by_column, minlength=self.table.n_fields)
+        else:
+            np.maximum.at(scores, owners, by_column)
+        order = np.argsort(-scores, kind="stable")
+        return lambda k: np.sort(order[:k])

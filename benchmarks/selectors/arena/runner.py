@@ -1,0 +1,130 @@
+"""Runs methods over seeds and K of one table, and records what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from arena.case import Case
+from arena.meter import Meter, Spent
+from arena.records import Results
+from arena.scoring import truth_found
+
+#: Gives the kept set (sorted field numbers) for a K.
+Chosen = Callable[[int], np.ndarray]
+#: (case, seed, changes of the settings) -> what was chosen.
+Method = Callable[[Case, int, dict[str, Any]], Chosen]
+
+
+def run_table(
+    case: Case,
+    methods: Mapping[str, Method],
+    results: Results,
+    *,
+    seeds: Sequence[int],
+    trials: Callable[[str], Sequence[dict[str, Any]]] = lambda method: [{}],
+    deterministic: Iterable[str] = (),
+) -> None:
+    """Every method on one table; what the results hold already is not run again.
+
+    Args:
+        case: the table.
+        methods: by name.
+        results: records are added to it.
+        seeds: of the selections; trials are run with the first.
+        trials: settings to choose from on validation, by method.
+        deterministic: methods that ignore the seed.
+    """
+    if not results.has(kind="table", table=case.name):
+        results.add({"kind": "table", "table": case.name, **case.facts()})
+    for name, method in methods.items():
+        for seed in seeds[:1] if name in deterministic else seeds:
+            if _is_done(results, case.name, name, seed):
+                continue
+            changes, ready = _tuned(case, name, method, trials(name), results, seeds[0])
+            chosen, spent = ready if ready is not None and seed == seeds[0] else _measured(case, method, seed, changes)
+            _record(case, name, seed, changes, chosen, spent, results, fixed=name in deterministic)
+
+
+def is_done(
+    table: str, methods: Iterable[str], results: Results, *, seeds: Sequence[int], deterministic: Iterable[str] = ()
+) -> bool:
+    """Do the results hold every selection of a table?"""
+    wanted = [(name, seed) for name in methods for seed in (seeds[:1] if name in deterministic else seeds)]
+    return all(_is_done(results, table, name, seed) for name, seed in wanted)
+
+
+def _is_done(results: Results, table: str, method: str, seed: int) -> bool:
+    facts = results.find(kind="table", table=table)
+    ks = facts[-1]["ks"] if facts else [None]
+    return all(results.has(kind="selection", table=table, method=method, seed=seed, k=k) for k in ks)
+
+
+def _measured(case: Case, method: Method, seed: int, changes: dict[str, Any]) -> tuple[Chosen, Spent]:
+    with Meter() as meter:
+        chosen = method(case, seed, changes)
+    return chosen, meter.spent
+
+
+def _tuned(
+    case: Case, name: str, method: Method, options: Sequence[dict[str, Any]], results: Results, seed: int
+) -> tuple[dict[str, Any], tuple[Chosen, Spent] | None]:
+    """The trial with the least validation loss of retrained nets, mean over K; its selection if it was run now."""
+    if len(options) == 1:
+        return options[0], None
+    known = results.find(kind="trials", table=case.name, method=name)
+    if known:
+        return known[-1]["chosen"], None
+    runs = [_measured(case, method, seed, changes) for changes in options]
+    losses = [float(np.mean([case.retrained(chosen(k)).validation_loss for k in case.ks])) for chosen, _ in runs]
+    best = int(np.argmin(losses))
+    results.add(
+        {
+            "kind": "trials",
+            "table": case.name,
+            "method": name,
+            "options": list(options),
+            "validation_loss": losses,
+            "chosen": options[best],
+            "seconds": sum(spent.seconds for _, spent in runs),
+        }
+    )
+    return options[best], runs[best]
+
+
+def _record(
+    case: Case,
+    name: str,
+    seed: int,
+    changes: dict[str, Any],
+    chosen: Chosen,
+    spent: Spent,
+    results: Results,
+    *,
+    fixed: bool,
+) -> None:
+    for k in case.ks:
+        kept = chosen(k)
+        outcome = case.retrained(kept)
+        results.add(
+            {
+                "kind": "selection",
+                "table": case.name,
+                "method": name,
+                "seed": seed,
+                "k": k,
+                "changes": changes,
+                "deterministic": fixed,
+                "metric": outcome.metric,
+                "loss": outcome.loss,
+                "validation_loss": outcome.validation_loss,
+                "kept": kept.tolist(),
+                "seconds": spent.seconds,
+                "peak_mib": spent.peak_mib,
+                **truth_found(case.table, kept),
+            }
+        )
+    texts = [f"{r['metric']:.4f}" for r in results.find(kind="selection", table=case.name, method=name, seed=seed)]
+    print(f"{case.name} {name} seed {seed}: {' '.join(texts)}, {spent.seconds:.1f} CPU s {changes or ''}", flush=True)

@@ -1,0 +1,228 @@
+"""Tables of the arena: coded fields of three splits, with the K that are asked of each."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from arena.encode import Columns, encode_frame, encode_matrix
+
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
+
+
+class TableAbsent(Exception):
+    """A table cannot be made here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Coded fields of three splits.
+
+    Attributes:
+        name: of the table.
+        x_train, x_valid, x_test: int64 (rows, N) codes.
+        y_train, y_valid, y_test: float32 0 / 1 labels, or int64 classes where there are more than two.
+        cardinalities: (N,) number of codes of each field.
+        signal: known truth, or None: the group of each field, -1 = noise, -2 = neither.
+        sides: field -> float32 (codes, width), fixed vectors that codes stand for.
+        classes: 2, or the number of classes.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_valid: np.ndarray
+    y_valid: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    cardinalities: np.ndarray
+    signal: np.ndarray | None = None
+    sides: dict[int, np.ndarray] = field(default_factory=dict)
+    classes: int = 2
+
+    @property
+    def n_fields(self) -> int:
+        return len(self.cardinalities)
+
+    def matrix(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Train rows for rankers of a table: float64 (rows, columns), labels, and the field that owns each column."""
+        parts, owners = [], []
+        for number in range(self.n_fields):
+            codes = self.x_train[:, number]
+            part = self.sides[number][codes] if number in self.sides else codes[:, None]
+            parts.append(part.astype(np.float64))
+            owners += [number] * part.shape[1]
+        return np.concatenate(parts, axis=1), self.y_train, np.array(owners)
+
+
+def random_splits(rows: int, *, seed: int) -> list[np.ndarray]:
+    """60 / 15 / 25 at random."""
+    return _cut(np.random.default_rng(seed).permutation(rows))
+
+
+def ordered_splits(rows: int) -> list[np.ndarray]:
+    """60 / 15 / 25 in the order of the rows, which is time."""
+    return _cut(np.arange(rows))
+
+
+def _cut(order: np.ndarray) -> list[np.ndarray]:
+    return np.split(order, [int(0.6 * len(order)), int(0.75 * len(order))])
+
+
+def make_table(
+    name: str, columns: Columns, y: np.ndarray, splits: list[np.ndarray], *, signal: np.ndarray | None = None
+) -> Table:
+    """Puts splits together; fields that are constant or repeat another field in train are dropped."""
+    codes, sizes = np.stack(columns.codes, axis=1), np.array(columns.sizes)
+    train = codes[splits[0]]
+    seen: set[bytes] = set()
+    keep = []
+    for number in range(codes.shape[1]):
+        values = np.ascontiguousarray(train[:, number])
+        if (values == values[0]).all():
+            continue
+        key = b"" if number in columns.sides else values.tobytes()
+        if not key or key not in seen:
+            keep.append(number)
+        seen.add(key)
+    y = np.asarray(y)
+    classes = max(2, int(y.max()) + 1)
+    y = y.astype(np.float32) if classes == 2 else y.astype(np.int64)
+    parts = [v for split in splits for v in (codes[split][:, keep], y[split])]
+    sides = {new: columns.sides[old] for new, old in enumerate(keep) if old in columns.sides}
+    signal = None if signal is None else signal[keep]
+    return Table(name, *parts, cardinalities=sizes[keep], signal=signal, sides=sides, classes=classes)
+
+
+def _file(path: str) -> Path:
+    if not (DATA / path).exists():
+        raise TableAbsent(f"no file {path} below shared/data")
+    return DATA / path
+
+
+def _rows(count: int, most: int | None, seed: int = 0) -> np.ndarray:
+    """A random choice of at most so many rows, in their order."""
+    if most is None or count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
+
+
+def santander(most: int | None = None) -> Table:
+    """Santander Customer Satisfaction, 4 % positives."""
+    import polars as pl
+
+    frame = pl.read_parquet(_file("santander/train.parquet"))
+    rows = _rows(len(frame), most)
+    x = frame.drop("ID", "TARGET").to_numpy().astype(np.float64)[rows]
+    splits = random_splits(len(rows), seed=0)
+    return make_table("santander", encode_matrix(x, splits[0]), frame["TARGET"].to_numpy()[rows], splits)
+
+
+def criteo(most: int | None = None) -> Table:
+    """Criteo display advertising, 10,000 rows in file order: 13 numbers, 26 hashed strings."""
+    import polars as pl
+
+    names = ["label", *(f"i{n}" for n in range(13)), *(f"c{n}" for n in range(26))]
+    types = {name: pl.String if name.startswith("c") else pl.Float64 for name in names}
+    with gzip.open(_file("criteo-10k/train_examples.txt.gz")) as file:
+        frame = pl.read_csv(file.read(), separator="\t", has_header=False, new_columns=names, schema_overrides=types)
+    frame = frame.tail(most or len(frame))
+    splits = ordered_splits(len(frame))
+    columns = encode_frame(frame.drop("label"), splits[0])
+    return make_table("criteo-10k", columns, frame["label"].to_numpy(), splits)
+
+
+def movielens(most: int | None = None) -> Table:
+    """MovieLens-100k built into features that know the past only, in time order; a rating of 4 or 5 is positive."""
+    path = _file("ml-100k/ml-100k.inter")
+    try:
+        from feature_audit.data import movielens as features
+    except ImportError as error:
+        raise TableAbsent(f"its builder needs {error.name}") from None
+    frame = features.build(str(path)).collect()
+    frame = frame.tail(most or len(frame))
+    splits = ordered_splits(len(frame))
+    columns = encode_frame(frame.drop("rating", "timestamp"), splits[0])
+    return make_table("ml-100k", columns, (frame["rating"] >= 4).to_numpy(), splits)
+
+
+def mnist(most: int | None = None) -> Table:
+    """The 10,000 official test images of MNIST."""
+    import polars as pl
+
+    frame = pl.read_parquet(_file("mnist-test/mnist-test.parquet")).head(most or 10_000)
+    splits = random_splits(len(frame), seed=0)
+    x = frame.drop("label").to_numpy().astype(np.float64)
+    return make_table("mnist-test", encode_matrix(x, splits[0], bins=8), frame["label"].to_numpy(), splits)
+
+
+def _mat(name: str, file: str, bins: int) -> Callable[[int | None], Table]:
+    def build(most: int | None = None) -> Table:
+        from scipy.io import loadmat
+
+        content = loadmat(_file(f"highdim/{file}.mat"))
+        y = np.unique(content["Y"].ravel(), return_inverse=True)[1]
+        rows = _rows(len(y), most)
+        splits = random_splits(len(rows), seed=0)
+        columns = encode_matrix(content["X"].astype(np.float64)[rows], splits[0], bins=bins)
+        return make_table(name, columns, y[rows], splits)
+
+    return build
+
+
+def _bundled(name: str) -> Callable[[int | None], Table]:
+    def build(most: int | None = None) -> Table:
+        from sklearn import datasets
+
+        content = getattr(datasets, f"load_{name}")()
+        splits = random_splits(len(content.target), seed=0)
+        return make_table(name, encode_matrix(content.data, splits[0], bins=8), content.target, splits)
+
+    return build
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a table is made and treated.
+
+    Attributes:
+        build: makes it from at most so many rows (None = all).
+        ks: K that are asked for.
+        batch: rows per training step, for every net and selector.
+        epochs: most epochs of a net.
+        patience: epochs without a better validation loss after which a net's training ends.
+        repeats: times as many nets per kept set as the budget says, where test rows are few and nets are cheap.
+    """
+
+    build: Callable[[int | None], Table]
+    ks: tuple[int, ...]
+    batch: int = 256
+    epochs: int = 12
+    patience: int = 2
+    repeats: int = 1
+
+
+def registry() -> dict[str, Entry]:
+    """All tables by name."""
+    from arena import simulated
+
+    small = {"batch": 32, "epochs": 60, "patience": 6, "repeats": 3}
+    return {
+        "santander": Entry(santander, (5, 10, 20, 40), batch=512),
+        "ml-100k": Entry(movielens, (5, 10, 20, 40), batch=512),
+        "criteo-10k": Entry(criteo, (3, 5, 10, 20), batch=128, repeats=2),
+        "demo": Entry(simulated.demo, (10, 20, 45, 68), batch=512),
+        "planted-0": Entry(lambda most: simulated.planted(0, most), (5, 10, 20, 30, 40)),
+        "planted-1": Entry(lambda most: simulated.planted(1, most), (5, 10, 20, 30, 40)),
+        "leaky": Entry(simulated.leaky, (5, 10, 20, 30, 40)),
+        "isolet": Entry(_mat("isolet", "Isolet", 8), (10, 25, 50), **small),
+        "madelon": Entry(_mat("madelon", "madelon", 8), (5, 10, 20, 40), **small),
+        "mnist-test": Entry(mnist, (10, 25, 50), batch=128, epochs=20, patience=3),
+        "breast_cancer": Entry(_bundled("breast_cancer"), (3, 5, 8), **small),
+        "digits": Entry(_bundled("digits"), (5, 10, 20), **small),
+        "wine": Entry(_bundled("wine"), (3, 5, 8), **small),
+    }

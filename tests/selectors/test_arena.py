@@ -1,0 +1,214 @@
+"""The selector benchmarks: scores against hand-made cases, records that resume and never mix, tables without leaks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks" / "selectors"))
+arena = pytest.importorskip("arena", reason="benchmarks/selectors is part of the checkout, not of the package")
+
+from arena import encode, scoring, tables  # noqa: E402
+from arena.case import Case  # noqa: E402
+from arena.records import Results, pick, read  # noqa: E402
+from arena.report import arena_report  # noqa: E402
+from arena.runner import is_done, run_table  # noqa: E402
+from arena.tuning import trials  # noqa: E402
+from feature_audit.search.stability import nogueira_index  # noqa: E402
+
+STAMP = {"code": "abc", "commit": "def", "budget": "small"}
+
+
+def tiny(rows: int | None = None) -> tables.Table:
+    """Two signals, the copy of one of them, three noise fields; 400 rows."""
+    random = np.random.default_rng(0)
+    z = random.normal(size=(400, 5))
+    x = np.column_stack([z, z[:, 0] + 0.1 * random.normal(size=400)])
+    y = (2 * z[:, 0] + 2 * z[:, 1] + 0.3 * random.normal(size=400) > 0).astype(int)
+    splits = tables.random_splits(400, seed=0)
+    truth = np.array([0, 1, -1, -1, -1, 0])
+    return tables.make_table("tiny", encode.encode_matrix(x, splits[0], bins=8), y, splits, signal=truth)
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return Case("tiny", tables.Entry(tiny, (1, 2, 4), batch=64, epochs=20), rows=None, retrains=1)
+
+
+class TestTables:
+    def test_codes_do_not_depend_on_rows_outside_train(self) -> None:
+        random = np.random.default_rng(0)
+        values, train = random.normal(size=50), np.arange(30)
+        other = np.concatenate([values[:30], 100 * random.normal(size=20)])
+        first, n_first = encode.quantile_codes(values, train, bins=8)
+        second, n_second = encode.quantile_codes(other, train, bins=8)
+        assert n_first == n_second
+        np.testing.assert_array_equal(first[:30], second[:30])
+
+    @given(
+        st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=4, max_size=40),
+        st.integers(2, 20).map(lambda n: 2 * n),
+    )
+    def test_codes_are_monotone_in_range_and_missing_is_apart(self, cells: list[float | None], bins: int) -> None:
+        values = np.array([np.nan if cell is None else cell for cell in cells])
+        codes, size = encode.quantile_codes(values, np.arange(len(values)), bins=bins)
+        assert codes.min() >= 0
+        assert codes.max() < size
+        known = ~np.isnan(values)
+        order = np.argsort(values[known], kind="stable")
+        assert (np.diff(codes[known][order]) >= 0).all()
+        assert not set(codes[~known]) & set(codes[known])
+
+    def test_rare_and_unseen_categories_share_a_code_and_null_has_its_own(self) -> None:
+        series = pl.Series("c", ["a"] * 6 + ["b"] * 5 + ["c", None, "new"])
+        codes, size = encode.category_codes(series, np.arange(12))
+        assert size == 4
+        np.testing.assert_array_equal(codes, [2] * 6 + [3] * 5 + [1, 0, 1])
+
+    def test_vectors_lists_and_times_become_side_tables(self) -> None:
+        frame = pl.DataFrame(
+            {
+                "v": pl.Series([[0.0, 2.0], [2.0, 2.0], [4.0, 5.0]], dtype=pl.Array(pl.Float32, 2)),
+                "l": pl.Series([["x", "y"], None, ["y"]], dtype=pl.List(pl.String)),
+                "t": pl.Series(["2024-01-01T05:00", "2024-01-02T05:00", None]).str.to_datetime(),
+            }
+        )
+        columns = encode.encode_frame(frame, np.array([0, 1]))
+        assert set(columns.sides) == {0, 1, 2}
+        assert [columns.sides[n].shape[1] for n in range(3)] == [2, 2, 31]
+        np.testing.assert_allclose(columns.sides[0][:2].mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_array_equal(columns.sides[1][columns.codes[1]], [[1, 1], [0, 0], [0, 1]])
+        np.testing.assert_array_equal(columns.codes[2][:2], [5, 29])
+
+    def test_constant_and_repeated_fields_are_dropped_with_their_truth(self) -> None:
+        columns = encode.Columns()
+        for name, codes in {"a": [0, 1, 0, 1], "same": [0, 1, 0, 1], "still": [1, 1, 1, 1], "b": [1, 0, 0, 1]}.items():
+            columns.add(name, np.array(codes), 2)
+        rows = np.arange(4)
+        table = tables.make_table("t", columns, np.array([0, 1, 0, 1]), [rows] * 3, signal=np.array([7, 8, 9, -1]))
+        np.testing.assert_array_equal(table.signal, [7, -1])
+
+    def test_absent_files_are_a_reason_not_a_crash(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(tables, "DATA", tmp_path)
+        with pytest.raises(tables.TableAbsent, match="santander"):
+            tables.santander()
+
+    def test_demo_columns_keep_their_truth(self) -> None:
+        from arena import simulated
+
+        table = simulated.demo(2000)
+        assert table.signal.max() == 44
+        assert len(table.sides) >= 8
+        assert {-1, -2} <= set(table.signal.tolist())
+        matrix, y, owners = table.matrix()
+        assert matrix.shape == (1200, len(owners))
+        assert len(y) == 1200
+
+
+class TestScoring:
+    def test_area_is_one_for_the_full_net_and_zero_for_chance(self) -> None:
+        assert scoring.area({5: 0.9, 10: 0.9, 40: 0.9}, bottom=0.5, top=0.9) == pytest.approx(1)
+        assert scoring.area({5: 0.5, 40: 0.5}, bottom=0.5, top=0.9) == 0
+        assert scoring.area({10: 0.7}, bottom=0.5, top=0.9) == pytest.approx(0.5)
+
+    def test_area_weighs_ks_by_their_logarithm(self) -> None:
+        value = scoring.area({1: 0.0, 10: 1.0, 100: 1.0}, bottom=0, top=1)
+        assert value == pytest.approx((0.5 + 1) / 2)
+
+    @given(st.lists(st.sets(st.integers(0, 9), min_size=3, max_size=3), min_size=2, max_size=5))
+    def test_stability_is_the_pipelines(self, sets: list[set[int]]) -> None:
+        masks = np.array([[f in kept for f in range(10)] for kept in sets])
+        assert scoring.nogueira(sets, 10) == pytest.approx(nogueira_index(masks))
+
+    def test_mean_ranks_share_ties_and_weigh_tables_equally(self) -> None:
+        values = {("a", 1): {"x": 1.0, "y": 0.5}, ("a", 2): {"x": 1.0, "y": 1.0}, ("b", 1): {"x": 0.0, "y": 1.0}}
+        assert scoring.mean_ranks(values) == {"x": pytest.approx(1.625), "y": pytest.approx(1.375)}
+
+    def test_truth(self, case: Case) -> None:
+        assert scoring.used_groups(case.table, case.model) == [0, 1]
+        assert scoring.truth_found(case.table, np.array([1, 2, 5])) == {"groups": [0, 1], "noise": 1}
+
+
+class TestRecords:
+    def test_a_file_cut_off_by_a_kill_is_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "r.jsonl"
+        results = Results(path, STAMP)
+        results.add({"kind": "table", "table": "t"})
+        with path.open("a") as file:
+            file.write('{"kind": "sel')
+        assert len(read(path)) == 1
+
+    def test_versions_never_mix(self, tmp_path: Path) -> None:
+        path = tmp_path / "r.jsonl"
+        Results(path, STAMP).add({"kind": "table", "table": "t"})
+        newer = Results(path, {**STAMP, "code": "new"})
+        assert not newer.has(kind="table", table="t")
+        newer.add({"kind": "table", "table": "t"})
+        chosen, note = pick(read(path), code=None, budget="small")
+        assert [record["code"] for record in chosen] == ["new"]
+        assert "1 of other versions or budgets left out" in note
+        with pytest.raises(ValueError, match="no records of code None and budget full"):
+            pick(read(path), code=None, budget="full")
+
+    def test_a_wrong_file_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "r.jsonl"
+        path.write_text(json.dumps({"a": 1}) + "\n")
+        with pytest.raises(ValueError, match="line 1"):
+            read(path)
+
+
+def run(case: Case, results: Results, **options: Any) -> list[tuple[str, int, str]]:
+    """Two methods on the case; what was called."""
+    calls: list[tuple[str, int, str]] = []
+
+    def method(name: str, best: int) -> Any:
+        def choose(case: Case, seed: int, changes: dict[str, Any]) -> Any:
+            calls.append((name, seed, str(changes)))
+            order = np.roll(np.arange(6), -best - seed - changes.get("shift", 0))
+            return lambda k: np.sort(order[:k])
+
+        return choose
+
+    run_table(case, {"good": method("good", 0), "bad": method("bad", 2)}, results, seeds=[0, 1], **options)
+    return calls
+
+
+class TestRunner:
+    def test_finished_selections_are_not_run_again(self, case: Case, tmp_path: Path) -> None:
+        path = tmp_path / "r.jsonl"
+        assert len(run(case, Results(path, STAMP))) == 4
+        assert run(case, Results(path, STAMP)) == []
+        assert is_done("tiny", ["good", "bad"], Results(path, STAMP), seeds=[0, 1])
+        assert not is_done("tiny", ["good", "bad"], Results(path, STAMP), seeds=[0, 1, 2])
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(lines[:-1]) + "\n")  # the last K of the last selection is lost
+        assert run(case, Results(path, STAMP)) == [("bad", 1, "{}")]
+
+    def test_trials_are_chosen_on_validation_with_the_first_seed(self, case: Case) -> None:
+        results = Results(None, STAMP)
+        options: list[dict[str, Any]] = [{"shift": 2}, {}]
+        calls = run(case, results, trials=lambda name: options if name == "good" else [{}], deterministic=["bad"])
+        assert calls == [("good", 0, "{'shift': 2}"), ("good", 0, "{}"), ("good", 1, "{}"), ("bad", 0, "{}")]
+        (record,) = results.find(kind="trials")
+        assert record["chosen"] == {}
+        assert record["validation_loss"][1] < record["validation_loss"][0]
+
+    def test_reports(self, case: Case) -> None:
+        results = Results(None, STAMP)
+        run(case, results, deterministic=["good"])
+        text = arena_report(results.find(), "note")
+        assert "| good | 1.00 |" in text
+        assert "signal groups found of the 2" in text
+
+    def test_every_selector_has_as_many_trials_as_any_other_with_a_knob(self) -> None:
+        assert {len(trials(name, 3)) for name in ("ip_cae", "cae", "l1_gates", "stg", "sequential_attention")} == {3}
+        assert len(trials("gradient", 3)) == len(trials("cae", 1)) == 1
