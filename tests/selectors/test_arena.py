@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "selectors"))
 arena = pytest.importorskip("arena", reason="benchmarks/selectors is part of the checkout, not of the package")
 
-from arena import encode, scoring, tables  # noqa: E402
+from arena import encode, scoring, tables, variants  # noqa: E402
 from arena.case import Case  # noqa: E402
 from arena.records import Results, pick, read  # noqa: E402
-from arena.report import arena_report  # noqa: E402
+from arena.report import ablation_report, arena_report  # noqa: E402
 from arena.runner import is_done, run_table  # noqa: E402
 from arena.tuning import trials  # noqa: E402
 from feature_audit.search.stability import nogueira_index  # noqa: E402
@@ -208,7 +208,27 @@ class TestRunner:
         text = arena_report(results.find(), "note")
         assert "| good | 1.00 |" in text
         assert "signal groups found of the 2" in text
+        assert "| good | 0 | 0 |" in ablation_report(results.find(), "note", reference="good")
 
     def test_every_selector_has_as_many_trials_as_any_other_with_a_knob(self) -> None:
         assert {len(trials(name, 3)) for name in ("ip_cae", "cae", "l1_gates", "stg", "sequential_attention")} == {3}
         assert len(trials("gradient", 3)) == len(trials("cae", 1)) == 1
+
+
+class TestVariants:
+    @pytest.mark.parametrize("name", list(variants.VARIANTS))
+    def test_each_variant_keeps_k_fields(self, case: Case, name: str) -> None:
+        chosen = variants.VARIANTS[name](case, 0, {"epochs": 1.0, "finetune_epochs": 0.5})
+        for k in case.ks:
+            assert len(set(chosen(k).tolist())) == k
+
+    def test_the_screen_leaves_nothing_but_the_largest_gradients(self, case: Case) -> None:
+        changes: dict[str, Any] = {"k_max": 3, "epochs": 1.0}
+        screened = case.select("gradient", case.settings(seed=0, finetune_epochs=0.0))(3)
+        chosen = variants.gradient_screen(case, 0, changes)
+        np.testing.assert_array_equal(chosen(3), screened)
+
+    @pytest.mark.parametrize("selector", ["ip_cae", "gradient", "f_test", "lightgbm_gain"])
+    def test_selectors_find_both_signals(self, case: Case, selector: str) -> None:
+        kept = case.select(selector, case.settings(seed=0))(4)
+        assert scoring.truth_found(case.table, kept)["groups"] == [0, 1]

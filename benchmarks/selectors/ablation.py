@@ -1,0 +1,51 @@
+"""What each part of the method is worth: the full method with one part taken away, judged like the arena's selectors.
+
+    python benchmarks/selectors/ablation.py --results ablation.jsonl
+    python benchmarks/selectors/ablation.py --results ablation.jsonl --report
+
+Protocol, splits, nets and budgets are the arena's (`python benchmarks/selectors --help`), all settings the library's
+defaults. The variants:
+
+* zero instead of mean replacement: a closed gate feeds zero, as in the papers, not the field's mean embedding.
+* no nested slots: every mask uses all slots.
+* one noise mask per batch, not 16. A single mask is never a nested one, so this takes nested slots away too.
+* no warm start: the concrete training starts from an untrained net and lasts as long as with a trained one.
+* no elimination, order of scores: one training; its candidates by the number of slots expected to choose them.
+* no elimination, one training per K: as many slots as K each time, their assignment is the answer. Costs a training
+  for every K.
+* no concrete training: the fields with the largest mean |dLoss/dgate| of the trained net go into elimination.
+* none of them: untrained net, zeros, one mask per batch, all slots, a training per K, no elimination.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from arena.options import add_options, cases, open_results, print_report
+from arena.report import ablation_report
+from arena.runner import is_done, run_table
+from arena.variants import FULL, VARIANTS
+
+TABLES = ["santander", "ml-100k", "demo", "planted-0", "isolet", "mnist-test", "digits"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser, tables=TABLES)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="VARIANT")
+    options = parser.parse_args()
+    render = partial(ablation_report, reference=FULL)
+    if options.report:
+        print_report(options, render)
+        return
+    results = open_results(options)
+    methods = {name: VARIANTS[name] for name in dict.fromkeys([FULL, *options.variants])}
+    for case in cases(options, lambda table: is_done(table, methods, results, seeds=options.seeds)):
+        run_table(case, methods, results, seeds=options.seeds)
+    print()
+    print(render(results.find(), "This run and what its file of results held."))
+
+
+if __name__ == "__main__":
+    main()

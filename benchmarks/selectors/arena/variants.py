@@ -1,0 +1,89 @@
+"""The full method with one part taken away at a time, built from the library's public parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from concrete_selectors import PathSettings, learn_path
+
+from arena.case import Case
+from arena.net import loss_of
+from arena.runner import Chosen, Method
+
+#: A logit that softmax never chooses.
+_CLOSED = -1e4
+
+
+def full(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
+    """Everything: one concrete training from the trained net, then elimination."""
+    return _path(case, case.settings(seed=seed, **changes)).subset
+
+
+def fresh_net(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
+    """The concrete training starts from an untrained net."""
+    return _path(case, case.settings(seed=seed, **changes), model=case.fresh_net(seed)).subset
+
+
+def order_of_scores(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
+    """No elimination: the assigned candidates of one concrete training, best concrete score first."""
+    settings = case.settings(seed=seed, **changes)
+    return _path(case, case.settings(seed=seed, **{**changes, "k_min": settings.k_max})).subset
+
+
+def training_per_k(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
+    """No elimination: a concrete training with exactly K slots for every K, and its assignment."""
+    found = {k: _path(case, case.settings(seed=seed, **{"k_max": k, "k_min": k, **changes})).subset(k) for k in case.ks}
+    return lambda k: found[k]
+
+
+def gradient_screen(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
+    """No concrete training: elimination among the fields with the largest mean |dLoss/dgate| of the trained net.
+
+    A prior closes all others, and the concrete phase lasts a single step, so that its slots must take the screened
+    fields; what follows is the library's own.
+    """
+    settings = case.settings(seed=seed, **changes)
+    screened = case.select("gradient", case.settings(seed=seed, finetune_epochs=0.0))(settings.k_max)
+    prior = torch.full((case.table.n_fields,), _CLOSED)
+    prior[torch.as_tensor(screened)] = 0.0
+    single = {"epochs": 0.5 / case.steps_per_epoch, "nested": False, "speed": 1e-6}
+    return _path(case, case.settings(seed=seed, **{**changes, **single}), prior=prior).subset
+
+
+def as_published(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
+    """From an untrained net, zeros through closed gates, one mask per batch, a training per K, its assignment."""
+    found: dict[int, np.ndarray] = {}
+    for k in case.ks:
+        settings = case.settings(seed=seed, **{"k_max": k, "k_min": k, **changes})
+        found[k] = _path(case, settings, model=case.fresh_net(seed)).subset(k)
+    return lambda k: found[k]
+
+
+def _path(case: Case, settings: PathSettings, **others: Any) -> Any:
+    train, validation = case.loaders()
+    model = others.pop("model", case.model)
+    return learn_path(
+        model, train, validation, loss=loss_of(case.table), steps_per_epoch=case.steps_per_epoch,
+        settings=settings, **others,
+    )  # fmt: skip
+
+
+def _with(method: Method, **fixed: Any) -> Method:
+    return lambda case, seed, changes: method(case, seed, {**changes, **fixed})
+
+
+FULL = "full method"
+#: Name in the table -> method.
+VARIANTS: dict[str, Method] = {
+    FULL: full,
+    "zero instead of mean replacement": _with(full, mean_replacement=False),
+    "no nested slots": _with(full, nested=False),
+    "one noise mask per batch": _with(full, noise_masks=1),
+    "no warm start": fresh_net,
+    "no elimination: order of scores": order_of_scores,
+    "no elimination: one training per K": training_per_k,
+    "no concrete training: gradient screen": gradient_screen,
+    "none of them": _with(as_published, mean_replacement=False, nested=False, noise_masks=1),
+}
