@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ _DIGEST_KEYS = (
     "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
 )  # fmt: skip
 
+#: Keys that say what to do about columns and what to report, and leave the encoded cells of a feature as they are.
+RULES = ("never_drop", "always_drop", "groups", "cost", "slices")
+
 
 def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None] = lambda message: None) -> Prepared:
     """Turn the configured log into a training store and everything the report says about the data.
@@ -52,7 +55,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     """
     directory = _empty_store(Path(directory))
     data = resolve_data(config, directory)
-    digest = data_digest(config, data)
+    raw = input_digest(data)
     source = open_source(config, data, directory, progress)
     table = source.frame.collect_schema()
     log = read_log(config, source, assign_roles(config, table.names()))
@@ -81,7 +84,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     encoders.save(directory / "encoders.json")
     prepared = Prepared(
         directory, schema, columns, examined.findings, examined.excluded, log.split.rows(), log.split.info,
-        digest, validation, summary, table_costs,
+        _digest(config, raw), validation, summary, table_costs, _content(config, raw, schema),
     )  # fmt: skip
     prepared.save()
     return prepared
@@ -99,13 +102,26 @@ def _empty_store(directory: Path) -> Path:
 
 def data_digest(config: AuditConfig, data: str) -> str:
     """blake2b over the bytes of input, ``prepare`` module and cost sheet, and the keys that shape the store."""
-    content = {key: value for key, value in config.model_dump(mode="json").items() if key in _DIGEST_KEYS}
-    digest = hashlib.blake2b(input_digest(data).encode(), digest_size=16)
+    return _digest(config, input_digest(data))
+
+
+def _digest(config: AuditConfig, raw: str, without: Collection[str] = ()) -> str:
+    """Of the input's digest and of the configuration, some keys left out."""
+    values = config.model_dump(mode="json")
+    content = {key: values[key] for key in _DIGEST_KEYS if key not in without}
+    digest = hashlib.blake2b(raw.encode(), digest_size=16)
     digest.update(json.dumps(content, sort_keys=True).encode())
     if config.prepare:
         digest.update(prepare_source(config.prepare))
-    if isinstance(config.cost, str) and Path(config.cost).is_file():
+    if "cost" in content and isinstance(config.cost, str) and Path(config.cost).is_file():
         digest.update(Path(config.cost).read_bytes())
+    return digest.hexdigest()
+
+
+def _content(config: AuditConfig, raw: str, schema: ModelSchema) -> str:
+    """Of what the full model is trained on: rules may change which columns are features, and nothing else of it."""
+    digest = hashlib.blake2b(_digest(config, raw, without=RULES).encode(), digest_size=16)
+    digest.update(json.dumps(schema.names).encode())
     return digest.hexdigest()
 
 

@@ -32,6 +32,7 @@ class Prepared:
         validation: the GX result as JSON, with our ``passed``.
         summary: figures for the report.
         table_costs: source table -> what keeping it at all costs a year.
+        content: blake2b over what the full model is trained on: the digest without the rules about columns.
     """
 
     directory: Path
@@ -45,6 +46,7 @@ class Prepared:
     validation: dict[str, Any]
     summary: dict[str, Any]
     table_costs: dict[str, float] = field(default_factory=dict)
+    content: str = ""
 
     def schema_yaml(self) -> str:
         """The inferred kinds as YAML that can be edited and put into the configuration."""

@@ -15,7 +15,7 @@ import yaml
 from concrete_selectors import SELECTORS
 
 from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_config
-from feature_audit.data import Prepared
+from feature_audit.data import RULES, Prepared
 from feature_audit.errors import AuditError, UsageError, log_is_open
 from feature_audit.models import MODELS, find_factory
 from feature_audit.results import AuditReport, StageCost
@@ -161,6 +161,12 @@ def load_key(config: AuditConfig) -> StageKey:
     return _key("load", config, {"data": load_stage.digest(config)})
 
 
+def _without_rules(config: AuditConfig) -> AuditConfig:
+    """The configuration with the rules about columns at their defaults."""
+    plain = AuditConfig()
+    return config.model_copy(update={key: getattr(plain, key) for key in RULES})
+
+
 def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
     values = config.model_dump(mode="json")
     return stage_key(name, code=CODE[name], config={key: values[key] for key in KEYS[name]}, inputs=inputs)
@@ -179,7 +185,8 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     prepared = audit.stage(
         "load", {"data": load_stage.digest(config)}, lambda folder, run: load_stage.load(config, folder)
     )
-    load_digest = audit.digest
+    # Trainings depend on the encoded features alone: another rule about columns must not cost another full training.
+    encoded = {"store": prepared.content, "load": _key("load", _without_rules(config), {}).digest}
     audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
     audit.config = config = _with_metric(config, prepared)
     parent.text(_as_yaml(config), RESOLVED)
@@ -193,7 +200,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
         run.history(trained.facts["history"], "baseline")
         return trained
 
-    full = audit.stage("baseline", {"store": prepared.digest, "load": audit.digest}, train_full)
+    full = audit.stage("baseline", encoded, train_full)
     audit.spent("baseline", 1.0, full.facts["seconds"], f"{full.facts['epochs']} epochs")
     if audit.until == "baseline":
         return None
@@ -202,7 +209,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
         return select_stage.select(config, prepared, full, folder, on_trial=lambda row: publish.trial(run, row))
 
     baseline_digest = audit.digest
-    selection = audit.stage("select", {"baseline": audit.digest}, search)
+    selection = audit.stage("select", {"baseline": audit.digest, "rules": load_stage.rules_digest(prepared)}, search)
     audit.spent(
         "select",
         selection.work / full.work,
@@ -220,7 +227,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
         return pruned
 
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
-    inputs = {"load": load_digest, "features": " ".join(selection.names)}
+    inputs = {**encoded, "features": " ".join(selection.names)}
     pruned = audit.stage("retrain", inputs, train_pruned)
     audit.spent(
         "retrain", pruned.work / full.work, pruned.seconds, f"{len(pruned.facts)} pruned, {len(pruned.full_facts)} full"
@@ -230,7 +237,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
 
     outcome = audit.stage(
         "parity",
-        {"retrain": audit.digest, "baseline": baseline_digest},
+        {"retrain": audit.digest, "baseline": baseline_digest, "store": prepared.digest},
         lambda folder, run: parity_stage.parity(config, prepared, full, pruned, folder),
     )
     audit.spent("parity", 0.0, detail=f"{prepared.rows['test']:,} test rows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 
@@ -47,6 +48,12 @@ def digest(config: AuditConfig) -> str:
     """Digest of the input's bytes and of the configuration that shapes the store."""
     located = locate(config)
     return data_digest(located, located.data)
+
+
+def rules_digest(prepared: Prepared) -> str:
+    """What the configuration says about each column, and what tables cost, as one digest."""
+    rules = [(c.name, c.group, c.protected, c.ruled_out, c.cost) for c in prepared.columns]
+    return hashlib.blake2b(repr((rules, sorted(prepared.table_costs.items()))).encode(), digest_size=16).hexdigest()
 
 
 def load(config: AuditConfig, folder: StageFolder) -> Prepared:

@@ -179,6 +179,24 @@ def test_the_same_command_again_reuses_every_stage_and_a_new_margin_only_the_tra
     assert resolved["confidence"] == 0.9
 
 
+def test_another_rule_or_slice_costs_no_full_training(command: CommandLine, passed: Run, home: Path) -> None:
+    """`load` judges the columns again; the full model, and with slices alone the selection, are those of before."""
+    (home / "slices.yaml").write_text("slices: [device]\ngroups: {junk: ['noise_0*']}\n")
+    words = ["run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "12"]
+    for given, reused in (
+        (["--config", str(home / "slices.yaml")], {"baseline"}),
+        (["--never_drop", "noise_00"], {"baseline"}),
+    ):
+        assert command(*words, *given) == 0
+        parent = parents()[0]
+        children = MlflowClient().search_runs(
+            [parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'"
+        )
+        state = {run.data.tags["audit.stage"]: run.data.tags.get("audit.cached") for run in children}
+        assert {stage for stage in ("load", "baseline") if state[stage] == "True"} == reused
+        assert state["load"] == "False"
+
+
 def test_rules_groups_and_costs_are_honoured_together(command: CommandLine, passed: Run, home: Path) -> None:
     rules = {
         "groups": {"prices": ["price_gap", "price_gap_copy"], "clock": ["hour_score*"], "junk": ["noise_0*"]},

@@ -4,49 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import mlflow
 import polars as pl
 import pytest
 from click_log import make_log
-from feature_audit import cli
+from command_line import artifact, feature_audit, newest_audit, tracking_in
 from mlflow import MlflowClient
 
 KEYS = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--threads", "1"]
-
-CommandLine = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of its own with a tracking store."""
-    folder = tmp_path_factory.mktemp("bad_input")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", uri)
-        patch.chdir(folder)
-        mlflow.set_tracking_uri(uri)
+    with tracking_in(tmp_path_factory.mktemp("bad_input")) as folder:
         yield folder
-    mlflow.set_tracking_uri(None)
-
-
-@pytest.fixture(scope="module")
-def command(home: Path) -> CommandLine:
-    """Run ``feature-audit ...`` in this process; returns the exit code."""
-
-    def call(*words: str) -> int:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["feature-audit", *words])
-            try:
-                cli.entry()
-            except SystemExit as stop:
-                return int(stop.code or 0)
-        return 0
-
-    return call
 
 
 def damaged_page(path: Path) -> None:
@@ -112,7 +86,7 @@ def write(case: str, folder: Path) -> str:
     ],
 )
 def test_a_broken_log_is_one_line_and_exit_1(
-    command: CommandLine, home: Path, capfd: pytest.CaptureFixture[str], case: str, words: list[str], says: list[str]
+    home: Path, capfd: pytest.CaptureFixture[str], case: str, words: list[str], says: list[str]
 ) -> None:
     (home / "kinds.yaml").write_text("kinds: {device: numeric}\n")
     data = write(case, home / case)
@@ -120,7 +94,7 @@ def test_a_broken_log_is_one_line_and_exit_1(
     capfd.readouterr()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "MLFLOW_RUN_ID", driver.info.run_id)
-        code = command("run", "--data", data, *KEYS, *words)
+        code = feature_audit("run", "--data", data, *KEYS, *words)
     written = capfd.readouterr().err
     assert code == 1, written
     lines = [line for line in written.splitlines() if "error:" in line]
@@ -133,7 +107,7 @@ def test_a_broken_log_is_one_line_and_exit_1(
 
 
 def test_a_panic_of_a_library_is_one_line_too(
-    command: CommandLine, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Wherever Polars panics: its exception is no ``Exception``, and nothing but the command's end catches it."""
     make_log(300).write_parquet(home / "panic.parquet")
@@ -142,14 +116,14 @@ def test_a_panic_of_a_library_is_one_line_too(
         raise pl.exceptions.PanicException("index out of bounds")
 
     monkeypatch.setattr("feature_audit.stages.audit.load_stage.load", panic)
-    assert command("run", "--data", str(home / "panic.parquet"), *KEYS) == 1
+    assert feature_audit("run", "--data", str(home / "panic.parquet"), *KEYS) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == (
         "feature-audit: error: a library gave up (index out of bounds); if it came while reading, write the file again"
     )
 
 
-def test_new_categories_and_columns_that_stop_are_audited_and_reported(command: CommandLine, home: Path) -> None:
+def test_new_categories_and_columns_that_stop_are_audited_and_reported(home: Path) -> None:
     """At test time `device` holds words that train never saw, and `taste` is no longer filled."""
     last = pl.col("impression") >= 2_300
     log = make_log(3_000).with_columns(
@@ -158,13 +132,11 @@ def test_new_categories_and_columns_that_stop_are_audited_and_reported(command: 
     )
     log.write_parquet(home / "moved.parquet")
     quick = ["--model", "mlp", "--profile", "quick", "--trials", "1", "--seeds", "2", "--margin", "0.05", "--k", "8"]
-    assert command("run", "--data", str(home / "moved.parquet"), *KEYS, *quick) == 0
-    client = MlflowClient()
-    runs = client.search_runs([client.get_experiment_by_name("feature-audit").experiment_id])  # type: ignore[union-attr]
-    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags and "audit.k" in run.data.tags)
-    report = json.loads(Path(client.download_artifacts(parent.info.run_id, "report/report.json")).read_text())
+    assert feature_audit("run", "--data", str(home / "moved.parquet"), *KEYS, *quick) == 0
+    run = newest_audit()
+    report = json.loads(artifact(run, "report/report.json").read_text())
     found = {(row["column"], row["kind"]): row["detail"] for row in report["findings"]}
     assert "in no test row: is it still written?" in found["taste", "high_null"]
     assert ("device", "drift") in found
-    predictions = pl.read_parquet(client.download_artifacts(parent.info.run_id, "parity/predictions.parquet"))
+    predictions = pl.read_parquet(artifact(run, "parity/predictions.parquet"))
     assert predictions.select(pl.col("baseline", "^pruned_.*$").is_finite().all()).row(0) == (True,) * 3

@@ -1,0 +1,50 @@
+"""The command line in this process, on a tracking store of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import pytest
+from feature_audit import cli
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+
+@contextmanager
+def tracking_in(folder: Path) -> Iterator[Path]:
+    """Inside, runs are kept in ``folder``, which is the working directory, too."""
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.chdir(folder)
+        mlflow.set_tracking_uri(uri)
+        yield folder
+    mlflow.set_tracking_uri(None)
+
+
+def feature_audit(*words: str) -> int:
+    """Run ``feature-audit ...``; returns the exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["feature-audit", *words])
+        try:
+            cli.entry()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+    return 0
+
+
+def newest_audit() -> Run:
+    """Parent run of the audit that was started last."""
+    client = MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, order_by=["attributes.start_time DESC"])
+    return next(run for run in runs if "mlflow.parentRunId" not in run.data.tags and "audit.verdict" in run.data.tags)
+
+
+def artifact(run: Run, name: str) -> Path:
+    """A local copy of one artifact."""
+    return Path(MlflowClient().download_artifacts(run.info.run_id, name))
