@@ -106,11 +106,13 @@ class Vocabulary:
         if self.buckets:
             bucket = (keys.cast(pl.String).hash(0) % self.buckets).cast(pl.Int32) + (FIRST + len(self.values))
             codes = codes.fill_null(bucket)
-        if codes.null_count():
-            codes = codes.fill_null(OOV)
+        if not codes.null_count() and not keys.null_count():
+            return codes.to_numpy()
+        # In NumPy, where nulls are NaN: a Series method such as fill_null is a whole query each time.
+        known = np.nan_to_num(codes.to_numpy(), nan=OOV).astype(np.int32)
         if keys.null_count():
-            codes = codes.set(keys.is_null(), MISSING)
-        return codes.to_numpy()
+            known[keys.is_null().to_numpy()] = MISSING
+        return known
 
     def _known(self, keys: pl.Series) -> pl.Series:
         """Int32 codes of known values, null for all others."""

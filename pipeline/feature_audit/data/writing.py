@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from feature_audit.data.statistics import chunk_rows
 from feature_audit.schema import Field, ModelSchema
 
 ROW_GROUP = 65_536
+#: Columns that are encoded at once.
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 def code_dtype(cardinality: int) -> np.dtype[Any]:
@@ -67,27 +71,23 @@ def write_store(
     totals = np.bincount(of_row, minlength=3)
     directory.mkdir(parents=True, exist_ok=True)
     writers = {code: _SplitWriter(directory / split, int(totals[code])) for code, split in enumerate(SPLITS)}
+    for writer in writers.values():
+        writer.open(sorted({file for file, _, _ in places.values()}))
     names = list(schema.names) + ([row_id] if row_id and row_id not in schema.names else [])
     start = 0
-    for chunk in log.source.chunks(chunk_rows(len(names)), names):
-        stop = start + chunk.height
-        inside = of_row[start:stop]
-        rows = {code: np.flatnonzero(inside == code) for code in writers}
-        for field in schema.fields:
-            cells = encoders.encode_column(field.name, chunk[field.name])
-            file, line, dtype = places[field.name]
-            lines = cells[None] if cells.ndim == 1 else cells.T
-            lines = lines.astype(dtype, copy=False)
+    # Fields are independent and most of their time is spent in NumPy, Polars and writes, which release the lock.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for chunk in log.source.chunks(chunk_rows(len(names)), names):
+            stop = start + chunk.height
+            inside = of_row[start:stop]
+            rows = {code: np.flatnonzero(inside == code) for code in writers}
+            list(pool.map(partial(_write_field, chunk, rows, writers, encoders, places), schema.names))
             for code, writer in writers.items():
-                if len(rows[code]):
-                    mine = lines if len(rows[code]) == chunk.height else lines[:, rows[code]]
-                    writer.write(file, line, mine)
-        for code, writer in writers.items():
-            writer.ids(chunk[row_id] if row_id else pl.Series("row", np.arange(start, stop)), rows[code])
-            writer.advance(len(rows[code]))
-        if stop * 10 // len(of_row) > start * 10 // len(of_row):  # a line per tenth, however many chunks there are
-            progress(f"encoding: {stop / len(of_row):.0%} of {len(of_row):,} rows")
-        start = stop
+                writer.ids(chunk[row_id] if row_id else pl.Series("row", np.arange(start, stop)), rows[code])
+                writer.advance(len(rows[code]))
+            if stop * 10 // len(of_row) > start * 10 // len(of_row):  # a line per tenth, however many chunks there are
+                progress(f"encoding: {stop / len(of_row):.0%} of {len(of_row):,} rows")
+            start = stop
     for code, writer in writers.items():
         writer.close()
         mine = of_row == code
@@ -111,6 +111,25 @@ def write_store(
     (directory / "layout.json").write_text(json.dumps(layout), encoding="utf-8")
 
 
+def _write_field(
+    chunk: pl.DataFrame,
+    rows: Mapping[int, np.ndarray],
+    writers: Mapping[int, _SplitWriter],
+    encoders: Encoders,
+    places: Mapping[str, tuple[str, int, str]],
+    name: str,
+) -> None:
+    """Encode one column of a chunk and put each split's rows into its file."""
+    cells = encoders.encode_column(name, chunk[name])
+    file, line, dtype = places[name]
+    lines = cells[None] if cells.ndim == 1 else cells.T
+    lines = lines.astype(dtype, copy=False)
+    for code, writer in writers.items():
+        if len(rows[code]):
+            mine = lines if len(rows[code]) == chunk.height else lines[:, rows[code]]
+            writer.write(file, line, mine)
+
+
 class _SplitWriter:
     """Appends encoded lines to one split's files; plain positional writes, so memory holds one chunk."""
 
@@ -122,10 +141,13 @@ class _SplitWriter:
         self._ids: list[Path] = []
         directory.mkdir(parents=True, exist_ok=True)
 
-    def write(self, file: str, line: int, lines: np.ndarray) -> None:
-        """Put ``lines`` (width, chunk rows) at the split's current row, from ``line`` on."""
-        if file not in self._files:
+    def open(self, files: Sequence[str]) -> None:
+        """Create the files, empty."""
+        for file in files:
             self._files[file] = os.open(self.directory / f"{file}.bin", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def write(self, file: str, line: int, lines: np.ndarray) -> None:
+        """Put ``lines`` (width, chunk rows) at the split's current row, from ``line`` on; threads may do so at once."""
         size = lines.dtype.itemsize
         for offset, values in enumerate(np.ascontiguousarray(lines)):
             os.pwrite(self._files[file], values.data, ((line + offset) * self.rows + self._done) * size)
