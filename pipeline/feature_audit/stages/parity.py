@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 KEYS = ("metric", "margin", "confidence", "slices", "seed")
 PREDICTIONS = "predictions.parquet"
-LOOKS = "test_looks.jsonl"
+#: Folder of the working directory: one file per test split, so that other rules or columns start no new count.
+LOOKS = "test_looks"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
         done = folder.result()
         return Outcome(_result_from(done["parity"]), done["looks"], folder)
     store = Store.open(prepared.directory)
-    looks = _record_look(prepared, pruned)
+    looks = _record_look(config, prepared, pruned)
     target, group = store.target("test"), store.group("test")
     full_weights = [full.folder.path / "weights.pt"]
     full_weights += [pruned.folder.path / f"full_{number}.pt" for number in range(len(pruned.full_facts))]
@@ -86,9 +87,10 @@ def _score(config: AuditConfig, store: Store, schema: ModelSchema, weights: Path
     return predict(model, store, "test", schema, task=schema.task, device=config.device)
 
 
-def _record_look(prepared: Prepared, pruned: Retrained) -> int:
+def _record_look(config: AuditConfig, prepared: Prepared, pruned: Retrained) -> int:
     """Append this reading of the test split to the data set's log; a second look is allowed, and on record."""
-    path = prepared.directory / LOOKS
+    path = Path(config.work_dir).resolve() / LOOKS / f"{prepared.test_rows}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
     look = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "k": len(pruned.schema.fields),

@@ -195,6 +195,8 @@ def test_another_rule_or_slice_costs_no_full_training(command: CommandLine, pass
         state = {run.data.tags["audit.stage"]: run.data.tags.get("audit.cached") for run in children}
         assert {stage for stage in ("load", "baseline") if state[stage] == "True"} == reused
         assert state["load"] == "False"
+    report = json.loads(read(parents()[0], "report/report.json").read_text())
+    assert report["provenance"]["test_looks"] > 1, "other features were looked at on the same test rows"
 
 
 def test_rules_groups_and_costs_are_honoured_together(command: CommandLine, passed: Run, home: Path) -> None:
