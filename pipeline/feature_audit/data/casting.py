@@ -10,6 +10,8 @@ import polars as pl
 #: What a category is looked up by.
 Key = Literal["text", "integer", "float", "boolean"]
 
+#: Entries of vectors from here on are no values but damage, as infinities are; squares of the others stay finite.
+_LARGEST = 1e100
 _TRUE = ("true", "t", "yes", "y", "1")
 _FALSE = ("false", "f", "no", "n", "0")
 
@@ -113,11 +115,11 @@ def date_part(moments: pl.Series, part: str) -> np.ndarray:
 
 
 def as_matrix(values: pl.Series, width: int) -> np.ndarray:
-    """float64 (B, width); null rows and rows of another length -> NaN."""
+    """float64 (B, width); null rows, rows of another length, infinities and absurdly large entries -> NaN."""
     lists = as_lists(values, None).cast(pl.List(pl.Float64))
     fits = (lists.list.len() == width).fill_null(False).to_numpy()
     matrix = np.full((len(values), width), np.nan)
     if fits.any():
         flat = lists.filter(pl.Series(fits)).list.explode().fill_null(float("nan")).to_numpy()
         matrix[fits] = flat.reshape(-1, width)
-    return matrix
+    return np.where(np.abs(matrix) < _LARGEST, matrix, np.nan)

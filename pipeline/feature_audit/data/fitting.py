@@ -27,8 +27,6 @@ from feature_audit.schema import Column
 
 #: Quantile buckets of a datetime's own moment.
 AGE_BUCKETS = 16
-#: Entries of vectors beyond this are taken as this: their squares must stay finite.
-_LARGEST = 1e100
 
 
 def fit_encoders(columns: Sequence[Column], statistics: Statistics, settings: EncodingConfig) -> Encoders:
@@ -88,6 +86,5 @@ def _vector_encoder(name: str, sample: pl.Series) -> VectorEncoder:
     matrix = matrix[np.isfinite(matrix).all(axis=1)]
     if not len(matrix):
         return VectorEncoder(name, np.zeros(width), np.ones(width))
-    matrix = np.clip(matrix, -_LARGEST, _LARGEST)
     scale = matrix.std(axis=0)
     return VectorEncoder(name, matrix.mean(axis=0), np.where(scale > 1e-12, scale, 1.0))

@@ -51,7 +51,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
         The prepared table, also saved under ``directory`` (``Prepared.load``).
 
     Raises:
-        AuditError: see the bad-input section of the README; always one line with key or column, value and remedy.
+        AuditError: anything wrong with the log or the rules about it; one line with key or column, value and remedy.
     """
     directory = _empty_store(Path(directory))
     data = resolve_data(config, directory)

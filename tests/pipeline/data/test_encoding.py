@@ -299,3 +299,17 @@ def test_positions_take_the_fast_way_where_it_matters():
     ):
         assert Positions(quantile_knots(values, 48))._steps
     assert not Positions(np.array([-1e9, 0, 1, 1e9, 1e9 + 1]))._steps
+
+
+def test_infinite_and_absurd_entries_of_a_vector_are_missing_and_spoil_nothing():
+    rng = np.random.default_rng(0)
+    sound = rng.normal(size=(200, 2))
+    wild = sound.copy()
+    wild[3, 0], wild[4, 1], wild[5, 0] = np.inf, 1e300, -np.inf
+    column = Column("v", "vector", "List(Float64)")
+    encoder = fit_encoder(column, ColumnFacts(), pl.Series("v", wild.tolist()), EncodingConfig())
+    cells = encoder.encode(pl.Series("v", wild.tolist()))
+    assert cells[3, 0] == cells[4, 1] == cells[5, 0] == 0
+    assert np.abs(cells).max() < 6
+    assert np.abs(cells[6:] - (sound[6:] - sound.mean(0)) / sound.std(0)).max() < 0.2
+    assert encoder.encode(pl.Series("v", [[1e90, 0.0]]))[0, 0] == 1_000, "far out, but finite in float32"
