@@ -7,12 +7,13 @@
 Protocol, the same for every selector:
 
 * Rows are split 60 / 15 / 25, in time order where rows have a time (ml-100k, criteo-10k, demo), else at random with a
-  fixed seed. Codes are fitted on train. Budget `small` takes at most 20,000 rows of a table and retrains one net per
-  kept set; `full` takes all rows and retrains two; tables of few rows get three (criteo-10k two) times as many.
+  fixed seed. Codes are fitted on train. Budget `small` takes at most 12,000 rows of a table and retrains one net per
+  kept set; `full` takes all rows and retrains two; tables of few rows get twice as many.
 * One full net is trained per table (seed 0, early stopping on validation). A selector sees this net, train and
   validation rows; rankers of the table see train rows only. Each gets the library's defaults, slots for 1.2 x the
-  largest K, and at least 400 training steps on tables of few rows.
-* One selection serves all K; selections are repeated with seeds 0, 1, 2. Rankers without randomness run once.
+  largest K, and at least 120 training steps on tables of few rows.
+* One selection serves all K; selections are repeated with seeds 0, 1, 2. Rankers without randomness run once, LassoNet
+  with one seed.
 * Tuning: three trials for every selector that has a knob (`arena/tuning.py`: rate of the logits for ip_cae and cae,
   length of the training for the gates), with the first seed; the trial with the least validation loss of retrained
   nets, mean over K, is used for all seeds. `--trials 1` leaves all at their defaults.
@@ -34,7 +35,7 @@ from arena.options import add_options, cases, open_results, print_report
 from arena.report import arena_report
 from arena.runner import Chosen, Method, is_done, run_table
 from arena.tables import registry
-from arena.tuning import DETERMINISTIC, trials
+from arena.tuning import DETERMINISTIC, ONE_SEED, trials
 from concrete_selectors import SELECTORS
 
 
@@ -49,7 +50,7 @@ def main() -> None:
         return
     results = open_results(options)
     methods = {name: _method(name) for name in options.selectors}
-    common = {"seeds": options.seeds, "deterministic": DETERMINISTIC}
+    common = {"seeds": options.seeds, "deterministic": DETERMINISTIC, "one_seed": ONE_SEED}
     for case in cases(options, lambda table: is_done(table, methods, results, **common)):
         run_table(case, methods, results, trials=lambda name: trials(name, options.trials), **common)
     print()

@@ -232,3 +232,36 @@ class TestVariants:
     def test_selectors_find_both_signals(self, case: Case, selector: str) -> None:
         kept = case.select(selector, case.settings(seed=0))(4)
         assert scoring.truth_found(case.table, kept)["groups"] == [0, 1]
+
+
+class TestPapersAndSpeed:
+    def test_border_and_neighbours(self, tmp_path: Path) -> None:
+        from arena import pixels
+
+        assert pixels.borders(np.arange(784)) == 784 - 22 * 22
+        assert pixels.borders(np.array([0, 14 * 28 + 14])) == 1
+        assert pixels.neighbours(np.array([0, 1, 28, 27])) == 2
+        pixels.draw(tmp_path / "p.svg", np.array([30, 31]), np.random.default_rng(0).random((5, 784)))
+        assert (tmp_path / "p.svg").read_text().count("#d1495b") == 2
+
+    def test_reconstruction_error_is_that_of_the_argmax(self) -> None:
+        import papers
+        import torch
+
+        random = np.random.default_rng(0)
+        x = torch.as_tensor(random.normal(size=(300, 60)), dtype=torch.float32)
+        form = papers.Form("", "ip_cae", None, "batch", None)
+        outcome = papers.reconstruct(form, x[:200], x[200:], epochs=2, seed=0)
+        assert 0 < outcome.error < 2
+        assert 1 <= outcome.distinct <= 50
+        assert papers.reconstruct(form, x[:200], x[200:], epochs=2, seed=0).error == outcome.error
+
+    def test_speed_prints_its_tables(self, capsys: pytest.CaptureFixture[str]) -> None:
+        import speed
+
+        times = speed.milliseconds([speed.stepper(100, 64), speed.stepper(100, 100)], rounds=1)
+        assert len(times) == 2
+        speed.train_wide("learn_path", 100, 5, 128)
+        speed.train_wide("IPCAESelector", 100, 5, 128)
+        printed = capsys.readouterr().out.split("\n")
+        assert [line.split()[2] for line in printed if line] == ["5", "5"]

@@ -17,8 +17,9 @@ from arena.net import Net, batches, fit, loss_of, new_net
 from arena.scoring import Score, floor, score, used_groups
 from arena.tables import Entry, Table
 
-#: Fewest steps of whatever a selector trains; tables of few rows get more epochs than the default.
-FEWEST_STEPS = 400
+#: Fewest steps of whatever a selector trains; tables of few rows get more epochs than the default. The library moves
+#: logits by at most one per step and wants them to travel 120 (`concrete_selectors.training.settle_step`).
+FEWEST_STEPS = 120
 #: Slots of a concrete training over the largest K asked for.
 _SLOTS = 1.2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ def run_table(
     *,
     seeds: Sequence[int],
     trials: Callable[[str], Sequence[dict[str, Any]]] = lambda method: [{}],
-    deterministic: Iterable[str] = (),
+    deterministic: Collection[str] = (),
+    one_seed: Collection[str] = (),
 ) -> None:
     """Every method on one table; what the results hold already is not run again.
 
@@ -35,12 +36,13 @@ def run_table(
         results: records are added to it.
         seeds: of the selections; trials are run with the first.
         trials: settings to choose from on validation, by method.
-        deterministic: methods that ignore the seed.
+        deterministic: methods that ignore the seed: one run stands for all.
+        one_seed: other methods that run with the first seed only.
     """
     if not results.has(kind="table", table=case.name):
         results.add({"kind": "table", "table": case.name, **case.facts()})
     for name, method in methods.items():
-        for seed in seeds[:1] if name in deterministic else seeds:
+        for seed in seeds[:1] if name in (*deterministic, *one_seed) else seeds:
             if _is_done(results, case.name, name, seed):
                 continue
             changes, ready = _tuned(case, name, method, trials(name), results, seeds[0])
@@ -49,10 +51,17 @@ def run_table(
 
 
 def is_done(
-    table: str, methods: Iterable[str], results: Results, *, seeds: Sequence[int], deterministic: Iterable[str] = ()
+    table: str,
+    methods: Iterable[str],
+    results: Results,
+    *,
+    seeds: Sequence[int],
+    deterministic: Collection[str] = (),
+    one_seed: Collection[str] = (),
 ) -> bool:
     """Do the results hold every selection of a table?"""
-    wanted = [(name, seed) for name in methods for seed in (seeds[:1] if name in deterministic else seeds)]
+    once = (*deterministic, *one_seed)
+    wanted = [(name, seed) for name in methods for seed in (seeds[:1] if name in once else seeds)]
     return all(_is_done(results, table, name, seed) for name, seed in wanted)
 
 

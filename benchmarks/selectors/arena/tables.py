@@ -210,7 +210,8 @@ def registry() -> dict[str, Entry]:
     """All tables by name."""
     from arena import simulated
 
-    small = {"batch": 32, "epochs": 60, "patience": 6, "repeats": 3}
+    small = {"batch": 32, "epochs": 60, "patience": 6, "repeats": 2}
+    narrow = small | {"batch": 64}
     return {
         "santander": Entry(santander, (5, 10, 20, 40), batch=512),
         "ml-100k": Entry(movielens, (5, 10, 20, 40), batch=512),
@@ -219,10 +220,10 @@ def registry() -> dict[str, Entry]:
         "planted-0": Entry(lambda most: simulated.planted(0, most), (5, 10, 20, 30, 40)),
         "planted-1": Entry(lambda most: simulated.planted(1, most), (5, 10, 20, 30, 40)),
         "leaky": Entry(simulated.leaky, (5, 10, 20, 30, 40)),
-        "isolet": Entry(_mat("isolet", "Isolet", 8), (10, 25, 50), **small),
-        "madelon": Entry(_mat("madelon", "madelon", 8), (5, 10, 20, 40), **small),
+        "isolet": Entry(_mat("isolet", "Isolet", 8), (10, 25, 50), **narrow),
+        "madelon": Entry(_mat("madelon", "madelon", 8), (5, 10, 20, 40), **narrow),
         "mnist-test": Entry(mnist, (10, 25, 50), batch=128, epochs=20, patience=3),
         "breast_cancer": Entry(_bundled("breast_cancer"), (3, 5, 8), **small),
-        "digits": Entry(_bundled("digits"), (5, 10, 20), **small),
+        "digits": Entry(_bundled("digits"), (5, 10, 20), **narrow),
         "wine": Entry(_bundled("wine"), (3, 5, 8), **small),
     }

@@ -9,12 +9,14 @@ from typing import Any
 TRIALS: dict[str, list[dict[str, Any]]] = {
     "ip_cae": [{}, {"speed": 0.33}, {"speed": 3.0}],
     "cae": [{}, {"speed": 0.33}, {"speed": 3.0}],
-    "l1_gates": [{}, {"epoch_share": 0.5}, {"epoch_share": 2.0}],
-    "stg": [{}, {"epoch_share": 0.5}, {"epoch_share": 2.0}],
-    "sequential_attention": [{}, {"epoch_share": 0.5}, {"epoch_share": 2.0}],
+    "l1_gates": [{}, {"epoch_share": 3.0}, {"epoch_share": 0.5}],
+    "stg": [{}, {"epoch_share": 3.0}, {"epoch_share": 0.5}],
+    "sequential_attention": [{}, {"epoch_share": 3.0}, {"epoch_share": 0.5}],
 }
 #: Rankers whose result does not depend on a seed: one run stands for all seeds.
 DETERMINISTIC = ("f_test", "mutual_information", "lightgbm_gain")
+#: Rankers that run with one seed because they take longest (LassoNet retrains a network for every penalty).
+ONE_SEED = ("lassonet",)
 #: Of the others, those that need no curve: their time is that of the ranking alone.
 NO_CURVE = {"finetune_epochs": 0.0}
 
