@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,3 +104,16 @@ class Judge:
             for number, row in enumerate(feature_gates):
                 totals[number] += self.network.loss(self.logits(embedded, row), part.target).double().sum()
         return totals / self.rows
+
+    def slopes(self) -> np.ndarray:
+        """Mean over rows of ``|dLoss / dgate|`` at open gates, (U,) float64: how much hangs on a unit."""
+        network, means = self.network, self.network.field_means()
+        total = torch.zeros(network.units.n_units, dtype=torch.float64, device=network.device)
+        for part, embedded in self.embedded():
+            opened = embedded.requires_grad_(True)
+            loss = network.loss(network.module.predict(opened), part.target).sum()
+            (slope,) = torch.autograd.grad(loss, opened)
+            moves = network.units.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
+            total += moves.abs().double().sum(dim=0)
+        self.backward_rows += self.rows
+        return (total / self.rows).cpu().numpy()

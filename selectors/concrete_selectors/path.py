@@ -1,7 +1,9 @@
 """The model face: from a trained model to a kept set for every K, in one run.
 
 1. *Concrete phase.* A selector with ``k_max`` slots stands at the entrance of a copy of the trained model and is
-   trained together with it; a maximum-weight assignment then names ``k_max`` distinct candidates.
+   trained together with it, both from a warm start: the network from its weights, the selector from a second-order
+   expansion of that network in its gates (:mod:`concrete_selectors.surgeon`). A maximum-weight assignment then names
+   ``k_max`` distinct candidates.
 2. *Elimination.* The candidate whose removal costs least goes, again and again, down to ``k_min``, as judged by small
    readers of the candidates' embeddings, each on rows it was not trained on.
 3. *Curve.* One last fine-tuning on the nested sets of the path makes a single network fit for every K; its validation
@@ -24,6 +26,7 @@ from concrete_selectors.elimination import Eliminator, stages
 from concrete_selectors.reader import cache_rows
 from concrete_selectors.result import SelectionPath
 from concrete_selectors.run import MEAN_BATCHES, Diagnosis, Run
+from concrete_selectors.saliency import saliency_prior
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.training import train_concrete
 from concrete_selectors.units import Units
@@ -94,12 +97,16 @@ def _train_selector(run: Run, prior: Tensor | None) -> ConcreteSelector | None:
     slots = run.k_max - int(run.units.protected.sum())
     if slots == 0:
         return None
+    offset = None if prior is None else run.units.mean_features(prior, name="prior")
+    if run.settings.prior_strength:
+        saliency = saliency_prior(run)
+        offset = saliency if offset is None else offset + saliency
     selector = ConcreteSelector(
         run.units.n_units,
         slots,
         kind=run.settings.selector,
         rank=run.settings.rank,
-        prior=None if prior is None else run.units.mean_features(prior, name="prior"),
+        prior=offset,
         blocked=torch.as_tensor(run.units.protected),
         generator=torch.Generator().manual_seed(run.settings.seed),
     ).to(run.network.device)
@@ -130,7 +137,7 @@ def _eliminate(run: Run, selector: ConcreteSelector | None, scores: np.ndarray) 
     for number, size in enumerate(sizes):
         dropped += eliminator.shrink(size)
         run.report("eliminate", step=number + 1, steps=len(sizes), k=len(eliminator.left))
-    run.reader_work += eliminator.work
+    run.solver_work += eliminator.work
     survivors = _best_first(run, alive[eliminator.left], scores)
     return np.concatenate([survivors, alive[dropped[::-1]], rest]), [run.k_max, *sizes]
 

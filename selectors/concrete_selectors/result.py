@@ -31,8 +31,8 @@ class SelectionPath:
         mean_max_probability: mean over slots of the largest probability.
         carried_by: (N,) int64, for each feature the candidate that shares its slot most, itself if a candidate.
         row_passes: rows sent through the network, ``forward_backward`` and ``forward`` only.
-        reader_work: what the elimination's small networks cost beside that: rows sent forward and backward times the
-            weights they met (rows sent forward only count a third).
+        solver_work: what the elimination's small networks and linear algebra cost beside that, in rows sent forward and
+            backward times parameters met (rows sent forward only count a third).
     """
 
     ranking: np.ndarray
@@ -44,7 +44,7 @@ class SelectionPath:
     mean_max_probability: float
     carried_by: np.ndarray
     row_passes: dict[str, int]
-    reader_work: float
+    solver_work: float
     _order: np.ndarray
     _units: Units
     _module: Any

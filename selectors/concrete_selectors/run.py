@@ -27,6 +27,10 @@ MEAN_BATCHES = 8
 _DENSE_KS = 8
 
 
+#: The trained network is asked about its units on this many rows at least.
+_FEWEST_JUDGED = 2_048
+
+
 class SelectionStopped(Exception):
     """``should_stop`` asked for an end; nothing of the path is returned."""
 
@@ -83,7 +87,7 @@ class Run:
         self.generator = torch.Generator(device=device).manual_seed(settings.seed)
         self.random = np.random.default_rng(settings.seed)
         self.forward_rows = self.backward_rows = 0
-        self.reader_work = 0.0
+        self.solver_work = 0.0
         self._validation_rows: int | None = None
         self._progress, self._should_stop = progress, should_stop
         self.k_max = min(settings.k_max, self.units.n_units)
@@ -129,6 +133,19 @@ class Run:
             every = max(1, self._validation_rows // (2 * validation_rows))
             parts += collect(self.validation(0), rows=validation_rows, fold=fold, every=every)
         return Judge(self.network, parts, done=self._count)
+
+    def removal_judge(self) -> Judge:
+        """Half of the validation rows, and train rows as well where these are few.
+
+        A network praises what it has learned by heart, so train rows are only asked where there is no choice.
+        """
+        judge = self.judge(validation_rows=self.settings.judged_rows, fold=0)
+        missing = _FEWEST_JUDGED - judge.rows
+        if missing <= 0:
+            return judge
+        return Judge(
+            self.network, [*judge.parts, *collect(self.train(self.settings.seed), rows=missing)], done=self._count
+        )
 
     def curve_judge(self) -> Judge:
         """The validation rows on which no removal was judged; all of them where there is only one."""
@@ -179,7 +196,7 @@ class Run:
             mean_max_probability=diagnosis.mean_max_probability,
             carried_by=diagnosis.carried_by[self.units.of_feature],
             row_passes={"forward_backward": self.stream.rows + self.backward_rows, "forward": self.forward_rows},
-            reader_work=self.reader_work,
+            solver_work=self.solver_work,
             _order=order,
             _units=self.units,
             _module=self.network.module,

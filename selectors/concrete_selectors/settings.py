@@ -26,6 +26,8 @@ class PathSettings:
         mean_replacement: a closed gate feeds the field's mean embedding; False = zero, as in the papers.
         nested: half of the masks use only the first k slots, k log-uniform.
         seed: seeds initial logits, noise and subsets; data order is the caller's.
+        prior_strength: handicap of units that the warm network alone would not make candidates; see
+            :func:`concrete_selectors.saliency.saliency_prior`. 0 = all units start equal, as in the papers.
         cached_rows: most train rows whose candidate embeddings are held in memory to learn removals from.
         judged_rows: most rows on which removals are judged, half train and half validation.
     """
@@ -46,6 +48,7 @@ class PathSettings:
     mean_replacement: bool = True
     nested: bool = True
     seed: int = 0
+    prior_strength: float = 2.0
     cached_rows: int = 40_000
     judged_rows: int = 8_192
 
@@ -66,5 +69,6 @@ class PathSettings:
                 raise ValueError(f"{name}={getattr(self, name)}: give a number above 0")
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise ValueError(f"learning_rate={self.learning_rate}: give a number above 0, or None")
-        if self.finetune_epochs < 0:
-            raise ValueError(f"finetune_epochs={self.finetune_epochs}: give 0 or more")
+        for name in ("finetune_epochs", "prior_strength"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")

@@ -50,7 +50,7 @@ def test_contract_of_the_path(binary_task: SimpleNamespace) -> None:
     assert {entry["phase"] for entry in log} == {"concrete", "eliminate", "finetune"}
     assert all({"step", "steps"} <= set(entry) for entry in log)
     assert path.row_passes["forward_backward"] >= 4 * binary_task.cut * 0.9
-    assert path.reader_work > 0
+    assert path.solver_work > 0
     for name, value in binary_task.model.state_dict().items():
         assert torch.equal(before[name], value), name
     assert all(parameter.grad is None for parameter in path._module.parameters())

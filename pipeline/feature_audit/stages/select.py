@@ -199,7 +199,7 @@ class _Trials:
         passes = path.row_passes
         measured = self.store.rows("validation") * len(points)  # the curve above: one forward pass per K
         forward = FORWARD_SHARE * (passes["forward"] + measured)
-        spent = (passes["forward_backward"] + forward) * self.touched + path.reader_work
+        spent = (passes["forward_backward"] + forward) * self.touched + path.solver_work
         scores = np.full(len(self.schema.fields), -np.inf)
         scores[self.open] = path.scores
         content = {

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from concrete_selectors.run import Run
+from concrete_selectors.saliency import surgeon_order
 
 #: Rows on which every field is shuffled in turn: one pass through the network per field.
 _PERMUTATION_ROWS = 2_048
@@ -52,18 +53,16 @@ def permutation(run: Run) -> np.ndarray:
 
 def gradient(run: Run) -> np.ndarray:
     """Mean over rows of ``|dLoss/dgate|`` at open gates: the first Taylor term of closing it (SHARK's, unsigned)."""
-    network, means = run.network, run.network.field_means()
-    total = torch.zeros(run.units.n_units, dtype=torch.float64, device=network.device)
-    half = run.settings.judged_rows // 2
-    with run.judge(train_rows=half, validation_rows=half) as judge:
-        for part, embedded in judge.embedded():
-            opened = embedded.requires_grad_(True)
-            loss = network.loss(network.module.predict(opened), part.target).sum()
-            (slope,) = torch.autograd.grad(loss, opened)
-            moves = run.units.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
-            total += moves.abs().double().sum(dim=0)
-        judge.backward_rows += judge.rows
-        return (total / judge.rows).cpu().numpy()
+    with run.removal_judge() as judge:
+        return judge.slopes()
+
+
+def surgeon(run: Run) -> np.ndarray:
+    """Optimal Brain Surgeon on the gates of the trained network; see :mod:`concrete_selectors.surgeon`."""
+    order = surgeon_order(run)
+    scores = np.zeros(run.units.n_units)
+    scores[order] = np.arange(len(order), 0, -1)
+    return scores
 
 
 def l1_gates(run: Run) -> np.ndarray:

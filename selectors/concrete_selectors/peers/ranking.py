@@ -29,6 +29,7 @@ TABLE_RANKERS: dict[str, Callable[[tables.TableTask], np.ndarray]] = {
 NETWORK_RANKERS: dict[str, Callable[[Run], np.ndarray]] = {
     "permutation": networks.permutation,
     "gradient": networks.gradient,
+    "surgeon": networks.surgeon,
     "l1_gates": networks.l1_gates,
     "stg": networks.stg,
     "sequential_attention": networks.sequential_attention,

@@ -1,0 +1,51 @@
+"""What the trained network says about its units before any selector is trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from concrete_selectors.run import Run
+from concrete_selectors.surgeon import contributions, fit, removal_order
+
+#: Most units that the surgeon solves for at once; of more, those with the steepest gates.
+_MOST_UNITS = 1_024
+
+
+def surgeon_order(run: Run, *, at_least: int = 1) -> np.ndarray:
+    """Units that the surgeon looked at, best first, always-kept ones in front.
+
+    Args:
+        run: its network is expanded at open gates, on the rows for judging removals.
+        at_least: how many units to look at, if there are as many.
+
+    Returns:
+        (u,) int64; all units, or of more than 1,024 the steepest.
+    """
+    units = run.units.n_units
+    count = min(max(_MOST_UNITS, at_least), units)
+    every = torch.ones(units, device=run.network.device)
+    with run.removal_judge() as judge:
+        looked_at = np.arange(units)
+        if count < units:
+            steepness = np.where(run.units.protected, np.inf, judge.slopes())
+            looked_at = np.sort(np.argsort(-steepness, kind="stable")[:count])
+        surgery = fit(contributions(judge, every, looked_at), run.network.loss)
+    run.solver_work += surgery.work / 3  # forward and backward make three multiply-adds per parameter
+    gone = looked_at[removal_order(surgery, fixed=run.units.protected[looked_at], down_to=1)]
+    kept: np.ndarray = np.setdiff1d(looked_at, gone)
+    return np.concatenate([kept, gone[::-1]])
+
+
+def saliency_prior(run: Run) -> Tensor:
+    """Offsets of the logits, (U,): 0 for the ``k_max`` units that the surgeon would keep, below for the others.
+
+    The handicap grows with the logarithm of the place in the surgeon's order. It says where to look first, not what to
+    choose: training moves logits by far more.
+    """
+    order = surgeon_order(run, at_least=2 * run.k_max)
+    place = np.full(run.units.n_units, len(order))
+    place[order] = np.arange(len(order))
+    handicap = np.log(np.maximum(place + 1, run.k_max) / run.k_max)
+    return torch.as_tensor(-run.settings.prior_strength * handicap, dtype=torch.float32)
