@@ -7,7 +7,7 @@
 Protocol, the same for every selector:
 
 * Rows are split 60 / 15 / 25, in time order where rows have a time (ml-100k, criteo-10k, demo), else at random with a
-  fixed seed. Codes are fitted on train. Budget `small` takes at most 12,000 rows of a table and retrains one net per
+  fixed seed. Codes are fitted on train. Budget `small` takes at most 20,000 rows of a table and retrains one net per
   kept set; `full` takes all rows and retrains two; tables of few rows get twice as many.
 * One full net is trained per table (seed 0, early stopping on validation). A selector sees this net, train and
   validation rows; rankers of the table see train rows only. Each gets the library's defaults, slots for 1.2 x the
@@ -19,10 +19,11 @@ Protocol, the same for every selector:
   nets, mean over K, is used for all seeds. `--trials 1` leaves all at their defaults.
 * A selection is judged by nets retrained from scratch on the K kept fields (seeds 1, 2): test ROC AUC, or accuracy
   where there are more than two classes. Cells are medians over selection seeds, the worst seed in brackets.
-* `area`: mean over log K of the metric's way from no field (0) to the full net (1). `stability`: Nogueira's index over
-  seeds, mean over K. `mean rank`: of medians, over K and then over tables. `CPU s` and `MiB` (peak above what the
-  process held) are of one selection after tuning, without the full net's training and without retraining; peers'
-  times are of the ranking alone, those of ip_cae and cae include the fine-tuning that makes their K curve.
+* `area`: mean over log K of the metric's way from no field (0) to the best net seen on the table, the full one among
+  them (1). `stability`: Nogueira's index over seeds, mean over K. `mean rank`: of medians, over K and then over tables.
+  `CPU s` and `MiB` (peak above what the process held) are of one selection after tuning, without the full net's
+  training and without retraining; peers' times are of the ranking alone, those of ip_cae and cae include the
+  fine-tuning that makes their K curve.
 """
 
 from __future__ import annotations

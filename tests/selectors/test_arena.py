@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ arena = pytest.importorskip("arena", reason="benchmarks/selectors is part of the
 from arena import encode, scoring, tables, variants  # noqa: E402
 from arena.case import Case  # noqa: E402
 from arena.records import Results, pick, read  # noqa: E402
-from arena.report import ablation_report, arena_report  # noqa: E402
+from arena.report import Board, ablation_report, arena_report  # noqa: E402
 from arena.runner import is_done, run_table  # noqa: E402
 from arena.tuning import trials  # noqa: E402
 from feature_audit.search.stability import nogueira_index  # noqa: E402
@@ -202,6 +204,17 @@ class TestRunner:
         assert record["chosen"] == {}
         assert record["validation_loss"][1] < record["validation_loss"][0]
 
+    def test_area_reaches_one_where_a_selection_beats_the_full_net(self, case: Case) -> None:
+        results = Results(None, STAMP)
+        results.add({"kind": "table", "table": "t", "floor": 0.5, "full": 0.6, "ks": [5, 10]})
+        for method, metric in (("best", 0.9), ("other", 0.7)):
+            for k in (5, 10):
+                record = {"table": "t", "method": method, "seed": 0, "k": k, "metric": metric}
+                results.add({"kind": "selection", **record})
+        board = Board(results.find())
+        assert board.areas("t", "best") == [pytest.approx(1.0)]
+        assert board.areas("t", "other") == [pytest.approx(0.5)]
+
     def test_reports(self, case: Case) -> None:
         results = Results(None, STAMP)
         run(case, results, deterministic=["good"])
@@ -213,6 +226,32 @@ class TestRunner:
     def test_every_selector_has_as_many_trials_as_any_other_with_a_knob(self) -> None:
         assert {len(trials(name, 3)) for name in ("ip_cae", "cae", "l1_gates", "stg", "sequential_attention")} == {3}
         assert len(trials("gradient", 3)) == len(trials("cae", 1)) == 1
+
+
+@pytest.mark.slow
+class TestCommands:
+    @pytest.mark.parametrize("command", [["benchmarks/selectors"], ["benchmarks/selectors/ablation.py"]])
+    def test_a_run_and_its_report(self, command: list[str], tmp_path: Path) -> None:
+        results = ["--results", str(tmp_path / "r.jsonl")]
+        some = ["--selectors", "f_test", "random"] if len(command[0]) < 25 else ["--variants", "no nested slots"]
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}"}
+
+        def call(*words: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, *command, *results, *words],
+                cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+
+        early = call("--report")
+        assert early.returncode == 2
+        assert early.stderr.count("\n") == 1
+        ran = call("--tables", "wine", "--seeds", "0", *some)
+        assert ran.returncode == 0, ran.stderr
+        report = call("--report").stdout
+        assert "**wine**: 178 rows, 13 fields; accuracy (3 classes)" in report
+        assert "budget small" in report
+        again = call("--tables", "wine", "--seeds", "0", *some).stdout
+        assert "wine: done already" in again
 
 
 class TestVariants:

@@ -32,13 +32,13 @@ class Budget:
     retrains: int
 
 
-BUDGETS = {"small": Budget(12_000, 1), "full": Budget(None, 2)}
+BUDGETS = {"small": Budget(20_000, 1), "full": Budget(None, 2)}
 
 
 def add_options(parser: argparse.ArgumentParser, *, tables: list[str]) -> None:
     """Tables, budget, seeds, results and report."""
     parser.add_argument("--tables", nargs="+", default=tables, choices=list(registry()), metavar="TABLE")
-    parser.add_argument("--budget", default="small", choices=list(BUDGETS), help="small: 12,000 rows, one retraining")
+    parser.add_argument("--budget", default="small", choices=list(BUDGETS), help="small: 20,000 rows, one retraining")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--results", type=Path, help="JSON lines; what they hold already is not run again")
     parser.add_argument("--report", action="store_true", help="print the Markdown of --results and run nothing")

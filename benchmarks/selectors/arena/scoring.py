@@ -72,7 +72,7 @@ def truth_found(table: Table, kept: np.ndarray) -> dict[str, object]:
 
 
 def area(values: Mapping[int, float], *, bottom: float, top: float) -> float:
-    """Mean over log K of ``(metric - bottom) / (top - bottom)``: bottom is no feature, top the full net.
+    """Mean over log K of ``(metric - bottom) / (top - bottom)``: bottom is no feature, top the best net.
 
     Trapezoids between the given K; one K alone is its own mean.
     """
