@@ -9,23 +9,28 @@ defaults. The variants:
 * zero instead of mean replacement: a closed gate feeds zero, as in the papers, not the field's mean embedding.
 * no nested slots: every mask uses all slots.
 * one noise mask per batch, not 16. A single mask is never a nested one, so this takes nested slots away too.
-* no warm start: the concrete training starts from an untrained net and lasts as long as with a trained one.
+* no prior: all fields start with equal logits, not with a handicap for those that the surgeon (Optimal Brain Surgeon on
+  the trained net's gates) would not keep.
+* no warm start: the concrete training starts from an untrained net, without prior, and lasts as long as with a trained
+  one.
 * no elimination, order of scores: one training; its candidates by the number of slots expected to choose them.
 * no elimination, one training per K: as many slots as K each time, their assignment is the answer. Costs a training
   for every K.
-* no concrete training: the fields with the largest mean |dLoss/dgate| of the trained net go into elimination.
-* none of them: untrained net, zeros, one mask per batch, all slots, a training per K, no elimination.
+* no concrete training: the fields with the largest mean |dLoss/dgate| of the trained net, or those that the surgeon
+  keeps, go into elimination.
+* none of them: untrained net, no prior, zeros, one mask per batch, all slots, a training per K, no elimination.
 """
 
 from __future__ import annotations
 
 import argparse
 from functools import partial
+from pathlib import Path
 
 from arena.options import add_options, cases, open_results, print_report
 from arena.report import ablation_report
 from arena.runner import is_done, run_table
-from arena.variants import FULL, VARIANTS
+from variants import FULL, VARIANTS
 
 TABLES = ["santander", "ml-100k", "demo", "planted-0", "isolet", "mnist-test", "digits"]
 
@@ -39,7 +44,7 @@ def main() -> None:
     if options.report:
         print_report(options, render)
         return
-    results = open_results(options)
+    results = open_results(options, Path(__file__).with_name("variants.py"))
     methods = {name: VARIANTS[name] for name in dict.fromkeys([FULL, *options.variants])}
     for case in cases(options, lambda table: is_done(table, methods, results, seeds=options.seeds)):
         run_table(case, methods, results, seeds=options.seeds)

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "selectors"))
 arena = pytest.importorskip("arena", reason="benchmarks/selectors is part of the checkout, not of the package")
 
-from arena import encode, scoring, tables, variants  # noqa: E402
+import variants  # noqa: E402
+from arena import encode, scoring, tables  # noqa: E402
 from arena.case import Case  # noqa: E402
 from arena.records import Results, pick, read  # noqa: E402
 from arena.report import Board, ablation_report, arena_report  # noqa: E402
@@ -261,10 +262,11 @@ class TestVariants:
         for k in case.ks:
             assert len(set(chosen(k).tolist())) == k
 
-    def test_the_screen_leaves_nothing_but_the_largest_gradients(self, case: Case) -> None:
+    @pytest.mark.parametrize("ranker", ["gradient", "surgeon"])
+    def test_a_screen_leaves_nothing_but_its_first_fields(self, case: Case, ranker: str) -> None:
         changes: dict[str, Any] = {"k_max": 3, "epochs": 1.0}
-        screened = case.select("gradient", case.settings(seed=0, finetune_epochs=0.0))(3)
-        chosen = variants.gradient_screen(case, 0, changes)
+        screened = case.select(ranker, case.settings(seed=0, finetune_epochs=0.0))(3)
+        chosen = variants.screen(ranker)(case, 0, changes)
         np.testing.assert_array_equal(chosen(3), screened)
 
     @pytest.mark.parametrize("selector", ["ip_cae", "gradient", "f_test", "lightgbm_gain"])

@@ -14,8 +14,8 @@ from typing import Self
 ROOT = Path(__file__).resolve().parents[3]
 #: What a record's figures depend on.
 _SOURCES = ("selectors/concrete_selectors", "benchmarks/selectors/arena")
-#: Parts of the above that only read records.
-_READERS = ("report.py", "records.py")
+#: Parts of the above that no figure depends on.
+_AROUND = ("report.py", "records.py", "options.py", "pixels.py")
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,17 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
 
 
-def code_version() -> dict[str, str]:
-    """``code``: hash of the sources that figures depend on; ``commit``: git's name for it, ``+`` if changed since."""
+def code_version(*more: Path) -> dict[str, str]:
+    """``code``: hash of the sources that figures depend on; ``commit``: git's name for it, ``+`` if changed since.
+
+    Args:
+        more: further sources, those of a benchmark of its own.
+    """
     digest = hashlib.blake2b(digest_size=6)
-    for folder in _SOURCES:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if path.name not in _READERS:
-                digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    paths = [path for folder in _SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
+    for path in [*paths, *more]:
+        if path.name not in _AROUND:
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return {"code": digest.hexdigest(), "commit": _commit()}
 
 

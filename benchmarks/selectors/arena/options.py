@@ -45,13 +45,13 @@ def add_options(parser: argparse.ArgumentParser, *, tables: list[str]) -> None:
     parser.add_argument("--code", help="version to report; default: that of the last record")
 
 
-def open_results(options: argparse.Namespace) -> Results:
-    """Old and new records of a run.
+def open_results(options: argparse.Namespace, *sources: Path) -> Results:
+    """Old and new records of a run; ``sources`` are further files that its figures depend on.
 
     Leaves the program where the file is no file of results.
     """
     try:
-        return Results(options.results, {**code_version(), "budget": options.budget})
+        return Results(options.results, {**code_version(*sources), "budget": options.budget})
     except (OSError, ValueError) as error:
         fail(f"--results: {error}")
 

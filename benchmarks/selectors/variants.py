@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from concrete_selectors import PathSettings, learn_path
-
 from arena.case import Case
 from arena.net import loss_of
 from arena.runner import Chosen, Method
+from concrete_selectors import PathSettings, learn_path
 
 #: A logit that softmax never chooses.
 _CLOSED = -1e4
+_NO_PRIOR = {"prior_strength": 0.0}
 
 
 def full(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
@@ -22,8 +22,9 @@ def full(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
 
 
 def fresh_net(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
-    """The concrete training starts from an untrained net."""
-    return _path(case, case.settings(seed=seed, **changes), model=case.fresh_net(seed)).subset
+    """The concrete training starts from an untrained net, which knows nothing that a prior could be made of."""
+    settings = case.settings(seed=seed, **{**changes, **_NO_PRIOR})
+    return _path(case, settings, model=case.fresh_net(seed)).subset
 
 
 def order_of_scores(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
@@ -38,25 +39,29 @@ def training_per_k(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
     return lambda k: found[k]
 
 
-def gradient_screen(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
-    """No concrete training: elimination among the fields with the largest mean |dLoss/dgate| of the trained net.
+def screen(ranker: str) -> Method:
+    """No concrete training: elimination among the fields that a ranker of the trained net puts first.
 
     A prior closes all others, and the concrete phase lasts a single step, so that its slots must take the screened
     fields; what follows is the library's own.
     """
-    settings = case.settings(seed=seed, **changes)
-    screened = case.select("gradient", case.settings(seed=seed, finetune_epochs=0.0))(settings.k_max)
-    prior = torch.full((case.table.n_fields,), _CLOSED)
-    prior[torch.as_tensor(screened)] = 0.0
-    single = {"epochs": 0.5 / case.steps_per_epoch, "nested": False, "speed": 1e-6}
-    return _path(case, case.settings(seed=seed, **{**changes, **single}), prior=prior).subset
+
+    def method(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
+        settings = case.settings(seed=seed, **changes)
+        screened = case.select(ranker, case.settings(seed=seed, finetune_epochs=0.0))(settings.k_max)
+        prior = torch.full((case.table.n_fields,), _CLOSED)
+        prior[torch.as_tensor(screened)] = 0.0
+        single = {"epochs": 0.5 / case.steps_per_epoch, "nested": False, "speed": 1e-6, **_NO_PRIOR}
+        return _path(case, case.settings(seed=seed, **{**changes, **single}), prior=prior).subset
+
+    return method
 
 
 def as_published(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
     """From an untrained net, zeros through closed gates, one mask per batch, a training per K, its assignment."""
     found: dict[int, np.ndarray] = {}
     for k in case.ks:
-        settings = case.settings(seed=seed, **{"k_max": k, "k_min": k, **changes})
+        settings = case.settings(seed=seed, **{"k_max": k, "k_min": k, **changes, **_NO_PRIOR})
         found[k] = _path(case, settings, model=case.fresh_net(seed)).subset(k)
     return lambda k: found[k]
 
@@ -81,9 +86,11 @@ VARIANTS: dict[str, Method] = {
     "zero instead of mean replacement": _with(full, mean_replacement=False),
     "no nested slots": _with(full, nested=False),
     "one noise mask per batch": _with(full, noise_masks=1),
+    "no prior": _with(full, **_NO_PRIOR),
     "no warm start": fresh_net,
     "no elimination: order of scores": order_of_scores,
     "no elimination: one training per K": training_per_k,
-    "no concrete training: gradient screen": gradient_screen,
+    "no concrete training: gradient screen": screen("gradient"),
+    "no concrete training: surgeon's screen": screen("surgeon"),
     "none of them": _with(as_published, mean_replacement=False, nested=False, noise_masks=1),
 }
