@@ -6,8 +6,8 @@
 
 One thread. A *step* is what a batch costs beside the network: noisy masks (one of K x N), their gates, the gradient,
 one step of Adam; the median of several, taken in turns where two things are compared. *Memory* is a process's highest
-resident memory in GiB, imports (about 0.3) and data included; it does not depend on the number of steps. *Noise* trains
-MNIST's reconstruction like `papers.py`.
+resident memory in GiB, imports (about 0.3) and data included, over the few steps of one epoch. *Noise* trains MNIST's
+reconstruction like `papers.py`.
 """
 
 from __future__ import annotations
