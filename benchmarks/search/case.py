@@ -64,7 +64,7 @@ class Case:
         self.judge = ValidationJudge(self.config, self.store, self.full.validation_scores())
 
     def folder(self, stage: str, inputs: dict[str, str]) -> StageFolder:
-        """Folder of a stage, named as the audit names it."""
+        """Folder of a stage below the benchmark's own working directory."""
         values = self.config.model_dump(mode="json")
         key = stage_key(stage, code=CODE[stage], config={name: values[name] for name in KEYS[stage]}, inputs=inputs)
         return open_folder(Path(self.config.work_dir).resolve(), key)

@@ -134,8 +134,8 @@ class Run:
             parts += collect(self.validation(0), rows=validation_rows, fold=fold, every=every)
         return Judge(self.network, parts, done=self._count)
 
-    def removal_judge(self) -> Judge:
-        """Half of the validation rows, and train rows as well where these are few.
+    def saliency_judge(self) -> Judge:
+        """Rows for questions to the trained network: half of the validation rows, and train rows where these are few.
 
         A network praises what it has learned by heart, so train rows are only asked where there is no choice.
         """

@@ -17,7 +17,7 @@ def surgeon_order(run: Run, *, at_least: int = 1) -> np.ndarray:
     """Units that the surgeon looked at, best first, always-kept ones in front.
 
     Args:
-        run: its network is expanded at open gates, on the rows for judging removals.
+        run: its network is expanded at open gates, on half of the validation rows.
         at_least: how many units to look at, if there are as many.
 
     Returns:
@@ -26,7 +26,7 @@ def surgeon_order(run: Run, *, at_least: int = 1) -> np.ndarray:
     units = run.units.n_units
     count = min(max(_MOST_UNITS, at_least), units)
     every = torch.ones(units, device=run.network.device)
-    with run.removal_judge() as judge:
+    with run.saliency_judge() as judge:
         looked_at = np.arange(units)
         if count < units:
             steepness = np.where(run.units.protected, np.inf, judge.slopes())

@@ -30,7 +30,8 @@ from feature_audit.data.writing import write_store
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, ModelSchema
 
-_DIGEST_KEYS = (
+#: Configuration keys that the store depends on, beside ``data`` itself.
+STORE_KEYS = (
     "target", "task", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed", "prepare",
     "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
 )  # fmt: skip
@@ -109,7 +110,7 @@ def data_digest(config: AuditConfig, data: str) -> str:
 def _digest(config: AuditConfig, raw: str, without: Collection[str] = ()) -> str:
     """Of the input's digest and of the configuration, some keys left out."""
     values = config.model_dump(mode="json")
-    content = {key: values[key] for key in _DIGEST_KEYS if key not in without}
+    content = {key: values[key] for key in STORE_KEYS if key not in without}
     digest = hashlib.blake2b(raw.encode(), digest_size=16)
     digest.update(json.dumps(content, sort_keys=True).encode())
     if config.prepare:

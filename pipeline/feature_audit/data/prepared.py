@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ class Prepared:
     digest: str
     validation: dict[str, Any]
     summary: dict[str, Any]
-    table_costs: dict[str, float] = field(default_factory=dict)
-    content: str = ""
-    test_rows: str = ""
+    table_costs: dict[str, float]
+    content: str
+    test_rows: str
 
     def schema_yaml(self) -> str:
         """The inferred kinds as YAML that can be edited and put into the configuration."""

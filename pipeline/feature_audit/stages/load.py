@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, data_digest, prepare
+from feature_audit.data import STORE_KEYS, Prepared, data_digest, prepare
 from feature_audit.data.demo import DEFAULTS as DEMO_DEFAULTS
 from feature_audit.data.demo import ensure_demo
 from feature_audit.errors import AuditError, UsageError
@@ -16,10 +16,7 @@ from feature_audit.stages.cache import StageFolder
 log = logging.getLogger(__name__)
 
 #: Configuration keys that the store depends on; a change in any other key keeps it.
-KEYS = (
-    "data", "target", "task", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed",
-    "prepare", "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
-)  # fmt: skip
+KEYS = ("data", *STORE_KEYS)
 
 
 def complete(config: AuditConfig) -> AuditConfig:

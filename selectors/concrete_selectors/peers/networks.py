@@ -53,7 +53,7 @@ def permutation(run: Run) -> np.ndarray:
 
 def gradient(run: Run) -> np.ndarray:
     """Mean over rows of ``|dLoss/dgate|`` at open gates: the first Taylor term of closing it (SHARK's, unsigned)."""
-    with run.removal_judge() as judge:
+    with run.saliency_judge() as judge:
         return judge.slopes()
 
 

@@ -37,12 +37,17 @@ def feature_audit(*words: str) -> int:
     return 0
 
 
-def newest_audit() -> Run:
-    """Parent run of the audit that was started last."""
+def parents() -> list[Run]:
+    """Parent runs, newest first."""
     client = MlflowClient()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments, order_by=["attributes.start_time DESC"])
-    return next(run for run in runs if "mlflow.parentRunId" not in run.data.tags and "audit.verdict" in run.data.tags)
+    return [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+
+
+def newest_audit() -> Run:
+    """Parent run of the audit that was started last."""
+    return next(run for run in parents() if "audit.verdict" in run.data.tags)
 
 
 def artifact(run: Run, name: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import polars as pl
 import pytest
 import yaml
 from click_log import SIGNALS, make_log
-from feature_audit import cli
+from command_line import artifact, feature_audit, parents, tracking_in
+from feature_audit.cli import STAGES
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -29,29 +29,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with its own tracking store and a log."""
     folder = tmp_path_factory.mktemp("audit")
     make_log().write_parquet(folder / "log.parquet")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", uri)
-        patch.chdir(folder)
-        mlflow.set_tracking_uri(uri)
+    with tracking_in(folder):
         yield folder
-    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="module")
 def command(home: Path) -> CommandLine:
     """Run ``feature-audit ...`` in this process; returns the exit code."""
-
-    def call(*words: str) -> int:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["feature-audit", *words])
-            try:
-                cli.entry()
-            except SystemExit as stop:
-                return int(stop.code or 0)
-        return 0
-
-    return call
+    return feature_audit
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +44,6 @@ def passed(command: CommandLine, home: Path) -> Run:
     """The parent run of an audit that passes."""
     assert command("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "12") == 0
     return parents()[0]
-
-
-def parents() -> list[Run]:
-    """Parent runs, newest first."""
-    client = MlflowClient()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(experiments, order_by=["attributes.start_time DESC"])
-    return [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-
-
-def read(run: Run, artifact: str) -> Path:
-    return Path(MlflowClient().download_artifacts(run.info.run_id, artifact))
 
 
 def test_a_pass_leaves_every_tag_metric_and_artifact_of_the_contract(passed: Run) -> None:
@@ -90,21 +63,21 @@ def test_a_pass_leaves_every_tag_metric_and_artifact_of_the_contract(passed: Run
     assert metrics["parity/auc.ci_low"] > -0.01
     assert metrics["parity/auc.ci_low"] <= metrics["parity/auc.delta"] <= metrics["parity/auc.ci_high"]
     assert metrics["parity/auc.delta"] == pytest.approx(metrics["pruned/test/auc"] - metrics["baseline/test/auc"])
-    for artifact in (
+    for name in (
         "report/index.html", "report/report.md", "report/report.json", "recommendation/prune_recommendation.json",
         "recommendation/kept_features.txt", "recommendation/dropped_features.txt", "selection/ranking.parquet",
         "selection/k_curve.parquet", "parity/predictions.parquet", "data/validation.json", "config/resolved.yaml",
     ):  # fmt: skip
-        assert read(passed, artifact).stat().st_size > 0
+        assert artifact(passed, name).stat().st_size > 0
 
 
 def test_the_selection_finds_the_signals_and_explains_every_column(passed: Run) -> None:
-    kept = read(passed, "recommendation/kept_features.txt").read_text().split()
-    dropped = read(passed, "recommendation/dropped_features.txt").read_text().split()
+    kept = artifact(passed, "recommendation/kept_features.txt").read_text().split()
+    dropped = artifact(passed, "recommendation/dropped_features.txt").read_text().split()
     assert len(kept) == int(passed.data.tags["audit.k"])
     assert set(SIGNALS) <= set(kept)
     assert set(dropped) >= EXCLUDED
-    table = pl.read_parquet(read(passed, "selection/ranking.parquet"))
+    table = pl.read_parquet(artifact(passed, "selection/ranking.parquet"))
     assert set(table["feature"]) == set(kept) | set(dropped)
     assert table["feature"].n_unique() == len(table)
     reasons = dict(zip(table["feature"], table["reason"], strict=True))
@@ -115,7 +88,7 @@ def test_the_selection_finds_the_signals_and_explains_every_column(passed: Run) 
 
 
 def test_predictions_are_paired_rows_of_the_last_days(passed: Run, home: Path) -> None:
-    predictions = pl.read_parquet(read(passed, "parity/predictions.parquet"))
+    predictions = pl.read_parquet(artifact(passed, "parity/predictions.parquet"))
     assert predictions.columns == ["row_id", "group", "y", "baseline", "pruned_0", "pruned_1", "pruned_2"]
     log = pl.read_parquet(home / "log.parquet")
     test = log.filter(pl.col("impression").is_in(predictions["row_id"].to_list()))
@@ -126,10 +99,10 @@ def test_predictions_are_paired_rows_of_the_last_days(passed: Run, home: Path) -
 
 
 def test_the_registered_model_scores_raw_rows_with_only_the_kept_columns(passed: Run, home: Path) -> None:
-    kept = read(passed, "recommendation/kept_features.txt").read_text().split()
+    kept = artifact(passed, "recommendation/kept_features.txt").read_text().split()
     model = mlflow.pyfunc.load_model(passed.data.tags["audit.recommendation"])
     assert set(model.metadata.signature.inputs.input_names()) == set(kept)
-    predictions = pl.read_parquet(read(passed, "parity/predictions.parquet"))
+    predictions = pl.read_parquet(artifact(passed, "parity/predictions.parquet"))
     rows = pl.read_parquet(home / "log.parquet").filter(pl.col("impression").is_in(predictions["row_id"].to_list()))
     scores = model.predict(rows.select(kept).to_pandas())
     seeds = [predictions[f"pruned_{number}"].to_numpy() for number in range(3)]
@@ -172,10 +145,10 @@ def test_the_same_command_again_reuses_every_stage_and_a_new_margin_only_the_tra
         for run in children
         if "audit.cached" in run.data.tags
     ]
-    assert state[:5] == [(stage, "False") for stage in cli.STAGES]
+    assert state[:5] == [(stage, "False") for stage in STAGES]
     cached = dict(state[5:])
     assert (cached["load"], cached["baseline"], cached["parity"]) == ("True", "True", "False")
-    resolved = yaml.safe_load(read(client.get_run(passed.info.run_id), "config/resolved.yaml").read_text())
+    resolved = yaml.safe_load(artifact(client.get_run(passed.info.run_id), "config/resolved.yaml").read_text())
     assert resolved["confidence"] == 0.9
 
 
@@ -195,7 +168,7 @@ def test_another_rule_or_slice_costs_no_full_training(command: CommandLine, pass
         state = {run.data.tags["audit.stage"]: run.data.tags.get("audit.cached") for run in children}
         assert {stage for stage in ("load", "baseline") if state[stage] == "True"} == reused
         assert state["load"] == "False"
-    report = json.loads(read(parents()[0], "report/report.json").read_text())
+    report = json.loads(artifact(parents()[0], "report/report.json").read_text())
     assert report["provenance"]["test_looks"] > 1, "other features were looked at on the same test rows"
 
 
@@ -214,7 +187,7 @@ def test_rules_groups_and_costs_are_honoured_together(command: CommandLine, pass
     words = ["--config", str(home / "rules.yaml"), "--k", "9"]
     assert command("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, *words) == 0
     run = parents()[0]
-    kept = set(read(run, "recommendation/kept_features.txt").read_text().split())
+    kept = set(artifact(run, "recommendation/kept_features.txt").read_text().split())
     assert len(kept) == int(run.data.tags["audit.k"]) <= 9
     assert "noise_cat_1" in kept
     assert {"price_gap", "price_gap_copy"} <= kept
@@ -223,14 +196,14 @@ def test_rules_groups_and_costs_are_honoured_together(command: CommandLine, pass
     assert "device" not in kept, "a strong signal goes, because the user said so"
     assert int(run.data.tags["audit.n_features"]) == 20, "the full model still has what always_drop names"
     reasons = {
-        row["feature"]: row for row in pl.read_parquet(read(run, "selection/ranking.parquet")).iter_rows(named=True)
+        row["feature"]: row for row in pl.read_parquet(artifact(run, "selection/ranking.parquet")).iter_rows(named=True)
     }
     assert reasons["device"]["reason"] == "dropped by rule: on the always_drop list"
     assert reasons["device"]["selection_frequency"] == 0
     assert reasons["noise_cat_1"]["reason"] == "protected: on the never_drop list"
-    report = json.loads(read(run, "report/report.json").read_text())
+    report = json.loads(artifact(run, "report/report.json").read_text())
     assert sum(row["cost"] for row in report["decisions"] if row["decision"] == "drop") == 10 * 100 + 20
-    recommendation = json.loads(read(run, "recommendation/prune_recommendation.json").read_text())
+    recommendation = json.loads(artifact(run, "recommendation/prune_recommendation.json").read_text())
     assert recommendation["retiring_tables"]["junk"] == 6_000
     clock = 0 if "hour_score" in kept else 1
     assert recommendation["saved_cost"] == 6_020 + clock
@@ -246,8 +219,8 @@ def test_far_too_few_features_fail_and_register_nothing(command: CommandLine, pa
     run = parents()[0]
     assert run.data.tags["audit.verdict"] == "fail"
     assert "audit.recommendation" not in run.data.tags
-    assert read(run, "report/index.html").exists()
-    recommendation = json.loads(read(run, "recommendation/prune_recommendation.json").read_text())
+    assert artifact(run, "report/index.html").exists()
+    recommendation = json.loads(artifact(run, "recommendation/prune_recommendation.json").read_text())
     assert recommendation["recommended"] is False
     assert len(MlflowClient().search_model_versions("name='feature-audit'")) == before
 
@@ -272,7 +245,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: Comman
     assert command(*words) == 4
     run = parents()[0]
     assert run.data.tags["audit.verdict"] == "inconclusive"
-    report = json.loads(read(run, "report/report.json").read_text())
+    report = json.loads(artifact(run, "report/report.json").read_text())
     assert report["needed"]
 
 

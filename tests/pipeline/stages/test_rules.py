@@ -22,7 +22,7 @@ def prepared(*, stays: str = "", goes: str = "") -> Prepared:
         for name, table in TABLES.items()
     )
     schema = ModelSchema(tuple(Field(name, "numeric", 9) for name in "abcde"), "binary")
-    return Prepared(Path(), schema, columns, (), {"gone": "constant"}, {}, {}, "", {}, {})
+    return Prepared(Path(), schema, columns, (), {"gone": "constant"}, {}, {}, "", {}, {}, {}, "", "")
 
 
 def config(**keys: Any) -> AuditConfig:
