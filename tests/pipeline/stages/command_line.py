@@ -20,6 +20,8 @@ def tracking_in(folder: Path) -> Iterator[Path]:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("MLFLOW_EXPERIMENT_ID", "0")  # an audit sets it for its children; at the end it is as it was
+        patch.delenv("MLFLOW_EXPERIMENT_ID")
         patch.chdir(folder)
         mlflow.set_tracking_uri(uri)
         yield folder

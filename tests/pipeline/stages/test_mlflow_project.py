@@ -36,7 +36,8 @@ def mlflow_run(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
         "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}",
     }
-    environment.pop("MLFLOW_RUN_ID", None)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+        environment.pop(name, None)
     command = [str(scripts / "mlflow"), "run", str(ROOT), "--env-manager", "local", *words]
     return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
 
