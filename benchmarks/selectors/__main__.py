@@ -10,8 +10,8 @@ Protocol, the same for every selector:
   fixed seed. Codes are fitted on train. Budget `small` takes at most 20,000 rows of a table and retrains one net per
   kept set; `full` takes all rows and retrains two; tables of few rows get twice as many.
 * One full net is trained per table (seed 0, early stopping on validation). A selector sees this net, train and
-  validation rows; rankers of the table see train rows only. Each gets the library's defaults, slots for 1.2 x the
-  largest K, and at least 120 training steps on tables of few rows.
+  validation rows; rankers of the table see train rows only. Each gets the library's defaults and slots for 1.2 x
+  the largest K.
 * One selection serves all K; selections are repeated with seeds 0, 1, 2. Rankers without randomness run once, LassoNet
   with one seed.
 * Tuning: three trials for every selector that has a knob (`arena/tuning.py`: rate of the logits for ip_cae and cae,

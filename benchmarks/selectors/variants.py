@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from arena.case import Case
-from arena.net import loss_of
+from arena.net import expectations, loss_of
 from arena.runner import Chosen, Method
 from concrete_selectors import PathSettings, learn_path
 
@@ -51,7 +51,7 @@ def screen(ranker: str) -> Method:
         screened = case.select(ranker, case.settings(seed=seed, finetune_epochs=0.0))(settings.k_max)
         prior = torch.full((case.table.n_fields,), _CLOSED)
         prior[torch.as_tensor(screened)] = 0.0
-        single = {"epochs": 0.5 / case.steps_per_epoch, "nested": False, "speed": 1e-6, **_NO_PRIOR}
+        single = {"epochs": 0.5 / case.steps_per_epoch, "fewest_steps": 1, "nested": False, "speed": 1e-6, **_NO_PRIOR}
         return _path(case, case.settings(seed=seed, **{**changes, **single}), prior=prior).subset
 
     return method
@@ -71,7 +71,7 @@ def _path(case: Case, settings: PathSettings, **others: Any) -> Any:
     model = others.pop("model", case.model)
     return learn_path(
         model, train, validation, loss=loss_of(case.table), steps_per_epoch=case.steps_per_epoch,
-        settings=settings, **others,
+        settings=settings, expect=expectations, **others,
     )  # fmt: skip
 
 

@@ -13,6 +13,10 @@ Batches = Callable[[int], Iterable[tuple[Any, Tensor]]]
 #: ``loss(logits, target)`` -> one loss per row, shape (B,).
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+#: ``expect(logits)`` -> what the network expects of its rows, as targets the loss takes: probabilities (B,) or (B, C),
+#: or values (B,).
+Expect = Callable[[Tensor], Tensor]
+
 
 class EmbeddingModel(Protocol):
     """A torch module cut at its entrance: fields are embedded, then scored.

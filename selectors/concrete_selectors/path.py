@@ -3,15 +3,17 @@
 1. *Concrete phase.* A selector with ``k_max`` slots stands at the entrance of a copy of the trained model and is
    trained together with it, both from a warm start: the network from its weights, the selector from a second-order
    expansion of that network in its gates (:mod:`concrete_selectors.surgeon`). A maximum-weight assignment then names
-   ``k_max`` distinct candidates.
+   ``k_max`` distinct candidates; those that the expansion alone would keep join them.
 2. *Elimination.* The candidate whose removal costs least goes, again and again, down to ``k_min``, as judged by small
-   readers of the candidates' embeddings, each on rows it was not trained on.
+   readers of the candidates' embeddings on rows they were not trained on. Where the model can be asked what it
+   expects of a row, readers learn from that as well as from labels, and removals are judged by both.
 3. *Curve.* One last fine-tuning on the nested sets of the path makes a single network fit for every K; its validation
    loss at a grid of K is the curve from which K can be chosen.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
@@ -21,12 +23,12 @@ import torch
 from torch import Tensor
 
 from concrete_selectors.concrete import ConcreteSelector
-from concrete_selectors.contract import Batches, EmbeddingModel, Loss
+from concrete_selectors.contract import Batches, EmbeddingModel, Expect, Loss
 from concrete_selectors.elimination import Eliminator, stages
 from concrete_selectors.reader import cache_rows
 from concrete_selectors.result import SelectionPath
 from concrete_selectors.run import MEAN_BATCHES, Diagnosis, Run
-from concrete_selectors.saliency import saliency_prior
+from concrete_selectors.saliency import handicap, surgeon_order
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.training import train_concrete
 from concrete_selectors.units import Units
@@ -51,6 +53,7 @@ def learn_path(
     prior: Tensor | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
     should_stop: Callable[[int, float], bool] | None = None,
+    expect: Expect | None = None,
 ) -> SelectionPath:
     """Learns which features carry a trained model, for every K from ``k_max`` down to ``k_min``.
 
@@ -63,10 +66,13 @@ def learn_path(
         settings: sizes, temperatures, rates.
         protected: features that are always kept.
         groups: group id per feature; a group is kept or dropped as one, and K counts groups. None = no groups.
-        prior: (N,) added to the logits: relevance, or a negative cost; a group takes its mean. None = none.
+        prior: (N,) added to the logits: relevance, or a negative cost; a group takes its mean. The elimination adds
+            it, too, in medians of what single units are good for. None = none.
         progress: called with a dict that holds ``phase``, ``step`` and ``steps`` at least.
         should_stop: called with 1 after the concrete phase and 2 after fine-tuning, and the validation loss of the
-            ``k_max`` candidates; True ends the selection.
+            candidates; True ends the selection.
+        expect: turns the model's logits into what it expects of the rows, as targets of the loss (probabilities,
+            values); None = the elimination has nothing but labels.
 
     Raises:
         ValueError: K, protected features, groups or prior do not fit the model, or training diverges.
@@ -83,23 +89,33 @@ def learn_path(
         groups=groups,
         progress=progress,
         should_stop=should_stop,
+        expect=expect,
     )
-    selector = _train_selector(run, prior)
+    offset = None if prior is None else run.units.mean_features(prior, name="prior")
+    screened = _screen(run)
+    selector = _train_selector(run, offset, screened)
     scores = _scores(run.units, selector)
-    order, grid = _eliminate(run, selector, scores)
-    run.fit_nested(order, steps=run.steps(settings.finetune_epochs))
+    order, grid = _eliminate(run, selector, scores, offset, screened)
+    run.fit_nested(order, steps=run.finetuning_steps)
     run.ask_to_stop(2, order[: run.k_max])
     return run.path(order, _diagnose(run, selector, scores), grid=grid)
 
 
-def _train_selector(run: Run, prior: Tensor | None) -> ConcreteSelector | None:
+def _screen(run: Run) -> np.ndarray:
+    """Units as the surgeon would keep them, best first; empty where neither the prior nor the elimination asks."""
+    settings = run.settings
+    if not settings.prior_strength and not settings.screen:
+        return np.empty(0, dtype=np.int64)
+    return surgeon_order(run, at_least=math.ceil(max(2.0, settings.screen) * run.k_max))
+
+
+def _train_selector(run: Run, offset: Tensor | None, screened: np.ndarray) -> ConcreteSelector | None:
     """Phase 1; None where every slot is taken by an always-kept unit."""
     slots = run.k_max - int(run.units.protected.sum())
     if slots == 0:
         return None
-    offset = None if prior is None else run.units.mean_features(prior, name="prior")
     if run.settings.prior_strength:
-        saliency = saliency_prior(run)
+        saliency = handicap(run, screened)
         offset = saliency if offset is None else offset + saliency
     selector = ConcreteSelector(
         run.units.n_units,
@@ -115,24 +131,27 @@ def _train_selector(run: Run, prior: Tensor | None) -> ConcreteSelector | None:
         selector,
         run.stream,
         settings=run.settings,
-        steps=run.steps(run.settings.epochs),
+        steps=run.training_steps,
         generator=run.generator,
         report=lambda values: run.report("concrete", **values),
     )
     return selector
 
 
-def _eliminate(run: Run, selector: ConcreteSelector | None, scores: np.ndarray) -> tuple[np.ndarray, list[int]]:
+def _eliminate(
+    run: Run, selector: ConcreteSelector | None, scores: np.ndarray, offset: Tensor | None, screened: np.ndarray
+) -> tuple[np.ndarray, list[int]]:
     """Phase 2: units best first, and the sizes at which stages ended."""
-    chosen = np.empty(0, dtype=np.int64) if selector is None else selector.assignment()
-    alive = np.union1d(np.flatnonzero(run.units.protected), chosen)
+    alive = np.union1d(np.flatnonzero(run.units.protected), screened[: int(run.settings.screen * run.k_max)])
+    if selector is not None:
+        alive = np.union1d(alive, selector.assignment())
     by_score = np.argsort(-scores, kind="stable")
     rest = by_score[~np.isin(by_score, alive)]
     run.ask_to_stop(1, alive)
     sizes = list(stages(len(alive), run.k_min))
     if not sizes:
         return np.concatenate([_best_first(run, alive, scores), rest]), [run.k_max]
-    eliminator = _eliminator(run, alive)
+    eliminator = _eliminator(run, alive, None if offset is None else offset.numpy()[alive])
     dropped: list[int] = []
     for number, size in enumerate(sizes):
         dropped += eliminator.shrink(size)
@@ -142,7 +161,7 @@ def _eliminate(run: Run, selector: ConcreteSelector | None, scores: np.ndarray) 
     return np.concatenate([survivors, alive[dropped[::-1]], rest]), [run.k_max, *sizes]
 
 
-def _eliminator(run: Run, alive: np.ndarray) -> Eliminator:
+def _eliminator(run: Run, alive: np.ndarray, prior: np.ndarray | None) -> Eliminator:
     """Readers on the embeddings of the units alive, as many train rows as the settings and memory allow."""
     settings = run.settings
     n_inputs = len(run.units.features(alive)) * run.network.field_means().shape[1]
@@ -160,6 +179,8 @@ def _eliminator(run: Run, alive: np.ndarray) -> Eliminator:
         judged_rows=settings.judged_rows,
         n_masks=settings.noise_masks,
         seed=settings.seed,
+        trust=settings.trust,
+        prior=prior,
     )
 
 

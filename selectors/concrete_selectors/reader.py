@@ -5,6 +5,9 @@ reader is a perceptron on the candidates' embeddings as the trained network left
 (which feeds the field's mean) is a zero. It learns on random subsets and so is fit for all of them. Its first layer is
 linear: the loss without a unit takes one subtraction of the unit's contribution, and units that are gone are cut away
 exactly.
+
+Readers are taught by the labels and, where it can be asked, by the trained model: what it expects of a row has been
+averaged over many rows like it, while a label is one throw of the dice (Hinton et al. 2015, knowledge distillation).
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ class Cache:
         inputs: (R, k, w) centred embeddings of k units over their common deviation; units of several features own
             w = features x d numbers, narrower ones are padded with zeros.
         target: (R,).
+        expected: what the trained model expects of the rows, as the loss takes targets; None = it cannot be asked.
         deviation: what the centred embeddings were divided by.
         shift, scale: (C,) mean and deviation of the network's own logits.
         one_logit: does the network give (B,) rather than (B, C)?
@@ -46,10 +50,20 @@ class Cache:
     shift: Tensor
     scale: Tensor
     one_logit: bool
+    expected: Tensor | None = None
 
     def rows(self, index: Tensor) -> Cache:
         """Some of the rows."""
-        return replace(self, inputs=self.inputs[index], target=self.target[index])
+        expected = None if self.expected is None else self.expected[index]
+        return replace(self, inputs=self.inputs[index], target=self.target[index], expected=expected)
+
+    def join(self, other: Cache) -> Cache:
+        """The rows of both."""
+        expected = None
+        if self.expected is not None and other.expected is not None:
+            expected = torch.cat([self.expected, other.expected])
+        inputs, target = torch.cat([self.inputs, other.inputs]), torch.cat([self.target, other.target])
+        return replace(self, inputs=inputs, target=target, expected=expected)
 
     def units(self, keep: Tensor) -> Cache:
         """Some of the units."""
@@ -126,19 +140,25 @@ def cache_rows(judge: Judge, units: np.ndarray, *, like: Cache | None = None) ->
     gates = network.units.feature_gates(network.units.mask(units, network.device))
     inputs: list[Tensor] = []
     logits: list[Tensor] = []
+    expectations: list[Tensor] = []
     for part, embedded in judge.embedded():
-        if judge.forward_rows < _RANGE_ROWS:
+        if network.expected is not None:
+            of_batch = network.expected(part.batch)
+            expectations.append(of_batch if part.index is None else of_batch.index_select(0, part.index))
+            judge.forward_rows += len(of_batch)
+        if sum(map(len, logits)) < _RANGE_ROWS:
             logits.append(judge.logits(embedded, gates))
         centred = (embedded - means).index_select(1, index.flatten())
         inputs.append((centred.view(len(part.target), len(units), width, -1) * used).flatten(2))
     values, outputs = torch.cat(inputs), torch.cat(logits)
     target = torch.cat([part.target for part in judge.parts])
+    expected = torch.cat(expectations) if expectations else None
     if like is not None:
-        return replace(like, inputs=values.div_(like.deviation), target=target)
+        return replace(like, inputs=values.div_(like.deviation), target=target, expected=expected)
     deviation = values.std().clamp_min(1e-12)
     flat = outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
     spread = flat.std(dim=0, correction=0).clamp_min(1e-6)
-    return Cache(values.div_(deviation), target, deviation, flat.mean(dim=0), spread, outputs.dim() == 1)
+    return Cache(values.div_(deviation), target, deviation, flat.mean(dim=0), spread, outputs.dim() == 1, expected)
 
 
 def train_reader(
@@ -151,6 +171,7 @@ def train_reader(
     smallest: int,
     n_masks: int,
     random: np.random.Generator,
+    trust: float,
 ) -> None:
     """Trains on random subsets; half of the groups of rows see all units, the others ``smallest`` to all of them.
 
@@ -163,7 +184,9 @@ def train_reader(
         smallest: fewest open units.
         n_masks: subsets per batch.
         random: order of rows and subsets.
+        trust: share of the model's expectations in the loss; the labels have the rest, or all where it has none.
     """
+    trust = trust if cache.expected is not None else 0.0
     rows, units = cache.inputs.shape[:2]
     device = cache.inputs.device
     optimizer = torch.optim.Adam(reader.parameters(), lr=_LEARNING_RATE, weight_decay=1e-5)
@@ -177,47 +200,9 @@ def train_reader(
         gates = torch.as_tensor((ranks < sizes[:, None]).astype(np.float32), device=device)
         group = rows_to_groups(len(index), min(n_masks, len(index)), device)
         logits = reader(cache.inputs.index_select(0, index), gates.index_select(0, group))
-        value = loss(logits, cache.target.index_select(0, index)).mean()
+        value = (1 - trust) * loss(logits, cache.target.index_select(0, index)).mean()
+        if cache.expected is not None and trust > 0:
+            value = value + trust * loss(logits, cache.expected.index_select(0, index)).mean()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
-
-
-class Look:
-    """A reader's loss on fixed rows while units are dropped one after the other; nothing is learned meanwhile.
-
-    Args:
-        reader: judged as it is.
-        cache: rows to judge on.
-        loss: per-row loss.
-
-    Attributes:
-        work: rows sent forward times the weights they met, a third of them (backward costs twice forward).
-    """
-
-    def __init__(self, reader: Reader, cache: Cache, *, loss: Loss) -> None:
-        self._reader, self._cache, self._loss = reader, cache, loss
-        with torch.no_grad():
-            self._entered = reader.enter(cache.inputs)
-        self.work = len(cache.target) * reader.entry.numel() / 3
-
-    def loss(self) -> float:
-        """Summed loss behind the units still open."""
-        return self._total(self._entered)
-
-    def without(self, unit: int) -> float:
-        """The same without one more unit."""
-        return self._total(self._entered - self._contribution(unit))
-
-    def drop(self, unit: int) -> None:
-        """Closes a unit for good."""
-        self._entered -= self._contribution(unit)
-
-    def _contribution(self, unit: int) -> Tensor:
-        with torch.no_grad():
-            return self._cache.inputs[:, unit] @ self._reader.entry[unit]
-
-    def _total(self, entered: Tensor) -> float:
-        self.work += len(entered) * self._reader.n_head_weights / 3
-        with torch.no_grad():
-            return float(self._loss(self._reader.head(entered), self._cache.target).double().sum())

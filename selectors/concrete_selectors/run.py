@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from concrete_selectors.contract import Batches, EmbeddingModel, Loss
+from concrete_selectors.contract import Batches, EmbeddingModel, Expect, Loss
 from concrete_selectors.gating import FieldMeans, device_of
 from concrete_selectors.judge import Judge, collect
 from concrete_selectors.result import SelectionPath
@@ -50,8 +51,8 @@ class Run:
     """One selection on a copy of a trained model.
 
     Args:
-        model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop: as in
-            :func:`concrete_selectors.learn_path`.
+        model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop, expect:
+            as in :func:`concrete_selectors.learn_path`.
 
     Raises:
         ValueError: an argument does not fit the model.
@@ -70,6 +71,7 @@ class Run:
         groups: Sequence[int] | None = None,
         progress: Callable[[dict[str, Any]], None] | None = None,
         should_stop: Callable[[int, float], bool] | None = None,
+        expect: Expect | None = None,
     ) -> None:
         if steps_per_epoch < 1:
             raise ValueError(f"steps_per_epoch={steps_per_epoch}: an epoch has at least 1 batch")
@@ -82,6 +84,8 @@ class Run:
         self.settings, self.steps_per_epoch = settings, steps_per_epoch
         self.units = Units(n_features, groups=groups, protected=protected)
         self.network = GatedNetwork(module, loss, self.units, means, optimizer, device)
+        if expect is not None:
+            self.network.expected = partial(_expectations, model, expect)
         self.train, self.validation = train, validation
         self.stream = Stream(train)
         self.generator = torch.Generator(device=device).manual_seed(settings.seed)
@@ -96,9 +100,16 @@ class Run:
             raise ValueError(f"k_max={settings.k_max}: {kept} features are always kept; raise k_max to at least {kept}")
         self.k_min = min(max(settings.k_min, kept, 1), self.k_max)
 
-    def steps(self, epochs: float) -> int:
-        """Optimiser steps in so many epochs; at least one, unless ``epochs`` is 0."""
-        return max(1, round(epochs * self.steps_per_epoch)) if epochs > 0 else 0
+    @property
+    def training_steps(self) -> int:
+        """Optimiser steps of a concrete training."""
+        return max(self.settings.fewest_steps, round(self.settings.epochs * self.steps_per_epoch))
+
+    @property
+    def finetuning_steps(self) -> int:
+        """Optimiser steps that fit the network to nested sets; 0 where the settings want none."""
+        epochs = self.settings.finetune_epochs
+        return max(self.settings.fewest_steps // 2, round(epochs * self.steps_per_epoch), 1) if epochs > 0 else 0
 
     def report(self, phase: str, **values: Any) -> None:
         """Passes progress on."""
@@ -202,3 +213,14 @@ class Run:
             _module=self.network.module,
             _means=self.network.field_means(),
         )
+
+
+def _expectations(model: Any, expect: Expect, batch: Any) -> Tensor:
+    """What the user's own model, which no selection trains, expects of a batch's rows; its mode is left as it was."""
+    training = bool(getattr(model, "training", False))
+    model.eval()
+    with torch.no_grad():
+        expected = expect(model.predict(model.embed(batch)))
+    if training:
+        model.train()
+    return expected

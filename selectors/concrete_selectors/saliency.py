@@ -38,14 +38,13 @@ def surgeon_order(run: Run, *, at_least: int = 1) -> np.ndarray:
     return np.concatenate([kept, gone[::-1]])
 
 
-def saliency_prior(run: Run) -> Tensor:
-    """Offsets of the logits, (U,): 0 for the ``k_max`` units that the surgeon would keep, below for the others.
+def handicap(run: Run, order: np.ndarray) -> Tensor:
+    """Offsets of the logits, (U,): 0 for the first ``k_max`` units of the surgeon's order, below for the others.
 
-    The handicap grows with the logarithm of the place in the surgeon's order. It says where to look first, not what to
-    choose: training moves logits by far more.
+    The handicap grows with the logarithm of the place in the order. It says where to look first, not what to choose:
+    training moves logits by far more.
     """
-    order = surgeon_order(run, at_least=2 * run.k_max)
     place = np.full(run.units.n_units, len(order))
     place[order] = np.arange(len(order))
-    handicap = np.log(np.maximum(place + 1, run.k_max) / run.k_max)
-    return torch.as_tensor(-run.settings.prior_strength * handicap, dtype=torch.float32)
+    distance = np.log(np.maximum(place + 1, run.k_max) / run.k_max)
+    return torch.as_tensor(-run.settings.prior_strength * distance, dtype=torch.float32)

@@ -16,6 +16,8 @@ class PathSettings:
         selector: ``ip_cae`` (indirect logits) or ``cae`` (direct logits).
         rank: P of the indirect logits; None = ``max(64, K)``.
         epochs: passes over train of the concrete training.
+        fewest_steps: optimiser steps of the concrete training at least: small tables are passed over more often, for
+            logits move by one per step at most. The fine-tuning takes at least half as many, or none.
         finetune_epochs: passes over train that fit the network to the nested sets of the path at the end.
         temperature_start, temperature_end, anneal_share: see :func:`concrete_selectors.temperature`.
         learning_rate: Adam rate of an indirect selector with P = 256; one step moves a logit by about ``205 * rate``.
@@ -27,9 +29,13 @@ class PathSettings:
         nested: half of the masks use only the first k slots, k log-uniform.
         seed: seeds initial logits, noise and subsets; data order is the caller's.
         prior_strength: handicap of units that the warm network alone would not make candidates; see
-            :func:`concrete_selectors.saliency.saliency_prior`. 0 = all units start equal, as in the papers.
+            :func:`concrete_selectors.saliency.handicap`. 0 = all units start equal, as in the papers.
+        screen: units that the surgeon would keep and that join the selector's candidates, in units of ``k_max``; the
+            elimination chooses among both. 0 = the slots' candidates alone.
+        trust: share of the trained model's expectations in what the elimination's readers learn, see
+            :mod:`concrete_selectors.reader`. 0 = labels alone.
         cached_rows: most train rows whose candidate embeddings are held in memory to learn removals from.
-        judged_rows: most rows on which removals are judged, half train and half validation.
+        judged_rows: most rows on which removals are judged: validation rows, and train rows where these are few.
     """
 
     k_max: int
@@ -38,6 +44,7 @@ class PathSettings:
     rank: int | None = None
     epochs: float = 1.5
     finetune_epochs: float = 0.75
+    fewest_steps: int = 120
     temperature_start: float = 10.0
     temperature_end: float = 0.1
     anneal_share: float = 1.0
@@ -49,6 +56,8 @@ class PathSettings:
     nested: bool = True
     seed: int = 0
     prior_strength: float = 2.0
+    screen: float = 1.0
+    trust: float = 0.85
     cached_rows: int = 40_000
     judged_rows: int = 8_192
 
@@ -64,11 +73,21 @@ class PathSettings:
             raise ValueError(f"k_max={self.k_max}: below k_min={self.k_min}; raise k_max or lower k_min")
         if self.selector not in ("ip_cae", "cae"):
             raise ValueError(f"selector={self.selector!r}: give ip_cae or cae")
-        for name in ("epochs", "speed", "network_learning_rate", "noise_masks", "cached_rows", "judged_rows"):
+        for name in (
+            "epochs",
+            "speed",
+            "network_learning_rate",
+            "noise_masks",
+            "cached_rows",
+            "judged_rows",
+            "fewest_steps",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give a number above 0")
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise ValueError(f"learning_rate={self.learning_rate}: give a number above 0, or None")
-        for name in ("finetune_epochs", "prior_strength"):
+        for name in ("finetune_epochs", "prior_strength", "screen"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")
+        if not 0 <= self.trust <= 1:
+            raise ValueError(f"trust={self.trust}: give a number from 0 to 1")

@@ -56,6 +56,7 @@ class GatedNetwork:
         means: field means that closed gates feed.
         optimizer: of the module's parameters; lives over all phases.
         device: where the module is.
+        expected: batch -> what the user's own, trained model expects of its rows; None = nobody said how to tell.
     """
 
     module: Any
@@ -64,6 +65,7 @@ class GatedNetwork:
     means: FieldMeans
     optimizer: torch.optim.Optimizer
     device: torch.device
+    expected: Callable[[Any], Tensor] | None = None
 
     def gated_loss(self, batch: Any, target: Tensor, gates: Tensor) -> Tensor:
         """Mean loss of a batch whose rows, in contiguous groups, see the given unit gates (S, U)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from concrete_selectors.elimination import Eliminator, stages
 from concrete_selectors.judge import collect
-from concrete_selectors.reader import Cache, Look, Reader
+from concrete_selectors.reader import Cache, Reader
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,30 +31,21 @@ def make_cache(rows: int = 1500, units: int = 8, *, copies: bool = True, seed: i
     )
 
 
-def make_eliminator(cache: Cache, fixed: list[int] | None = None, *, rows: int = 1000) -> Eliminator:
+def make_eliminator(
+    cache: Cache,
+    fixed: list[int] | None = None,
+    *,
+    rows: int = 1000,
+    validation: bool = True,
+    prior: np.ndarray | None = None,
+) -> Eliminator:
     mask = np.zeros(cache.inputs.shape[1], dtype=bool)
     mask[fixed or []] = True
     index = torch.arange(len(cache.target))
+    held_out = cache.rows(index[rows:]) if validation else None
     return Eliminator(
-        cache.rows(index[:rows]), cache.rows(index[rows:]), fixed=mask, loss=bce, judged_rows=2000, n_masks=8, seed=0
+        cache.rows(index[:rows]), held_out, fixed=mask, loss=bce, judged_rows=4000, n_masks=8, seed=0, prior=prior
     )
-
-
-def test_a_look_equals_closed_gates() -> None:
-    cache = make_cache(200)
-    reader = Reader(cache, generator=torch.Generator().manual_seed(0))
-
-    def behind_gates(*closed: int) -> float:
-        gates = torch.ones(200, 8)
-        gates[:, list(closed)] = 0
-        return float(bce(reader(cache.inputs, gates), cache.target).sum().detach())
-
-    look = Look(reader, cache, loss=bce)
-    assert look.loss() == pytest.approx(behind_gates(), rel=1e-5)
-    look.drop(6)
-    assert look.loss() == pytest.approx(behind_gates(6), rel=1e-5)
-    for unit in (0, 3, 5):
-        assert look.without(unit) == pytest.approx(behind_gates(6, unit), rel=1e-5)
 
 
 def test_cutting_units_away_is_exact() -> None:
@@ -91,6 +84,29 @@ def test_fixed_units_stay() -> None:
     eliminator.shrink(2)
     assert eliminator.left.tolist() == [6, 7]
     assert eliminator.shrink(1) == []
+
+
+def test_of_two_copies_the_dear_one_goes() -> None:
+    """Unit 2 is the worse copy of unit 0; made dear, unit 0 is dropped for it all the same."""
+    cache = make_cache()
+    for dear, kept in ((0, 2), (2, 0)):
+        prior = np.zeros(8)
+        prior[dear] = -3.0
+        assert set(make_eliminator(cache, prior=prior).shrink(2)) == set(range(8)) - {1, kept}
+
+
+def test_train_rows_known_by_heart_have_no_say() -> None:
+    """Unit 7 holds the labels of train rows, as an embedding of a row's id would, and nothing on validation rows."""
+    cache = make_cache(4000)
+    inputs = cache.inputs.clone()
+    inputs[:2000, 7, 0] = 2 * cache.target[:2000] - 1
+    leaky = replace(cache, inputs=inputs)
+    eliminator = make_eliminator(leaky, rows=2000)
+    eliminator.shrink(2)
+    assert 7 not in eliminator.left
+    blind = make_eliminator(leaky, rows=2000, validation=False)
+    blind.shrink(2)
+    assert 7 in blind.left
 
 
 def test_seed_reproduces() -> None:

@@ -57,7 +57,7 @@ def test_contract_of_the_path(binary_task: SimpleNamespace) -> None:
 
 
 def test_carriers_are_candidates_and_carry_themselves(binary_task: SimpleNamespace) -> None:
-    path = learn(binary_task)
+    path = learn(binary_task, settings={"screen": 0.0})
     candidates = set(path.ranking[:6].tolist())
     assert set(path.carried_by.tolist()) <= candidates
     assert all(path.carried_by[feature] == feature for feature in candidates)
@@ -111,6 +111,42 @@ def test_prior_can_cost_a_feature_its_place(binary_task: SimpleNamespace) -> Non
     assert 3 in path.subset(3)
 
 
+def test_of_two_copies_the_prior_prefers_the_cheaper(binary_task: SimpleNamespace) -> None:
+    """Feature 3 is a worse copy of feature 0; where feature 0 costs more than it gives beyond it, 3 is kept."""
+    prior = torch.zeros(binary_task.n_features)
+    prior[0] = -4.0
+    assert 0 in learn(binary_task).subset(3)
+    assert 0 not in learn(binary_task, prior=prior).subset(3)
+
+
+def test_the_surgeons_units_join_the_candidates(binary_task: SimpleNamespace) -> None:
+    """Slots that are hardly trained find no signal; the screen brings them in, the elimination keeps them."""
+    blind = {"epochs": 0.1, "fewest_steps": 1, "speed": 1e-6, "prior_strength": 0.0, "k_max": 4, "seed": 1}
+    alone = set(learn(binary_task, settings={**blind, "screen": 0.0}).subset(3).tolist())
+    joined = set(learn(binary_task, settings={**blind, "screen": 1.0}).subset(3).tolist())
+    assert {1, 2} <= joined
+    assert not {1, 2} <= alone
+
+
+def test_expectations_leave_the_model_as_it_was(any_task: SimpleNamespace) -> None:
+    asked: list[bool] = []
+
+    def expect(logits: torch.Tensor) -> torch.Tensor:
+        asked.append(any_task.model.training)
+        if logits.dim() == 2:
+            return torch.softmax(logits, dim=1)
+        return torch.sigmoid(logits) if set(any_task.y.unique().tolist()) == {0.0, 1.0} else logits
+
+    any_task.model.train()
+    path = learn(any_task, expect=expect)
+    assert any_task.model.training
+    assert asked
+    assert not any(asked)
+    assert {1, 2} <= set(path.subset(3).tolist())
+    labels_alone = learn(any_task)
+    assert path.row_passes["forward"] > labels_alone.row_passes["forward"]
+
+
 def test_every_feature_may_be_a_candidate(binary_task: SimpleNamespace) -> None:
     path = learn(binary_task, settings={"k_max": 500, "k_min": 2})
     assert max(path.ks) == binary_task.n_features
@@ -129,7 +165,7 @@ def test_only_protected(binary_task: SimpleNamespace) -> None:
 
 
 def test_a_short_hot_training_has_not_converged(binary_task: SimpleNamespace) -> None:
-    path = learn(binary_task, settings={"epochs": 0.1, "temperature_end": 9.0})
+    path = learn(binary_task, settings={"epochs": 0.1, "fewest_steps": 1, "temperature_end": 9.0})
     assert not path.converged
     assert path.mean_max_probability < 0.99
 

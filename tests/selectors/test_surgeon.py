@@ -10,7 +10,7 @@ import torch
 from concrete_selectors import PathSettings
 from concrete_selectors.gating import apply_gates
 from concrete_selectors.run import Run
-from concrete_selectors.saliency import saliency_prior, surgeon_order
+from concrete_selectors.saliency import handicap, surgeon_order
 from concrete_selectors.surgeon import Contributions, contributions, fit, removal_order
 from torch import Tensor
 from torch.nn import functional
@@ -135,7 +135,8 @@ def test_signals_come_first_and_copies_do_not(any_task: SimpleNamespace) -> None
 
 def test_prior_is_flat_over_the_candidates_and_falls_behind_them(binary_task: SimpleNamespace) -> None:
     run = make_run(binary_task)
-    prior, order = saliency_prior(run).numpy(), surgeon_order(run)
+    order = surgeon_order(run)
+    prior = handicap(run, order).numpy()
     assert (prior[order[:4]] == 0).all()
     assert (np.diff(prior[order[3:]]) < 0).all()
     assert run.solver_work > 0
@@ -150,4 +151,4 @@ def test_of_many_units_the_steepest_are_looked_at(
     order = surgeon_order(run, at_least=2)
     assert len(order) == 6
     assert {0, 1, 2} <= set(order.tolist())
-    assert len(np.unique(saliency_prior(run).numpy().round(6))) <= 5
+    assert len(np.unique(handicap(run, order).numpy().round(6))) <= 5

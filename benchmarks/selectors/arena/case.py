@@ -13,13 +13,10 @@ from concrete_selectors.peers.ranking import TABLE_RANKERS
 from concrete_selectors.peers.tables import table_task
 
 from arena.meter import Meter
-from arena.net import Net, batches, fit, loss_of, new_net
+from arena.net import Net, batches, expectations, fit, loss_of, new_net
 from arena.scoring import Score, floor, score, used_groups
 from arena.tables import Entry, Table
 
-#: Fewest steps of whatever a selector trains; tables of few rows get more epochs than the default. The library moves
-#: logits by at most one per step and wants them to travel 120 (`concrete_selectors.training.settle_step`).
-FEWEST_STEPS = 120
 #: Slots of a concrete training over the largest K asked for.
 _SLOTS = 1.2
 
@@ -96,14 +93,11 @@ class Case:
         return self._known[key]
 
     def settings(self, *, seed: int, **changes: Any) -> PathSettings:
-        """The library's defaults, with slots for the largest K and steps enough on small tables."""
+        """The library's defaults, with slots for the largest K; ``epoch_share`` makes a training longer or shorter."""
         default = PathSettings(k_max=min(self.table.n_fields, math.ceil(_SLOTS * max(self.ks))), seed=seed)
-        least = FEWEST_STEPS / self.steps_per_epoch
-        epochs = {
-            "epochs": max(default.epochs, least) * changes.pop("epoch_share", 1.0),
-            "finetune_epochs": max(default.finetune_epochs, least / 2),
-        }
-        return replace(default, **(epochs | changes))
+        share = changes.pop("epoch_share", 1.0)
+        length = {"epochs": default.epochs * share, "fewest_steps": round(default.fewest_steps * share)}
+        return replace(default, **(length | changes))
 
     def loaders(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """Train and validation batches as the selectors take them."""
@@ -126,7 +120,7 @@ class Case:
         train, validation = self.loaders()
         return rank_with(
             selector, self.model, train, validation, loss=loss_of(self.table), steps_per_epoch=self.steps_per_epoch,
-            settings=settings, matrix=lambda: (self.table.x_train, self.table.y_train),
+            settings=settings, matrix=lambda: (self.table.x_train, self.table.y_train), expect=expectations,
         ).subset  # fmt: skip
 
     def _rank_table(self, selector: str, settings: PathSettings) -> Callable[[int], np.ndarray]:

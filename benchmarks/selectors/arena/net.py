@@ -125,6 +125,11 @@ def batches(
     return epoch
 
 
+def expectations(logits: Tensor) -> Tensor:
+    """Probabilities (B,) or (B, C) from logits, which the nets' losses take as targets, too."""
+    return torch.sigmoid(logits) if logits.dim() == 1 else torch.softmax(logits, dim=1)
+
+
 def fit(
     table: Table,
     features: np.ndarray,

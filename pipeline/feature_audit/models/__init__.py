@@ -7,7 +7,7 @@ from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.naming import by_name
 from feature_audit.models.open_fields import OpenFields
 from feature_audit.models.prediction import mean_loss, predict, scores
-from feature_audit.models.training import TrainResult, train
+from feature_audit.models.training import Pace, TrainResult, train
 from feature_audit.models.yardstick import boosting_scores
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "FieldModel",
     "ModelFinding",
     "OpenFields",
+    "Pace",
     "TrainResult",
     "TrainingStore",
     "boosting_scores",

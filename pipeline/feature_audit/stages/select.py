@@ -22,7 +22,7 @@ from torch import Tensor
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.errors import AuditError
-from feature_audit.models import OpenFields, resolve_device, row_loss, to_scores
+from feature_audit.models import OpenFields, Pace, resolve_device, row_loss, to_scores
 from feature_audit.search import SearchSpace, StudySummary, TrialResult, run_study
 from feature_audit.stages.baseline import Trained, load_model
 from feature_audit.stages.cache import StageFolder
@@ -168,6 +168,7 @@ class _Trials:
         self.low, self.high = low, high
         self.device = resolve_device(config.device)
         self.model: Any = load_model(config, full).to(self.device)  # of the model contract: embed, predict
+        self.pace = Pace.plan(store.rows("train"), config.training, prepared.schema)
         self.touched = touched_parameters(self.model, len(self.schema.fields), config.training.embedding_dim)
         self.ruled_out = ruled_out_fields(config, prepared)
         self.open = np.setdiff1d(np.arange(len(self.schema.fields)), self.ruled_out)
@@ -232,7 +233,7 @@ class _Trials:
         )
         common: dict[str, Any] = {
             "loss": row_loss(self.schema.task),
-            "steps_per_epoch": math.ceil(self.store.rows("train") / self.config.training.batch_size),
+            "steps_per_epoch": self.pace.batches,
             "settings": chosen,
             "protected": self.protected,
             "groups": self.units,
@@ -247,7 +248,8 @@ class _Trials:
             try:
                 return learn_path(
                     self.model, self._train, self._validation,
-                    prior=self.prior, progress=progress, should_stop=should_stop, **common,
+                    prior=self.prior, progress=progress, should_stop=should_stop,
+                    expect=partial(to_scores, task=self.schema.task), **common,
                 )  # fmt: skip
             except SelectionStopped as stopped:
                 log.info("select: trial %d %s", number, stopped)
@@ -255,7 +257,7 @@ class _Trials:
 
     def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
         seed = self.config.seed * 7919 + epoch + 1
-        for batch in self.store.batches("train", self.config.training.batch_size, seed=seed, schema=self.schema):
+        for batch in self.store.batches("train", self.pace.batch_size, seed=seed, schema=self.schema):
             on_device = batch.to(self.device)
             yield on_device, on_device.target
 

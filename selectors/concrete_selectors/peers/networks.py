@@ -91,7 +91,7 @@ def stg(run: Run) -> np.ndarray:
 
 def _penalty_path(run: Run, gates: Tensor, draw: Callable[[int], tuple[Tensor, Tensor]]) -> np.ndarray:
     """Trains gates and network while the penalty grows; the mean over steps of each gate's (clipped) value."""
-    steps = run.steps(run.settings.epochs)
+    steps = run.training_steps
     optimizer = torch.optim.Adam([gates], lr=min(0.1, 6.0 / steps))
     always = torch.as_tensor(run.units.protected, device=run.network.device, dtype=torch.float32)
     first, last = (math.log(penalty) for penalty in _PENALTIES)
@@ -121,7 +121,7 @@ def sequential_attention(run: Run) -> np.ndarray:
     units, device = run.units.n_units, run.network.device
     taken = torch.as_tensor(run.units.protected, device=device).clone()
     slots = run.k_max - int(taken.sum())
-    total = run.steps(run.settings.epochs)
+    total = run.training_steps
     rounds = max(1, min(_ROUNDS, slots, total // _ROUND_STEPS))
     steps = max(1, total // rounds)
     scores = np.zeros(units)

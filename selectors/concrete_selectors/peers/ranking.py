@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from concrete_selectors.contract import Batches, EmbeddingModel, Loss
+from concrete_selectors.contract import Batches, EmbeddingModel, Expect, Loss
 from concrete_selectors.elimination import stages
 from concrete_selectors.path import learn_path
 from concrete_selectors.peers import networks, tables
@@ -53,6 +53,7 @@ def rank_with(
     prior: Tensor | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
     should_stop: Callable[[int, float], bool] | None = None,
+    expect: Expect | None = None,
 ) -> SelectionPath:
     """Ranks with any selector; peers get the same brief fine-tuning for all K as the concrete path.
 
@@ -61,7 +62,7 @@ def rank_with(
         matrix: gives X (rows, N) and y (rows,) of train rows; called only for rankers of the table.
         model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop: as in
             :func:`concrete_selectors.learn_path`; of the settings, ``selector`` is overruled by ``name``.
-        prior: only ``ip_cae`` and ``cae`` take one.
+        prior, expect: only ``ip_cae`` and ``cae`` take them.
 
     Raises:
         ValueError: unknown name, or an argument does not fit.
@@ -80,11 +81,11 @@ def rank_with(
     }
     if name in ("ip_cae", "cae"):
         settings = replace(settings, selector=cast(Any, name))
-        return learn_path(model, train, validation, settings=settings, prior=prior, **common)
+        return learn_path(model, train, validation, settings=settings, prior=prior, expect=expect, **common)
     run = Run(model, train, validation, settings=settings, **common)
     scores = NETWORK_RANKERS[name](run) if name in NETWORK_RANKERS else _table_scores(run, name, matrix)
     order = np.lexsort((np.arange(len(scores)), -scores, ~run.units.protected))
-    run.fit_nested(order, steps=run.steps(settings.finetune_epochs))
+    run.fit_nested(order, steps=run.finetuning_steps)
     run.ask_to_stop(2, order[: run.k_max])
     first = np.array([run.units.features([unit])[0] for unit in range(run.units.n_units)], dtype=np.int64)
     return run.path(order, Diagnosis(scores, first), grid=[run.k_max, *stages(run.k_max, run.k_min)])

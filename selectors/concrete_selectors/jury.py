@@ -1,0 +1,124 @@
+"""Whose removal would cost least? Readers' losses on fixed rows, with and without trust in the trained model.
+
+The rise of the loss on a removal can be taken against the labels, which is right on average and noisy (a thousand rows
+of a log hold a few dozen clicks), or against what the trained model expects of the same rows, which has no such noise
+but all of the model's mistakes. The difference between the two, a unit's *correction*, is a sum over rows, so its noise
+is known. How far the corrections of all units stand out of their noise says how wrong the model is, and the positive
+part of James and Stein's (1961) shrinkage factor, ``1 - (U - 2) / sum z^2``, is the share of them that counts: nearly
+none where the model is good and labels are rare, nearly all where it has learned by heart or nothing at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from concrete_selectors.contract import Loss
+from concrete_selectors.reader import Cache, Reader
+
+#: With fewer units the shrinkage factor is mostly chance; the one found with more of them stays.
+_ENOUGH_UNITS = 16
+
+
+class Look:
+    """A reader's losses on fixed rows while units are dropped one after the other; nothing is learned meanwhile.
+
+    Args:
+        reader: judged as it is.
+        cache: R rows to judge on.
+        loss: per-row loss.
+
+    Attributes:
+        work: rows sent forward times the weights they met, a third of them (backward costs twice forward).
+    """
+
+    def __init__(self, reader: Reader, cache: Cache, *, loss: Loss) -> None:
+        self._reader, self._cache, self._loss = reader, cache, loss
+        with torch.no_grad():
+            self._entered = reader.enter(cache.inputs)
+        self.work = len(cache.target) * reader.entry.numel() / 3
+
+    def losses(self) -> Tensor:
+        """Losses behind the units still open, (2, R) float64: against the model's expectations, against the labels."""
+        return self._both(self._entered)
+
+    def without(self, unit: int) -> Tensor:
+        """The same without one more unit."""
+        return self._both(self._entered - self._contribution(unit))
+
+    def drop(self, unit: int) -> None:
+        """Closes a unit for good."""
+        self._entered -= self._contribution(unit)
+
+    def _contribution(self, unit: int) -> Tensor:
+        with torch.no_grad():
+            return self._cache.inputs[:, unit] @ self._reader.entry[unit]
+
+    def _both(self, entered: Tensor) -> Tensor:
+        self.work += len(entered) * self._reader.n_head_weights / 3
+        with torch.no_grad():
+            logits = self._reader.head(entered)
+            by_label = self._loss(logits, self._cache.target).double()
+            if self._cache.expected is None:
+                return torch.stack([by_label, by_label])
+            return torch.stack([self._loss(logits, self._cache.expected).double(), by_label])
+
+
+class Jury:
+    """Several looks that are asked together; they hold the units as open as they were when last asked for all.
+
+    Args:
+        looks: one per reader.
+        places: (R,) int64 per look, which row of the data each of its rows is; rows that several readers judge have
+            one place, and count as one row for the noise of corrections.
+        doubt: share of the corrections that counts until enough units were asked for.
+
+    Attributes:
+        doubt: the share found last; 0 = the model's expectations are all, 1 = the labels are.
+    """
+
+    def __init__(self, looks: Sequence[Look], places: Sequence[Tensor], *, doubt: float | None = None) -> None:
+        self.doubt = doubt
+        self._looks = list(looks)
+        self._place = torch.cat(list(places))
+        self._n_places = int(self._place.max()) + 1
+        self._before = self._sums(None)
+
+    @property
+    def work(self) -> float:
+        """Of all looks."""
+        return sum(look.work for look in self._looks)
+
+    def rises(self, units: Sequence[int]) -> np.ndarray:
+        """Rise of the summed loss on dropping each of the units alone, (u,) float64; settles the doubt."""
+        self._before = self._sums(None)
+        found = torch.stack([self._sums(unit) - self._before for unit in units])
+        by_model = found[:, 0].sum(dim=1)
+        corrections = found[:, 1] - found[:, 0]
+        total = corrections.sum(dim=1)
+        if self.doubt is None or len(units) >= _ENOUGH_UNITS:
+            noise = (corrections - corrections.mean(dim=1, keepdim=True)).square().sum(dim=1)
+            spread = float((total.square() / noise.clamp_min(1e-300)).sum())
+            self.doubt = min(max(1.0 - (len(units) - 2) / max(spread, 1e-300), 0.0), 1.0)
+        rises: np.ndarray = (by_model + self.doubt * total).cpu().numpy()
+        return rises
+
+    def rise(self, unit: int) -> float:
+        """The same for one unit together with what was dropped since ``rises``."""
+        by_model, by_label = (self._sums(unit) - self._before).sum(dim=1).tolist()
+        return float(by_model + (self.doubt or 0.0) * (by_label - by_model))
+
+    def drop(self, unit: int) -> None:
+        """Closes a unit for good."""
+        for look in self._looks:
+            look.drop(unit)
+
+    def _sums(self, without: int | None) -> Tensor:
+        """Losses (2, places), summed over readers."""
+        parts = [look.losses() if without is None else look.without(without) for look in self._looks]
+        losses = torch.cat(parts, dim=1)
+        sums = losses.new_zeros(2, self._n_places)
+        return sums.index_add_(1, self._place, losses)
