@@ -191,6 +191,9 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     audit.config = config = _with_metric(config, prepared)
     parent.text(_as_yaml(config), RESOLVED)
     load_stage.budget(config, prepared)
+    clipped = load_stage.clipped_budget(config, prepared)
+    if clipped:
+        log.info("load: %s", clipped)
     publish.data(parent, config, prepared)
     if audit.until == "load":
         return None

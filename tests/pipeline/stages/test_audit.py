@@ -225,7 +225,10 @@ def test_far_too_few_features_fail_and_register_nothing(command: CommandLine, pa
     assert len(MlflowClient().search_model_versions("name='feature-audit'")) == before
 
 
-def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: CommandLine, home: Path) -> None:
+def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
+    command: CommandLine, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a budget above the number of columns, as in the README's first command, bounds nothing."""
     # Without noise columns the pruned model has nothing to win by dropping them, so 200 test rows cannot decide.
     signals_only = make_log(1_000, users=150, seed=3).select(pl.exclude("^noise_.*$"))
     signals_only.write_parquet(home / "small.parquet")
@@ -236,7 +239,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: Comman
         *BASE,
         *QUICK,
         "--k",
-        "5",
+        "200",
         "--margin",
         "0.0005",
         "--gate",
@@ -247,6 +250,11 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: Comman
     assert run.data.tags["audit.verdict"] == "inconclusive"
     report = json.loads(artifact(run, "report/report.json").read_text())
     assert report["needed"]
+    note = "the budget k = 200 bounds nothing: 6 features are usable (3 of 9 were excluded"
+    [line] = [line for line in capsys.readouterr().err.splitlines() if note in line]
+    assert line.startswith("load: ")
+    assert note in report["k_reason"]
+    assert int(run.data.tags["audit.k"]) <= 6
 
 
 @pytest.mark.parametrize(
@@ -255,7 +263,8 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(command: Comman
         (["--data", "nowhere.parquet"], 1, ["nowhere.parquet"]),
         (["--target", "klicked"], 1, ["klicked", "clicked"]),
         (["--time", "when"], 1, ["when"]),
-        (["--k", "500"], 1, ["k=500", "20 features are usable"]),
+        (["--k_min", "500"], 1, ["k_min=500", "20 features are usable"]),
+        (["--k", "500", "--k_min", "500"], 1, ["k=k_min=500", "20 features are usable", "between 1 and 20"]),
         (["--k", "abc"], 2, ["k=", "abc"]),
         (["--k", "0"], 2, ["k=", "0"]),
         (["--margin", "-0.1"], 2, ["margin=", "-0.1"]),
