@@ -35,8 +35,8 @@ from feature_audit.stages.progress import selection_bar
 log = logging.getLogger(__name__)
 
 KEYS = (
-    "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop", "groups",
-    "whole_groups", "seed", "metric", "cost",
+    "k", "k_min", "k_rule", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop",
+    "groups", "whole_groups", "seed", "metric", "cost",
 )  # fmt: skip
 _EVALUATION_ROWS = 4096
 #: Train batches from which the means of features that always_drop shuts are taken.
