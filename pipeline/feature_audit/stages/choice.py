@@ -19,6 +19,7 @@ from feature_audit.data import Prepared, Store
 from feature_audit.parity import metric, paired_delta
 from feature_audit.search import KPoint, best_point, choose_k, satisfies
 from feature_audit.stages.baseline import train_one
+from feature_audit.stages.progress import SearchProgress
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ def confirm_k(
     low: int,
     high: int,
     full_work: float,
+    progress: SearchProgress | None = None,
 ) -> Choice:
     """Choose K from the masked curve and confirm it by retraining on validation.
 
@@ -109,6 +111,7 @@ def confirm_k(
         order: features of the chosen trial, best first.
         low, high: range of K.
         full_work: the baseline's work, the unit of ``MOST_WORK``.
+        progress: is told about every retraining.
     """
     masked = [KPoint(**point) for point in points]
     assert config.metric is not None
@@ -120,7 +123,7 @@ def confirm_k(
     rule["test_ratio"] = ratio
     measured = [point.k for point in masked]
     beyond = [] if config.whole_groups else _larger(max(measured), high)
-    retrainings = _Retrainings(config, prepared, store, judge, order)
+    retrainings = _Retrainings(config, prepared, store, judge, order, progress)
     if config.k_rule == "one_standard_error":
         retrainings.measure(best_point(masked).k)
     _walk(_grid(measured + beyond, proposal.k), proposal.k, retrainings, rule, MOST_WORK * full_work)
@@ -139,9 +142,15 @@ class _Retrainings:
     """
 
     def __init__(
-        self, config: AuditConfig, prepared: Prepared, store: Store, judge: ValidationJudge, order: list[int]
+        self,
+        config: AuditConfig,
+        prepared: Prepared,
+        store: Store,
+        judge: ValidationJudge,
+        order: list[int],
+        progress: SearchProgress | None,
     ) -> None:
-        self.config, self.store, self.judge = config, store, judge
+        self.config, self.store, self.judge, self.progress = config, store, judge, progress
         self.schema, self.order = prepared.schema, order
         self.points: dict[int, KPoint] = {}
         self.work = self.last_work = 0.0
@@ -150,7 +159,10 @@ class _Retrainings:
         """Train on the first ``k`` features and compare with the full model on validation."""
         names = np.asarray(self.schema.names)[self.order[:k]]
         seed = CONFIRMATION_SEED + self.config.seed + len(self.points)
-        _, scores, facts = train_one(self.config, self.store, self.schema.keep(names), seed=seed, label=f"K = {k}")
+        watch = self.progress.confirming(k) if self.progress else None
+        _, scores, facts = train_one(
+            self.config, self.store, self.schema.keep(names), seed=seed, label=f"K = {k}", progress=watch
+        )
         self.last_work = facts["work"]
         self.work += self.last_work
         self.points[k] = point = self.judge.point(k, scores)
@@ -158,6 +170,8 @@ class _Retrainings:
             "select: retrained at K = %d, validation %s %+.4f against the full model",
             k, self.config.metric, point.delta,
         )  # fmt: skip
+        if self.progress:
+            self.progress.confirmation_done(k, within=point.delta >= -self.config.margin)
         return point
 
 

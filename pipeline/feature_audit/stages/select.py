@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -26,11 +25,11 @@ from feature_audit.models import OpenFields, resolve_device, row_loss, to_scores
 from feature_audit.search import SearchSpace, StudySummary, TrialResult, run_study
 from feature_audit.stages.baseline import Trained, load_model
 from feature_audit.stages.cache import StageFolder
-from feature_audit.stages.choice import Choice, ValidationJudge, confirm_k
+from feature_audit.stages.choice import MOST_CONFIRMATIONS, MOST_WORK, Choice, ValidationJudge, confirm_k
 from feature_audit.stages.cost import FORWARD_SHARE, touched_parameters
 from feature_audit.stages.load import budget, protected_fields, ruled_out_fields, unit_ids
 from feature_audit.stages.process import tune_process
-from feature_audit.stages.progress import selection_bar
+from feature_audit.stages.progress import SearchProgress
 
 log = logging.getLogger(__name__)
 
@@ -80,18 +79,23 @@ def select(
         return _restore(folder, prepared)
     store = Store.open(prepared.directory)
     low, high = budget(config, prepared)
-    summary = run_study(
-        partial(_Trials, config, prepared, full, low, high, folder.path),
-        space=search_space(config, low, high),
-        trials=_trials(config),
-        seed=config.seed,
-        journal=folder.path / "study.journal",
-        workers=config.workers,
-        on_trial=_narrator(config, folder.path, on_trial),
-    )
-    best = _read_trial(folder.path, summary.best)
-    judge = ValidationJudge(config, store, full.validation_scores())
-    choice = confirm_k(config, prepared, store, judge, best["points"], best["order"], low, high, full.work)
+    with _progress(config, full, fixed=low == high) as progress:
+        step = progress.trial_step if config.workers == 1 else None  # other processes tell of whole trials only
+        summary = run_study(
+            partial(_Trials, config, prepared, full, low, high, folder.path, step),
+            space=search_space(config, low, high),
+            trials=_trials(config),
+            seed=config.seed,
+            journal=folder.path / "study.journal",
+            workers=config.workers,
+            on_start=lambda rows: progress.resume([_within(config, folder.path, row) for row in rows]),
+            on_trial=partial(_tell, config, folder.path, progress, on_trial),
+        )
+        best = _read_trial(folder.path, summary.best)
+        judge = ValidationJudge(config, store, full.validation_scores())
+        choice = confirm_k(
+            config, prepared, store, judge, best["points"], best["order"], low, high, full.work, progress
+        )
     finished = [row["number"] for row in summary.trials if row["state"] == "complete"]
     masks = np.stack([_mask(_read_trial(folder.path, number)["order"], choice.k) for number in finished])
     order = np.asarray(best["order"])
@@ -125,25 +129,32 @@ def search_space(config: AuditConfig, low: int, high: int) -> SearchSpace:
     )
 
 
-def _narrator(
-    config: AuditConfig, folder: Path, on_trial: Callable[[dict[str, Any]], None] | None
-) -> Callable[[dict[str, Any]], None]:
-    """Says after every trial what it found and how long the rest will take."""
-    started, done = time.perf_counter(), 0
+def _progress(config: AuditConfig, full: Trained, *, fixed: bool) -> SearchProgress:
+    """A fixed K needs no confirmation."""
+    return SearchProgress(
+        trials=_trials(config),
+        confirmations=0 if fixed else MOST_CONFIRMATIONS,
+        confirmation_seconds=0.0 if fixed else MOST_WORK * full.facts["seconds"],
+    )
 
-    def tell(row: dict[str, Any]) -> None:
-        nonlocal done
-        done += 1
-        points = _read_trial(folder, row["number"])["points"]
-        within = [point["k"] for point in points if point["delta"] >= -config.margin]
-        best = f"K = {min(within)} is within the margin" if within else "no K is within the margin"
-        left = (_trials(config) - row["number"] - 1) * (time.perf_counter() - started) / done
-        rest = f", about {left:.0f} s left" if left > 0 else ""
-        log.info("select: trial %d of %d, %s on the masked curve%s", row["number"] + 1, _trials(config), best, rest)
-        if on_trial is not None:
-            on_trial(row)
 
-    return tell
+def _tell(
+    config: AuditConfig,
+    folder: Path,
+    progress: SearchProgress,
+    on_trial: Callable[[dict[str, Any]], None] | None,
+    row: dict[str, Any],
+) -> None:
+    """Passes a finished trial on to everyone who wants to know."""
+    progress.trial_done(_within(config, folder, row))
+    if on_trial is not None:
+        on_trial(row)
+
+
+def _within(config: AuditConfig, folder: Path, row: dict[str, Any]) -> int | None:
+    """The smallest K within the margin on a trial's masked curve."""
+    points = _read_trial(folder, row["number"])["points"]
+    return min((point["k"] for point in points if point["delta"] >= -config.margin), default=None)
 
 
 def _trials(config: AuditConfig) -> int:
@@ -159,13 +170,20 @@ class _Trials:
     """The study's objective: one concrete training, one curve."""
 
     def __init__(
-        self, config: AuditConfig, prepared: Prepared, full: Trained, low: int, high: int, folder: Path
+        self,
+        config: AuditConfig,
+        prepared: Prepared,
+        full: Trained,
+        low: int,
+        high: int,
+        folder: Path,
+        progress: Callable[[dict[str, Any]], None] | None,
     ) -> None:
         if config.workers > 1:
             tune_process(threads=1)  # a process of its own: as many threads each would only wait for each other
         self.store = store = Store.open(prepared.directory)
         self.config, self.schema, self.folder = config, prepared.schema, folder
-        self.low, self.high = low, high
+        self.low, self.high, self.progress = low, high, progress
         self.device = resolve_device(config.device)
         self.model: Any = load_model(config, full).to(self.device)  # of the model contract: embed, predict
         self.touched = touched_parameters(self.model, len(self.schema.fields), config.training.embedding_dim)
@@ -209,7 +227,8 @@ class _Trials:
             "convergence": describe_convergence(path),
         }
         (self.folder / f"trial_{number}.json").write_text(json.dumps(content), encoding="utf-8")
-        return TrialResult(curve_value([asdict(point) for point in points], self.low, self.high), {"work": spent})
+        notes = {"work": spent, "threads": torch.get_num_threads()}  # seconds mean little without the threads
+        return TrialResult(curve_value([asdict(point) for point in points], self.low, self.high), notes)
 
     def learn(
         self, number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]
@@ -243,15 +262,14 @@ class _Trials:
             return rank_with(
                 self.config.selector, self.model, self._train, self._validation, matrix=self._matrix, **common
             )
-        with selection_bar(f"select, trial {number}") as progress:
-            try:
-                return learn_path(
-                    self.model, self._train, self._validation,
-                    prior=self.prior, progress=progress, should_stop=should_stop, **common,
-                )  # fmt: skip
-            except SelectionStopped as stopped:
-                log.info("select: trial %d %s", number, stopped)
-                raise optuna.TrialPruned from stopped
+        try:
+            return learn_path(
+                self.model, self._train, self._validation, prior=self.prior, should_stop=should_stop,
+                progress=self.progress, **common,
+            )  # fmt: skip
+        except SelectionStopped as stopped:
+            log.info("select: trial %d %s", number, stopped)
+            raise optuna.TrialPruned from stopped
 
     def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
         seed = self.config.seed * 7919 + epoch + 1
