@@ -2,13 +2,15 @@
 
 One trial is one concrete training and yields a quality curve over every K, so few trials are needed. The study can be
 killed at any moment: finished trials stay in the journal, a trial that was running is marked as failed, and the sampler
-is seeded by the number of finished trials, so that a resumed study proposes what an uninterrupted one would have.
+and the objective draw by the number of trials that did not fail, so that a resumed study is what an uninterrupted one
+would have been.
 """
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
@@ -93,7 +95,9 @@ def run_study(
     Args:
         make_objective: gives the objective; with several workers it is pickled and called once in each process. The
             objective is called with the trial's number, its settings and ``should_stop(step, value)``, which is True
-            once an intermediate value (higher is better) falls behind the median of earlier trials at that step.
+            once an intermediate value (higher is better) falls behind the median of earlier trials at that step. Beside
+            the searched settings there is ``draw``, the trial's place among those that did not fail: random numbers are
+            to be seeded by it and not by the number, which an interruption shifts.
         space: ranges of the settings.
         trials: finished trials to reach, those in the journal included.
         seed: of the sampler. One worker and the same seed give the same study, interrupted or not.
@@ -171,15 +175,15 @@ def _run_trials(
 
     while True:
         with claim:
-            known = study.get_trials(deepcopy=False)
-            complete = sum(trial.state == TrialState.COMPLETE for trial in known)
-            running = sum(trial.state == TrialState.RUNNING for trial in known)
-            lost = sum(trial.state in (TrialState.PRUNED, TrialState.FAIL) for trial in known)
-            if complete + running >= trials or lost >= 3 * trials:  # trials that keep failing must not spin for ever
+            count = Counter(trial.state for trial in study.get_trials(deepcopy=False))
+            reached = count[TrialState.COMPLETE] + count[TrialState.RUNNING]
+            lost = count[TrialState.PRUNED] + count[TrialState.FAIL]
+            if reached >= trials or lost >= 3 * trials:  # trials that keep failing must not spin for ever
                 return
-            study.sampler = _sampler(seed + 1000 * (complete + running))
+            draw = reached + count[TrialState.PRUNED]
+            study.sampler = _sampler(seed + 1000 * draw)
             trial = study.ask()
-        row = _run_trial(study, trial, objective, space)
+        row = _run_trial(study, trial, objective, space, draw)
         if on_trial is not None and row is not None:
             on_trial(row)
 
@@ -225,7 +229,7 @@ def _sampler(seed: int) -> Any:
     return optuna.samplers.TPESampler(n_startup_trials=4, multivariate=True, constant_liar=True, seed=seed)
 
 
-def _run_trial(study: Any, trial: Any, objective: Objective, space: SearchSpace) -> dict[str, Any] | None:
+def _run_trial(study: Any, trial: Any, objective: Objective, space: SearchSpace, draw: int) -> dict[str, Any] | None:
     import optuna
 
     settings = {
@@ -234,6 +238,7 @@ def _run_trial(study: Any, trial: Any, objective: Objective, space: SearchSpace)
         "temperature_end": trial.suggest_float("temperature_end", *space.temperature_end, log=True),
         "anneal_share": trial.suggest_float("anneal_share", *space.anneal_share),
         "speed": trial.suggest_float("speed", *space.speed, log=True),
+        "draw": draw,
     }
 
     def should_stop(step: int, value: float) -> bool:

@@ -202,7 +202,9 @@ class _Trials:
     def __call__(
         self, number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]
     ) -> TrialResult:
-        path = self.learn(number, settings, lambda step, loss: should_stop(step, -loss))
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.config.seed + int(settings["draw"]))  # of the network's dropout
+            path = self.learn(number, settings, lambda step, loss: should_stop(step, -loss))
         points = []
         for units in path.ks:  # with whole groups the path counts groups; the audit counts features
             k = len(path.subset(units))
@@ -247,7 +249,7 @@ class _Trials:
             speed=settings["speed"],
             network_learning_rate=self.config.training.learning_rate,
             noise_masks=self.config.selection.noise_masks,
-            seed=self.config.seed + number,
+            seed=self.config.seed + int(settings["draw"]),
         )
         common: dict[str, Any] = {
             "loss": row_loss(self.schema.task),
