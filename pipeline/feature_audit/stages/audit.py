@@ -39,11 +39,12 @@ RESOLVED = "config/resolved.yaml"
 #: keys are those of the first run.
 GIVEN = "config/given.yaml"
 _SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
+_SEARCH = ("stages/select.py", "stages/trial.py", "stages/choice.py")
 #: The source that each stage runs beside its own module; a change there makes the stage run again.
 CODE = {
     "load": ("data", "stages/load.py", *_SHARED),
     "baseline": ("models", "stages/baseline.py", *_SHARED),
-    "select": ("models", "search", "concrete_selectors", "stages/select.py", "stages/choice.py", *_SHARED),
+    "select": ("models", "search", "concrete_selectors", *_SEARCH, *_SHARED),
     "retrain": ("models", "stages/retrain.py", "stages/baseline.py", *_SHARED),
     "parity": ("parity", "stages/parity.py", *_SHARED),
 }
