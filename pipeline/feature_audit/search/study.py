@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from feature_audit.results import LEAST_TRIALS
+
 log = logging.getLogger(__name__)
 
 STUDY = "feature-audit/selector"
@@ -67,8 +69,8 @@ class StudySummary:
     Attributes:
         trials: one row per trial: number, state, value, parameters, notes.
         best: number of the best finished trial.
-        importances: parameter -> share of the value's variance (PED-ANOVA); empty with fewer than 8 finished trials,
-            where it would be noise.
+        importances: parameter -> share of the value's variance (PED-ANOVA); empty with fewer than ``LEAST_TRIALS``
+            finished trials, where it would be noise.
     """
 
     trials: list[dict[str, Any]]
@@ -282,7 +284,7 @@ def _summarise(study: Any) -> StudySummary:
     if not finished:
         raise RuntimeError("no trial of the search finished")
     importances: dict[str, float] = {}
-    if len(finished) >= 8:
+    if len(finished) >= LEAST_TRIALS:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         importances = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
     # a tie goes to the earlier trial, so that the result does not depend on the order of a dictionary
