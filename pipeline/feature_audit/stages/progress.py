@@ -60,7 +60,7 @@ class SearchProgress:
         self.best_k: int | None = None
         self._part = 0.0  # of the trial or confirmation under way, 0 to 1
         self._clock, self._before = clock, 0
-        self._began = self._trials_ended = self._drawn = clock()
+        self._began = self._trials_ended = self._retraining_began = self._drawn = clock()
         self._label = ""
         self._bar: Any = None
         self._stack = ExitStack()
@@ -116,6 +116,7 @@ class SearchProgress:
 
     def confirming(self, k: int) -> Callable[[dict[str, Any]], None]:
         """The callback for the training that confirms ``k``."""
+        self._retraining_began = self._clock()
         self._label = f"retraining {self.confirmed + 1} at K = {k}"
         self._draw()
         return lambda state: self._step(
@@ -142,6 +143,8 @@ class SearchProgress:
             left += (self.trials - self._before - done) * (now - self._began) / done
         else:
             left -= now - self._trials_ended
+            if self._part > 0:  # at least the rest of this one
+                left = max(left, (now - self._retraining_began) * (1 - self._part) / self._part)
         return f"about {_duration(left)} left" if left >= 1 else ""
 
     def words(self) -> str:

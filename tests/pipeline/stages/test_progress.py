@@ -108,6 +108,16 @@ def test_a_resumed_search_counts_what_was_finished() -> None:
         assert progress.words() == "select: trial 4 of 4, best K within the margin 9, about 30 s left"
 
 
+def test_a_retraining_that_takes_longer_than_all_were_to_take_still_has_an_end() -> None:
+    clock = Clock()
+    with SearchProgress(trials=1, confirmations=6, confirmation_seconds=5, clock=clock) as progress:
+        progress.trial_done(4)
+        watch = progress.confirming(4)
+        clock.now = 25
+        watch({"epoch": 1, "epochs": 2, "batch": 4, "batches": 10, "loss": 0.1})
+        assert progress.time_left() == "about 75 s left"
+
+
 def test_elsewhere_there_is_a_line_per_trial_and_no_bar(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
