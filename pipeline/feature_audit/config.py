@@ -130,6 +130,9 @@ class AuditConfig(_Section):
     split: str | None = Field(None, description="time, random, group, or a column holding train / validation / test")
     k: int | Literal["auto"] = "auto"
     k_min: int = Field(1, ge=1)
+    k_rule: Literal["assured", "one_standard_error", "within_margin"] = Field(
+        "assured", description="evidence that the chosen K needs: assured, one_standard_error or within_margin"
+    )
     metric: str | None = None
     margin: float = Field(0.002, ge=0, allow_inf_nan=False)
     confidence: float = Field(0.95, gt=0.5, lt=1)

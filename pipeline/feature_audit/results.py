@@ -9,6 +9,9 @@ from feature_audit.findings import Finding
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 
+#: Finished trials below which the importances of the search's settings would be noise.
+LEAST_TRIALS = 8
+
 
 @dataclass(frozen=True)
 class MetricDelta:

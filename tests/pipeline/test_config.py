@@ -35,6 +35,7 @@ def test_profile_lies_below_what_the_user_says(tmp_path: Path) -> None:
         ({"k": "-3"}, ["k=", "-3"]),
         ({"margin": "-0.1"}, ["margin=", "-0.1", "greater than or equal to 0"]),
         ({"k": "5", "k_min": "9"}, ["k_min=9", "k=5"]),
+        ({"k_rule": "1se"}, ["k_rule=", "1se", "'assured', 'one_standard_error' or 'within_margin'"]),
         ({"confidence": "95"}, ["confidence=", "95"]),
         ({"metrik": "auc"}, ["metrik", "unknown key", "did you mean metric?"]),
         ({"task": "binary", "metric": "rmse"}, ["metric=rmse", "task=binary", "auc"]),

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from feature_audit.report import charts, numbers, plan, view
+from feature_audit.report import charts, history, numbers, plan, view
 from feature_audit.report.as_json import to_plain
 from feature_audit.results import AuditReport, FeatureDecision
 
@@ -81,6 +81,7 @@ def render_html(report: AuditReport) -> str:
         decisions=_decision_table(report),
         findings=_finding_table(report),
         trials=view.trial_columns(report),
+        trace=history.trace(report),
         listed=LISTED,
         first_page=FIRST_PAGE,
     )
@@ -101,7 +102,7 @@ def _environment() -> Environment:
         "allow_nan": False,
         "separators": (",", ":"),
     }
-    environment.globals.update(numbers=numbers, view=view, asset=_asset, len=len, max=max)
+    environment.globals.update(numbers=numbers, view=view, history=history, asset=_asset, len=len, max=max)
     return environment
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from feature_audit.report import numbers, plan, view
+from feature_audit.report import history, numbers, plan, view
 from feature_audit.results import AuditReport, MetricDelta
 
 #: MLflow cuts a run's note at 8,000 characters; a cut table is a broken table.
@@ -298,8 +298,11 @@ def _search(report: AuditReport) -> str:
     if report.importances:
         shares = [[text(name), numbers.percent(share)] for name, share in view.importances(report)]
         parts.append(_table(["Parameter", "Importance"], shares, (1,)))
+    elif report.trials:
+        parts.append(text(history.no_importances(report)))
     names, rows = view.trial_columns(report)
     if rows:
+        parts.append(text(history.VALUE))
         shown = [[text(view.trial_text(cell)) for cell in cells] for cells in rows]
         parts.append(_table([text(name) for name in names], shown))
     return "\n\n".join(["## Search", *parts]) if parts else ""

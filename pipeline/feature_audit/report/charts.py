@@ -123,12 +123,12 @@ def k_curves(report: AuditReport) -> list[KCurve]:
 
 def _k_curve(report: AuditReport, points: list[CurvePoint], span: tuple[float, float]) -> KCurve:
     frame = Frame(width=480, height=310, left=58, right=474, top=34, bottom=262)
-    low, high = _padded(*span, share=0.07)
+    low, high = padded(*span, share=0.07)
     counts = [point.k for point in points] + [report.k or points[0].k]
     x = log_scale(min(counts), max(counts), frame.left + 12, frame.right - 12)
     y = linear_scale(low, high, frame.bottom, frame.top)
     y_values = linear_ticks(low, high, 5)
-    decimals = _step_decimals(y_values)
+    decimals = step_decimals(y_values)
     names = sorted({point.source for point in points}, key=lambda name: (name != "masked", name))
     at_k = {point.source for point in points if point.k == report.k}
     ringed = "retrained" if "retrained" in at_k else next(iter(sorted(at_k)), None)
@@ -186,7 +186,7 @@ def forest(rows: Sequence[MetricDelta]) -> Forest:
     low, high = min(ends), max(ends)
     others = _ends(rows)
     low, high = max(min(others), low - (high - low)), min(max(others), high + (high - low))
-    low, high = _padded(low, high, share=0.12)
+    low, high = padded(low, high, share=0.12)
     x = linear_scale(low, high, 8, width - 8)
     margins = {row.margin for row in judged if row.margin is not None}
     limit = -margins.pop() if len(margins) == 1 else None
@@ -198,7 +198,7 @@ def forest(rows: Sequence[MetricDelta]) -> Forest:
         ticks.append(Tick(x(limit), numbers.limit(-limit)))
     for value in linear_ticks(low, high, 4):
         if all(abs(x(value) - tick.at) > 64 for tick in ticks) and 30 < x(value) < width - 30:
-            ticks.append(Tick(x(value), numbers.signed(value, _step_decimals([value]))))
+            ticks.append(Tick(x(value), numbers.signed(value, step_decimals([value]))))
     return Forest(width, x(0), x(limit) if limit is not None else None, pairs, ticks)
 
 
@@ -207,7 +207,7 @@ def ruler(report: AuditReport, row: MetricDelta) -> Forest:
     width = 640.0
     rows = [row] + ([report.artifact_delta] if report.artifact_delta else [])
     ends = _ends(rows)
-    low, high = _padded(min(ends), max(ends), share=0.22)
+    low, high = padded(min(ends), max(ends), share=0.22)
     x = linear_scale(low, high, 0, width)
     limit = x(-row.margin) if row.margin is not None else None
     return Forest(width, x(0), limit, [(one, _interval(one, x, low, high)) for one in rows], [])
@@ -287,12 +287,13 @@ def log_ticks(low: float, high: float) -> list[float]:
     return values
 
 
-def _padded(low: float, high: float, *, share: float) -> tuple[float, float]:
+def padded(low: float, high: float, *, share: float) -> tuple[float, float]:
+    """The range with a margin on both sides, a share of its width; never of width zero."""
     pad = (high - low) * share or abs(high) * 0.01 or 1.0
     return low - pad, high + pad
 
 
-def _step_decimals(values: Sequence[float]) -> int:
+def step_decimals(values: Sequence[float]) -> int:
     """Decimals that write every tick exactly."""
     for decimals in range(numbers.MOST_DECIMALS):
         if all(abs(round(value, decimals) - value) < 1e-9 for value in values):

@@ -1,7 +1,7 @@
 """The Optuna study over selector settings, the rule for K, and what a selection says about features."""
 
 from feature_audit.search.association import Carriers, bin_columns, carriers, label_information
-from feature_audit.search.rule import KChoice, KPoint, choose_k
+from feature_audit.search.rule import KChoice, KPoint, best_point, choose_k, satisfies
 from feature_audit.search.stability import nogueira_index, selection_frequency
 from feature_audit.search.study import SearchSpace, StudySummary, TrialResult, run_study
 
@@ -12,11 +12,13 @@ __all__ = [
     "SearchSpace",
     "StudySummary",
     "TrialResult",
+    "best_point",
     "bin_columns",
     "carriers",
     "choose_k",
     "label_information",
     "nogueira_index",
     "run_study",
+    "satisfies",
     "selection_frequency",
 ]

@@ -2,22 +2,29 @@
 
 One trial is one concrete training and yields a quality curve over every K, so few trials are needed. The study can be
 killed at any moment: finished trials stay in the journal, a trial that was running is marked as failed, and the sampler
-is seeded by the number of finished trials, so that a resumed study proposes what an uninterrupted one would have.
+and the objective draw by the number of trials that did not fail, so that a resumed study is what an uninterrupted one
+would have been.
 """
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
+from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from feature_audit.results import LEAST_TRIALS
+
 log = logging.getLogger(__name__)
 
 STUDY = "feature-audit/selector"
+#: Seconds between two looks at the journal while other processes run the trials.
+POLL = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,8 @@ class StudySummary:
     Attributes:
         trials: one row per trial: number, state, value, parameters, notes.
         best: number of the best finished trial.
-        importances: parameter -> share of the value's variance (PED-ANOVA); empty with fewer than 8 finished trials,
-            where it would be noise.
+        importances: parameter -> share of the value's variance (PED-ANOVA); empty with fewer than ``LEAST_TRIALS``
+            finished trials, where it would be noise.
     """
 
     trials: list[dict[str, Any]]
@@ -82,6 +89,7 @@ def run_study(
     seed: int,
     journal: Path,
     workers: int = 1,
+    on_start: Callable[[list[dict[str, Any]]], None] | None = None,
     on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> StudySummary:
     """Run what is missing of ``trials`` trials and summarise the study.
@@ -89,49 +97,66 @@ def run_study(
     Args:
         make_objective: gives the objective; with several workers it is pickled and called once in each process. The
             objective is called with the trial's number, its settings and ``should_stop(step, value)``, which is True
-            once an intermediate value (higher is better) falls behind the median of earlier trials at that step.
+            once an intermediate value (higher is better) falls behind the median of earlier trials at that step. Beside
+            the searched settings there is ``draw``, the trial's place among those that did not fail: random numbers are
+            to be seeded by it and not by the number, which an interruption shifts.
         space: ranges of the settings.
         trials: finished trials to reach, those in the journal included.
         seed: of the sampler. One worker and the same seed give the same study, interrupted or not.
         journal: file that keeps the study.
         workers: processes that run trials at once.
-        on_trial: called with a summary row for every trial that was finished by this call.
+        on_start: called once, with the summary rows of the trials that were finished before.
+        on_trial: called with a summary row for every trial that is finished by this call, soon after its end.
 
     Raises:
         RuntimeError: no trial finished.
     """
     study = _open(journal, seed)
-    before = {trial.number for trial in _finished(study)}
+    before = _finished(study)
+    if on_start is not None:
+        on_start([_row(trial) for trial in before])
     if len(before) < trials:
         if not before:
             study.enqueue_trial(space.defaults())
+        settings: dict[str, Any] = {"space": space, "trials": trials, "seed": seed}
         if workers > 1:
-            _run_workers(make_objective, space=space, trials=trials, seed=seed, journal=journal, workers=workers)
+            _run_workers(make_objective, study, journal=journal, workers=workers, on_trial=on_trial, **settings)
         else:
-            _run_trials(make_objective(), study, space=space, trials=trials, seed=seed, on_trial=on_trial)
-    if workers > 1 and on_trial is not None:
-        for trial in _finished(study):
-            if trial.number not in before:
-                on_trial(_row(trial))
+            _run_trials(make_objective(), study, claim=nullcontext(), on_trial=on_trial, **settings)
     return _summarise(study)
 
 
-def _run_workers(make_objective: Callable[[], Objective], *, workers: int, **settings: Any) -> None:
+def _run_workers(
+    make_objective: Callable[[], Objective],
+    study: Any,
+    *,
+    workers: int,
+    on_trial: Callable[[dict[str, Any]], None] | None,
+    **settings: Any,
+) -> None:
     """The same loop in several processes that share the journal; a worker's exception is raised here."""
     context = multiprocessing.get_context("spawn")  # a forked torch may deadlock in its threads
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for done in [pool.submit(_worker, make_objective, **settings) for _ in range(workers)]:
-            done.result()
+    told = {trial.number for trial in _finished(study)}
+    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
+        claim = manager.Lock()
+        jobs = [pool.submit(_worker, make_objective, claim=claim, **settings) for _ in range(workers)]
+        waiting = True
+        while waiting:
+            waiting = bool(wait(jobs, timeout=POLL).not_done)
+            for trial in _finished(study):
+                if trial.number not in told and on_trial is not None:
+                    on_trial(_row(trial))
+                told.add(trial.number)
+        for job in jobs:
+            job.result()
 
 
-def _worker(
-    make_objective: Callable[[], Objective], *, space: SearchSpace, trials: int, seed: int, journal: Path
-) -> None:
+def _worker(make_objective: Callable[[], Objective], *, journal: Path, **settings: Any) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.load_study(study_name=STUDY, storage=_storage(journal), pruner=_pruner())
-    _run_trials(make_objective(), study, space=space, trials=trials, seed=seed)
+    _run_trials(make_objective(), study, **settings)
 
 
 def _run_trials(
@@ -141,20 +166,26 @@ def _run_trials(
     space: SearchSpace,
     trials: int,
     seed: int,
+    claim: AbstractContextManager[Any],
     on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
-    """Run trials until ``trials`` are finished or under way in other processes."""
+    """Run trials until ``trials`` are finished or under way in other processes.
+
+    ``claim`` is held while a trial is taken: workers that count at the same time would all take the last one.
+    """
     from optuna.trial import TrialState
 
     while True:
-        known = study.get_trials(deepcopy=False)
-        complete = sum(trial.state == TrialState.COMPLETE for trial in known)
-        running = sum(trial.state == TrialState.RUNNING for trial in known)
-        lost = sum(trial.state in (TrialState.PRUNED, TrialState.FAIL) for trial in known)
-        if complete + running >= trials or lost >= 3 * trials:  # trials that keep failing must not spin for ever
-            return
-        study.sampler = _sampler(seed + 1000 * (complete + running))
-        row = _run_trial(study, study.ask(), objective, space)
+        with claim:
+            count = Counter(trial.state for trial in study.get_trials(deepcopy=False))
+            reached = count[TrialState.COMPLETE] + count[TrialState.RUNNING]
+            lost = count[TrialState.PRUNED] + count[TrialState.FAIL]
+            if reached >= trials or lost >= 3 * trials:  # trials that keep failing must not spin for ever
+                return
+            draw = reached + count[TrialState.PRUNED]
+            study.sampler = _sampler(seed + 1000 * draw)
+            trial = study.ask()
+        row = _run_trial(study, trial, objective, space, draw)
         if on_trial is not None and row is not None:
             on_trial(row)
 
@@ -200,7 +231,7 @@ def _sampler(seed: int) -> Any:
     return optuna.samplers.TPESampler(n_startup_trials=4, multivariate=True, constant_liar=True, seed=seed)
 
 
-def _run_trial(study: Any, trial: Any, objective: Objective, space: SearchSpace) -> dict[str, Any] | None:
+def _run_trial(study: Any, trial: Any, objective: Objective, space: SearchSpace, draw: int) -> dict[str, Any] | None:
     import optuna
 
     settings = {
@@ -209,6 +240,7 @@ def _run_trial(study: Any, trial: Any, objective: Objective, space: SearchSpace)
         "temperature_end": trial.suggest_float("temperature_end", *space.temperature_end, log=True),
         "anneal_share": trial.suggest_float("anneal_share", *space.anneal_share),
         "speed": trial.suggest_float("speed", *space.speed, log=True),
+        "draw": draw,
     }
 
     def should_stop(step: int, value: float) -> bool:
@@ -252,7 +284,7 @@ def _summarise(study: Any) -> StudySummary:
     if not finished:
         raise RuntimeError("no trial of the search finished")
     importances: dict[str, float] = {}
-    if len(finished) >= 8:
+    if len(finished) >= LEAST_TRIALS:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         importances = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
     # a tie goes to the earlier trial, so that the result does not depend on the order of a dictionary

@@ -39,11 +39,12 @@ RESOLVED = "config/resolved.yaml"
 #: keys are those of the first run.
 GIVEN = "config/given.yaml"
 _SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
+_SEARCH = ("stages/select.py", "stages/trial.py", "stages/choice.py")
 #: The source that each stage runs beside its own module; a change there makes the stage run again.
 CODE = {
     "load": ("data", "stages/load.py", *_SHARED),
     "baseline": ("models", "stages/baseline.py", *_SHARED),
-    "select": ("models", "search", "concrete_selectors", "stages/select.py", "stages/choice.py", *_SHARED),
+    "select": ("models", "search", "concrete_selectors", *_SEARCH, *_SHARED),
     "retrain": ("models", "stages/retrain.py", "stages/baseline.py", *_SHARED),
     "parity": ("parity", "stages/parity.py", *_SHARED),
 }
@@ -191,6 +192,9 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     audit.config = config = _with_metric(config, prepared)
     parent.text(_as_yaml(config), RESOLVED)
     load_stage.budget(config, prepared)
+    clipped = load_stage.clipped_budget(config, prepared)
+    if clipped:
+        log.info("load: %s", clipped)
     publish.data(parent, config, prepared)
     if audit.until == "load":
         return None

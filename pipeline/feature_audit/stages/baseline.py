@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,15 +72,21 @@ def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") 
 
 
 def train_one(
-    config: AuditConfig, store: Store, schema: ModelSchema, *, seed: int, label: str
+    config: AuditConfig,
+    store: Store,
+    schema: ModelSchema,
+    *,
+    seed: int,
+    label: str,
+    progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> tuple[nn.Module, np.ndarray, dict[str, Any]]:
-    """Train from scratch and score the validation rows.
+    """Train from scratch and score the validation rows; ``progress`` takes the place of a bar of its own.
 
     Returns:
         model, validation scores, facts.
     """
     model = fresh_model(config, schema, seed)
-    with training_bar(label) as progress:
+    with nullcontext(progress) if progress else training_bar(label) as watch:
         result = train(
             model,
             store,
@@ -87,7 +95,7 @@ def train_one(
             task=schema.task,
             seed=seed,
             device=config.device,
-            progress=progress,
+            progress=watch,
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
     touched = touched_parameters(result.model, len(schema.fields), config.training.embedding_dim)

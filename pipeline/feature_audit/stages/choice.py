@@ -2,7 +2,8 @@
 
 The curve of a selection comes from one network that sees masked inputs; the pruned model will be retrained from
 scratch. A retraining at small K costs little (it touches few parameters), so the proposal is checked by one, and K
-moves along the curve's grid: up while a retraining falls short, down while it clears the bar. No test row is read.
+moves along the curve's grid: up while a retraining falls short of the rule, down while it satisfies it. The rule of one
+standard error compares with the best K, so there the curve's best K is retrained first. No test row is read.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy as np
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.parity import metric, paired_delta
-from feature_audit.search import KChoice, KPoint, choose_k
+from feature_audit.search import KPoint, best_point, choose_k, satisfies
 from feature_audit.stages.baseline import train_one
+from feature_audit.stages.progress import SearchProgress
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ def confirm_k(
     low: int,
     high: int,
     full_work: float,
+    progress: SearchProgress | None = None,
 ) -> Choice:
     """Choose K from the masked curve and confirm it by retraining on validation.
 
@@ -108,57 +111,85 @@ def confirm_k(
         order: features of the chosen trial, best first.
         low, high: range of K.
         full_work: the baseline's work, the unit of ``MOST_WORK``.
+        progress: is told about every retraining.
     """
     masked = [KPoint(**point) for point in points]
     assert config.metric is not None
-    rule: dict[str, Any] = {"margin": config.margin, "confidence": config.confidence, "metric": config.metric}
-    proposal = choose_k(masked, test_ratio=judge.test_ratio(prepared.rows["test"]) * 2**-0.5, **rule)
+    rule: dict[str, Any] = {"margin": config.margin, "confidence": config.confidence, "rule": config.k_rule}
+    ratio = judge.test_ratio(prepared.rows["test"])
+    proposal = choose_k(masked, metric=config.metric, test_ratio=ratio * 2**-0.5, **rule)
     if low == high:
         return Choice(proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0)
+    rule["test_ratio"] = ratio
     measured = [point.k for point in masked]
     beyond = [] if config.whole_groups else _larger(max(measured), high)
-    grid = _grid(measured + beyond, proposal.k)
-    retrained: dict[int, KPoint] = {}
-    spent = 0.0
-    place = grid.index(proposal.k)
-    for number in range(MOST_CONFIRMATIONS):
-        k = grid[place]
-        if k in retrained:
-            break
-        names = np.asarray(prepared.schema.names)[order[:k]]
+    retrainings = _Retrainings(config, prepared, store, judge, order, progress)
+    if config.k_rule == "one_standard_error":
+        retrainings.measure(best_point(masked).k)
+    _walk(_grid(measured + beyond, proposal.k), proposal.k, retrainings, rule, MOST_WORK * full_work)
+    found = sorted(retrainings.points.values(), key=lambda point: point.k)
+    # One point alone would read as the only K on the curve.
+    choice = choose_k(found if len(found) > 1 else found * 2, metric=config.metric, **rule)
+    return Choice(choice.k, choice.evidence, choice.reason, masked, found, retrainings.work)
+
+
+class _Retrainings:
+    """What retrainings at some K have measured so far, and what they cost.
+
+    Attributes:
+        points: by K.
+        work, last_work: of all of them, and of the last one.
+    """
+
+    def __init__(
+        self,
+        config: AuditConfig,
+        prepared: Prepared,
+        store: Store,
+        judge: ValidationJudge,
+        order: list[int],
+        progress: SearchProgress | None,
+    ) -> None:
+        self.config, self.store, self.judge, self.progress = config, store, judge, progress
+        self.schema, self.order = prepared.schema, order
+        self.points: dict[int, KPoint] = {}
+        self.work = self.last_work = 0.0
+
+    def measure(self, k: int) -> KPoint:
+        """Train on the first ``k`` features and compare with the full model on validation."""
+        names = np.asarray(self.schema.names)[self.order[:k]]
+        seed = CONFIRMATION_SEED + self.config.seed + len(self.points)
+        watch = self.progress.confirming(k) if self.progress else None
         _, scores, facts = train_one(
-            config, store, prepared.schema.keep(names), seed=CONFIRMATION_SEED + config.seed + number, label=f"K = {k}"
+            self.config, self.store, self.schema.keep(names), seed=seed, label=f"K = {k}", progress=watch
         )
-        spent += facts["work"]
-        retrained[k] = judge.point(k, scores)
+        self.last_work = facts["work"]
+        self.work += self.last_work
+        self.points[k] = point = self.judge.point(k, scores)
         log.info(
             "select: retrained at K = %d, validation %s %+.4f against the full model",
-            k,
-            config.metric,
-            retrained[k].delta,
-        )
-        clears = _clears(retrained[k], judge, prepared, rule)
-        place += -1 if clears else 1
+            k, self.config.metric, point.delta,
+        )  # fmt: skip
+        if self.progress:
+            self.progress.confirmation_done(k, within=point.delta >= -self.config.margin)
+        return point
+
+
+def _walk(grid: list[int], start: int, retrainings: _Retrainings, rule: dict[str, Any], most_work: float) -> None:
+    """Retrain at ``start`` and then along the grid, until neighbours disagree or ``most_work`` would be exceeded."""
+    place = grid.index(start)
+    seen: set[int] = set()
+    while len(retrainings.points) < MOST_CONFIRMATIONS and grid[place] not in seen:
+        k = grid[place]
+        seen.add(k)
+        point = retrainings.points.get(k) or retrainings.measure(k)
+        enough = satisfies(point, list(retrainings.points.values()), **rule)
+        place += -1 if enough else 1
         # The next one costs about as much as this one: stop before the limit, not after it. A smaller K is a bonus; a K
         # that falls short would waste the whole audit, so going up may cost twice as much.
-        limit = MOST_WORK * full_work * (1 if clears else 2)
-        if not 0 <= place < len(grid) or spent + facts["work"] > limit:
+        limit = most_work * (1 if enough else 2)
+        if not 0 <= place < len(grid) or retrainings.work + retrainings.last_work > limit:
             break
-    choice = _decide(list(retrained.values()), judge, prepared, rule)
-    return Choice(
-        choice.k, choice.evidence, choice.reason, masked, sorted(retrained.values(), key=lambda p: p.k), spent
-    )
-
-
-def _clears(point: KPoint, judge: ValidationJudge, prepared: Prepared, rule: dict[str, Any]) -> bool:
-    """Would parity be expected to pass at this K?"""
-    return _decide([point, point], judge, prepared, rule).evidence == "assured"
-
-
-def _decide(points: list[KPoint], judge: ValidationJudge, prepared: Prepared, rule: dict[str, Any]) -> KChoice:
-    if len(points) == 1:
-        points = points * 2  # one point alone would read as "K was fixed"
-    return choose_k(points, test_ratio=judge.test_ratio(prepared.rows["test"]), **rule)
 
 
 def _larger(k: int, high: int) -> list[int]:

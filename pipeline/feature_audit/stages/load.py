@@ -73,32 +73,56 @@ def budget(config: AuditConfig, prepared: Prepared) -> tuple[int, int]:
     """The range of K that the audit may choose from, checked before any training is paid for.
 
     Returns:
-        (k_min, k_max); k_max is the budget, or for ``auto`` the smaller of all features that may be kept and
-        ``selection.max_candidates``.
+        (k_min, k_max); k_max is the budget, or where that is above it (or ``auto``) what there is: all features that
+        may be kept, for ``auto`` at most ``selection.max_candidates``.
 
     Raises:
-        AuditError: k or k_min is above the number of features that may be kept, or below the number of protected ones;
+        AuditError: k_min is above the number of features that may be kept, k is below the number of protected ones;
             always_drop leaves nothing to keep, or contradicts never_drop within a whole group.
     """
-    ruled_out = len(ruled_out_fields(config, prepared))
-    usable = len(prepared.schema.fields) - ruled_out
+    usable = _usable(config, prepared)
     if not usable:
+        ruled_out = len(prepared.schema.fields)
         raise AuditError(f"always_drop: rules out all {ruled_out} usable features; take some out of it")
-    excluded = len(prepared.columns) - usable - ruled_out
-    by_rule = f", {ruled_out} are dropped by rule" if ruled_out else ""
-    for key, value in (("k", config.k), ("k_min", config.k_min)):
-        if value != "auto" and value > usable:
-            raise AuditError(
-                f"{key}={value}: only {usable} features are usable ({excluded} of {len(prepared.columns)} were "
-                f"excluded as constant, duplicate or leaking{by_rule}); give {key} between 1 and {usable}"
-            )
-    k_max = min(usable, config.selection.max_candidates) if config.k == "auto" else config.k
+    if config.k_min > usable:
+        both = config.k == config.k_min
+        given = f"k=k_min={config.k}" if both else f"k_min={config.k_min}"
+        raise AuditError(
+            f"{given}: only {_tally(config, prepared)}; give {'both' if both else 'k_min'} between 1 and {usable}"
+        )
+    k_max = min(usable, config.selection.max_candidates if config.k == "auto" else config.k)
     protected = protected_fields(config, prepared)
     if len(protected) > k_max:
         raise AuditError(
             f"k={config.k}: never_drop protects {len(protected)} usable features; raise k to at least {len(protected)}"
         )
     return max(config.k_min, len(protected), 1), max(k_max, config.k_min)
+
+
+def clipped_budget(config: AuditConfig, prepared: Prepared) -> str | None:
+    """One sentence where the budget ``k`` is above the features that may be kept, else None.
+
+    A budget is the most that may be kept, so more than there is bounds nothing and is no mistake.
+    """
+    if config.k == "auto" or config.k <= _usable(config, prepared):
+        return None
+    return f"the budget k = {config.k} bounds nothing: {_tally(config, prepared)}"
+
+
+def _usable(config: AuditConfig, prepared: Prepared) -> int:
+    """Features that may be kept."""
+    return len(prepared.schema.fields) - len(ruled_out_fields(config, prepared))
+
+
+def _tally(config: AuditConfig, prepared: Prepared) -> str:
+    """How many features may be kept, and where the others went."""
+    usable, ruled_out = _usable(config, prepared), len(ruled_out_fields(config, prepared))
+    excluded = len(prepared.columns) - usable - ruled_out
+    by_rule = f", {ruled_out} are dropped by rule" if ruled_out else ""
+    return (
+        f"{usable} features are usable ({excluded} of {len(prepared.columns)} were excluded as constant, duplicate or "
+        f"leaking{by_rule})"
+    )
 
 
 def unit_ids(config: AuditConfig, prepared: Prepared) -> list[int] | None:

@@ -12,6 +12,7 @@ from feature_audit.results import AuditReport, CurvePoint, FeatureDecision, Stag
 from feature_audit.search import nogueira_index
 from feature_audit.stages.baseline import Trained
 from feature_audit.stages.cache import LIBRARIES
+from feature_audit.stages.load import clipped_budget
 from feature_audit.stages.parity import Outcome
 from feature_audit.stages.retrain import Retrained
 from feature_audit.stages.select import Selection
@@ -44,7 +45,7 @@ def build_report(
         artifact_delta=result.artifact,
         curve=_curve(selection),
         target_quality=full.facts["metric"],
-        k_reason=selection.choice.reason,
+        k_reason="; ".join(filter(None, (selection.choice.reason, clipped_budget(config, prepared)))),
         decisions=decisions,
         findings=list(prepared.findings),
         costs=costs,

@@ -1,10 +1,22 @@
-"""The grid on which K is confirmed."""
+"""Choosing K: the grid on which it is confirmed, and the way along it under each rule."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-from feature_audit.stages.choice import STEP, _grid, _larger
+import numpy as np
+import pytest
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared
+from feature_audit.schema import Field, ModelSchema
+from feature_audit.search import KPoint
+from feature_audit.search.rule import STEPS
+from feature_audit.stages import choice as module
+from feature_audit.stages.choice import MOST_CONFIRMATIONS, STEP, Choice, _grid, _larger, confirm_k
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,3 +42,82 @@ def test_larger_k_end_at_the_budget(k: int, high: int) -> None:
         assert larger[-1] == high
         assert larger == sorted(set(larger))
         assert larger[0] > k
+
+
+FEATURES = 60
+
+
+class Judge:
+    """Stands for ``ValidationJudge``: the estimate at K is a function of K."""
+
+    def __init__(self, quality: Callable[[int], float]) -> None:
+        self.quality = quality
+
+    def point(self, k: int, scores: Any) -> KPoint:
+        return KPoint(k, 0.8 + self.quality(k), self.quality(k), 0.0005)
+
+    def test_ratio(self, test_rows: int) -> float:
+        return 1.0
+
+
+def confirmed(
+    rule: str, masked: list[float], quality: Callable[[int], float], *, work: float = 0.01, slots: int = 40
+) -> Choice:
+    """K from a masked curve up to ``slots`` of a budget of 50, where a retraining costs ``work`` full trainings."""
+    names = tuple(f"f{place}" for place in range(FEATURES))
+    schema = ModelSchema(tuple(Field(name, "numeric", 9) for name in names), "binary")
+    prepared = Prepared(Path(), schema, (), (), {}, {"test": 100}, {}, "", {}, {}, {}, "", "")
+    config = AuditConfig.model_validate({"k": 50, "metric": "auc", "k_rule": rule})
+    ks = np.unique(np.geomspace(2, slots, len(masked)).astype(int))
+    points = [asdict(KPoint(int(k), 0.8 + d, d, 0.0005)) for k, d in zip(ks, masked, strict=False)]
+
+    def train_one(*_: Any, **__: Any) -> Any:
+        return None, None, {"work": work}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "train_one", train_one)
+        judge: Any = Judge(quality)
+        store: Any = None
+        return confirm_k(config, prepared, store, judge, points, list(range(FEATURES)), 2, 50, 1.0)
+
+
+@given(
+    st.sampled_from(list(STEPS)),
+    st.lists(st.floats(-0.02, 0.01), min_size=2, max_size=9),
+    st.floats(-0.02, 0.01),
+    st.floats(0, 0.05),
+    st.sampled_from([0.01, 0.2, 0.6]),
+)
+def test_the_chosen_k_was_retrained_and_stays_in_the_budget(
+    rule: str, masked: list[float], top: float, slope: float, work: float
+) -> None:
+    found = confirmed(rule, masked, lambda k: top - slope / k, work=work)
+    ks = [point.k for point in found.retrained]
+    assert found.k in ks
+    assert 2 <= min(ks) <= max(ks) <= 50
+    assert len(ks) == len(set(ks)) <= MOST_CONFIRMATIONS
+    assert found.work == pytest.approx(work * len(ks))
+
+
+def test_each_rule_walks_to_its_own_k() -> None:
+    """The masked curve is too good at small K; what retrainings find rises with K, by much less than the margin."""
+    masked = [-0.0019, -0.001, 0.0, 0.0001, 0.0002, 0.0003]
+    found = {rule: confirmed(rule, masked, lambda k: 0.001 - 0.012 / k) for rule in STEPS}
+    assert {rule: (choice.k, choice.evidence) for rule, choice in found.items()} == {
+        "within_margin": (6, "within"), "assured": (12, "assured"), "one_standard_error": (21, "level"),
+    }  # fmt: skip
+
+
+def test_one_standard_error_measures_the_best_k_of_the_curve_first() -> None:
+    """Without it, a small K would be compared with its neighbours alone."""
+    masked = [-0.001, 0.0, 0.0002, 0.0004, 0.0041]
+    found = confirmed("one_standard_error", masked, lambda k: 0.004 if k >= 40 else 0.0)
+    assert 40 in [point.k for point in found.retrained]
+    assert found.k == 40
+
+
+@pytest.mark.parametrize("rule", list(STEPS))
+def test_where_nothing_is_within_the_margin_the_budget_is_reached_and_the_best_taken(rule: str) -> None:
+    found = confirmed(rule, [-0.05, -0.03, -0.02], lambda k: -1.0 / k)
+    assert (found.k, found.evidence) == (50, "best")
+    assert "no K within the budget" in found.reason

@@ -1,4 +1,7 @@
-"""Killed at any moment, the same command continues: no finished trial is lost."""
+"""Killed at any moment, the same command continues: no finished trial is lost, and the study is that of a whole run.
+
+All commands are processes of their own, with one thread: what they compute is the same to the last digit.
+"""
 
 from __future__ import annotations
 
@@ -8,47 +11,156 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 from click_log import make_log
 from mlflow import MlflowClient
+from optuna.storages.journal import JournalFileBackend
 
 ROOT = Path(__file__).parents[3]
+TRIALS = 3
+WORDS = (
+    f"--target clicked --time ts --group user_id --row_id impression --margin 0.01 --model mlp --k 10 --trials {TRIALS}"
+)
 pytestmark = pytest.mark.slow
 
 
-def test_sigkill_in_the_middle_of_a_trial(tmp_path: Path) -> None:
-    make_log().write_parquet(tmp_path / "log.parquet")
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
-        "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}",
-    }
-    words = "--target clicked --time ts --group user_id --row_id impression --margin 0.01 --model mlp --k 10 --trials 3"
-    command = [
-        sys.executable, "-m", "feature_audit", "run", "--data", str(tmp_path / "log.parquet"),
-        "--work_dir", str(tmp_path / "work"), "--threads", "1", *words.split(),
-    ]  # fmt: skip
-    first = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+class Home:
+    """A folder with a log, a tracking store, and the command that audits the one into the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        make_log(4_000).write_parquet(folder / "log.parquet")
+        self.environment = {
+            **os.environ,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+            "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}",
+        }
+
+    def start(self, stage: str, work: str, *words: str) -> subprocess.Popen[str]:
+        """``feature-audit <stage>`` with the folder ``work`` for stores and caches."""
+        command = [
+            sys.executable, "-m", "feature_audit", stage, "--data", str(self.folder / "log.parquet"),
+            "--work_dir", str(self.folder / work), "--threads", "1", *WORDS.split(), *words,
+        ]  # fmt: skip
+        return subprocess.Popen(command, env=self.environment, cwd=self.folder, stderr=subprocess.PIPE, text=True)
+
+    def finish(self, stage: str, work: str, *words: str) -> str:
+        """The same, to the end; what it wrote on standard error."""
+        process = self.start(stage, work, *words)
+        written = process.communicate()[1]
+        assert process.returncode == 0, written[-2000:]
+        return written
+
+    def select_folder(self, work: str) -> Path:
+        """The only folder of the select stage."""
+        [folder] = (self.folder / work / "select").iterdir()
+        return folder
+
+    def trials(self, work: str) -> list[optuna.trial.FrozenTrial]:
+        """The study's trials as the journal has them."""
+        journal = JournalFileBackend(str(self.select_folder(work) / "study.journal"))
+        [name] = optuna.get_all_study_names(storage := optuna.storages.JournalStorage(journal))
+        return optuna.load_study(study_name=name, storage=storage).trials
+
+
+def wait_for(process: subprocess.Popen[str], pattern: str, folder: Path) -> None:
+    """Until a file of that name is there."""
     deadline = time.monotonic() + 300
-    while not (finished := list((tmp_path / "work" / "select").glob("*/trial_0.json"))):
-        assert first.poll() is None, first.communicate()[1][-2000:]
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()[1][-2000:]
         assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.5)  # into the second trial
+        time.sleep(0.02)
+
+
+def complete(trials: list[optuna.trial.FrozenTrial]) -> list[tuple[Any, ...]]:
+    """Settings and value of the finished trials, in order."""
+    return [(trial.params, trial.value) for trial in trials if trial.state.name == "COMPLETE"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return Home(tmp_path_factory.mktemp("resume"))
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """An audit that was killed in the middle of its second trial, and then run again by the same command.
+
+    Attributes:
+        before: the study when the first process was dead.
+        files: name -> time of writing of the results of finished trials, then.
+        written: what the second process wrote on standard error.
+    """
+
+    before: list[optuna.trial.FrozenTrial]
+    files: dict[str, int]
+    written: str
+
+
+@pytest.fixture(scope="module")
+def interrupted(home: Home) -> Interrupted:
+    first = home.start("run", "killed")
+    wait_for(first, "select/*/trial_0.json", home.folder / "killed")
+    deadline = time.monotonic() + 60
+    while len(home.trials("killed")) < 2:  # the second trial is under way
+        assert time.monotonic() < deadline
+    time.sleep(0.3)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    written = finished[0].stat().st_mtime_ns
+    assert first.returncode == -signal.SIGKILL
+    before = home.trials("killed")
+    files = {path.name: path.stat().st_mtime_ns for path in home.select_folder("killed").glob("trial_*.json")}
+    return Interrupted(before, files, home.finish("run", "killed"))
 
-    again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr[-2000:]
-    assert "select: continuing what was interrupted" in again.stderr
-    assert finished[0].stat().st_mtime_ns == written, "the finished trial was not run again"
-    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+
+def test_sigkill_in_the_middle_of_a_trial_loses_no_finished_trial(home: Home, interrupted: Interrupted) -> None:
+    before, after = interrupted.before, home.trials("killed")
+    assert [trial.state.name for trial in before] == ["COMPLETE", "RUNNING"], "killed in the middle of a trial"
+    assert [trial.state.name for trial in after] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    for old, new in zip(before, after, strict=False):
+        assert (old.number, old.params, old.datetime_start) == (new.number, new.params, new.datetime_start)
+    assert (before[0].value, before[0].datetime_complete) == (after[0].value, after[0].datetime_complete)
+    assert list(interrupted.files) == ["trial_0.json"]
+    folder = home.select_folder("killed")
+    assert (folder / "trial_0.json").stat().st_mtime_ns == interrupted.files["trial_0.json"], "it was not run again"
+    for line in (
+        "select: continuing what was interrupted",
+        "select: trial 1 was interrupted; it is marked as failed",
+        f"select: trial {TRIALS} of {TRIALS}, ",
+    ):
+        assert line in interrupted.written
+
+
+def test_the_same_command_gives_a_verdict_and_reports_the_whole_study(home: Home, interrupted: Interrupted) -> None:
+    client = MlflowClient(home.environment["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("feature-audit")
     assert experiment is not None
     run = client.search_runs([experiment.experiment_id], "tags.audit.k LIKE '%'")[0]
     assert run.data.tags["audit.verdict"] in ("pass", "fail", "inconclusive")
     report = json.loads(Path(client.download_artifacts(run.info.run_id, "report/report.json")).read_text())
-    assert [row["state"] for row in report["trials"]].count("complete") == 3
+    assert [row["state"] for row in report["trials"]] == ["complete", "fail", "complete", "complete"]
+    assert [row["value"] for row in report["trials"]] == [trial.value for trial in home.trials("killed")]
+
+
+def test_the_same_seed_gives_the_same_study_interrupted_or_not(home: Home, interrupted: Interrupted) -> None:
+    home.finish("select", "whole")
+    whole = home.trials("whole")
+    assert [trial.state.name for trial in whole] == ["COMPLETE"] * TRIALS
+    assert complete(home.trials("killed")) == complete(whole)
+
+
+def test_two_workers_finish_the_trials_asked_for_with_one_thread_each(home: Home) -> None:
+    written = home.finish("select", "workers", "--workers", "2", "--threads", "2")
+    trials = home.trials("workers")
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * TRIALS
+    assert [trial.user_attrs["notes"]["threads"] for trial in trials] == [1] * TRIALS
+    assert trials[1].datetime_start is not None
+    assert trials[0].datetime_complete is not None
+    assert trials[1].datetime_start < trials[0].datetime_complete, "two at once"
+    for number in range(1, TRIALS + 1):
+        assert f"select: trial {number} of {TRIALS}, " in written

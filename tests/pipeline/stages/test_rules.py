@@ -10,7 +10,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Field, ModelSchema
-from feature_audit.stages.load import budget, protected_fields, ruled_out_fields, unit_ids
+from feature_audit.stages.load import budget, clipped_budget, protected_fields, ruled_out_fields, unit_ids
 
 TABLES = {"a": "user", "b": "user", "c": "item", "d": "item", "e": None, "gone": "item"}
 
@@ -54,7 +54,9 @@ def test_an_excluded_member_still_speaks_for_its_group() -> None:
     [
         ({"whole_groups": "*"}, {"stays": "a", "goes": "b"}, "always_drop=b: never_drop keeps a, .* group user"),
         ({}, {"goes": "a b c d e"}, "always_drop: rules out all 5 usable features"),
-        ({"k": 4}, {"goes": "c e"}, "k=4: only 3 features are usable .* 2 are dropped by rule.*between 1 and 3"),
+        ({"k_min": 4}, {"goes": "c e"}, "k_min=4: only 3 .* usable .* 2 are dropped by rule.*k_min between 1 and 3"),
+        ({"k": 9, "k_min": 6}, {}, "k_min=6: only 5 .* usable .1 of 6 were excluded.*give k_min between 1 and 5"),
+        ({"k": 6, "k_min": 6}, {}, "k=k_min=6: only 5 features are usable .*give both between 1 and 5"),
         ({"k": 1}, {"stays": "a b"}, "k=1: never_drop protects 2 usable features"),
         ({"k": 1, "whole_groups": "*"}, {"stays": "a"}, "k=1: never_drop protects 2 usable features"),
     ],
@@ -63,3 +65,29 @@ def test_rules_that_cannot_all_hold_are_one_line(keys: dict[str, Any], rules: di
     with pytest.raises(AuditError, match=message) as caught:
         budget(config(**keys), prepared(**rules))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "rules", "expected"),
+    [
+        ({"k": 200}, {}, (1, 5)),
+        ({"k": 6, "k_min": 5}, {}, (5, 5)),
+        ({"k": 4}, {"goes": "c e"}, (1, 3)),
+        ({"k": 200}, {"stays": "a b", "goes": "c"}, (2, 4)),
+        ({"k": 200, "whole_groups": "*"}, {"goes": "a"}, (1, 3)),
+        ({"k": 200, "selection": {"max_candidates": 2}}, {}, (1, 5)),  # a bound of `auto` only
+    ],
+)
+def test_a_budget_above_what_there_is_is_clipped(
+    keys: dict[str, Any], rules: dict[str, str], expected: tuple[int, int]
+) -> None:
+    asked, made = config(**keys), prepared(**rules)
+    assert budget(asked, made) == expected
+    said = clipped_budget(asked, made)
+    assert said is not None
+    assert said.startswith(f"the budget k = {keys['k']} bounds nothing: {expected[1]} features are usable (")
+
+
+@pytest.mark.parametrize("keys", [{}, {"k": 5}, {"k": 1}, {"k_min": 5}])
+def test_a_budget_that_bounds_is_not_talked_about(keys: dict[str, Any]) -> None:
+    assert clipped_budget(config(**keys), prepared()) is None

@@ -1,0 +1,93 @@
+"""The search's history: the value of each trial, the best so far, and what is said where there is little of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from feature_audit.report import charts, numbers
+from feature_audit.results import LEAST_TRIALS, AuditReport
+
+#: What a trial's value is, for readers of the table and the chart.
+VALUE = (
+    "A trial is one training of the selector. Its value is the mean change against the full model along its masked "
+    "curve, K on a log scale, on validation rows: higher is better. The test split plays no part in it."
+)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Value by trial, in SVG user units.
+
+    Attributes:
+        frame: the plotting rectangle.
+        x_ticks, y_ticks: trial numbers, values.
+        best: points of the stairs that join the best value so far.
+        marks: (x, y) of the finished trials.
+        lost: x of the trials that were stopped early or failed; they have no value.
+    """
+
+    frame: charts.Frame
+    x_ticks: list[charts.Tick]
+    y_ticks: list[charts.Tick]
+    best: str
+    marks: list[tuple[float, float]]
+    lost: list[float]
+
+
+def trace(report: AuditReport) -> Trace | None:
+    """The chart of the trials; None with fewer than two finished ones, where there is nothing to compare."""
+    values = [_value(trial) for trial in report.trials]
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return None
+    frame = charts.Frame(width=560, height=220, left=66, right=552, top=18, bottom=172)
+    low, high = charts.padded(min(known), max(known), share=0.12)
+    x = charts.linear_scale(0, len(values) - 1, frame.left + 16, frame.right - 16)
+    y = charts.linear_scale(low, high, frame.bottom, frame.top)
+    marks, lost, stairs = [], [], []
+    best: float | None = None
+    for place, value in enumerate(values):
+        if value is None:
+            lost.append(x(place))
+            continue
+        marks.append((x(place), y(value)))
+        if best is not None:
+            stairs.append((x(place), y(best)))
+        best = value if best is None else max(best, value)
+        stairs.append((x(place), y(best)))
+    y_values = charts.linear_ticks(low, high, 4)
+    decimals = charts.step_decimals(y_values)
+    every = max(1, -(-len(values) // 12))  # at most a dozen labels
+    return Trace(
+        frame=frame,
+        x_ticks=[
+            charts.Tick(x(place), str(report.trials[place].get("number", place)))
+            for place in range(0, len(values), every)
+        ],
+        y_ticks=[charts.Tick(y(value), numbers.signed(value, decimals)) for value in y_values],
+        best=" ".join(f"{at:.1f},{up:.1f}" for at, up in stairs),
+        marks=marks,
+        lost=lost,
+    )
+
+
+def no_importances(report: AuditReport) -> str:
+    """Why the report has no importances of the search's settings; empty where it has them or there was no search."""
+    if report.importances or not report.trials:
+        return ""
+    finished = sum(_value(trial) is not None for trial in report.trials)
+    if finished >= LEAST_TRIALS:
+        return "There are no importances: every setting of the search was fixed."
+    return (
+        f"There are no importances of the settings: they need {LEAST_TRIALS} finished trials and there "
+        f"{'is' if finished == 1 else 'are'} {finished}; with fewer they would be noise (raise trials to see them)."
+    )
+
+
+def _value(trial: Mapping[str, Any]) -> float | None:
+    """The value of a finished trial; one that was stopped early may have a value too, of its last step."""
+    value = trial.get("value")
+    finished = str(trial.get("state", "complete")).lower() == "complete"
+    return float(value) if finished and value is not None and numbers.known(value) else None
