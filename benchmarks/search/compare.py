@@ -91,8 +91,9 @@ def main(arguments: list[str] | None = None) -> None:
     logging.getLogger("feature_audit").setLevel(logging.INFO)
     tune_process(threads=1)  # as audits do, on one thread
     print(line(HEAD) + "\n|" + "---|" * len(HEAD), flush=True)
+    profile = "quick" if given.quick else "default"
     for name in given.data:
-        case = open_case(name, k=given.k, work_dir=given.work_dir, quick=given.quick, trials=given.trials)
+        case = open_case(name, k=given.k, work_dir=given.work_dir, profile=profile, trials=given.trials)
         rows = {method: run(case, method, quick=given.quick) for method in given.methods}
         reference, full_test = full_cells(case)
         print(line(reference))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from case import Case, Finals, finals
 from concrete_selectors import PathSettings, learn_path
-from feature_audit.models import row_loss
+from feature_audit.models import Pace, row_loss
 from feature_audit.search import KPoint
 from feature_audit.stages.baseline import Trained, load_model
 from feature_audit.stages.cost import FORWARD_SHARE
@@ -182,19 +182,19 @@ def _dedicated(case: Case, k: int, settings: dict[str, float], number: int) -> _
     """One concrete training that is asked for exactly K, then one retraining on what it chose."""
     chosen = PathSettings(
         k_max=k, k_min=k, selector="ip_cae", epochs=case.config.selection.epochs,
-        finetune_epochs=0, nested=False,  # neither is of use where one K is asked for
+        finetune_epochs=0, nested=False, screen=0.0,  # no curve, no smaller K, and the slots' own choice
         temperature_start=settings["temperature_start"], temperature_end=settings["temperature_end"],
         anneal_share=settings["anneal_share"], speed=settings["speed"],
         network_learning_rate=case.config.training.learning_rate,
         noise_masks=case.config.selection.noise_masks, seed=case.config.seed + number,
     )  # fmt: skip
-    size = case.config.training.batch_size
+    pace = Pace.plan(case.store.rows("train"), case.config.training, case.schema)
     path = learn_path(
         case.full_model(),  # type: ignore[arg-type]  # of the model contract
-        _batches(case, "train", size),
+        _batches(case, "train", pace.batch_size),
         _batches(case, "validation", _EVALUATION_ROWS),
         loss=row_loss(case.schema.task),
-        steps_per_epoch=math.ceil(case.store.rows("train") / size),
+        steps_per_epoch=pace.batches,
         settings=chosen,
         protected=protected_fields(case.config, case.prepared),
     )

@@ -14,6 +14,7 @@ from concrete_selectors import PathSettings, learn_path
 #: A logit that softmax never chooses.
 _CLOSED = -1e4
 _NO_PRIOR = {"prior_strength": 0.0}
+_SLOTS_ALONE = {"screen": 0.0}
 
 
 def full(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
@@ -30,13 +31,21 @@ def fresh_net(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
 def order_of_scores(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
     """No elimination: the assigned candidates of one concrete training, best concrete score first."""
     settings = case.settings(seed=seed, **changes)
-    return _path(case, case.settings(seed=seed, **{**changes, "k_min": settings.k_max})).subset
+    return _path(case, case.settings(seed=seed, **{**changes, **_SLOTS_ALONE, "k_min": settings.k_max})).subset
 
 
 def training_per_k(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
     """No elimination: a concrete training with exactly K slots for every K, and its assignment."""
-    found = {k: _path(case, case.settings(seed=seed, **{"k_max": k, "k_min": k, **changes})).subset(k) for k in case.ks}
+    found: dict[int, np.ndarray] = {}
+    for k in case.ks:
+        settings = case.settings(seed=seed, **{"k_max": k, "k_min": k, **_SLOTS_ALONE, **changes})
+        found[k] = _path(case, settings).subset(k)
     return lambda k: found[k]
+
+
+def labels_alone(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
+    """Readers learn from labels and are judged by them; nobody asks the trained net."""
+    return _path(case, case.settings(seed=seed, **changes), expect=None).subset
 
 
 def screen(ranker: str) -> Method:
@@ -51,7 +60,8 @@ def screen(ranker: str) -> Method:
         screened = case.select(ranker, case.settings(seed=seed, finetune_epochs=0.0))(settings.k_max)
         prior = torch.full((case.table.n_fields,), _CLOSED)
         prior[torch.as_tensor(screened)] = 0.0
-        single = {"epochs": 0.5 / case.steps_per_epoch, "fewest_steps": 1, "nested": False, "speed": 1e-6, **_NO_PRIOR}
+        length = {"epochs": 0.5 / case.steps_per_epoch, "fewest_steps": 1}
+        single = {**length, "nested": False, "speed": 1e-6, **_NO_PRIOR, **_SLOTS_ALONE}
         return _path(case, case.settings(seed=seed, **{**changes, **single}), prior=prior).subset
 
     return method
@@ -61,7 +71,7 @@ def as_published(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
     """From an untrained net, zeros through closed gates, one mask per batch, a training per K, its assignment."""
     found: dict[int, np.ndarray] = {}
     for k in case.ks:
-        settings = case.settings(seed=seed, **{"k_max": k, "k_min": k, **changes, **_NO_PRIOR})
+        settings = case.settings(seed=seed, **{"k_max": k, "k_min": k, **changes, **_NO_PRIOR, **_SLOTS_ALONE})
         found[k] = _path(case, settings, model=case.fresh_net(seed)).subset(k)
     return lambda k: found[k]
 
@@ -71,7 +81,7 @@ def _path(case: Case, settings: PathSettings, **others: Any) -> Any:
     model = others.pop("model", case.model)
     return learn_path(
         model, train, validation, loss=loss_of(case.table), steps_per_epoch=case.steps_per_epoch,
-        settings=settings, expect=expectations, **others,
+        settings=settings, **{"expect": expectations, **others},
     )  # fmt: skip
 
 
@@ -87,6 +97,8 @@ VARIANTS: dict[str, Method] = {
     "no nested slots": _with(full, nested=False),
     "one noise mask per batch": _with(full, noise_masks=1),
     "no prior": _with(full, **_NO_PRIOR),
+    "no surgeon's candidates": _with(full, **_SLOTS_ALONE),
+    "labels alone": labels_alone,
     "no warm start": fresh_net,
     "no elimination: order of scores": order_of_scores,
     "no elimination: one training per K": training_per_k,

@@ -168,7 +168,10 @@ class Run:
         self.backward_rows += judge.backward_rows
 
     def fit_nested(self, order: np.ndarray, *, steps: int) -> None:
-        """Fine-tunes one network for all K: groups of rows see the first k units of the order, k log-uniform."""
+        """Fine-tunes one network for all K: groups of rows see the first k units of the order, k log-uniform.
+
+        What the user's model expects keeps it from learning the labels by heart: they have been seen often by now.
+        """
         device = self.network.device
         rank = torch.empty(len(order), device=device)
         rank[torch.as_tensor(order, device=device)] = torch.arange(len(order), device=device).float()
@@ -178,9 +181,12 @@ class Run:
             sizes = torch.as_tensor(np.clip(np.exp(logs).astype(np.int64), self.k_min, self.k_max), device=device)
             return (rank.unsqueeze(0) < sizes.unsqueeze(1)).float()
 
+        before = self.stream.rows
         for step in range(steps):
-            loss = finetune(self.network, self.stream, draw())
+            loss = finetune(self.network, self.stream, draw(), trust=self.settings.trust)
             self.report("finetune", step=step + 1, steps=steps, loss=loss)
+        if self.network.expected is not None and self.settings.trust:
+            self.forward_rows += self.stream.rows - before
         self.network.module.eval()
         self.network.means.refresh(self.network.module, islice(self.train(0), MEAN_BATCHES))
 

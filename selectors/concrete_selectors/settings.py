@@ -32,8 +32,8 @@ class PathSettings:
             :func:`concrete_selectors.saliency.handicap`. 0 = all units start equal, as in the papers.
         screen: units that the surgeon would keep and that join the selector's candidates, in units of ``k_max``; the
             elimination chooses among both. 0 = the slots' candidates alone.
-        trust: share of the trained model's expectations in what the elimination's readers learn, see
-            :mod:`concrete_selectors.reader`. 0 = labels alone.
+        trust: share of the trained model's expectations in what the elimination's readers (see
+            :mod:`concrete_selectors.reader`) and the network of the curve learn. 0 = labels alone.
         cached_rows: most train rows whose candidate embeddings are held in memory to learn removals from.
         judged_rows: most rows on which removals are judged: validation rows, and train rows where these are few.
     """

@@ -67,13 +67,20 @@ class GatedNetwork:
     device: torch.device
     expected: Callable[[Any], Tensor] | None = None
 
-    def gated_loss(self, batch: Any, target: Tensor, gates: Tensor) -> Tensor:
-        """Mean loss of a batch whose rows, in contiguous groups, see the given unit gates (S, U)."""
+    def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, trust: float = 0.0) -> Tensor:
+        """Mean loss of a batch whose rows, in contiguous groups, see the given unit gates (S, U).
+
+        ``trust`` is the share of what the user's model expects in it; the labels have the rest, or all where the model
+        cannot be asked.
+        """
         embedded = self.module.embed(batch)
         group = rows_to_groups(len(target), min(len(gates), len(target)), self.device)
         rows = self.units.feature_gates(gates).index_select(0, group)
         logits = self.module.predict(apply_gates(embedded, rows, self.means.update(embedded)))
-        return self.loss(logits, target).mean()
+        by_label = self.loss(logits, target).mean()
+        if self.expected is None or trust == 0:
+            return by_label
+        return (1 - trust) * by_label + trust * self.loss(logits, self.expected(batch)).mean()
 
     def field_means(self) -> Tensor:
         """Mean embedding of every field, (N, d).
@@ -164,11 +171,11 @@ def nested_slots(settings: PathSettings, n_slots: int, generator: torch.Generato
     return (torch.arange(n_slots, device=device) < counts.unsqueeze(1)).float()
 
 
-def finetune(network: GatedNetwork, stream: Stream, gates: Tensor) -> float:
+def finetune(network: GatedNetwork, stream: Stream, gates: Tensor, *, trust: float) -> float:
     """One step of the network behind hard unit gates (S, U), each for a group of rows; the loss."""
     network.module.train()
     batch, target = next(stream)
-    loss = network.gated_loss(batch, target, gates)
+    loss = network.gated_loss(batch, target, gates, trust=trust)
     network.step(loss)
     return float(loss.detach())
 
