@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
@@ -53,7 +56,7 @@ def build_report(
         needed=result.needed,
         stability=nogueira_index(selection.masks),
         convergence=selection.convergence,
-        warnings=_warnings(config, prepared, full, outcome),
+        warnings=_warnings(config, prepared, full, selection, outcome),
         trials=[{key: value for key, value in row.items() if key != "notes"} for row in selection.summary.trials],
         importances=selection.summary.importances,
         data_summary=prepared.summary,
@@ -69,7 +72,9 @@ def _curve(selection: Selection) -> list[CurvePoint]:
     ]
 
 
-def _warnings(config: AuditConfig, prepared: Prepared, full: Trained, outcome: Outcome) -> list[str]:
+def _warnings(
+    config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, outcome: Outcome
+) -> list[str]:
     warnings = []
     value, yardstick = full.facts["metric"], full.facts["yardstick"]["metric"]
     worse = (
@@ -88,7 +93,26 @@ def _warnings(config: AuditConfig, prepared: Prepared, full: Trained, outcome: O
     leaks = [finding.column for finding in prepared.findings if finding.kind == "suspected_leak"]
     if leaks:
         warnings.append(f"Suspected label leaks were kept and need a person's eye: {', '.join(leaks[:5])}.")
-    return warnings
+    first = [prepared.schema.names[index] for index in np.argsort(selection.rank)[:3]]
+    return [*warnings, *too_good(config, value, first)]
+
+
+def too_good(config: AuditConfig, value: float, first: Sequence[str]) -> list[str]:
+    """A warning where the full model's validation quality is what a single column would be called a leak for.
+
+    Columns may leak together (a planned and an actual time) where none does alone.
+
+    Args:
+        config: names the metric, and the AUC of a leak.
+        value: the full model's metric on validation.
+        first: the features that rank first.
+    """
+    if config.metric not in ("auc", "gauc") or value < config.checks.leak_auc:
+        return []
+    return [
+        f"The full model's validation {config.metric} of {value:.4f} is rarely honest: columns may be known only after "
+        f"the event, alone or together. Look at those that rank first: {', '.join(first)}; leave leaks out by exclude."
+    ]
 
 
 def _provenance(
