@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from case import Case, Finals, finals
 from concrete_selectors import PathSettings, learn_path
+from feature_audit.config import PROFILES, SelectionConfig
 from feature_audit.models import Pace, row_loss
 from feature_audit.search import KPoint
 from feature_audit.stages.baseline import Trained, load_model
@@ -102,7 +103,8 @@ def random_search(case: Case, budget: float) -> Found:
     """Random settings and log-uniform K, each trained and retrained, until the work of ``budget`` is used."""
     started = time.process_time()
     random = np.random.default_rng(case.config.seed)
-    space = search_space(case.config, case.low, case.high)
+    ranges = SelectionConfig(**case.config.selection.model_dump() | PROFILES["thorough"]["selection"])
+    space = search_space(case.config.model_copy(update={"selection": ranges}), case.low, case.high)
     tried: list[_Tried] = []
     while not tried or sum(one.work for one in tried) < budget:
         settings = {

@@ -33,7 +33,17 @@ METRICS: dict[str, tuple[str, ...]] = {
 PROFILES: dict[str, dict[str, Any]] = {
     "quick": {"trials": 1, "seeds": 3, "training": {"max_epochs": 4}},
     "default": {},
-    "thorough": {"trials": 12, "seeds": 8, "baseline_seeds": 3},
+    "thorough": {
+        "trials": 12,
+        "seeds": 8,
+        "baseline_seeds": 3,
+        "selection": {
+            "temperature_start": [2.0, 20.0],
+            "temperature_end": [0.05, 0.5],
+            "anneal_share": [0.5, 1.0],
+            "speed": [0.5, 2.0],
+        },
+    },
 }
 
 
@@ -83,14 +93,18 @@ class TrainingConfig(_Section):
 
 
 class SelectionConfig(_Section):
-    """Ranges and settings of the selector's training; single values fix a dimension of the search."""
+    """Ranges and settings of the selector's training; a range of one value fixes a dimension of the search.
+
+    By default only the number of slots is searched: seeds move a trial's value as much as temperatures and rates do
+    (docs/search.md). The profile ``thorough`` searches all of them.
+    """
 
     epochs: float = Field(1.0, gt=0, description="passes over the train split per concrete training")
-    temperature_start: tuple[float, float] = (2.0, 20.0)
-    temperature_end: tuple[float, float] = (0.05, 0.5)
-    anneal_share: tuple[float, float] = (0.5, 1.0)
+    temperature_start: tuple[float, float] = (6.3, 6.3)
+    temperature_end: tuple[float, float] = (0.16, 0.16)
+    anneal_share: tuple[float, float] = (0.75, 0.75)
     speed: tuple[float, float] = Field(
-        (0.5, 2.0), description="factor on the learning rate that the step count asks for"
+        (1.0, 1.0), description="factor on the learning rate that the step count asks for"
     )
 
     @field_validator("temperature_start", "temperature_end", "anneal_share", "speed")

@@ -33,7 +33,15 @@ _FEWEST_JUDGED = 2_048
 
 
 class SelectionStopped(Exception):
-    """``should_stop`` asked for an end; nothing of the path is returned."""
+    """``should_stop`` asked for an end; nothing of the path is returned but what it has cost.
+
+    Attributes:
+        row_passes, solver_work: as in :class:`concrete_selectors.SelectionPath`.
+    """
+
+    def __init__(self, message: str, row_passes: dict[str, int], solver_work: float) -> None:
+        super().__init__(message)
+        self.row_passes, self.solver_work = row_passes, solver_work
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,13 @@ class Run:
         with self.curve_judge() as judge:
             value = float(judge.losses(self.units.mask(alive, self.network.device).unsqueeze(0))[0])
         if self._should_stop(step, value):
-            raise SelectionStopped(f"stopped with {len(alive)} features open at validation loss {value:.5f}")
+            message = f"stopped with {len(alive)} features open at validation loss {value:.5f}"
+            raise SelectionStopped(message, self.row_passes, self.solver_work)
+
+    @property
+    def row_passes(self) -> dict[str, int]:
+        """Rows sent through the network so far, ``forward_backward`` and ``forward`` only."""
+        return {"forward_backward": self.stream.rows + self.backward_rows, "forward": self.forward_rows}
 
     def judge(self, *, train_rows: int = 0, validation_rows: int = 0, fold: int = 0) -> Judge:
         """Rows to look at: train rows first, then one fold of the validation rows.
@@ -212,7 +226,7 @@ class Run:
             n_duplicate_argmax=diagnosis.n_duplicate_argmax,
             mean_max_probability=diagnosis.mean_max_probability,
             carried_by=diagnosis.carried_by[self.units.of_feature],
-            row_passes={"forward_backward": self.stream.rows + self.backward_rows, "forward": self.forward_rows},
+            row_passes=self.row_passes,
             solver_work=self.solver_work,
             _order=order,
             _units=self.units,

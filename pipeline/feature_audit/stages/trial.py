@@ -108,10 +108,8 @@ class Trials:
                 f"k={self.config.k}: no set of whole groups holds {self.low} to {self.high} features (the best single "
                 f"one has {smallest}); raise k or take a group out of whole_groups"
             )
-        passes = path.row_passes
         measured = self.store.rows("validation") * len(points)  # the curve above: one forward pass per K
-        forward = FORWARD_SHARE * (passes["forward"] + measured)
-        spent = (passes["forward_backward"] + forward) * self.touched + path.solver_work
+        spent = self._work(path) + FORWARD_SHARE * measured * self.touched
         scores = np.full(len(self.schema.fields), -np.inf)
         scores[self.open] = path.scores
         content = {
@@ -163,7 +161,15 @@ class Trials:
             )  # fmt: skip
         except SelectionStopped as stopped:
             log.info("select: trial %d %s", number, stopped)
-            raise optuna.TrialPruned from stopped
+            pruned = optuna.TrialPruned()
+            pruned.notes = {"work": self._work(stopped)}  # type: ignore[attr-defined]  # read by search.study
+            raise pruned from stopped
+
+    def _work(self, spent: SelectionPath | SelectionStopped) -> float:
+        """Work of a selection, whole or stopped (see ``stages.cost``)."""
+        passes = spent.row_passes
+        rows = passes["forward_backward"] + FORWARD_SHARE * passes["forward"]
+        return rows * self.touched + spent.solver_work
 
     def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
         seed = self.config.seed * 7919 + epoch + 1

@@ -64,14 +64,21 @@ def test_an_interrupted_trial_is_marked_failed_and_run_again(tmp_path: Path) -> 
     assert settings_of(resumed.trials) == settings_of(whole.trials), "also those that the sampler learned from others"
 
 
-def test_pruned_trials_do_not_count(tmp_path: Path) -> None:
+def test_stopped_trials_count_and_keep_their_cost(tmp_path: Path) -> None:
+    """Else a study of twelve trials can be one of forty, as each is measured by ever better ones."""
+
     def prunes_odd(number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]) -> TrialResult:
         if number % 2:
-            raise optuna.TrialPruned
+            stopped = optuna.TrialPruned()
+            stopped.notes = {"work": 0.5}  # type: ignore[attr-defined]
+            raise stopped
         return quality(number, settings, should_stop)
 
-    summary = run_study(lambda: prunes_odd, space=SPACE, trials=3, seed=1, journal=tmp_path / "j")
-    assert sum(row["state"] == "complete" for row in summary.trials) == 3
+    for trials in (3, 5):  # the second call continues the first
+        summary = run_study(lambda: prunes_odd, space=SPACE, trials=trials, seed=1, journal=tmp_path / "j")
+        states = ["complete", "pruned", "complete", "pruned", "complete"][:trials]
+        assert [row["state"] for row in summary.trials] == states
+        assert [row["notes"]["work"] for row in summary.trials] == [1.0, 0.5, 1.0, 0.5, 1.0][:trials]
 
 
 def test_what_was_finished_before_is_told_once_at_the_start(tmp_path: Path) -> None:
