@@ -34,17 +34,18 @@ def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, fold: int | Non
     Args:
         batches: ``(batch, target)`` pairs.
         rows: most rows to take.
-        fold: 0 takes even rows of each batch, 1 odd ones, None all.
+        fold: 0 takes even rows of all batches together, 1 odd ones, None all.
         every: of those, every n-th, to reach the whole of ordered data with few rows.
     """
     parts: list[Part] = []
-    left = rows
+    left, seen = rows, 0
     for batch, target in batches:
         if left <= 0:
             break
         index = torch.arange(len(target), device=target.device)
-        index = index if fold is None else index[index % 2 == fold]
+        index = index if fold is None else index[(index + seen) % 2 == fold]
         index = index[::every][:left]
+        seen += len(target)
         if len(index) > 0:
             parts.append(Part(batch, target[index], None if len(index) == len(target) else index))
             left -= len(index)
@@ -103,6 +104,8 @@ class Judge:
         for part, embedded in self.embedded():
             for number, row in enumerate(feature_gates):
                 totals[number] += self.network.loss(self.logits(embedded, row), part.target).double().sum()
+        if not bool(torch.isfinite(totals).all()):
+            raise ValueError("validation: its loss is NaN or inf; look for NaN or inf in targets and features")
         return totals / self.rows
 
     def slopes(self) -> np.ndarray:

@@ -85,7 +85,7 @@ class Jury:
         self._looks = list(looks)
         self._place = torch.cat(list(places))
         self._n_places = int(self._place.max()) + 1
-        self._before = self._sums(None)
+        self._before = torch.zeros(())
 
     @property
     def work(self) -> float:
@@ -95,16 +95,19 @@ class Jury:
     def rises(self, units: Sequence[int]) -> np.ndarray:
         """Rise of the summed loss on dropping each of the units alone, (u,) float64; settles the doubt."""
         self._before = self._sums(None)
-        found = torch.stack([self._sums(unit) - self._before for unit in units])
-        by_model = found[:, 0].sum(dim=1)
-        corrections = found[:, 1] - found[:, 0]
-        total = corrections.sum(dim=1)
+        by_model, total, noise = np.array([self._summary(unit) for unit in units]).T
         if self.doubt is None or len(units) >= _ENOUGH_UNITS:
-            noise = (corrections - corrections.mean(dim=1, keepdim=True)).square().sum(dim=1)
-            spread = float((total.square() / noise.clamp_min(1e-300)).sum())
+            spread = float((total**2 / np.maximum(noise, 1e-300)).sum())
             self.doubt = min(max(1.0 - (len(units) - 2) / max(spread, 1e-300), 0.0), 1.0)
-        rises: np.ndarray = (by_model + self.doubt * total).cpu().numpy()
+        rises: np.ndarray = by_model + self.doubt * total
         return rises
+
+    def _summary(self, unit: int) -> tuple[float, float, float]:
+        """Rise as the model sees it; the correction, and its squared noise."""
+        by_model, by_label = self._sums(unit) - self._before
+        correction = by_label - by_model
+        noise = (correction - correction.mean()).square().sum()
+        return float(by_model.sum()), float(correction.sum()), float(noise)
 
     def rise(self, unit: int) -> float:
         """The same for one unit together with what was dropped since ``rises``."""

@@ -95,10 +95,11 @@ def learn_path(
     screened = _screen(run)
     selector = _train_selector(run, offset, screened)
     scores = _scores(run.units, selector)
-    order, grid = _eliminate(run, selector, scores, offset, screened)
+    candidates = _candidates(run, selector, screened)
+    order, grid = _eliminate(run, candidates, scores, offset)
     run.fit_nested(order, steps=run.finetuning_steps)
     run.ask_to_stop(2, order[: run.k_max])
-    return run.path(order, _diagnose(run, selector, scores), grid=grid)
+    return run.path(order, _diagnose(run, selector, scores, candidates), grid=grid)
 
 
 def _screen(run: Run) -> np.ndarray:
@@ -138,13 +139,15 @@ def _train_selector(run: Run, offset: Tensor | None, screened: np.ndarray) -> Co
     return selector
 
 
-def _eliminate(
-    run: Run, selector: ConcreteSelector | None, scores: np.ndarray, offset: Tensor | None, screened: np.ndarray
-) -> tuple[np.ndarray, list[int]]:
+def _candidates(run: Run, selector: ConcreteSelector | None, screened: np.ndarray) -> np.ndarray:
+    """What elimination starts from, sorted: always-kept units, one per slot, and those that the surgeon would keep."""
+    most = int(run.settings.screen * run.k_max)
+    alive = np.union1d(np.flatnonzero(run.units.protected), screened[:most])
+    return alive if selector is None else np.union1d(alive, selector.assignment())
+
+
+def _eliminate(run: Run, alive: np.ndarray, scores: np.ndarray, offset: Tensor | None) -> tuple[np.ndarray, list[int]]:
     """Phase 2: units best first, and the sizes at which stages ended."""
-    alive = np.union1d(np.flatnonzero(run.units.protected), screened[: int(run.settings.screen * run.k_max)])
-    if selector is not None:
-        alive = np.union1d(alive, selector.assignment())
     by_score = np.argsort(-scores, kind="stable")
     rest = by_score[~np.isin(by_score, alive)]
     run.ask_to_stop(1, alive)
@@ -164,12 +167,14 @@ def _eliminate(
 def _eliminator(run: Run, alive: np.ndarray, prior: np.ndarray | None) -> Eliminator:
     """Readers on the embeddings of the units alive, as many train rows as the settings and memory allow."""
     settings = run.settings
-    n_inputs = len(run.units.features(alive)) * run.network.field_means().shape[1]
-    train_rows = max(1, min(settings.cached_rows, _CACHE_BYTES // (4 * n_inputs)))
+    widest = max(len(run.units.features([unit])) for unit in alive)  # narrower units are padded
+    n_inputs = len(alive) * widest * run.network.field_means().shape[1]
+    most_rows = max(1, _CACHE_BYTES // (4 * n_inputs))
+    train_rows = min(settings.cached_rows, most_rows)
     run.network.means.refresh(run.network.module, islice(run.train(0), MEAN_BATCHES))
     with run.judge(train_rows=train_rows) as learned:
         train = cache_rows(learned, alive)
-    with run.judge(validation_rows=settings.judged_rows // 2) as held_out:
+    with run.judge(validation_rows=min(settings.judged_rows // 2, most_rows)) as held_out:
         validation = cache_rows(held_out, alive, like=train) if held_out.parts else None
     return Eliminator(
         train,
@@ -197,15 +202,14 @@ def _scores(units: Units, selector: ConcreteSelector | None) -> np.ndarray:
     return np.where(units.protected, 0.0, scores)
 
 
-def _diagnose(run: Run, selector: ConcreteSelector | None, scores: np.ndarray) -> Diagnosis:
+def _diagnose(run: Run, selector: ConcreteSelector | None, scores: np.ndarray, candidates: np.ndarray) -> Diagnosis:
     """State of the selector, and for every unit the first feature of the candidate that took its slot."""
     first = np.array([run.units.features([unit])[0] for unit in range(run.units.n_units)], dtype=np.int64)
     if selector is None:
         return Diagnosis(scores, first)
     chosen = selector.assignment()
     carrier = chosen[selector.probabilities().argmax(dim=0).cpu().numpy()]
-    own = np.union1d(chosen, np.flatnonzero(run.units.protected))
-    carrier[own] = own
+    carrier[candidates] = candidates
     certainty, duplicates = selector.mean_max_probability(), selector.n_duplicate_argmax()
     converged = certainty >= CONVERGED_PROBABILITY and duplicates <= CONVERGED_DUPLICATES * selector.n_slots
     return Diagnosis(scores, first[carrier], converged, duplicates, certainty)

@@ -143,12 +143,12 @@ def cache_rows(judge: Judge, units: np.ndarray, *, like: Cache | None = None) ->
     expectations: list[Tensor] = []
     for part, embedded in judge.embedded():
         if network.expected is not None:
-            of_batch = network.expected(part.batch)
-            expectations.append(of_batch if part.index is None else of_batch.index_select(0, part.index))
-            judge.forward_rows += len(of_batch)
+            expectations.append(network.expected(part.batch, part.index))
+            judge.forward_rows += part.rows
         if sum(map(len, logits)) < _RANGE_ROWS:
             logits.append(judge.logits(embedded, gates))
-        centred = (embedded - means).index_select(1, index.flatten())
+        chosen = index.flatten()
+        centred = embedded.index_select(1, chosen) - means.index_select(0, chosen)
         inputs.append((centred.view(len(part.target), len(units), width, -1) * used).flatten(2))
     values, outputs = torch.cat(inputs), torch.cat(logits)
     target = torch.cat([part.target for part in judge.parts])

@@ -92,7 +92,7 @@ class Run:
         self.settings, self.steps_per_epoch = settings, steps_per_epoch
         self.units = Units(n_features, groups=groups, protected=protected)
         self.network = GatedNetwork(module, loss, self.units, means, optimizer, device)
-        if expect is not None:
+        if expect is not None and settings.trust:
             self.network.expected = partial(_expectations, model, expect)
         self.train, self.validation = train, validation
         self.stream = Stream(train)
@@ -102,6 +102,10 @@ class Run:
         self.solver_work = 0.0
         self._validation_rows: int | None = None
         self._progress, self._should_stop = progress, should_stop
+        if settings.k_min > self.units.n_units:
+            raise ValueError(
+                f"k_min={settings.k_min}: the model embeds {self.units.n_units} units; give at most as many"
+            )
         self.k_max = min(settings.k_max, self.units.n_units)
         kept = int(self.units.protected.sum())
         if self.k_max < kept:
@@ -173,9 +177,16 @@ class Run:
         )
 
     def curve_judge(self) -> Judge:
-        """The validation rows on which no removal was judged; all of them where there is only one."""
+        """The validation rows on which no removal was judged; where there is only one, that one.
+
+        Raises:
+            ValueError: there is no validation row.
+        """
         judge = self.judge(validation_rows=self.settings.judged_rows, fold=1)
-        return judge if judge.parts else self.judge(validation_rows=1, fold=0)
+        judge = judge if judge.parts else self.judge(validation_rows=1, fold=0)
+        if not judge.parts:
+            raise ValueError("validation: gave no row; the curve is measured on at least one")
+        return judge
 
     def _count(self, judge: Judge) -> None:
         self.forward_rows += judge.forward_rows
@@ -199,7 +210,7 @@ class Run:
         for step in range(steps):
             loss = finetune(self.network, self.stream, draw(), trust=self.settings.trust)
             self.report("finetune", step=step + 1, steps=steps, loss=loss)
-        if self.network.expected is not None and self.settings.trust:
+        if self.network.expected is not None:
             self.forward_rows += self.stream.rows - before
         self.network.module.eval()
         self.network.means.refresh(self.network.module, islice(self.train(0), MEAN_BATCHES))
@@ -235,12 +246,14 @@ class Run:
         )
 
 
-def _expectations(model: Any, expect: Expect, batch: Any) -> Tensor:
-    """What the user's own model, which no selection trains, expects of a batch's rows; its mode is left as it was."""
-    training = bool(getattr(model, "training", False))
-    model.eval()
-    with torch.no_grad():
-        expected = expect(model.predict(model.embed(batch)))
-    if training:
-        model.train()
-    return expected
+def _expectations(model: Any, expect: Expect, batch: Any, index: Tensor | None) -> Tensor:
+    """What the user's own model, which no selection trains, expects of rows of a batch; its modes stay as they were."""
+    modes = {module: module.training for module in model.modules()} if isinstance(model, nn.Module) else {}
+    try:
+        model.eval()
+        with torch.no_grad():
+            embedded = model.embed(batch)
+            return expect(model.predict(embedded if index is None else embedded.index_select(0, index)))
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -17,25 +17,26 @@ def surgeon_order(run: Run, *, at_least: int = 1) -> np.ndarray:
     """Units that the surgeon looked at, best first, always-kept ones in front.
 
     Args:
-        run: its network is expanded at open gates, on half of the validation rows.
-        at_least: how many units to look at, if there are as many.
+        run: its network is expanded at open gates, on half of the validation rows (and train rows, if these are few).
+        at_least: how many units to give, if there are as many.
 
     Returns:
-        (u,) int64; all units, or of more than 1,024 the steepest.
+        (u,) int64; all units, or of more than 1,024 the steepest: solved for, and where more are asked for, behind
+        them the next steepest as they are.
     """
     units = run.units.n_units
-    count = min(max(_MOST_UNITS, at_least), units)
     every = torch.ones(units, device=run.network.device)
     with run.saliency_judge() as judge:
-        looked_at = np.arange(units)
-        if count < units:
+        looked_at, rest = np.arange(units), np.empty(0, dtype=np.int64)
+        if units > _MOST_UNITS:
             steepness = np.where(run.units.protected, np.inf, judge.slopes())
-            looked_at = np.sort(np.argsort(-steepness, kind="stable")[:count])
+            steepest = np.argsort(-steepness, kind="stable")
+            looked_at, rest = np.sort(steepest[:_MOST_UNITS]), steepest[_MOST_UNITS : max(at_least, _MOST_UNITS)]
         surgery = fit(contributions(judge, every, looked_at), run.network.loss)
     run.solver_work += surgery.work / 3  # forward and backward make three multiply-adds per parameter
     gone = looked_at[removal_order(surgery, fixed=run.units.protected[looked_at], down_to=1)]
     kept: np.ndarray = np.setdiff1d(looked_at, gone)
-    return np.concatenate([kept, gone[::-1]])
+    return np.concatenate([kept, gone[::-1], rest])
 
 
 def handicap(run: Run, order: np.ndarray) -> Tensor:

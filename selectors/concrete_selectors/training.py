@@ -56,7 +56,8 @@ class GatedNetwork:
         means: field means that closed gates feed.
         optimizer: of the module's parameters; lives over all phases.
         device: where the module is.
-        expected: batch -> what the user's own, trained model expects of its rows; None = nobody said how to tell.
+        expected: (batch, index) -> what the user's own, trained model expects of these rows of the batch, None = of
+            all; None = nobody said how to tell.
     """
 
     module: Any
@@ -65,7 +66,7 @@ class GatedNetwork:
     means: FieldMeans
     optimizer: torch.optim.Optimizer
     device: torch.device
-    expected: Callable[[Any], Tensor] | None = None
+    expected: Callable[[Any, Tensor | None], Tensor] | None = None
 
     def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, trust: float = 0.0) -> Tensor:
         """Mean loss of a batch whose rows, in contiguous groups, see the given unit gates (S, U).
@@ -80,7 +81,7 @@ class GatedNetwork:
         by_label = self.loss(logits, target).mean()
         if self.expected is None or trust == 0:
             return by_label
-        return (1 - trust) * by_label + trust * self.loss(logits, self.expected(batch)).mean()
+        return (1 - trust) * by_label + trust * self.loss(logits, self.expected(batch, None)).mean()
 
     def field_means(self) -> Tensor:
         """Mean embedding of every field, (N, d).

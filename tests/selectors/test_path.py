@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from concrete_selectors import PathSettings, SelectionPath, SelectionStopped, learn_path
+from concrete_selectors import path as path_module
 
 
 def learn(task: SimpleNamespace, *, settings: dict[str, Any] | None = None, **arguments: Any) -> SelectionPath:
@@ -57,10 +58,15 @@ def test_contract_of_the_path(binary_task: SimpleNamespace) -> None:
 
 
 def test_carriers_are_candidates_and_carry_themselves(binary_task: SimpleNamespace) -> None:
-    path = learn(binary_task, settings={"screen": 0.0})
-    candidates = set(path.ranking[:6].tolist())
-    assert set(path.carried_by.tolist()) <= candidates
-    assert all(path.carried_by[feature] == feature for feature in candidates)
+    """Also those that the surgeon brought in: with slots hardly trained, they are not the slots' own."""
+    for settings in (
+        {},
+        {"epochs": 0.1, "fewest_steps": 1, "speed": 1e-6, "prior_strength": 0.0, "k_max": 4, "seed": 1},
+    ):
+        path = learn(binary_task, settings=settings)
+        kept = path.subset(max(path.ks))
+        assert all(path.carried_by[feature] == feature for feature in kept)
+        assert all(path.carried_by[carrier] == carrier for carrier in path.carried_by)
 
 
 def test_predicts_all_rows_in_order_from_the_subset_alone(binary_task: SimpleNamespace) -> None:
@@ -138,13 +144,73 @@ def test_expectations_leave_the_model_as_it_was(any_task: SimpleNamespace) -> No
         return torch.sigmoid(logits) if set(any_task.y.unique().tolist()) == {0.0, 1.0} else logits
 
     any_task.model.train()
+    any_task.model.layers.eval()  # frozen by its owner
     path = learn(any_task, expect=expect)
     assert any_task.model.training
+    assert not any_task.model.layers.training
     assert asked
     assert not any(asked)
     assert {1, 2} <= set(path.subset(3).tolist())
     labels_alone = learn(any_task)
     assert path.row_passes["forward"] > labels_alone.row_passes["forward"]
+
+
+def test_trust_of_zero_asks_nobody(binary_task: SimpleNamespace) -> None:
+    def fails(logits: torch.Tensor) -> torch.Tensor:
+        raise AssertionError
+
+    learn(binary_task, expect=fails, settings={"trust": 0.0})
+
+
+def test_a_failing_expectation_leaves_the_mode_of_the_model(binary_task: SimpleNamespace) -> None:
+    def fails(logits: torch.Tensor) -> torch.Tensor:
+        raise KeyError("mine")
+
+    binary_task.model.train()
+    with pytest.raises(KeyError, match="mine"):
+        learn(binary_task, expect=fails)
+    assert binary_task.model.training
+    binary_task.model.eval()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 100])
+def test_validation_batches_of_one_row(binary_task: SimpleNamespace, rows: int) -> None:
+    x, y, cut = binary_task.x, binary_task.y, binary_task.cut
+    single = [(x[cut + row : cut + row + 1], y[cut + row : cut + row + 1]) for row in range(rows)]
+    task = SimpleNamespace(**{**vars(binary_task), "validation": lambda epoch: single})
+    if rows == 0:
+        with pytest.raises(ValueError, match="validation: gave no row"):
+            learn(task)
+        return
+    path = learn(task)
+    together = [(x[cut : cut + rows], y[cut : cut + rows])]
+    joined = learn(SimpleNamespace(**{**vars(binary_task), "validation": lambda epoch: together}))
+    assert path.loss_at == pytest.approx(joined.loss_at, rel=1e-3)
+
+
+def test_nan_on_validation_is_named(binary_task: SimpleNamespace) -> None:
+    def validation(epoch: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return [(batch, target * float("nan")) for batch, target in binary_task.validation(epoch)]
+
+    with pytest.raises(ValueError, match=r"validation: its loss is NaN|NaN"):
+        learn(SimpleNamespace(**{**vars(binary_task), "validation": validation}))
+
+
+def test_wide_units_are_cached_within_the_limit(binary_task: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One unit of eleven features pads the five single ones: the limit holds for what is really kept."""
+    seen: list[int] = []
+    original = path_module.cache_rows
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        cache = original(*arguments, **named)
+        seen.append(4 * cache.inputs.numel())
+        return cache
+
+    monkeypatch.setattr(path_module, "cache_rows", watched)
+    monkeypatch.setattr(path_module, "_CACHE_BYTES", 50_000)
+    learn(binary_task, groups=[*range(5), *[5] * 11], settings={"k_max": 4})
+    assert seen
+    assert max(seen) <= 50_000
 
 
 def test_every_feature_may_be_a_candidate(binary_task: SimpleNamespace) -> None:

@@ -60,9 +60,9 @@ def rank_with(
     Args:
         name: one of ``SELECTORS``.
         matrix: gives X (rows, N) and y (rows,) of train rows; called only for rankers of the table.
-        model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop: as in
+        model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop, expect: as
             :func:`concrete_selectors.learn_path`; of the settings, ``selector`` is overruled by ``name``.
-        prior, expect: only ``ip_cae`` and ``cae`` take them.
+        prior: only ``ip_cae`` and ``cae`` take one.
 
     Raises:
         ValueError: unknown name, or an argument does not fit.
@@ -78,10 +78,11 @@ def rank_with(
         "groups": groups,
         "progress": progress,
         "should_stop": should_stop,
+        "expect": expect,
     }
     if name in ("ip_cae", "cae"):
         settings = replace(settings, selector=cast(Any, name))
-        return learn_path(model, train, validation, settings=settings, prior=prior, expect=expect, **common)
+        return learn_path(model, train, validation, settings=settings, prior=prior, **common)
     run = Run(model, train, validation, settings=settings, **common)
     scores = NETWORK_RANKERS[name](run) if name in NETWORK_RANKERS else _table_scores(run, name, matrix)
     order = np.lexsort((np.arange(len(scores)), -scores, ~run.units.protected))
