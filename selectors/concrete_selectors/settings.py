@@ -35,7 +35,8 @@ class PathSettings:
         trust: share of the trained model's expectations in what the elimination's readers (see
             :mod:`concrete_selectors.reader`) and the network of the curve learn. 0 = labels alone.
         cached_rows: most train rows whose candidate embeddings are held in memory to learn removals from.
-        judged_rows: most rows on which removals are judged: validation rows, and train rows where these are few.
+        judged_rows: most rows on which removals are judged, half train and half validation; train rows that
+            embeddings know by heart do not count.
     """
 
     k_max: int

@@ -60,8 +60,8 @@ def rank_with(
     Args:
         name: one of ``SELECTORS``.
         matrix: gives X (rows, N) and y (rows,) of train rows; called only for rankers of the table.
-        model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop, expect: as
-            :func:`concrete_selectors.learn_path`; of the settings, ``selector`` is overruled by ``name``.
+        model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop, expect:
+            as in :func:`concrete_selectors.learn_path`; of the settings, ``selector`` is overruled by ``name``.
         prior: only ``ip_cae`` and ``cae`` take one.
 
     Raises:
