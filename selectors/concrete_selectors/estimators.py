@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,6 +20,7 @@ from torch.nn import functional
 from concrete_selectors.concrete import ConcreteSelector
 from concrete_selectors.contract import Loss
 from concrete_selectors.elimination import Eliminator, stages
+from concrete_selectors.estimator_checks import check_parameters, checked_data, number_of_slots, number_to_select
 from concrete_selectors.path import CONVERGED_DUPLICATES, CONVERGED_PROBABILITY
 from concrete_selectors.reader import Cache
 from concrete_selectors.slots import Noise, SlotSettings, decoder, train_slots
@@ -53,12 +53,14 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
     random_state: Any
 
     def _fit_slots(
-        self, x: np.ndarray, goal: _Goal | None, *, rank: int | None = None, slots: int | None = None
+        self, x: np.ndarray, goal: _Goal | None, *, rank: int | None = None, candidates: int | None = None
     ) -> None:
         """Trains on a checked matrix; no goal = reconstruct the standardised matrix itself."""
         varies, scaled = _standardise(x)
-        k = self._number(x.shape[1], int(varies.sum()))
-        slots = min(max(k if slots is None else slots, k), int(varies.sum()))
+        n_features, n_varying = x.shape[1], int(varies.sum())
+        k = number_to_select(self.n_features_to_select, n_features, n_varying)
+        slots = number_of_slots(candidates, k, n_features, default=k if goal is None else 2 * k)
+        slots = min(slots, n_varying)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         inputs = torch.as_tensor(scaled, dtype=torch.float32)
         goal = goal or _Goal(inputs, inputs.shape[1], lambda out, y: (out - y).square().mean(dim=1))
@@ -81,14 +83,6 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
         self._read(selector, order, k)
 
     def _settings(self, seed: int) -> SlotSettings:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: give at least 1")
-        for name in ("learning_rate", "temperature_start", "temperature_end"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)}: give a number above 0")
-        if self.noise not in ("batch", "row") and not (isinstance(self.noise, Integral) and self.noise >= 1):
-            raise ValueError(f"noise={self.noise!r}: give batch, row, or a number of groups of at least 1")
         return SlotSettings(
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -101,21 +95,6 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
             diversity=self.diversity,
             seed=seed,
         )
-
-    def _number(self, n_features: int, n_varying: int) -> int:
-        """K, checked against what there is to choose from."""
-        k = self.n_features_to_select
-        if n_varying == 0:
-            raise ValueError(f"X: none of its {n_features} features varies; there is nothing to select")
-        if k is None:
-            return max(1, min(n_features // 2, n_varying))
-        if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= n_features:
-            raise ValueError(f"n_features_to_select={k!r}: X has {n_features} features; give 1 to {n_features}")
-        if k > n_varying:
-            raise ValueError(
-                f"n_features_to_select={k}: only {n_varying} of {n_features} features vary; give at most {n_varying}"
-            )
-        return int(k)
 
     def _read(self, selector: ConcreteSelector, order: np.ndarray, k: int) -> None:
         """Takes the fitted attributes from a trained selector; ``order`` has its candidates, the k kept ones first."""
@@ -247,9 +226,11 @@ class ConcreteAutoencoderSelector(_ConcreteEstimator):
         """Learns the support from X (rows, N); ``y`` is ignored.
 
         Raises:
-            ValueError: K does not fit X, X holds inf or text, or has fewer than two rows.
+            ValueError: a parameter is outside its range, K does not fit X, X holds inf, text or dates, or has fewer
+                than two rows.
         """
-        x = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2)
+        check_parameters(self)
+        x, _ = checked_data(self, X)
         self._fit_slots(x, None)
         return self
 
@@ -262,8 +243,9 @@ class IPCAESelector(_ConcreteEstimator):
 
     Args:
         n_features_to_select: K; None = half of the features.
-        n_candidates: slots of the concrete training; more than K are reduced to K by backward elimination, for slots
-            alone settle for near misses. None = 2 K with a target, K without; K = the published form.
+        n_candidates: slots of the concrete training, K to N (never more than features vary); more than K are reduced
+            to K by backward elimination, for slots alone settle for near misses. None = 2 K with a target, K without;
+            K = the published form.
         rank: P, length of the slots' and features' embeddings; None = ``max(64, n_candidates)``.
         hidden: widths of the decoder's hidden layers.
         epochs: passes over the rows.
@@ -319,33 +301,34 @@ class IPCAESelector(_ConcreteEstimator):
         """Learns the support from X (rows, N) and, where given, y (rows,).
 
         Raises:
-            ValueError: K or P does not fit, X holds inf or text, y has one class or does not fit X.
+            ValueError: a parameter is outside its range, K or ``n_candidates`` does not fit X, X holds inf, text or
+                dates, or has fewer than two rows, y has one class or does not fit X.
         """
-        finite: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": 2}
-        if y is None:
-            x = validate_data(self, X, **finite)
-            self._fit_slots(x, None, rank=self.rank, slots=self.n_candidates)
-            return self
-        x, y = validate_data(self, X, y, y_numeric=False, **finite)
-        k = self.n_features_to_select
-        slots = 2 * k if self.n_candidates is None and isinstance(k, Integral) else self.n_candidates
-        self._fit_slots(x, _goal(y), rank=self.rank, slots=slots)
+        check_parameters(self)
+        x, y = checked_data(self, X, y)
+        self._fit_slots(x, None if y is None else _goal(y), rank=self.rank, candidates=self.n_candidates)
         return self
 
 
 def _goal(y: np.ndarray) -> _Goal:
     """What a decoder learns from a target: classes or numbers."""
     y = column_or_1d(y, warn=True)
-    if type_of_target(y).startswith("continuous"):
-        values = np.asarray(y, dtype=np.float64)
-        spread = values.std()
-        if spread == 0:
+    beyond = y.dtype.kind == "f" and bool((np.abs(y) >= 2.0**63).any())  # type_of_target would cast these to integers
+    if beyond or type_of_target(y).startswith("continuous"):
+        varies, scaled = _standardise(np.asarray(y, dtype=np.float64).reshape(-1, 1))
+        if not varies.all():
             raise ValueError("y: all its values are equal; a supervised selection needs a target that varies")
-        scaled = torch.as_tensor((values - values.mean()) / spread, dtype=torch.float32).unsqueeze(1)
-        return _Goal(scaled, 1, lambda out, goal: (out - goal).square().squeeze(1))
-    classes, codes = np.unique(y, return_inverse=True)
+        return _Goal(
+            torch.as_tensor(scaled, dtype=torch.float32), 1, lambda out, goal: (out - goal).square().squeeze(1)
+        )
+    try:
+        classes, codes = np.unique(y, return_inverse=True)
+    except TypeError as error:  # texts beside None, say
+        kinds = ", ".join(sorted({type(value).__name__ for value in y}))
+        raise ValueError(f"y: holds values that do not compare ({kinds}); give classes of one type") from error
     if len(classes) < 2:
-        raise ValueError(f"y: holds 1 class ({classes[0]!r}); a supervised selection needs at least 2")
+        only = classes.tolist()[0]  # a plain value: its repr has no type
+        raise ValueError(f"y: holds 1 class ({only!r}); a supervised selection needs 2, or fit without y")
     target = torch.as_tensor(codes, dtype=torch.int64)
     return _Goal(target, len(classes), lambda out, goal: functional.cross_entropy(out, goal, reduction="none"))
 
@@ -373,10 +356,13 @@ def _reduce(inputs: Tensor, goal: _Goal, candidates: np.ndarray, *, down_to: int
 def _standardise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which columns vary, and all of them with mean 0, deviation 1 and missing values at the mean."""
     missing = np.isnan(x)
-    counts = (~missing).sum(axis=0)
+    counts = np.maximum((~missing).sum(axis=0), 1)
     filled = np.where(missing, 0.0, x)
-    mean = filled.sum(axis=0) / np.maximum(counts, 1)
-    centred = np.where(missing, 0.0, x - mean)
-    spread = np.sqrt((centred**2).sum(axis=0) / np.maximum(counts, 1))
-    varies = spread > 1e-12 * np.maximum(np.abs(mean), 1e-300)
+    # the power of two next to the largest value: squares neither overflow nor vanish, and no digit changes
+    _, exponents = np.frexp(np.abs(filled).max(axis=0))
+    filled = np.ldexp(filled, -exponents)
+    mean = filled.sum(axis=0) / counts
+    centred = np.where(missing, 0.0, filled - mean)
+    spread = np.sqrt((centred**2).sum(axis=0) / counts)
+    varies = spread > 1e-12 * np.abs(mean)
     return varies, centred / np.where(varies, spread, 1.0)

@@ -10,10 +10,11 @@ import pytest
 import torch
 from concrete_selectors import concrete
 from concrete_selectors.concrete import ConcreteSelector, assign_distinct, gates_from_masks, generalized_jensen_shannon
+from concrete_selectors.slots import decoder, select
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import entropy
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -174,3 +175,119 @@ def test_refuses_an_unknown_kind_and_rank() -> None:
         ConcreteSelector(5, 2, kind="x")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="rank=0"):
         ConcreteSelector(5, 2, rank=0)
+
+
+@st.composite
+def selectors(draw: st.DrawFn) -> ConcreteSelector:
+    """Small selectors of both kinds and any rank, with blocked units that leave enough free, and a prior or none."""
+    units = draw(st.integers(1, 10))
+    slots = draw(st.integers(1, units))
+    blocked = draw(st.sets(st.integers(0, units - 1), max_size=units - slots))
+    prior = draw(st.none() | st.lists(st.floats(-30, 30, width=32), min_size=units, max_size=units))
+    return ConcreteSelector(
+        units,
+        slots,
+        kind=draw(st.sampled_from(["cae", "ip_cae"])),
+        rank=draw(st.none() | st.integers(1, 5)),
+        prior=None if prior is None else torch.tensor(prior),
+        blocked=torch.tensor([unit in blocked for unit in range(units)]),
+        generator=seeded(draw(st.integers(0, 10_000))),
+    )
+
+
+temperatures = st.floats(0.01, 20.0)
+
+
+@given(selector=selectors(), temperature=temperatures, n_masks=st.integers(1, 4), seed=st.integers(0, 1000))
+@settings(max_examples=80, deadline=None)
+def test_any_mask_is_a_distribution_over_free_units(
+    selector: ConcreteSelector, temperature: float, n_masks: int, seed: int
+) -> None:
+    masks = selector.masks(temperature, n_masks, generator=seeded(seed))
+    assert masks.shape == (n_masks, selector.n_slots, selector.n_units)
+    assert (masks >= 0).all()
+    torch.testing.assert_close(masks.sum(dim=-1), torch.ones(n_masks, selector.n_slots))
+    blocked = selector.get_buffer("offset") <= concrete.BLOCKED
+    assert (masks[..., blocked] < 1e-6).all()
+
+
+def gradients(value: Tensor, selector: ConcreteSelector) -> dict[str, Tensor]:
+    selector.zero_grad(set_to_none=True)
+    value.backward()
+    found = {name: parameter.grad for name, parameter in selector.named_parameters()}
+    return {name: grad.clone() for name, grad in found.items() if grad is not None}
+
+
+@given(selector=selectors(), temperature=temperatures, n_masks=st.integers(1, 4), seed=st.integers(0, 1000))
+@settings(max_examples=50, deadline=None)
+def test_masks_drawn_twice_have_the_gates_and_gradients_of_masks_kept(
+    selector: ConcreteSelector, temperature: float, n_masks: int, seed: int
+) -> None:
+    """The kept form draws one noise for all masks, the other a seed per mask: the same seeds by hand must agree."""
+    part = torch.randint(0, 2, (n_masks, selector.n_slots), generator=seeded(seed + 1)).float()
+    weight = torch.randn(selector.n_units, generator=seeded(seed + 2))
+    for slots in (None, part):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(concrete, "_KEPT_NUMBERS", 0)
+            gates = selector.gates(temperature, n_masks, slots=slots, generator=seeded(seed))
+            drawn_twice = gradients((gates @ weight).sum(), selector)
+        seeds = torch.randint(2**62, (n_masks,), generator=seeded(seed)).tolist()
+        masks = torch.cat([selector.masks(temperature, generator=seeded(one)) for one in seeds])
+        kept = gates_from_masks(masks, slots)
+        assert gates.shape == (n_masks, selector.n_units)
+        assert (gates >= 0).all()
+        assert (gates <= 1).all()
+        torch.testing.assert_close(gates, kept)
+        expected = gradients((kept @ weight).sum(), selector)
+        assert set(drawn_twice) == set(expected) == {name for name, _ in selector.named_parameters()}
+        for name, grad in drawn_twice.items():
+            assert torch.isfinite(grad).all(), name
+            scale = float(expected[name].abs().max())
+            torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-6 + 1e-5 * scale)
+
+
+@pytest.mark.parametrize("kind", ["cae", "ip_cae"])
+def test_gradient_of_masks_drawn_twice_reaches_every_parameter(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concrete, "_KEPT_NUMBERS", 0)
+    selector = ConcreteSelector(12, 3, kind=kind, generator=seeded())  # type: ignore[arg-type]
+    weight = torch.randn(12, generator=seeded(1))
+    found = gradients((selector.gates(1.0, 4, generator=seeded()) @ weight).sum(), selector)
+    assert set(found) == {name for name, _ in selector.named_parameters()}
+    assert all(grad.abs().sum() > 0 for grad in found.values())
+
+
+@given(
+    kind=st.sampled_from(["cae", "ip_cae"]),
+    units=st.integers(2, 9),
+    slots=st.integers(1, 4),
+    n_masks=st.integers(1, 6),
+    rows=st.integers(6, 13),
+    hidden=st.sampled_from([(), (8,), (8, 6)]),
+    temperature=st.floats(0.5, 10.0),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_step_in_slot_form_teaches_every_parameter(
+    kind: str,
+    units: int,
+    slots: int,
+    n_masks: int,
+    rows: int,
+    hidden: tuple[int, ...],
+    temperature: float,
+    seed: int,
+) -> None:
+    slots = min(slots, units)
+    selector = ConcreteSelector(units, slots, kind=kind, generator=seeded(seed))  # type: ignore[arg-type]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = decoder(slots, hidden, 3)
+    x = torch.randn(rows, units, generator=seeded(seed + 1))
+    target = torch.randn(rows, 3, generator=seeded(seed + 2))
+    chosen = select(x, selector.masks(temperature, n_masks, generator=seeded(seed)))
+    assert chosen.shape == (rows, slots)
+    (head(chosen) - target).square().mean().backward()
+    for name, parameter in nn.ModuleList([selector, head]).named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().sum() > 0, name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -175,35 +177,124 @@ def test_impossible_k(k: Any) -> None:
         IPCAESelector(k).fit(x, y)
 
 
+NAN = float("nan")
+WRONG: list[tuple[str, list[Any], str]] = [
+    ("epochs", [0, -1, 2.5, "a", True, None, NAN], "give a whole number of at least 1"),
+    ("batch_size", [0, -1, 2.5, "a", True, None], "give a whole number of at least 1"),
+    ("learning_rate", [0, -1, NAN, np.inf, "a", None, True], "give a number above 0"),
+    ("selector_learning_rate", [0, -0.1, NAN, np.inf, "a", True], "give a number above 0, or None"),
+    ("temperature_start", [0, -1, NAN, np.inf, "a"], "give a number above 0"),
+    ("temperature_end", [0, -1, NAN, np.inf, "a"], "give a number above 0"),
+    ("temperature_end", [11.0], "give at most temperature_start=10.0; temperatures fall"),
+    ("anneal_share", [0, -1, 1.01, NAN, "a"], "give a number above 0, at most 1"),
+    ("diversity", [-0.1, NAN, np.inf, "a"], r"give 0 \(off\) or a number above 0"),
+    ("noise", ["rows", 0, -3, True, 2.5, None], "give batch, row, or a number of groups of at least 1"),
+    ("hidden", [(0,), (20, -1), 200, (2.5,), ("a",), (True,), "200", None], r"give a tuple .* such as \(200,\)"),
+    ("random_state", [-1, "a", 2.5], "give a whole number from 0, a RandomState, or None"),
+]
+WRONG_OF_IPCAE: list[tuple[str, list[Any], str]] = [
+    ("rank", [0, -1, 2.5, "a", True], "give a whole number of at least 1, or None"),
+    ("n_candidates", [0, -5, True, 2.5, "a", NAN], "not a whole number of at least 1; give 3 to 10, or None"),
+    ("n_candidates", [1, 2], "fewer than the 3 features to select; give 3 to 10, or None"),
+    ("n_candidates", [11], "X has only 10 features; give 3 to 10, or None"),
+]
+
+
 @pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"epochs": 0}, "epochs=0"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"noise": "rows"}, "noise='rows'"),
-        ({"noise": 0}, "noise=0"),
-        ({"temperature_end": 0}, "temperature_end=0"),
-        ({"anneal_share": 0}, "share=0"),
-        ({"rank": 0}, "rank=0"),
-        ({"learning_rate": -1}, "learning_rate=-1"),
-    ],
+    ("kind", "name", "value", "remedy"),
+    [(kind, name, value, text) for kind in BOTH for name, values, text in WRONG for value in values]
+    + [(IPCAESelector, name, value, text) for name, values, text in WRONG_OF_IPCAE for value in values],
 )
-def test_bad_parameters_are_named(change: dict[str, Any], text: str) -> None:
+def test_bad_parameters_are_named(kind: Any, name: str, value: Any, remedy: str) -> None:
     x, y = signals(50)
-    with pytest.raises(ValueError, match=text):
-        IPCAESelector(2).set_params(**change).fit(x, y)
+    with pytest.raises(ValueError, match=rf"^{name}={re.escape(repr(value))}: .*{remedy}$") as caught:
+        kind(3).set_params(**{name: value}).fit(x, y)
+    assert "\n" not in str(caught.value)
 
 
-def test_bad_data_is_named() -> None:
+@quiet
+def test_numpy_numbers_are_parameters() -> None:
     x, y = signals(50)
-    with pytest.raises(ValueError, match="infinity"):
-        IPCAESelector(2).fit(np.where(x > 2, np.inf, x), y)
-    with pytest.raises(ValueError, match="holds 1 class"):
-        IPCAESelector(2).fit(x, np.zeros(50, dtype=int))
-    with pytest.raises(ValueError, match="1 sample"):
-        IPCAESelector(2).fit(x[:1], y[:1])
-    with pytest.raises(ValueError, match="could not convert string to float"):
-        IPCAESelector(1).fit(pl.DataFrame({"a": ["x", "y"], "b": [1, 2]}), [0, 1])
+    values = {"epochs": np.int64(2), "noise": np.int32(4), "hidden": (np.int64(8),), "n_candidates": np.int64(4)}
+    assert IPCAESelector(np.int64(3)).set_params(**values).fit(x, y).get_support().sum() == 3
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_bad_rows_are_named(kind: Any) -> None:
+    x, y = signals(50)
+    wild = x.copy()
+    wild[3, 4] = wild[7, 6] = -np.inf
+    with pytest.raises(ValueError, match=r"X: 2 value\(s\) are infinity, the first in column 4; put .* or drop"):
+        kind(2).fit(wild, y)
+    with pytest.raises(ValueError, match="infinity, the first in column 'c4'; put"):
+        kind(2).fit(pd.DataFrame(wild).add_prefix("c"), y)
+    with pytest.raises(ValueError, match=r"X: 1 sample\(s\), at least 2 are needed .*; give more rows"):
+        kind(2).fit(x[:1], y[:1])
+    with pytest.raises(ValueError, match=r"Complex data not supported; give real numbers"):
+        kind(2).fit(x + 1j, y)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("column", ["text", "day", "object", "category"])
+@pytest.mark.parametrize("form", ["pandas", "polars", "array", "list", "alone"])
+def test_columns_without_numbers_are_named(kind: Any, column: str, form: str) -> None:
+    days = [datetime(2024, 1, 1), datetime(2024, 1, 2), datetime(2024, 1, 3)]
+    values = {"text": ["1", "Paris", "Rome"], "day": days, "object": [None, ("Paris",), 1], "category": ["a", "a", "b"]}
+    if form == "polars" and column == "object":
+        frame: Any = pl.DataFrame({"fine": [1.0, 2.0, 4.0], column: pl.Series(values[column], dtype=pl.Object)})
+    elif form == "polars":
+        frame = pl.DataFrame({"fine": [1.0, 2.0, 4.0], column: values[column]})
+        if column == "category":
+            frame = frame.cast({column: pl.Categorical})
+    else:
+        frame = pd.DataFrame({"fine": [1.0, 2.0, 4.0], column: values[column]})
+        if column == "category":
+            frame = frame.astype({column: "category"})
+    if form == "array":
+        frame = frame.to_numpy()
+    if form == "list":
+        frame = frame.to_numpy().tolist()
+    if form == "alone":
+        frame = frame[[column]]
+    name = "column 1" if form in ("array", "list") else f"column '{column}'"
+    with pytest.raises(ValueError, match=f"^X: {name} holds .*; encode it as numbers, or drop it") as caught:
+        kind(1).fit(frame, [0, 1, 1])
+    assert "\n" not in str(caught.value)
+
+
+def test_dates_alone_are_no_numbers() -> None:
+    days = np.array([["2024-01-01"], ["2024-01-02"], ["2024-01-03"]], dtype="datetime64[D]")
+    for x in (days, days - days[0]):
+        with pytest.raises(ValueError, match="X: column 0 holds dates or times"):
+            IPCAESelector(1).fit(x)
+
+
+@quiet
+def test_objects_that_are_numbers_are_welcome() -> None:
+    x, y = signals()
+    frame = pd.DataFrame(x).astype(object)
+    frame.iloc[::9, 3] = None
+    assert IPCAESelector(2, epochs=60, random_state=0).fit(frame.to_numpy(), y).get_support(indices=True).tolist() == [
+        2,
+        5,
+    ]
+    nullable = pd.DataFrame({"a": pd.array([1, None, 3, 5], dtype="Int64"), "b": [1.0, 2.0, 3.0, 3.0]})
+    assert IPCAESelector(1, epochs=1).fit(nullable, [0, 1, 1, 0]).get_support().sum() == 1
+
+
+def test_bad_targets_are_named() -> None:
+    x, y = signals(50)
+    for only in (0, 0.0, "yes", True):
+        with pytest.raises(ValueError, match=rf"y: holds 1 class \({only!r}\); .* needs 2, or fit without y"):
+            IPCAESelector(2).fit(x, np.full(50, only))
+    with pytest.raises(ValueError, match="y: all its values are equal"):
+        IPCAESelector(2).fit(x, np.full(50, 0.1))
+    with pytest.raises(ValueError, match=r"y: holds values that do not compare \(NoneType, str\); give classes of one"):
+        IPCAESelector(2).fit(x, np.array([None, "a"] * 25, dtype=object))
+    with pytest.raises(ValueError, match=r"Input y contains NaN\.; drop those rows, or fit without y"):
+        IPCAESelector(2).fit(x, np.where(y == 1, np.nan, 0.5))
+    with pytest.raises(ValueError, match=r"\[50, 49\]; give y one value per row of X"):
+        IPCAESelector(2).fit(x, y[:49])
     with pytest.raises(NotFittedError):
         IPCAESelector(2).transform(x)
 
@@ -221,3 +312,40 @@ def test_all_forms_of_noise_and_a_last_odd_batch(noise: Any) -> None:
 def test_one_feature() -> None:
     x, y = signals()
     assert IPCAESelector(epochs=2).fit(x[:, 2:3], y).get_support().tolist() == [True]
+
+
+@quiet
+def test_no_k_means_half_and_twice_as_many_candidates() -> None:
+    x, y = signals(200)
+    default, named = (IPCAESelector(k, epochs=4, random_state=0).fit(x, y) for k in (None, 5))
+    assert (default.scores_ == named.scores_).all()
+    assert (default.ranking_ == named.ranking_).all()
+    published = IPCAESelector(5, n_candidates=5, epochs=4, random_state=0).fit(x, y)
+    assert not (published.scores_ == default.scores_).all()
+
+
+@quiet
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("scale", [1e160, 1e-170, 1e300])
+def test_the_scale_of_columns_and_target_does_not_matter(kind: Any, scale: float) -> None:
+    x, _ = signals(200)
+    x[::7, 1] = np.nan
+    y = x[:, 2] + x[:, 5]
+    settings: dict[str, Any] = {"epochs": 40, "random_state": 0}
+    support = kind(3, **settings).fit(x, y).get_support()
+    one, all_scaled = x.copy(), x * scale
+    one[:, [2, 3]] *= scale
+    for scaled in (one, all_scaled):
+        assert (kind(3, **settings).fit(scaled, y * scale).get_support() == support).all()
+
+
+@quiet
+def test_columns_at_both_ends_of_the_numbers() -> None:
+    x, y = signals(200)
+    largest = np.finfo(np.float64).max
+    x[:, 0] = np.where(np.arange(200) % 2, largest, -largest)
+    x[:, 1] = 5e-324 * (np.arange(200) % 2)
+    x[:, 3] = 1e-170
+    x[:, 4] = 1e160
+    support = IPCAESelector(8, epochs=3, random_state=0).fit(x, y).get_support()
+    assert support.tolist() == [True, True, True, False, False, True, True, True, True, True]
