@@ -9,6 +9,7 @@ would have been.
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable
@@ -89,6 +90,7 @@ def run_study(
     seed: int,
     journal: Path,
     workers: int = 1,
+    most_work: float = math.inf,
     on_start: Callable[[list[dict[str, Any]]], None] | None = None,
     on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> StudySummary:
@@ -105,6 +107,7 @@ def run_study(
         seed: of the sampler. One worker and the same seed give the same study, interrupted or not.
         journal: file that keeps the study.
         workers: processes that run trials at once.
+        most_work: no further trial is started where one like those before, by their ``notes["work"]``, would exceed it.
         on_start: called once, with the summary rows of the trials that were finished before.
         on_trial: called with a summary row for every trial that is finished by this call, soon after its end.
 
@@ -118,7 +121,7 @@ def run_study(
     if len(before) < trials:
         if not before:
             study.enqueue_trial(space.defaults())
-        settings: dict[str, Any] = {"space": space, "trials": trials, "seed": seed}
+        settings: dict[str, Any] = {"space": space, "trials": trials, "seed": seed, "most_work": most_work}
         if workers > 1:
             _run_workers(make_objective, study, journal=journal, workers=workers, on_trial=on_trial, **settings)
         else:
@@ -166,6 +169,7 @@ def _run_trials(
     space: SearchSpace,
     trials: int,
     seed: int,
+    most_work: float,
     claim: AbstractContextManager[Any],
     on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
@@ -179,15 +183,22 @@ def _run_trials(
         with claim:
             count = Counter(trial.state for trial in study.get_trials(deepcopy=False))
             draw = count[TrialState.COMPLETE] + count[TrialState.RUNNING] + count[TrialState.PRUNED]
-            if (
-                draw >= trials or count[TrialState.FAIL] >= 3 * trials
-            ):  # trials that keep failing must not spin for ever
+            if draw >= trials or count[TrialState.FAIL] >= 3 * trials:  # trials that keep failing must not spin on
+                return
+            if _spent(study) > most_work:
+                log.info("select: no further trial, for together they would cost more than the search may")
                 return
             study.sampler = _sampler(seed + 1000 * draw)
             trial = study.ask()
         row = _run_trial(study, trial, objective, space, draw)
         if on_trial is not None and row is not None:
             on_trial(row)
+
+
+def _spent(study: Any) -> float:
+    """Work of the trials so far and of one more like them; 0 before the first."""
+    works = [trial.user_attrs.get("notes", {}).get("work", 0.0) for trial in _finished(study)]
+    return sum(works) * (1 + 1 / len(works)) if works else 0.0
 
 
 def _open(journal: Path, seed: int) -> Any:

@@ -25,6 +25,9 @@ from feature_audit.stages.trial import Trials, searches
 
 log = logging.getLogger(__name__)
 
+#: Work of the default trials together, in full trainings: a table whose full training is short makes trials dear.
+MOST_TRIAL_WORK = 3.0
+
 KEYS = (
     "k", "k_min", "k_rule", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop",
     "groups", "whole_groups", "seed", "metric", "cost",
@@ -77,6 +80,7 @@ def select(
             seed=config.seed,
             journal=folder.path / "study.journal",
             workers=config.workers,
+            most_work=_most_work(config, full),
             on_start=lambda rows: progress.resume([_within(config, folder.path, row) for row in rows]),
             on_trial=partial(_tell, config, folder.path, progress, on_trial),
         )
@@ -104,6 +108,12 @@ def select(
     folder.finish(result)
     log.info("select: %s", choice.reason)
     return _restore(folder, prepared)
+
+
+def _most_work(config: AuditConfig, full: Trained) -> float:
+    """What trials may cost together: the default number is cut where they are dear, a number of one's own is not."""
+    default = AuditConfig.model_fields["trials"].default
+    return MOST_TRIAL_WORK * full.work if config.trials == default else math.inf
 
 
 def search_space(config: AuditConfig, low: int, high: int) -> SearchSpace:

@@ -81,6 +81,14 @@ def test_stopped_trials_count_and_keep_their_cost(tmp_path: Path) -> None:
         assert [row["notes"]["work"] for row in summary.trials] == [1.0, 0.5, 1.0, 0.5, 1.0][:trials]
 
 
+@pytest.mark.parametrize(("most", "trials"), [(0.5, 1), (2.0, 2), (3.5, 3), (99.0, 5)])
+def test_no_trial_is_started_that_would_cost_too_much(tmp_path: Path, most: float, trials: int) -> None:
+    """Every trial costs 1; the first is always run, and a study that is continued stays within the same limit."""
+    for _ in range(2):
+        summary = run_study(lambda: quality, space=SPACE, trials=5, seed=1, journal=tmp_path / "j", most_work=most)
+        assert len(summary.trials) == trials
+
+
 def test_what_was_finished_before_is_told_once_at_the_start(tmp_path: Path) -> None:
     started: list[list[int]] = []
     told: list[int] = []
