@@ -112,8 +112,7 @@ def select(
 
 def _most_work(config: AuditConfig, full: Trained) -> float:
     """What trials may cost together: the default number is cut where they are dear, a number of one's own is not."""
-    default = AuditConfig.model_fields["trials"].default
-    return MOST_TRIAL_WORK * full.work if config.trials == default else math.inf
+    return math.inf if "trials" in config.model_fields_set else MOST_TRIAL_WORK * full.work
 
 
 def search_space(config: AuditConfig, low: int, high: int) -> SearchSpace:
