@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from feature_audit.config import AuditConfig
+from feature_audit.config import AuditConfig, load_config
 from feature_audit.data import Prepared
 from feature_audit.schema import Field, ModelSchema
 from feature_audit.search import KPoint
 from feature_audit.search.rule import STEPS
 from feature_audit.stages import choice as module
 from feature_audit.stages.choice import MOST_CONFIRMATIONS, STEP, Choice, _grid, _larger, confirm_k
+from feature_audit.stages.select import MOST_TRIAL_WORK, _most_work
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,3 +124,10 @@ def test_where_nothing_is_within_the_margin_the_budget_is_reached_and_the_best_t
     found = confirmed(rule, [-0.05, -0.03, -0.02], lambda k: -1.0 / k)
     assert (found.k, found.evidence) == (50, "best")
     assert "no K within the budget" in found.reason
+
+
+def test_only_the_default_number_of_trials_is_cut_where_trials_are_dear() -> None:
+    full: Any = SimpleNamespace(work=10.0)
+    assert _most_work(load_config(None, {}), full) == 10.0 * MOST_TRIAL_WORK
+    assert _most_work(load_config(None, {"trials": 3}), full) == math.inf
+    assert _most_work(load_config(None, {"profile": "thorough"}), full) == math.inf
