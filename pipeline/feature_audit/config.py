@@ -150,7 +150,9 @@ class AuditConfig(_Section):
     metric: str | None = None
     margin: float = Field(0.002, ge=0, allow_inf_nan=False)
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    trials: int = Field(3, ge=1)
+    trials: int | Literal["auto"] = Field(
+        "auto", description="Optuna trials; auto = 3, fewer where they would cost over three full trainings"
+    )
     seeds: int = Field(5, ge=2, description="retrainings of the pruned model; cheap, and each makes the verdict surer")
     baseline_seeds: int = Field(
         1,
@@ -191,9 +193,9 @@ class AuditConfig(_Section):
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("k", mode="before")
+    @field_validator("k", "trials", mode="before")
     @classmethod
-    def _read_k(cls, value: Any) -> Any:
+    def _read_count(cls, value: Any) -> Any:
         if isinstance(value, bool) or value is None:
             raise ValueError("give a whole number of at least 1, or auto")
         if isinstance(value, str) and value != "auto":

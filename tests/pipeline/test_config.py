@@ -22,7 +22,8 @@ def test_command_line_wins_over_file_and_file_over_default(tmp_path: Path) -> No
 
 
 def test_profile_lies_below_what_the_user_says(tmp_path: Path) -> None:
-    assert load_config(None, {"profile": "thorough"}).trials > load_config(None, {}).trials
+    assert load_config(None, {}).trials == "auto"
+    assert load_config(None, {"profile": "thorough"}).trials == 12
     assert load_config(None, {"profile": "thorough", "trials": "2"}).trials == 2
 
 
@@ -33,6 +34,8 @@ def test_profile_lies_below_what_the_user_says(tmp_path: Path) -> None:
         ({"k": "0"}, ["k=", "0", "at least 1"]),
         ({"k": "1.5"}, ["k=", "1.5"]),
         ({"k": "-3"}, ["k=", "-3"]),
+        ({"trials": "0"}, ["trials=", "0", "at least 1"]),
+        ({"trials": "few"}, ["trials=", "few", "whole number", "auto"]),
         ({"margin": "-0.1"}, ["margin=", "-0.1", "greater than or equal to 0"]),
         ({"k": "5", "k_min": "9"}, ["k_min=9", "k=5"]),
         ({"k_rule": "1se"}, ["k_rule=", "1se", "'assured', 'one_standard_error' or 'within_margin'"]),

@@ -25,7 +25,9 @@ from feature_audit.stages.trial import Trials, searches
 
 log = logging.getLogger(__name__)
 
-#: Work of the default trials together, in full trainings: a table whose full training is short makes trials dear.
+#: What ``trials = auto`` means: so many, fewer where together they would cost more than so many full trainings. A table
+#: whose full training is short makes trials dear.
+AUTO_TRIALS = 3
 MOST_TRIAL_WORK = 3.0
 
 KEYS = (
@@ -111,8 +113,8 @@ def select(
 
 
 def _most_work(config: AuditConfig, full: Trained) -> float:
-    """What trials may cost together: the default number is cut where they are dear, a number of one's own is not."""
-    return math.inf if "trials" in config.model_fields_set else MOST_TRIAL_WORK * full.work
+    """What trials may cost together: a number that was asked for is run, whatever it costs."""
+    return MOST_TRIAL_WORK * full.work if config.trials == "auto" else math.inf
 
 
 def search_space(config: AuditConfig, low: int, high: int) -> SearchSpace:
@@ -157,7 +159,9 @@ def _within(config: AuditConfig, folder: Path, row: dict[str, Any]) -> int | Non
 
 def _trials(config: AuditConfig) -> int:
     """A peer has no settings to search: one trial says all."""
-    return config.trials if searches(config) else 1
+    if not searches(config):
+        return 1
+    return AUTO_TRIALS if config.trials == "auto" else config.trials
 
 
 def _mask(order: list[int], k: int) -> np.ndarray:

@@ -130,4 +130,5 @@ def test_only_the_default_number_of_trials_is_cut_where_trials_are_dear() -> Non
     full: Any = SimpleNamespace(work=10.0)
     assert _most_work(load_config(None, {}), full) == 10.0 * MOST_TRIAL_WORK
     assert _most_work(load_config(None, {"trials": 3}), full) == math.inf
+    assert load_config(None, {}).trials != load_config(None, {"trials": 3}).trials, "or a cut study would be reused"
     assert _most_work(load_config(None, {"profile": "thorough"}), full) == math.inf
