@@ -78,8 +78,14 @@ def ours(case: Case) -> Found:
         work=selection.work,
         seconds=seconds,
         extra={"importances": selection.summary.importances, "trials": selection.summary.trials,
-               "points": [(point.k, point.delta) for point in selection.choice.retrained]},
+               "points": [(point.k, point.delta) for point in selection.choice.retrained],
+               "order": np.argsort(selection.rank).tolist()},
     )  # fmt: skip
+
+
+def ours_at(case: Case, order: list[int], k: int) -> Finals:
+    """The first ``k`` features of our ranking: whose features are better where K is that of a rival?"""
+    return finals(case, case.names(order[:k]))
 
 
 def log_grid(low: int, high: int, factor: float) -> list[int]:

@@ -128,6 +128,9 @@ def test_the_table_holds_a_row_per_method_and_a_second_run_computes_nothing(
     rows = [row.split(" | ") for row in first.splitlines()[2:]]
     assert [row[1] for row in rows] == ["full model", "ours", "rfecv"]
     assert float(rows[1][5]) == pytest.approx(float(rows[0][5]) + float(rows[1][7]), abs=2e-4)
+    assert rows[1][8] == "", "ours is not compared with itself"
+    assert 0.5 < float(rows[2][8]) <= 1
+    monkeypatch.setattr(compare, "ours_at", lambda *args, **named: pytest.fail("computed again"))
     monkeypatch.setattr(compare, "_find", lambda *args, **named: pytest.fail("computed again"))
     compare.main(asked)
     assert capsys.readouterr().out == first
