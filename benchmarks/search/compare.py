@@ -4,9 +4,10 @@
 
 Every method chooses features on train and validation rows of the same store, then the same network is retrained on
 them with the same seeds and configuration, then the test split is read. "ours at this K" is the test value of as many
-features from the top of our ranking, so that features can be compared where K differs. Cost is that of the search, in trainings of the
-full model (work as the audit counts it; CPU seconds beside it), without the final retrainings that all methods pay.
-A finished row is kept below --work-dir and not computed again. docs/search.md holds the results and how to read them.
+features from the top of our ranking, so that features can be compared where K differs. Cost is that of the search, in
+trainings of the full model (work as the audit counts it; CPU seconds beside it), without the final retrainings that all
+methods pay. A finished row is kept below --work-dir and not computed again. docs/search.md holds the results and how to
+read them.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def cells(case: Case, method: str, row: dict[str, Any], full_test: float, twin_t
     return [
         case.name, method, str(row["k"]), row["evidence"], f"{np.mean(row['finals']['validation']):.4f}",
         f"{test.mean():.4f}", f"{test.std(ddof=1):.4f}", f"{test.mean() - full_test:+.4f}",
-        "" if twin_test is None else f"{twin_test:.4f}", str(row["trials"]), str(row["retrained"]), "-" if work is None else f"{work:.2f}", f"{row['seconds_ratio']:.2f}",
+        "" if twin_test is None else f"{twin_test:.4f}", str(row["trials"]), str(row["retrained"]),
+        "-" if work is None else f"{work:.2f}", f"{row['seconds_ratio']:.2f}",
     ]  # fmt: skip
 
 

@@ -68,10 +68,18 @@ class FeatureDecision:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Validation quality at one K. ``source``: ``masked`` (from the selection) or ``retrained``."""
+    """Validation quality at one K.
+
+    Attributes:
+        metric: the metric's own value on the rows that measured this point.
+        delta: improvement over the full model on the same rows; higher is better, whatever the metric.
+        source: ``masked`` (from the selection, on the rows that judged no removal) or ``retrained`` (on all rows).
+        std_error: of ``delta``.
+    """
 
     k: int
     metric: float
+    delta: float
     source: str
     std_error: float | None = None
 
@@ -98,7 +106,8 @@ class AuditReport:
         artifact_delta: the decision metric for *these trained artifacts* (test-row noise only), beside the verdict's
             own interval that includes seed noise.
         curve, k_reason: the K curve, and why this K in one sentence.
-        target_quality: the full model's validation quality; the curve is judged against ``target_quality - margin``.
+        target_quality: the full model's metric on validation; a point of the curve is good enough where its delta is
+            at least ``-margin``.
         decisions: one row per feature column, kept first.
         findings: of the data.
         costs: per stage.

@@ -205,7 +205,7 @@ def _curve(report: AuditReport) -> str:
         [
             f"**{point.k:,}**" if point.k == report.k else f"{point.k:,}",
             numbers.plain(point.metric, decimals),
-            numbers.signed(point.metric - report.target_quality, decimals),
+            numbers.signed(point.delta, decimals),
             numbers.plain(point.std_error, decimals + 1) if point.std_error is not None else "",
             text(point.source),
         ]
@@ -213,7 +213,8 @@ def _curve(report: AuditReport) -> str:
     ]
     full = numbers.plain(report.target_quality, decimals)
     table = _table(["K", "Validation", "Against full", "Standard error", "Source"], rows, range(4))
-    return f"## How many features are needed\n\n{text(view.prose(report.k_reason))} Full model: {full}.\n\n{table}"
+    reason = f"{text(view.prose(report.k_reason))} Full model: {full}."
+    return "\n\n".join(("## How many features are needed", reason, table, view.CURVE_ROWS))
 
 
 def _decisions(report: AuditReport) -> str:

@@ -59,7 +59,11 @@ class Series:
 
 @dataclass(frozen=True)
 class KCurve:
-    """Validation quality against K (log axis); ``below`` points lie under the lower edge and are not drawn."""
+    """Change of validation quality against K (log axis), higher is better whatever the metric.
+
+    ``target`` stands at no change and is labelled with the full model's own value, ``limit`` at the margin; ``below``
+    points lie under the lower edge and are not drawn.
+    """
 
     frame: Frame
     x_ticks: list[Tick]
@@ -107,16 +111,16 @@ class Dots:
 
 def k_curves(report: AuditReport) -> list[KCurve]:
     """The whole curve and, where the margin would be invisible in it, an enlargement around the margin."""
-    points = [point for point in report.curve if numbers.known(point.metric) and point.k > 0]
-    if not points or not numbers.known(report.target_quality):
+    points = [point for point in report.curve if numbers.known(point.delta) and point.k > 0]
+    if not points:
         return []
-    target, margin = report.target_quality, report.margin
-    values = [point.metric for point in points] + [target, target - margin]
+    margin = report.margin
+    values = [point.delta for point in points] + [0.0, -margin]
     whole = (min(values), max(values))
     charts = [_k_curve(report, points, whole)]
-    near = (target - 5 * margin, max(whole[1], target + margin))
-    inside = sum(near[0] <= point.metric for point in points)
-    if margin > 0 and target - whole[0] > 10 * margin and inside >= 2:
+    near = (-5 * margin, max(whole[1], margin))
+    inside = sum(near[0] <= point.delta for point in points)
+    if margin > 0 and -whole[0] > 10 * margin and inside >= 2:
         charts.append(_k_curve(report, points, near))
     return charts
 
@@ -142,16 +146,13 @@ def _k_curve(report: AuditReport, points: list[CurvePoint], span: tuple[float, f
     return KCurve(
         frame=frame,
         x_ticks=[Tick(x(value), numbers.count(value)) for value in log_ticks(min(counts), max(counts))],
-        y_ticks=[Tick(y(value), numbers.plain(value, decimals)) for value in y_values],
-        target=Tick(y(report.target_quality), numbers.plain(report.target_quality, value_decimals)),
-        limit=Tick(
-            y(report.target_quality - report.margin),
-            numbers.plain(report.target_quality - report.margin, value_decimals),
-        ),
+        y_ticks=[Tick(y(value), numbers.signed(value, decimals)) for value in y_values],
+        target=Tick(y(0.0), numbers.plain(report.target_quality, value_decimals)),
+        limit=Tick(y(-report.margin), numbers.limit(report.margin)),
         chosen=chosen,
         chosen_anchor="end" if chosen and chosen.at > middle else "start",
         series=series,
-        below=sum(point.metric < low for point in points),
+        below=sum(point.delta < low for point in points),
     )
 
 
@@ -165,16 +166,16 @@ def _series(
 ) -> Series:
     x, y = scales
     points = sorted(points, key=lambda point: point.k)
-    line = " ".join(f"{x(point.k):.1f},{y(point.metric):.1f}" for point in points)
+    line = " ".join(f"{x(point.k):.1f},{y(point.delta):.1f}" for point in points)
     marks = []
     for point in points:
-        if not span[0] <= point.metric <= span[1]:
+        if not span[0] <= point.delta <= span[1]:
             continue
         error = point.std_error
         whisker = None
         if error is not None and numbers.known(error) and error > 0:
-            whisker = (y(max(point.metric - error, span[0])), y(min(point.metric + error, span[1])))
-        marks.append(Mark(x(point.k), y(point.metric), whisker, point.k == ringed))
+            whisker = (y(max(point.delta - error, span[0])), y(min(point.delta + error, span[1])))
+        marks.append(Mark(x(point.k), y(point.delta), whisker, point.k == ringed))
     return Series(source, SOURCES.get(source, source), line if len(points) > 1 else "", marks)
 
 

@@ -23,6 +23,11 @@ METRIC_NAMES: dict[str, str] = {
     "rmse": "RMSE",
     "mae": "MAE",
 }
+#: What the reader of the K curve's points must know.
+CURVE_ROWS = (
+    "A change compares with the full model on the same validation rows: for masked points the half that judged no "
+    "removal, for retrained points all. So the values of the two kinds may differ where their changes do not."
+)
 #: Entries of a nested mapping or list that are written out; the rest is in ``report.json``.
 MOST_ENTRIES = 20
 
@@ -327,7 +332,7 @@ def sections(report: AuditReport) -> list[tuple[str, str]]:
         ("decision", "Verdict", True),
         ("next", "Next steps", True),
         ("quality", "Quality", bool(report.deltas)),
-        ("k-curve", "How many", bool(report.curve) and numbers.known(report.target_quality)),
+        ("k-curve", "How many", any(numbers.known(point.delta) for point in report.curve)),
         ("features", "Features", bool(report.decisions)),
         ("redundancy", "Redundancy", bool(carriers(report))),
         ("savings", "Savings", bool(source_tables(report))),

@@ -21,6 +21,8 @@ from feature_audit.stages.retrain import Retrained
 from feature_audit.stages.select import Selection
 from feature_audit.tracking import Run, registry
 
+_CURVE = ("k", "metric", "source", "delta", "std_error")
+
 
 def data(parent: Run, config: AuditConfig, prepared: Prepared) -> None:
     """Lineage, validation result and schema of the data."""
@@ -49,8 +51,8 @@ def trial(stage: Run, row: dict[str, Any]) -> None:
 
 def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) -> None:
     """The ranking and the K curve."""
-    masked = [{"k": p.k, "metric": p.metric, "source": "masked"} for p in chosen.choice.masked]
-    retrained = [{"k": p.k, "metric": p.metric, "source": "retrained"} for p in chosen.choice.retrained]
+    points = [asdict(point) | {"source": "masked"} for point in chosen.choice.masked]
+    points += [asdict(point) | {"source": "retrained"} for point in chosen.choice.retrained]
     with tempfile.TemporaryDirectory() as folder:
         ranking = Path(folder) / "ranking.parquet"
         order = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
@@ -58,7 +60,7 @@ def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) 
             *order, pl.exclude(*order)
         ).cast({"carried_by": pl.String, "group": pl.String}).write_parquet(ranking)
         curve = Path(folder) / "k_curve.parquet"
-        pl.DataFrame(masked + retrained, infer_schema_length=None).write_parquet(curve)
+        pl.DataFrame(points, infer_schema_length=None).select(_CURVE).write_parquet(curve)
         parent.file(ranking, "selection")
         parent.file(curve, "selection")
 

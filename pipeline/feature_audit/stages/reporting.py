@@ -66,7 +66,7 @@ def build_report(
 
 def _curve(selection: Selection) -> list[CurvePoint]:
     return [
-        CurvePoint(point.k, point.metric, source, point.std_error)
+        CurvePoint(point.k, point.metric, point.delta, source, point.std_error)
         for source, points in (("masked", selection.choice.masked), ("retrained", selection.choice.retrained))
         for point in points
     ]

@@ -188,13 +188,17 @@ def _curve(n: int, k: int, target: float, delta: float, rng: random.Random) -> l
     points = []
     for one in sorted(wanted & set(range(1, n + 1))):
         quality = target - 0.16 / one**0.95 - 0.0003 + rng.gauss(0, 0.00025)
-        points.append(CurvePoint(one, quality, "masked", 0.0006))
+        points.append(CurvePoint(one, quality, quality - target, "masked", 0.0006))
     points += [
-        CurvePoint(k // 2 or 1, target + delta * 2.2 - 0.0012, "retrained", 0.0005),
-        CurvePoint(k, target + delta * 0.9, "retrained", 0.0005),
-        CurvePoint(min(n, k * 2), target + 0.0003, "retrained", 0.0004),
+        _retrained(k // 2 or 1, target, delta * 2.2 - 0.0012, 0.0005),
+        _retrained(k, target, delta * 0.9, 0.0005),
+        _retrained(min(n, k * 2), target, 0.0003, 0.0004),
     ]
     return points
+
+
+def _retrained(k: int, target: float, delta: float, error: float) -> CurvePoint:
+    return CurvePoint(k, target + delta, delta, "retrained", error)
 
 
 def _decisions(n: int, k: int, rng: random.Random, hostile: bool) -> list[FeatureDecision]:

@@ -9,7 +9,7 @@ import re
 import shlex
 
 import pytest
-from feature_audit.report import render_html
+from feature_audit.report import charts, render_html
 from feature_audit.report.plan import promote_command
 from feature_audit.results import AuditReport, CurvePoint, FeatureDecision
 from hypothesis import given, settings
@@ -262,7 +262,7 @@ def test_an_empty_report_renders():
 def test_unknown_numbers_are_said_to_be_unknown(metric):
     report = make_report()
     decisions = [dataclasses.replace(row, score=metric, selection_frequency=metric) for row in report.decisions]
-    curve = [*report.curve, CurvePoint(3, metric, "masked", metric)]
+    curve = [*report.curve, CurvePoint(3, metric, metric, "masked", metric)]
     page = Page(render_html(dataclasses.replace(report, decisions=decisions, curve=curve, stability=metric)))
     visible = re.sub(r"<(style|script).*?</\1>", "", page.html, flags=re.S)
     assert not re.search(r">\s*[−-]?(nan|inf)\b", visible, re.I)
@@ -272,10 +272,10 @@ def test_unknown_numbers_are_said_to_be_unknown(metric):
 @pytest.mark.parametrize(
     "points",
     [
-        [CurvePoint(5, 0.7, "masked")],
-        [CurvePoint(5, 0.7, "masked"), CurvePoint(5, 0.7, "retrained")],
-        [CurvePoint(k, 0.7, "masked") for k in range(190, 211)],
-        [CurvePoint(k, 0.7 - 1 / k, "somewhere else", math.nan) for k in (1, 10, 100_000)],
+        [CurvePoint(5, 0.7, 0.0, "masked")],
+        [CurvePoint(5, 0.7, 0.0, "masked"), CurvePoint(5, 0.7, 0.0, "retrained")],
+        [CurvePoint(k, 0.7, 0.0, "masked") for k in range(190, 211)],
+        [CurvePoint(k, 0.7 - 1 / k, -1 / k, "somewhere else", math.nan) for k in (1, 10, 100_000)],
     ],
 )
 def test_odd_curves_are_drawn_inside_the_picture(points):
@@ -322,3 +322,15 @@ def test_text_colours_have_enough_contrast(scheme):
     for zone in ("good-zone", "bad-zone"):
         for name in ("ink", "quiet"):
             assert contrast(colour[name], colour[zone]) >= 4.5, (name, zone)
+
+
+def test_the_curve_shows_losses_below_the_full_model_where_lower_values_are_better():
+    """A log loss above the full model's is a loss: its point lies under the line of the full model."""
+    points = [CurvePoint(5, 0.33, -0.01, "retrained"), CurvePoint(9, 0.31, 0.01, "retrained")]
+    report = make_report(curve=points, k=9, target_quality=0.32, margin=0.002)
+    [chart] = charts.k_curves(report)
+    worse, better = chart.series[0].marks
+    assert worse.y > chart.limit.at > chart.target.at > better.y
+    assert (chart.target.label, chart.limit.label) == ("0.3200", "−0.002")
+    row = next(line for line in Page(render_html(report)).by_id("k-curve").text.split("\n") if "0.3300" in line)
+    assert "−0.0100" in row

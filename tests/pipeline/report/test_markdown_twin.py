@@ -115,7 +115,7 @@ def test_description_stays_below_the_limit_and_whole(verdict):
         needed="More rows. " * 2_000,
         warnings=["A *warning* " * 300] * 40,
         deltas=[*report.deltas[:1], *guards],
-        curve=[CurvePoint(i, 0.7, "masked") for i in range(1, 3_000)],
+        curve=[CurvePoint(i, 0.7, 0.0, "masked") for i in range(1, 3_000)],
     )
     note = run_description(huge)
     assert len(note) < DESCRIPTION_LIMIT
