@@ -1,12 +1,15 @@
 """The rules for K: the smallest K whose validation quality is within the margin of the full model.
 
 "Within the margin" is a question with noise in it. Taking the smallest K whose *point estimate* clears the margin picks
-a K that sits on the edge, where the test split's verdict is a coin toss. So the default rule, ``assured``, asks for as
-much evidence as the validation split can give, in steps, and takes the smallest K of the first step that any K reaches:
+a K that sits on the edge, where the test split's verdict is a coin toss. So the default rule, ``assured``, asks for the
+chance that the test split will give a pass (``pass_chance``), in steps, and takes the smallest K of the first step that
+any K reaches:
 
-1. ``assured``: parity on the test split would pass with 90 % probability if the true difference were the estimate;
-2. ``supported``: the one-sided lower confidence bound on validation lies above -margin;
-3. ``level``: the estimate lies within the margin, and within one standard error of the best K's.
+1. ``assured``: the chance is 90 % or more;
+2. ``likely``: it is at least even and at least nine tenths of the best K's: a few more features are a small price for a
+   verdict, and nearly as good a chance with fewer is better still;
+3. ``level``: the split cannot say so much; the estimate lies within the margin, and within one standard error of the
+   best K's.
 
 Two simpler rules can be asked for. ``one_standard_error`` is step 3 alone (Breiman, Friedman, Olshen, Stone (1984),
 "Classification and Regression Trees", section 3.4.3; asked for in scikit-learn #23288). ``within_margin`` is the point
@@ -21,17 +24,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from scipy.stats import norm
 
 Rule = Literal["assured", "one_standard_error", "within_margin"]
-Evidence = Literal["assured", "supported", "level", "within", "best", "fixed"]
+Evidence = Literal["assured", "likely", "level", "within", "best", "fixed"]
 
 #: The steps of each rule, the one that asks for most first.
 STEPS: dict[Rule, tuple[Evidence, ...]] = {
-    "assured": ("assured", "supported", "level"),
+    "assured": ("assured", "likely", "level"),
     "one_standard_error": ("level",),
     "within_margin": ("within",),
 }
+
+
+#: Chance to pass below which no K is said to be likely to.
+EVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,10 @@ class KChoice:
 
 @dataclass(frozen=True)
 class _Step:
-    """One step of a rule: why a K that reaches it was taken, and the test of a K given the best K."""
+    """One step of a rule: why a K that reaches it was taken, and the test of a K beside all that were measured."""
 
     why: str
-    reached: Callable[[KPoint, KPoint], bool]
+    reached: Callable[[KPoint, Sequence[KPoint]], bool]
 
 
 def choose_k(
@@ -103,8 +111,11 @@ def choose_k(
     asked = "" if rule == "assured" else f" (k_rule = {rule})"
     for evidence in STEPS[rule]:
         for point in curve:
-            if steps[evidence].reached(point, best):
+            if steps[evidence].reached(point, curve):
                 reason = f"K = {point.k} is {steps[evidence].why}{asked}: {_figure(point, metric)}"
+                if evidence in ("assured", "likely"):
+                    chance = pass_chance(point, margin=margin, confidence=confidence, test_ratio=test_ratio)
+                    reason += f", chance to pass {chance:.0%}"
                 return KChoice(point.k, evidence, reason)
     why = f"no K within the budget comes within the margin of {margin:g} on validation; K = {best.k} comes closest"
     return KChoice(best.k, "best", f"{why}{asked}: {_figure(best, metric)}")
@@ -125,7 +136,24 @@ def satisfies(
     The other arguments are those of ``choose_k``.
     """
     steps = _steps(margin, confidence, test_ratio, power)
-    return steps[STEPS[rule][0]].reached(point, best_point(points))
+    return steps[STEPS[rule][0]].reached(point, points)
+
+
+def pass_chance(point: KPoint, *, margin: float, confidence: float, test_ratio: float) -> float:
+    """Probability that parity will pass on the test split, as far as the validation split can tell.
+
+    The test estimate will stray from the truth by its own standard error, and the truth from the validation estimate by
+    that one's: given validation alone it is normal around ``delta`` with variance ``se^2 (1 + test_ratio^2)`` (the
+    predictive distribution under a flat prior). Parity passes where it lies ``z(confidence)`` standard errors of the test
+    split above ``-margin``.
+
+    Args:
+        point: measured on validation.
+        margin, confidence, test_ratio: see ``choose_k``.
+    """
+    gap = point.delta + margin - float(norm.ppf(confidence)) * test_ratio * point.std_error
+    spread = point.std_error * float(np.hypot(1.0, test_ratio))
+    return float(norm.cdf(gap / spread)) if spread > 0 else float(gap >= 0)
 
 
 def best_point(points: Sequence[KPoint]) -> KPoint:
@@ -134,24 +162,30 @@ def best_point(points: Sequence[KPoint]) -> KPoint:
 
 
 def _steps(margin: float, confidence: float, test_ratio: float, power: float) -> dict[Evidence, _Step]:
-    z_bound = float(norm.ppf(confidence))  # parity passes on the one-sided bound
-    z_pass = (z_bound + float(norm.ppf(power))) * test_ratio
+    def chance(point: KPoint) -> float:
+        return pass_chance(point, margin=margin, confidence=confidence, test_ratio=test_ratio)
+
+    def likely(point: KPoint, points: Sequence[KPoint]) -> bool:
+        return chance(point) >= max(EVEN, power * max(map(chance, points)))
+
+    def level(point: KPoint, points: Sequence[KPoint]) -> bool:
+        best = best_point(points)
+        return point.delta >= max(-margin, best.delta - best.std_error)
+
     return {
         "assured": _Step(
             f"the smallest K for which the test is expected to pass with {power:.0%} probability",
-            lambda point, best: point.delta - z_pass * point.std_error >= -margin,
+            lambda point, _: chance(point) >= power,
         ),
-        "supported": _Step(
-            f"the smallest K whose lower confidence bound on validation lies within the margin of {margin:g}",
-            lambda point, best: point.delta - z_bound * point.std_error >= -margin,
+        "likely": _Step(
+            f"the smallest K whose chance to pass the test is nearly the best: none is expected to pass with {power:.0%} "
+            "probability",
+            likely,
         ),
-        "level": _Step(
-            f"the smallest K within the margin of {margin:g} and one standard error of the best K",
-            lambda point, best: point.delta >= max(-margin, best.delta - best.std_error),
-        ),
+        "level": _Step(f"the smallest K within the margin of {margin:g} and one standard error of the best K", level),
         "within": _Step(
             f"the smallest K whose estimate lies within the margin of {margin:g}, without an allowance for noise",
-            lambda point, best: point.delta >= -margin,
+            lambda point, _: point.delta >= -margin,
         ),
     }
 

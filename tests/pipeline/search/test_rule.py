@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from feature_audit.config import AuditConfig
 from feature_audit.search import KPoint, best_point, choose_k, satisfies
-from feature_audit.search.rule import STEPS, Rule
+from feature_audit.search.rule import STEPS, Rule, pass_chance
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 RULE: dict[str, Any] = {"margin": 0.002, "confidence": 0.95, "metric": "auc", "test_ratio": 1.0}
 
@@ -24,7 +26,9 @@ def test_prefers_the_smallest_k_that_would_pass_on_test() -> None:
 
 
 def test_steps_down_to_weaker_evidence() -> None:
-    assert choose_k(points(-0.01, -0.0009, -0.0008), **RULE).evidence == "supported"
+    likely = choose_k(points(-0.01, -0.0009, -0.0008), **RULE)
+    assert (likely.k, likely.evidence) == (20, "likely")
+    assert "chance to pass 65%" in likely.reason
     level = choose_k(points(-0.01, -0.0014, -0.0013), **RULE)
     assert (level.k, level.evidence) == (20, "level")
     best = choose_k(points(-0.02, -0.01, -0.012), **RULE)
@@ -35,6 +39,25 @@ def test_steps_down_to_weaker_evidence() -> None:
 def test_level_is_never_worse_than_one_standard_error_below_the_best() -> None:
     wide = [KPoint(5, 0.8, -0.0019, 0.002), KPoint(50, 0.8, 0.0015, 0.002)]
     assert choose_k(wide, **RULE).k == 50
+
+
+@pytest.mark.parametrize(
+    ("delta", "error", "test_ratio"), [(0.001, 0.001, 0.8), (0.004, 0.002, 1.3), (-0.001, 0.0004, 0.5)]
+)
+def test_the_chance_to_pass_is_that_of_audits_played_out(delta: float, error: float, test_ratio: float) -> None:
+    """Draw truths that fit the validation estimate, then test estimates of each, and count the passes of parity."""
+    random = np.random.default_rng(5)
+    truth = delta + error * random.normal(size=200_000)
+    test_error = error * test_ratio
+    bound = truth + test_error * random.normal(size=truth.size) - norm.ppf(0.95) * test_error
+    chance = pass_chance(KPoint(5, 0.8, delta, error), margin=0.002, confidence=0.95, test_ratio=test_ratio)
+    assert chance == pytest.approx(float((bound >= -0.002).mean()), abs=0.004)
+
+
+def test_a_few_more_features_are_taken_for_a_better_chance_and_not_for_the_same() -> None:
+    curve = [KPoint(10, 0.8, -0.0005, 0.002), KPoint(20, 0.8, 0.0030, 0.002), KPoint(40, 0.8, 0.0032, 0.002)]
+    choice = choose_k(curve, **{**RULE, "test_ratio": 0.8})
+    assert (choice.k, choice.evidence) == (20, "likely")
 
 
 def test_a_larger_test_split_asks_less() -> None:
@@ -69,7 +92,7 @@ def test_each_rule_asks_for_its_own_evidence_and_says_so() -> None:
     curve = points(-0.01, -0.0018, -0.0005, 0.0004, 0.001, error=0.001)
     found = {rule: choose_k(curve, **RULE, rule=rule) for rule in STEPS}
     assert {rule: (choice.k, choice.evidence) for rule, choice in found.items()} == {
-        "assured": (50, "assured"), "one_standard_error": (40, "level"), "within_margin": (20, "within"),
+        "assured": (50, "likely"), "one_standard_error": (40, "level"), "within_margin": (20, "within"),
     }  # fmt: skip
     for rule in ("one_standard_error", "within_margin"):
         assert f"(k_rule = {rule})" in found[rule].reason
