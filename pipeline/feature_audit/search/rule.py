@@ -144,8 +144,8 @@ def pass_chance(point: KPoint, *, margin: float, confidence: float, test_ratio: 
 
     The test estimate will stray from the truth by its own standard error, and the truth from the validation estimate by
     that one's: given validation alone it is normal around ``delta`` with variance ``se^2 (1 + test_ratio^2)`` (the
-    predictive distribution under a flat prior). Parity passes where it lies ``z(confidence)`` standard errors of the test
-    split above ``-margin``.
+    predictive distribution under a flat prior). Parity passes where it lies ``z(confidence)`` standard errors of the
+    test split above ``-margin``.
 
     Args:
         point: measured on validation.
@@ -178,8 +178,7 @@ def _steps(margin: float, confidence: float, test_ratio: float, power: float) ->
             lambda point, _: chance(point) >= power,
         ),
         "likely": _Step(
-            f"the smallest K whose chance to pass the test is nearly the best: none is expected to pass with {power:.0%} "
-            "probability",
+            f"the smallest K with nearly the best chance to pass the test, where no K has one of {power:.0%}",
             likely,
         ),
         "level": _Step(f"the smallest K within the margin of {margin:g} and one standard error of the best K", level),

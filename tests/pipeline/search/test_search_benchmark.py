@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks" / "search"))
 methods = pytest.importorskip("methods", reason="benchmarks/search is part of the checkout, not of the package")
-case_module, compare = pytest.importorskip("case"), pytest.importorskip("compare")
+case_module, compare, promise = (pytest.importorskip(name) for name in ("case", "compare", "promise"))
 sys.path.pop(0)
 
 
@@ -134,3 +134,33 @@ def test_the_table_holds_a_row_per_method_and_a_second_run_computes_nothing(
     monkeypatch.setattr(compare, "_find", lambda *args, **named: pytest.fail("computed again"))
     compare.main(asked)
     assert capsys.readouterr().out == first
+
+
+def test_what_validation_promises_is_measured_against_test(
+    table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(promise, "TABLES", {"small": {"k": 8, "split": "random"}})
+    monkeypatch.setattr(promise, "CONFIGS", {"small": str(table / "conf.yaml")})
+    monkeypatch.setattr(promise, "KS", (1, 2, 8))
+    asked = ["--splits", "1", "2", "--work-dir", str(table / "w")]
+    promise.main(asked)
+    first = capsys.readouterr().out
+    rows = promise.measure("small", 1, table / "w")
+    assert len(rows) == 2 * 3 * 2
+    loss = {k: np.mean([row["test"][0] for row in rows if row["k"] == k]) for k in (1, 2)}
+    assert loss[1] < -0.05 < loss[2], "the first two features of the ranking carry the label"
+    monkeypatch.setattr(promise, "_retrain", lambda *_: pytest.fail("computed again"))
+    promise.main(asked)
+    assert capsys.readouterr().out == first
+
+
+def test_a_promise_that_test_does_not_keep_is_shown_as_such():
+    """Validation shows 0.01 more than test on the rows that judged; K = 5 is within the margin there alone."""
+
+    def row(split: int, k: int, delta: float) -> dict[str, Any]:
+        parts = {"judged": (delta + 0.01, 0.001), "other": (delta, 0.001), "all": (delta + 0.005, 0.0005)}
+        return {"data": "t", "split": split, "trial": 0, "repeat": 0, "k": k, **parts, "test": (delta, 0.0005)}
+
+    rows = [row(split, k, delta) for split in (1, 2) for k, delta in ((5, -0.004), (9, 0.0))]
+    assert "| all | 2 | +0.0100 ± 0.0000 | +0.0000 ± 0.0000 | +0.0050 ± 0.0000 | |" in promise.promises(rows)
+    assert "| assured | 2 | 5 | +0.0010 | -0.0040 | 0% | 100% |" in promise.rules(rows)

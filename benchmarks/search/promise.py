@@ -1,0 +1,154 @@
+"""Does validation promise more than test keeps, and which rule for K leads to a verdict?
+
+    PYTHONPATH=pipeline:selectors python benchmarks/search/promise.py --data santander --splits 1 2 3
+
+Every split of a table is drawn anew (rows at random, ml-100k by user). On each, two trials of the search rank the
+features and the model is retrained on the first K for a grid of K. Differences from the full model are then compared
+between the validation rows that judged removals (the even ones), the other validation rows, and the test rows; and
+every rule for K chooses on validation what test then judges. Retrainings are kept in --work-dir and not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from case import CONFIGS, ROOT, Case
+from feature_audit.config import load_config
+from feature_audit.models import predict
+from feature_audit.parity import metric, paired_delta
+from feature_audit.search import KPoint, choose_k
+from feature_audit.search.rule import STEPS
+from feature_audit.stages.baseline import train_one
+from feature_audit.stages.process import tune_process
+from feature_audit.stages.select import search_space
+from feature_audit.stages.trial import Trials
+from scipy.stats import norm
+
+#: What is drawn anew; the budget is at most so many features.
+TABLES: dict[str, dict[str, Any]] = {
+    "santander": {"k": 100, "split": "random"},
+    "ml-100k": {"k": 100, "split": "group"},
+    "criteo": {"k": 35, "split": "random"},
+}
+KS = (6, 10, 16, 25, 40, 64)
+ROWS = {"judged": slice(0, None, 2), "other": slice(1, None, 2), "all": slice(None)}
+TRIALS = REPEATS = 2
+_SEED = 90_000
+
+Row = dict[str, Any]
+
+
+def measure(name: str, seed: int, work_dir: Path) -> list[Row]:
+    """All retrainings of one split of a table, from the file of an earlier run where there is one."""
+    place = work_dir.resolve() / f"promise_{name}_{seed}.jsonl"
+    if place.is_file():
+        return [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
+    given = {**TABLES[name], "seed": seed, "work_dir": str(work_dir), "threads": 1}
+    config = CONFIGS.get(name, f"conf/{name}.yaml")
+    case = Case(name, load_config(str(ROOT / config), given))
+    rows = [row for trial in range(TRIALS) for row in _retrain(case, _ranking(case, trial), trial)]
+    place.write_text("\n".join(json.dumps({"data": name, "split": seed, **row}) for row in rows), encoding="utf-8")
+    return measure(name, seed, work_dir)
+
+
+def _ranking(case: Case, trial: int) -> list[int]:
+    """Fields, best first, as a trial of the search with the default settings finds them."""
+    folder = case.select_folder.path
+    trials = Trials(case.config, case.prepared, case.full, case.low, case.high, folder, None)
+    trials(trial, {**search_space(case.config, case.low, case.high).defaults(), "draw": trial}, lambda *_: False)
+    return list(json.loads((folder / f"trial_{trial}.json").read_text(encoding="utf-8"))["order"])
+
+
+def _retrain(case: Case, order: list[int], trial: int) -> Iterable[Row]:
+    task, store = case.schema.task, case.store
+    full = predict(case.full_model(), store, "test", case.schema, task=task, device=case.config.device)
+    for k in (k for k in KS if k <= case.high):
+        schema = case.schema.keep(case.names(order[:k]))
+        for repeat in range(REPEATS):
+            seed = _SEED + 10 * trial + repeat
+            model, scores, _ = train_one(case.config, store, schema, seed=seed, label=f"{case.name}, K = {k}")
+            validation = case.full.validation_scores()
+            row = {part: _delta(case, "validation", validation, scores, rows) for part, rows in ROWS.items()}
+            test = predict(model, store, "test", schema, task=task, device=case.config.device)
+            row["test"] = _delta(case, "test", full, test, slice(None))
+            yield {"trial": trial, "k": k, "repeat": repeat, **row}
+
+
+def _delta(case: Case, split: Any, full: np.ndarray, pruned: np.ndarray, rows: slice) -> tuple[float, float]:
+    unit = case.store.group(split)
+    return paired_delta(
+        metric(str(case.config.metric), case.schema.task), y=case.store.target(split)[rows], baseline=full[rows],
+        pruned=pruned[rows], unit=None if unit is None else unit[rows],
+    )  # fmt: skip
+
+
+def promises(rows: list[Row]) -> str:
+    """Per split: mean difference on each part of validation less that on test; last line: over all splits."""
+    splits: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        splits[row["data"], row["split"]].append(row)
+    lines = ["| data | split | judged - test | other - test | all - test | standard errors: validation, test |"]
+    lines.append("|---|---|---|---|---|---|")
+    kept = []
+    for (name, seed), own in splits.items():
+        excess = [float(np.mean([row[part][0] - row["test"][0] for row in own])) for part in ROWS]
+        errors = [float(np.mean([row[part][1] for row in own])) for part in ("all", "test")]
+        kept.append(excess)
+        shown = " | ".join(f"{value:+.4f}" for value in excess)
+        lines.append(f"| {name} | {seed} | {shown} | {errors[0]:.4f}, {errors[1]:.4f} |")
+    if len(kept) > 1:
+        mean, error = np.mean(kept, axis=0), np.std(kept, axis=0, ddof=1) / len(kept) ** 0.5
+        shown = " | ".join(f"{m:+.4f} ± {e:.4f}" for m, e in zip(mean, error, strict=True))
+        lines.append(f"| all | {len(kept)} | {shown} | |")
+    return "\n".join(lines)
+
+
+def rules(rows: list[Row], *, margin: float = 0.002, confidence: float = 0.95) -> str:
+    """Per rule: the K it takes on validation, what validation promised, what test found, how often test would pass.
+
+    The verdict here knows the noise of the test rows alone, for one retraining.
+    """
+    curves: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        curves[row["data"], row["split"], row["trial"], row["repeat"]].append(row)
+    bound = float(norm.ppf(confidence))
+    lines = [
+        "| rule | choices | K (geometric mean) | promised | found | passes | fails |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for rule in STEPS:
+        chosen = []
+        for own in curves.values():
+            points = [KPoint(row["k"], 0.0, *row["all"]) for row in own]
+            ratio = float(np.mean([row["test"][1] / row["all"][1] for row in own]))
+            k = choose_k(points, margin=margin, confidence=confidence, metric="auc", test_ratio=ratio, rule=rule).k
+            chosen.append(next(row for row in own if row["k"] == k))
+        test = np.array([row["test"] for row in chosen])
+        passes = test[:, 0] - bound * test[:, 1] >= -margin
+        fails = test[:, 0] + bound * test[:, 1] < -margin
+        k_mean = float(np.exp(np.mean(np.log([row["k"] for row in chosen]))))
+        promised = float(np.mean([row["all"][0] for row in chosen]))
+        shown = f"{rule} | {len(chosen)} | {k_mean:.0f} | {promised:+.4f} | {test[:, 0].mean():+.4f}"
+        lines.append(f"| {shown} | {passes.mean():.0%} | {fails.mean():.0%} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", default=list(TABLES), choices=list(TABLES))
+    parser.add_argument("--splits", nargs="+", type=int, default=[1, 2, 3], help="seeds of the splits")
+    parser.add_argument("--work-dir", type=Path, default=Path(".audit/benchmark-search"))
+    given = parser.parse_args(arguments)
+    tune_process(threads=1)
+    rows = [row for name in given.data for seed in given.splits for row in measure(name, seed, given.work_dir)]
+    print(promises(rows) + "\n\n" + rules(rows))
+
+
+if __name__ == "__main__":
+    main()
