@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from feature_audit.errors import UsageError
 
@@ -153,7 +161,10 @@ class AuditConfig(_Section):
     trials: int | Literal["auto"] = Field(
         "auto", description="Optuna trials; auto = 3, fewer where they would cost over three full trainings"
     )
-    seeds: int = Field(5, ge=2, description="retrainings of the pruned model; cheap, and each makes the verdict surer")
+    seeds: int | Literal["auto"] = Field(
+        "auto",
+        description="retrainings of the pruned model, each makes the verdict surer; auto = 5, fewer, but 3, where dear",
+    )
     baseline_seeds: int = Field(
         1,
         ge=1,
@@ -193,17 +204,19 @@ class AuditConfig(_Section):
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("k", "trials", mode="before")
+    @field_validator("k", "trials", "seeds", mode="before")
     @classmethod
-    def _read_count(cls, value: Any) -> Any:
+    def _read_count(cls, value: Any, info: ValidationInfo) -> Any:
+        least = 2 if info.field_name == "seeds" else 1
+        wanted = f"give a whole number of at least {least}, or auto"
         if isinstance(value, bool) or value is None:
-            raise ValueError("give a whole number of at least 1, or auto")
+            raise ValueError(wanted)
         if isinstance(value, str) and value != "auto":
             if not re.fullmatch(r"[+-]?\d+", value.strip()):
-                raise ValueError("give a whole number of at least 1, or auto")
+                raise ValueError(wanted)
             value = int(value)
-        if not isinstance(value, str) and value < 1:
-            raise ValueError("give a whole number of at least 1, or auto")
+        if not isinstance(value, str) and value < least:
+            raise ValueError(wanted)
         return value
 
     @field_validator("cost", mode="before")

@@ -35,6 +35,7 @@ def test_profile_lies_below_what_the_user_says(tmp_path: Path) -> None:
         ({"k": "1.5"}, ["k=", "1.5"]),
         ({"k": "-3"}, ["k=", "-3"]),
         ({"trials": "0"}, ["trials=", "0", "at least 1"]),
+        ({"seeds": "1"}, ["seeds=", "1", "at least 2"]),
         ({"trials": "few"}, ["trials=", "few", "whole number", "auto"]),
         ({"margin": "-0.1"}, ["margin=", "-0.1", "greater than or equal to 0"]),
         ({"k": "5", "k_min": "9"}, ["k_min=9", "k=5"]),

@@ -9,6 +9,7 @@ standard error compares with the best K, so there the curve's best K is retraine
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from feature_audit.data import Prepared, Store
 from feature_audit.parity import metric, paired_delta
 from feature_audit.search import KPoint, best_point, choose_k, satisfies
 from feature_audit.stages.baseline import train_one
+from feature_audit.stages.cost import FEWEST_SEEDS
 from feature_audit.stages.progress import SearchProgress
 
 log = logging.getLogger(__name__)
@@ -100,6 +102,7 @@ def confirm_k(
     low: int,
     high: int,
     full_work: float,
+    left: float = math.inf,
     progress: SearchProgress | None = None,
 ) -> Choice:
     """Choose K from the masked curve and confirm it by retraining on validation.
@@ -111,6 +114,7 @@ def confirm_k(
         order: features of the chosen trial, best first.
         low, high: range of K.
         full_work: the baseline's work, the unit of ``MOST_WORK``.
+        left: work that confirmations and retrainings together may still spend.
         progress: is told about every retraining.
     """
     masked = [KPoint(**point) for point in points]
@@ -126,7 +130,7 @@ def confirm_k(
     retrainings = _Retrainings(config, prepared, store, judge, order, progress)
     if config.k_rule == "one_standard_error":
         retrainings.measure(best_point(masked).k)
-    _walk(_grid(measured + beyond, proposal.k), proposal.k, retrainings, rule, MOST_WORK * full_work)
+    _walk(_grid(measured + beyond, proposal.k), proposal.k, retrainings, rule, MOST_WORK * full_work, left)
     found = sorted(retrainings.points.values(), key=lambda point: point.k)
     # One point alone would read as the only K on the curve.
     choice = choose_k(found if len(found) > 1 else found * 2, metric=config.metric, **rule)
@@ -175,8 +179,13 @@ class _Retrainings:
         return point
 
 
-def _walk(grid: list[int], start: int, retrainings: _Retrainings, rule: dict[str, Any], most_work: float) -> None:
-    """Retrain at ``start`` and then along the grid, until neighbours disagree or ``most_work`` would be exceeded."""
+def _walk(
+    grid: list[int], start: int, retrainings: _Retrainings, rule: dict[str, Any], most_work: float, left: float
+) -> None:
+    """Retrain at ``start`` and then along the grid, until neighbours disagree or ``most_work`` would be exceeded.
+
+    Of what is ``left``, as much is kept back as the fewest final retrainings will cost.
+    """
     place = grid.index(start)
     seen: set[int] = set()
     while len(retrainings.points) < MOST_CONFIRMATIONS and grid[place] not in seen:
@@ -187,7 +196,8 @@ def _walk(grid: list[int], start: int, retrainings: _Retrainings, rule: dict[str
         place += -1 if enough else 1
         # The next one costs about as much as this one: stop before the limit, not after it. A smaller K is a bonus; a K
         # that falls short would waste the whole audit, so going up may cost twice as much.
-        limit = most_work * (1 if enough else 2)
+        kept_back = FEWEST_SEEDS * retrainings.last_work
+        limit = min(most_work * (1 if enough else 2), left - kept_back)
         if not 0 <= place < len(grid) or retrainings.work + retrainings.last_work > limit:
             break
 

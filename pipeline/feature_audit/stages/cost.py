@@ -8,9 +8,15 @@ Seconds are recorded beside it.
 
 from __future__ import annotations
 
+import math
+
 from torch import nn
 
 FORWARD_SHARE = 1 / 3
+#: What a whole audit may cost in full trainings, by profile: what is ``auto`` becomes less where it would be exceeded.
+MOST_FULL_TRAININGS = {"quick": 3.0, "default": 6.0, "thorough": math.inf}
+#: Retrainings that ``seeds = auto`` means, and to how few they may shrink.
+AUTO_SEEDS, FEWEST_SEEDS = 5, 3
 
 
 def touched_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> int:

@@ -16,17 +16,18 @@ import numpy as np
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.search import SearchSpace, StudySummary, run_study
-from feature_audit.stages.baseline import Trained
+from feature_audit.stages.baseline import Trained, touched_share
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.choice import MOST_CONFIRMATIONS, MOST_WORK, Choice, ValidationJudge, confirm_k
+from feature_audit.stages.cost import AUTO_SEEDS, MOST_FULL_TRAININGS
 from feature_audit.stages.load import budget
 from feature_audit.stages.progress import SearchProgress
 from feature_audit.stages.trial import Trials, searches
 
 log = logging.getLogger(__name__)
 
-#: What ``trials = auto`` means: so many, fewer where together they would cost more than so many full trainings. A table
-#: whose full training is short makes trials dear.
+#: What ``trials = auto`` means: so many, fewer where together they would cost more than so many full trainings, or more
+#: than the confirmations and retrainings can leave them. A table whose full training is short makes trials dear.
 AUTO_TRIALS = 3
 MOST_TRIAL_WORK = 3.0
 
@@ -82,14 +83,16 @@ def select(
             seed=config.seed,
             journal=folder.path / "study.journal",
             workers=config.workers,
-            most_work=_most_work(config, full),
+            most_work=_most_work(config, prepared, full),
             on_start=lambda rows: progress.resume([_within(config, folder.path, row) for row in rows]),
             on_trial=partial(_tell, config, folder.path, progress, on_trial),
         )
         best = _read_trial(folder.path, summary.best)
         judge = ValidationJudge(config, store, full.validation_scores())
+        trial_work = sum(row["notes"].get("work", 0.0) for row in summary.trials)
+        left = (MOST_FULL_TRAININGS[config.profile] - 1) * full.work - trial_work
         choice = confirm_k(
-            config, prepared, store, judge, best["points"], best["order"], low, high, full.work, progress
+            config, prepared, store, judge, best["points"], best["order"], low, high, full.work, left, progress
         )
     finished = [row["number"] for row in summary.trials if row["state"] == "complete"]
     masks = np.stack([_mask(_read_trial(folder.path, number)["order"], choice.k) for number in finished])
@@ -97,13 +100,12 @@ def select(
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(1, len(order) + 1)
     names = tuple(np.asarray(prepared.schema.names)[np.sort(order[: choice.k])])
-    spent = sum(row["notes"].get("work", 0.0) for row in summary.trials) + choice.work
     result = {
         "names": names,
         "choice": choice.to_dict(),
         "summary": asdict(summary),
         "convergence": best["convergence"],
-        "work": spent,
+        "work": trial_work + choice.work,
     }
     scores = np.array([-np.inf if score is None else score for score in best["scores"]])
     np.savez(folder.path / "selection.npz", masks=masks, rank=rank, scores=scores)
@@ -112,9 +114,16 @@ def select(
     return _restore(folder, prepared)
 
 
-def _most_work(config: AuditConfig, full: Trained) -> float:
-    """What trials may cost together: a number that was asked for is run, whatever it costs."""
-    return MOST_TRIAL_WORK * full.work if config.trials == "auto" else math.inf
+def _most_work(config: AuditConfig, prepared: Prepared, full: Trained) -> float:
+    """What trials may cost together: a number that was asked for is run, whatever it costs.
+
+    Confirmations and retrainings come after them; the least that they can cost is that of a model of one feature.
+    """
+    if config.trials != "auto":
+        return math.inf
+    smallest = touched_share(config, prepared.schema, prepared.schema.keep(prepared.schema.names[:1]))
+    later = 1 + MOST_WORK + AUTO_SEEDS * smallest
+    return max(0.0, min(MOST_TRIAL_WORK, MOST_FULL_TRAININGS[config.profile] - later)) * full.work
 
 
 def search_space(config: AuditConfig, low: int, high: int) -> SearchSpace:

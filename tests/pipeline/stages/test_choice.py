@@ -19,6 +19,7 @@ from feature_audit.search import KPoint
 from feature_audit.search.rule import STEPS
 from feature_audit.stages import choice as module
 from feature_audit.stages.choice import MOST_CONFIRMATIONS, STEP, Choice, _grid, _larger, confirm_k
+from feature_audit.stages.retrain import with_seeds
 from feature_audit.stages.select import MOST_TRIAL_WORK, _most_work
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,13 +64,22 @@ class Judge:
         return 1.0
 
 
+def prepared(features: int) -> Prepared:
+    """Of numeric features f0, f1, ... and 100 test rows."""
+    schema = ModelSchema(tuple(Field(f"f{place}", "numeric", 9) for place in range(features)), "binary")
+    return Prepared(Path(), schema, (), (), {}, {"test": 100}, {}, "", {}, {}, {}, "", "")
+
+
 def confirmed(
-    rule: str, masked: list[float], quality: Callable[[int], float], *, work: float = 0.01, slots: int = 40
+    rule: str,
+    masked: list[float],
+    quality: Callable[[int], float],
+    *,
+    work: float = 0.01,
+    slots: int = 40,
+    left: float = math.inf,
 ) -> Choice:
     """K from a masked curve up to ``slots`` of a budget of 50, where a retraining costs ``work`` full trainings."""
-    names = tuple(f"f{place}" for place in range(FEATURES))
-    schema = ModelSchema(tuple(Field(name, "numeric", 9) for name in names), "binary")
-    prepared = Prepared(Path(), schema, (), (), {}, {"test": 100}, {}, "", {}, {}, {}, "", "")
     config = AuditConfig.model_validate({"k": 50, "metric": "auc", "k_rule": rule})
     ks = np.unique(np.geomspace(2, slots, len(masked)).astype(int))
     points = [asdict(KPoint(int(k), 0.8 + d, d, 0.0005)) for k, d in zip(ks, masked, strict=False)]
@@ -81,7 +91,7 @@ def confirmed(
         patch.setattr(module, "train_one", train_one)
         judge: Any = Judge(quality)
         store: Any = None
-        return confirm_k(config, prepared, store, judge, points, list(range(FEATURES)), 2, 50, 1.0)
+        return confirm_k(config, prepared(FEATURES), store, judge, points, list(range(FEATURES)), 2, 50, 1.0, left)
 
 
 @given(
@@ -128,7 +138,34 @@ def test_where_nothing_is_within_the_margin_the_budget_is_reached_and_the_best_t
 
 def test_only_the_default_number_of_trials_is_cut_where_trials_are_dear() -> None:
     full: Any = SimpleNamespace(work=10.0)
-    assert _most_work(load_config(None, {}), full) == 10.0 * MOST_TRIAL_WORK
-    assert _most_work(load_config(None, {"trials": 3}), full) == math.inf
+    wide, narrow = prepared(300), prepared(4)
+    assert _most_work(load_config(None, {}), wide, full) == 10.0 * MOST_TRIAL_WORK
+    assert _most_work(load_config(None, {}), narrow, full) < 10.0 * MOST_TRIAL_WORK, "retrainings will be dear"
+    assert _most_work(load_config(None, {"trials": 3}), narrow, full) == math.inf
     assert load_config(None, {}).trials != load_config(None, {"trials": 3}).trials, "or a cut study would be reused"
-    assert _most_work(load_config(None, {"profile": "thorough"}), full) == math.inf
+    assert _most_work(load_config(None, {"profile": "thorough"}), narrow, full) == math.inf
+
+
+def test_confirmations_leave_enough_for_the_final_retrainings() -> None:
+    """Nothing suffices, so K would go up to the budget; every retraining costs 0.2 and three must be left over."""
+    masked = [-0.05, -0.001, 0.001, 0.0011, 0.0012, 0.0013, 0.0014]
+    free, bound, spent = (
+        confirmed("assured", masked, lambda k: -1.0 / k, work=0.2, left=left) for left in (math.inf, 1.05, -1.0)
+    )
+    assert len(free.retrained) > 2
+    assert bound.work == pytest.approx(0.4)
+    assert len(spent.retrained) == 1, "never none"
+
+
+@pytest.mark.parametrize(
+    ("spent", "each", "seeds"), [(3.0, 0.3, 5), (3.0, 0.5, 4), (4.5, 0.3, 3), (9.0, 1.0, 3), (3.0, 0.0, 5)]
+)
+def test_seeds_become_fewer_where_the_audit_would_be_dear(spent: float, each: float, seeds: int) -> None:
+    full: Any = SimpleNamespace(work=10.0)
+    choice = SimpleNamespace(work=20 * each, retrained=[1, 2])
+    selection: Any = SimpleNamespace(choice=choice, work=10 * spent, names=("f0", "f1"))
+    given_all: Any = (prepared(8), full, selection)
+    assert with_seeds(load_config(None, {}), *given_all).seeds == seeds
+    assert with_seeds(load_config(None, {"seeds": 7}), *given_all).seeds == 7
+    choice.retrained = []
+    assert with_seeds(load_config(None, {}), *given_all).seeds in (3, 4, 5)
