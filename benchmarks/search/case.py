@@ -23,7 +23,7 @@ from feature_audit.stages.audit import CODE, KEYS
 from feature_audit.stages.baseline import Trained, load_model, train_one
 from feature_audit.stages.cache import StageFolder, open_folder, stage_key
 from feature_audit.stages.choice import ValidationJudge
-from feature_audit.stages.cost import touched_parameters
+from feature_audit.stages.cost import AUTO_SEEDS, touched_parameters
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +49,8 @@ class Case:
     def __init__(self, name: str, config: AuditConfig) -> None:
         self.name = name
         config = load_stage.complete(config)
+        if config.seeds == "auto":  # as many for every method: the audit would give the dearer ones fewer
+            config = config.model_copy(update={"seeds": AUTO_SEEDS})
         self.config = config
         folder = self.folder("load", {"data": load_stage.digest(config)})
         self.prepared: Prepared = load_stage.load(config, folder)
@@ -153,7 +155,6 @@ def finals(case: Case, names: tuple[str, ...]) -> Finals:
 def open_case(name: str, *, k: int, work_dir: Path, profile: str = "default", trials: int | None = None) -> Case:
     """A case by the name of its table, or by the path of a configuration file."""
     given: dict[str, Any] = {"k": k, "work_dir": str(work_dir), "threads": 1, "trials": trials, "profile": profile}
-    given["seeds"] = 5  # of every method alike: auto would give the dearer ones fewer
     if profile == "quick":
         given["seeds"] = 2
     return Case(name, load_config(str(ROOT / CONFIGS.get(name, name)), given))  # an absolute path stays itself

@@ -23,7 +23,7 @@ from feature_audit.config import load_config
 from feature_audit.models import predict
 from feature_audit.parity import metric, paired_delta
 from feature_audit.search import KPoint, choose_k
-from feature_audit.search.rule import STEPS
+from feature_audit.search.rule import STEPS, pass_chance
 from feature_audit.stages.baseline import train_one
 from feature_audit.stages.process import tune_process
 from feature_audit.stages.select import search_space
@@ -118,24 +118,24 @@ def rules(rows: list[Row], *, margin: float = 0.002, confidence: float = 0.95) -
     for row in rows:
         curves[row["data"], row["split"], row["trial"], row["repeat"]].append(row)
     bound = float(norm.ppf(confidence))
-    lines = [
-        "| rule | choices | K (geometric mean) | promised | found | passes | fails |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    head = "rule | choices | K (geometric mean) | promised | found | forecast to pass | passes | fails"
+    lines = [f"| {head} |", "|" + "---|" * 8]
     for rule in STEPS:
-        chosen = []
+        chosen, forecasts = [], []
         for own in curves.values():
             points = [KPoint(row["k"], 0.0, *row["all"]) for row in own]
             ratio = float(np.mean([row["test"][1] / row["all"][1] for row in own]))
-            k = choose_k(points, margin=margin, confidence=confidence, metric="auc", test_ratio=ratio, rule=rule).k
+            known: dict[str, float] = {"margin": margin, "confidence": confidence, "test_ratio": ratio}
+            k = choose_k(points, metric="auc", rule=rule, **known).k
             chosen.append(next(row for row in own if row["k"] == k))
+            forecasts.append(pass_chance(next(point for point in points if point.k == k), **known))
         test = np.array([row["test"] for row in chosen])
         passes = test[:, 0] - bound * test[:, 1] >= -margin
         fails = test[:, 0] + bound * test[:, 1] < -margin
         k_mean = float(np.exp(np.mean(np.log([row["k"] for row in chosen]))))
         promised = float(np.mean([row["all"][0] for row in chosen]))
         shown = f"{rule} | {len(chosen)} | {k_mean:.0f} | {promised:+.4f} | {test[:, 0].mean():+.4f}"
-        lines.append(f"| {shown} | {passes.mean():.0%} | {fails.mean():.0%} |")
+        lines.append(f"| {shown} | {np.mean(forecasts):.0%} | {passes.mean():.0%} | {fails.mean():.0%} |")
     return "\n".join(lines)
 
 

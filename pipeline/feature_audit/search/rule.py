@@ -113,9 +113,6 @@ def choose_k(
         for point in curve:
             if steps[evidence].reached(point, curve):
                 reason = f"K = {point.k} is {steps[evidence].why}{asked}: {_figure(point, metric)}"
-                if evidence in ("assured", "likely"):
-                    chance = pass_chance(point, margin=margin, confidence=confidence, test_ratio=test_ratio)
-                    reason += f", chance to pass {chance:.0%}"
                 return KChoice(point.k, evidence, reason)
     why = f"no K within the budget comes within the margin of {margin:g} on validation; K = {best.k} comes closest"
     return KChoice(best.k, "best", f"{why}{asked}: {_figure(best, metric)}")
@@ -147,6 +144,9 @@ def pass_chance(point: KPoint, *, margin: float, confidence: float, test_ratio: 
     predictive distribution under a flat prior). Parity passes where it lies ``z(confidence)`` standard errors of the
     test split above ``-margin``.
 
+    It ranks K well but is too sure of itself, for the validation rows have also judged removals and stopped trainings
+    (docs/search.md): a forecast to choose by, not a probability to quote.
+
     Args:
         point: measured on validation.
         margin, confidence, test_ratio: see ``choose_k``.
@@ -174,11 +174,11 @@ def _steps(margin: float, confidence: float, test_ratio: float, power: float) ->
 
     return {
         "assured": _Step(
-            f"the smallest K for which the test is expected to pass with {power:.0%} probability",
+            f"the smallest K for which validation forecasts a pass on test with {power:.0%} probability",
             lambda point, _: chance(point) >= power,
         ),
         "likely": _Step(
-            f"the smallest K with nearly the best chance to pass the test, where no K has one of {power:.0%}",
+            f"the smallest K with nearly the best forecast of a pass on test, where no K reaches {power:.0%}",
             likely,
         ),
         "level": _Step(f"the smallest K within the margin of {margin:g} and one standard error of the best K", level),
