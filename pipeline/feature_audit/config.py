@@ -39,7 +39,7 @@ METRICS: dict[str, tuple[str, ...]] = {
 
 #: What a search profile changes. ``default`` is the defaults of the classes below.
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {"trials": 1, "seeds": 3, "training": {"max_epochs": 4}},
+    "quick": {"trials": 1, "seeds": 3},
     "default": {},
     "thorough": {
         "trials": 12,

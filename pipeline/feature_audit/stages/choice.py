@@ -184,7 +184,7 @@ def _walk(
 ) -> None:
     """Retrain at ``start`` and then along the grid, until neighbours disagree or ``most_work`` would be exceeded.
 
-    Of what is ``left``, as much is kept back as the fewest final retrainings will cost.
+    Going up keeps back as much of what is ``left`` as the fewest final retrainings will cost.
     """
     place = grid.index(start)
     seen: set[int] = set()
@@ -195,9 +195,9 @@ def _walk(
         enough = satisfies(point, list(retrainings.points.values()), **rule)
         place += -1 if enough else 1
         # The next one costs about as much as this one: stop before the limit, not after it. A smaller K is a bonus; a K
-        # that falls short would waste the whole audit, so going up may cost twice as much.
-        kept_back = FEWEST_SEEDS * retrainings.last_work
-        limit = min(most_work * (1 if enough else 2), left - kept_back)
+        # that falls short would waste the whole audit, so going up may cost twice as much, where enough is left for the
+        # final retrainings; a smaller K makes those cheaper.
+        limit = most_work if enough else min(2 * most_work, left - FEWEST_SEEDS * retrainings.last_work)
         if not 0 <= place < len(grid) or retrainings.work + retrainings.last_work > limit:
             break
 
