@@ -39,7 +39,7 @@ RESOLVED = "config/resolved.yaml"
 #: keys are those of the first run.
 GIVEN = "config/given.yaml"
 _SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
-_SEARCH = ("stages/select.py", "stages/trial.py", "stages/choice.py")
+_SEARCH = ("stages/select.py", "stages/trial.py", "stages/choice.py", "stages/cost.py")
 #: The source that each stage runs beside its own module; a change there makes the stage run again.
 CODE = {
     "load": ("data", "stages/load.py", *_SHARED),

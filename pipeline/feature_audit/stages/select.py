@@ -33,7 +33,7 @@ MOST_TRIAL_WORK = 3.0
 
 KEYS = (
     "k", "k_min", "k_rule", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop",
-    "groups", "whole_groups", "seed", "metric", "cost",
+    "groups", "whole_groups", "seed", "metric", "cost", "profile",
 )  # fmt: skip
 
 

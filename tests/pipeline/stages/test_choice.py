@@ -18,6 +18,7 @@ from feature_audit.schema import Field, ModelSchema
 from feature_audit.search import KPoint
 from feature_audit.search.rule import STEPS
 from feature_audit.stages import choice as module
+from feature_audit.stages.audit import _key
 from feature_audit.stages.choice import MOST_CONFIRMATIONS, STEP, Choice, _grid, _larger, confirm_k
 from feature_audit.stages.retrain import with_seeds
 from feature_audit.stages.select import MOST_TRIAL_WORK, _most_work
@@ -169,3 +170,11 @@ def test_seeds_become_fewer_where_the_audit_would_be_dear(spent: float, each: fl
     assert with_seeds(load_config(None, {"seeds": 7}), *given_all).seeds == 7
     choice.retrained = []
     assert with_seeds(load_config(None, {}), *given_all).seeds in (3, 4, 5)
+
+
+@pytest.mark.parametrize("other", [{"profile": "quick"}, {"trials": 3, "profile": "default"}])
+def test_a_search_under_another_limit_is_another_search(other: dict[str, Any]) -> None:
+    """The profile limits the confirmations, ``auto`` the trials: neither study may be taken for the other's."""
+    same_trials = {"trials": 1} if other["profile"] == "quick" else {}
+    keys = [_key("select", load_config(None, given), {}).digest for given in (same_trials, other)]
+    assert keys[0] != keys[1]
