@@ -99,7 +99,7 @@ def grid(case: Case, factor: float = 2.0) -> Found:
     started = time.process_time()
     defaults = search_space(case.config, case.low, case.high).defaults()
     tried = [
-        _dedicated(case, k, defaults, number)
+        _try(case, k, defaults, number)
         for number, k in enumerate(log_grid(case.low, case.high, factor))
     ]  # fmt: skip
     return _conclude(case, tried, started)
@@ -120,7 +120,7 @@ def random_search(case: Case, budget: float) -> Found:
             "speed": _log_uniform(random, space.speed),
         }
         k = round(_log_uniform(random, (max(case.low, 2), case.high)))
-        tried.append(_dedicated(case, k, settings, len(tried)))
+        tried.append(_try(case, k, settings, len(tried)))
     return _conclude(case, tried, started)
 
 
@@ -186,15 +186,15 @@ class _Tried:
     work: float
 
 
-def _dedicated(case: Case, k: int, settings: dict[str, float], number: int) -> _Tried:
-    """One concrete training that is asked for exactly K, then one retraining on what it chose."""
+def dedicated(case: Case, k: int, settings: dict[str, float], seed: int) -> tuple[tuple[str, ...], float]:
+    """The features of one concrete training that is asked for exactly K, and its work."""
     chosen = PathSettings(
         k_max=k, k_min=k, selector="ip_cae", epochs=case.config.selection.epochs,
         finetune_epochs=0, nested=False, screen=0.0,  # no curve, no smaller K, and the slots' own choice
         temperature_start=settings["temperature_start"], temperature_end=settings["temperature_end"],
         anneal_share=settings["anneal_share"], speed=settings["speed"],
         network_learning_rate=case.config.training.learning_rate,
-        noise_masks=case.config.selection.noise_masks, seed=case.config.seed + number,
+        noise_masks=case.config.selection.noise_masks, seed=seed,
     )  # fmt: skip
     pace = Pace.plan(case.store.rows("train"), case.config.training, case.schema)
     path = learn_path(
@@ -206,10 +206,15 @@ def _dedicated(case: Case, k: int, settings: dict[str, float], number: int) -> _
         settings=chosen,
         protected=protected_fields(case.config, case.prepared),
     )
-    names = case.names(path.ranking[:k])
-    point, retraining = case.confirm(names, CONFIRMATION_SEED + case.config.seed + number)
     passes = path.row_passes
-    learning = (passes["forward_backward"] + FORWARD_SHARE * passes["forward"]) * case.touched
+    work = (passes["forward_backward"] + FORWARD_SHARE * passes["forward"]) * case.touched
+    return case.names(path.ranking[:k]), work
+
+
+def _try(case: Case, k: int, settings: dict[str, float], number: int) -> _Tried:
+    """One dedicated training, then one retraining on what it chose."""
+    names, learning = dedicated(case, k, settings, case.config.seed + number)
+    point, retraining = case.confirm(names, CONFIRMATION_SEED + case.config.seed + number)
     return _Tried(point, names, learning + retraining)
 
 

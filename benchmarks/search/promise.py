@@ -18,30 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from case import CONFIGS, ROOT, Case
-from feature_audit.config import load_config
-from feature_audit.models import predict
-from feature_audit.parity import metric, paired_delta
+from case import Case
 from feature_audit.search import KPoint, choose_k
 from feature_audit.search.rule import STEPS, pass_chance
-from feature_audit.stages.baseline import train_one
 from feature_audit.stages.process import tune_process
-from feature_audit.stages.select import search_space
-from feature_audit.stages.trial import Trials
 from scipy.stats import norm
+from splits import ROWS, TABLES, Row, ranking, retrained, split_anew
 
-#: What is drawn anew; the budget is at most so many features.
-TABLES: dict[str, dict[str, Any]] = {
-    "santander": {"k": 100, "split": "random"},
-    "ml-100k": {"k": 100, "split": "group"},
-    "criteo": {"k": 35, "split": "random"},
-}
 KS = (6, 10, 16, 25, 40, 64)
-ROWS = {"judged": slice(0, None, 2), "other": slice(1, None, 2), "all": slice(None)}
 TRIALS = REPEATS = 2
 _SEED = 90_000
-
-Row = dict[str, Any]
 
 
 def measure(name: str, seed: int, work_dir: Path) -> list[Row]:
@@ -49,43 +35,17 @@ def measure(name: str, seed: int, work_dir: Path) -> list[Row]:
     place = work_dir.resolve() / f"promise_{name}_{seed}.jsonl"
     if place.is_file():
         return [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
-    given = {**TABLES[name], "seed": seed, "work_dir": str(work_dir), "threads": 1}
-    config = CONFIGS.get(name, f"conf/{name}.yaml")
-    case = Case(name, load_config(str(ROOT / config), given))
-    rows = [row for trial in range(TRIALS) for row in _retrain(case, _ranking(case, trial), trial)]
+    case = split_anew(name, seed, work_dir)
+    rows = [row for trial in range(TRIALS) for row in _retrain(case, ranking(case, trial), trial)]
     place.write_text("\n".join(json.dumps({"data": name, "split": seed, **row}) for row in rows), encoding="utf-8")
     return measure(name, seed, work_dir)
 
 
-def _ranking(case: Case, trial: int) -> list[int]:
-    """Fields, best first, as a trial of the search with the default settings finds them."""
-    folder = case.select_folder.path
-    trials = Trials(case.config, case.prepared, case.full, case.low, case.high, folder, None)
-    trials(trial, {**search_space(case.config, case.low, case.high).defaults(), "draw": trial}, lambda *_: False)
-    return list(json.loads((folder / f"trial_{trial}.json").read_text(encoding="utf-8"))["order"])
-
-
 def _retrain(case: Case, order: list[int], trial: int) -> Iterable[Row]:
-    task, store = case.schema.task, case.store
-    full = predict(case.full_model(), store, "test", case.schema, task=task, device=case.config.device)
     for k in (k for k in KS if k <= case.high):
-        schema = case.schema.keep(case.names(order[:k]))
         for repeat in range(REPEATS):
-            seed = _SEED + 10 * trial + repeat
-            model, scores, _ = train_one(case.config, store, schema, seed=seed, label=f"{case.name}, K = {k}")
-            validation = case.full.validation_scores()
-            row = {part: _delta(case, "validation", validation, scores, rows) for part, rows in ROWS.items()}
-            test = predict(model, store, "test", schema, task=task, device=case.config.device)
-            row["test"] = _delta(case, "test", full, test, slice(None))
+            row = retrained(case, order[:k], seed=_SEED + 10 * trial + repeat)
             yield {"trial": trial, "k": k, "repeat": repeat, **row}
-
-
-def _delta(case: Case, split: Any, full: np.ndarray, pruned: np.ndarray, rows: slice) -> tuple[float, float]:
-    unit = case.store.group(split)
-    return paired_delta(
-        metric(str(case.config.metric), case.schema.task), y=case.store.target(split)[rows], baseline=full[rows],
-        pruned=pruned[rows], unit=None if unit is None else unit[rows],
-    )  # fmt: skip
 
 
 def promises(rows: list[Row]) -> str:
