@@ -18,8 +18,9 @@ import numpy as np
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.parity import metric, paired_delta
+from feature_audit.schema import ModelSchema
 from feature_audit.search import KPoint, best_point, choose_k, satisfies
-from feature_audit.stages.baseline import train_one
+from feature_audit.stages.baseline import touched_share, train_one
 from feature_audit.stages.cost import FEWEST_SEEDS
 from feature_audit.stages.progress import SearchProgress
 
@@ -142,7 +143,7 @@ class _Retrainings:
 
     Attributes:
         points: by K.
-        work, last_work: of all of them, and of the last one.
+        work: of all of them.
     """
 
     def __init__(
@@ -157,18 +158,18 @@ class _Retrainings:
         self.config, self.store, self.judge, self.progress = config, store, judge, progress
         self.schema, self.order = prepared.schema, order
         self.points: dict[int, KPoint] = {}
-        self.work = self.last_work = 0.0
+        self.work = 0.0
+        self._last: tuple[int, float] | None = None
 
     def measure(self, k: int) -> KPoint:
         """Train on the first ``k`` features and compare with the full model on validation."""
-        names = np.asarray(self.schema.names)[self.order[:k]]
         seed = CONFIRMATION_SEED + self.config.seed + len(self.points)
         watch = self.progress.confirming(k) if self.progress else None
         _, scores, facts = train_one(
-            self.config, self.store, self.schema.keep(names), seed=seed, label=f"K = {k}", progress=watch
+            self.config, self.store, self._kept(k), seed=seed, label=f"K = {k}", progress=watch
         )
-        self.last_work = facts["work"]
-        self.work += self.last_work
+        self._last = k, facts["work"]
+        self.work += facts["work"]
         self.points[k] = point = self.judge.point(k, scores)
         log.info(
             "select: retrained at K = %d, validation %s %+.4f against the full model",
@@ -178,13 +179,23 @@ class _Retrainings:
             self.progress.confirmation_done(k, within=point.delta >= -self.config.margin)
         return point
 
+    def expected_work(self, k: int) -> float:
+        """Of a retraining at ``k``: as many examples as the last one, through as many parameters as ``k`` touches."""
+        assert self._last is not None, "nothing was measured yet"
+        last, spent = self._last
+        return spent * touched_share(self.config, self._kept(last), self._kept(k))
+
+    def _kept(self, k: int) -> ModelSchema:
+        return self.schema.keep(np.asarray(self.schema.names)[self.order[:k]])
+
 
 def _walk(
     grid: list[int], start: int, retrainings: _Retrainings, rule: dict[str, Any], most_work: float, left: float
 ) -> None:
     """Retrain at ``start`` and then along the grid, until neighbours disagree or ``most_work`` would be exceeded.
 
-    Going up keeps back as much of what is ``left`` as the fewest final retrainings will cost.
+    A smaller K is a bonus; a K that falls short would waste the whole audit, so going up may cost twice as much, where
+    enough of what is ``left`` remains for the fewest final retrainings at the larger K.
     """
     place = grid.index(start)
     seen: set[int] = set()
@@ -194,11 +205,11 @@ def _walk(
         point = retrainings.points.get(k) or retrainings.measure(k)
         enough = satisfies(point, list(retrainings.points.values()), **rule)
         place += -1 if enough else 1
-        # The next one costs about as much as this one: stop before the limit, not after it. A smaller K is a bonus; a K
-        # that falls short would waste the whole audit, so going up may cost twice as much, where enough is left for the
-        # final retrainings; a smaller K makes those cheaper.
-        limit = most_work if enough else min(2 * most_work, left - FEWEST_SEEDS * retrainings.last_work)
-        if not 0 <= place < len(grid) or retrainings.work + retrainings.last_work > limit:
+        if not 0 <= place < len(grid):
+            break
+        cost = retrainings.expected_work(grid[place])
+        limit = most_work if enough else min(2 * most_work, left - FEWEST_SEEDS * cost)
+        if retrainings.work + cost > limit:
             break
 
 

@@ -19,7 +19,9 @@ from feature_audit.search import KPoint
 from feature_audit.search.rule import STEPS
 from feature_audit.stages import choice as module
 from feature_audit.stages.audit import _key
+from feature_audit.stages.baseline import touched_share
 from feature_audit.stages.choice import MOST_CONFIRMATIONS, STEP, Choice, _grid, _larger, confirm_k
+from feature_audit.stages.cost import FEWEST_SEEDS
 from feature_audit.stages.retrain import with_seeds
 from feature_audit.stages.select import MOST_TRIAL_WORK, _most_work
 from hypothesis import given
@@ -76,7 +78,7 @@ def confirmed(
     masked: list[float],
     quality: Callable[[int], float],
     *,
-    work: float = 0.01,
+    work: float | Callable[[int], float] = 0.01,
     slots: int = 40,
     left: float = math.inf,
 ) -> Choice:
@@ -85,8 +87,8 @@ def confirmed(
     ks = np.unique(np.geomspace(2, slots, len(masked)).astype(int))
     points = [asdict(KPoint(int(k), 0.8 + d, d, 0.0005)) for k, d in zip(ks, masked, strict=False)]
 
-    def train_one(*_: Any, **__: Any) -> Any:
-        return None, None, {"work": work}
+    def train_one(_config: AuditConfig, _store: Any, schema: ModelSchema, **_: Any) -> Any:
+        return None, None, {"work": work(len(schema.fields)) if callable(work) else work}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "train_one", train_one)
@@ -148,13 +150,20 @@ def test_only_the_default_number_of_trials_is_cut_where_trials_are_dear() -> Non
 
 
 def test_confirmations_leave_enough_for_the_final_retrainings() -> None:
-    """Nothing suffices, so K would go up to the budget; every retraining costs 0.2 and three must be left over."""
+    """Nothing suffices, so K would go up to the budget; the larger K is, the dearer, and three must be left over."""
+    schema = prepared(FEATURES).schema
+
+    def work(k: int) -> float:
+        return 0.4 * touched_share(load_config(None, {}), schema, schema.keep(schema.names[:k]))
+
     masked = [-0.05, -0.001, 0.001, 0.0011, 0.0012, 0.0013, 0.0014]
-    free, bound, spent = (
-        confirmed("assured", masked, lambda k: -1.0 / k, work=0.2, left=left) for left in (math.inf, 1.05, -1.0)
-    )
-    assert len(free.retrained) > 2
-    assert bound.work == pytest.approx(0.4)
+    found = {left: confirmed("assured", masked, lambda k: -1.0 / k, work=work, left=left) for left in (math.inf, 0.8)}
+    largest = {left: max(point.k for point in choice.retrained) for left, choice in found.items()}
+    assert largest[math.inf] == 50
+    assert len(found[0.8].retrained) > 1
+    assert found[0.8].work + FEWEST_SEEDS * work(largest[0.8]) <= 0.8
+    assert found[math.inf].work + FEWEST_SEEDS * work(largest[math.inf]) > 0.8
+    spent = confirmed("assured", masked, lambda k: -1.0 / k, work=work, left=-1.0)
     assert len(spent.retrained) == 1, "never none"
 
 
