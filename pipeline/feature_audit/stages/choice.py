@@ -128,10 +128,12 @@ def confirm_k(
     rule["test_ratio"] = ratio
     measured = [point.k for point in masked]
     beyond = [] if config.whole_groups else _larger(max(measured), high)
-    retrainings = _Retrainings(config, prepared, store, judge, order, progress)
+    retrainings = _Retrainings(config, prepared, store, judge, order, full_work, progress)
     if config.k_rule == "one_standard_error":
         retrainings.measure(best_point(masked).k)
-    _walk(_grid(measured + beyond, proposal.k), proposal.k, retrainings, rule, MOST_WORK * full_work, left)
+    grid = _grid(measured + beyond, proposal.k)
+    start = _affordable(grid, proposal.k, retrainings, left) if config.profile == "quick" else proposal.k
+    _walk(grid, start, retrainings, rule, MOST_WORK * full_work, left)
     found = sorted(retrainings.points.values(), key=lambda point: point.k)
     # One point alone would read as the only K on the curve.
     choice = choose_k(found if len(found) > 1 else found * 2, metric=config.metric, **rule)
@@ -153,22 +155,22 @@ class _Retrainings:
         store: Store,
         judge: ValidationJudge,
         order: list[int],
+        full_work: float,
         progress: SearchProgress | None,
     ) -> None:
         self.config, self.store, self.judge, self.progress = config, store, judge, progress
         self.schema, self.order = prepared.schema, order
         self.points: dict[int, KPoint] = {}
         self.work = 0.0
-        self._last: tuple[int, float] | None = None
+        self._last = (prepared.schema, full_work)
 
     def measure(self, k: int) -> KPoint:
         """Train on the first ``k`` features and compare with the full model on validation."""
         seed = CONFIRMATION_SEED + self.config.seed + len(self.points)
         watch = self.progress.confirming(k) if self.progress else None
-        _, scores, facts = train_one(
-            self.config, self.store, self._kept(k), seed=seed, label=f"K = {k}", progress=watch
-        )
-        self._last = k, facts["work"]
+        schema = self._kept(k)
+        _, scores, facts = train_one(self.config, self.store, schema, seed=seed, label=f"K = {k}", progress=watch)
+        self._last = (schema, facts["work"])
         self.work += facts["work"]
         self.points[k] = point = self.judge.point(k, scores)
         log.info(
@@ -180,13 +182,22 @@ class _Retrainings:
         return point
 
     def expected_work(self, k: int) -> float:
-        """Of a retraining at ``k``: as many examples as the last one, through as many parameters as ``k`` touches."""
-        assert self._last is not None, "nothing was measured yet"
-        last, spent = self._last
-        return spent * touched_share(self.config, self._kept(last), self._kept(k))
+        """Of a retraining at ``k``: as many examples as the last training, through as many parameters as K touches."""
+        schema, spent = self._last
+        return spent * touched_share(self.config, schema, self._kept(k))
 
     def _kept(self, k: int) -> ModelSchema:
         return self.schema.keep(np.asarray(self.schema.names)[self.order[:k]])
+
+
+def _affordable(grid: list[int], proposal: int, retrainings: _Retrainings, left: float) -> int:
+    """The largest K up to ``proposal`` whose confirmation and fewest final retrainings fit into what is ``left``.
+
+    At least half of the proposal: a K that cannot hold would be cheap and tell nothing.
+    """
+    near = [k for k in grid if proposal / 2 <= k <= proposal]
+    fit = [k for k in near if (1 + FEWEST_SEEDS) * retrainings.expected_work(k) <= left]
+    return max(fit, default=min(near))
 
 
 def _walk(
@@ -194,8 +205,8 @@ def _walk(
 ) -> None:
     """Retrain at ``start`` and then along the grid, until neighbours disagree or ``most_work`` would be exceeded.
 
-    A smaller K is a bonus; a K that falls short would waste the whole audit, so going up may cost twice as much, where
-    enough of what is ``left`` remains for the fewest final retrainings at the larger K.
+    A smaller K is a bonus; a K that falls short would waste the whole audit, so going up may cost twice as much. Either
+    way enough of what is ``left`` must remain for the fewest final retrainings at the larger of both K.
     """
     place = grid.index(start)
     seen: set[int] = set()
@@ -207,9 +218,9 @@ def _walk(
         place += -1 if enough else 1
         if not 0 <= place < len(grid):
             break
-        cost = retrainings.expected_work(grid[place])
-        limit = most_work if enough else min(2 * most_work, left - FEWEST_SEEDS * cost)
-        if retrainings.work + cost > limit:
+        finals = FEWEST_SEEDS * retrainings.expected_work(max(k, grid[place]))
+        limit = min(most_work if enough else 2 * most_work, left - finals)
+        if retrainings.work + retrainings.expected_work(grid[place]) > limit:
             break
 
 

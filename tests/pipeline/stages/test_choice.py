@@ -81,9 +81,10 @@ def confirmed(
     work: float | Callable[[int], float] = 0.01,
     slots: int = 40,
     left: float = math.inf,
+    profile: str = "default",
 ) -> Choice:
     """K from a masked curve up to ``slots`` of a budget of 50, where a retraining costs ``work`` full trainings."""
-    config = AuditConfig.model_validate({"k": 50, "metric": "auc", "k_rule": rule})
+    config = AuditConfig.model_validate({"k": 50, "metric": "auc", "k_rule": rule, "profile": profile})
     ks = np.unique(np.geomspace(2, slots, len(masked)).astype(int))
     points = [asdict(KPoint(int(k), 0.8 + d, d, 0.0005)) for k, d in zip(ks, masked, strict=False)]
 
@@ -165,6 +166,24 @@ def test_confirmations_leave_enough_for_the_final_retrainings() -> None:
     assert found[math.inf].work + FEWEST_SEEDS * work(largest[math.inf]) > 0.8
     spent = confirmed("assured", masked, lambda k: -1.0 / k, work=work, left=-1.0)
     assert len(spent.retrained) == 1, "never none"
+
+
+def test_the_quick_profile_starts_at_a_k_that_it_can_afford() -> None:
+    """K = 40 is proposed and everything suffices; a confirmation and three final retrainings at 40 cost 1.2."""
+    schema = prepared(FEATURES).schema
+    unit = 0.3 / touched_share(load_config(None, {}), schema, schema.keep(schema.names[:40]))
+
+    def work(k: int) -> float:
+        return unit * touched_share(load_config(None, {}), schema, schema.keep(schema.names[:k]))
+
+    def first(left: float, profile: str) -> int:
+        masked = [-0.05, -0.04, -0.03, -0.02, -0.01, 0.01]
+        found = confirmed("assured", masked, lambda k: 0.01, work=work, left=left, profile=profile)
+        return max(point.k for point in found.retrained)
+
+    assert first(5.0, "quick") == first(0.9, "default") == 40
+    assert 20 <= first(0.9, "quick") < 40
+    assert first(0.1, "quick") >= 20, "not below half of the proposal"
 
 
 @pytest.mark.parametrize(
