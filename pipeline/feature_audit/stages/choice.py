@@ -193,8 +193,8 @@ class _Retrainings:
 def _affordable(grid: list[int], proposal: int, retrainings: _Retrainings, left: float) -> int:
     """The largest K up to ``proposal`` whose confirmation and fewest final retrainings fit into what is ``left``.
 
-    At least half of the proposal, for a K that cannot hold would be cheap and tell nothing; the proposal itself where none
-    fits, for then the limit is missed anyway.
+    At least half of the proposal, for a K that cannot hold would be cheap and tell nothing; the proposal itself where
+    none fits, for then the limit is missed anyway.
     """
     near = (k for k in grid if proposal / 2 <= k <= proposal)
     return max((k for k in near if (1 + FEWEST_SEEDS) * retrainings.expected_work(k) <= left), default=proposal)
