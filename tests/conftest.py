@@ -2,6 +2,12 @@
 
 import os
 
+from hypothesis import settings
+
 # As in `feature_audit.cli.entry`: two test workers share two cores, so a waiting thread must not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+# A limit in wall-clock time would fail a property because the machine is busy.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")

@@ -72,7 +72,7 @@ def test_reading_the_layer_twice_changes_nothing() -> None:
 
 
 @given(seed=st.integers(0, 10_000), slots=st.integers(1, 8), extra=st.integers(0, 8), same=st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_assignment_is_always_distinct(seed: int, slots: int, extra: int, same: bool) -> None:
     logits = torch.randn(slots, slots + extra, generator=seeded(seed))
     if same:
@@ -106,7 +106,7 @@ def test_prior_lifts_a_unit() -> None:
 
 
 @given(seed=st.integers(0, 1000), units=st.integers(2, 9), slots=st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_gates_are_the_chance_that_any_slot_is_open(seed: int, units: int, slots: int) -> None:
     masks = torch.softmax(torch.randn(2, slots, units, generator=seeded(seed)), dim=-1)
     torch.testing.assert_close(gates_from_masks(masks), 1 - (1 - masks).prod(dim=1), atol=1e-5, rtol=1e-4)
@@ -141,7 +141,7 @@ def test_masks_drawn_one_at_a_time_learn_the_same(monkeypatch: pytest.MonkeyPatc
 
 
 @given(seed=st.integers(0, 1000), slots=st.integers(1, 5), units=st.integers(1, 9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_diversity_against_scipy(seed: int, slots: int, units: int) -> None:
     p = torch.softmax(3 * torch.randn(slots, units, generator=seeded(seed), dtype=torch.float64), dim=-1)
     expected = entropy(p.mean(dim=0).numpy()) - np.mean([entropy(row) for row in p.numpy()])
@@ -199,7 +199,7 @@ temperatures = st.floats(0.01, 20.0)
 
 
 @given(selector=selectors(), temperature=temperatures, n_masks=st.integers(1, 4), seed=st.integers(0, 1000))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_mask_is_a_distribution_over_free_units(
     selector: ConcreteSelector, temperature: float, n_masks: int, seed: int
 ) -> None:
@@ -219,7 +219,7 @@ def gradients(value: Tensor, selector: ConcreteSelector) -> dict[str, Tensor]:
 
 
 @given(selector=selectors(), temperature=temperatures, n_masks=st.integers(1, 4), seed=st.integers(0, 1000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_masks_drawn_twice_have_the_gates_and_gradients_of_masks_kept(
     selector: ConcreteSelector, temperature: float, n_masks: int, seed: int
 ) -> None:
@@ -266,7 +266,7 @@ def test_gradient_of_masks_drawn_twice_reaches_every_parameter(kind: str, monkey
     temperature=st.floats(0.5, 10.0),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_step_in_slot_form_teaches_every_parameter(
     kind: str,
     units: int,

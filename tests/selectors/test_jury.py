@@ -65,7 +65,7 @@ def test_a_look_equals_closed_gates() -> None:
         torch.testing.assert_close(look.without(unit), behind_gates(6, unit), atol=1e-5, rtol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0, 1), st.integers(0, UNITS - 2))
 def test_a_rise_lies_between_the_model_and_the_labels(doubt: float, unit: int) -> None:
     cache, truth = make_cache(300)

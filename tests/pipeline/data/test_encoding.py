@@ -35,7 +35,7 @@ numbers = st.lists(
 
 
 @given(numbers, st.integers(2, 64))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_knots_are_increasing_values_that_occur(values, bins):
     knots = quantile_knots(np.array(values), bins)
     assert 1 <= len(knots) <= bins
@@ -56,7 +56,7 @@ def test_few_values_are_all_knots_and_atoms_keep_their_own():
 
 
 @given(numbers)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_numeric_position(values):
     """On knot j the position is 1 + j exactly; between knots it is linear; outside it is clamped; order is kept."""
     encoder = NumericEncoder("x", quantile_knots(np.array(values), 16))
@@ -91,7 +91,7 @@ def test_numeric_keeps_fine_differences_at_any_scale(scale):
 
 
 @given(st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True), min_size=1, max_size=400), st.integers(0, 5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_numeric_is_interpolation_by_numpy(values, seed):
     rng = np.random.default_rng(seed)
     knots = np.unique(
@@ -107,7 +107,7 @@ words = st.lists(st.one_of(st.none(), st.sampled_from(["a", "b", "c", "d", ""]))
 
 
 @given(words)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_codes(values):
     encoder = CodeEncoder("x", Vocabulary("text", ["a", "b"]))
     expected = [0 if v is None else FIRST + ["a", "b"].index(v) if v in ("a", "b") else 1 for v in values]
@@ -148,7 +148,7 @@ lists = st.lists(
 
 
 @given(lists)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_bags(values):
     encoder = BagEncoder("x", Vocabulary("text", ["a", "b"]), width=4)
     code = {"a": 2, "b": 3, "z": 1, None: 0}

@@ -186,7 +186,7 @@ def test_a_date_after_the_event_is_suspected(tmp_path):
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=8, max_size=200), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_auc_over_codes_is_the_auc_of_scikit_learn(rows, seed):
     codes, positive = np.array([c for c, _ in rows]), np.array([p for _, p in rows])
     half = halves(len(codes), seed)

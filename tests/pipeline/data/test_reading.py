@@ -262,7 +262,7 @@ def test_empty_lines_are_skipped_and_said(tmp_path):
     assert source.notes == ("log.csv: 2 empty lines are skipped",)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.lists(st.text(alphabet='ab",;\n 5', max_size=5), min_size=1, max_size=4), min_size=1, max_size=6),
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),

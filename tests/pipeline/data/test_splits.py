@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 
 @given(st.lists(st.integers(0, 400), min_size=100, max_size=500), st.floats(0.05, 0.5), st.floats(0.05, 0.5))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_time_split_is_ordered_and_keeps_ties_together(times, test_share, validation_share):
     time = np.array(times, dtype=float)
     of_row, info = _by_time(time, test_share, validation_share)
@@ -32,7 +32,7 @@ def test_time_split_shares_without_ties():
 
 
 @given(st.integers(0, 10_000), st.integers(200, 3_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_row_keeps_its_random_split_when_rows_are_added(seed, rows):
     np.testing.assert_array_equal(_by_hash(rows, seed, 0.2, 0.15), _by_hash(rows + 500, seed, 0.2, 0.15)[:rows])
 

@@ -34,7 +34,7 @@ def test_cross_layer_is_the_formula_by_hand() -> None:
     assert cross(x0, x).tolist() == [[20.0, 6.0]]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(fields=st.integers(1, 6), dim=st.integers(1, 5), seed=st.integers(0, 10_000))
 def test_factorisation_machine_identity(fields: int, dim: int, seed: int) -> None:
     embedded = torch.randn(3, fields, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

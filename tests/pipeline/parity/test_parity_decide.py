@@ -27,7 +27,7 @@ def ask(data: dict[str, np.ndarray], **settings_: object):
     return decide(**{"task": "binary", "metric": "auc", "margin": 0.01, "draws": 0, **data, **settings_})
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), metric=st.sampled_from(["auc", "logloss", "gauc", "ndcg@5", "normalised_entropy"]))
 def test_swapping_the_models_flips_the_sign(seed, metric):
     data = models(seed, seeds=2)
@@ -43,7 +43,7 @@ def test_swapping_the_models_flips_the_sign(seed, metric):
     assert one.ci_high == pytest.approx(-other.ci_low, abs=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_the_order_of_rows_and_the_names_of_users_do_not_matter(seed):
     data = models(seed)
@@ -62,7 +62,7 @@ def test_the_order_of_rows_and_the_names_of_users_do_not_matter(seed):
     assert renamed.decision == ask(data).decision
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), shift=st.floats(-50, 50), scale=st.floats(0.1, 20))
 def test_auc_ignores_any_increasing_change_of_the_scores(seed, shift, scale):
     data = models(seed)

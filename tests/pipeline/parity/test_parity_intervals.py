@@ -72,7 +72,7 @@ def test_the_interval_covers_the_truth(margin, share, seed_noise):
         assert covered.low <= 0.95
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     delta=st.floats(-5, 5),
     margin=st.floats(0, 3),

@@ -36,7 +36,7 @@ def binary_sample(seed: int, rows: int = 300, *, ties: bool) -> tuple[np.ndarray
         ),
     ],
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 def test_binary_metrics_equal_scikit_learn(name, reference, ties, seed):
     y, score, _ = binary_sample(seed, ties=ties)

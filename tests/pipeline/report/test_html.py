@@ -165,7 +165,7 @@ def test_hostile_page_has_the_same_elements_as_a_tame_one(hostile_page):
     assert [len(hostile_page.all(kind)) for kind in kinds] == [len(tame.all(kind)) for kind in kinds]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.text(min_size=1), st.text())
 def test_any_name_anywhere_stays_inert(name, other):
     """The same text in every field that comes from the data: it neither adds an element nor is lost."""

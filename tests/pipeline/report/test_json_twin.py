@@ -9,7 +9,7 @@ import pytest
 from feature_audit.report import read_json, render_json
 from feature_audit.report.as_json import to_plain
 from feature_audit.results import AuditReport
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from report_factory import make_report
 
@@ -40,7 +40,6 @@ def test_round_trip_is_exact(verdict):
     assert repr(back.deltas) == repr(report.deltas)
 
 
-@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_floats_keep_all_digits(value):
     assert _strict(render_json(make_report("error", margin=value)))["margin"] == value

@@ -7,7 +7,7 @@ import pytest
 from feature_audit.report import render_markdown, run_description
 from feature_audit.report.as_markdown import DESCRIPTION_LIMIT, code, text
 from feature_audit.results import CurvePoint
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from report_factory import HOSTILE, make_report
 
@@ -54,7 +54,6 @@ def test_html_is_inert():
     assert not re.search(r"(?<!\\)\]\(", outside_code)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_text_is_one_line_without_open_markup(value):
     line = text(value)
@@ -63,7 +62,6 @@ def test_text_is_one_line_without_open_markup(value):
     assert not re.search(r"(?<!\\)(?:\\\\)*[|`*_\[]", line)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("a`|\\ \n\t<"), min_size=1))
 def test_code_span_closes_and_hides_pipes(value):
     span = code(value)

@@ -5,7 +5,7 @@ import math
 import pytest
 from feature_audit.report import numbers
 from feature_audit.results import MetricDelta
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -65,7 +65,6 @@ def test_margin_is_written_as_the_user_wrote_it(value, text):
     assert numbers.margin(value) == text
 
 
-@settings(deadline=None)
 @given(
     margin=st.floats(1e-4, 0.1),
     low=st.floats(-0.2, 0.2),
