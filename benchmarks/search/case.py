@@ -91,6 +91,13 @@ class Case:
         return load_model(self.config, self.full)
 
     @cached_property
+    def full_test_scores(self) -> np.ndarray:
+        """Of the full model, (rows,); read as late as ``test_value`` is."""
+        return predict(
+            self.full_model(), self.store, "test", self.schema, task=self.schema.task, device=self.config.device
+        )
+
+    @cached_property
     def touched(self) -> int:
         """Parameters that one row of the full model touches."""
         return touched_parameters(self.full_model(), len(self.schema.fields), self.config.training.embedding_dim)

@@ -9,31 +9,20 @@ test rows then say how much the one training loses to the dedicated ones. Rows a
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 from case import Case
-from feature_audit.stages.process import tune_process
 from feature_audit.stages.select import search_space
 from methods import dedicated
-from splits import TABLES, Row, ranking, retrained, split_anew
+from splits import REPEATS, Row, ask, kept_rows, ranking, retrained
 
 KS = (10, 24, 40, 64)
-TRIALS = REPEATS = 2
-_SEED = 90_000
 
 
 def measure(name: str, seed: int, work_dir: Path) -> list[Row]:
-    """All retrainings of one split of a table, from the file of an earlier run where there is one."""
-    place = work_dir.resolve() / f"dedicated_{name}_{seed}.jsonl"
-    if not place.is_file():
-        case = split_anew(name, seed, work_dir)
-        rows = [row for trial in range(TRIALS) for row in _compare(case, trial)]
-        text = "\n".join(json.dumps({"data": name, "split": seed, **row}) for row in rows)
-        place.write_text(text, encoding="utf-8")
-    return [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
+    """All retrainings of one split of a table."""
+    return kept_rows("dedicated", name, seed, work_dir, _compare)
 
 
 def _compare(case: Case, trial: int) -> list[Row]:
@@ -46,14 +35,13 @@ def _compare(case: Case, trial: int) -> list[Row]:
         choices = {"ours": order[:k], "dedicated": [place[name] for name in names]}
         for method, fields in choices.items():
             for repeat in range(REPEATS):
-                row = retrained(case, fields, seed=_SEED + 10 * trial + repeat)
+                row = retrained(case, fields, trial=trial, repeat=repeat)
                 rows.append({"trial": trial, "k": k, "method": method, "repeat": repeat, **row})
     return rows
 
 
 def table(rows: list[Row]) -> str:
-    """Per table and K: mean test difference from the full model of both, and theirs, over splits; the last line of a
-    table is the mean over its K."""
+    """Means over splits, per table and K and at last over all K: test differences between ours, dedicated and full."""
     head = "data | K | splits | ours - full | dedicated - full | ours - dedicated | ahead in | promised too much: ours"
     lines = [f"| {head} | dedicated |", "|" + "---|" * 9]
     for name in sorted({row["data"] for row in rows}):
@@ -82,12 +70,7 @@ def _line(name: str, label: str, rows: list[Row]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", default=["santander"], choices=list(TABLES))
-    parser.add_argument("--splits", nargs="+", type=int, default=[1, 2, 3], help="seeds of the splits")
-    parser.add_argument("--work-dir", type=Path, default=Path(".audit/benchmark-search"))
-    given = parser.parse_args(arguments)
-    tune_process(threads=1)
+    given = ask(str(__doc__), arguments)
     print(table([row for name in given.data for seed in given.splits for row in measure(name, seed, given.work_dir)]))
 
 

@@ -10,8 +10,6 @@ every rule for K chooses on validation what test then judges. Retrainings are ke
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,31 +19,22 @@ import numpy as np
 from case import Case
 from feature_audit.search import KPoint, choose_k
 from feature_audit.search.rule import STEPS, pass_chance
-from feature_audit.stages.process import tune_process
 from scipy.stats import norm
-from splits import ROWS, TABLES, Row, ranking, retrained, split_anew
+from splits import REPEATS, ROWS, Row, ask, kept_rows, ranking, retrained
 
 KS = (6, 10, 16, 25, 40, 64)
-TRIALS = REPEATS = 2
-_SEED = 90_000
 
 
 def measure(name: str, seed: int, work_dir: Path) -> list[Row]:
-    """All retrainings of one split of a table, from the file of an earlier run where there is one."""
-    place = work_dir.resolve() / f"promise_{name}_{seed}.jsonl"
-    if place.is_file():
-        return [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
-    case = split_anew(name, seed, work_dir)
-    rows = [row for trial in range(TRIALS) for row in _retrain(case, ranking(case, trial), trial)]
-    place.write_text("\n".join(json.dumps({"data": name, "split": seed, **row}) for row in rows), encoding="utf-8")
-    return measure(name, seed, work_dir)
+    """All retrainings of one split of a table."""
+    return kept_rows("promise", name, seed, work_dir, _retrain)
 
 
-def _retrain(case: Case, order: list[int], trial: int) -> Iterable[Row]:
+def _retrain(case: Case, trial: int) -> Iterable[Row]:
+    order = ranking(case, trial)
     for k in (k for k in KS if k <= case.high):
         for repeat in range(REPEATS):
-            row = retrained(case, order[:k], seed=_SEED + 10 * trial + repeat)
-            yield {"trial": trial, "k": k, "repeat": repeat, **row}
+            yield {"trial": trial, "k": k, "repeat": repeat, **retrained(case, order[:k], trial=trial, repeat=repeat)}
 
 
 def promises(rows: list[Row]) -> str:
@@ -100,12 +89,7 @@ def rules(rows: list[Row], *, margin: float = 0.002, confidence: float = 0.95) -
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", nargs="+", default=list(TABLES), choices=list(TABLES))
-    parser.add_argument("--splits", nargs="+", type=int, default=[1, 2, 3], help="seeds of the splits")
-    parser.add_argument("--work-dir", type=Path, default=Path(".audit/benchmark-search"))
-    given = parser.parse_args(arguments)
-    tune_process(threads=1)
+    given = ask(str(__doc__), arguments)
     rows = [row for name in given.data for seed in given.splits for row in measure(name, seed, given.work_dir)]
     print(promises(rows) + "\n\n" + rules(rows))
 

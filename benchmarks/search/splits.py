@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from feature_audit.config import load_config
 from feature_audit.models import predict
 from feature_audit.parity import metric, paired_delta
 from feature_audit.stages.baseline import train_one
+from feature_audit.stages.process import tune_process
 from feature_audit.stages.select import search_space
 from feature_audit.stages.trial import Trials
 
@@ -25,7 +28,35 @@ TABLES: dict[str, dict[str, Any]] = {
 #: Validation rows: those that judge removals, those that do not, and both.
 ROWS = {"judged": slice(0, None, 2), "other": slice(1, None, 2), "all": slice(None)}
 
+#: Trials of the search on each split, and retrainings of what each chose.
+TRIALS = REPEATS = 2
+#: Seeds that no other training of the benchmark has.
+_SEED = 90_000
+
 Row = dict[str, Any]
+
+
+def ask(description: str, arguments: list[str] | None) -> argparse.Namespace:
+    """``data``, ``splits`` and ``work_dir`` as a user gives them; from then on one thread computes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", default=["santander"], choices=list(TABLES))
+    parser.add_argument("--splits", nargs="+", type=int, default=[1, 2, 3], help="seeds of the splits")
+    parser.add_argument("--work-dir", type=Path, default=Path(".audit/benchmark-search"))
+    given = parser.parse_args(arguments)
+    tune_process(threads=1)
+    return given
+
+
+def kept_rows(
+    kind: str, name: str, seed: int, work_dir: Path, compute: Callable[[Case, int], Iterable[Row]]
+) -> list[Row]:
+    """Rows of one split of a table over all trials, from the file of an earlier run where there is one."""
+    place = work_dir.resolve() / f"{kind}_{name}_{seed}.jsonl"
+    if not place.is_file():
+        case = split_anew(name, seed, work_dir)
+        rows = [{"data": name, "split": seed, **row} for trial in range(TRIALS) for row in compute(case, trial)]
+        place.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
 
 
 def split_anew(name: str, seed: int, work_dir: Path) -> Case:
@@ -42,17 +73,15 @@ def ranking(case: Case, trial: int) -> list[int]:
     return list(json.loads((folder / f"trial_{trial}.json").read_text(encoding="utf-8"))["order"])
 
 
-def retrained(case: Case, fields: list[int], *, seed: int) -> Row:
+def retrained(case: Case, fields: list[int], *, trial: int, repeat: int) -> Row:
     """The model trained on some fields: its difference from the full model and the standard error, on each part."""
     schema = case.schema.keep(case.names(fields))
+    seed = _SEED + 10 * trial + repeat
     model, validation, _ = train_one(case.config, case.store, schema, seed=seed, label=f"{case.name}, {len(fields)}")
     full = case.full.validation_scores()
     row = {part: _delta(case, "validation", full, validation, rows) for part, rows in ROWS.items()}
-    scores = [
-        predict(network, case.store, "test", read, task=case.schema.task, device=case.config.device)
-        for network, read in ((case.full_model(), case.schema), (model, schema))
-    ]
-    return {**row, "test": _delta(case, "test", *scores, slice(None))}
+    test = predict(model, case.store, "test", schema, task=case.schema.task, device=case.config.device)
+    return {**row, "test": _delta(case, "test", case.full_test_scores, test, slice(None))}
 
 
 def _delta(case: Case, split: Any, full: np.ndarray, pruned: np.ndarray, rows: slice) -> tuple[float, float]:

@@ -64,13 +64,14 @@ def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Modul
         )
 
 
+def touched(config: AuditConfig, schema: ModelSchema) -> int:
+    """Parameters that a row touches in a model of these fields; builds one to count them."""
+    return touched_parameters(fresh_model(config, schema, 0), len(schema.fields), config.training.embedding_dim)
+
+
 def touched_share(config: AuditConfig, full: ModelSchema, pruned: ModelSchema) -> float:
     """Parameters that a row touches in a pruned model, as a share of those in the full one."""
-
-    def touched(schema: ModelSchema) -> int:
-        return touched_parameters(fresh_model(config, schema, 0), len(schema.fields), config.training.embedding_dim)
-
-    return touched(pruned) / touched(full)
+    return touched(config, pruned) / touched(config, full)
 
 
 def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") -> nn.Module:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from feature_audit.data import Prepared, Store
 from feature_audit.parity import metric, paired_delta
 from feature_audit.schema import ModelSchema
 from feature_audit.search import KPoint, best_point, choose_k, satisfies
-from feature_audit.stages.baseline import touched_share, train_one
+from feature_audit.stages.baseline import touched, train_one
 from feature_audit.stages.cost import FEWEST_SEEDS
 from feature_audit.stages.progress import SearchProgress
 
@@ -132,6 +133,7 @@ def confirm_k(
     if config.k_rule == "one_standard_error":
         retrainings.measure(best_point(masked).k)
     grid = _grid(measured + beyond, proposal.k)
+    # The default profile would rather be a little dearer on a narrow table than ask whether too small a K holds.
     start = _affordable(grid, proposal.k, retrainings, left) if config.profile == "quick" else proposal.k
     _walk(grid, start, retrainings, rule, MOST_WORK * full_work, left)
     found = sorted(retrainings.points.values(), key=lambda point: point.k)
@@ -162,15 +164,17 @@ class _Retrainings:
         self.schema, self.order = prepared.schema, order
         self.points: dict[int, KPoint] = {}
         self.work = 0.0
-        self._last = (prepared.schema, full_work)
+        self._last = (len(order), full_work)
+        self._touched = cache(lambda k: touched(config, self._kept(k)))  # counting builds a model: once for each K
 
     def measure(self, k: int) -> KPoint:
         """Train on the first ``k`` features and compare with the full model on validation."""
         seed = CONFIRMATION_SEED + self.config.seed + len(self.points)
         watch = self.progress.confirming(k) if self.progress else None
-        schema = self._kept(k)
-        _, scores, facts = train_one(self.config, self.store, schema, seed=seed, label=f"K = {k}", progress=watch)
-        self._last = (schema, facts["work"])
+        _, scores, facts = train_one(
+            self.config, self.store, self._kept(k), seed=seed, label=f"K = {k}", progress=watch
+        )
+        self._last = (k, facts["work"])
         self.work += facts["work"]
         self.points[k] = point = self.judge.point(k, scores)
         log.info(
@@ -183,8 +187,8 @@ class _Retrainings:
 
     def expected_work(self, k: int) -> float:
         """Of a retraining at ``k``: as many examples as the last training, through as many parameters as K touches."""
-        schema, spent = self._last
-        return spent * touched_share(self.config, schema, self._kept(k))
+        last, spent = self._last
+        return spent * self._touched(k) / self._touched(last)
 
     def _kept(self, k: int) -> ModelSchema:
         return self.schema.keep(np.asarray(self.schema.names)[self.order[:k]])

@@ -150,15 +150,14 @@ def test_what_validation_promises_is_measured_against_test(
     table: Path, split_table: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(promise, "KS", (1, 2, 8))
-    asked = split_table
-    promise.main(asked)
+    promise.main(split_table)
     first = capsys.readouterr().out
     rows = promise.measure("small", 1, table / "w")
     assert len(rows) == 2 * 3 * 2
     loss = {k: np.mean([row["test"][0] for row in rows if row["k"] == k]) for k in (1, 2)}
     assert loss[1] < -0.05 < loss[2], "the first two features of the ranking carry the label"
     monkeypatch.setattr(promise, "_retrain", lambda *_: pytest.fail("computed again"))
-    promise.main(asked)
+    promise.main(split_table)
     assert capsys.readouterr().out == first
 
 
