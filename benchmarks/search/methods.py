@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,8 +130,8 @@ def rfecv(case: Case, *, rows: int, step: float, folds: int = 3) -> Found:
     from sklearn.model_selection import StratifiedKFold
 
     started = time.process_time()
-    x, y = _matrix(case, rows)
-    booster, cv = _booster(case), StratifiedKFold(folds, shuffle=True, random_state=case.config.seed)
+    x, y = _matrix(case, rows, case.config.seed)
+    booster, cv = _booster(case.config.seed), StratifiedKFold(folds, shuffle=True, random_state=case.config.seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         search = RFECV(booster, step=step, cv=cv, scoring="roc_auc", min_features_to_select=case.low, n_jobs=1)
@@ -147,36 +147,45 @@ def rfecv(case: Case, *, rows: int, step: float, folds: int = 3) -> Found:
 
 
 def rfe(case: Case, k: int, *, rows: int, step: float) -> Found:
-    """LightGBM's elimination asked for the K that ours chose: whose features are better where K is the same?
+    """LightGBM's elimination asked for the K that ours chose: whose features are better where K is the same?"""
+    started = time.process_time()
+    left, steps = rfe_path(case, [k], rows=rows, step=step, seed=case.config.seed)[k]
+    seconds = time.process_time() - started
+    return Found(k, "K of ours", None, finals(case, case.names(left)), steps, 0, None, seconds)
+
+
+def rfe_path(case: Case, ks: Iterable[int], *, rows: int, step: float, seed: int) -> dict[int, tuple[list[int], int]]:
+    """By K, the fields that LightGBM's elimination keeps and how many trainings it took to come to them.
 
     Each step drops a share of the features that are left, not of all, or small K would be reached in one step.
     """
     from sklearn.feature_selection import RFE
 
-    started = time.process_time()
-    x, y = _matrix(case, rows)
+    x, y = _matrix(case, rows, seed)
     left, steps = np.arange(x.shape[1]), 0
-    while len(left) > k:
-        size = max(k, min(len(left) - 1, round(len(left) * (1 - step))))
-        left = left[RFE(_booster(case), n_features_to_select=size, step=len(left)).fit(x[:, left], y).support_]
-        steps += 1
-    seconds = time.process_time() - started
-    return Found(k, "K of ours", None, finals(case, case.names(left)), steps, 0, None, seconds)
+    found = {}
+    for k in sorted(ks, reverse=True):
+        while len(left) > k:
+            size = max(k, min(len(left) - 1, round(len(left) * (1 - step))))
+            eliminated = RFE(_booster(seed), n_features_to_select=size, step=len(left)).fit(x[:, left], y)
+            left, steps = left[eliminated.support_], steps + 1
+        found[k] = (left.tolist(), steps)
+    return found
 
 
-def _matrix(case: Case, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _matrix(case: Case, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     x, y = case.store.matrix("train", case.schema), case.store.target("train")
     if len(y) > rows:
-        chosen = np.sort(np.random.default_rng(case.config.seed).choice(len(y), rows, replace=False))
+        chosen = np.sort(np.random.default_rng(seed).choice(len(y), rows, replace=False))
         x, y = x[chosen], y[chosen]
     return x, y
 
 
-def _booster(case: Case) -> Any:
+def _booster(seed: int) -> Any:
     from lightgbm import LGBMClassifier
 
     return LGBMClassifier(n_estimators=100, learning_rate=0.06, num_leaves=15, min_child_samples=50, n_jobs=1,
-                          random_state=case.config.seed, verbose=-1)  # fmt: skip
+                          random_state=seed, verbose=-1)  # fmt: skip
 
 
 @dataclass(frozen=True)

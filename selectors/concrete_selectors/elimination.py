@@ -1,9 +1,12 @@
 """Backward elimination among the candidates: whose removal costs the least?
 
 Judged by readers (see :mod:`concrete_selectors.reader`) on validation rows and on train rows, cross-fitted: a train row
-is judged by a reader that was trained on other train rows, a validation row by all readers. The embeddings of train
-rows may know their labels by heart, though (ids, rare codes): where readers do visibly better on train rows than on
-validation rows, train rows have no say.
+is judged by a reader that was trained on other train rows, a validation row by all readers.
+
+The embeddings of train rows may know their labels by heart, though (ids, rare codes; see
+:mod:`concrete_selectors.memory`). So before anything else, units go of whose worth validation rows confirm less than
+half; others that are known by heart in part are judged on validation rows alone; and where readers still do visibly
+better on train rows than on validation rows, train rows have no say at all.
 Large sets lose several units between two trainings of the readers, but never two that stand in for each other: each is
 tried again with the others of its round gone.
 """
@@ -11,18 +14,16 @@ tried again with the others of its round gone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from concrete_selectors.contract import Loss
+from concrete_selectors.folds import make_folds
 from concrete_selectors.jury import Jury, Look
-from concrete_selectors.reader import BATCH, Cache, Reader, train_reader
+from concrete_selectors.memory import worth
+from concrete_selectors.reader import BATCH, Cache, train_reader
 
-#: Readers, each trained on the rows that the others judge.
-FOLDS = 2
 #: Sets above this size lose several units per look, at most this share of them.
 _ONE_BY_ONE = 48
 _CHUNK = 0.1
@@ -32,16 +33,6 @@ _FIRST, _RENEWAL = (3.0, 300), (0.5, 30)
 _BY_HEART = 2.0
 #: Validation rows below which they cannot stand alone.
 _FEWEST_HELD_OUT = 512
-
-
-@dataclass
-class _Fold:
-    """A reader with the rows it learns from and the rows it judges, with their places among all judged rows."""
-
-    reader: Reader
-    learned: Cache
-    judged: Cache
-    places: Tensor
 
 
 class Eliminator:
@@ -61,6 +52,7 @@ class Eliminator:
 
     Attributes:
         left: (k,) int64, units still open, numbered as at the start.
+        memorised: units that went because they are mostly known by heart, numbered as at the start.
         work: cost so far: rows sent forward and backward through a reader times its weights, forward only a third.
     """
 
@@ -80,17 +72,19 @@ class Eliminator:
         self._random = np.random.default_rng(seed)
         self._loss, self._n_masks, self._trust = loss, n_masks, trust
         self.left = np.arange(len(fixed))
+        self.memorised: list[int] = []
         self.work = 0.0
         self._fixed = fixed.copy()
         self._prior = np.zeros(len(fixed)) if prior is None else prior.astype(np.float64)
+        self._by_heart = np.zeros(len(fixed), dtype=bool)
         self._fresh = True
         self._doubt: float | None = None
-        shared = 0 if validation is None else min(len(validation.target), judged_rows // 2)
-        self._held_out = None
+        self._n_held_out = 0 if validation is None else min(len(validation.target), judged_rows // 2)
+        held_out = None
         if validation is not None:
-            self._held_out = validation.rows(torch.arange(shared, device=validation.target.device))
+            held_out = validation.rows(torch.arange(self._n_held_out, device=validation.target.device))
         generator = torch.Generator().manual_seed(seed)
-        self._folds = _folds(train, self._held_out, max(judged_rows - shared, 1), generator)
+        self._folds = make_folds(train, held_out, max(judged_rows - self._n_held_out, 1), generator)
 
     def shrink(self, down_to: int) -> list[int]:
         """Trains the readers, then drops units until ``down_to`` are left or all that is left is fixed.
@@ -98,25 +92,14 @@ class Eliminator:
         Returns:
             The dropped units (numbered as at the start), in the order they went. ``left`` holds the others.
         """
-        for fold in self._folds:
-            steps = _steps(_FIRST if self._fresh else _RENEWAL, len(fold.learned.target))
-            self.work += steps * min(BATCH, len(fold.learned.target)) * fold.reader.n_weights
-            train_reader(
-                fold.reader,
-                fold.learned,
-                loss=self._loss,
-                steps=steps,
-                fixed=self._fixed,
-                smallest=max(down_to, 1),
-                n_masks=self._n_masks,
-                random=self._random,
-                trust=self._trust,
-            )
-        if self._fresh:
+        self._teach(_FIRST if self._fresh else _RENEWAL, smallest=down_to)
+        dropped: list[int] = []
+        if self._fresh and self._n_held_out >= _FEWEST_HELD_OUT:
+            self._drop_memorised(down_to)
+            dropped += self.memorised
             self._forget_memorised()
         self._fresh = False
-        looks = [Look(fold.reader, fold.judged, loss=self._loss) for fold in self._folds]
-        jury = Jury(looks, [fold.places for fold in self._folds], doubt=self._doubt)
+        jury = self._jury()
         opened = list(range(len(self.left)))
         gone: list[int] = []
         while len(opened) > down_to and not self._fixed[opened].all():
@@ -127,23 +110,59 @@ class Eliminator:
                 gone.append(unit)
         self.work += jury.work
         self._doubt = jury.doubt
-        dropped: list[int] = self.left[gone].tolist()
+        dropped += self.left[gone].tolist()
         self._cut(np.array(opened, dtype=np.int64))
         return dropped
 
+    def _teach(self, training: tuple[float, int], *, smallest: int) -> None:
+        for fold in self._folds:
+            steps = _steps(training, len(fold.learned.target))
+            self.work += steps * min(BATCH, len(fold.learned.target)) * fold.reader.n_weights
+            train_reader(
+                fold.reader,
+                fold.learned,
+                loss=self._loss,
+                steps=steps,
+                fixed=self._fixed,
+                smallest=max(smallest, 1),
+                n_masks=self._n_masks,
+                random=self._random,
+                trust=self._trust,
+            )
+
+    def _jury(self) -> Jury:
+        looks = [Look(fold.reader, fold.judged, loss=self._loss) for fold in self._folds]
+        by_heart = np.flatnonzero(self._by_heart).tolist()
+        places = [fold.places for fold in self._folds]
+        return Jury(looks, places, n_held_out=self._n_held_out, by_heart=by_heart, doubt=self._doubt)
+
+    def _drop_memorised(self, down_to: int) -> None:
+        """Drops what is mostly known by heart, the least confirmed first, and notes what is so in part."""
+        # There are two readers: what one has learned from, the other has not seen.
+        train = [
+            Look(fold.reader, other.learned, loss=self._loss)
+            for fold, other in zip(self._folds, self._folds[::-1], strict=True)
+        ]
+        held_out = [Look(fold.reader, fold.held_out(self._n_held_out), loss=self._loss) for fold in self._folds]
+        found = worth(train, held_out, len(self.left))
+        self.work += sum(look.work for look in (*train, *held_out))
+        self._by_heart = found.by_heart
+        goes = np.flatnonzero(found.mostly_by_heart & ~self._fixed)
+        goes = goes[np.argsort(found.held_out[goes], kind="stable")][: max(len(self.left) - down_to, 0)]
+        self.memorised = self.left[goes].tolist()
+        self._cut(np.setdiff1d(np.arange(len(self.left)), goes))
+
     def _forget_memorised(self) -> None:
         """Leaves train rows out of the judgement where readers know more about them than about validation rows."""
-        held_out = self._held_out
-        if held_out is None or len(held_out.target) < _FEWEST_HELD_OUT:
-            return
-        shared = len(held_out.target)
-        losses = [Look(fold.reader, fold.judged, loss=self._loss).losses()[1] for fold in self._folds]
-        train = torch.cat([each[:-shared] for each in losses])
-        validation = torch.stack([each[-shared:] for each in losses]).mean(dim=0)
-        noise = (train.var() / len(train) + validation.var() / shared).sqrt()
+        looks = [Look(fold.reader, fold.judged, loss=self._loss) for fold in self._folds]
+        losses = [look.losses()[1] for look in looks]
+        self.work += sum(look.work for look in looks)
+        train = torch.cat([each[: -self._n_held_out] for each in losses])
+        validation = torch.stack([each[-self._n_held_out :] for each in losses]).mean(dim=0)
+        noise = (train.var() / len(train) + validation.var() / len(validation)).sqrt()
         if bool(validation.mean() - train.mean() > _BY_HEART * noise):
             for fold in self._folds:
-                fold.judged, fold.places = held_out, torch.arange(shared, device=fold.places.device)
+                fold.judged, fold.places = fold.held_out(self._n_held_out), fold.places[-self._n_held_out :]
 
     def _drop_cheapest(self, jury: Jury, opened: list[int], count: int) -> list[int]:
         """Closes up to ``count`` units that are cheap to drop, alone and together."""
@@ -154,14 +173,11 @@ class Eliminator:
         order = np.argsort(alone, kind="stable")[: 2 * count]
         allowed = max(float(alone[order[min(count, len(order)) - 1]]), 0.0)
         gone: list[int] = []
-        before = 0.0
         for place in order:
             unit = int(free[place])
             # What stands in for it may have gone since it was asked for alone.
-            after = float(rises[place]) if not gone else jury.rise(unit)
-            if gone and after - before + float(offset[place]) > allowed:
+            if gone and jury.rise(unit) + float(offset[place]) > allowed:
                 continue
-            before = after
             gone.append(unit)
             jury.drop(unit)
             if len(gone) == count:
@@ -169,32 +185,16 @@ class Eliminator:
         return gone
 
     def _cut(self, keep: np.ndarray) -> None:
-        self.left, self._fixed, self._prior = self.left[keep], self._fixed[keep], self._prior[keep]
         for fold in self._folds:
-            index = torch.as_tensor(keep, device=fold.judged.inputs.device)
-            fold.reader.cut(index)
-            fold.learned, fold.judged = fold.learned.units(index), fold.judged.units(index)
+            fold.cut(torch.as_tensor(keep, device=fold.places.device))
+        self.left, self._fixed, self._prior, self._by_heart = (
+            each[keep] for each in (self.left, self._fixed, self._prior, self._by_heart)
+        )
 
 
 def _steps(training: tuple[float, int], rows: int) -> int:
     epochs, fewest = training
     return max(fewest, round(epochs * rows / BATCH))
-
-
-def _folds(train: Cache, held_out: Cache | None, train_rows: int, generator: torch.Generator) -> list[_Fold]:
-    """Readers with their rows: for each the train rows that the others learn from, and all validation rows last."""
-    device = train.target.device
-    rows = torch.arange(len(train.target), device=device)
-    shared = 0 if held_out is None else len(held_out.target)
-    folds = []
-    for number in range(FOLDS):
-        own = rows[rows % FOLDS == number][: -(-train_rows // FOLDS)]
-        judged, places = train.rows(own), shared + own
-        if held_out is not None:
-            judged, places = judged.join(held_out), torch.cat([places, torch.arange(shared, device=device)])
-        others = rows[rows % FOLDS != number] if len(rows) >= FOLDS else rows
-        folds.append(_Fold(Reader(train, generator=generator), train.rows(others), judged, places))
-    return folds
 
 
 def stages(k_max: int, k_min: int, *, share: float = 0.7) -> Iterator[int]:

@@ -10,7 +10,7 @@ none where the model is good and labels are rare, nearly all where it has learne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -74,17 +74,28 @@ class Jury:
         looks: one per reader.
         places: (R,) int64 per look, which row of the data each of its rows is; rows that several readers judge have
             one place, and count as one row for the noise of corrections.
+        n_held_out: places below this one are of rows that the trained model has not seen, judged by all readers.
+        by_heart: units that are judged on held-out rows alone.
         doubt: share of the corrections that counts until enough units were asked for.
 
     Attributes:
         doubt: the share found last; 0 = the model's expectations are all, 1 = the labels are.
     """
 
-    def __init__(self, looks: Sequence[Look], places: Sequence[Tensor], *, doubt: float | None = None) -> None:
+    def __init__(
+        self,
+        looks: Sequence[Look],
+        places: Sequence[Tensor],
+        *,
+        n_held_out: int = 0,
+        by_heart: Collection[int] = (),
+        doubt: float | None = None,
+    ) -> None:
         self.doubt = doubt
         self._looks = list(looks)
         self._place = torch.cat(list(places))
-        self._n_places = int(self._place.max()) + 1
+        self._n_places, self._n_held_out = int(self._place.max()) + 1, n_held_out
+        self._by_heart = frozenset(by_heart)
         self._before = torch.zeros(())
 
     @property
@@ -104,20 +115,29 @@ class Jury:
 
     def _summary(self, unit: int) -> tuple[float, float, float]:
         """Rise as the model sees it; the correction, and its squared noise."""
-        by_model, by_label = self._sums(unit) - self._before
+        by_model, by_label = self._rise_by_row(unit)
         correction = by_label - by_model
         noise = (correction - correction.mean()).square().sum()
         return float(by_model.sum()), float(correction.sum()), float(noise)
 
     def rise(self, unit: int) -> float:
-        """The same for one unit together with what was dropped since ``rises``."""
-        by_model, by_label = (self._sums(unit) - self._before).sum(dim=1).tolist()
+        """The same for one unit, now that others were dropped since."""
+        by_model, by_label = self._rise_by_row(unit).sum(dim=1).tolist()
         return float(by_model + (self.doubt or 0.0) * (by_label - by_model))
 
     def drop(self, unit: int) -> None:
         """Closes a unit for good."""
         for look in self._looks:
             look.drop(unit)
+        self._before = self._sums(None)
+
+    def _rise_by_row(self, unit: int) -> Tensor:
+        """Rises (2, rows) of the rows that may judge the unit, weighted to stand for all."""
+        rises = self._sums(unit) - self._before
+        if unit not in self._by_heart:
+            return rises
+        held_out = int((self._place < self._n_held_out).sum())
+        return rises[:, : self._n_held_out] * (len(self._place) / held_out)
 
     def _sums(self, without: int | None) -> Tensor:
         """Losses (2, places), summed over readers."""

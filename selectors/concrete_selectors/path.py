@@ -96,10 +96,10 @@ def learn_path(
     selector = _train_selector(run, offset, screened)
     scores = _scores(run.units, selector)
     candidates = _candidates(run, selector, screened)
-    order, grid = _eliminate(run, candidates, scores, offset)
+    order, grid, memorised = _eliminate(run, candidates, scores, offset)
     run.fit_nested(order, steps=run.finetuning_steps)
     run.ask_to_stop(2, order[: run.k_max])
-    return run.path(order, _diagnose(run, selector, scores, candidates), grid=grid)
+    return run.path(order, _diagnose(run, selector, scores, candidates), grid=grid, by_heart=memorised.tolist())
 
 
 def _screen(run: Run) -> np.ndarray:
@@ -146,14 +146,16 @@ def _candidates(run: Run, selector: ConcreteSelector | None, screened: np.ndarra
     return alive if selector is None else np.union1d(alive, selector.assignment())
 
 
-def _eliminate(run: Run, alive: np.ndarray, scores: np.ndarray, offset: Tensor | None) -> tuple[np.ndarray, list[int]]:
-    """Phase 2: units best first, and the sizes at which stages ended."""
+def _eliminate(
+    run: Run, alive: np.ndarray, scores: np.ndarray, offset: Tensor | None
+) -> tuple[np.ndarray, list[int], np.ndarray]:
+    """Phase 2: units best first, the sizes at which stages ended, and units that went as known by heart."""
     by_score = np.argsort(-scores, kind="stable")
     rest = by_score[~np.isin(by_score, alive)]
     run.ask_to_stop(1, alive)
     sizes = list(stages(len(alive), run.k_min))
     if not sizes:
-        return np.concatenate([_best_first(run, alive, scores), rest]), [run.k_max]
+        return np.concatenate([_best_first(run, alive, scores), rest]), [run.k_max], alive[:0]
     eliminator = _eliminator(run, alive, None if offset is None else offset.numpy()[alive])
     dropped: list[int] = []
     for number, size in enumerate(sizes):
@@ -161,7 +163,8 @@ def _eliminate(run: Run, alive: np.ndarray, scores: np.ndarray, offset: Tensor |
         run.report("eliminate", step=number + 1, steps=len(sizes), k=len(eliminator.left))
     run.solver_work += eliminator.work
     survivors = _best_first(run, alive[eliminator.left], scores)
-    return np.concatenate([survivors, alive[dropped[::-1]], rest]), [run.k_max, *sizes]
+    order = np.concatenate([survivors, alive[dropped[::-1]], rest])
+    return order, [run.k_max, *sizes], alive[eliminator.memorised]
 
 
 def _eliminator(run: Run, alive: np.ndarray, prior: np.ndarray | None) -> Eliminator:

@@ -215,13 +215,16 @@ class Run:
         self.network.module.eval()
         self.network.means.refresh(self.network.module, islice(self.train(0), MEAN_BATCHES))
 
-    def path(self, order: np.ndarray, diagnosis: Diagnosis, *, grid: Sequence[int]) -> SelectionPath:
+    def path(
+        self, order: np.ndarray, diagnosis: Diagnosis, *, grid: Sequence[int], by_heart: Sequence[int] = ()
+    ) -> SelectionPath:
         """Measures the curve on validation rows that no removal was judged on, and puts everything together.
 
         Args:
             order: (U,) units, best first.
             diagnosis: scores and state of the selector.
             grid: K to measure beside the small ones.
+            by_heart: units that went as known by heart.
         """
         dense = range(self.k_min, min(_DENSE_KS, self.k_max) + 1)
         ks = tuple(sorted({k for k in (*grid, *dense, self.k_max) if self.k_min <= k <= self.k_max}))
@@ -237,6 +240,7 @@ class Run:
             n_duplicate_argmax=diagnosis.n_duplicate_argmax,
             mean_max_probability=diagnosis.mean_max_probability,
             carried_by=diagnosis.carried_by[self.units.of_feature],
+            by_heart=np.isin(self.units.of_feature, np.asarray(by_heart, dtype=np.int64)),
             row_passes=self.row_passes,
             solver_work=self.solver_work,
             _order=order,

@@ -49,10 +49,17 @@ def make_batches(x: Tensor, y: Tensor, size: int, *, shuffle: bool) -> Callable[
     return epoch
 
 
-def planted_task(task: str, *, rows: int = 3000, noise: int = 12) -> SimpleNamespace:
-    """Signals in features 0, 1 and 2, a worse copy of feature 0 in feature 3, the rest noise; trained network."""
+def planted_task(
+    task: str, *, rows: int = 3000, noise: int = 12, id_values: int = 0, epochs: int = 6
+) -> SimpleNamespace:
+    """Signals in features 0, 1 and 2, a worse copy of feature 0 in feature 3, the rest noise; trained network.
+
+    With ``id_values``, the last noise feature is an id of so many values, which many epochs learn by heart.
+    """
     random = np.random.default_rng(7)
     x = random.integers(0, 5, size=(rows, 4 + noise))
+    if id_values:
+        x[:, -1] = random.integers(0, id_values, size=rows)
     x[:, 3] = np.where(random.random(rows) < 0.75, x[:, 0], x[:, 3])
     score = 1.2 * (x[:, 0] - 2) - 1.0 * (x[:, 1] - 2) + 0.8 * (np.abs(x[:, 2] - 2) - 1.2)
     if task == "binary":
@@ -66,12 +73,12 @@ def planted_task(task: str, *, rows: int = 3000, noise: int = 12) -> SimpleNames
     train = make_batches(codes[:cut], y[:cut], 128, shuffle=True)
     validation = make_batches(codes[cut:], y[cut:], 128, shuffle=False)
     torch.manual_seed(0)
-    model = TinyModel(x.shape[1], 5, outputs=3 if task == "multiclass" else 1)
+    model = TinyModel(x.shape[1], max(5, id_values), outputs=3 if task == "multiclass" else 1)
     loss = LOSSES[task]
     if task == "regression":
         nn.init.constant_(model.layers[2].bias, 1000.0)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for epoch in range(6):
+    for epoch in range(epochs):
         for batch, target in train(epoch):
             optimizer.zero_grad()
             loss(model.predict(model.embed(batch)), target).mean().backward()
@@ -91,3 +98,8 @@ def any_task(request: pytest.FixtureRequest) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def binary_task() -> SimpleNamespace:
     return planted_task("binary")
+
+
+@pytest.fixture(scope="session")
+def make_task() -> Callable[..., SimpleNamespace]:
+    return planted_task

@@ -109,6 +109,36 @@ def test_train_rows_known_by_heart_have_no_say() -> None:
     assert 7 in blind.left
 
 
+def with_an_id(*, held_out: float) -> Cache:
+    """Unit 6 is an id that tells 35 % of the labels of the first 4,000 rows, and a share of those of the others."""
+    cache = make_cache(8000)
+    random = np.random.default_rng(4)
+    told = random.random(8000) < np.where(np.arange(8000) < 4000, 0.35, held_out)
+    shown = np.where(told, 2 * cache.target.numpy() - 1, random.choice([-1.0, 1.0], 8000))
+    inputs = cache.inputs.clone()
+    inputs[:, 6, 0] = torch.as_tensor(shown)
+    return replace(cache, inputs=inputs)
+
+
+@pytest.mark.parametrize(("held_out", "goes"), [(0.0, True), (0.3, False), (0.35, False)])
+def test_an_id_that_is_mostly_known_by_heart_goes_first(held_out: float, goes: bool) -> None:
+    eliminator = make_eliminator(with_an_id(held_out=held_out), rows=4000)
+    dropped = eliminator.shrink(4)
+    assert (dropped[0] == 6) is goes
+    assert (6 in eliminator.left) is not goes
+    assert {0, 2} & set(eliminator.left.tolist()), "the target's carriers stay"
+    assert 1 in eliminator.left
+    protected = make_eliminator(with_an_id(held_out=held_out), [6], rows=4000)
+    protected.shrink(4)
+    assert 6 in protected.left, "what is always kept stays"
+
+
+def test_no_more_goes_than_was_asked_for() -> None:
+    eliminator = make_eliminator(with_an_id(held_out=0.0), rows=4000)
+    assert eliminator.shrink(8) == []
+    assert eliminator.shrink(7) != []
+
+
 def test_seed_reproduces() -> None:
     first, second = (make_eliminator(make_cache()).shrink(3) for _ in range(2))
     assert first == second

@@ -86,15 +86,15 @@ def test_without_expectations_labels_are_all() -> None:
     np.testing.assert_allclose(rises, expected, atol=1e-6)
 
 
-def test_rises_add_up_over_what_was_dropped() -> None:
+def test_a_rise_is_what_a_unit_costs_once_others_are_gone() -> None:
     cache, truth = make_cache(300)
     reader = Reader(cache, generator=torch.Generator().manual_seed(0))
     jury = one_jury(reader, replace(cache, expected=truth))
-    first = jury.rises(list(range(UNITS)))
+    alone = jury.rises(list(range(UNITS)))[5]
     jury.drop(3)
-    together = jury.rise(5)
-    after = jury.rises([5])[0]
-    assert together == pytest.approx(first[3] + after, abs=1e-5)
+    now = jury.rise(5)
+    assert now == pytest.approx(jury.rises([5])[0], abs=1e-9)
+    assert now != pytest.approx(alone, abs=1e-5), "dropping another unit changes what this one is worth"
 
 
 def test_a_true_model_is_trusted_and_a_wrong_one_is_not() -> None:
@@ -123,6 +123,21 @@ def test_rows_seen_twice_count_once() -> None:
     twice = Jury([Look(reader, cache, loss=bce) for _ in range(2)], [rows, rows])
     np.testing.assert_allclose(twice.rises(list(range(UNITS))), 2 * once.rises(list(range(UNITS))), atol=1e-6)
     assert once.doubt == pytest.approx(twice.doubt)
+
+
+def test_units_known_by_heart_are_judged_on_held_out_rows_alone() -> None:
+    cache, _ = make_cache(4000)
+    readers = [Reader(cache, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    halves = [torch.arange(2000, 3000), torch.arange(3000, 4000)]
+    held_out = torch.arange(2000)
+    rows = [torch.cat([half, held_out]) for half in halves]
+    looks = [Look(reader, cache.rows(own), loss=bce) for reader, own in zip(readers, rows, strict=True)]
+    jury = Jury(looks, rows, n_held_out=2000, by_heart=[20])
+    rises = jury.rises(list(range(UNITS)))
+    rise = torch.stack([(look.without(20) - look.losses())[1, 1000:] for look in looks]).sum(dim=0).mean()
+    assert rises[20] == pytest.approx(float(rise) * 6000 / 4000 * 2000, rel=1e-9), "weighted like any other unit"
+    both = sum(float((look.without(3) - look.losses())[1].sum()) for look in looks)
+    assert rises[3] == pytest.approx(both, rel=1e-9)
 
 
 def test_expectations_teach_more_than_rare_labels() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,13 +34,23 @@ def test_finds_the_signals_of_every_task(any_task: SimpleNamespace, selector: st
     assert path.loss_at[3] < path.loss_at[1]
 
 
+def test_an_id_that_the_network_knows_by_heart_goes_first(make_task: Callable[..., SimpleNamespace]) -> None:
+    """Train rows would keep it: by their labels it is the best of all features."""
+    task = make_task("binary", rows=6000, id_values=2000, epochs=12)
+    path = learn(task, settings={"k_max": 8, "k_min": 2})
+    the_id = task.n_features - 1
+    assert np.flatnonzero(path.by_heart).tolist() == [the_id]
+    assert the_id not in path.subset(8)
+    assert {1, 2} <= set(path.subset(3).tolist())
+
+
 def test_contract_of_the_path(binary_task: SimpleNamespace) -> None:
     before = {name: value.clone() for name, value in binary_task.model.state_dict().items()}
     log: list[dict[str, Any]] = []
     path = learn(binary_task, progress=log.append)
     n = binary_task.n_features
     assert sorted(path.ranking.tolist()) == list(range(n))
-    assert path.scores.shape == path.carried_by.shape == (n,)
+    assert path.scores.shape == path.carried_by.shape == path.by_heart.shape == (n,)
     for k in range(1, n + 1):
         subset = path.subset(k)
         assert len(set(subset.tolist())) == k

@@ -52,6 +52,7 @@ def decide_features(config: AuditConfig, prepared: Prepared, selection: Selectio
                     kept=bool(kept[index]),
                     rule=rule.get(int(index)),
                     close=close,
+                    by_heart=bool(selection.by_heart[index]),
                     by=by,
                     explained=float(explained[index]),
                     informative=bool(informative[index]),
@@ -71,13 +72,21 @@ def _rule(key: str, column: Column, named: bool) -> str:
     return f"{outcome}: on the {key} list" if named else f"{outcome}: {key} names another of its group {column.group}"
 
 
-def _reason(*, kept: bool, rule: str | None, close: bool, by: str | None, explained: float, informative: bool) -> str:
+def _reason(
+    *, kept: bool, rule: str | None, close: bool, by_heart: bool, by: str | None, explained: float, informative: bool
+) -> str:
     if rule is not None:
         return rule
     if kept:
         return "chosen: among the K features that the selection ranks highest"
+    return _reason_to_go(close=close, by_heart=by_heart, by=by, explained=explained, informative=informative)
+
+
+def _reason_to_go(*, close: bool, by_heart: bool, by: str | None, explained: float, informative: bool) -> str:
     if close:
         return "close call: about half of the selectors would keep it"
+    if by_heart:
+        return "learned by heart: rows that the model was not trained on confirm less than half of what it seems worth"
     if by is not None:
         return f"redundant with {by}, which holds {explained:.0%} of its information"
     if informative:

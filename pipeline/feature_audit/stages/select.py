@@ -47,6 +47,7 @@ class Selection:
         masks: bool (trials, N), what each finished trial would keep at K.
         rank: (N,) int64, 1 = best, of the chosen trial.
         scores: (N,) float64, of the chosen trial.
+        by_heart: (N,) bool, features that the chosen trial found memorised by the full model, and dropped first.
         summary: the study.
         convergence: a sentence about the selector's state.
         work: of all trials and confirmations.
@@ -57,6 +58,7 @@ class Selection:
     masks: np.ndarray
     rank: np.ndarray
     scores: np.ndarray
+    by_heart: np.ndarray
     summary: StudySummary
     convergence: str
     work: float
@@ -108,7 +110,8 @@ def select(
         "work": trial_work + choice.work,
     }
     scores = np.array([-np.inf if score is None else score for score in best["scores"]])
-    np.savez(folder.path / "selection.npz", masks=masks, rank=rank, scores=scores)
+    by_heart = np.isin(np.arange(len(order)), best["by_heart"])
+    np.savez(folder.path / "selection.npz", masks=masks, rank=rank, scores=scores, by_heart=by_heart)
     folder.finish(result)
     log.info("select: %s", choice.reason)
     return _restore(folder, prepared)
@@ -192,6 +195,7 @@ def _restore(folder: StageFolder, prepared: Prepared) -> Selection:
         masks=arrays["masks"],
         rank=arrays["rank"],
         scores=arrays["scores"],
+        by_heart=arrays["by_heart"],
         summary=StudySummary(**result["summary"]),
         convergence=result["convergence"],
         work=result["work"],

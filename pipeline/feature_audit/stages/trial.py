@@ -45,7 +45,7 @@ class Trials:
     """The study's objective: one concrete training, one curve.
 
     Each call leaves ``trial_<number>.json`` in the stage's folder: ``order`` (features best first), ``scores``,
-    ``points`` (the masked curve) and ``convergence``.
+    ``points`` (the masked curve), ``by_heart`` (features that the model has memorised) and ``convergence``.
 
     Args:
         config, prepared, full: of the audit.
@@ -116,6 +116,7 @@ class Trials:
             "order": [*self.open[path.ranking].tolist(), *self.ruled_out],
             "scores": [float(value) if math.isfinite(value) else None for value in scores],
             "points": [asdict(point) for point in points],
+            "by_heart": self.open[path.by_heart].tolist(),
             "convergence": describe_convergence(path),
         }
         (self.folder / f"trial_{number}.json").write_text(json.dumps(content), encoding="utf-8")

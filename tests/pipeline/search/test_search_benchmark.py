@@ -13,8 +13,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks" / "search"))
 methods = pytest.importorskip("methods", reason="benchmarks/search is part of the checkout, not of the package")
-case_module, compare, dedicated, promise, splits = (
-    pytest.importorskip(name) for name in ("case", "compare", "dedicated", "promise", "splits")
+case_module, compare, promise, rivals, splits = (
+    pytest.importorskip(name) for name in ("case", "compare", "promise", "rivals", "splits")
 )
 sys.path.pop(0)
 
@@ -161,32 +161,38 @@ def test_what_validation_promises_is_measured_against_test(
     assert capsys.readouterr().out == first
 
 
-def test_one_training_is_compared_with_dedicated_ones(
+def test_one_training_is_compared_with_rivals_on_new_splits(
     table: Path, split_table: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(dedicated, "KS", (1, 2, 8))
-    dedicated.main(split_table)
+    monkeypatch.setattr(rivals, "KS", (1, 2, 8))
+    rivals.main(split_table)
     first = capsys.readouterr().out
-    rows = dedicated.measure("small", 1, table / "w")
-    assert len(rows) == 2 * 2 * 2 * 2, "trials, K below the budget, methods, repeats"
-    for method in ("ours", "dedicated"):
+    rows = rivals.measure("small", 1, table / "w")
+    assert len(rows) == 2 * 2 * 3 * 2, "trials, K below the budget, methods, repeats"
+    for method in rivals.METHODS:
         loss = {k: np.mean([r["test"][0] for r in rows if r["k"] == k and r["method"] == method]) for k in (1, 2)}
         assert loss[1] < -0.05 < loss[2], f"two features carry the label, and {method} finds them"
-    monkeypatch.setattr(dedicated, "_compare", lambda *_: pytest.fail("computed again"))
-    dedicated.main(split_table)
+    monkeypatch.setattr(rivals, "_rows", lambda *_: pytest.fail("computed again"))
+    rivals.main(split_table)
     assert capsys.readouterr().out == first
 
 
 def test_gaps_are_means_over_splits():
-    """Ours is .002 behind on one split and level on the other; all promises are kept but ours on split 2."""
-    tests = {("ours", 1): -0.003, ("dedicated", 1): -0.001, ("ours", 2): 0.004, ("dedicated", 2): 0.004}
+    """Ours is .002 behind the first rival on one split and level on the other; on split 2 it promises too much."""
+    tests = {
+        ("ours", 1): -0.003, ("dedicated", 1): -0.001, ("rfe", 1): -0.004,
+        ("ours", 2): 0.004, ("dedicated", 2): 0.004, ("rfe", 2): 0.001,
+    }  # fmt: skip
     rows = [
         {"data": "t", "split": split, "k": 7, "method": method, "test": (delta, 0.001),
          "all": (delta + 0.002 * (method == "ours") * (split == 2), 0.001)}
         for (method, split), delta in tests.items()
     ]  # fmt: skip
-    shown = "| t | 7 | 2 | +0.0005 | +0.0015 | -0.0010 ± 0.0010 | 0 | +0.0010 | +0.0000 |"
-    assert shown in dedicated.table(rows)
+    shown = (
+        "| t | 7 | 2 | +0.0005 | +0.0015 | -0.0015 | -0.0010 ± 0.0010 | 0 | +0.0020 ± 0.0010 | 2 "
+        "| +0.0010 | +0.0000 | +0.0000 |"
+    )
+    assert shown in rivals.table(rows)
 
 
 def test_a_promise_that_test_does_not_keep_is_shown_as_such():

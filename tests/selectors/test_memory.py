@@ -1,0 +1,79 @@
+"""What a network knows by heart is worth more on its train rows than on held-out rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from concrete_selectors.jury import Look
+from concrete_selectors.memory import Worth, worth
+from concrete_selectors.reader import Cache, Reader, train_reader
+from torch import Tensor
+from torch.nn import functional
+
+UNITS = 12
+ROWS = 3000
+
+
+def bce(logits: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+def make_cache(told: float, seed: int) -> Cache:
+    """Units 0 to 2 carry the target; unit 5 is an id that tells a share of the labels."""
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(ROWS, UNITS, 1)).astype(np.float32)
+    target = (random.random(ROWS) < 1 / (1 + np.exp(-values[:, :3, 0].sum(axis=1)))).astype(np.float32)
+    values[:, 5, 0] = np.where(random.random(ROWS) < told, 2 * target - 1, random.choice([-1.0, 1.0], ROWS))
+    zero, one = torch.zeros(1), torch.ones(1)
+    return Cache(torch.as_tensor(values), torch.as_tensor(target), one[0], zero, one, one_logit=True)
+
+
+def looks(told: float, held_out: float) -> tuple[list[Look], list[Look]]:
+    """Two readers, each taught on half of the train rows, at the other half and at the same held-out rows."""
+    halves = [make_cache(told, seed) for seed in (1, 2)]
+    readers = []
+    for number, half in enumerate(halves):
+        reader = Reader(half, generator=torch.Generator().manual_seed(number))
+        train_reader(
+            reader, half, loss=bce, steps=150, fixed=np.zeros(UNITS, dtype=bool), smallest=1, n_masks=8,
+            random=np.random.default_rng(number), trust=0.0,
+        )  # fmt: skip
+        readers.append(reader)
+    unseen = make_cache(held_out, 3)
+    train = [Look(reader, half, loss=bce) for reader, half in zip(readers, halves[::-1], strict=True)]
+    return train, [Look(reader, unseen, loss=bce) for reader in readers]
+
+
+@pytest.mark.parametrize(("held_out", "by_heart", "mostly"), [(0.0, True, True), (0.4, False, False)])
+def test_an_id_is_told_from_a_true_feature(held_out: float, by_heart: bool, mostly: bool) -> None:
+    found = worth(*looks(0.4, held_out), UNITS)
+    assert found.by_heart[5] == by_heart
+    assert found.mostly_by_heart[5] == mostly
+    assert not np.delete(found.by_heart, 5).any()
+    assert found.train[5] > 0.01
+
+
+def test_worth_is_the_rise_of_the_mean_loss() -> None:
+    train, held_out = looks(0.4, 0.1)
+    found = worth(train, held_out, UNITS)
+    rises = [[(look.without(4) - look.losses())[1] for look in side] for side in (train, held_out)]
+    assert found.train[4] == pytest.approx(float(torch.cat(rises[0]).mean()))
+    assert found.held_out[4] == pytest.approx(float(torch.stack(rises[1]).mean()))
+    own, shared = torch.cat(rises[0]), torch.stack(rises[1]).mean(dim=0)
+    assert found.train_error[4] == pytest.approx(float(own.std() / len(own) ** 0.5))
+    assert found.held_out_error[4] == pytest.approx(float(shared.std() / len(shared) ** 0.5))
+
+
+def test_true_in_part_is_not_mostly_by_heart() -> None:
+    """The first two stand out of the noise, the second keeps most of its worth; the last only harms held-out rows."""
+    found = Worth(np.array([1.0, 1.0, 0.1, 0.0]), np.array([0.3, 0.7, 0.1, -1.0]), np.full(4, 0.05), np.full(4, 0.05))
+    assert found.by_heart.tolist() == [True, True, False, False]
+    assert found.mostly_by_heart.tolist() == [True, False, False, False]
+
+
+def test_of_many_units_more_stand_out_by_chance() -> None:
+    """Three standard errors are much for one unit and little for the largest of a thousand."""
+    for units, expected in ((1, True), (1000, False)):
+        found = Worth(np.full(units, 3.0), np.zeros(units), np.full(units, 0.8), np.full(units, 0.6))
+        assert found.by_heart.all() == expected
