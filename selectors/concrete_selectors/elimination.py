@@ -4,8 +4,8 @@ Judged by readers (see :mod:`concrete_selectors.reader`) on validation rows and 
 is judged by a reader that was trained on other train rows, a validation row by all readers.
 
 The embeddings of train rows may know their labels by heart, though (ids, rare codes; see
-:mod:`concrete_selectors.memory`). So before anything else, units go of whose worth validation rows confirm less than
-half; others that are known by heart in part are judged on validation rows alone; and where readers still do visibly
+:mod:`concrete_selectors.memory`). So before anything else, units go that train rows praise and validation rows do not
+confirm; others that are known by heart in part are judged on validation rows alone; and where readers still do visibly
 better on train rows than on validation rows, train rows have no say at all.
 Large sets lose several units between two trainings of the readers, but never two that stand in for each other: each is
 tried again with the others of its round gone.

@@ -37,17 +37,26 @@ class Worth:
     held_out_error: np.ndarray
 
     @property
+    def _limit(self) -> float:
+        """Standard errors that one of so many units exceeds by chance (Bonferroni)."""
+        return float(norm.isf(_CHANCE / max(len(self.train), 1)))
+
+    @property
     def by_heart(self) -> np.ndarray:
-        """(U,) bool: is the unit worth something on train rows, and more than on others, beyond chance (Bonferroni)?"""
-        limit = norm.isf(_CHANCE / max(len(self.train), 1))
+        """(U,) bool: is the unit worth something on train rows, and more than on others, beyond chance?"""
         surplus, noise = self.train - self.held_out, np.hypot(self.train_error, self.held_out_error)
-        found: np.ndarray = (self.train > limit * self.train_error) & (surplus > limit * noise)
+        found: np.ndarray = (self.train > self._limit * self.train_error) & (surplus > self._limit * noise)
         return found
 
     @property
     def mostly_by_heart(self) -> np.ndarray:
-        """(U,) bool: is less than half of what it is worth on train rows left on held-out rows?"""
-        return self.by_heart & (self.held_out < self.train / 2)
+        """(U,) bool: is less than half of it left on held-out rows, and that not beyond chance?
+
+        A feature that is worth less from one month to the next is not known by heart: held-out rows miss it still.
+        """
+        unconfirmed = self.held_out < np.minimum(self.train / 2, self._limit * self.held_out_error)
+        found: np.ndarray = self.by_heart & unconfirmed
+        return found
 
 
 def worth(train: Sequence[Look], held_out: Sequence[Look], n_units: int) -> Worth:

@@ -65,11 +65,23 @@ def test_worth_is_the_rise_of_the_mean_loss() -> None:
     assert found.held_out_error[4] == pytest.approx(float(shared.std() / len(shared) ** 0.5))
 
 
-def test_true_in_part_is_not_mostly_by_heart() -> None:
-    """The first two stand out of the noise, the second keeps most of its worth; the last only harms held-out rows."""
-    found = Worth(np.array([1.0, 1.0, 0.1, 0.0]), np.array([0.3, 0.7, 0.1, -1.0]), np.full(4, 0.05), np.full(4, 0.05))
-    assert found.by_heart.tolist() == [True, True, False, False]
-    assert found.mostly_by_heart.tolist() == [True, False, False, False]
+@pytest.mark.parametrize(
+    ("train", "held_out", "by_heart", "mostly"),
+    [
+        (1.0, 0.1, True, True),
+        (1.0, 0.3, True, False),  # drift: worth less than it was, and still worth something
+        (1.0, 0.7, True, False),
+        (0.1, 0.1, False, False),
+        (0.0, -1.0, False, False),  # harms held-out rows, and train rows do not praise it
+    ],
+)
+def test_what_held_out_rows_confirm_is_not_mostly_by_heart(
+    train: float, held_out: float, by_heart: bool, mostly: bool
+) -> None:
+    error = np.array([0.05])
+    found = Worth(np.array([train]), np.array([held_out]), error, error)
+    assert found.by_heart[0] == by_heart
+    assert found.mostly_by_heart[0] == mostly
 
 
 def test_of_many_units_more_stand_out_by_chance() -> None:
