@@ -57,6 +57,10 @@ class Cache:
         expected = None if self.expected is None else self.expected[index]
         return replace(self, inputs=self.inputs[index], target=self.target[index], expected=expected)
 
+    def first(self, rows: int) -> Cache:
+        """At most so many rows, from the start."""
+        return self.rows(torch.arange(min(rows, len(self.target)), device=self.target.device))
+
     def join(self, other: Cache) -> Cache:
         """The rows of both."""
         expected = None
