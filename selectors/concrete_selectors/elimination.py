@@ -31,8 +31,6 @@ _CHUNK = 0.1
 _FIRST, _RENEWAL = (3.0, 300), (0.5, 30)
 #: Standard errors by which the loss on train rows may lie below that on validation rows.
 _BY_HEART = 2.0
-#: Train rows per reader that are asked what is known by heart; more would hardly help beside so few validation rows.
-_ASKED_ROWS = 8_192
 #: Validation rows below which they cannot stand alone.
 _FEWEST_HELD_OUT = 512
 
@@ -142,7 +140,7 @@ class Eliminator:
         """Drops what is mostly known by heart, the least confirmed first, and notes what is so in part."""
         # There are two readers: what one has learned from, the other has not seen.
         train = [
-            Look(fold.reader, other.learned.first(_ASKED_ROWS), loss=self._loss)
+            Look(fold.reader, other.learned, loss=self._loss)
             for fold, other in zip(self._folds, self._folds[::-1], strict=True)
         ]
         held_out = [Look(fold.reader, fold.held_out(self._n_held_out), loss=self._loss) for fold in self._folds]
