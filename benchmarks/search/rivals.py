@@ -10,7 +10,7 @@ in --work-dir, each method's in files of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,11 +26,11 @@ METHODS = ("ours", "dedicated", "rfe")
 _RFE_ROWS, _RFE_STEP = 20_000, 0.1
 
 
-def measure(name: str, seed: int, work_dir: Path) -> list[Row]:
+def measure(name: str, seed: int, work_dir: Path, methods: Sequence[str] = METHODS) -> list[Row]:
     """All retrainings of one split of a table."""
     return [
         {**row, "method": method}
-        for method in METHODS
+        for method in methods
         for row in kept_rows(method, name, seed, work_dir, partial(_rows, method))
     ]
 
@@ -57,20 +57,20 @@ def _choices(method: str, case: Case, trial: int, ks: list[int]) -> Iterable[tup
 
 def table(rows: list[Row]) -> str:
     """Means over splits, per table and K and at last over all K: test differences between methods and full model."""
-    rivals = METHODS[1:]
-    head = ["data", "K", "splits", *(f"{method} - full" for method in METHODS)]
-    head += [text for method in rivals for text in (f"ours - {method}", "ahead in")]
-    head += [f"{'promised too much: ' if method == METHODS[0] else ''}{method}" for method in METHODS]
+    methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
+    head = ["data", "K", "splits", *(f"{method} - full" for method in methods)]
+    head += [text for method in methods[1:] for text in (f"ours - {method}", "ahead in")]
+    head += [f"{'promised too much: ' if method == methods[0] else ''}{method}" for method in methods]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name in sorted({row["data"] for row in rows}):
         own = [row for row in rows if row["data"] == name]
         ks = sorted({row["k"] for row in own})
         for label, among in [*((str(k), [k]) for k in ks), ("all", ks)]:
-            lines.append(_line(name, label, [row for row in own if row["k"] in among]))
+            lines.append(_line(name, label, methods, [row for row in own if row["k"] in among]))
     return "\n".join(lines)
 
 
-def _line(name: str, label: str, rows: list[Row]) -> str:
+def _line(name: str, label: str, methods: Sequence[str], rows: list[Row]) -> str:
     splits = sorted({row["split"] for row in rows})
 
     def means(part: str, method: str) -> np.ndarray:
@@ -79,19 +79,20 @@ def _line(name: str, label: str, rows: list[Row]) -> str:
             [np.mean([r[part][0] for r in rows if r["split"] == s and r["method"] == method]) for s in splits]
         )
 
-    tests = {method: means("test", method) for method in METHODS}
-    shown = [name, label, str(len(splits)), *(f"{tests[method].mean():+.4f}" for method in METHODS)]
-    for rival in METHODS[1:]:
+    tests = {method: means("test", method) for method in methods}
+    shown = [name, label, str(len(splits)), *(f"{tests[method].mean():+.4f}" for method in methods)]
+    for rival in methods[1:]:
         gap = tests["ours"] - tests[rival]
         error = f" ± {gap.std(ddof=1) / len(gap) ** 0.5:.4f}" if len(gap) > 1 else ""
         shown += [f"{gap.mean():+.4f}{error}", str((gap > 0).sum())]
-    shown += [f"{np.mean(means('all', method) - tests[method]):+.4f}" for method in METHODS]
+    shown += [f"{np.mean(means('all', method) - tests[method]):+.4f}" for method in methods]
     return "| " + " | ".join(shown) + " |"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    given = ask(str(__doc__), arguments)
-    print(table([row for name in given.data for seed in given.splits for row in measure(name, seed, given.work_dir)]))
+    given = ask(str(__doc__), arguments, rivals=METHODS[1:])
+    splits = [(name, seed) for name in given.data for seed in given.splits]
+    print(table([row for name, seed in splits for row in measure(name, seed, given.work_dir, ("ours", *given.rivals))]))
 
 
 if __name__ == "__main__":

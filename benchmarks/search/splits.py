@@ -36,12 +36,14 @@ _SEED = 90_000
 Row = dict[str, Any]
 
 
-def ask(description: str, arguments: list[str] | None) -> argparse.Namespace:
-    """``data``, ``splits`` and ``work_dir`` as a user gives them; from then on one thread computes."""
+def ask(description: str, arguments: list[str] | None, *, rivals: tuple[str, ...] = ()) -> argparse.Namespace:
+    """``data``, ``splits``, ``work_dir`` and, of several, ``rivals`` as a user gives them; one thread computes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", default=["santander"], choices=list(TABLES))
     parser.add_argument("--splits", nargs="+", type=int, default=[1, 2, 3], help="seeds of the splits")
     parser.add_argument("--work-dir", type=Path, default=Path(".audit/benchmark-search"))
+    if rivals:
+        parser.add_argument("--rivals", nargs="+", default=list(rivals), choices=rivals)
     given = parser.parse_args(arguments)
     tune_process(threads=1)
     return given
