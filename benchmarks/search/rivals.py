@@ -31,7 +31,7 @@ def measure(name: str, seed: int, work_dir: Path, methods: Sequence[str] = METHO
     return [
         {**row, "method": method}
         for method in methods
-        for row in kept_rows(method, name, seed, work_dir, partial(_rows, method))
+        for row in kept_rows(f"rivals_{method}", name, seed, work_dir, partial(_rows, method))
     ]
 
 

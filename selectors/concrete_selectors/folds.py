@@ -36,7 +36,8 @@ class Fold:
 
     def held_out(self, rows: int) -> Cache:
         """The last of the judged rows, which are held out."""
-        return self.judged.rows(torch.arange(len(self.judged.target) - rows, len(self.judged.target)))
+        last = len(self.judged.target)
+        return self.judged.rows(torch.arange(last - rows, last, device=self.places.device))
 
 
 def make_folds(train: Cache, held_out: Cache | None, train_rows: int, generator: torch.Generator) -> list[Fold]:

@@ -68,7 +68,7 @@ class Look:
 
 
 class Jury:
-    """Several looks that are asked together; they hold the units as open as they were when last asked for all.
+    """Several looks that are asked together.
 
     Args:
         looks: one per reader.
@@ -96,7 +96,8 @@ class Jury:
         self._place = torch.cat(list(places))
         self._n_places, self._n_held_out = int(self._place.max()) + 1, n_held_out
         self._by_heart = frozenset(by_heart)
-        self._before = torch.zeros(())
+        self._weight = len(self._place) / max(int((self._place < n_held_out).sum()), 1)
+        self._open: Tensor | None = None
 
     @property
     def work(self) -> float:
@@ -105,7 +106,6 @@ class Jury:
 
     def rises(self, units: Sequence[int]) -> np.ndarray:
         """Rise of the summed loss on dropping each of the units alone, (u,) float64; settles the doubt."""
-        self._before = self._sums(None)
         by_model, total, noise = np.array([self._summary(unit) for unit in units]).T
         if self.doubt is None or len(units) >= _ENOUGH_UNITS:
             spread = float((total**2 / np.maximum(noise, 1e-300)).sum())
@@ -129,15 +129,14 @@ class Jury:
         """Closes a unit for good."""
         for look in self._looks:
             look.drop(unit)
-        self._before = self._sums(None)
+        self._open = None
 
     def _rise_by_row(self, unit: int) -> Tensor:
         """Rises (2, rows) of the rows that may judge the unit, weighted to stand for all."""
-        rises = self._sums(unit) - self._before
-        if unit not in self._by_heart:
-            return rises
-        held_out = int((self._place < self._n_held_out).sum())
-        return rises[:, : self._n_held_out] * (len(self._place) / held_out)
+        if self._open is None:
+            self._open = self._sums(None)
+        rises = self._sums(unit) - self._open
+        return rises[:, : self._n_held_out] * self._weight if unit in self._by_heart else rises
 
     def _sums(self, without: int | None) -> Tensor:
         """Losses (2, places), summed over readers."""
