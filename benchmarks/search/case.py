@@ -22,7 +22,7 @@ from feature_audit.stages import load as load_stage
 from feature_audit.stages.audit import CODE, KEYS
 from feature_audit.stages.baseline import Trained, load_model, train_one
 from feature_audit.stages.cache import StageFolder, open_folder, stage_key
-from feature_audit.stages.choice import ValidationJudge
+from feature_audit.stages.choice import ValidationJudge, error_ratio
 from feature_audit.stages.cost import AUTO_SEEDS, touched_parameters
 from torch import nn
 
@@ -124,7 +124,7 @@ class Case:
             margin=self.config.margin,
             confidence=self.config.confidence,
             metric=str(self.config.metric),
-            test_ratio=self.judge.test_ratio(self.prepared.rows["test"]),
+            test_ratio=error_ratio(self.prepared),
         )
 
     def value(self, split: Any, scores: np.ndarray) -> float:

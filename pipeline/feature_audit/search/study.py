@@ -9,7 +9,6 @@ would have been.
 from __future__ import annotations
 
 import logging
-import math
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable
@@ -90,7 +89,7 @@ def run_study(
     seed: int,
     journal: Path,
     workers: int = 1,
-    most_work: float = math.inf,
+    most_work: Callable[[int], float] | None = None,
     on_start: Callable[[list[dict[str, Any]]], None] | None = None,
     on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> StudySummary:
@@ -107,7 +106,8 @@ def run_study(
         seed: of the sampler. One worker and the same seed give the same study, interrupted or not.
         journal: file that keeps the study.
         workers: processes that run trials at once.
-        most_work: no further trial is started where one like those before, by their ``notes["work"]``, would exceed it.
+        most_work: what trials may cost together, given the number of the best one so far: no further trial is started
+            where one like those before, by their ``notes["work"]``, would exceed it. None = no limit.
         on_start: called once, with the summary rows of the trials that were finished before.
         on_trial: called with a summary row for every trial that is finished by this call, soon after its end.
 
@@ -169,7 +169,7 @@ def _run_trials(
     space: SearchSpace,
     trials: int,
     seed: int,
-    most_work: float,
+    most_work: Callable[[int], float] | None,
     claim: AbstractContextManager[Any],
     on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
@@ -185,7 +185,8 @@ def _run_trials(
             draw = count[TrialState.COMPLETE] + count[TrialState.RUNNING] + count[TrialState.PRUNED]
             if draw >= trials or count[TrialState.FAIL] >= 3 * trials:  # trials that keep failing must not spin on
                 return
-            if _spent(study) > most_work:
+            finished = _finished(study)
+            if finished and most_work is not None and _with_another(finished) > most_work(_best(finished)):
                 log.info("select: no further trial, for together they would cost more than the search may")
                 return
             study.sampler = _sampler(seed + 1000 * draw)
@@ -195,10 +196,10 @@ def _run_trials(
             on_trial(row)
 
 
-def _spent(study: Any) -> float:
-    """Work of the trials so far and of one more like them; 0 before the first."""
-    works = [trial.user_attrs.get("notes", {}).get("work", 0.0) for trial in _finished(study)]
-    return sum(works) * (1 + 1 / len(works)) if works else 0.0
+def _with_another(finished: list[Any]) -> float:
+    """Work of the trials so far and of one more like them."""
+    works = [trial.user_attrs.get("notes", {}).get("work", 0.0) for trial in finished]
+    return float(sum(works) * (1 + 1 / len(works)))
 
 
 def _open(journal: Path, seed: int) -> Any:
@@ -300,9 +301,12 @@ def _summarise(study: Any) -> StudySummary:
     if len(finished) >= LEAST_TRIALS:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         importances = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-    # a tie goes to the earlier trial, so that the result does not depend on the order of a dictionary
-    best = max(finished, key=lambda trial: (trial.value, -trial.number))
-    return StudySummary([_row(trial) for trial in study.get_trials(deepcopy=False)], best.number, importances)
+    return StudySummary([_row(trial) for trial in study.get_trials(deepcopy=False)], _best(finished), importances)
+
+
+def _best(finished: list[Any]) -> int:
+    """Number of the best trial; a tie goes to the earlier one, so that no order of a dictionary has a say."""
+    return int(max(finished, key=lambda trial: (trial.value, -trial.number)).number)
 
 
 def _middle(bounds: tuple[float, float]) -> float:

@@ -20,7 +20,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.parity import metric, paired_delta
 from feature_audit.schema import ModelSchema
-from feature_audit.search import KPoint, best_point, choose_k, satisfies
+from feature_audit.search import KChoice, KPoint, best_point, choose_k, satisfies
 from feature_audit.stages.baseline import touched, train_one
 from feature_audit.stages.cost import FEWEST_SEEDS
 from feature_audit.stages.progress import SearchProgress
@@ -89,9 +89,24 @@ class ValidationJudge:
         )
         return KPoint(k, self.metric.value(self.target[rows], scores[rows], unit), delta, error)
 
-    def test_ratio(self, test_rows: int) -> float:
-        """Expected standard error on test over that on all validation rows."""
-        return float((len(self.target) / max(test_rows, 1)) ** 0.5)
+
+def error_ratio(prepared: Prepared) -> float:
+    """Expected standard error on test over that on all validation rows."""
+    return float((prepared.rows["validation"] / max(prepared.rows["test"], 1)) ** 0.5)
+
+
+def propose(config: AuditConfig, prepared: Prepared, points: list[dict[str, Any]]) -> KChoice:
+    """The K that the rule takes from a masked curve (``KPoint`` as dicts), measured on half of the validation rows."""
+    return choose_k(
+        [KPoint(**point) for point in points],
+        **_rule(config),
+        metric=str(config.metric),
+        test_ratio=error_ratio(prepared) * 2**-0.5,
+    )
+
+
+def _rule(config: AuditConfig) -> dict[str, Any]:
+    return {"margin": config.margin, "confidence": config.confidence, "rule": config.k_rule}
 
 
 def confirm_k(
@@ -120,13 +135,10 @@ def confirm_k(
         progress: is told about every retraining.
     """
     masked = [KPoint(**point) for point in points]
-    assert config.metric is not None
-    rule: dict[str, Any] = {"margin": config.margin, "confidence": config.confidence, "rule": config.k_rule}
-    ratio = judge.test_ratio(prepared.rows["test"])
-    proposal = choose_k(masked, metric=config.metric, test_ratio=ratio * 2**-0.5, **rule)
+    proposal = propose(config, prepared, points)
     if low == high:
         return Choice(proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0)
-    rule["test_ratio"] = ratio
+    rule = _rule(config) | {"test_ratio": error_ratio(prepared)}
     measured = [point.k for point in masked]
     beyond = [] if config.whole_groups else _larger(max(measured), high)
     retrainings = _Retrainings(config, prepared, store, judge, order, full_work, progress)
@@ -138,7 +150,7 @@ def confirm_k(
     _walk(grid, start, retrainings, rule, MOST_WORK * full_work, left)
     found = sorted(retrainings.points.values(), key=lambda point: point.k)
     # One point alone would read as the only K on the curve.
-    choice = choose_k(found if len(found) > 1 else found * 2, metric=config.metric, **rule)
+    choice = choose_k(found if len(found) > 1 else found * 2, metric=str(config.metric), **rule)
     return Choice(choice.k, choice.evidence, choice.reason, masked, found, retrainings.work)
 
 

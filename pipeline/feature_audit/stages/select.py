@@ -18,7 +18,7 @@ from feature_audit.data import Prepared, Store
 from feature_audit.search import SearchSpace, StudySummary, run_study
 from feature_audit.stages.baseline import Trained, touched_share
 from feature_audit.stages.cache import StageFolder
-from feature_audit.stages.choice import MOST_CONFIRMATIONS, MOST_WORK, Choice, ValidationJudge, confirm_k
+from feature_audit.stages.choice import MOST_CONFIRMATIONS, MOST_WORK, Choice, ValidationJudge, confirm_k, propose
 from feature_audit.stages.cost import AUTO_SEEDS, MOST_FULL_TRAININGS
 from feature_audit.stages.load import budget
 from feature_audit.stages.progress import SearchProgress
@@ -85,7 +85,7 @@ def select(
             seed=config.seed,
             journal=folder.path / "study.journal",
             workers=config.workers,
-            most_work=_most_work(config, prepared, full),
+            most_work=partial(_most_work, config, prepared, full, folder.path) if config.trials == "auto" else None,
             on_start=lambda rows: progress.resume([_within(config, folder.path, row) for row in rows]),
             on_trial=partial(_tell, config, folder.path, progress, on_trial),
         )
@@ -117,15 +117,17 @@ def select(
     return _restore(folder, prepared)
 
 
-def _most_work(config: AuditConfig, prepared: Prepared, full: Trained) -> float:
-    """What trials may cost together: a number that was asked for is run, whatever it costs.
+def _most_work(config: AuditConfig, prepared: Prepared, full: Trained, folder: Path, best: int) -> float:
+    """What trials may cost together, going by the best of them so far.
 
-    Confirmations and retrainings come after them; the least that they can cost is that of a model of one feature.
+    Confirmations and retrainings come after them, and what these will cost depends on the K that it proposes: on a
+    narrow table nearly as much as the full model's training, each.
     """
-    if config.trials != "auto":
-        return math.inf
-    smallest = touched_share(config, prepared.schema, prepared.schema.keep(prepared.schema.names[:1]))
-    later = 1 + MOST_WORK + AUTO_SEEDS * smallest
+    trial = _read_trial(folder, best)
+    k = propose(config, prepared, trial["points"]).k
+    kept = prepared.schema.keep(np.asarray(prepared.schema.names)[trial["order"][:k]])
+    share = touched_share(config, prepared.schema, kept)
+    later = 1 + max(MOST_WORK, share) + AUTO_SEEDS * share
     return max(0.0, min(MOST_TRIAL_WORK, MOST_FULL_TRAININGS[config.profile] - later)) * full.work
 
 

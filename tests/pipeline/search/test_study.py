@@ -85,8 +85,24 @@ def test_stopped_trials_count_and_keep_their_cost(tmp_path: Path) -> None:
 def test_no_trial_is_started_that_would_cost_too_much(tmp_path: Path, most: float, trials: int) -> None:
     """Every trial costs 1; the first is always run, and a study that is continued stays within the same limit."""
     for _ in range(2):
-        summary = run_study(lambda: quality, space=SPACE, trials=5, seed=1, journal=tmp_path / "j", most_work=most)
+        summary = run_study(
+            lambda: quality, space=SPACE, trials=5, seed=1, journal=tmp_path / "j", most_work=lambda _: most
+        )
         assert len(summary.trials) == trials
+
+
+def test_the_limit_is_asked_about_the_best_trial_so_far(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def best_second(number: int, settings: dict[str, float], _: Callable[[int, float], bool]) -> TrialResult:
+        return TrialResult(float(number == 1), {"work": 1.0})
+
+    def most_work(best: int) -> float:
+        asked.append(best)
+        return 99.0
+
+    run_study(lambda: best_second, space=SPACE, trials=4, seed=1, journal=tmp_path / "j", most_work=most_work)
+    assert asked == [0, 1, 1]
 
 
 def test_what_was_finished_before_is_told_once_at_the_start(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -63,14 +64,11 @@ class Judge:
     def point(self, k: int, scores: Any) -> KPoint:
         return KPoint(k, 0.8 + self.quality(k), self.quality(k), 0.0005)
 
-    def test_ratio(self, test_rows: int) -> float:
-        return 1.0
-
 
 def prepared(features: int) -> Prepared:
-    """Of numeric features f0, f1, ... and 100 test rows."""
+    """Of numeric features f0, f1, ... and as many validation as test rows."""
     schema = ModelSchema(tuple(Field(f"f{place}", "numeric", 9) for place in range(features)), "binary")
-    return Prepared(Path(), schema, (), (), {}, {"test": 100}, {}, "", {}, {}, {}, "", "")
+    return Prepared(Path(), schema, (), (), {}, {"validation": 100, "test": 100}, {}, "", {}, {}, {}, "", "")
 
 
 def confirmed(
@@ -140,14 +138,19 @@ def test_where_nothing_is_within_the_margin_the_budget_is_reached_and_the_best_t
     assert "no K within the budget" in found.reason
 
 
-def test_only_the_default_number_of_trials_is_cut_where_trials_are_dear() -> None:
+def test_trials_leave_enough_for_what_their_proposal_will_cost(tmp_path: Path) -> None:
+    """Retrainings of nearly all features cost nearly as much as the full model; those of a few hardly anything."""
     full: Any = SimpleNamespace(work=10.0)
-    wide, narrow = prepared(300), prepared(4)
-    assert _most_work(load_config(None, {}), wide, full) == 10.0 * MOST_TRIAL_WORK
-    assert _most_work(load_config(None, {}), narrow, full) < 10.0 * MOST_TRIAL_WORK, "retrainings will be dear"
-    assert _most_work(load_config(None, {"trials": 3}), narrow, full) == math.inf
-    assert load_config(None, {}).trials != load_config(None, {"trials": 3}).trials, "or a cut study would be reused"
-    assert _most_work(load_config(None, {"profile": "thorough"}), narrow, full) == math.inf
+    for number, delta in enumerate([0.01, -0.01]):  # proposed are 2 of 60 features and 55 of them
+        points = [asdict(KPoint(k, 0.8, d, 0.0005)) for k, d in [(2, delta), (55, 0.01)]]
+        content = {"points": points, "order": list(range(FEATURES))}
+        (tmp_path / f"trial_{number}.json").write_text(json.dumps(content), encoding="utf-8")
+    config = AuditConfig.model_validate({"k": 55, "metric": "auc"})
+    few, many = (_most_work(config, prepared(FEATURES), full, tmp_path, number) for number in (0, 1))
+    assert few == 10.0 * MOST_TRIAL_WORK
+    assert many == 0.0, "one trial is run whatever it costs, and no other"
+    quick = AuditConfig.model_validate({"k": 55, "metric": "auc", "profile": "quick"})
+    assert _most_work(quick, prepared(FEATURES), full, tmp_path, 0) < few
 
 
 def test_confirmations_leave_enough_for_the_final_retrainings() -> None:
