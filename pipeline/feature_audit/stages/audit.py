@@ -230,7 +230,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
             run.history(facts["history"], f"retrain_{number}")
         return pruned
 
-    audit.config = config = retrain_stage.with_seeds(config, prepared, full, selection)
+    audit.config = config = retrain_stage.with_seeds(config, full, selection)
     parent.text(_as_yaml(config), RESOLVED)
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
     inputs = {**encoded, "features": " ".join(selection.names)}

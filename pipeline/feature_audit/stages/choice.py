@@ -45,6 +45,7 @@ class Choice:
         masked: the selection's curve.
         retrained: what confirmations measured, by K.
         work: of the confirmations.
+        retraining_work: of one retraining at ``k``: as it was measured, or as expected where K was given.
     """
 
     k: int
@@ -53,6 +54,7 @@ class Choice:
     masked: list[KPoint]
     retrained: list[KPoint]
     work: float
+    retraining_work: float
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready dict."""
@@ -62,7 +64,7 @@ class Choice:
     def from_dict(cls, content: dict[str, Any]) -> Choice:
         """From ``to_dict``."""
         points = {key: [KPoint(**point) for point in content[key]] for key in ("masked", "retrained")}
-        return cls(content["k"], content["evidence"], content["reason"], work=content["work"], **points)
+        return cls(**content | points)
 
 
 class ValidationJudge:
@@ -136,12 +138,13 @@ def confirm_k(
     """
     masked = [KPoint(**point) for point in points]
     proposal = propose(config, prepared, points)
+    retrainings = _Retrainings(config, prepared, store, judge, order, full_work, progress)
     if low == high:
-        return Choice(proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0)
+        expected = retrainings.expected_work(proposal.k)
+        return Choice(proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0, expected)
     rule = _rule(config) | {"test_ratio": error_ratio(prepared)}
     measured = [point.k for point in masked]
     beyond = [] if config.whole_groups else _larger(max(measured), high)
-    retrainings = _Retrainings(config, prepared, store, judge, order, full_work, progress)
     if config.k_rule == "one_standard_error":
         retrainings.measure(best_point(masked).k)
     grid = _grid(measured + beyond, proposal.k)
@@ -151,15 +154,16 @@ def confirm_k(
     found = sorted(retrainings.points.values(), key=lambda point: point.k)
     # One point alone would read as the only K on the curve.
     choice = choose_k(found if len(found) > 1 else found * 2, metric=str(config.metric), **rule)
-    return Choice(choice.k, choice.evidence, choice.reason, masked, found, retrainings.work)
+    each = retrainings.spent[choice.k]
+    return Choice(choice.k, choice.evidence, choice.reason, masked, found, sum(retrainings.spent.values()), each)
 
 
 class _Retrainings:
     """What retrainings at some K have measured so far, and what they cost.
 
     Attributes:
-        points: by K.
-        work: of all of them.
+        points: what they measured, by K.
+        spent: their work, by K.
     """
 
     def __init__(
@@ -175,7 +179,7 @@ class _Retrainings:
         self.config, self.store, self.judge, self.progress = config, store, judge, progress
         self.schema, self.order = prepared.schema, order
         self.points: dict[int, KPoint] = {}
-        self.work = 0.0
+        self.spent: dict[int, float] = {}
         self._last = (len(order), full_work)
         self._touched = cache(lambda k: touched(config, self._kept(k)))  # counting builds a model: once for each K
 
@@ -187,7 +191,7 @@ class _Retrainings:
             self.config, self.store, self._kept(k), seed=seed, label=f"K = {k}", progress=watch
         )
         self._last = (k, facts["work"])
-        self.work += facts["work"]
+        self.spent[k] = facts["work"]
         self.points[k] = point = self.judge.point(k, scores)
         log.info(
             "select: retrained at K = %d, validation %s %+.4f against the full model",
@@ -236,7 +240,7 @@ def _walk(
             break
         finals = FEWEST_SEEDS * retrainings.expected_work(max(k, grid[place]))
         limit = min(most_work if enough else 2 * most_work, left - finals)
-        if retrainings.work + retrainings.expected_work(grid[place]) > limit:
+        if sum(retrainings.spent.values()) + retrainings.expected_work(grid[place]) > limit:
             break
 
 

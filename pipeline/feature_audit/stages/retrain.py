@@ -16,7 +16,7 @@ import torch
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.schema import ModelSchema
-from feature_audit.stages.baseline import Trained, touched_share, train_one
+from feature_audit.stages.baseline import Trained, train_one
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.cost import AUTO_SEEDS, FEWEST_SEEDS, MOST_FULL_TRAININGS
 from feature_audit.stages.select import Selection
@@ -61,7 +61,7 @@ class Retrained:
         return int(np.argmin([facts["validation_loss"] for facts in self.facts]))
 
 
-def with_seeds(config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection) -> AuditConfig:
+def with_seeds(config: AuditConfig, full: Trained, selection: Selection) -> AuditConfig:
     """The configuration with the number of retrainings that ``seeds = auto`` comes to.
 
     Five, fewer where the audit would cost more than its profile allows, but at least three: with two, nobody could tell
@@ -69,13 +69,8 @@ def with_seeds(config: AuditConfig, prepared: Prepared, full: Trained, selection
     """
     if config.seeds != "auto":
         return config
-    confirmed = selection.choice.retrained
-    if confirmed:
-        each = selection.choice.work / len(confirmed)
-    else:  # a fixed K was never retrained: as many examples as the full model's training
-        each = full.work * touched_share(config, prepared.schema, prepared.schema.keep(selection.names))
     left = (MOST_FULL_TRAININGS[config.profile] - 1) * full.work - selection.work
-    seeds = int(np.clip(left / max(each, 1e-12), FEWEST_SEEDS, AUTO_SEEDS))
+    seeds = int(np.clip(left / max(selection.choice.retraining_work, 1e-12), FEWEST_SEEDS, AUTO_SEEDS))
     if seeds < AUTO_SEEDS:
         log.info("retrain: %d seeds, for %d would make the audit too dear (seeds=auto)", seeds, AUTO_SEEDS)
     return config.model_copy(update={"seeds": seeds})

@@ -194,13 +194,18 @@ def test_the_quick_profile_starts_at_a_k_that_it_can_afford() -> None:
 )
 def test_seeds_become_fewer_where_the_audit_would_be_dear(spent: float, each: float, seeds: int) -> None:
     full: Any = SimpleNamespace(work=10.0)
-    choice = SimpleNamespace(work=20 * each, retrained=[1, 2])
-    selection: Any = SimpleNamespace(choice=choice, work=10 * spent, names=("f0", "f1"))
-    given_all: Any = (prepared(8), full, selection)
-    assert with_seeds(load_config(None, {}), *given_all).seeds == seeds
-    assert with_seeds(load_config(None, {"seeds": 7}), *given_all).seeds == 7
-    choice.retrained = []
-    assert with_seeds(load_config(None, {}), *given_all).seeds in (3, 4, 5)
+    selection: Any = SimpleNamespace(choice=SimpleNamespace(retraining_work=10 * each), work=10 * spent)
+    assert with_seeds(load_config(None, {}), full, selection).seeds == seeds
+    assert with_seeds(load_config(None, {"seeds": 7}), full, selection).seeds == 7
+
+
+def test_a_retraining_costs_what_it_cost_at_the_chosen_k() -> None:
+    """The mean over all confirmed K would be too low where they went up, and three retrainings would become five."""
+    found = confirmed("within_margin", [0.0] * 4, lambda k: 0.01 - 0.2 / k, work=lambda k: k / 1000)
+    assert len(found.retrained) > 1
+    assert found.retraining_work == pytest.approx(found.k / 1000)
+    assert found.work == pytest.approx(sum(point.k for point in found.retrained) / 1000)
+    assert Choice.from_dict(found.to_dict()) == found
 
 
 @pytest.mark.parametrize("other", [{"profile": "quick"}, {"trials": 3, "profile": "default"}])
