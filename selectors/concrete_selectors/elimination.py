@@ -7,13 +7,15 @@ The embeddings of train rows may know their labels by heart, though (ids, rare c
 :mod:`concrete_selectors.memory`). So before anything else, units go that train rows praise and validation rows do not
 confirm; others that are known by heart in part are judged on validation rows alone; and where readers still do visibly
 better on train rows than on validation rows, train rows have no say at all.
-Large sets lose several units between two trainings of the readers, but never two that stand in for each other: each is
-tried again with the others of its round gone.
+Units go in rounds, a tenth of those that are left at a time. All are asked for at the start of a round, and the
+cheapest is asked again until it stays the cheapest (Minoux 1978, accelerated greedy): what a removal costs rises as
+stand-ins go, so two that stand in for each other never go together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -22,11 +24,10 @@ from concrete_selectors.contract import Loss
 from concrete_selectors.folds import make_folds
 from concrete_selectors.jury import Jury, Look
 from concrete_selectors.memory import worth
-from concrete_selectors.reader import BATCH, Cache, train_reader
+from concrete_selectors.reader import Cache, batch_size, train_reader
 
-#: Sets above this size lose several units per look, at most this share of them.
-_ONE_BY_ONE = 48
-_CHUNK = 0.1
+#: Share of the units left that go in one round.
+_ROUND = 0.1
 #: A reader's first training, and its renewal at each stage: passes over its rows, but at least so many steps.
 _FIRST, _RENEWAL = (3.0, 300), (0.5, 30)
 #: Standard errors by which the loss on train rows may lie below that on validation rows.
@@ -100,24 +101,20 @@ class Eliminator:
             self._forget_memorised()
         self._fresh = False
         jury = self._jury()
-        opened = list(range(len(self.left)))
         gone: list[int] = []
-        while len(opened) > down_to and not self._fixed[opened].all():
-            size = len(opened)
-            count = 1 if size <= _ONE_BY_ONE else min(max(1, int(_CHUNK * size)), size - down_to)
-            for unit in self._drop_cheapest(jury, opened, count):
-                opened.remove(unit)
-                gone.append(unit)
+        while len(self.left) - len(gone) > down_to and not np.delete(self._fixed, gone).all():
+            gone += self._drop_cheapest(jury, gone, len(self.left) - len(gone) - down_to)
         self.work += jury.work
         self._doubt = jury.doubt
         dropped += self.left[gone].tolist()
-        self._cut(np.array(opened, dtype=np.int64))
+        self._cut(np.setdiff1d(np.arange(len(self.left)), gone))
         return dropped
 
     def _teach(self, training: tuple[float, int], *, smallest: int) -> None:
         for fold in self._folds:
-            steps = _steps(training, len(fold.learned.target))
-            self.work += steps * min(BATCH, len(fold.learned.target)) * fold.reader.n_weights
+            rows = len(fold.learned.target)
+            steps = _steps(training, rows)
+            self.work += steps * min(batch_size(rows), rows) * fold.reader.n_weights
             train_reader(
                 fold.reader,
                 fold.learned,
@@ -164,25 +161,24 @@ class Eliminator:
             for fold in self._folds:
                 fold.judged, fold.places = fold.held_out(self._n_held_out), fold.places[-self._n_held_out :]
 
-    def _drop_cheapest(self, jury: Jury, opened: list[int], count: int) -> list[int]:
-        """Closes up to ``count`` units that are cheap to drop, alone and together."""
-        free = np.array([unit for unit in opened if not self._fixed[unit]])
+    def _drop_cheapest(self, jury: Jury, gone: Sequence[int], most: int) -> list[int]:
+        """One round: closes up to ``most`` units, one after the other the one that is cheapest to drop then."""
+        free = np.setdiff1d(np.flatnonzero(~self._fixed), gone)
         rises = jury.rises(free.tolist())
         offset = self._prior[free] * float(np.median(np.abs(rises)))
-        alone = rises + offset
-        order = np.argsort(alone, kind="stable")[: 2 * count]
-        allowed = max(float(alone[order[min(count, len(order)) - 1]]), 0.0)
-        gone: list[int] = []
-        for place in order:
+        queue = [(rise, place, 0) for place, rise in enumerate((rises + offset).tolist())]
+        heapq.heapify(queue)
+        round_gone: list[int] = []
+        while queue and len(round_gone) < min(max(1, int(_ROUND * (len(self.left) - len(gone)))), most):
+            _, place, asked_after = queue[0]  # what it costs, as asked after so many had gone in this round
             unit = int(free[place])
-            # What stands in for it may have gone since it was asked for alone.
-            if gone and jury.rise(unit) + float(offset[place]) > allowed:
-                continue
-            gone.append(unit)
-            jury.drop(unit)
-            if len(gone) == count:
-                break
-        return gone
+            if asked_after == len(round_gone):
+                heapq.heappop(queue)
+                jury.drop(unit)
+                round_gone.append(unit)
+            else:
+                heapq.heapreplace(queue, (jury.rise(unit) + float(offset[place]), place, len(round_gone)))
+        return round_gone
 
     def _cut(self, keep: np.ndarray) -> None:
         for fold in self._folds:
@@ -194,7 +190,7 @@ class Eliminator:
 
 def _steps(training: tuple[float, int], rows: int) -> int:
     epochs, fewest = training
-    return max(fewest, round(epochs * rows / BATCH))
+    return max(fewest, round(epochs * rows / batch_size(rows)))
 
 
 def stages(k_max: int, k_min: int, *, share: float = 0.7) -> Iterator[int]:

@@ -12,20 +12,25 @@ averaged over many rows like it, while a label is one throw of the dice (Hinton 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from concrete_selectors.averaging import WeightAverage
 from concrete_selectors.contract import Loss
 from concrete_selectors.gating import rows_to_groups
 from concrete_selectors.judge import Judge
 
 #: Units of the two hidden layers.
 HIDDEN = (64, 32)
-BATCH = 512
+#: A pass over the rows takes about so many batches, of so many rows at least and at most.
+_BATCHES_PER_PASS, _SMALLEST_BATCH, _LARGEST_BATCH = 80, 32, 512
 _LEARNING_RATE = 2e-3
+#: Slowest decay of the average of weights that a training ends with.
+_DECAY = 0.99
 #: Rows of the network's own logits that set the range of a reader's.
 _RANGE_ROWS = 4096
 
@@ -165,6 +170,12 @@ def cache_rows(judge: Judge, units: np.ndarray, *, like: Cache | None = None) ->
     return Cache(values.div_(deviation), target, deviation, flat.mean(dim=0), spread, outputs.dim() == 1, expected)
 
 
+def batch_size(rows: int) -> int:
+    """Rows of a batch, a power of two: few rows take smaller batches, for a training needs a number of steps."""
+    wanted = 2 ** round(math.log2(max(rows / _BATCHES_PER_PASS, 1)))
+    return min(max(wanted, _SMALLEST_BATCH), _LARGEST_BATCH)
+
+
 def train_reader(
     reader: Reader,
     cache: Cache,
@@ -183,7 +194,7 @@ def train_reader(
         reader: changed in place.
         cache: rows to train on.
         loss: per-row loss.
-        steps: batches to train on, of 512 rows where there are as many.
+        steps: batches to train on, of ``batch_size`` rows where there are as many.
         fixed: (k,) bool, units that are always open.
         smallest: fewest open units.
         n_masks: subsets per batch.
@@ -195,7 +206,8 @@ def train_reader(
     device = cache.inputs.device
     optimizer = torch.optim.Adam(reader.parameters(), lr=_LEARNING_RATE, weight_decay=1e-5)
     order = torch.as_tensor(random.permutation(rows), device=device)
-    batches = order.split(BATCH)
+    batches = order.split(batch_size(rows))
+    average = WeightAverage(reader.parameters(), decay=_DECAY)
     for step in range(steps):
         index = batches[step % len(batches)]
         sizes = np.full(n_masks, units)
@@ -210,3 +222,5 @@ def train_reader(
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
+        average.update()
+    average.swap()

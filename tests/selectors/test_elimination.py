@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 from concrete_selectors.elimination import Eliminator, stages
 from concrete_selectors.judge import collect
-from concrete_selectors.reader import Cache, Reader
+from concrete_selectors.jury import Jury
+from concrete_selectors.reader import Cache, Reader, batch_size
 from torch import Tensor
 from torch.nn import functional
 
@@ -48,6 +50,13 @@ def make_eliminator(
     )
 
 
+@pytest.mark.parametrize(
+    ("rows", "size"), [(10, 32), (2_000, 32), (3_400, 32), (5_000, 64), (20_000, 256), (10**6, 512)]
+)
+def test_few_rows_take_small_batches(rows: int, size: int) -> None:
+    assert batch_size(rows) == size
+
+
 def test_cutting_units_away_is_exact() -> None:
     cache = make_cache(100)
     reader = Reader(cache, generator=torch.Generator().manual_seed(0))
@@ -69,8 +78,40 @@ def test_keeps_one_of_two_copies_and_drops_noise_first() -> None:
     assert sorted([*dropped, *eliminator.left.tolist()]) == list(range(8))
 
 
+class Eager(Eliminator):
+    """Asks everyone again before each removal."""
+
+    def _drop_cheapest(self, jury: Jury, gone: Sequence[int], most: int) -> list[int]:
+        left = np.setdiff1d(np.arange(len(self.left)), gone)
+        cheapest = int(left[jury.rises(left.tolist()).argmin()])
+        jury.drop(cheapest)
+        return [cheapest]
+
+
+def test_rounds_lose_nothing_to_asking_everyone_again() -> None:
+    """Twelve carriers with a slightly worse copy each, and as much noise; one of each pair is all that is needed."""
+    random = np.random.default_rng(0)
+    carriers = random.normal(size=(4000, 12, 2)).astype(np.float32)
+    copies = carriers + random.normal(size=carriers.shape).astype(np.float32) / 4
+    noise = random.normal(size=carriers.shape).astype(np.float32)
+    score = (carriers[..., 0] * np.linspace(0.4, 1.6, 12)).sum(axis=1)
+    cache = replace(
+        make_cache(4000),
+        inputs=torch.as_tensor(np.concatenate([carriers, copies, noise], axis=1)),
+        target=torch.as_tensor((random.random(4000) < 1 / (1 + np.exp(-score))).astype(np.float32)),
+    )
+    rounds, eager = make_eliminator(cache, rows=3000), make_eliminator(cache, rows=3000)
+    eager.__class__ = Eager
+    for eliminator in (rounds, eager):
+        for size in stages(36, 12):
+            eliminator.shrink(size)
+        assert max(eliminator.left) < 24, "noise goes first"
+    assert len(set(rounds.left % 12)) >= len(set(eager.left % 12)) >= 10
+    assert rounds.work < eager.work
+
+
 def test_large_sets_never_lose_both_copies_in_one_round() -> None:
-    """80 units lose 8 per look; the two that carry half of the signal stand in for each other."""
+    """The two that carry half of the signal stand in for each other."""
     eliminator = make_eliminator(make_cache(2400, 80), rows=1800)
     eliminator.shrink(50)
     left = set(eliminator.left.tolist())

@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from concrete_selectors.averaging import WeightAverage
+from torch import nn
 
 from feature_audit.batch import Batch
 from feature_audit.config import TrainingConfig
@@ -222,39 +221,6 @@ def _optimisers(model: nn.Module, weights: list[nn.Parameter], config: TrainingC
     rate = config.learning_rate
     optimisers: list[torch.optim.Optimizer] = [FieldAdam(tables, lr=_KNOT_RATE * rate)] if tables else []
     return [*optimisers, torch.optim.AdamW(rest, lr=rate, weight_decay=config.weight_decay, foreach=True)]
-
-
-class WeightAverage:
-    """Exponential moving average of the weights, which is what is validated and kept.
-
-    It stands for many iterates instead of the last one (Izmailov et al. 2018), so that two seeds of the same training
-    end closer together. It looks back over about a third of the steps so far, and over ``1 / (1 - decay)`` steps at
-    most.
-    """
-
-    def __init__(self, weights: Sequence[Tensor], *, decay: float) -> None:
-        self.weights, self.decay, self.steps = list(weights), decay, 0
-        self.averaged = [weight.detach().clone() for weight in weights]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Take in the weights after a step."""
-        self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (4 + self.steps))
-        get_ema_multi_avg_fn(decay)(self.averaged, self.weights, self.steps)
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Inside, the model holds the averaged weights."""
-        self._swap()
-        try:
-            yield
-        finally:
-            self._swap()
-
-    def _swap(self) -> None:
-        for weight, averaged in zip(self.weights, self.averaged, strict=True):
-            weight.data, averaged.data = averaged.data, weight.data
 
 
 def _fit_units(model: nn.Module, store: TrainingStore, task: Task) -> float:

@@ -10,7 +10,7 @@ import torch
 from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models import MODELS, build_model, mean_loss, predict, row_loss, scores, train
-from feature_audit.models.training import Pace, WeightAverage
+from feature_audit.models.training import Pace
 from feature_audit.schema import Field, ModelSchema
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,16 +155,3 @@ def test_row_loss_and_scores_agree_with_scikit_learn(task: str) -> None:
         made /= made.sum(axis=1, keepdims=True)
     expected = np.mean((made - target) ** 2) if task == "regression" else log_loss(target, made)
     assert losses.mean().item() == pytest.approx(expected, rel=1e-4)
-
-
-def test_weight_average_is_its_recursion_and_is_only_held_inside() -> None:
-    weight = torch.nn.Parameter(torch.tensor([1.0]))
-    average, expected = WeightAverage([weight], decay=0.5), 1.0
-    for step, value in enumerate((2.0, 6.0, 3.0), start=1):
-        weight.data.fill_(value)
-        average.update()
-        share = min(0.5, (1 + step) / (4 + step))
-        expected = share * expected + (1 - share) * value
-    with average.applied():
-        assert weight.item() == pytest.approx(expected)
-    assert weight.item() == 3.0
