@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 KEYS = ("model", "model_params", "attach", "training", "device", "metric", "seeds", "baseline_seeds", "seed")
 
+#: One seed trains an epoch longer than another: so much dearer may a retraining be than the one it is judged by.
+_SLACK = 1.05
 #: Seeds of the full model's further trainings start here, away from the pruned models'.
 _FULL_SEED = 50_000
 
@@ -70,7 +72,8 @@ def with_seeds(config: AuditConfig, full: Trained, selection: Selection) -> Audi
     if config.seeds != "auto":
         return config
     left = (MOST_FULL_TRAININGS[config.profile] - 1) * full.work - selection.work
-    seeds = int(np.clip(left / max(selection.choice.retraining_work, 1e-12), FEWEST_SEEDS, AUTO_SEEDS))
+    each = _SLACK * max(selection.choice.retraining_work, 1e-12)
+    seeds = int(np.clip(left / each, FEWEST_SEEDS, AUTO_SEEDS))
     if seeds < AUTO_SEEDS:
         log.info("retrain: %d seeds, for %d would make the audit too dear (seeds=auto)", seeds, AUTO_SEEDS)
     return config.model_copy(update={"seeds": seeds})
