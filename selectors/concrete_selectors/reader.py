@@ -27,7 +27,7 @@ from concrete_selectors.judge import Judge
 #: Units of the two hidden layers.
 HIDDEN = (64, 32)
 #: A pass over the rows takes about so many batches, of so many rows at least and at most.
-_BATCHES_PER_PASS, _SMALLEST_BATCH, _LARGEST_BATCH = 80, 32, 512
+_BATCHES_PER_PASS, _SMALLEST_BATCH, _LARGEST_BATCH = 80, 128, 512
 _LEARNING_RATE = 2e-3
 #: Slowest decay of the average of weights that a training ends with.
 _DECAY = 0.99

@@ -50,9 +50,7 @@ def make_eliminator(
     )
 
 
-@pytest.mark.parametrize(
-    ("rows", "size"), [(10, 32), (2_000, 32), (3_400, 32), (5_000, 64), (20_000, 256), (10**6, 512)]
-)
+@pytest.mark.parametrize(("rows", "size"), [(10, 128), (2_000, 128), (3_400, 128), (20_000, 256), (10**6, 512)])
 def test_few_rows_take_small_batches(rows: int, size: int) -> None:
     assert batch_size(rows) == size
 
