@@ -168,8 +168,9 @@ class Eliminator:
         offset = self._prior[free] * float(np.median(np.abs(rises)))
         queue = [(rise, place, 0) for place, rise in enumerate((rises + offset).tolist())]
         heapq.heapify(queue)
+        count = min(max(1, int(_ROUND * (len(self.left) - len(gone)))), most)
         round_gone: list[int] = []
-        while queue and len(round_gone) < min(max(1, int(_ROUND * (len(self.left) - len(gone)))), most):
+        while queue and len(round_gone) < count:
             _, place, asked_after = queue[0]  # what it costs, as asked after so many had gone in this round
             unit = int(free[place])
             if asked_after == len(round_gone):

@@ -38,14 +38,15 @@ RESOLVED = "config/resolved.yaml"
 #: The configuration before the data filled in task and metric: what a continued audit starts from, so that its cache
 #: keys are those of the first run.
 GIVEN = "config/given.yaml"
+_TRAINING = ("models", "concrete_selectors/averaging.py")
 _SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
 _SEARCH = ("stages/select.py", "stages/trial.py", "stages/choice.py", "stages/cost.py")
 #: The source that each stage runs beside its own module; a change there makes the stage run again.
 CODE = {
     "load": ("data", "stages/load.py", *_SHARED),
-    "baseline": ("models", "stages/baseline.py", *_SHARED),
+    "baseline": (*_TRAINING, "stages/baseline.py", *_SHARED),
     "select": ("models", "search", "concrete_selectors", *_SEARCH, *_SHARED),
-    "retrain": ("models", "stages/retrain.py", "stages/baseline.py", *_SHARED),
+    "retrain": (*_TRAINING, "stages/retrain.py", "stages/baseline.py", *_SHARED),
     "parity": ("parity", "stages/parity.py", *_SHARED),
 }
 KEYS = {

@@ -62,7 +62,8 @@ def _digest_code(places: tuple[str, ...]) -> str:
 
     digest = hashlib.blake2b(digest_size=8)
     for place in sorted(places):
-        base = Path(concrete_selectors.__file__).parent if place == "concrete_selectors" else _ROOT / place
+        selectors = Path(concrete_selectors.__file__).parents[1]
+        base = selectors / place if place.startswith("concrete_selectors") else _ROOT / place
         files = sorted(base.rglob("*.py")) if base.is_dir() else [base]
         for file in files:
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
