@@ -30,6 +30,16 @@ class Batch:
         """Rows in the batch."""
         return len(self.numeric)
 
+    def rows(self, index: Tensor) -> Batch:
+        """Some of the rows, in the order of ``index`` (int64)."""
+        return Batch(
+            self.numeric[index],
+            self.codes[index],
+            tuple(bag[index] for bag in self.bags),
+            tuple(vector[index] for vector in self.vectors),
+            self.target[index],
+        )
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         return Batch(

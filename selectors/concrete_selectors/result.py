@@ -24,8 +24,9 @@ class SelectionPath:
         ranking: (N,) int64, best first: always-kept features and the survivors of elimination, then eliminated
             candidates from last to first, then the rest by concrete score.
         scores: (N,) float64, log of the expected number of slots that choose the feature; -inf where none may.
-        ks: K at which the validation loss was measured, ascending.
-        loss_at: K -> mean validation loss of the fine-tuned network behind ``subset(K)``.
+        ks: K of the curve, ascending.
+        loss_at: K -> mean validation loss of the fine-tuned network behind ``subset(K)``; empty where the settings do
+            without it (``measure_curve``).
         converged: did every slot make up its mind, hardly any two for the same feature?
         n_duplicate_argmax: slots whose first choice was also an earlier slot's.
         mean_max_probability: mean over slots of the largest probability.

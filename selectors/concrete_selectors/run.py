@@ -218,24 +218,23 @@ class Run:
     def path(
         self, order: np.ndarray, diagnosis: Diagnosis, *, grid: Sequence[int], by_heart: Sequence[int] = ()
     ) -> SelectionPath:
-        """Measures the curve on validation rows that no removal was judged on, and puts everything together.
+        """Measures the curve, where wanted, on validation rows that no removal was judged on; puts everything together.
 
         Args:
             order: (U,) units, best first.
             diagnosis: scores and state of the selector.
-            grid: K to measure beside the small ones.
+            grid: K of the curve beside the small ones.
             by_heart: units that went as known by heart.
         """
         dense = range(self.k_min, min(_DENSE_KS, self.k_max) + 1)
         ks = tuple(sorted({k for k in (*grid, *dense, self.k_max) if self.k_min <= k <= self.k_max}))
-        with self.curve_judge() as judge:
-            losses = judge.losses(torch.stack([self.units.mask(order[:k], self.network.device) for k in ks]))
+        losses = self._losses(order, ks) if self.settings.measure_curve else {}
         self.network.optimizer.zero_grad(set_to_none=True)
         return SelectionPath(
             ranking=self.units.features(order),
             scores=diagnosis.scores[self.units.of_feature],
             ks=ks,
-            loss_at=dict(zip(ks, losses.tolist(), strict=True)),
+            loss_at=losses,
             converged=diagnosis.converged,
             n_duplicate_argmax=diagnosis.n_duplicate_argmax,
             mean_max_probability=diagnosis.mean_max_probability,
@@ -248,6 +247,11 @@ class Run:
             _module=self.network.module,
             _means=self.network.field_means(),
         )
+
+    def _losses(self, order: np.ndarray, ks: Sequence[int]) -> dict[int, float]:
+        with self.curve_judge() as judge:
+            losses = judge.losses(torch.stack([self.units.mask(order[:k], self.network.device) for k in ks]))
+        return dict(zip(ks, losses.tolist(), strict=True))
 
 
 def _expectations(model: Any, expect: Expect, batch: Any, index: Tensor | None) -> Tensor:

@@ -37,6 +37,7 @@ class PathSettings:
         cached_rows: most train rows whose candidate embeddings are held in memory to learn removals from.
         judged_rows: most rows on which removals are judged, half train and half validation; train rows that
             embeddings know by heart do not count.
+        measure_curve: measure the loss at every K of the path; False for a caller who measures it by another metric.
     """
 
     k_max: int
@@ -61,6 +62,7 @@ class PathSettings:
     trust: float = 0.85
     cached_rows: int = 40_000
     judged_rows: int = 8_192
+    measure_curve: bool = True
 
     def __post_init__(self) -> None:
         """Refuses values that no path can have.

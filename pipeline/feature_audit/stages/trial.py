@@ -31,6 +31,7 @@ from feature_audit.stages.process import tune_process
 
 log = logging.getLogger(__name__)
 
+#: Rows of a validation batch; an even number, so that odd rows of every batch are odd rows of the split.
 _EVALUATION_ROWS = 4096
 #: Train batches from which the means of features that always_drop shuts are taken.
 _MEAN_BATCHES = 8
@@ -97,24 +98,25 @@ class Trials:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.config.seed + int(settings["draw"]))  # of the network's dropout
             path = self.learn(number, settings, lambda step, loss: should_stop(step, -loss))
-        points = []
+        points, measured = [], 0
         for units in path.ks:  # with whole groups the path counts groups; the audit counts features
             k = len(path.subset(units))
             if self.low <= k <= self.high:
-                points.append(self.judge.point(k, self._scores(path, units), odd_rows_only=True))
+                scores = self._odd_scores(path, units)
+                measured += len(scores)
+                points.append(self.judge.point(k, scores, odd_rows_only=True))
         if not points:
             smallest = len(path.subset(min(path.ks)))
             raise AuditError(
                 f"k={self.config.k}: no set of whole groups holds {self.low} to {self.high} features (the best single "
                 f"one has {smallest}); raise k or take a group out of whole_groups"
             )
-        measured = self.store.rows("validation") * len(points)  # the curve above: one forward pass per K
         spent = self._work(path) + FORWARD_SHARE * measured * self.touched
-        scores = np.full(len(self.schema.fields), -np.inf)
-        scores[self.open] = path.scores
+        score_of = np.full(len(self.schema.fields), -np.inf)
+        score_of[self.open] = path.scores
         content = {
             "order": [*self.open[path.ranking].tolist(), *self.ruled_out],
-            "scores": [float(value) if math.isfinite(value) else None for value in scores],
+            "scores": [float(value) if math.isfinite(value) else None for value in score_of],
             "points": [asdict(point) for point in points],
             "by_heart": self.open[path.by_heart].tolist(),
             "convergence": describe_convergence(path),
@@ -141,6 +143,7 @@ class Trials:
             network_learning_rate=self.config.training.learning_rate,
             noise_masks=self.config.selection.noise_masks,
             seed=self.config.seed + int(settings["draw"]),
+            measure_curve=False,  # the audit measures it by its own metric
         )
         common: dict[str, Any] = {
             "loss": row_loss(self.schema.task),
@@ -186,8 +189,11 @@ class Trials:
     def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
         return self.store.matrix("train", self.schema)[:, self.open], self.store.target("train")
 
-    def _scores(self, path: SelectionPath, k: int) -> np.ndarray:
-        return to_scores(path.predict(self._validation(0), k), self.schema.task).numpy()
+    def _odd_scores(self, path: SelectionPath, k: int) -> np.ndarray:
+        """Scores of the odd validation rows, on which no removal was judged."""
+        batches = (batch for batch, _ in self._validation(0) if len(batch) > 1)
+        odd = ((rows, rows.target) for rows in (batch.rows(torch.arange(1, len(batch), 2)) for batch in batches))
+        return to_scores(path.predict(odd, k), self.schema.task).numpy()
 
 
 def curve_value(points: list[dict[str, Any]], low: int, high: int) -> float:
