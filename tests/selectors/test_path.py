@@ -68,6 +68,17 @@ def test_contract_of_the_path(binary_task: SimpleNamespace) -> None:
     assert all(parameter.grad is None for parameter in path._module.parameters())
 
 
+def test_a_curve_that_nobody_wants_costs_nothing_and_changes_nothing(binary_task: SimpleNamespace) -> None:
+    measured, bare = (learn(binary_task, settings={"measure_curve": wanted}) for wanted in (True, False))
+    assert bare.loss_at == {}
+    assert bare.ks == measured.ks
+    assert np.array_equal(bare.ranking, measured.ranking)
+    logits = [path.predict(binary_task.validation(0), 3) for path in (measured, bare)]
+    assert torch.equal(*logits)
+    assert bare.row_passes["forward"] < measured.row_passes["forward"]
+    assert bare.row_passes["forward_backward"] == measured.row_passes["forward_backward"]
+
+
 def test_carriers_are_candidates_and_carry_themselves(binary_task: SimpleNamespace) -> None:
     """Also those that the surgeon brought in: with slots hardly trained, they are not the slots' own."""
     for settings in (
