@@ -24,6 +24,9 @@ TABLES: dict[str, dict[str, Any]] = {
     "ml-100k": {"k": 100, "split": "group"},
     "criteo": {"k": 35, "split": "random"},
     "demo": {"k": 100, "split": "random"},
+    # About 1,200 train and 300 validation rows of them: small tables with test rows enough to see what was chosen.
+    "criteo-1k": {"k": 35, "split": "random", "test_share": 0.85, "validation_share": 0.2},
+    "demo-1k": {"k": 100, "split": "random", "test_share": 0.88, "validation_share": 0.2},
 }
 #: Validation rows: those that judge removals, those that do not, and both.
 ROWS = {"judged": slice(0, None, 2), "other": slice(1, None, 2), "all": slice(None)}
@@ -43,7 +46,7 @@ def ask(description: str, arguments: list[str] | None, *, rivals: tuple[str, ...
     parser.add_argument("--splits", nargs="+", type=int, default=[1, 2, 3], help="seeds of the splits")
     parser.add_argument("--work-dir", type=Path, default=Path(".audit/benchmark-search"))
     if rivals:
-        parser.add_argument("--rivals", nargs="+", default=list(rivals), choices=rivals)
+        parser.add_argument("--rivals", nargs="*", default=list(rivals), choices=rivals)
     given = parser.parse_args(arguments)
     tune_process(threads=1)
     return given
@@ -64,7 +67,8 @@ def kept_rows(
 def split_anew(name: str, seed: int, work_dir: Path) -> Case:
     """A table under another split, with its full model trained."""
     given = {**TABLES[name], "seed": seed, "work_dir": str(work_dir), "threads": 1}
-    return Case(name, load_config(str(ROOT / CONFIGS.get(name, f"conf/{name}.yaml")), given))
+    table = name.removesuffix("-1k")
+    return Case(name, load_config(str(ROOT / CONFIGS.get(table, f"conf/{table}.yaml")), given))
 
 
 def ranking(case: Case, trial: int) -> list[int]:

@@ -24,12 +24,13 @@ from concrete_selectors.contract import Loss
 from concrete_selectors.folds import make_folds
 from concrete_selectors.jury import Jury, Look
 from concrete_selectors.memory import worth
-from concrete_selectors.reader import Cache, batch_size, train_reader
+from concrete_selectors.reader import Cache, Lesson, batch_size, train_reader
 
 #: Share of the units left that go in one round.
 _ROUND = 0.1
-#: A reader's first training, and its renewal at each stage: passes over its rows, but at least so many steps.
-_FIRST, _RENEWAL = (3.0, 300), (0.5, 30)
+#: A reader's first training, and its renewal at each stage.
+_FIRST = Lesson(rows=19_200, fewest_passes=3.0, most_passes=40.0)
+_RENEWAL = Lesson(rows=1_920, fewest_passes=0.5, most_passes=4.0)
 #: Standard errors by which the loss on train rows may lie below that on validation rows.
 _BY_HEART = 2.0
 #: Validation rows below which they cannot stand alone.
@@ -110,11 +111,11 @@ class Eliminator:
         self._cut(np.setdiff1d(np.arange(len(self.left)), gone))
         return dropped
 
-    def _teach(self, training: tuple[float, int], *, smallest: int) -> None:
+    def _teach(self, lesson: Lesson, *, smallest: int) -> None:
         for fold in self._folds:
             rows = len(fold.learned.target)
-            steps = _steps(training, rows)
-            self.work += steps * min(batch_size(rows), rows) * fold.reader.n_weights
+            steps = lesson.steps(rows)
+            self.work += steps * batch_size(rows) * fold.reader.n_weights
             train_reader(
                 fold.reader,
                 fold.learned,
@@ -187,11 +188,6 @@ class Eliminator:
         self.left, self._fixed, self._prior, self._by_heart = (
             each[keep] for each in (self.left, self._fixed, self._prior, self._by_heart)
         )
-
-
-def _steps(training: tuple[float, int], rows: int) -> int:
-    epochs, fewest = training
-    return max(fewest, round(epochs * rows / batch_size(rows)))
 
 
 def stages(k_max: int, k_min: int, *, share: float = 0.7) -> Iterator[int]:

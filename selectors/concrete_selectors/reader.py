@@ -25,9 +25,9 @@ from concrete_selectors.gating import rows_to_groups
 from concrete_selectors.judge import Judge
 
 #: Units of the two hidden layers.
-HIDDEN = (64, 32)
+HIDDEN = (32, 16)
 #: A pass over the rows takes about so many batches, of so many rows at least and at most.
-_BATCHES_PER_PASS, _SMALLEST_BATCH, _LARGEST_BATCH = 80, 128, 512
+_BATCHES_PER_PASS, _SMALLEST_BATCH, _LARGEST_BATCH = 80, 32, 512
 _LEARNING_RATE = 2e-3
 #: Slowest decay of the average of weights that a training ends with.
 _DECAY = 0.99
@@ -170,10 +170,30 @@ def cache_rows(judge: Judge, units: np.ndarray, *, like: Cache | None = None) ->
     return Cache(values.div_(deviation), target, deviation, flat.mean(dim=0), spread, outputs.dim() == 1, expected)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """How long a reader is trained: on a number of rows, but not on all rows too rarely or on few too often.
+
+    Attributes:
+        rows: rows to see, counting repetitions.
+        fewest_passes: passes over all rows at least, where there are many.
+        most_passes: passes over all rows at most, where there are few.
+    """
+
+    rows: int
+    fewest_passes: float
+    most_passes: float
+
+    def steps(self, rows: int) -> int:
+        """Batches to train on where there are ``rows`` rows."""
+        seen = min(max(self.rows, self.fewest_passes * rows), self.most_passes * rows)
+        return max(round(seen / batch_size(rows)), 1)
+
+
 def batch_size(rows: int) -> int:
-    """Rows of a batch, a power of two: few rows take smaller batches, for a training needs a number of steps."""
+    """Rows of a batch, a power of two or all there are: few rows take smaller batches, for a training needs steps."""
     wanted = 2 ** round(math.log2(max(rows / _BATCHES_PER_PASS, 1)))
-    return min(max(wanted, _SMALLEST_BATCH), _LARGEST_BATCH)
+    return min(max(wanted, _SMALLEST_BATCH), _LARGEST_BATCH, rows)
 
 
 def train_reader(
@@ -194,7 +214,7 @@ def train_reader(
         reader: changed in place.
         cache: rows to train on.
         loss: per-row loss.
-        steps: batches to train on, of ``batch_size`` rows where there are as many.
+        steps: batches to train on, of ``batch_size`` rows.
         fixed: (k,) bool, units that are always open.
         smallest: fewest open units.
         n_masks: subsets per batch.

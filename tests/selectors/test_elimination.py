@@ -11,7 +11,7 @@ import torch
 from concrete_selectors.elimination import Eliminator, stages
 from concrete_selectors.judge import collect
 from concrete_selectors.jury import Jury
-from concrete_selectors.reader import Cache, Reader, batch_size
+from concrete_selectors.reader import Cache, Lesson, Reader, batch_size
 from torch import Tensor
 from torch.nn import functional
 
@@ -50,9 +50,18 @@ def make_eliminator(
     )
 
 
-@pytest.mark.parametrize(("rows", "size"), [(10, 128), (2_000, 128), (3_400, 128), (20_000, 256), (10**6, 512)])
+@pytest.mark.parametrize(("rows", "size"), [(1, 1), (10, 10), (2_000, 32), (3_400, 32), (20_000, 256), (10**6, 512)])
 def test_few_rows_take_small_batches(rows: int, size: int) -> None:
     assert batch_size(rows) == size
+
+
+@pytest.mark.parametrize(
+    ("rows", "seen"),
+    [(1, 20), (100, 2_000), (1_000, 4_000), (3_000, 4_000), (10_000, 5_000), (100_000, 50_000)],
+)
+def test_a_lesson_is_neither_too_few_passes_nor_too_many(rows: int, seen: int) -> None:
+    steps = Lesson(rows=4_000, fewest_passes=0.5, most_passes=20.0).steps(rows)
+    assert steps * batch_size(rows) == pytest.approx(seen, rel=0.02)
 
 
 def test_cutting_units_away_is_exact() -> None:
