@@ -31,7 +31,7 @@ def measure(name: str, seed: int, work_dir: Path) -> list[Row]:
 
 
 def _retrain(case: Case, trial: int) -> Iterable[Row]:
-    order = ranking(case, trial)
+    order, _ = ranking(case, trial)
     for k in (k for k in KS if k <= case.high):
         for repeat in range(REPEATS):
             yield {"trial": trial, "k": k, "repeat": repeat, **retrained(case, order[:k], trial=trial, repeat=repeat)}

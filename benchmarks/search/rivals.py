@@ -37,22 +37,24 @@ def measure(name: str, seed: int, work_dir: Path, methods: Sequence[str] = METHO
 
 def _rows(method: str, case: Case, trial: int) -> Iterator[Row]:
     """One trial of a method: its choice at each K, retrained."""
-    for k, fields in _choices(method, case, trial, [k for k in KS if k < case.high]):
+    for k, fields, cost in _choices(method, case, trial, [k for k in KS if k < case.high]):
         for repeat in range(REPEATS):
-            yield {"trial": trial, "k": k, "repeat": repeat, **retrained(case, fields, trial=trial, repeat=repeat)}
+            row = retrained(case, fields, trial=trial, repeat=repeat)
+            yield {"trial": trial, "k": k, "repeat": repeat, **row, **cost}
 
 
-def _choices(method: str, case: Case, trial: int, ks: list[int]) -> Iterable[tuple[int, list[int]]]:
+def _choices(method: str, case: Case, trial: int, ks: list[int]) -> Iterable[tuple[int, list[int], Row]]:
+    """K, the fields chosen and, of ours, what the trial cost."""
     seed = case.config.seed + trial
     if method == "ours":
-        order = ranking(case, trial)
-        return [(k, order[:k]) for k in ks]
+        order, cost = ranking(case, trial)
+        return [(k, order[:k], cost) for k in ks]
     if method == "rfe":
         found = rfe_path(case, ks, rows=_RFE_ROWS, step=_RFE_STEP, seed=seed)
-        return [(k, fields) for k, (fields, _) in found.items()]
+        return [(k, fields, {}) for k, (fields, _) in found.items()]
     place = {name: index for index, name in enumerate(case.schema.names)}
     defaults = search_space(case.config, case.low, case.high).defaults()
-    return [(k, [place[name] for name in dedicated(case, k, defaults, seed)[0]]) for k in ks]
+    return [(k, [place[name] for name in dedicated(case, k, defaults, seed)[0]], {}) for k in ks]
 
 
 def table(rows: list[Row]) -> str:
@@ -89,10 +91,23 @@ def _line(name: str, label: str, methods: Sequence[str], rows: list[Row]) -> str
     return "| " + " | ".join(shown) + " |"
 
 
+def costs(rows: list[Row]) -> str:
+    """Means over the trials of ours, per table, in full trainings."""
+    lines = ["| data | trials | one trial costs | its elimination alone |", "|---|---|---|---|"]
+    for name in sorted({row["data"] for row in rows if "cost" in row}):
+        own = {
+            (r["split"], r["trial"]): (r["cost"], r["elimination"]) for r in rows if r["data"] == name and "cost" in r
+        }
+        whole, alone = np.mean(list(own.values()), axis=0)
+        lines.append(f"| {name} | {len(own)} | {whole:.2f} | {alone:.2f} |")
+    return "\n".join(lines)
+
+
 def main(arguments: list[str] | None = None) -> None:
     given = ask(str(__doc__), arguments, rivals=METHODS[1:])
     splits = [(name, seed) for name in given.data for seed in given.splits]
-    print(table([row for name, seed in splits for row in measure(name, seed, given.work_dir, ("ours", *given.rivals))]))
+    rows = [row for name, seed in splits for row in measure(name, seed, given.work_dir, ("ours", *given.rivals))]
+    print(table(rows), costs(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -71,12 +71,17 @@ def split_anew(name: str, seed: int, work_dir: Path) -> Case:
     return Case(name, load_config(str(ROOT / CONFIGS.get(table, f"conf/{table}.yaml")), given))
 
 
-def ranking(case: Case, trial: int) -> list[int]:
-    """Fields, best first, as a trial of the search with the default settings finds them."""
+def ranking(case: Case, trial: int) -> tuple[list[int], Row]:
+    """Fields, best first, as a trial of the search with the default settings finds them, and what it cost.
+
+    Costs are in full trainings: of the whole trial, and of its elimination alone.
+    """
     folder = case.select_folder.path
     trials = Trials(case.config, case.prepared, case.full, case.low, case.high, folder, None)
-    trials(trial, {**search_space(case.config, case.low, case.high).defaults(), "draw": trial}, lambda *_: False)
-    return list(json.loads((folder / f"trial_{trial}.json").read_text(encoding="utf-8"))["order"])
+    settings = {**search_space(case.config, case.low, case.high).defaults(), "draw": trial}
+    notes = trials(trial, settings, lambda *_: False).notes
+    order = list(json.loads((folder / f"trial_{trial}.json").read_text(encoding="utf-8"))["order"])
+    return order, {"cost": notes["work"] / case.full.work, "elimination": notes["elimination"] / case.full.work}
 
 
 def retrained(case: Case, fields: list[int], *, trial: int, repeat: int) -> Row:

@@ -24,8 +24,8 @@ from concrete_selectors.contract import Loss
 from concrete_selectors.gating import rows_to_groups
 from concrete_selectors.judge import Judge
 
-#: Units of the two hidden layers.
-HIDDEN = (32, 16)
+#: Units of the two hidden layers, and of those of readers of few rows: there, asking is most of what a selection costs.
+_HIDDEN, _HIDDEN_FEW_ROWS, _FEW_ROWS = (64, 32), (32, 16), 20_000
 #: A pass over the rows takes about so many batches, of so many rows at least and at most.
 _BATCHES_PER_PASS, _SMALLEST_BATCH, _LARGEST_BATCH = 80, 32, 512
 _LEARNING_RATE = 2e-3
@@ -90,7 +90,7 @@ class Reader(nn.Module):
     def __init__(self, cache: Cache, *, generator: torch.Generator) -> None:
         super().__init__()
         _, units, width = cache.inputs.shape
-        first, second = HIDDEN
+        first, second = _HIDDEN if len(cache.target) >= _FEW_ROWS else _HIDDEN_FEW_ROWS
 
         def uniform(*shape: int, inputs: int) -> nn.Parameter:
             return nn.Parameter(inputs**-0.5 * (2 * torch.rand(*shape, generator=generator) - 1))

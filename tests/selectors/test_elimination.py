@@ -55,6 +55,12 @@ def test_few_rows_take_small_batches(rows: int, size: int) -> None:
     assert batch_size(rows) == size
 
 
+@pytest.mark.parametrize(("rows", "first", "second"), [(19_999, 32, 16), (20_000, 64, 32)])
+def test_few_rows_take_small_readers(rows: int, first: int, second: int) -> None:
+    reader = Reader(make_cache(rows), generator=torch.Generator().manual_seed(0))
+    assert (len(reader.bias), len(reader.middle_bias)) == (first, second)
+
+
 @pytest.mark.parametrize(
     ("rows", "seen"),
     [(1, 20), (100, 2_000), (1_000, 4_000), (3_000, 4_000), (10_000, 5_000), (100_000, 50_000)],

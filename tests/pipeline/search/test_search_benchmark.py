@@ -172,6 +172,9 @@ def test_one_training_is_compared_with_rivals_on_new_splits(
     for method in rivals.METHODS:
         loss = {k: np.mean([r["test"][0] for r in rows if r["k"] == k and r["method"] == method]) for k in (1, 2)}
         assert loss[1] < -0.05 < loss[2], f"two features carry the label, and {method} finds them"
+    spent = [(row["cost"], row["elimination"]) for row in rows if row["method"] == "ours"]
+    assert all(0 < elimination < cost for cost, elimination in spent)
+    assert "| small | 4 | " in first, "two trials on each of two splits"
     monkeypatch.setattr(rivals, "_rows", lambda *_: pytest.fail("computed again"))
     rivals.main(split_table)
     assert capsys.readouterr().out == first
@@ -193,6 +196,14 @@ def test_gaps_are_means_over_splits():
         "| +0.0010 | +0.0000 | +0.0000 |"
     )
     assert shown in rivals.table(rows)
+
+
+def test_costs_are_means_over_trials():
+    rows = [
+        {"data": "t", "split": split, "trial": trial, "k": k, "cost": 1.0 + trial, "elimination": 0.1 * split}
+        for split in (1, 2) for trial in (0, 1) for k in ((5, 9) if split == 1 else (5,))
+    ]  # fmt: skip
+    assert "| t | 4 | 1.50 | 0.15 |" in rivals.costs([*rows, {"data": "t", "split": 1, "trial": 0, "k": 5}])
 
 
 def test_a_promise_that_test_does_not_keep_is_shown_as_such():
