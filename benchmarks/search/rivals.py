@@ -94,10 +94,9 @@ def _line(name: str, label: str, methods: Sequence[str], rows: list[Row]) -> str
 def costs(rows: list[Row]) -> str:
     """Means over the trials of ours, per table, in full trainings."""
     lines = ["| data | trials | one trial costs | its elimination alone |", "|---|---|---|---|"]
-    for name in sorted({row["data"] for row in rows if "cost" in row}):
-        own = {
-            (r["split"], r["trial"]): (r["cost"], r["elimination"]) for r in rows if r["data"] == name and "cost" in r
-        }
+    ours = [row for row in rows if "cost" in row]
+    for name in sorted({row["data"] for row in ours}):
+        own = {(row["split"], row["trial"]): (row["cost"], row["elimination"]) for row in ours if row["data"] == name}
         whole, alone = np.mean(list(own.values()), axis=0)
         lines.append(f"| {name} | {len(own)} | {whole:.2f} | {alone:.2f} |")
     return "\n".join(lines)

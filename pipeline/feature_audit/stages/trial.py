@@ -122,8 +122,11 @@ class Trials:
             "convergence": describe_convergence(path),
         }
         (self.folder / f"trial_{number}.json").write_text(json.dumps(content), encoding="utf-8")
-        notes = {"work": spent, "elimination": path.solver_work}
-        notes["threads"] = torch.get_num_threads()  # seconds mean little without the threads
+        notes = {
+            "work": spent,
+            "elimination": path.solver_work,
+            "threads": torch.get_num_threads(),  # seconds mean little without the threads
+        }
         return TrialResult(curve_value([asdict(point) for point in points], self.low, self.high), notes)
 
     def learn(
