@@ -97,7 +97,9 @@ class TrainingConfig(_Section):
     weight_decay: float = Field(1e-5, ge=0)
     average_decay: float = Field(0.998, ge=0, lt=1, description="of the moving average of the weights; 0 = none")
     max_epochs: int = Field(12, ge=1, description="passes over the train split; small tables take more, as many steps")
-    patience: int = Field(2, ge=1, description="looks at the validation loss without a better one before stopping")
+    patience: int = Field(
+        2, ge=1, description="looks at the validation loss without a better one before stopping; small tables: one more"
+    )
 
 
 class SelectionConfig(_Section):

@@ -28,7 +28,9 @@ from feature_audit.schema import ModelSchema, Task
 #: A small table's batches shrink until an epoch has about this many, but not below the smallest batch.
 _BATCHES_PER_EPOCH, _SMALLEST_BATCH = 48, 32
 #: What ``max_epochs`` means where an epoch has fewer steps than this: as many steps as that many epochs of this length.
-_STEPS_PER_EPOCH = 100
+_STEPS_PER_EPOCH = 200
+#: Below so many train rows, validation rows are few as well, and chance makes a look worse more often.
+_FEW_ROWS = 20_000
 #: Step size of numeric knots in units of the learning rate; most of a field's knots move less than its most moved one.
 _KNOT_RATE = 3.0
 #: Steps between two looks at the validation loss, at least.
@@ -108,7 +110,7 @@ def train(
             seconds = time.perf_counter() - started
             history.append({"epoch": epoch, "train_loss": train_loss, "validation_loss": loss, "seconds": seconds})
             unimproved += 1
-            if unimproved >= config.patience:
+            if unimproved >= run.pace.patience:
                 break
     assert best_state is not None  # the first epoch's loss is finite, so it was the best at least once
     model.load_state_dict(best_state)
@@ -130,19 +132,22 @@ class Pace:
     """How a training goes through its rows.
 
     Small tables take smaller batches and more passes, or they would be over after a handful of steps; a look at the
-    validation loss comes after every epoch, or after enough epochs to have learned something since the last one.
+    validation loss comes after every epoch, or after enough epochs to have learned something since the last one. How
+    many passes a table wants differs by ten times, so the limit is wide and it is the validation loss that ends them.
 
     Attributes:
         batch_size: rows of a full batch.
         batches: per epoch, the last one possibly smaller.
         epochs: most passes over the train split.
         epochs_per_look: passes between two looks at validation.
+        patience: looks in a row without a better loss that end the training.
     """
 
     batch_size: int
     batches: int
     epochs: int
     epochs_per_look: int
+    patience: int
 
     @classmethod
     def plan(cls, rows: int, config: TrainingConfig, schema: ModelSchema) -> Pace:
@@ -151,7 +156,8 @@ class Pace:
         size = rows_that_fit(min(config.batch_size, max(wanted, _SMALLEST_BATCH)), schema)
         batches = math.ceil(rows / size)
         epochs = max(config.max_epochs, math.ceil(config.max_epochs * _STEPS_PER_EPOCH / batches))
-        return cls(size, batches, epochs, max(1, math.ceil(_STEPS_PER_LOOK / batches)))
+        patience = config.patience + (rows < _FEW_ROWS)
+        return cls(size, batches, epochs, max(1, math.ceil(_STEPS_PER_LOOK / batches)), patience)
 
 
 class _Run:

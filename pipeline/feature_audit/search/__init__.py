@@ -1,7 +1,7 @@
 """The Optuna study over selector settings, the rule for K, and what a selection says about features."""
 
 from feature_audit.search.association import Carriers, bin_columns, carriers, label_information
-from feature_audit.search.rule import KChoice, KPoint, best_point, choose_k, satisfies
+from feature_audit.search.rule import KChoice, KPoint, best_point, beyond_measured, choose_k, satisfies
 from feature_audit.search.stability import nogueira_index, selection_frequency
 from feature_audit.search.study import SearchSpace, StudySummary, TrialResult, run_study
 
@@ -13,6 +13,7 @@ __all__ = [
     "StudySummary",
     "TrialResult",
     "best_point",
+    "beyond_measured",
     "bin_columns",
     "carriers",
     "choose_k",

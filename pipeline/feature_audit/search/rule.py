@@ -15,7 +15,8 @@ Two simpler rules can be asked for. ``one_standard_error`` is step 3 alone (Brei
 "Classification and Regression Trees", section 3.4.3; asked for in scikit-learn #23288). ``within_margin`` is the point
 estimate alone: the smallest sets and the least certain verdicts.
 
-Where no K is within the margin, every rule takes the K with the best estimate, ``best``, which the report says plainly.
+Where no K is within the margin, every rule takes the K with the best estimate, ``best``, or, where a larger K was too
+dear to measure, that one, ``unconfirmed``; the report says so plainly.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 from scipy.stats import norm
 
 Rule = Literal["assured", "one_standard_error", "within_margin"]
-Evidence = Literal["assured", "likely", "level", "within", "best", "fixed"]
+Evidence = Literal["assured", "likely", "level", "within", "best", "fixed", "unconfirmed"]
 
 #: The steps of each rule, the one that asks for most first.
 STEPS: dict[Rule, tuple[Evidence, ...]] = {
@@ -116,6 +117,17 @@ def choose_k(
                 return KChoice(point.k, evidence, reason)
     why = f"no K within the budget comes within the margin of {margin:g} on validation; K = {best.k} comes closest"
     return KChoice(best.k, "best", f"{why}{asked}: {_figure(best, metric)}")
+
+
+def beyond_measured(k: int, points: Sequence[KPoint], *, margin: float, metric: str) -> KChoice:
+    """A larger K than all of the ``points`` that were measured and fell short of the margin; nobody has measured it."""
+    best = best_point(points)
+    reason = (
+        f"K = {k} is the next K above those that were retrained and fell short of the margin of {margin:g}, and is "
+        f"unconfirmed, for to retrain once more would have cost too much; K = {best.k} came closest: "
+        f"{_figure(best, metric)}"
+    )
+    return KChoice(k, "unconfirmed", reason)
 
 
 def satisfies(

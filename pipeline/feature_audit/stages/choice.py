@@ -3,7 +3,9 @@
 The curve of a selection comes from one network that sees masked inputs; the pruned model will be retrained from
 scratch. A retraining at small K costs little (it touches few parameters), so the proposal is checked by one, and K
 moves along the curve's grid: up while a retraining falls short of the rule, down while it satisfies it. The rule of one
-standard error compares with the best K, so there the curve's best K is retrained first. No test row is read.
+standard error compares with the best K, so there the curve's best K is retrained first. Where all retrainings fall
+short of the margin and another would be too dear, the next larger K is taken unconfirmed: the retrain stage would only
+prove again what is known of the others. No test row is read.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.parity import metric, paired_delta
 from feature_audit.schema import ModelSchema
-from feature_audit.search import KChoice, KPoint, best_point, choose_k, satisfies
+from feature_audit.search import KChoice, KPoint, best_point, beyond_measured, choose_k, satisfies
 from feature_audit.stages.baseline import touched, train_one
 from feature_audit.stages.cost import FEWEST_SEEDS
 from feature_audit.stages.progress import SearchProgress
@@ -45,7 +47,7 @@ class Choice:
         masked: the selection's curve.
         retrained: what confirmations measured, by K.
         work: of the confirmations.
-        retraining_work: of one retraining at ``k``: as it was measured, or as expected where K was given.
+        retraining_work: what one retraining at ``k`` may come to: as many examples as the longest training so far.
     """
 
     k: int
@@ -153,7 +155,10 @@ def confirm_k(
     found = sorted(retrainings.points.values(), key=lambda point: point.k)
     # One point alone would read as the only K on the curve.
     choice = choose_k(found if len(found) > 1 else found * 2, metric=str(config.metric), **rule)
-    each = retrainings.spent[choice.k]
+    larger = min((k for k in grid if k > found[-1].k), default=None)
+    if choice.evidence == "best" and larger is not None:
+        choice = beyond_measured(larger, found, margin=config.margin, metric=str(config.metric))
+    each = retrainings.largest_work(choice.k)
     return Choice(choice.k, choice.evidence, choice.reason, masked, found, sum(retrainings.spent.values()), each)
 
 
@@ -179,7 +184,7 @@ class _Retrainings:
         self.schema, self.order = prepared.schema, order
         self.points: dict[int, KPoint] = {}
         self.spent: dict[int, float] = {}
-        self._last = (len(order), full_work)
+        self._done = [(len(order), full_work)]  # K and work of each training so far, the full model's first
         self._touched = cache(lambda k: touched(config, self._kept(k)))  # counting builds a model: once for each K
 
     def measure(self, k: int) -> KPoint:
@@ -189,7 +194,7 @@ class _Retrainings:
         _, scores, facts = train_one(
             self.config, self.store, self._kept(k), seed=seed, label=f"K = {k}", progress=watch
         )
-        self._last = (k, facts["work"])
+        self._done.append((k, facts["work"]))
         self.spent[k] = facts["work"]
         self.points[k] = point = self.judge.point(k, scores)
         log.info(
@@ -202,8 +207,14 @@ class _Retrainings:
 
     def expected_work(self, k: int) -> float:
         """Of a retraining at ``k``: as many examples as the last training, through as many parameters as K touches."""
-        last, spent = self._last
-        return spent * self._touched(k) / self._touched(last)
+        return self._scaled(*self._done[-1], k)
+
+    def largest_work(self, k: int) -> float:
+        """The same with as many examples as the longest training so far, for chance stops some of them early."""
+        return max(self._scaled(done, spent, k) for done, spent in self._done)
+
+    def _scaled(self, done: int, spent: float, k: int) -> float:
+        return spent * self._touched(k) / self._touched(done)
 
     def _kept(self, k: int) -> ModelSchema:
         return self.schema.keep(np.asarray(self.schema.names)[self.order[:k]])
@@ -225,7 +236,8 @@ def _walk(
     """Retrain at ``start`` and then along the grid, until neighbours disagree or ``most_work`` would be exceeded.
 
     A smaller K is a bonus; a K that falls short would waste the whole audit, so going up may cost twice as much. Either
-    way enough of what is ``left`` must remain for the fewest final retrainings at the larger of both K.
+    way enough of what is ``left`` must remain for the fewest final retrainings at the larger of both K, should they be
+    as long as the longest training so far.
     """
     place = grid.index(start)
     seen: set[int] = set()
@@ -237,9 +249,11 @@ def _walk(
         place += -1 if enough else 1
         if not 0 <= place < len(grid):
             break
-        finals = FEWEST_SEEDS * retrainings.expected_work(max(k, grid[place]))
-        limit = min(most_work if enough else 2 * most_work, left - finals)
-        if sum(retrainings.spent.values()) + retrainings.expected_work(grid[place]) > limit:
+        spent, following = sum(retrainings.spent.values()), grid[place]
+        if spent + retrainings.expected_work(following) > (most_work if enough else 2 * most_work):
+            break
+        finals = FEWEST_SEEDS * retrainings.largest_work(max(k, following))
+        if spent + retrainings.largest_work(following) + finals > left:
             break
 
 
