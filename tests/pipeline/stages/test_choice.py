@@ -80,6 +80,7 @@ def confirmed(
     slots: int = 40,
     left: float = math.inf,
     profile: str = "default",
+    features: int = FEATURES,
 ) -> Choice:
     """K from a masked curve up to ``slots`` of a budget of 50, where a retraining costs ``work`` full trainings."""
     config = AuditConfig.model_validate({"k": 50, "metric": "auc", "k_rule": rule, "profile": profile})
@@ -93,7 +94,7 @@ def confirmed(
         patch.setattr(module, "train_one", train_one)
         judge: Any = Judge(quality)
         store: Any = None
-        return confirm_k(config, prepared(FEATURES), store, judge, points, list(range(FEATURES)), 2, 50, 1.0, left)
+        return confirm_k(config, prepared(features), store, judge, points, list(range(features)), 2, 50, 1.0, left)
 
 
 @given(
@@ -200,6 +201,23 @@ def test_where_a_larger_k_is_too_dear_to_measure_it_is_taken_unconfirmed() -> No
     assert 0.3 < found.retraining_work < 0.3 * 21 / 12, "of the larger K, which touches a little more"
     enough = confirmed("assured", masked, lambda k: -0.0042 if k < 20 else 0.01, work=0.3, left=9.0)
     assert (enough.k, enough.evidence) == (21, "assured"), "what it was would have been found out"
+
+
+@pytest.mark.parametrize("profile", ["default", "quick"])
+def test_all_features_again_are_not_worth_a_confirmation(profile: str) -> None:
+    """The curve proposes all 50, for masked networks need more features than retrained ones, or nothing less holds."""
+    masked = [-0.05, -0.04, -0.03, -0.02, -0.01, 0.01]
+
+    def choose(enough: int) -> Choice:
+        quality = lambda k: 0.01 if k >= enough else -0.01  # noqa: E731
+        return confirmed("assured", masked, quality, slots=50, features=50, profile=profile)
+
+    fewer = choose(enough=20)
+    assert (fewer.k, fewer.evidence) == (26, "assured")
+    none = choose(enough=50)
+    assert (none.k, none.evidence) == (50, "unconfirmed")
+    assert 50 not in [point.k for point in (*fewer.retrained, *none.retrained)]
+    assert none.reason.startswith("K = 50 is all features, for every smaller K that was retrained fell short")
 
 
 def test_the_quick_profile_starts_at_a_k_that_it_can_afford() -> None:
