@@ -119,23 +119,15 @@ def choose_k(
     return KChoice(best.k, "best", f"{why}{asked}: {_figure(best, metric)}")
 
 
-def beyond_measured(k: int, points: Sequence[KPoint], *, total: int, margin: float, metric: str) -> KChoice:
-    """A larger K than all of the ``points`` that were measured and fell short of the margin; nobody has measured it.
-
-    Args:
-        k: the larger K.
-        points: at least one.
-        total: number of all features.
-        margin, metric: see ``choose_k``.
-    """
+def beyond_measured(k: int, points: Sequence[KPoint], *, margin: float, metric: str) -> KChoice:
+    """A larger K than all of the ``points`` that were measured and fell short of the margin; nobody has measured it."""
     best = best_point(points)
-    why = (
-        f"is all features, for every smaller K that was retrained fell short of the margin of {margin:g}"
-        if k == total
-        else f"is the next K above those that were retrained and fell short of the margin of {margin:g}, and is "
-        "unconfirmed, for to retrain once more would have cost too much"
+    reason = (
+        f"K = {k} is the next K above those that were retrained and fell short of the margin of {margin:g}, and is "
+        f"unconfirmed, for to retrain once more would have cost too much; K = {best.k} came closest: "
+        f"{_figure(best, metric)}"
     )
-    return KChoice(k, "unconfirmed", f"K = {k} {why}; K = {best.k} came closest: {_figure(best, metric)}")
+    return KChoice(k, "unconfirmed", reason)
 
 
 def satisfies(

@@ -146,22 +146,22 @@ def confirm_k(
     rule = _rule(config) | {"test_ratio": error_ratio(prepared)}
     measured = [point.k for point in masked]
     beyond = [] if config.whole_groups else _larger(max(measured), high)
-    if config.k_rule == "one_standard_error":
-        retrainings.measure(best_point(masked).k)
-    grid = _grid(measured + beyond, proposal.k)
     # All features again would be the full model again: that says nothing about dropping any.
-    worth_asking = [k for k in grid if k < len(order)] or grid
-    start = min(proposal.k, worth_asking[-1])
+    ks = [k for k in measured + beyond if k < len(order)] or measured
+    if config.k_rule == "one_standard_error":
+        retrainings.measure(min(best_point(masked).k, max(ks)))
+    start = min(proposal.k, max(ks))
+    grid = _grid(ks, start)
     # The default profile would rather be a little dearer on a narrow table than ask whether too small a K holds.
     if config.profile == "quick":
-        start = _affordable(worth_asking, start, retrainings, left)
-    _walk(worth_asking, start, retrainings, rule, MOST_WORK * full_work, left)
+        start = _affordable(grid, start, retrainings, left)
+    _walk(grid, start, retrainings, rule, MOST_WORK * full_work, left)
     found = sorted(retrainings.points.values(), key=lambda point: point.k)
     # One point alone would read as the only K on the curve.
     choice = choose_k(found if len(found) > 1 else found * 2, metric=str(config.metric), **rule)
     larger = min((k for k in grid if k > found[-1].k), default=None)
     if choice.evidence == "best" and larger is not None:
-        choice = beyond_measured(larger, found, total=len(order), margin=config.margin, metric=str(config.metric))
+        choice = beyond_measured(larger, found, margin=config.margin, metric=str(config.metric))
     each = retrainings.largest_work(choice.k)
     return Choice(choice.k, choice.evidence, choice.reason, masked, found, sum(retrainings.spent.values()), each)
 
