@@ -161,7 +161,7 @@ class AuditConfig(_Section):
     margin: float = Field(0.002, ge=0, allow_inf_nan=False)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     trials: int | Literal["auto"] = Field(
-        "auto", description="Optuna trials; auto = 3, fewer where they would cost over two full trainings"
+        "auto", description="Optuna trials; auto = 3, fewer where they would cost over three full trainings"
     )
     seeds: int | Literal["auto"] = Field(
         "auto",

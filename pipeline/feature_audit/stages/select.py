@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 #: What ``trials = auto`` means: so many, fewer where together they would cost more than so many full trainings, or more
 #: than the confirmations and retrainings can leave them. A table whose full training is short makes trials dear.
 AUTO_TRIALS = 3
-MOST_TRIAL_WORK = 2.0
+MOST_TRIAL_WORK = 3.0
 
 KEYS = (
     "k", "k_min", "k_rule", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop",
