@@ -115,7 +115,7 @@ def choose_k(
             if steps[evidence].reached(point, curve):
                 reason = f"K = {point.k} is {steps[evidence].why}{asked}: {_figure(point, metric)}"
                 return KChoice(point.k, evidence, reason)
-    why = f"no K within the budget comes within the margin of {margin:g} on validation; K = {best.k} comes closest"
+    why = f"no K that was measured comes within the margin of {margin:g} on validation; K = {best.k} comes closest"
     return KChoice(best.k, "best", f"{why}{asked}: {_figure(best, metric)}")
 
 
