@@ -2,6 +2,7 @@
 
     python benchmarks/audit/stages.py                                   # the demo with default settings
     python benchmarks/audit/stages.py --audit demo:200 --audit conf/santander.yaml:200 --threads 1 --threads 2
+    python benchmarks/audit/stages.py --device cpu --device cuda        # what a graphics card is worth
 
 Every audit runs as a user would start it, in a process of its own with an empty cache and tracking store. Memory is the
 resident set of that process and its children, sampled ten times a second.
@@ -31,27 +32,32 @@ def main() -> None:
     parser.add_argument(
         "--threads", action="append", type=int, help="torch threads to try; default: the audit's own choice"
     )
+    parser.add_argument("--device", action="append", help="cpu, cuda or cuda:N; default: the audit's own choice")
     chosen = parser.parse_args()
     print(
-        "| audit | threads | verdict | K | load | baseline | select | retrain | parity | total s "
+        "| audit | device | threads | verdict | K | load | baseline | select | retrain | parity | total s "
         "| full trainings | peak MiB |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for audit in chosen.audit or ["demo:200"]:
-        for threads in chosen.threads or [0]:
-            print(row(audit, threads), flush=True)
+        for device in chosen.device or ["auto"]:
+            for threads in chosen.threads or [0]:
+                print(row(audit, device, threads), flush=True)
 
 
-def row(audit: str, threads: int) -> str:
+def row(audit: str, device: str, threads: int) -> str:
     source, _, k = audit.rpartition(":")
+    named = f"| {audit} | {device} | {threads or 'default'} |"
     words = ["--data", "demo"] if source == "demo" else ["--config", source]
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             **os.environ,
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-            "PYTHONPATH": f"{ROOT / 'pipeline'}:{ROOT / 'selectors'}",
+            "PYTHONPATH": os.pathsep.join(
+                [f"{ROOT / 'pipeline'}", f"{ROOT / 'selectors'}", os.environ.get("PYTHONPATH", "")]
+            ),
         }
-        words += ["--threads", str(threads)]
+        words += ["--threads", str(threads), "--device", device]
         command = [sys.executable, "-m", "feature_audit", "run", *words, "--k", k, "--work_dir", f"{folder}/work"]
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
@@ -59,13 +65,13 @@ def row(audit: str, threads: int) -> str:
         _, messages = process.communicate()
         total = time.perf_counter() - started
         if process.returncode:
-            return f"| {audit} | {threads or 'default'} | failed: {messages.strip().splitlines()[-1]} |"
+            return f"{named} failed: {messages.strip().splitlines()[-1]} |"
         report = finished_report(environment["MLFLOW_TRACKING_URI"])
     seconds = {cost["stage"]: cost["seconds"] for cost in report["costs"]}
     stages = " | ".join(f"{seconds[stage]:.0f}" for stage in ("load", "baseline", "select", "retrain", "parity"))
     trainings = sum(cost["full_trainings"] for cost in report["costs"])
     return (
-        f"| {audit} | {threads or 'default'} | {report['verdict']} | {report['k']} of {report['n_features']} "
+        f"{named} {report['verdict']} | {report['k']} of {report['n_features']} "
         f"| {stages} | {total:.0f} | {trainings:.1f} | {peak.mebibytes():.0f} |"
     )
 

@@ -61,6 +61,16 @@ def rows_to_groups(n_rows: int, n_groups: int, device: torch.device) -> Tensor:
     return torch.arange(n_rows, device=device) * n_groups // n_rows
 
 
+def gates_of_rows(gates: Tensor, n_rows: int) -> Tensor:
+    """Gates of each row, (B, N), where contiguous groups of rows share gates (S, N); more groups than rows are unused.
+
+    The gradient of ``index_select`` is quick on the CPU; on CUDA it adds in no fixed order, while that of ``embedding``
+    is the same every time.
+    """
+    group = rows_to_groups(n_rows, min(len(gates), n_rows), gates.device)
+    return nn.functional.embedding(group, gates) if gates.is_cuda else gates.index_select(0, group)
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Device of a module's first parameter or buffer; the CPU if it has none."""
     first: Tensor | None = next(model.parameters(), None)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from concrete_selectors.averaging import WeightAverage
 from concrete_selectors.contract import Loss
-from concrete_selectors.gating import rows_to_groups
+from concrete_selectors.gating import gates_of_rows
 from concrete_selectors.judge import Judge
 
 #: Units of the two hidden layers, and of those of readers of few rows: there, asking is most of what a selection costs.
@@ -234,8 +234,7 @@ def train_reader(
         sizes[1::2] = random.integers(smallest, units + 1, size=len(sizes[1::2]))
         ranks = (random.random((n_masks, units)) - 2.0 * fixed).argsort(axis=1).argsort(axis=1)
         gates = torch.as_tensor((ranks < sizes[:, None]).astype(np.float32), device=device)
-        group = rows_to_groups(len(index), min(n_masks, len(index)), device)
-        logits = reader(cache.inputs.index_select(0, index), gates.index_select(0, group))
+        logits = reader(cache.inputs.index_select(0, index), gates_of_rows(gates, len(index)))
         value = (1 - trust) * loss(logits, cache.target.index_select(0, index)).mean()
         if cache.expected is not None and trust > 0:
             value = value + trust * loss(logits, cache.expected.index_select(0, index)).mean()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from concrete_selectors.concrete import ConcreteSelector
 from concrete_selectors.contract import Batches, Loss
-from concrete_selectors.gating import FieldMeans, apply_gates, rows_to_groups
+from concrete_selectors.gating import FieldMeans, apply_gates, gates_of_rows
 from concrete_selectors.schedule import temperature
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.units import Units
@@ -75,8 +75,7 @@ class GatedNetwork:
         cannot be asked.
         """
         embedded = self.module.embed(batch)
-        group = rows_to_groups(len(target), min(len(gates), len(target)), self.device)
-        rows = self.units.feature_gates(gates).index_select(0, group)
+        rows = gates_of_rows(self.units.feature_gates(gates), len(target))
         logits = self.module.predict(apply_gates(embedded, rows, self.means.update(embedded)))
         by_label = self.loss(logits, target).mean()
         if self.expected is None or trust == 0:

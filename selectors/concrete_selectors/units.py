@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Units:
@@ -53,7 +53,10 @@ class Units:
         """Gates per unit (..., U) to gates per feature (..., N)."""
         if self.n_units == self.n_features:
             return gates
-        return gates.index_select(-1, torch.as_tensor(self.of_feature, device=gates.device))
+        index = torch.as_tensor(self.of_feature, device=gates.device)
+        if gates.is_cuda:  # where the gradient of index_select adds in no fixed order
+            return gates @ nn.functional.one_hot(index, self.n_units).to(gates.dtype).T
+        return gates.index_select(-1, index)
 
     def mean_features(self, values: Tensor, *, name: str) -> Tensor:
         """Means per unit (U,) of per-feature values (N,), on the CPU.
@@ -74,6 +77,8 @@ class Units:
         if self.n_units == self.n_features:
             return values
         index = torch.as_tensor(self.of_feature, device=values.device)
+        if values.is_cuda:  # where index_add adds in no fixed order
+            return values @ nn.functional.one_hot(index, self.n_units).to(values.dtype)
         return values.new_zeros(len(values), self.n_units).index_add_(1, index, values)
 
     def mask(self, units: Sequence[int] | np.ndarray, device: torch.device) -> Tensor:

@@ -330,18 +330,3 @@ def test_diverged_training_says_so(binary_task: SimpleNamespace) -> None:
     task.loss = lambda logits, target: logits * float("nan")
     with pytest.raises(ValueError, match="loss=nan: training diverged"):
         learn(task)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_on_cuda(binary_task: SimpleNamespace) -> None:
-    import copy
-
-    task = SimpleNamespace(**vars(binary_task))
-    task.model = copy.deepcopy(task.model).cuda()
-    for name in ("train", "validation"):
-        source = getattr(binary_task, name)
-        setattr(task, name, lambda epoch, source=source: ((x.cuda(), y.cuda()) for x, y in source(epoch)))
-    path = learn(task)
-    assert {1, 2} <= set(path.subset(3).tolist())
-    assert path.predict(task.validation(0), 3).device.type == "cpu"

@@ -61,8 +61,8 @@ class _Chunk:
 class Store:
     """Reads what ``prepare`` wrote. Opening maps files; nothing is loaded until batches are drawn."""
 
-    def __init__(self, directory: Path, layout: dict[str, Any]) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, layout: dict[str, Any], device: torch.device) -> None:
+        self.directory, self.device = directory, device
         self.schema = ModelSchema(
             tuple(Field(**field) for field in layout["fields"]), layout["task"], layout["n_classes"]
         )
@@ -72,8 +72,13 @@ class Store:
         self._targets: dict[str, np.ndarray] = {}
 
     @classmethod
-    def open(cls, directory: Path | str) -> Store:
+    def open(cls, directory: Path | str, *, device: torch.device | str = "cpu") -> Store:
         """Open a store folder.
+
+        Args:
+            directory: what ``prepare`` wrote.
+            device: where batches are put together. A graphics card takes a chunk in one copy, and turns, shuffles and
+                slices it many times faster than the CPU.
 
         Raises:
             AuditError: there is no finished store.
@@ -82,7 +87,7 @@ class Store:
         path = directory / "layout.json"
         if not path.is_file():
             raise AuditError(f"store={directory}: no finished training store; run the load stage again")
-        return cls(directory, json.loads(path.read_text(encoding="utf-8")))
+        return cls(directory, json.loads(path.read_text(encoding="utf-8")), torch.device(device))
 
     @property
     def group_labels(self) -> tuple[str, ...] | None:
@@ -134,7 +139,7 @@ class Store:
             schema: fields of the batch; None = all.
 
         Yields:
-            ``Batch`` with fields in schema order inside each form.
+            ``Batch`` with fields in schema order inside each form, on the store's device.
         """
         schema = schema or self.schema
         generator = None if seed is None else np.random.default_rng(seed)
@@ -142,14 +147,14 @@ class Store:
         for runs in self._runs(self.rows(split), self._chunk_rows(schema, size), size, generator):
             chunk = self._read(split, runs, schema)
             if generator is not None:
-                chunk = chunk.take(torch.from_numpy(generator.permutation(len(chunk.target))))
+                chunk = chunk.take(self._put(generator.permutation(len(chunk.target))))
             if left:
                 chunk = _join(left.pop(), chunk)
             whole = len(chunk.target) // size * size
             for start in range(0, whole, size):
                 yield chunk.slice(slice(start, start + size))
             if whole < len(chunk.target):
-                left.append(chunk.take(torch.arange(whole, len(chunk.target))))
+                left.append(chunk.take(torch.arange(whole, len(chunk.target), device=self.device)))
         if left:
             yield left[0].slice(slice(None))
 
@@ -201,9 +206,9 @@ class Store:
         return _Chunk(
             self._block(split, form["numeric"], runs, rows, np.dtype(np.float32)),
             self._block(split, form["code"], runs, rows, np.dtype(np.int32)),
-            tuple(_rows_first(self._lines(split, field, runs).astype(np.int32)) for field in form["bag"]),
-            tuple(_rows_first(self._lines(split, field, runs)) for field in form["vector"]),
-            torch.from_numpy(target),
+            tuple(self._rows_first(self._lines(split, field, runs).astype(np.int32)) for field in form["bag"]),
+            tuple(self._rows_first(self._lines(split, field, runs)) for field in form["vector"]),
+            self._put(target),
         )
 
     def _block(
@@ -222,7 +227,7 @@ class Store:
                     block[place, offset : offset + stop - start] = mapped[line, start:stop]
                 offset += stop - start
             _forget(mapped)
-        return _rows_first(block)
+        return self._rows_first(block)
 
     def _lines(self, split: SplitName, field: Field, runs: list[tuple[int, int]]) -> np.ndarray:
         mapped = self._map(split, field)
@@ -231,14 +236,16 @@ class Store:
         _forget(mapped)
         return lines
 
+    def _rows_first(self, block: np.ndarray) -> torch.Tensor:
+        return self._put(block).t().contiguous()
+
+    def _put(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values).to(self.device)
+
     def _map(self, split: SplitName, field: Field) -> np.ndarray:
         file, _, dtype = self._places[field.name]
         mapped = np.memmap(self.directory / split / f"{file}.bin", dtype=dtype, mode="r")
         return mapped.reshape(-1, self.rows(split))
-
-
-def _rows_first(block: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(block).t().contiguous()
 
 
 def _join(first: _Chunk, second: _Chunk) -> _Chunk:

@@ -15,7 +15,7 @@ from torch import nn
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
-from feature_audit.models import boosting_scores, build_model, predict, train
+from feature_audit.models import boosting_scores, build_model, predict, resolve_device, train
 from feature_audit.parity import metric
 from feature_audit.schema import ModelSchema
 from feature_audit.stages.cache import StageFolder
@@ -81,6 +81,11 @@ def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") 
     return model.eval()
 
 
+def open_store(config: AuditConfig, prepared: Prepared) -> Store:
+    """The encoded rows, whose batches lie where the audit computes."""
+    return Store.open(prepared.directory, device=resolve_device(config.device))
+
+
 def train_one(
     config: AuditConfig,
     store: Store,
@@ -128,7 +133,7 @@ def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Tr
     """Train the full model on every usable feature, or open the one trained before."""
     if folder.done:
         return Trained(folder, prepared.schema, folder.result())
-    store = Store.open(prepared.directory)
+    store = open_store(config, prepared)
     model, scores, facts = train_one(config, store, prepared.schema, seed=config.seed, label="baseline")
     torch.save(model.state_dict(), folder.path / "weights.pt")
     np.save(folder.path / "validation.npy", scores)

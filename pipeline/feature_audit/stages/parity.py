@@ -19,7 +19,7 @@ from feature_audit.models import predict
 from feature_audit.parity import ParityResult, activity, decide
 from feature_audit.results import MetricDelta
 from feature_audit.schema import ModelSchema
-from feature_audit.stages.baseline import Trained, fresh_model
+from feature_audit.stages.baseline import Trained, fresh_model, open_store
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.retrain import Retrained
 
@@ -51,7 +51,7 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
     if folder.done:
         done = folder.result()
         return Outcome(_result_from(done["parity"]), done["looks"], folder)
-    store = Store.open(prepared.directory)
+    store = open_store(config, prepared)
     looks = _record_look(config, prepared, pruned)
     target, group = store.target("test"), store.group("test")
     full_weights = [full.folder.path / "weights.pt"]

@@ -16,7 +16,7 @@ import torch
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.schema import ModelSchema
-from feature_audit.stages.baseline import Trained, train_one
+from feature_audit.stages.baseline import Trained, open_store, train_one
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.cost import AUTO_SEEDS, FEWEST_SEEDS, MOST_FULL_TRAININGS
 from feature_audit.stages.select import Selection
@@ -88,7 +88,7 @@ def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folde
     schema = prepared.schema.keep(selection.names)
     assert len(schema.fields) == selection.choice.k
     if not folder.done:
-        store = Store.open(prepared.directory)
+        store = open_store(config, prepared)
         # The baseline's seed is config.seed: no other training shares its randomness.
         for number in range(config.seeds):
             _train(config, store, schema, folder, f"pruned_{number}", seed=config.seed + 1 + number)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, Store
+from feature_audit.data import Prepared
 from feature_audit.search import SearchSpace, StudySummary, run_study
-from feature_audit.stages.baseline import Trained, touched_share
+from feature_audit.stages.baseline import Trained, open_store, touched_share
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.choice import MOST_CONFIRMATIONS, MOST_WORK, Choice, ValidationJudge, confirm_k, propose
 from feature_audit.stages.cost import AUTO_SEEDS, MOST_FULL_TRAININGS
@@ -74,7 +74,7 @@ def select(
     """Search selector settings, choose K, and name the K features; or open what was found before."""
     if folder.done:
         return _restore(folder, prepared)
-    store = Store.open(prepared.directory)
+    store = open_store(config, prepared)
     low, high = budget(config, prepared)
     with _progress(config, full, fixed=low == high) as progress:
         step = progress.trial_step if config.workers == 1 else None  # other processes tell of whole trials only

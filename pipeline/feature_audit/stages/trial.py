@@ -19,11 +19,11 @@ from concrete_selectors import PathSettings, SelectionPath, SelectionStopped, le
 from torch import Tensor
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, Store
+from feature_audit.data import Prepared
 from feature_audit.errors import AuditError
-from feature_audit.models import OpenFields, Pace, resolve_device, row_loss, to_scores
+from feature_audit.models import OpenFields, Pace, row_loss, to_scores
 from feature_audit.search import TrialResult
-from feature_audit.stages.baseline import Trained, load_model
+from feature_audit.stages.baseline import Trained, load_model, open_store
 from feature_audit.stages.choice import ValidationJudge
 from feature_audit.stages.cost import FORWARD_SHARE, touched_parameters
 from feature_audit.stages.load import protected_fields, ruled_out_fields, unit_ids
@@ -67,10 +67,10 @@ class Trials:
     ) -> None:
         if config.workers > 1:
             tune_process(threads=1)  # a process of its own: as many threads each would only wait for each other
-        self.store = store = Store.open(prepared.directory)
+        self.store = store = open_store(config, prepared)
         self.config, self.schema, self.folder = config, prepared.schema, folder
         self.low, self.high, self.progress = low, high, progress
-        self.device = resolve_device(config.device)
+        self.device = store.device
         self.model: Any = load_model(config, full).to(self.device)  # of the model contract: embed, predict
         self.pace = Pace.plan(store.rows("train"), config.training, prepared.schema)
         self.touched = touched_parameters(self.model, len(self.schema.fields), config.training.embedding_dim)
@@ -182,13 +182,11 @@ class Trials:
     def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
         seed = self.config.seed * 7919 + epoch + 1
         for batch in self.store.batches("train", self.pace.batch_size, seed=seed, schema=self.schema):
-            on_device = batch.to(self.device)
-            yield on_device, on_device.target
+            yield batch, batch.target
 
     def _validation(self, _: int) -> Iterator[tuple[Any, Tensor]]:
         for batch in self.store.batches("validation", _EVALUATION_ROWS, schema=self.schema):
-            on_device = batch.to(self.device)
-            yield on_device, on_device.target
+            yield batch, batch.target
 
     def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
         return self.store.matrix("train", self.schema)[:, self.open], self.store.target("train")
@@ -196,7 +194,8 @@ class Trials:
     def _odd_scores(self, path: SelectionPath, k: int) -> np.ndarray:
         """Scores of the odd validation rows, on which no removal was judged."""
         batches = (batch for batch, _ in self._validation(0) if len(batch) > 1)
-        odd = ((rows, rows.target) for rows in (batch.rows(torch.arange(1, len(batch), 2)) for batch in batches))
+        halves = (batch.rows(torch.arange(1, len(batch), 2, device=self.device)) for batch in batches)
+        odd = ((rows, rows.target) for rows in halves)
         return to_scores(path.predict(odd, k), self.schema.task).numpy()
 
 

@@ -1,0 +1,99 @@
+"""Every selector on a graphics card: what a team with one gets when it says nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from concrete_selectors import SELECTORS, PathSettings, SelectionPath, learn_path, rank_with
+from concrete_selectors.peers import tables
+from torch import Tensor
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"),
+]
+
+
+@pytest.fixture(autouse=True)
+def few_rows_for_lassonet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_LASSONET_ROWS", 400)
+
+
+@pytest.fixture
+def cuda_task(binary_task: SimpleNamespace) -> SimpleNamespace:
+    """The planted task with model and batches on the card."""
+    task = SimpleNamespace(**vars(binary_task))
+    task.model = copy.deepcopy(task.model).cuda()
+    for name in ("train", "validation"):
+        setattr(task, name, moved(getattr(binary_task, name)))
+    return task
+
+
+def moved(source: Any) -> Any:
+    def epoch(number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        return ((x.cuda(), y.cuda()) for x, y in source(number))
+
+    return epoch
+
+
+def learn(task: SimpleNamespace, **arguments: Any) -> SelectionPath:
+    return learn_path(
+        task.model,
+        task.train,
+        task.validation,
+        loss=task.loss,
+        steps_per_epoch=task.steps_per_epoch,
+        settings=PathSettings(k_max=6, epochs=4, finetune_epochs=0.5),
+        **arguments,
+    )
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["labels only", "taught by the model"])
+def test_the_signals_are_found_and_scores_come_back_to_the_cpu(cuda_task: SimpleNamespace, asked: bool) -> None:
+    path = learn(cuda_task, protected=[7], **({"expect": torch.sigmoid} if asked else {}))
+    assert {1, 2, 7} <= set(path.subset(4).tolist())
+    predicted = path.predict(cuda_task.validation(0), 3)
+    assert predicted.device.type == "cpu"
+    assert bool(torch.isfinite(predicted).all())
+
+
+@pytest.mark.parametrize("groups", [None, [number // 2 for number in range(16)]], ids=["features", "groups"])
+def test_the_same_seed_gives_the_same_path(cuda_task: SimpleNamespace, groups: list[int] | None) -> None:
+    first, second = learn(cuda_task, groups=groups), learn(cuda_task, groups=groups)
+    np.testing.assert_array_equal(first.ranking, second.ranking)
+    assert first.loss_at == second.loss_at
+
+
+def test_whole_groups(cuda_task: SimpleNamespace) -> None:
+    path = learn(cuda_task, groups=[number // 2 for number in range(16)])
+    kept = set(path.subset(2).tolist())
+    assert all(feature ^ 1 in kept for feature in kept)
+    assert {0, 1, 2, 3} == kept
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_contract(cuda_task: SimpleNamespace, name: str) -> None:
+    if name == "lightgbm_gain":
+        pytest.importorskip("lightgbm")
+    if name == "lassonet":
+        pytest.importorskip("lassonet")
+    path = rank_with(
+        name,
+        cuda_task.model,
+        cuda_task.train,
+        cuda_task.validation,
+        loss=cuda_task.loss,
+        steps_per_epoch=cuda_task.steps_per_epoch,
+        settings=PathSettings(k_max=6, epochs=4, finetune_epochs=0.5),
+        matrix=cuda_task.matrix,
+        protected=[7],
+    )
+    assert sorted(path.ranking.tolist()) == list(range(16))
+    assert 7 in path.subset(1)
+    assert np.isfinite(list(path.loss_at.values())).all()
