@@ -9,20 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import PathSettings, SelectionPath, SelectionStopped, learn_path
+from concrete_selectors import PathSettings, SelectionStopped
 from concrete_selectors import path as path_module
-
-
-def learn(task: SimpleNamespace, *, settings: dict[str, Any] | None = None, **arguments: Any) -> SelectionPath:
-    return learn_path(
-        task.model,
-        task.train,
-        task.validation,
-        loss=task.loss,
-        steps_per_epoch=task.steps_per_epoch,
-        settings=PathSettings(**{"k_max": 6, "epochs": 3, "finetune_epochs": 1, **(settings or {})}),
-        **arguments,
-    )
+from planted import learn
 
 
 @pytest.mark.parametrize("selector", ["ip_cae", "cae"])

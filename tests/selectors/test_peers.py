@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import sys
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import SELECTORS, PathSettings, SelectionPath, rank_with
+from concrete_selectors import SELECTORS
 from concrete_selectors.peers import tables
-
-
-def rank(name: str, task: SimpleNamespace, *, matrix: Any = None, **arguments: Any) -> SelectionPath:
-    return rank_with(
-        name,
-        task.model,
-        task.train,
-        task.validation,
-        loss=task.loss,
-        steps_per_epoch=task.steps_per_epoch,
-        settings=PathSettings(k_max=6, epochs=4, finetune_epochs=0.5),
-        matrix=task.matrix if matrix is None else matrix,
-        **arguments,
-    )
+from planted import rank
 
 
 @pytest.fixture(autouse=True)

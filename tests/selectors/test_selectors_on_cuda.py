@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import SELECTORS, PathSettings, SelectionPath, learn_path, rank_with
+from concrete_selectors import SELECTORS
 from concrete_selectors.peers import tables
+from planted import learn, rank
 from torch import Tensor
 
 pytestmark = [
@@ -40,18 +41,6 @@ def moved(source: Any) -> Any:
         return ((x.cuda(), y.cuda()) for x, y in source(number))
 
     return epoch
-
-
-def learn(task: SimpleNamespace, **arguments: Any) -> SelectionPath:
-    return learn_path(
-        task.model,
-        task.train,
-        task.validation,
-        loss=task.loss,
-        steps_per_epoch=task.steps_per_epoch,
-        settings=PathSettings(k_max=6, epochs=4, finetune_epochs=0.5),
-        **arguments,
-    )
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["labels only", "taught by the model"])
@@ -83,17 +72,7 @@ def test_contract(cuda_task: SimpleNamespace, name: str) -> None:
         pytest.importorskip("lightgbm")
     if name == "lassonet":
         pytest.importorskip("lassonet")
-    path = rank_with(
-        name,
-        cuda_task.model,
-        cuda_task.train,
-        cuda_task.validation,
-        loss=cuda_task.loss,
-        steps_per_epoch=cuda_task.steps_per_epoch,
-        settings=PathSettings(k_max=6, epochs=4, finetune_epochs=0.5),
-        matrix=cuda_task.matrix,
-        protected=[7],
-    )
+    path = rank(name, cuda_task, protected=[7])
     assert sorted(path.ranking.tolist()) == list(range(16))
     assert 7 in path.subset(1)
     assert np.isfinite(list(path.loss_at.values())).all()
