@@ -6,15 +6,20 @@ is judged by a reader that was trained on other train rows, a validation row by 
 The embeddings of train rows may know their labels by heart, though (ids, rare codes; see
 :mod:`concrete_selectors.memory`). So before anything else, units go that train rows praise and validation rows do not
 confirm; others that are known by heart in part are judged on validation rows alone; and where readers still do visibly
-better on train rows than on validation rows, train rows have no say at all.
-Units go in rounds, a tenth of those that are left at a time. All are asked for at the start of a round, and the
-cheapest is asked again until it stays the cheapest (Minoux 1978, accelerated greedy): what a removal costs rises as
-stand-ins go, so two that stand in for each other never go together.
+better on train rows than on validation rows, train rows have no say at all. Validation rows may be of a later time,
+which is not to be mistaken for that: on them, outputs are judged at their best level
+(:mod:`concrete_selectors.level`).
+
+Units go in stages of about a third, in rounds of a tenth of those that are left. All are asked for at the start of a
+stage, those that were cheap then at the start of each further round, and in a round the cheapest is asked again until
+it stays the cheapest (Minoux 1978, accelerated greedy): what a removal costs rises as stand-ins go, so two that stand
+in for each other never go together.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,6 +33,8 @@ from concrete_selectors.reader import Cache, Lesson, batch_size, train_reader
 
 #: Share of the units left that go in one round.
 _ROUND = 0.1
+#: Share of the units left that further rounds of a stage ask; all are asked where no more than so many are left.
+_CHEAP, _FEW_UNITS = 1 / 3, 48
 #: A reader's first training, and its renewal at each stage. 3.84 passes over 20,000 rows, the most that a reader learns
 #: from by default, are 300 batches.
 _FIRST = Lesson(rows=19_200, fewest_passes=3.84, most_passes=40.0)
@@ -80,6 +87,8 @@ class Eliminator:
         self._fixed = fixed.copy()
         self._prior = np.zeros(len(fixed)) if prior is None else prior.astype(np.float64)
         self._by_heart = np.zeros(len(fixed), dtype=bool)
+        # What every unit cost when all were asked last, and what the prior adds to it.
+        self._asked, self._offset = np.zeros(len(fixed)), np.zeros(len(fixed))
         self._fresh = True
         self._doubt: float | None = None
         self._n_held_out = 0 if validation is None else min(len(validation.target), judged_rows // 2)
@@ -129,8 +138,12 @@ class Eliminator:
                 trust=self._trust,
             )
 
+    def _looks(self) -> list[Look]:
+        """Each reader's at the rows it judges."""
+        return [Look(fold.reader, fold.judged, loss=self._loss, held_out=self._n_held_out) for fold in self._folds]
+
     def _jury(self) -> Jury:
-        looks = [Look(fold.reader, fold.judged, loss=self._loss) for fold in self._folds]
+        looks = self._looks()
         by_heart = np.flatnonzero(self._by_heart).tolist()
         places = [fold.places for fold in self._folds]
         return Jury(looks, places, n_held_out=self._n_held_out, by_heart=by_heart, doubt=self._doubt)
@@ -142,7 +155,10 @@ class Eliminator:
             Look(fold.reader, other.learned, loss=self._loss)
             for fold, other in zip(self._folds, self._folds[::-1], strict=True)
         ]
-        held_out = [Look(fold.reader, fold.held_out(self._n_held_out), loss=self._loss) for fold in self._folds]
+        held_out = [
+            Look(fold.reader, fold.held_out(self._n_held_out), loss=self._loss, held_out=self._n_held_out)
+            for fold in self._folds
+        ]
         found = worth(train, held_out, len(self.left))
         self.work += sum(look.work for look in (*train, *held_out))
         self._by_heart = found.by_heart
@@ -153,7 +169,7 @@ class Eliminator:
 
     def _forget_memorised(self) -> None:
         """Leaves train rows out of the judgement where readers know more about them than about validation rows."""
-        looks = [Look(fold.reader, fold.judged, loss=self._loss) for fold in self._folds]
+        looks = self._looks()
         losses = [look.losses()[1] for look in looks]
         self.work += sum(look.work for look in looks)
         train = torch.cat([each[: -self._n_held_out] for each in losses])
@@ -166,8 +182,16 @@ class Eliminator:
     def _drop_cheapest(self, jury: Jury, gone: Sequence[int], most: int) -> list[int]:
         """One round: closes up to ``most`` units, one after the other the one that is cheapest to drop then."""
         free = np.setdiff1d(np.flatnonzero(~self._fixed), gone)
-        rises = jury.rises(free.tolist())
-        offset = self._prior[free] * float(np.median(np.abs(rises)))
+        if not gone or len(free) <= _FEW_UNITS:
+            rises = jury.rises(free.tolist())
+            self._offset = self._prior * float(np.median(np.abs(rises)))
+            self._asked = np.full(len(self.left), np.inf)
+            self._asked[free] = rises + self._offset[free]
+        else:
+            cheapest = np.argsort(self._asked[free], kind="stable")[: math.ceil(_CHEAP * len(free))]
+            free = np.sort(free[cheapest])
+            rises = np.array([jury.rise(unit) for unit in free.tolist()])
+        offset = self._offset[free]
         queue = [(rise, place, 0) for place, rise in enumerate((rises + offset).tolist())]
         heapq.heapify(queue)
         count = min(max(1, int(_ROUND * (len(self.left) - len(gone)))), most)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from concrete_selectors.contract import Loss
+from concrete_selectors.level import best_shift
 from concrete_selectors.reader import Cache, Reader
 
 #: With fewer units the shrinkage factor is mostly chance; the one found with more of them stays.
@@ -30,24 +31,32 @@ class Look:
         reader: judged as it is.
         cache: R rows to judge on.
         loss: per-row loss.
+        held_out: so many of the rows, the last ones, the trained model has not seen: against their labels, outputs are
+            judged behind the shift that is best with all units open.
 
     Attributes:
         work: rows sent forward times the weights they met, a third of them (backward costs twice forward).
     """
 
-    def __init__(self, reader: Reader, cache: Cache, *, loss: Loss) -> None:
-        self._reader, self._cache, self._loss = reader, cache, loss
+    def __init__(self, reader: Reader, cache: Cache, *, loss: Loss, held_out: int = 0) -> None:
+        self._reader, self._cache, self._loss, self._held_out = reader, cache, loss, held_out
         with torch.no_grad():
             self._entered = reader.enter(cache.inputs)
         self.work = len(cache.target) * reader.entry.numel() / 3
+        self._shift = self._best_shift(self._logits(self._entered)) if held_out else None
 
     def losses(self) -> Tensor:
         """Losses behind the units still open, (2, R) float64: against the model's expectations, against the labels."""
-        return self._both(self._entered)
+        return self._both(self._logits(self._entered), self._shift)
 
     def without(self, unit: int) -> Tensor:
         """The same without one more unit."""
-        return self._both(self._entered - self._contribution(unit))
+        return self._both(self._logits(self._entered - self._contribution(unit)), self._shift)
+
+    def levelled_without(self, unit: int) -> Tensor:
+        """The same behind the shift that is best without the unit, too."""
+        logits = self._logits(self._entered - self._contribution(unit))
+        return self._both(logits, self._best_shift(logits) if self._held_out else None)
 
     def drop(self, unit: int) -> None:
         """Closes a unit for good."""
@@ -57,11 +66,20 @@ class Look:
         with torch.no_grad():
             return self._cache.inputs[:, unit] @ self._reader.entry[unit]
 
-    def _both(self, entered: Tensor) -> Tensor:
+    def _logits(self, entered: Tensor) -> Tensor:
         self.work += len(entered) * self._reader.n_head_weights / 3
         with torch.no_grad():
-            logits = self._reader.head(entered)
-            by_label = self._loss(logits, self._cache.target).double()
+            return self._reader.head(entered)
+
+    def _best_shift(self, logits: Tensor) -> Tensor:
+        return best_shift(logits[-self._held_out :], self._cache.target[-self._held_out :], self._loss)
+
+    def _both(self, logits: Tensor, shift: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            levelled = logits
+            if shift is not None:
+                levelled = torch.cat([logits[: -self._held_out], logits[-self._held_out :] + shift])
+            by_label = self._loss(levelled, self._cache.target).double()
             if self._cache.expected is None:
                 return torch.stack([by_label, by_label])
             return torch.stack([self._loss(logits, self._cache.expected).double(), by_label])

@@ -64,7 +64,7 @@ def worth(train: Sequence[Look], held_out: Sequence[Look], n_units: int) -> Wort
 
     Args:
         train: a look per reader at train rows of its own, R in all.
-        held_out: a look per reader at the same R' rows.
+        held_out: a look per reader at the same R' rows, with and without a unit behind the shift that is best then.
         n_units: U, all open.
     """
     before = [torch.cat([look.losses()[1] for look in train]), _mean(held_out, None)]
@@ -78,5 +78,5 @@ def worth(train: Sequence[Look], held_out: Sequence[Look], n_units: int) -> Wort
 
 
 def _mean(looks: Sequence[Look], unit: int | None) -> torch.Tensor:
-    losses = [(look.losses() if unit is None else look.without(unit))[1] for look in looks]
+    losses = [(look.losses() if unit is None else look.levelled_without(unit))[1] for look in looks]
     return torch.stack(losses).mean(dim=0)

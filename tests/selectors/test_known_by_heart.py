@@ -19,17 +19,18 @@ def bce(logits: Tensor, target: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
-def make_cache(told: float, seed: int) -> Cache:
-    """Units 0 to 2 carry the target; unit 5 is an id that tells a share of the labels."""
+def make_cache(told: float, seed: int, *, drift: float = 0.0) -> Cache:
+    """Units 0 to 2 carry the target; unit 5 is an id that tells a share of the labels; unit 0 is off by a drift."""
     random = np.random.default_rng(seed)
     values = random.normal(size=(ROWS, UNITS, 1)).astype(np.float32)
     target = (random.random(ROWS) < 1 / (1 + np.exp(-values[:, :3, 0].sum(axis=1)))).astype(np.float32)
     values[:, 5, 0] = np.where(random.random(ROWS) < told, 2 * target - 1, random.choice([-1.0, 1.0], ROWS))
+    values[:, 0] += drift
     zero, one = torch.zeros(1), torch.ones(1)
     return Cache(torch.as_tensor(values), torch.as_tensor(target), one[0], zero, one, one_logit=True)
 
 
-def looks(told: float, held_out: float) -> tuple[list[Look], list[Look]]:
+def looks(told: float, held_out: float, *, drift: float = 0.0) -> tuple[list[Look], list[Look]]:
     """Two readers, each taught on half of the train rows, at the other half and at the same held-out rows."""
     halves = [make_cache(told, seed) for seed in (1, 2)]
     readers = []
@@ -40,9 +41,9 @@ def looks(told: float, held_out: float) -> tuple[list[Look], list[Look]]:
             random=np.random.default_rng(number), trust=0.0,
         )  # fmt: skip
         readers.append(reader)
-    unseen = make_cache(held_out, 3)
+    unseen = make_cache(held_out, 3, drift=drift)
     train = [Look(reader, half, loss=bce) for reader, half in zip(readers, halves[::-1], strict=True)]
-    return train, [Look(reader, unseen, loss=bce) for reader in readers]
+    return train, [Look(reader, unseen, loss=bce, held_out=ROWS) for reader in readers]
 
 
 @pytest.mark.parametrize(("held_out", "by_heart", "mostly"), [(0.0, True, True), (0.4, False, False)])
@@ -54,10 +55,26 @@ def test_an_id_is_told_from_a_true_feature(held_out: float, by_heart: bool, most
     assert found.train[5] > 0.01
 
 
+def test_a_feature_that_moves_on_with_time_is_not_known_by_heart() -> None:
+    """Follow-up times of later patients are shorter: their order still tells, at another level."""
+    train, later = looks(0.0, 0.0, drift=-2.5)
+    assert not worth(train, later, UNITS).by_heart[[1, 2]].any()
+    found = worth(train, later, UNITS)
+    assert found.held_out[0] > 0.5 * found.train[0]
+    assert not found.mostly_by_heart[0]
+    unlevelled = float(np.mean([(look.without(0) - look.losses())[1].mean() for look in off_level(later)]))
+    assert unlevelled < 0.1 * found.train[0], "without the shift it would have looked worthless"
+
+
+def off_level(looks: list[Look]) -> list[Look]:
+    """The same looks at the level that the readers learned on train rows."""
+    return [Look(look._reader, look._cache, loss=bce) for look in looks]
+
+
 def test_worth_is_the_rise_of_the_mean_loss() -> None:
     train, held_out = looks(0.4, 0.1)
     found = worth(train, held_out, UNITS)
-    rises = [[(look.without(4) - look.losses())[1] for look in side] for side in (train, held_out)]
+    rises = [[(look.levelled_without(4) - look.losses())[1] for look in side] for side in (train, held_out)]
     assert found.train[4] == pytest.approx(float(torch.cat(rises[0]).mean()))
     assert found.held_out[4] == pytest.approx(float(torch.stack(rises[1]).mean()))
     own, shared = torch.cat(rises[0]), torch.stack(rises[1]).mean(dim=0)

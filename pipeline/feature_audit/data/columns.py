@@ -104,9 +104,7 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
 def _check_name(name: str) -> None:
     """Refuses names that the lists of kept features cannot hold, one name a line."""
     if not name.strip():
-        raise AuditError(
-            f"data: a column is named {name!r}; give it a name (a pandas index in a CSV has none), or drop it"
-        )
+        raise AuditError(f"data: a column is named {name!r}; give it a name, or drop it")
     if any(unicodedata.category(sign) in ("Cc", "Zl", "Zp") for sign in name):
         raise AuditError(f"data: column {name!r} has a control character in its name; rename it, or exclude it")
 

@@ -77,7 +77,10 @@ def read_text(
         match_globs("reader.types", [pattern], names)
     progress(f"reading {len(files)} text file(s): deciding the types of {len(names)} columns")
     notes = [f"{file.path.name}: {file.blank_lines} empty lines are skipped" for file in opened if file.blank_lines]
-    per_file = [_read_facts(file, reader) for file in opened]
+    if reader.has_header and names[0] == "" and len(names) > 1:
+        notes.append("the first column has no name, as the row names that pandas and R write: it is left out")
+        names = names[1:]
+    per_file = [_read_facts(file, names, reader) for file in opened]
     typed = []
     for name in names:
         facts = _agree(name, [facts[name] for facts in per_file], opened)
@@ -149,16 +152,16 @@ def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
     return list(reader.columns)
 
 
-def _read_facts(file: _File, reader: ReaderConfig) -> dict[str, Facts]:
+def _read_facts(file: _File, names: list[str], reader: ReaderConfig) -> dict[str, Facts]:
     """Column -> how many cells read as each type; formats that do not fit the first rows are not counted further."""
-    least = {name: 0.0 if _said(name, reader) == "datetime" else MOST for name in file.names}
+    least = {name: 0.0 if _said(name, reader) == "datetime" else MOST for name in names}
     try:
-        peek = file.frame.head(PEEK_ROWS).select(_facts(name, DATE_FORMATS) for name in file.names).collect()
-        likely = {name: _likely_formats(peek[name][0], least[name]) for name in file.names}
-        counted = file.frame.select(_facts(name, likely[name]) for name in file.names).collect()
+        peek = file.frame.head(PEEK_ROWS).select(_facts(name, DATE_FORMATS) for name in names).collect()
+        likely = {name: _likely_formats(peek[name][0], least[name]) for name in names}
+        counted = file.frame.select(_facts(name, likely[name]) for name in names).collect()
     except READ_ERRORS as error:
         raise _unreadable([file], error) from None
-    return {name: counted[name][0] for name in file.names}
+    return {name: counted[name][0] for name in names}
 
 
 def _likely_formats(facts: Facts, least: float) -> tuple[str, ...]:

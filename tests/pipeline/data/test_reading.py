@@ -67,6 +67,16 @@ def test_headerless_text_with_names(tmp_path):
     assert got.to_dict(as_series=False) == {"label": [1, 0], "i1": [None, 7], "i2": [2.5, None], "c1": ["x", "y"]}
 
 
+def test_row_names_that_pandas_and_r_write_are_left_out_and_said(tmp_path):
+    frame = flat(60)
+    for number, part in enumerate((frame.head(30), frame.tail(30))):
+        part.to_pandas().to_csv(tmp_path / f"part-{number}.csv")
+    source = opened(tmp_path / "*.csv", tmp_path)
+    assert source.frame.collect_schema().names() == frame.columns
+    assert len(source.frame.collect()) == 60
+    assert any("no name" in note and "left out" in note for note in source.notes)
+
+
 def test_text_types_are_decided_over_all_rows(tmp_path):
     """A type that only shows after the first thousands of rows is still seen; words among numbers mean missing."""
     rows = 30_000

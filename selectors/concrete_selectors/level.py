@@ -1,0 +1,47 @@
+"""The level of a reader's outputs on rows of another time: one number that is off hides what features are worth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from concrete_selectors.contract import Loss
+
+_ITERATIONS = 10
+
+
+def best_shift(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
+    """What, added to the logits of all rows, makes their mean loss least.
+
+    Between train and held-out rows the world may have moved on: fewer clicks, shorter histories, higher prices. A
+    feature that moves along (days since something) then puts the outputs at the wrong level, which costs more loss than
+    all that the feature knows of one row against another, and it would look worthless. Behind the best shift a log-loss
+    is calibrated in the large (Cox 1958), a squared error has no bias.
+
+    Args:
+        logits: (R,), or (R, C) with a shift per class.
+        target: (R,), as the loss takes it.
+        loss: per-row loss, convex in the logits (if it is not and the search fails, the shift is zero).
+
+    Returns:
+        () or (C,), of the logits' dtype.
+    """
+    logits = logits.detach()
+    spread = logits.std(dim=0, correction=0).clamp_min(1e-6)
+    shift = torch.zeros_like(spread, requires_grad=True)
+    optimizer = torch.optim.LBFGS([shift], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def mean_loss() -> Tensor:
+        return loss(logits + shift * spread, target).mean()
+
+    def downhill() -> Tensor:
+        optimizer.zero_grad()
+        value = mean_loss()
+        value.backward()
+        return value
+
+    before = mean_loss().detach()
+    with torch.enable_grad():
+        optimizer.step(downhill)
+    found = shift.detach() * spread
+    return found if bool(mean_loss().detach() <= before) else torch.zeros_like(found)
