@@ -50,7 +50,7 @@ def examine(
         unusable: column -> why no feature can be made from its type.
     """
     findings = [Finding(name, "other", reason, excluded=True) for name, reason in unusable.items()]
-    findings += [Finding("", "other", note) for note in log.source.notes]
+    findings += [Finding("", "other", note) for note in (*log.source.notes, *_guessed_task(config, log))]
     findings += _unread(columns, statistics)
     findings += _empty_or_constant(columns, statistics, log.split)
     left = _left(columns, findings)
@@ -71,6 +71,17 @@ def examine(
     findings += _group_overlap(log)
     excluded = {finding.column: finding.detail for finding in findings if finding.excluded}
     return Examined(tuple(findings), excluded, drift)
+
+
+def _guessed_task(config: AuditConfig, log: Log) -> list[str]:
+    """Says where whole numbers were taken for classes: stars and nights are quantities, and nobody can tell."""
+    classes = log.target.classes
+    if config.task or log.target.task != "multiclass" or not all(label.lstrip("-").isdecimal() for label in classes):
+        return []
+    return [
+        f"the target's {len(classes)} whole numbers are taken for classes (task=multiclass); "
+        "if they are a quantity, give task=regression"
+    ]
 
 
 def _left(columns: tuple[Column, ...], findings: list[Finding]) -> tuple[Column, ...]:

@@ -65,6 +65,8 @@ def load(config: AuditConfig, folder: StageFolder) -> Prepared:
     for finding in prepared.findings:
         if finding.excluded and finding.kind != "constant":
             log.info("load: %s is excluded: %s", finding.column, finding.detail)
+        elif finding.kind == "other" and not finding.column:  # what reading had to decide for the user
+            log.info("load: %s", finding.detail)
     folder.finish({"digest": prepared.digest, "rows": prepared.rows, "features": len(prepared.schema.fields)})
     return prepared
 

@@ -184,3 +184,21 @@ def test_a_column_that_must_go_carries_no_duplicate(tmp_path):
     assert details(made, "duplicate") == {"x": (True, "same")}
     assert "same" in made.schema.names
     assert next(c for c in made.columns if c.name == "x").ruled_out
+
+
+@pytest.mark.parametrize(
+    ("label", "task", "said"),
+    [
+        (pl.col("row") % 5 + 1, None, True),
+        (pl.col("row") % 5 + 1, "multiclass", False),
+        (pl.col("row") % 2, None, False),
+        (pl.col("row") % 5 + 0.5, None, False),
+        (pl.format("class {}", pl.col("row") % 5), None, False),
+    ],
+)
+def test_whole_numbers_taken_for_classes_are_said(tmp_path, label, task, said):
+    frame = every_kind().with_columns(stars=label)
+    made, _ = prepared_of(frame, tmp_path, target="stars", task=task)
+    notes = [finding.detail for finding in made.findings if "taken for classes" in finding.detail]
+    assert bool(notes) == said
+    assert all("5 whole numbers" in note and "task=regression" in note for note in notes)
