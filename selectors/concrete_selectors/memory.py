@@ -27,7 +27,7 @@ class Worth:
 
     Attributes:
         train: (U,) float64, on train rows that the reader has not learned from, though the network has.
-        held_out: (U,) float64, on rows that neither has seen.
+        held_out: (U,) float64, on rows that neither has seen; may be NaN where train rows do not praise a unit.
         train_error, held_out_error: (U,) float64, their standard errors.
     """
 
@@ -37,16 +37,10 @@ class Worth:
     held_out_error: np.ndarray
 
     @property
-    def _limit(self) -> float:
-        """Standard errors that one of so many units exceeds by chance (Bonferroni)."""
-        return float(norm.isf(_CHANCE / max(len(self.train), 1)))
-
-    @property
     def by_heart(self) -> np.ndarray:
         """(U,) bool: is the unit worth something on train rows, and more than on others, beyond chance?"""
         surplus, noise = self.train - self.held_out, np.hypot(self.train_error, self.held_out_error)
-        found: np.ndarray = (self.train > self._limit * self.train_error) & (surplus > self._limit * noise)
-        return found
+        return _praised(self.train, self.train_error) & (surplus > _limit(len(self.train)) * noise)
 
     @property
     def mostly_by_heart(self) -> np.ndarray:
@@ -54,29 +48,41 @@ class Worth:
 
         A feature that is worth less from one month to the next is not known by heart: held-out rows miss it still.
         """
-        unconfirmed = self.held_out < np.minimum(self.train / 2, self._limit * self.held_out_error)
-        found: np.ndarray = self.by_heart & unconfirmed
+        chance = _limit(len(self.train)) * self.held_out_error
+        found: np.ndarray = self.by_heart & (self.held_out < np.minimum(self.train / 2, chance))
         return found
 
 
 def worth(train: Sequence[Look], held_out: Sequence[Look], n_units: int) -> Worth:
-    """Asks readers for all units.
+    """Asks readers for all units at train rows, and for those that are worth something there at held-out rows, too.
 
     Args:
         train: a look per reader at train rows of its own, R in all.
         held_out: a look per reader at the same R' rows, with and without a unit behind the shift that is best then.
         n_units: U, all open.
     """
-    before = [torch.cat([look.losses()[1] for look in train]), _mean(held_out, None)]
-    rows = []
-    for unit in range(n_units):
-        after = [torch.cat([look.without(unit)[1] for look in train]), _mean(held_out, unit)]
-        rises = [new - old for new, old in zip(after, before, strict=True)]
-        errors = [float(rise.var() / len(rise)) ** 0.5 for rise in rises]
-        rows.append([*(float(rise.mean()) for rise in rises), *errors])
-    return Worth(*np.array(rows).reshape(n_units, 4).T)
+    before = torch.cat([look.losses()[1] for look in train])
+    rises = (torch.cat([look.without(unit)[1] for look in train]) - before for unit in range(n_units))
+    on_train, train_error = np.array([_mean(rise) for rise in rises]).reshape(n_units, 2).T
+    on_others, others_error = np.full((2, n_units), np.nan)
+    before = torch.stack([look.losses()[1] for look in held_out]).mean(dim=0)
+    for unit in np.flatnonzero(_praised(on_train, train_error)).tolist():
+        after = torch.stack([look.levelled_without(unit)[1] for look in held_out]).mean(dim=0)
+        on_others[unit], others_error[unit] = _mean(after - before)
+    return Worth(on_train, on_others, train_error, others_error)
 
 
-def _mean(looks: Sequence[Look], unit: int | None) -> torch.Tensor:
-    losses = [(look.losses() if unit is None else look.levelled_without(unit))[1] for look in looks]
-    return torch.stack(losses).mean(dim=0)
+def _praised(train: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """(U,) bool: are units worth something on train rows, beyond chance?"""
+    found: np.ndarray = train > _limit(len(train)) * error
+    return found
+
+
+def _limit(n_units: int) -> float:
+    """Standard errors that one of so many units exceeds by chance (Bonferroni)."""
+    return float(norm.isf(_CHANCE / max(n_units, 1)))
+
+
+def _mean(rise: torch.Tensor) -> tuple[float, float]:
+    """Mean and its standard error."""
+    return float(rise.mean()), float(rise.var() / len(rise)) ** 0.5

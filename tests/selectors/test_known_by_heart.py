@@ -74,12 +74,26 @@ def off_level(looks: list[Look]) -> list[Look]:
 def test_worth_is_the_rise_of_the_mean_loss() -> None:
     train, held_out = looks(0.4, 0.1)
     found = worth(train, held_out, UNITS)
-    rises = [[(look.levelled_without(4) - look.losses())[1] for look in side] for side in (train, held_out)]
-    assert found.train[4] == pytest.approx(float(torch.cat(rises[0]).mean()))
-    assert found.held_out[4] == pytest.approx(float(torch.stack(rises[1]).mean()))
+    rises = [
+        [(look.without(1) - look.losses())[1] for look in train],
+        [(look.levelled_without(1) - look.losses())[1] for look in held_out],
+    ]
+    assert found.train[1] == pytest.approx(float(torch.cat(rises[0]).mean()))
+    assert found.held_out[1] == pytest.approx(float(torch.stack(rises[1]).mean()))
     own, shared = torch.cat(rises[0]), torch.stack(rises[1]).mean(dim=0)
-    assert found.train_error[4] == pytest.approx(float(own.std() / len(own) ** 0.5))
-    assert found.held_out_error[4] == pytest.approx(float(shared.std() / len(shared) ** 0.5))
+    assert found.train_error[1] == pytest.approx(float(own.std() / len(own) ** 0.5))
+    assert found.held_out_error[1] == pytest.approx(float(shared.std() / len(shared) ** 0.5))
+
+
+def test_held_out_rows_are_asked_only_for_what_train_rows_praise() -> None:
+    train, held_out = looks(0.4, 0.1)
+    before = [look.work for look in held_out]
+    found = worth(train, held_out, UNITS)
+    asked = np.flatnonzero(np.isfinite(found.held_out))
+    assert {0, 1, 2, 5} <= set(asked.tolist())
+    assert len(asked) < UNITS
+    each = [(look.work - start) / (1 + len(asked)) for look, start in zip(held_out, before, strict=True)]
+    assert each == pytest.approx([ROWS * look._reader.n_head_weights / 3 for look in held_out])
 
 
 @pytest.mark.parametrize(
