@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from concrete_selectors.contract import EmbeddingModel
+from concrete_selectors.lookup import take_rows
 
 
 class FieldMeans:
@@ -62,13 +63,8 @@ def rows_to_groups(n_rows: int, n_groups: int, device: torch.device) -> Tensor:
 
 
 def gates_of_rows(gates: Tensor, n_rows: int) -> Tensor:
-    """Gates of each row, (B, N), where contiguous groups of rows share gates (S, N); more groups than rows are unused.
-
-    The gradient of ``index_select`` is quick on the CPU; on CUDA it adds in no fixed order, while that of ``embedding``
-    is the same every time.
-    """
-    group = rows_to_groups(n_rows, min(len(gates), n_rows), gates.device)
-    return nn.functional.embedding(group, gates) if gates.is_cuda else gates.index_select(0, group)
+    """Gates of each row, (B, N), where contiguous groups of rows share gates (S, N)."""
+    return take_rows(gates, rows_to_groups(n_rows, min(len(gates), n_rows), gates.device))
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -32,16 +32,14 @@ def best_shift(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
     optimizer = torch.optim.LBFGS([shift], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
 
     def mean_loss() -> Tensor:
-        return loss(logits + shift * spread, target).mean()
-
-    def downhill() -> Tensor:
         optimizer.zero_grad()
-        value = mean_loss()
+        value = loss(logits + shift * spread, target).mean()
         value.backward()
         return value
 
-    before = mean_loss().detach()
     with torch.enable_grad():
-        optimizer.step(downhill)
+        before = optimizer.step(mean_loss)
     found = shift.detach() * spread
-    return found if bool(mean_loss().detach() <= before) else torch.zeros_like(found)
+    with torch.no_grad():
+        better = bool(loss(logits + found, target).mean() <= before)
+    return found if better else torch.zeros_like(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -76,7 +77,8 @@ def examine(
 def _guessed_task(config: AuditConfig, log: Log) -> list[str]:
     """Says where whole numbers were taken for classes: stars and nights are quantities, and nobody can tell."""
     classes = log.target.classes
-    if config.task or log.target.task != "multiclass" or not all(label.lstrip("-").isdecimal() for label in classes):
+    whole = all(re.fullmatch(r"-?\d+(\.0)?", label) for label in classes)
+    if config.task or log.target.task != "multiclass" or not whole:
         return []
     return [
         f"the target's {len(classes)} whole numbers are taken for classes (task=multiclass); "

@@ -38,7 +38,7 @@ RESOLVED = "config/resolved.yaml"
 #: The configuration before the data filled in task and metric: what a continued audit starts from, so that its cache
 #: keys are those of the first run.
 GIVEN = "config/given.yaml"
-_TRAINING = ("models", "concrete_selectors/averaging.py")
+_TRAINING = ("models", "concrete_selectors/averaging.py", "concrete_selectors/lookup.py")
 _SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
 _SEARCH = ("stages/select.py", "stages/trial.py", "stages/choice.py", "stages/cost.py")
 #: The source that each stage runs beside its own module; a change there makes the stage run again.

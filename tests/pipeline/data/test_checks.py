@@ -192,6 +192,7 @@ def test_a_column_that_must_go_carries_no_duplicate(tmp_path):
         (pl.col("row") % 5 + 1, None, True),
         (pl.col("row") % 5 + 1, "multiclass", False),
         (pl.col("row") % 2, None, False),
+        (pl.col("row") % 5 + 1.0, None, True),
         (pl.col("row") % 5 + 0.5, None, False),
         (pl.format("class {}", pl.col("row") % 5), None, False),
     ],
