@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class TrainResult:
     Attributes:
         model: the given module, with the weights of the best epoch, in eval mode.
         best_epoch, epochs: counted from 1; the best one and how many were run.
+        cut: was it ended by ``most_epochs``, while the validation loss might still have fallen?
         history: per look at validation: epoch, train_loss, validation_loss, seconds (since the start).
         validation_loss: mean loss of the best epoch, nats or squared target units.
         seconds: wall time; ``examples``: rows passed forward and backward; ``parameters``: trainable numbers.
@@ -52,6 +53,7 @@ class TrainResult:
     model: nn.Module
     best_epoch: int
     epochs: int
+    cut: bool
     history: list[dict[str, float]]
     validation_loss: float
     seconds: float
@@ -68,6 +70,7 @@ def train(
     task: Task,
     seed: int,
     device: str = "auto",
+    most_epochs: int | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> TrainResult:
     """Train in place on the train split until the validation loss stops falling; never touches the test split.
@@ -80,6 +83,7 @@ def train(
         task: chooses the loss.
         seed: of the order of rows and of dropout.
         device: ``cpu``, ``cuda`` or ``auto``.
+        most_epochs: a limit beside the configuration's own; None = none.
         progress: called with epoch, epochs, batch, batches and loss after every batch.
 
     Raises:
@@ -93,6 +97,8 @@ def train(
             raise AuditError(f"split {split} has no rows; change split, test_share or validation_share")
     scale = _fit_units(model, store, task)
     run = _Run(model, store, schema, task=task, config=config, place=place, loss_scale=scale, progress=progress)
+    wanted = run.pace.epochs
+    run.pace = replace(run.pace, epochs=min(wanted, most_epochs or wanted))
     history: list[dict[str, float]] = []
     best_loss, best_epoch, best_state, unimproved = math.inf, 0, None, 0
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
@@ -119,6 +125,7 @@ def train(
         model=model,
         best_epoch=best_epoch,
         epochs=int(history[-1]["epoch"]),
+        cut=unimproved < run.pace.patience and run.pace.epochs < wanted,
         history=history,
         validation_loss=best_loss,
         seconds=time.perf_counter() - started,

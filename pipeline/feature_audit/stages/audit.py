@@ -226,19 +226,20 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
         return None
 
     def train_pruned(folder: StageFolder, run: Run) -> retrain_stage.Retrained:
-        pruned = retrain_stage.retrain(config, prepared, selection, folder)
+        pruned = retrain_stage.retrain(config, prepared, selection, folder, plan.most_epochs)
         for number, facts in enumerate(pruned.facts):
             run.history(facts["history"], f"retrain_{number}")
         return pruned
 
-    audit.config = config = retrain_stage.with_seeds(config, full, selection)
+    plan = retrain_stage.plan(config, prepared, full, selection)
+    audit.config = config = config.model_copy(update={"seeds": plan.seeds})
     parent.text(_as_yaml(config), RESOLVED)
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
     inputs = {**encoded, "features": " ".join(selection.names)}
+    if plan.most_epochs is not None:
+        inputs["most_epochs"] = str(plan.most_epochs)
     pruned = audit.stage("retrain", inputs, train_pruned)
-    audit.spent(
-        "retrain", pruned.work / full.work, pruned.seconds, f"{len(pruned.facts)} pruned, {len(pruned.full_facts)} full"
-    )
+    audit.spent("retrain", pruned.work / full.work, pruned.seconds, pruned.describe())
     if audit.until == "retrain":
         return None
 

@@ -93,9 +93,16 @@ def train_one(
     *,
     seed: int,
     label: str,
+    most_epochs: int | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> tuple[nn.Module, np.ndarray, dict[str, Any]]:
-    """Train from scratch and score the validation rows; ``progress`` takes the place of a bar of its own.
+    """Train from scratch, ``most_epochs`` at most, and score the validation rows.
+
+    Args:
+        config, store, schema, seed: what is trained, on what.
+        label: of the bar.
+        most_epochs: a limit beside the configuration's own; None = none.
+        progress: takes the place of the bar.
 
     Returns:
         model, validation scores, facts.
@@ -110,6 +117,7 @@ def train_one(
             task=schema.task,
             seed=seed,
             device=config.device,
+            most_epochs=most_epochs,
             progress=watch,
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
@@ -119,6 +127,7 @@ def train_one(
         "validation_loss": result.validation_loss,
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
+        "cut": result.cut,
         "examples": result.examples,
         "seconds": result.seconds,
         "parameters": result.parameters,

@@ -23,13 +23,13 @@ from feature_audit.data import Prepared, Store
 from feature_audit.parity import metric, paired_delta
 from feature_audit.schema import ModelSchema
 from feature_audit.search import KChoice, KPoint, best_point, beyond_measured, choose_k, satisfies
-from feature_audit.stages.baseline import touched, train_one
-from feature_audit.stages.cost import FEWEST_SEEDS
+from feature_audit.stages.baseline import Trained, touched, train_one
+from feature_audit.stages.cost import FEWEST_SEEDS, most_epochs
 from feature_audit.stages.progress import SearchProgress
 
 log = logging.getLogger(__name__)
 
-#: Retrainings that may be spent on confirming K, and the work they may cost together, in full trainings.
+#: Retrainings that may be spent on confirming K, and what they may cost together on the way down, in full trainings.
 MOST_CONFIRMATIONS = 6
 MOST_WORK = 0.75
 #: Neighbouring K of the confirmation differ by at least this factor.
@@ -121,7 +121,7 @@ def confirm_k(
     order: list[int],
     low: int,
     high: int,
-    full_work: float,
+    full: Trained,
     left: float = math.inf,
     progress: SearchProgress | None = None,
 ) -> Choice:
@@ -133,13 +133,13 @@ def confirm_k(
         points: the masked curve, ``KPoint`` as dicts.
         order: features of the chosen trial, best first.
         low, high: range of K.
-        full_work: the baseline's work, the unit of ``MOST_WORK``.
+        full: the full model's training, whose work is the unit of ``MOST_WORK``.
         left: work that confirmations and retrainings together may still spend.
         progress: is told about every retraining.
     """
     masked = [KPoint(**point) for point in points]
     proposal = propose(config, prepared, points)
-    retrainings = _Retrainings(config, prepared, store, judge, order, full_work, progress)
+    retrainings = _Retrainings(config, prepared, store, judge, order, full, left, progress)
     if low == high:
         expected = retrainings.expected_work(proposal.k)
         return Choice(proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0, expected)
@@ -155,7 +155,7 @@ def confirm_k(
     # The default profile would rather be a little dearer on a narrow table than ask whether too small a K holds.
     if config.profile == "quick":
         start = _affordable(grid, start, retrainings, left)
-    _walk(grid, start, retrainings, rule, MOST_WORK * full_work, left)
+    _walk(grid, start, retrainings, rule, MOST_WORK * full.work, left)
     found = sorted(retrainings.points.values(), key=lambda point: point.k)
     # One point alone would read as the only K on the curve.
     choice = choose_k(found if len(found) > 1 else found * 2, metric=str(config.metric), **rule)
@@ -181,29 +181,38 @@ class _Retrainings:
         store: Store,
         judge: ValidationJudge,
         order: list[int],
-        full_work: float,
+        full: Trained,
+        left: float,
         progress: SearchProgress | None,
     ) -> None:
         self.config, self.store, self.judge, self.progress = config, store, judge, progress
-        self.schema, self.order = prepared.schema, order
+        self.schema, self.order, self.full, self.left = prepared.schema, order, full, left
         self.points: dict[int, KPoint] = {}
         self.spent: dict[int, float] = {}
-        self._done = [(len(order), full_work)]  # K and work of each training so far, the full model's first
+        self._done = [(len(order), full.work)]  # K and work of each training so far, the full model's first
         self._touched = cache(lambda k: touched(config, self._kept(k)))  # counting builds a model: once for each K
 
     def measure(self, k: int) -> KPoint:
         """Train on the first ``k`` features and compare with the full model on validation."""
         seed = CONFIRMATION_SEED + self.config.seed + len(self.points)
         watch = self.progress.confirming(k) if self.progress else None
+        limit = most_epochs(
+            self.config,
+            left=self.left - sum(self.spent.values()),
+            trainings=1 + FEWEST_SEEDS,  # no longer than the final ones could be, or it would promise too much
+            epoch=self.full_length_work(k) / self.full.facts["epochs"],
+            fewest=self.full.facts["epochs"],
+        )
         _, scores, facts = train_one(
-            self.config, self.store, self._kept(k), seed=seed, label=f"K = {k}", progress=watch
+            self.config, self.store, self._kept(k), seed=seed, label=f"K = {k}", most_epochs=limit, progress=watch
         )
         self._done.append((k, facts["work"]))
         self.spent[k] = facts["work"]
         self.points[k] = point = self.judge.point(k, scores)
         log.info(
-            "select: retrained at K = %d, validation %s %+.4f against the full model",
+            "select: retrained at K = %d, validation %s %+.4f against the full model%s",
             k, self.config.metric, point.delta,
+            f", cut after {facts['epochs']} epochs to keep to the profile's limit" if facts["cut"] else "",
         )  # fmt: skip
         if self.progress:
             self.progress.confirmation_done(k, within=point.delta >= -self.config.margin)
@@ -216,6 +225,10 @@ class _Retrainings:
     def largest_work(self, k: int) -> float:
         """The same with as many examples as the longest training so far, for chance stops some of them early."""
         return max(self._scaled(done, spent, k) for done, spent in self._done)
+
+    def full_length_work(self, k: int) -> float:
+        """The same with as many examples as the full model's training."""
+        return self._scaled(*self._done[0], k)
 
     def _scaled(self, done: int, spent: float, k: int) -> float:
         return spent * self._touched(k) / self._touched(done)
@@ -237,11 +250,12 @@ def _affordable(grid: list[int], proposal: int, retrainings: _Retrainings, left:
 def _walk(
     grid: list[int], start: int, retrainings: _Retrainings, rule: dict[str, Any], most_work: float, left: float
 ) -> None:
-    """Retrain at ``start`` and then along the grid, until neighbours disagree or ``most_work`` would be exceeded.
+    """Retrain at ``start`` and then along the grid, until neighbours disagree or the next one would be too dear.
 
-    A smaller K is a bonus; a K that falls short would waste the whole audit, so going up may cost twice as much. Either
-    way enough of what is ``left`` must remain for the fewest final retrainings at the larger of both K, should they be
-    as long as the longest training so far.
+    Either way enough of what is ``left`` must remain for the fewest final retrainings. A smaller K is a bonus, so going
+    down may cost ``most_work`` altogether and leaves enough for retrainings at the larger K as long as the longest
+    training so far. A K that falls short would waste the whole audit, so going up leaves enough for retrainings as
+    long as the full model's, at the K beyond, which is taken where the next one falls short as well.
     """
     place = grid.index(start)
     seen: set[int] = set()
@@ -254,10 +268,13 @@ def _walk(
         if not 0 <= place < len(grid):
             break
         spent, following = sum(retrainings.spent.values()), grid[place]
-        if spent + retrainings.expected_work(following) > (most_work if enough else 2 * most_work):
-            break
-        finals = FEWEST_SEEDS * retrainings.largest_work(max(k, following))
-        if spent + retrainings.largest_work(following) + finals > left:
+        if enough:
+            work_at, final = retrainings.largest_work, k
+            if spent + retrainings.expected_work(following) > most_work:
+                break
+        else:
+            work_at, final = retrainings.full_length_work, grid[min(place + 1, len(grid) - 1)]
+        if spent + work_at(following) + FEWEST_SEEDS * work_at(final) > left:
             break
 
 

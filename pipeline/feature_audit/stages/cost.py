@@ -12,11 +12,36 @@ import math
 
 from torch import nn
 
+from feature_audit.config import AuditConfig
+
 FORWARD_SHARE = 1 / 3
 #: What a whole audit may cost in full trainings, by profile: what is ``auto`` becomes less where it would be exceeded.
 MOST_FULL_TRAININGS = {"quick": 3.0, "default": 6.0, "thorough": math.inf}
 #: Retrainings that ``seeds = auto`` means, and to how few they may shrink.
 AUTO_SEEDS, FEWEST_SEEDS = 5, 3
+
+
+def work_left(config: AuditConfig, full: float, spent: float) -> float:
+    """What the profile's limit leaves after the full model's training and the work ``spent`` since."""
+    return (MOST_FULL_TRAININGS[config.profile] - 1) * full - spent
+
+
+def most_epochs(config: AuditConfig, *, left: float, trainings: int, epoch: float, fewest: int) -> int | None:
+    """Epochs that each of the next trainings may take if they share what is left; None = as many as it wants.
+
+    A pruned model may want many times the epochs of the full one, which stopped when it began to know rows by heart.
+    It gets at least as many, and more as long as the limit allows.
+
+    Args:
+        config: a limit is kept where trials and seeds are ``auto``; numbers that were given are run.
+        left: work.
+        trainings: how many share it.
+        epoch: work of an epoch of one of them.
+        fewest: epochs of the full model's training.
+    """
+    if config.trials != "auto" or config.seeds != "auto" or math.isinf(left):
+        return None
+    return max(fewest, int(left / (trainings * epoch)))
 
 
 def touched_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> int:

@@ -15,10 +15,11 @@ import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.models import Pace
 from feature_audit.schema import ModelSchema
-from feature_audit.stages.baseline import Trained, open_store, train_one
+from feature_audit.stages.baseline import Trained, open_store, touched_share, train_one
 from feature_audit.stages.cache import StageFolder
-from feature_audit.stages.cost import AUTO_SEEDS, FEWEST_SEEDS, MOST_FULL_TRAININGS
+from feature_audit.stages.cost import AUTO_SEEDS, FEWEST_SEEDS, most_epochs, work_left
 from feature_audit.stages.select import Selection
 
 log = logging.getLogger(__name__)
@@ -57,32 +58,58 @@ class Retrained:
         """Seconds of all trainings."""
         return float(sum(facts["seconds"] for facts in self.facts + self.full_facts))
 
+    def describe(self) -> str:
+        """What was trained, for the table of costs."""
+        cut = [facts["epochs"] for facts in self.facts if facts["cut"]]
+        short = f", {len(cut)} of them cut after {max(cut)} epochs to keep to the limit" if cut else ""
+        return f"{len(self.facts)} pruned{short}, {len(self.full_facts)} full"
+
     @property
     def best_seed(self) -> int:
         """Index of the training with the lowest validation loss: the one that is registered."""
         return int(np.argmin([facts["validation_loss"] for facts in self.facts]))
 
 
-def with_seeds(config: AuditConfig, full: Trained, selection: Selection) -> AuditConfig:
-    """The configuration with the number of retrainings that ``seeds = auto`` comes to.
+@dataclass(frozen=True)
+class Plan:
+    """What the profile's limit leaves to the retrainings.
 
-    Five, fewer where the audit would cost more than its profile allows, but at least three: with two, nobody could tell
-    the luck of a seed from a difference.
+    Attributes:
+        seeds: pruned models.
+        most_epochs: of each of them; None = as many as it wants.
     """
-    if config.seeds != "auto":
-        return config
-    left = (MOST_FULL_TRAININGS[config.profile] - 1) * full.work - selection.work
-    each = _SLACK * max(selection.choice.retraining_work, 1e-12)
-    seeds = int(np.clip(left / each, FEWEST_SEEDS, AUTO_SEEDS))
-    if seeds < AUTO_SEEDS:
-        log.info("retrain: %d seeds, for %d would make the audit too dear (seeds=auto)", seeds, AUTO_SEEDS)
-    return config.model_copy(update={"seeds": seeds})
+
+    seeds: int
+    most_epochs: int | None = None
 
 
-def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder) -> Retrained:
-    """Train ``config.seeds`` pruned models; a killed stage keeps the trainings that had finished.
+def plan(config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection) -> Plan:
+    """What ``seeds = auto`` comes to, and how long the pruned models may train.
 
-    ``config.seeds`` is a number: see ``with_seeds``.
+    Five seeds, fewer where the audit would cost more than its profile allows, but at least three: with two, nobody
+    could tell the luck of a seed from a difference. Where even three trainings as long as they like might cost too
+    much, they are cut: see ``cost.most_epochs``.
+    """
+    left = work_left(config, full.work, selection.work)
+    seeds = config.seeds
+    if seeds == "auto":
+        each = _SLACK * max(selection.choice.retraining_work, 1e-12)
+        seeds = int(np.clip(left / each, FEWEST_SEEDS, AUTO_SEEDS))
+        if seeds < AUTO_SEEDS:
+            log.info("retrain: %d seeds, for %d would make the audit too dear (seeds=auto)", seeds, AUTO_SEEDS)
+    share = touched_share(config, prepared.schema, prepared.schema.keep(selection.names))
+    epochs = full.facts["epochs"]
+    limit = most_epochs(config, left=left, trainings=seeds, epoch=share * full.work / epochs, fewest=epochs)
+    wanted = Pace.plan(prepared.rows["train"], config.training, prepared.schema).epochs
+    return Plan(seeds, None if limit is None or limit >= wanted else limit)
+
+
+def retrain(
+    config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder, limit: int | None = None
+) -> Retrained:
+    """Train ``config.seeds`` pruned models, ``limit`` epochs at most; a killed stage keeps those that had finished.
+
+    ``config.seeds`` is a number: see ``plan``.
     """
     assert config.seeds != "auto"
     schema = prepared.schema.keep(selection.names)
@@ -91,7 +118,7 @@ def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folde
         store = open_store(config, prepared)
         # The baseline's seed is config.seed: no other training shares its randomness.
         for number in range(config.seeds):
-            _train(config, store, schema, folder, f"pruned_{number}", seed=config.seed + 1 + number)
+            _train(config, store, schema, folder, f"pruned_{number}", seed=config.seed + 1 + number, limit=limit)
         for number in range(config.baseline_seeds - 1):
             _train(config, store, prepared.schema, folder, f"full_{number}", seed=config.seed + _FULL_SEED + number)
         folder.finish({"seeds": config.seeds, "baseline_seeds": config.baseline_seeds})
@@ -104,15 +131,23 @@ def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folde
 
 
 def _train(
-    config: AuditConfig, store: Store, schema: ModelSchema, folder: StageFolder, name: str, *, seed: int
+    config: AuditConfig,
+    store: Store,
+    schema: ModelSchema,
+    folder: StageFolder,
+    name: str,
+    *,
+    seed: int,
+    limit: int | None = None,
 ) -> None:
     """Train one model unless it was trained before the stage was interrupted; its facts are written last."""
     if (folder.path / f"{name}.json").is_file():
         return
-    model, _, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}")
+    model, _, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}", most_epochs=limit)
     torch.save(model.state_dict(), folder.path / f"{name}.pt")
     (folder.path / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
-    log.info("retrain: %s, validation %s %.4f", name, config.metric, facts["metric"])
+    cut = f", cut after {facts['epochs']} epochs to keep to the profile's limit" if facts["cut"] else ""
+    log.info("retrain: %s, validation %s %.4f%s", name, config.metric, facts["metric"], cut)
 
 
 def _facts(folder: StageFolder, name: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from feature_audit.search import SearchSpace, StudySummary, run_study
 from feature_audit.stages.baseline import Trained, open_store, touched_share
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.choice import MOST_CONFIRMATIONS, MOST_WORK, Choice, ValidationJudge, confirm_k, propose
-from feature_audit.stages.cost import AUTO_SEEDS, MOST_FULL_TRAININGS
+from feature_audit.stages.cost import AUTO_SEEDS, MOST_FULL_TRAININGS, work_left
 from feature_audit.stages.load import budget
 from feature_audit.stages.progress import SearchProgress
 from feature_audit.stages.trial import Trials, searches
@@ -92,9 +92,9 @@ def select(
         best = _read_trial(folder.path, summary.best)
         judge = ValidationJudge(config, store, full.validation_scores())
         trial_work = sum(row["notes"].get("work", 0.0) for row in summary.trials)
-        left = (MOST_FULL_TRAININGS[config.profile] - 1) * full.work - trial_work
+        left = work_left(config, full.work, trial_work)
         choice = confirm_k(
-            config, prepared, store, judge, best["points"], best["order"], low, high, full.work, left, progress
+            config, prepared, store, judge, best["points"], best["order"], low, high, full, left, progress
         )
     finished = [row["number"] for row in summary.trials if row["state"] == "complete"]
     masks = np.stack([_mask(_read_trial(folder.path, number)["order"], choice.k) for number in finished])

@@ -23,7 +23,7 @@ from feature_audit.stages.audit import _key
 from feature_audit.stages.baseline import touched_share
 from feature_audit.stages.choice import MOST_CONFIRMATIONS, STEP, Choice, _grid, _larger, confirm_k
 from feature_audit.stages.cost import FEWEST_SEEDS
-from feature_audit.stages.retrain import with_seeds
+from feature_audit.stages.retrain import plan
 from feature_audit.stages.select import MOST_TRIAL_WORK, _most_work
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,7 +68,9 @@ class Judge:
 def prepared(features: int) -> Prepared:
     """Of numeric features f0, f1, ... and as many validation as test rows."""
     schema = ModelSchema(tuple(Field(f"f{place}", "numeric", 9) for place in range(features)), "binary")
-    return Prepared(Path(), schema, (), (), {}, {"validation": 100, "test": 100}, {}, "", {}, {}, {}, "", "")
+    return Prepared(
+        Path(), schema, (), (), {}, {"train": 50_000, "validation": 100, "test": 100}, {}, "", {}, {}, {}, "", ""
+    )
 
 
 def confirmed(
@@ -81,20 +83,27 @@ def confirmed(
     left: float = math.inf,
     profile: str = "default",
     features: int = FEATURES,
+    limits: list[int | None] | None = None,
 ) -> Choice:
-    """K from a masked curve up to ``slots`` of a budget of 50, where a retraining costs ``work`` full trainings."""
+    """K from a masked curve up to ``slots`` of a budget of 50, where a retraining costs ``work`` full trainings.
+
+    What limits the epochs of retrainings is added to ``limits``.
+    """
     config = AuditConfig.model_validate({"k": 50, "metric": "auc", "k_rule": rule, "profile": profile})
     ks = np.unique(np.geomspace(2, slots, len(masked)).astype(int))
     points = [asdict(KPoint(int(k), 0.8 + d, d, 0.0005)) for k, d in zip(ks, masked, strict=False)]
 
-    def train_one(_config: AuditConfig, _store: Any, schema: ModelSchema, **_: Any) -> Any:
-        return None, None, {"work": work(len(schema.fields)) if callable(work) else work}
+    def train_one(_config: AuditConfig, _store: Any, schema: ModelSchema, **named: Any) -> Any:
+        if limits is not None:
+            limits.append(named["most_epochs"])
+        return None, None, {"work": work(len(schema.fields)) if callable(work) else work, "cut": False}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "train_one", train_one)
         judge: Any = Judge(quality)
         store: Any = None
-        return confirm_k(config, prepared(features), store, judge, points, list(range(features)), 2, 50, 1.0, left)
+        full: Any = SimpleNamespace(work=1.0, facts={"epochs": 4})
+        return confirm_k(config, prepared(features), store, judge, points, list(range(features)), 2, 50, full, left)
 
 
 @given(
@@ -166,13 +175,13 @@ def test_confirmations_leave_enough_for_the_final_retrainings() -> None:
         return 0.4 * touched_share(load_config(None, {}), schema, schema.keep(schema.names[:k]))
 
     masked = [-0.05, -0.001, 0.001, 0.0011, 0.0012, 0.0013, 0.0014]
-    found = {left: confirmed("assured", masked, lambda k: -1.0 / k, work=work, left=left) for left in (math.inf, 1.3)}
+    found = {left: confirmed("assured", masked, lambda k: -1.0 / k, work=work, left=left) for left in (math.inf, 1.9)}
     largest = {left: max(point.k for point in choice.retrained) for left, choice in found.items()}
     assert largest[math.inf] == 50
-    assert len(found[1.3].retrained) > 1
-    full_length = work(largest[1.3]) / 0.4
-    assert found[1.3].work + FEWEST_SEEDS * full_length <= 1.3
-    assert found[math.inf].work + FEWEST_SEEDS * work(largest[math.inf]) > 1.3
+    assert len(found[1.9].retrained) > 1
+    full_length = work(found[1.9].k) / 0.4
+    assert found[1.9].work + FEWEST_SEEDS * full_length <= 1.9
+    assert found[math.inf].work + FEWEST_SEEDS * work(largest[math.inf]) > 1.9
     spent = confirmed("assured", masked, lambda k: -1.0 / k, work=work, left=-1.0)
     assert len(spent.retrained) == 1, "never none"
 
@@ -204,6 +213,25 @@ def test_where_a_larger_k_is_too_dear_to_measure_it_is_taken_unconfirmed() -> No
     assert 0.3 < found.retraining_work < 0.3 * 21 / 12, "of the larger K, which touches a little more"
     enough = confirmed("assured", masked, lambda k: -0.0042 if k < 20 else 0.01, work=0.3, left=9.0)
     assert (enough.k, enough.evidence) == (21, "assured"), "what it was would have been found out"
+
+
+def test_a_k_that_falls_short_is_followed_by_a_larger_one_even_where_trainings_are_long() -> None:
+    """They are cut where the limit would be exceeded; a K that nobody has measured may be wrong by any amount."""
+    schema = prepared(FEATURES).schema
+
+    def share(k: int) -> float:
+        return touched_share(load_config(None, {}), schema, schema.keep(schema.names[:k]))
+
+    def retrained(left: float) -> list[int]:
+        masked, length = [-0.05, -0.04, -0.03, 0.01, 0.01, 0.01], 5.0  # in full trainings' examples
+        found = confirmed(
+            "assured", masked, lambda k: -0.01 if k < 20 else 0.01, work=lambda k: length * share(k), left=left
+        )
+        return [point.k for point in found.retrained]
+
+    enough = 5 * share(12) + share(21) + FEWEST_SEEDS * share(40)  # 40 is what would be taken if 21 fell short
+    assert retrained(0.99 * enough) == [12]
+    assert retrained(1.01 * enough) == [12, 21]
 
 
 @pytest.mark.parametrize("profile", ["default", "quick"])
@@ -247,10 +275,46 @@ def test_the_quick_profile_starts_at_a_k_that_it_can_afford() -> None:
     [(3.0, 0.3, 5), (3.0, 0.41, 3), (3.0, 0.39, 4), (4.5, 0.3, 3), (9.0, 1.0, 3), (3.0, 0.0, 5)],
 )
 def test_seeds_become_fewer_where_the_audit_would_be_dear(spent: float, each: float, seeds: int) -> None:
-    full: Any = SimpleNamespace(work=10.0)
-    selection: Any = SimpleNamespace(choice=SimpleNamespace(retraining_work=10 * each), work=10 * spent)
-    assert with_seeds(load_config(None, {}), full, selection).seeds == seeds
-    assert with_seeds(load_config(None, {"seeds": 7}), full, selection).seeds == 7
+    full: Any = SimpleNamespace(work=10.0, facts={"epochs": 4})
+    table = prepared(FEATURES)
+    selection: Any = SimpleNamespace(
+        choice=SimpleNamespace(retraining_work=10 * each), work=10 * spent, names=table.schema.names[:6]
+    )
+    assert plan(load_config(None, {}), table, full, selection).seeds == seeds
+    assert plan(load_config(None, {"seeds": 7}), table, full, selection).seeds == 7
+
+
+def test_a_pruned_model_may_train_as_long_as_the_limit_allows_and_at_least_as_long_as_the_full_one() -> None:
+    """The full model stopped after 4 epochs, at 10 units of work; half of the features cost about half as much."""
+    table = prepared(FEATURES)
+    full: Any = SimpleNamespace(work=10.0, facts={"epochs": 4})
+    half = table.schema.names[: FEATURES // 2]
+    epoch = 10.0 / 4 * touched_share(load_config(None, {}), table.schema, table.schema.keep(half))
+
+    def limit(spent: float, given: dict[str, Any] | None = None) -> int | None:
+        selection: Any = SimpleNamespace(choice=SimpleNamespace(retraining_work=99.0), work=10 * spent, names=half)
+        return plan(load_config(None, given or {}), table, full, selection).most_epochs
+
+    for spent in (1.0, 2.0, 3.0):
+        most = limit(spent)
+        assert most is not None
+        assert FEWEST_SEEDS * most * epoch <= 10 * (5 - spent) < FEWEST_SEEDS * (most + 1) * epoch
+    assert limit(4.9) == limit(9.0) == 4
+    assert limit(-1e6) is None, "no training would ever be as long"
+    for other in ({"seeds": 3}, {"trials": 2}, {"profile": "thorough"}):
+        assert limit(3.0, other) is None, "numbers that were given are run, and thorough has no limit"
+
+
+def test_a_confirmation_is_no_longer_than_the_final_retrainings_could_be() -> None:
+    """Otherwise it would promise what they cannot keep. It and three more share what is left."""
+    limits: list[int | None] = []
+    for left in (math.inf, 4.0, 0.1):
+        confirmed("assured", [0.01] * 4, lambda k: 0.01, work=0.2, left=left, limits=limits)
+    schema = prepared(FEATURES).schema
+    epoch = 1 / 4 * touched_share(load_config(None, {}), schema, schema.keep(schema.names[:2]))
+    assert limits[0] is None
+    assert limits[-2] == int(4.0 / (1 + FEWEST_SEEDS) / epoch)
+    assert limits[-1] == 4
 
 
 def test_retrainings_may_be_as_long_as_the_longest_training_so_far() -> None:
