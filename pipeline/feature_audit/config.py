@@ -39,7 +39,7 @@ METRICS: dict[str, tuple[str, ...]] = {
 
 #: What a search profile changes. ``default`` is the defaults of the classes below.
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {"trials": 1, "seeds": 3},
+    "quick": {},  # a limit of three full trainings instead of six, to which trials and seeds shrink (stages/cost.py)
     "default": {},
     "thorough": {
         "trials": 12,

@@ -196,15 +196,14 @@ class _Retrainings:
         """Train on the first ``k`` features and compare with the full model on validation."""
         seed = CONFIRMATION_SEED + self.config.seed + len(self.points)
         watch = self.progress.confirming(k) if self.progress else None
-        limit = most_epochs(
-            self.config,
-            left=self.left - sum(self.spent.values()),
-            trainings=1 + FEWEST_SEEDS,  # no longer than the final ones could be, or it would promise too much
-            epoch=self.full_length_work(k) / self.full.facts["epochs"],
-            fewest=self.full.facts["epochs"],
-        )
         _, scores, facts = train_one(
-            self.config, self.store, self._kept(k), seed=seed, label=f"K = {k}", most_epochs=limit, progress=watch
+            self.config,
+            self.store,
+            self._kept(k),
+            seed=seed,
+            label=f"K = {k}",
+            most_epochs=self._limit(k),
+            progress=watch,
         )
         self._done.append((k, facts["work"]))
         self.spent[k] = facts["work"]
@@ -225,6 +224,15 @@ class _Retrainings:
     def largest_work(self, k: int) -> float:
         """The same with as many examples as the longest training so far, for chance stops some of them early."""
         return max(self._scaled(done, spent, k) for done, spent in self._done)
+
+    def _limit(self, k: int) -> int | None:
+        """Epochs of a retraining at ``k``: no more than the final ones could have, or it would promise too much."""
+        if self.config.trials != "auto":
+            return None  # a number of trials is run whatever it costs, and so is what follows
+        epochs = self.full.facts["epochs"]
+        left = self.left - sum(self.spent.values())
+        epoch = self.full_length_work(k) / epochs
+        return most_epochs(left=left, trainings=1 + FEWEST_SEEDS, epoch=epoch, fewest=epochs)
 
     def full_length_work(self, k: int) -> float:
         """The same with as many examples as the full model's training."""

@@ -26,22 +26,19 @@ def work_left(config: AuditConfig, full: float, spent: float) -> float:
     return (MOST_FULL_TRAININGS[config.profile] - 1) * full - spent
 
 
-def most_epochs(config: AuditConfig, *, left: float, trainings: int, epoch: float, fewest: int) -> int | None:
+def most_epochs(*, left: float, trainings: int, epoch: float, fewest: int) -> int | None:
     """Epochs that each of the next trainings may take if they share what is left; None = as many as it wants.
 
     A pruned model may want many times the epochs of the full one, which stopped when it began to know rows by heart.
     It gets at least as many, and more as long as the limit allows.
 
     Args:
-        config: a limit is kept where trials and seeds are ``auto``; numbers that were given are run.
         left: work.
         trainings: how many share it.
         epoch: work of an epoch of one of them.
         fewest: epochs of the full model's training.
     """
-    if config.trials != "auto" or config.seeds != "auto" or math.isinf(left):
-        return None
-    return max(fewest, int(left / (trainings * epoch)))
+    return None if math.isinf(left) else max(fewest, int(left / (trainings * epoch)))
 
 
 def touched_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> int:

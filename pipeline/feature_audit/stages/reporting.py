@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def build_report(
         needed=result.needed,
         stability=nogueira_index(selection.masks),
         convergence=selection.convergence,
-        warnings=_warnings(config, prepared, full, selection, outcome),
+        warnings=_warnings(config, prepared, full, selection, pruned, outcome),
         trials=[{key: value for key, value in row.items() if key != "notes"} for row in selection.summary.trials],
         importances=selection.summary.importances,
         data_summary=prepared.summary,
@@ -73,7 +73,7 @@ def _curve(selection: Selection) -> list[CurvePoint]:
 
 
 def _warnings(
-    config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, outcome: Outcome
+    config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, pruned: Retrained, outcome: Outcome
 ) -> list[str]:
     warnings = []
     value, yardstick = full.facts["metric"], full.facts["yardstick"]["metric"]
@@ -94,7 +94,24 @@ def _warnings(
     if leaks:
         warnings.append(f"Suspected label leaks were kept and need a person's eye: {', '.join(leaks[:5])}.")
     first = [prepared.schema.names[index] for index in np.argsort(selection.rank)[:3]]
-    return [*warnings, *too_good(config, value, first)]
+    cut = [] if outcome.result.verdict == "pass" else cut_short(pruned.facts)
+    return [*warnings, *cut, *too_good(config, value, first)]
+
+
+def cut_short(facts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A warning where the limit of full trainings ended retrainings that were not done.
+
+    Args:
+        facts: of the pruned models' trainings (see ``baseline.Trained``).
+    """
+    cut = [each["epochs"] for each in facts if each["cut"]]
+    if not cut:
+        return []
+    return [
+        f"{len(cut)} of {len(facts)} retrainings were cut after {max(cut)} epochs, to keep to the profile's limit of "
+        "full trainings, before their validation loss had stopped falling: the pruned model may be better than this. "
+        f"Give seeds={len(facts)} to let them run on."
+    ]
 
 
 def too_good(config: AuditConfig, value: float, first: Sequence[str]) -> list[str]:

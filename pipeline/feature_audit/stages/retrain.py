@@ -97,9 +97,11 @@ def plan(config: AuditConfig, prepared: Prepared, full: Trained, selection: Sele
         seeds = int(np.clip(left / each, FEWEST_SEEDS, AUTO_SEEDS))
         if seeds < AUTO_SEEDS:
             log.info("retrain: %d seeds, for %d would make the audit too dear (seeds=auto)", seeds, AUTO_SEEDS)
+    if config.seeds != "auto" or config.trials != "auto":
+        return Plan(seeds)  # numbers that were given are run, whatever they cost
     share = touched_share(config, prepared.schema, prepared.schema.keep(selection.names))
     epochs = full.facts["epochs"]
-    limit = most_epochs(config, left=left, trainings=seeds, epoch=share * full.work / epochs, fewest=epochs)
+    limit = most_epochs(left=left, trainings=seeds, epoch=share * full.work / epochs, fewest=epochs)
     wanted = Pace.plan(prepared.rows["train"], config.training, prepared.schema).epochs
     return Plan(seeds, None if limit is None or limit >= wanted else limit)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from feature_audit.config import AuditConfig
-from feature_audit.stages.reporting import too_good
+from feature_audit.stages.reporting import cut_short, too_good
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,11 @@ def test_a_model_too_good_to_be_true_is_named_with_its_first_features(metric: st
 def test_the_threshold_is_the_one_of_a_single_column() -> None:
     config = AuditConfig(metric="auc", checks={"leak_auc": 0.999})
     assert too_good(config, 0.995, ["a"]) == []
+
+
+def test_retrainings_that_the_limit_cut_are_warned_of_with_the_remedy() -> None:
+    done, cut = {"epochs": 7, "cut": False}, {"epochs": 9, "cut": True}
+    assert cut_short([done, done]) == []
+    [warning] = cut_short([done, cut, cut])
+    assert warning.startswith("2 of 3 retrainings were cut after 9 epochs")
+    assert "seeds=3" in warning
