@@ -6,6 +6,7 @@ from feature_audit.models.contract import FieldModel, TrainingStore, resolve_dev
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.naming import by_name
 from feature_audit.models.open_fields import OpenFields
+from feature_audit.models.own_code import is_installed, own_code, own_code_digest
 from feature_audit.models.prediction import mean_loss, predict, scores
 from feature_audit.models.training import Pace, TrainResult, train
 from feature_audit.models.yardstick import boosting_scores
@@ -23,7 +24,10 @@ __all__ = [
     "by_name",
     "check_model",
     "find_factory",
+    "is_installed",
     "mean_loss",
+    "own_code",
+    "own_code_digest",
     "predict",
     "resolve_device",
     "row_loss",

@@ -17,7 +17,7 @@ from concrete_selectors import SELECTORS
 from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_config
 from feature_audit.data import RULES, Prepared
 from feature_audit.errors import AuditError, UsageError, log_is_open
-from feature_audit.models import MODELS, find_factory
+from feature_audit.models import MODELS, find_factory, own_code_digest
 from feature_audit.results import AuditReport, StageCost
 from feature_audit.stages import baseline as baseline_stage
 from feature_audit.stages import load as load_stage
@@ -189,6 +189,8 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     )
     # Trainings depend on the encoded features alone: another rule about columns must not cost another full training.
     encoded = {"store": prepared.content, "load": _key("load", _without_rules(config), {}).digest}
+    if config.model not in MODELS:
+        encoded["model"] = own_code_digest(config.model)
     audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
     audit.config = config = _with_metric(config, prepared)
     parent.text(_as_yaml(config), RESOLVED)

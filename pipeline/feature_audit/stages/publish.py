@@ -9,10 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import concrete_selectors
 import polars as pl
 
+import feature_audit
 from feature_audit.config import AuditConfig
 from feature_audit.data import Encoders, Prepared
+from feature_audit.models import is_installed, own_code
 from feature_audit.report import render_html, render_json, render_markdown, run_description, view
 from feature_audit.results import AuditReport, FeatureDecision
 from feature_audit.stages import exports
@@ -169,6 +172,7 @@ def _register(
             run_id=parent.id,
             model_name=config.model_name,
             artifacts=folder,
+            code=_code(config.model),
             inputs=_raw_inputs(prepared, names),
             tags={
                 "audit.key": outcome_key,
@@ -185,6 +189,13 @@ def _register(
             },
             description=run_description(report),
         )
+
+
+def _code(model: str) -> list[Path]:
+    """What a registered model is loaded with: the project's packages, which no index has, and a team's own."""
+    own = own_code(model)
+    project = [Path(str(package.__file__)).resolve().parent for package in (feature_audit, concrete_selectors)]
+    return project if own is None or is_installed(own) else [*project, own]
 
 
 def _raw_inputs(prepared: Prepared, names: tuple[str, ...]) -> list[registry.RawInput]:

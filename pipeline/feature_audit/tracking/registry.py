@@ -83,6 +83,7 @@ def register(
     run_id: str,
     model_name: str,
     artifacts: Path,
+    code: Sequence[Path],
     inputs: Sequence[RawInput],
     tags: Mapping[str, Any],
     description: str,
@@ -93,6 +94,7 @@ def register(
         run_id: the audit's parent run, which the version keeps as its source.
         model_name: registered model, made where absent.
         artifacts: folder with ``weights.pt``, ``encoders.json`` and ``model.json``.
+        code: packages and modules that loading the model takes and that no index of packages has.
         inputs: the kept raw columns; they make the signature.
         tags: version tags; ``audit.key`` names what was trained and judged, and a version that carries it already is
             used again.
@@ -109,7 +111,6 @@ def register(
     if known is not None:
         MlflowClient().set_registered_model_alias(model_name, CANDIDATE, known)
         return known
-    package = Path(__file__).resolve().parents[1]
     with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
         warnings.simplefilter(
             "ignore", UserWarning
@@ -118,7 +119,7 @@ def register(
             name="pruned",
             python_model=str(Path(__file__).with_name("scorer.py")),
             artifacts={"pruned": str(artifacts)},
-            code_paths=[str(package)],
+            code_paths=[str(place) for place in code],
             signature=signature_of(inputs),
             pip_requirements=_requirements(),
             registered_model_name=None,
