@@ -26,6 +26,8 @@ ARROW = (".arrow", ".ipc", ".feather")
 TEXT = (".csv", ".tsv", ".txt", ".tab")
 #: Rows per row group of the tables we write; a fixed number makes their bytes independent of the thread count.
 ROW_GROUP = 65_536
+#: First and last rows of remote data by which it is told that it has changed.
+_GLANCE_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -182,10 +184,11 @@ def format_of(file: Path) -> str:
 
 
 def input_digest(data: str) -> str:
-    """blake2b of every input file's name and bytes; of the URI and its schema where the input is remote."""
+    """blake2b of every input file's name and bytes; of remote data, which is not read as a whole for this, a glance."""
     digest = hashlib.blake2b(digest_size=16)
     if _is_remote(data):
-        digest.update(repr((data, _open_remote(data).collect_schema())).encode())
+        for part in _glance(data):
+            digest.update(part)
         return digest.hexdigest()
     files = list(local_files(data))
     if files[0].suffix == ".inter":
@@ -207,6 +210,24 @@ def _bare_suffix(file: Path) -> str:
 
 def _is_remote(data: str) -> bool:
     return re.match(r"^[a-z][a-z0-9+.-]+://", data, flags=re.IGNORECASE) is not None
+
+
+def _glance(uri: str) -> Iterator[bytes]:
+    """URI, schema and first rows of remote data; of Parquet and Arrow, whose files know them, last rows and their count.
+
+    Raises:
+        AuditError: it cannot be read.
+    """
+    frame = _open_remote(uri)
+    yield repr((uri, frame.collect_schema())).encode()
+    parts = [frame.head(_GLANCE_ROWS)]
+    if _bare_suffix(Path(uri.split("?", maxsplit=1)[0])) not in TEXT:
+        parts += [frame.tail(_GLANCE_ROWS), frame.select(pl.len())]
+    try:
+        for part in parts:
+            yield part.collect().write_ipc(None).getvalue()
+    except READ_ERRORS as error:
+        raise AuditError(f"data={uri}: cannot be read ({one_line(error)})") from None
 
 
 def _open_remote(uri: str) -> pl.LazyFrame:

@@ -348,6 +348,22 @@ def test_nothing_there(tmp_path):
         opened("file:///no/such/x.parquet", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["log.parquet", "log.arrow", "log.csv"])
+def test_remote_data_that_was_replaced_is_other_data(tmp_path, name):
+    """It may lie anywhere, so it is not read as a whole for this: only of Parquet and Arrow are the last rows known."""
+    path, rows = tmp_path / name, flat(5_000)
+    write = {".parquet": pl.DataFrame.write_parquet, ".arrow": pl.DataFrame.write_ipc, ".csv": pl.DataFrame.write_csv}
+
+    def digest(frame):
+        write[path.suffix](frame, path)
+        return input_digest(path.as_uri())
+
+    first = digest(rows)
+    assert digest(rows) == first
+    assert digest(rows.reverse()) != first
+    assert (digest(rows.head(-1)) != first) == (path.suffix != ".csv")
+
+
 def test_a_file_uri_is_read(tmp_path):
     flat(60).write_parquet(tmp_path / "log.parquet")
     assert opened(f"file://{tmp_path}/log.parquet", tmp_path).frame.collect().height == 60
