@@ -25,17 +25,13 @@ from pydantic import (
 )
 
 from feature_audit.errors import UsageError
+from feature_audit.metric_names import parse_metric
 
 Task = Literal["binary", "regression", "multiclass"]
 KindName = Literal["numeric", "categorical", "boolean", "multi", "vector", "datetime"]
 
 #: Decision metric per task where the user names none; all are "higher is better" as reported.
 DEFAULT_METRIC: dict[str, str] = {"binary": "auc", "regression": "r2", "multiclass": "accuracy"}
-METRICS: dict[str, tuple[str, ...]] = {
-    "binary": ("auc", "logloss", "normalised_entropy", "calibration", "gauc", "ndcg"),
-    "regression": ("r2", "rmse", "mae"),
-    "multiclass": ("accuracy", "logloss"),
-}
 
 #: What a search profile changes. ``default`` is the defaults of the classes below.
 PROFILES: dict[str, dict[str, Any]] = {
@@ -242,10 +238,11 @@ class AuditConfig(_Section):
             if name != "*" and name not in self.groups:
                 known = ", ".join(self.groups) or "none is named"
                 raise ValueError(f"whole_groups={name}: no such group; groups: {known}")
-        if self.metric and self.task and self.metric not in METRICS[self.task]:
-            raise ValueError(
-                f"metric={self.metric} does not fit task={self.task}; choose {', '.join(METRICS[self.task])}"
-            )
+        if self.metric:
+            try:
+                parse_metric(self.metric, self.task)
+            except UsageError as error:  # as pydantic wants it, which lists this mistake beside others
+                raise ValueError(str(error)) from None
         return self
 
 

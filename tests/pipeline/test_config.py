@@ -43,6 +43,11 @@ def test_profile_lies_below_what_the_user_says(tmp_path: Path) -> None:
         ({"confidence": "95"}, ["confidence=", "95"]),
         ({"metrik": "auc"}, ["metrik", "unknown key", "did you mean metric?"]),
         ({"task": "binary", "metric": "rmse"}, ["metric=rmse", "task=binary", "auc"]),
+        ({"metric": "auc@5"}, ["metric=auc@5", "only ndcg takes a cut-off", "give metric=auc"]),
+        ({"metric": "ndcg@0"}, ["metric=ndcg@0", "at least 1", "ndcg@5"]),
+        ({"metric": "ndcg@x"}, ["metric=ndcg@x", "at least 1", "ndcg@5"]),
+        ({"metric": "ndcg@", "task": "binary"}, ["metric=ndcg@:", "at least 1", "ndcg@5"]),
+        ({"metric": "ndcg@5", "task": "regression"}, ["metric=ndcg@5", "task=regression", "r2"]),
         ({"gate": "perhaps"}, ["gate="]),
         ({"profile": "fast"}, ["profile=", "fast", "quick"]),
     ],
@@ -54,6 +59,11 @@ def test_a_mistake_is_one_line_with_key_value_and_remedy(overrides: dict[str, st
     assert "\n" not in line
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize("task", [None, "binary"])
+def test_ndcg_takes_a_cut_off(task: str | None) -> None:
+    assert load_config(None, {"metric": "ndcg@5", "task": task}).metric == "ndcg@5"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ exact. AUC is not a sum; its resamples use the first-order (influence) expansion
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from feature_audit.errors import AuditError, UsageError
+from feature_audit.metric_names import parse_metric
 from feature_audit.parity import ranking
 from feature_audit.parity.units import unit_codes, unit_sums
 
@@ -298,13 +298,9 @@ def metric(name: str, task: Task = "binary") -> Metric:
     """The metric of that name.
 
     Raises:
-        UsageError: the task has no such metric.
+        UsageError: the task has no such metric, or the metric no such cut-off.
     """
     if task not in METRICS:
         raise UsageError(f"task={task}: choose {', '.join(METRICS)}")
-    depth = re.fullmatch(r"ndcg@([1-9]\d*)", name)
-    if task == "binary" and depth:
-        return _ndcg(int(depth[1]))
-    if name not in METRICS[task]:
-        raise UsageError(f"metric={name} does not fit task={task}; choose {', '.join(METRICS[task])}")
-    return METRICS[task][name]
+    base, depth = parse_metric(name, task)
+    return METRICS[task][base] if depth is None else _ndcg(depth)

@@ -139,6 +139,7 @@ def _group_dcg(gain: np.ndarray, score: np.ndarray, unit: np.ndarray, n_units: i
     codes, gains = unit[order], gain[order]
     first, last = segments(codes, np.asarray(score)[order])
     start, _ = segments(codes)
+    k = min(k, len(gains))  # no unit reaches further, and a huge cut-off would fill the memory
     discount = 1.0 / np.log2(np.arange(k) + 2.0)
     reach = np.concatenate(([0.0], np.cumsum(discount)))  # sum of the first i discounts
     share = (reach[np.minimum(last - start, k)] - reach[np.minimum(first - start, k)]) / (last - first)

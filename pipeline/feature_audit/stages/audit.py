@@ -14,9 +14,10 @@ import torch
 import yaml
 from concrete_selectors import SELECTORS
 
-from feature_audit.config import DEFAULT_METRIC, METRICS, AuditConfig, load_config
+from feature_audit.config import DEFAULT_METRIC, AuditConfig, load_config
 from feature_audit.data import RULES, Prepared
-from feature_audit.errors import AuditError, UsageError, log_is_open
+from feature_audit.errors import UsageError, log_is_open
+from feature_audit.metric_names import parse_metric
 from feature_audit.models import MODELS, find_factory, own_code_digest
 from feature_audit.results import AuditReport, StageCost
 from feature_audit.stages import baseline as baseline_stage
@@ -47,7 +48,7 @@ CODE = {
     "baseline": (*_TRAINING, "stages/baseline.py", *_SHARED),
     "select": ("models", "search", "concrete_selectors", *_SEARCH, *_SHARED),
     "retrain": (*_TRAINING, "stages/retrain.py", "stages/baseline.py", *_SHARED),
-    "parity": ("parity", "stages/parity.py", *_SHARED),
+    "parity": ("parity", "metric_names.py", "stages/parity.py", *_SHARED),
 }
 KEYS = {
     "load": load_stage.KEYS,
@@ -271,12 +272,7 @@ def check_config(config: AuditConfig) -> None:
             raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
     if config.model not in MODELS:
         find_factory(config.model)
-    metrics = sorted({name for names in METRICS.values() for name in names})
-    metric = (config.metric or metrics[0]).split("@")[0]
-    if metric not in metrics:
-        near = difflib.get_close_matches(metric, metrics, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"metric={config.metric}: unknown; {hint}choose {', '.join(metrics)}")
+    metric = parse_metric(config.metric, config.task)[0] if config.metric else None
     if metric in ("gauc", "ndcg") and config.group is None:
         raise UsageError(f"metric={config.metric}: is computed within users; name the user column, e.g. group=user_id")
     for split in ("time", "group"):
@@ -288,8 +284,7 @@ def _with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
     """Fix task and metric once the data has said what the task is."""
     task = prepared.schema.task
     metric = config.metric or DEFAULT_METRIC[task]
-    if metric.split("@")[0] not in METRICS[task]:
-        raise AuditError(f"metric={metric}: does not fit a {task} target; choose {', '.join(METRICS[task])}")
+    parse_metric(metric, task)
     return config.model_copy(update={"task": task, "metric": metric})
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 import torch
 
-from feature_audit.config import METRICS, AuditConfig
+from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.metric_names import METRICS
 from feature_audit.models import predict
 from feature_audit.parity import ParityResult, activity, decide
 from feature_audit.results import MetricDelta

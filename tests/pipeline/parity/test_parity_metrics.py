@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from feature_audit.errors import UsageError
+from feature_audit.metric_names import METRICS as NAMES
 from feature_audit.parity import METRICS, metric
 from feature_audit.parity.metrics import Sample
 from feature_audit.parity.units import unit_codes
@@ -147,7 +148,22 @@ def test_auc_of_two_million_rows_stays_exact():
     assert metric("auc").value(y, score) == 1 - 1 / (rows // 2) ** 2
 
 
-@pytest.mark.parametrize(("name", "task"), [("gini", "binary"), ("auc", "regression"), ("ndcg@0", "binary")])
+@pytest.mark.parametrize(("name", "task"), [("gini", "binary"), ("auc", "regression"), ("ndcg@5", "multiclass")])
 def test_an_unknown_metric_is_refused_by_name(name, task):
     with pytest.raises(UsageError, match=f"metric={name} does not fit task={task}; choose "):
         metric(name, task)
+
+
+@pytest.mark.parametrize("name", ["ndcg@0", "ndcg@-1", "ndcg@x", "ndcg@", "ndcg@5@5", "auc@5"])
+def test_a_cut_off_that_cannot_be_is_refused_by_name(name):
+    with pytest.raises(UsageError, match=f"metric={name}: .*; give "):
+        metric(name)
+
+
+def test_every_name_that_the_configuration_accepts_can_be_computed():
+    assert {task: tuple(metrics) for task, metrics in METRICS.items()} == NAMES
+
+
+def test_a_cut_off_beyond_all_rows_costs_no_memory():
+    y, score, unit = binary_sample(6, ties=True)
+    assert metric(f"ndcg@{10**15}").value(y, score, unit) == metric(f"ndcg@{len(y)}").value(y, score, unit)

@@ -290,6 +290,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
         (["--metric", "rmse"], 1, ["metric=rmse", "binary"]),  # only the data says that the task is binary
         (["--metric", "rmse", "--task", "binary"], 2, ["metric=rmse", "task=binary"]),
         (["--metric", "acu"], 2, ["metric=acu", "did you mean auc?"]),
+        (["--metric", "auc@5"], 2, ["metric=auc@5", "only ndcg takes a cut-off"]),
         (["--metric", "gauc", "--group", ""], 2, ["metric=gauc", "name the user column"]),
         (["--split", "time", "--time", ""], 2, ["split=time", "needs a time column"]),
         (["--split", "tme"], 1, ["split=tme", "did you mean time?"]),  # it might have been a column

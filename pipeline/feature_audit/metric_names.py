@@ -1,0 +1,44 @@
+"""What metrics are called: one parser, so that a name the configuration accepts is one that parity can compute."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from feature_audit.errors import UsageError
+
+METRICS: dict[str, tuple[str, ...]] = {
+    "binary": ("auc", "logloss", "normalised_entropy", "calibration", "gauc", "ndcg"),
+    "regression": ("r2", "rmse", "mae"),
+    "multiclass": ("accuracy", "logloss"),
+}
+
+
+def parse_metric(name: str, task: str | None = None) -> tuple[str, int | None]:
+    """The metric and its cut-off: ``ndcg@5`` is ``("ndcg", 5)``, a name without a cut-off has None.
+
+    Args:
+        name: as configured.
+        task: the task it must fit; None = any, where only the data will say which.
+
+    Raises:
+        UsageError: an unknown metric, one of another task, or a cut-off that it cannot have.
+    """
+    base, at, depth = name.partition("@")
+    known = METRICS[task] if task else sorted({each for names in METRICS.values() for each in names})
+    if base not in known:
+        raise UsageError(_unknown(name, base, task, known))
+    if at and base != "ndcg":
+        raise UsageError(f"metric={name}: only ndcg takes a cut-off; give metric={base}")
+    if at and not re.fullmatch(r"[1-9][0-9]*", depth):
+        raise UsageError(f"metric={name}: the cut-off is no whole number of at least 1; give one such as ndcg@5")
+    return base, int(depth) if at else None
+
+
+def _unknown(name: str, base: str, task: str | None, known: tuple[str, ...] | list[str]) -> str:
+    choice = f"choose {', '.join(known)}"
+    if task:
+        return f"metric={name} does not fit task={task}; {choice}"
+    near = difflib.get_close_matches(base, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"metric={name}: unknown; {hint}{choice}"
