@@ -207,7 +207,7 @@ class AuditConfig(_Section):
     def _read_count(cls, value: Any, info: ValidationInfo) -> Any:
         least = 2 if info.field_name == "seeds" else 1
         wanted = f"give a whole number of at least {least}, or auto"
-        if isinstance(value, bool) or value is None:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError(wanted)
         if isinstance(value, str) and value != "auto":
             if not re.fullmatch(r"[+-]?\d+", value.strip()):

@@ -84,6 +84,16 @@ def test_a_cost_is_a_number_of_zero_or_more(tmp_path: Path, cost: str, words: st
     assert ";" not in str(caught.value), "one message, not one per type it might have been"
 
 
+@pytest.mark.parametrize("key", ["seeds", "k", "trials"])
+@pytest.mark.parametrize(("value", "shown"), [("[1, 2, 3]", "[1, 2, 3]"), ("{a: 1}", "{'a': 1}"), ("", "None")])
+def test_a_count_is_no_list_or_mapping(tmp_path: Path, key: str, value: str, shown: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(f"{key}: {value}\n")
+    with pytest.raises(UsageError, match=r"give a whole number of at least [12], or auto$") as caught:
+        load_config(str(file), {})
+    assert str(caught.value).startswith(f"{key}={shown}: ")
+
+
 def test_unknown_key_in_a_section_is_named_with_its_path(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("training:\n  max_epoch: 3\n")
