@@ -120,6 +120,24 @@ class SelectionConfig(_Section):
             raise ValueError("give a low and a high end, both above 0, the low one first")
         return value
 
+    @field_validator("anneal_share")
+    @classmethod
+    def _check_share(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[1] > 1:
+            raise ValueError("a share of the training ends at 1; give a low and a high end of at most 1")
+        return value
+
+    @model_validator(mode="after")
+    def _fall(self) -> SelectionConfig:
+        """Any pair that the search may draw must fall, or a trial would fail or harden nothing."""
+        start, end = list(self.temperature_start), list(self.temperature_end)
+        if end[1] > start[0]:
+            raise _Named(
+                f"selection.temperature_end={end}: temperatures fall, but this reaches above "
+                f"selection.temperature_start={start}; give at most {start[0]}"
+            )
+        return self
+
     noise_masks: int = Field(16, ge=1, description="noise matrices per batch, each for a group of rows")
     max_candidates: int = Field(256, ge=1, description="most slots of one concrete training where k = auto")
 

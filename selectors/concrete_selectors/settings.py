@@ -92,5 +92,12 @@ class PathSettings:
         for name in ("finetune_epochs", "prior_strength", "screen"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")
+        if not 0 < self.anneal_share <= 1:
+            raise ValueError(f"anneal_share={self.anneal_share}: give a number above 0, at most 1")
+        start, end = self.temperature_start, self.temperature_end
+        if not 0 < end <= start:
+            raise ValueError(
+                f"temperature_end={end}: temperatures fall; give a number above 0, at most temperature_start={start}"
+            )
         if not 0 <= self.trust <= 1:
             raise ValueError(f"trust={self.trust}: give a number from 0 to 1")

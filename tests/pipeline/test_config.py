@@ -94,6 +94,33 @@ def test_a_count_is_no_list_or_mapping(tmp_path: Path, key: str, value: str, sho
     assert str(caught.value).startswith(f"{key}={shown}: ")
 
 
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("anneal_share: [0.5, 2.0]", "selection.anneal_share=[0.5, 2.0]: a share of the training ends at 1; give "),
+        (
+            "temperature_start: [1.0, 2.0]\n  temperature_end: [0.5, 1.5]",
+            "selection.temperature_end=[0.5, 1.5]: temperatures fall, but this reaches above "
+            "selection.temperature_start=[1.0, 2.0]; give at most 1.0",
+        ),
+        ("temperature_end: [9, 9]", "selection.temperature_end=[9.0, 9.0]: temperatures fall"),
+    ],
+)
+def test_an_annealing_that_no_trial_could_run_is_refused(tmp_path: Path, lines: str, says: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(f"selection:\n  {lines}\n")
+    with pytest.raises(UsageError) as caught:
+        load_config(str(file), {})
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_temperature_may_stay_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("selection:\n  temperature_start: [2, 2]\n  temperature_end: [1, 2]\n  anneal_share: [1, 1]\n")
+    assert load_config(str(file), {}).selection.temperature_end == (1.0, 2.0)
+
+
 def test_unknown_key_in_a_section_is_named_with_its_path(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("training:\n  max_epoch: 3\n")

@@ -292,6 +292,11 @@ def test_model_without_parameters_in_use_of_one_row(binary_task: SimpleNamespace
         ({"noise_masks": 0}, "noise_masks=0"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"finetune_epochs": -1}, "finetune_epochs=-1"),
+        ({"anneal_share": 0.0}, "anneal_share=0.0: give a number above 0, at most 1"),
+        ({"anneal_share": 2.0}, "anneal_share=2.0: give a number above 0, at most 1"),
+        ({"temperature_end": 0.0}, "temperature_end=0.0: temperatures fall; give a number above 0"),
+        ({"temperature_end": 10.5}, "temperature_end=10.5: temperatures fall; .* at most temperature_start=10.0"),
+        ({"temperature_start": 0.05}, "temperature_end=0.1: temperatures fall; .* at most temperature_start=0.05"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], text: str) -> None:
