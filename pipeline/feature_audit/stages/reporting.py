@@ -11,6 +11,7 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.parity import metric
 from feature_audit.results import AuditReport, CurvePoint, FeatureDecision, StageCost
 from feature_audit.search import nogueira_index
 from feature_audit.stages.baseline import Trained
@@ -77,10 +78,7 @@ def _warnings(
 ) -> list[str]:
     warnings = []
     value, yardstick = full.facts["metric"], full.facts["yardstick"]["metric"]
-    worse = (
-        value - yardstick if config.metric in ("logloss", "normalised_entropy", "rmse", "mae") else yardstick - value
-    )
-    if worse > 2 * max(config.margin, 1e-12):
+    if weaker_than_boosting(config, value, yardstick):
         warnings.append(
             f"The baseline (validation {config.metric} {value:.4f}) is weaker than a quick gradient boosting "
             f"({yardstick:.4f}): parity with it proves less. Try another model or more training.max_epochs."
@@ -96,6 +94,22 @@ def _warnings(
     first = [prepared.schema.names[index] for index in np.argsort(selection.rank)[:3]]
     cut = [] if outcome.result.verdict == "pass" else cut_short(pruned.facts)
     return [*warnings, *cut, *too_good(config, value, first)]
+
+
+def weaker_than_boosting(config: AuditConfig, value: float, yardstick: float) -> bool:
+    """Does the full model fall short of a quick gradient boosting by more than two margins?
+
+    The metric itself says which is better: of a ratio such as calibration, what lies nearer to 1.
+
+    Args:
+        config: names metric and task, and the margin.
+        value: the full model's metric on validation.
+        yardstick: the boosting's.
+    """
+    assert config.metric is not None  # the audit resolves metric and task before the first training
+    assert config.task is not None
+    quality = metric(config.metric, config.task).quality
+    return bool(quality(yardstick) - quality(value) > 2 * max(config.margin, 1e-12))
 
 
 def cut_short(facts: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from feature_audit.config import AuditConfig
-from feature_audit.stages.reporting import cut_short, too_good
+from feature_audit.config import AuditConfig, Task
+from feature_audit.stages.reporting import cut_short, too_good, weaker_than_boosting
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,30 @@ def test_a_model_too_good_to_be_true_is_named_with_its_first_features(metric: st
         assert f"{value:.4f}" in found[0]
         assert "arrival, planned_arrival" in found[0]
         assert "exclude" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "full", "boosting", "warned"),
+    [
+        ("binary", "calibration", 1.30, 1.00, True),
+        ("binary", "calibration", 1.00, 1.30, False),
+        ("binary", "calibration", 1.00, 0.70, False),
+        ("binary", "calibration", 0.70, 1.00, True),
+        ("binary", "auc", 0.70, 0.75, True),
+        ("binary", "auc", 0.75, 0.70, False),
+        ("binary", "ndcg@5", 0.40, 0.45, True),
+        ("binary", "logloss", 0.40, 0.35, True),
+        ("binary", "logloss", 0.35, 0.40, False),
+        ("binary", "auc", 0.700, 0.703, False),  # less than two margins
+        ("regression", "rmse", 2.0, 1.5, True),
+        ("multiclass", "accuracy", 0.8, 0.7, False),
+    ],
+)
+def test_the_metric_says_which_of_two_models_is_weaker(
+    task: Task, metric: str, full: float, boosting: float, warned: bool
+) -> None:
+    config = AuditConfig(task=task, metric=metric, margin=0.002)
+    assert weaker_than_boosting(config, full, boosting) is warned
 
 
 def test_the_threshold_is_the_one_of_a_single_column() -> None:
