@@ -1,7 +1,7 @@
 """What a user's mistake looks like: one line with key, value and remedy.
 
 The command line prints ``str(error)`` on stderr without a traceback and exits with ``error.exit_code``.
-Anything that is not an ``AuditError`` is a bug of ours and keeps its traceback.
+Anything else (a bug of ours, a user's model, a library) is one line as well; ``feature-audit -v`` shows its traceback.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class AuditReport:
         costs: per stage.
         needed: for inconclusive, what would decide it (a sentence).
         stability: Nogueira index over selectors or None; ``convergence``: a sentence about the selector's state.
-        search: rows of trials (number, parameters, value, state) and importances of parameters.
+        trials: rows of the search (number, parameters, value, state); ``importances``: of its parameters.
         provenance: hashes, seeds, versions, resolved configuration, run ids.
         table_costs: source table -> what keeping it at all costs; saved when its last feature goes.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).

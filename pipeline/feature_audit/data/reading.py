@@ -87,7 +87,7 @@ def resolve_data(config: AuditConfig, directory: Path) -> str:
 
 
 def open_source(config: AuditConfig, data: str, directory: Path, progress: Progress) -> Source:
-    """Open ``data`` (see the module table of formats in the README), staging text and prepared tables as Parquet once.
+    """Open ``data``, staging text and prepared tables as Parquet once.
 
     Args:
         config: reader settings and ``prepare``.

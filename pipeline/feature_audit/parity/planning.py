@@ -34,7 +34,7 @@ def needed(comparison: Comparison, *, confidence: float, seeds: tuple[int, int],
     level = 1 - (PASS_SHARE if gap > 0 else 1 - PASS_SHARE) * (1 - confidence)
 
     def decides(factor: float, pruned: int, baseline: int) -> bool:
-        return abs(gap) >= reach(grown(parts, factor, seeds, (pruned, baseline)), level)
+        return abs(gap) >= reach(grown(parts, factor, (pruned, baseline)), level)
 
     options = []
     factor = _first(np.geomspace(1.05, MOST_ROWS, 200), lambda f: decides(float(f), *seeds))
@@ -57,7 +57,7 @@ def needed(comparison: Comparison, *, confidence: float, seeds: tuple[int, int],
     return f"If the difference is really {delta:+.2g}, {' or '.join(options)} would give {side} in 4 of 5 audits."
 
 
-def grown(parts: Components, factor: float, seeds: tuple[int, int], arms: tuple[int, int]) -> Components:
+def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components:
     """Expected components with ``factor`` times the units and ``arms`` trainings of (pruned, baseline)."""
     weight = 1 / arms[0] + 1 / arms[1]
     # Each training's own row noise averages out over seeds; what both arms share does not.

@@ -34,7 +34,6 @@ from feature_audit.tracking import Run, driver_run, find_run, open_parent
 
 log = logging.getLogger(__name__)
 
-STAGES = ("load", "baseline", "select", "retrain", "parity")
 RESOLVED = "config/resolved.yaml"
 #: The configuration before the data filled in task and metric: what a continued audit starts from, so that its cache
 #: keys are those of the first run.

@@ -73,7 +73,7 @@ def select(
 ) -> Selection:
     """Search selector settings, choose K, and name the K features; or open what was found before."""
     if folder.done:
-        return _restore(folder, prepared)
+        return _restore(folder)
     store = open_store(config, prepared)
     low, high = budget(config, prepared)
     with _progress(config, full, fixed=low == high) as progress:
@@ -114,7 +114,7 @@ def select(
     np.savez(folder.path / "selection.npz", masks=masks, rank=rank, scores=scores, by_heart=by_heart)
     folder.finish(result)
     log.info("select: %s", choice.reason)
-    return _restore(folder, prepared)
+    return _restore(folder)
 
 
 def _most_work(config: AuditConfig, prepared: Prepared, full: Trained, folder: Path, best: int) -> float:
@@ -188,7 +188,7 @@ def _read_trial(folder: Path, number: int) -> dict[str, Any]:
     return dict(json.loads((folder / f"trial_{number}.json").read_text(encoding="utf-8")))
 
 
-def _restore(folder: StageFolder, prepared: Prepared) -> Selection:
+def _restore(folder: StageFolder) -> Selection:
     result = folder.result()
     arrays = np.load(folder.path / "selection.npz")
     return Selection(

@@ -145,11 +145,6 @@ class Run:
         """All tags of the run."""
         return dict(self._client.get_run(self.id).data.tags)
 
-    def link(self) -> str:
-        """Where the UI shows the run, as a path below the server's address."""
-        run = self._client.get_run(self.id)
-        return f"#/experiments/{run.info.experiment_id}/runs/{self.id}"
-
     def end(self, status: str) -> None:
         """Mark the run FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.id, status)

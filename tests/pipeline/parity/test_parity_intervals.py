@@ -126,7 +126,7 @@ def test_the_forecast_keeps_its_promise():
     delta, margin = -0.5, 3.0
     today = parts(row=1.0, between=0.45, noise=0.3)
     world = World(share=0.4, seed_noise=0.2, seeds=(3, 1))
-    grown = planning.grown(today, 3.0, (3, 1), (3, 1))
+    grown = planning.grown(today, 3.0, (3, 1))
     assert grown.row == pytest.approx(1 / 3)
     assert grown.seed == pytest.approx(today.seed)
     sentence = forecast(delta, today, margin)
