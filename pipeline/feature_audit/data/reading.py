@@ -213,7 +213,7 @@ def _is_remote(data: str) -> bool:
 
 
 def _glance(uri: str) -> Iterator[bytes]:
-    """URI, schema and first rows of remote data; of Parquet and Arrow, whose files know them, last rows and their count.
+    """URI, schema and first rows of remote data; of Parquet and Arrow, whose files know them, last rows and count.
 
     Raises:
         AuditError: it cannot be read.

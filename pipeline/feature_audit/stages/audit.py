@@ -40,13 +40,16 @@ RESOLVED = "config/resolved.yaml"
 GIVEN = "config/given.yaml"
 _TRAINING = ("models", "concrete_selectors/averaging.py", "concrete_selectors/lookup.py")
 _SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
-_SEARCH = ("stages/select.py", "stages/trial.py", "stages/choice.py", "stages/cost.py")
+_METRICS = ("metric_names.py", "parity/metrics.py", "parity/ranking.py", "parity/units.py")
+_PAIRED = (*_METRICS, "parity/paired.py", "parity/components.py")
+_TRAIN_ONE = (*_TRAINING, *_METRICS, "stages/baseline.py", "stages/cost.py")
+_SEARCH = ("models", "search", "concrete_selectors", "stages/trial.py", "stages/choice.py", "stages/load.py")
 #: The source that each stage runs beside its own module; a change there makes the stage run again.
 CODE = {
     "load": ("data", "stages/load.py", *_SHARED),
-    "baseline": (*_TRAINING, "stages/baseline.py", *_SHARED),
-    "select": ("models", "search", "concrete_selectors", *_SEARCH, *_SHARED),
-    "retrain": (*_TRAINING, "stages/retrain.py", "stages/baseline.py", *_SHARED),
+    "baseline": (*_TRAIN_ONE, *_SHARED),
+    "select": ("stages/select.py", *_SEARCH, *_TRAIN_ONE, *_PAIRED, *_SHARED),
+    "retrain": ("stages/retrain.py", *_TRAIN_ONE, *_SHARED),
     "parity": ("parity", "metric_names.py", "stages/parity.py", *_SHARED),
 }
 KEYS = {
