@@ -124,7 +124,7 @@ def beyond_measured(k: int, points: Sequence[KPoint], *, margin: float, metric: 
     best = best_point(points)
     reason = (
         f"K = {k} is the next K above those that were retrained and fell short of the margin of {margin:g}, and is "
-        f"unconfirmed, for to retrain once more would have cost too much; K = {best.k} came closest: "
+        f"unconfirmed, for the search may spend no more on confirming; K = {best.k} came closest: "
         f"{_figure(best, metric)}"
     )
     return KChoice(k, "unconfirmed", reason)

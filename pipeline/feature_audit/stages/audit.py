@@ -239,7 +239,8 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     plan = retrain_stage.plan(config, prepared, full, selection)
     audit.config = config = config.model_copy(update={"seeds": plan.seeds})
     parent.text(_as_yaml(config), RESOLVED)
-    # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
+    # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again,
+    # unless its confirmations leave another number of seeds or epochs.
     inputs = {**encoded, "features": " ".join(selection.names)}
     if plan.most_epochs is not None:
         inputs["most_epochs"] = str(plan.most_epochs)

@@ -43,7 +43,7 @@ class SearchProgress:
     Args:
         trials: finished trials to reach.
         confirmations: the most retrainings that may confirm K; the bar's end jumps where fewer do.
-        confirmation_seconds: what they may take together.
+        confirmation_seconds: what they may take together, unless they fall short; the time left is a guess then.
         clock: seconds, for tests.
     """
 

@@ -86,9 +86,9 @@ class Plan:
 def plan(config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection) -> Plan:
     """What ``seeds = auto`` comes to, and how long the pruned models may train.
 
-    Five seeds, fewer where the audit would cost more than its profile allows, but at least three: with two, nobody
-    could tell the luck of a seed from a difference. Where even three trainings as long as they like might cost too
-    much, they are cut: see ``cost.most_epochs``.
+    Five seeds, fewer where the audit would be expected to cost more than its profile allows, but at least three: with
+    two, nobody could tell the luck of a seed from a difference. What turns out longer than that is cut: see
+    ``cost.most_epochs``.
     """
     left = work_left(config, full.work, selection.work)
     seeds = config.seeds
