@@ -17,7 +17,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.metric_names import METRICS
 from feature_audit.models import predict
-from feature_audit.parity import ParityResult, activity, decide
+from feature_audit.parity import ParityResult, activity, decide, metric
 from feature_audit.results import MetricDelta
 from feature_audit.schema import ModelSchema
 from feature_audit.stages.baseline import Trained, fresh_model, open_store
@@ -71,7 +71,7 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
         metric=config.metric,
         margin=config.margin,
         confidence=config.confidence,
-        guards=_information(config),
+        guards=information(config),
         slices=_slices(config, store, group),
         shipped=pruned.best_seed,
         unit_name="units" if config.group is None else f"values of {config.group}",
@@ -105,14 +105,16 @@ def _record_look(config: AuditConfig, prepared: Prepared, pruned: Retrained) -> 
     return len(keys)
 
 
-def _information(config: AuditConfig) -> dict[str, float | None]:
+def information(config: AuditConfig) -> dict[str, float | None]:
     """The task's other metrics, reported without a margin."""
     assert config.task is not None
+    assert config.metric is not None
+    decision = metric(config.metric, config.task).name  # ndcg@10 is ndcg
     per_user = {"gauc", "ndcg"}
     return {
         name: None
         for name in METRICS[config.task]
-        if name != config.metric and (config.group is not None or name not in per_user)
+        if metric(name, config.task).name != decision and (config.group is not None or name not in per_user)
     }
 
 

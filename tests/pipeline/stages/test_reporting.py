@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from feature_audit.config import AuditConfig, Task
+from feature_audit.stages.parity import information
 from feature_audit.stages.reporting import cut_short, too_good, weaker_than_boosting
 
 
@@ -55,3 +56,20 @@ def test_retrainings_that_the_limit_cut_are_warned_of_with_the_remedy() -> None:
     [warning] = cut_short([done, cut, cut])
     assert warning.startswith("2 of 3 retrainings were cut after 9 epochs")
     assert "seeds=3" in warning
+
+
+@pytest.mark.parametrize(
+    ("metric", "others"),
+    [
+        ("auc", {"logloss", "normalised_entropy", "calibration", "gauc", "ndcg"}),
+        ("ndcg@10", {"auc", "logloss", "normalised_entropy", "calibration", "gauc"}),
+        ("ndcg@5", {"auc", "logloss", "normalised_entropy", "calibration", "gauc", "ndcg"}),
+    ],
+)
+def test_the_decision_metric_is_not_reported_a_second_time(metric: str, others: set[str]) -> None:
+    assert set(information(AuditConfig(task="binary", metric=metric, group="user"))) == others
+    assert set(information(AuditConfig(task="binary", metric="auc"))) == {
+        "logloss",
+        "normalised_entropy",
+        "calibration",
+    }
