@@ -13,13 +13,14 @@ import numpy as np
 from case import Case, Finals, finals
 from concrete_selectors import PathSettings, learn_path
 from feature_audit.config import PROFILES, SelectionConfig
-from feature_audit.models import Pace, row_loss
+from feature_audit.models import row_loss
 from feature_audit.search import KPoint
 from feature_audit.stages.baseline import Trained, load_model
 from feature_audit.stages.cost import FORWARD_SHARE
 from feature_audit.stages.load import protected_fields
 from feature_audit.stages.retrain import retrain
 from feature_audit.stages.select import search_space, select
+from feature_audit.stages.trial import selection_batch
 from torch import Tensor
 
 #: Seeds of the rivals' confirmations: neither the audit's confirmations nor the final retrainings use them.
@@ -205,13 +206,14 @@ def dedicated(case: Case, k: int, settings: dict[str, float], seed: int) -> tupl
         network_learning_rate=case.config.training.learning_rate,
         noise_masks=case.config.selection.noise_masks, seed=seed,
     )  # fmt: skip
-    pace = Pace.plan(case.store.rows("train"), case.config.training, case.schema)
+    rows = case.store.rows("train")
+    batch = selection_batch(case.config, rows, case.schema)
     path = learn_path(
         case.full_model(),  # type: ignore[arg-type]  # of the model contract
-        _batches(case, "train", pace.batch_size),
+        _batches(case, "train", batch),
         _batches(case, "validation", _EVALUATION_ROWS),
         loss=row_loss(case.schema.task),
-        steps_per_epoch=pace.batches,
+        steps_per_epoch=math.ceil(rows / batch),
         settings=chosen,
         protected=protected_fields(case.config, case.prepared),
     )

@@ -22,6 +22,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.errors import AuditError
 from feature_audit.models import OpenFields, Pace, row_loss, to_scores
+from feature_audit.schema import ModelSchema
 from feature_audit.search import TrialResult
 from feature_audit.stages.baseline import Trained, load_model, open_store
 from feature_audit.stages.choice import ValidationJudge
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 #: Rows of a validation batch; an even number, so that odd rows of every batch are odd rows of the split.
 _EVALUATION_ROWS = 4096
+#: Rows of a selection's train batch at least.
+_SMALLEST_BATCH = 32
 #: Train batches from which the means of features that always_drop shuts are taken.
 _MEAN_BATCHES = 8
 
@@ -72,7 +75,8 @@ class Trials:
         self.low, self.high, self.progress = low, high, progress
         self.device = store.device
         self.model: Any = load_model(config, full).to(self.device)  # of the model contract: embed, predict
-        self.pace = Pace.plan(store.rows("train"), config.training, prepared.schema)
+        self.batch_size = selection_batch(config, store.rows("train"), prepared.schema)
+        self.batches = math.ceil(store.rows("train") / self.batch_size)
         self.touched = touched_parameters(self.model, len(self.schema.fields), config.training.embedding_dim)
         self.ruled_out = ruled_out_fields(config, prepared)
         self.open = np.setdiff1d(np.arange(len(self.schema.fields)), self.ruled_out)
@@ -151,7 +155,7 @@ class Trials:
         )
         common: dict[str, Any] = {
             "loss": row_loss(self.schema.task),
-            "steps_per_epoch": self.pace.batches,
+            "steps_per_epoch": self.batches,
             "settings": chosen,
             "protected": self.protected,
             "groups": self.units,
@@ -181,7 +185,7 @@ class Trials:
 
     def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
         seed = self.config.seed * 7919 + epoch + 1
-        for batch in self.store.batches("train", self.pace.batch_size, seed=seed, schema=self.schema):
+        for batch in self.store.batches("train", self.batch_size, seed=seed, schema=self.schema):
             yield batch, batch.target
 
     def _validation(self, _: int) -> Iterator[tuple[Any, Tensor]]:
@@ -197,6 +201,17 @@ class Trials:
         halves = (batch.rows(torch.arange(1, len(batch), 2, device=self.device)) for batch in batches)
         odd = ((rows, rows.target) for rows in halves)
         return to_scores(path.predict(odd, k), self.schema.task).numpy()
+
+
+def selection_batch(config: AuditConfig, rows: int, schema: ModelSchema) -> int:
+    """Rows of a batch of a concrete training: those of the full model's training, or fewer where rows are few.
+
+    A selector needs a number of steps, however few the rows. Batches as large as the full model's would pass over a
+    table more often for that than ``selection.epochs`` says, and cost a small table as much as its full training.
+    """
+    wanted = rows * config.selection.epochs / PathSettings.fewest_steps
+    fewest = max(_SMALLEST_BATCH, 2 ** round(math.log2(max(wanted, 1))))
+    return min(Pace.plan(rows, config.training, schema).batch_size, fewest)
 
 
 def curve_value(points: list[dict[str, Any]], low: int, high: int) -> float:
