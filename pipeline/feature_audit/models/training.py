@@ -97,8 +97,7 @@ def train(
             raise AuditError(f"split {split} has no rows; change split, test_share or validation_share")
     scale = _fit_units(model, store, task)
     run = _Run(model, store, schema, task=task, config=config, place=place, loss_scale=scale, progress=progress)
-    wanted = run.pace.epochs
-    run.pace = replace(run.pace, epochs=min(wanted, most_epochs or wanted))
+    wanted = run.limit(most_epochs)
     history: list[dict[str, float]] = []
     best_loss, best_epoch, best_state, unimproved = math.inf, 0, None, 0
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
@@ -190,6 +189,12 @@ class _Run:
         self.optimisers = _optimisers(model, self.weights, config)
         self.average = WeightAverage(self.weights, decay=config.average_decay)
         self.examples = 0
+
+    def limit(self, most_epochs: int | None) -> int:
+        """Plan no more epochs than that; returns how many were planned before."""
+        wanted = self.pace.epochs
+        self.pace = replace(self.pace, epochs=min(wanted, most_epochs or wanted))
+        return wanted
 
     def epoch(self, epoch: int, seed: int) -> float:
         """One pass over the train split; mean loss per row."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,23 +97,6 @@ def decide(
     deltas = [one.row(1 - level) for one, level in zip(comparisons, levels, strict=True)]
     verdict = _overall(deltas)
     name = "rows" if unit is None else unit_name
-    diagnostics = {
-        "seeds": {"pruned": trials.seeds[0], "baseline": trials.seeds[1]},
-        "seed_noise_measured": bool(comparisons[0].parts.seed_df),
-        "components": [one.described(confidence) for one in comparisons],
-        "bootstrap": checks,
-        "delong": _delong(trials) if metric == "auc" else None,
-        "small_slices": [vars(one) for one in small],
-        "skipped_guards": skipped,
-        "correction": {
-            "method": "Holm",
-            "levels": {
-                f"{one.metric.name} ({one.slice})": level
-                for one, level in zip(comparisons, levels, strict=True)
-                if one.role == "guard"
-            },
-        },
-    }
     return ParityResult(
         verdict=verdict,
         sentence=wording.sentence(deltas, verdict, confidence=confidence, seeds=trials.seeds, unit_name=name),
@@ -123,8 +106,30 @@ def decide(
         needed=planning.needed(comparisons[0], confidence=confidence, seeds=trials.seeds, unit_name=name)
         if verdict == "inconclusive"
         else None,
-        diagnostics=diagnostics,
+        diagnostics={
+            **_diagnostics(trials, comparisons, levels, confidence),
+            "bootstrap": checks,
+            "delong": _delong(trials) if metric == "auc" else None,
+            "small_slices": [vars(one) for one in small],
+            "skipped_guards": skipped,
+        },
     )
+
+
+def _diagnostics(
+    trials: Trials, comparisons: Sequence[Comparison], levels: Sequence[float], confidence: float
+) -> dict[str, Any]:
+    """How the intervals came about: seeds, variance components, the level of each guard."""
+    guards = [(one, level) for one, level in zip(comparisons, levels, strict=True) if one.role == "guard"]
+    return {
+        "seeds": {"pruned": trials.seeds[0], "baseline": trials.seeds[1]},
+        "seed_noise_measured": bool(comparisons[0].parts.seed_df),
+        "components": [one.described(confidence) for one in comparisons],
+        "correction": {
+            "method": "Holm",
+            "levels": {f"{one.metric.name} ({one.slice})": level for one, level in guards},
+        },
+    }
 
 
 def _check_settings(margin: float, confidence: float) -> None:

@@ -190,10 +190,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     prepared = audit.stage(
         "load", {"data": load_stage.digest(config)}, lambda folder, run: load_stage.load(config, folder)
     )
-    # Trainings depend on the encoded features alone: another rule about columns must not cost another full training.
-    encoded = {"store": prepared.content, "load": _key("load", _without_rules(config), {}).digest}
-    if config.model not in MODELS:
-        encoded["model"] = own_code_digest(config.model)
+    encoded = _training_inputs(config, prepared)
     audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
     audit.config = config = _with_metric(config, prepared)
     parent.text(_as_yaml(config), RESOLVED)
@@ -257,6 +254,12 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     audit.spent("parity", 0.0, detail=f"{prepared.rows['test']:,} test rows")
     report = build_report(config, prepared, full, selection, pruned, outcome, decisions, audit.costs, parent.id)
     return publish.outcome(parent, config, prepared, pruned, outcome, report, time.perf_counter() - started)
+
+
+def _training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
+    """What trainings depend on: the encoded features alone, for a rule about columns must not cost another training."""
+    inputs = {"store": prepared.content, "load": _key("load", _without_rules(config), {}).digest}
+    return inputs if config.model in MODELS else {**inputs, "model": own_code_digest(config.model)}
 
 
 def check_config(config: AuditConfig) -> None:
