@@ -235,7 +235,7 @@ class _Retrainings:
         return most_epochs(left=left, trainings=1 + FEWEST_SEEDS, epoch=epoch, fewest=epochs)
 
     def full_length_work(self, k: int) -> float:
-        """The same with as many examples as the full model's training."""
+        """Of a retraining at ``k`` that takes as many examples as the full model's training."""
         return self._scaled(*self._done[0], k)
 
     def _scaled(self, done: int, spent: float, k: int) -> float:
