@@ -3,6 +3,7 @@
 from feature_audit.report.as_html import render_html
 from feature_audit.report.as_json import read_json, render_json
 from feature_audit.report.as_markdown import render_markdown, run_description
+from feature_audit.report.numbers import counted
 from feature_audit.results import AuditReport
 
-__all__ = ["AuditReport", "read_json", "render_html", "render_json", "render_markdown", "run_description"]
+__all__ = ["AuditReport", "counted", "read_json", "render_html", "render_json", "render_markdown", "run_description"]

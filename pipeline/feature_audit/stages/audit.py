@@ -19,6 +19,7 @@ from feature_audit.data import RULES, Prepared
 from feature_audit.errors import UsageError, log_is_open
 from feature_audit.metric_names import parse_metric
 from feature_audit.models import MODELS, find_factory, own_code_digest
+from feature_audit.report import counted
 from feature_audit.results import AuditReport, StageCost
 from feature_audit.stages import baseline as baseline_stage
 from feature_audit.stages import load as load_stage
@@ -220,7 +221,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     audit.spent(
         "select",
         selection.work / full.work,
-        detail=f"{len(selection.masks)} trials, {len(selection.choice.retrained)} confirmations",
+        detail=f"{counted(len(selection.masks), 'trial')}, {counted(len(selection.choice.retrained), 'confirmation')}",
     )
     decisions = decide_features(config, prepared, selection)
     publish.selection(parent, selection, decisions)
