@@ -7,8 +7,8 @@
 Small: scikit-learn's breast_cancer and diabetes, some hundred rows. Narrow: flights out of New York in 2013, will one
 arrive more than a quarter of an hour late, from 7 columns of the flight itself, or 13 with those of weather and plane.
 And tables that come with R packages, of 1,500 to 20,000 rows and 6 to 1,502 features: hotel bookings, taxi rides,
-deliveries, insurance claims, loans, customers, grant applications, house prices; and a clinical study whose later
-patients were followed for a shorter time.
+deliveries, insurance claims, loans, customers, grant applications, house prices, letters to politicians; and a
+clinical study whose later patients were followed for a shorter time.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _OF_R = {
     "cells": ("modeldata", "class", "PS", ""),
     "attrition": ("modeldata", "Attrition", "Yes", ""),
     "flchain": ("survival", "death", None, " --time sample.yr"),
+    "black_politicians": ("causaldata", "responded", None, ""),
 }
 #: Columns that are no features: row numbers, and the split that the authors of ``cells`` used.
 _NO_FEATURES = ["rownames", "case"]
