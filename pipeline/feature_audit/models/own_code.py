@@ -41,7 +41,7 @@ def own_code_digest(name: str) -> str:
         return ""
     digest = hashlib.blake2b(digest_size=16)
     for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
-        digest.update(file.name.encode())
+        digest.update(str(file.relative_to(place.parent)).encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

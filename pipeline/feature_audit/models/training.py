@@ -96,8 +96,10 @@ def train(
         if store.rows(split) == 0:
             raise AuditError(f"split {split} has no rows; change split, test_share or validation_share")
     scale = _fit_units(model, store, task)
-    run = _Run(model, store, schema, task=task, config=config, place=place, loss_scale=scale, progress=progress)
-    wanted = run.limit(most_epochs)
+    run = _Run(
+        model, store, schema, task=task, config=config, place=place, loss_scale=scale, most_epochs=most_epochs,
+        progress=progress,
+    )  # fmt: skip
     history: list[dict[str, float]] = []
     best_loss, best_epoch, best_state, unimproved = math.inf, 0, None, 0
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
@@ -124,7 +126,7 @@ def train(
         model=model,
         best_epoch=best_epoch,
         epochs=int(history[-1]["epoch"]),
-        cut=unimproved < run.pace.patience and run.pace.epochs < wanted,
+        cut=run.limited and unimproved < run.pace.patience,
         history=history,
         validation_loss=best_loss,
         seconds=time.perf_counter() - started,
@@ -179,22 +181,19 @@ class _Run:
         task: Task,
         place: torch.device,
         loss_scale: float,
+        most_epochs: int | None,
         progress: Callable[[dict[str, Any]], None] | None,
     ) -> None:
         self.model, self.store, self.schema = model, store, schema
         self.place, self.loss_scale, self.progress = place, loss_scale, progress
         self.loss = row_loss(task)
-        self.pace = Pace.plan(store.rows("train"), config, schema)
+        planned = Pace.plan(store.rows("train"), config, schema)
+        self.pace = replace(planned, epochs=min(planned.epochs, most_epochs or planned.epochs))
+        self.limited = self.pace.epochs < planned.epochs
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimisers = _optimisers(model, self.weights, config)
         self.average = WeightAverage(self.weights, decay=config.average_decay)
         self.examples = 0
-
-    def limit(self, most_epochs: int | None) -> int:
-        """Plan no more epochs than that; returns how many were planned before."""
-        wanted = self.pace.epochs
-        self.pace = replace(self.pace, epochs=min(wanted, most_epochs or wanted))
-        return wanted
 
     def epoch(self, epoch: int, seed: int) -> float:
         """One pass over the train split; mean loss per row."""

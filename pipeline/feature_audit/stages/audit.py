@@ -259,8 +259,8 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
 
 def _training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
     """What trainings depend on: the encoded features alone, for a rule about columns must not cost another training."""
-    inputs = {"store": prepared.content, "load": _key("load", _without_rules(config), {}).digest}
-    return inputs if config.model in MODELS else {**inputs, "model": own_code_digest(config.model)}
+    load = _key("load", _without_rules(config), {}).digest
+    return {"store": prepared.content, "load": load, "model": own_code_digest(config.model)}
 
 
 def check_config(config: AuditConfig) -> None:

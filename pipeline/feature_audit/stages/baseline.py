@@ -138,6 +138,11 @@ def train_one(
     return result.model, scores, facts
 
 
+def if_cut(facts: dict[str, Any]) -> str:
+    """For the log: what ``most_epochs`` did to a training of ``train_one``, or nothing."""
+    return f", cut after {facts['epochs']} epochs to keep to the profile's limit" if facts["cut"] else ""
+
+
 def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Trained:
     """Train the full model on every usable feature, or open the one trained before."""
     if folder.done:

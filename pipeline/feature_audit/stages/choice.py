@@ -23,7 +23,7 @@ from feature_audit.data import Prepared, Store
 from feature_audit.parity import metric, paired_delta
 from feature_audit.schema import ModelSchema
 from feature_audit.search import KChoice, KPoint, best_point, beyond_measured, choose_k, satisfies
-from feature_audit.stages.baseline import Trained, touched, train_one
+from feature_audit.stages.baseline import Trained, if_cut, touched, train_one
 from feature_audit.stages.cost import FEWEST_SEEDS, most_epochs
 from feature_audit.stages.progress import SearchProgress
 
@@ -210,8 +210,7 @@ class _Retrainings:
         self.points[k] = point = self.judge.point(k, scores)
         log.info(
             "select: retrained at K = %d, validation %s %+.4f against the full model%s",
-            k, self.config.metric, point.delta,
-            f", cut after {facts['epochs']} epochs to keep to the profile's limit" if facts["cut"] else "",
+            k, self.config.metric, point.delta, if_cut(facts),
         )  # fmt: skip
         if self.progress:
             self.progress.confirmation_done(k, within=point.delta >= -self.config.margin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ def _warnings(
     if leaks:
         warnings.append(f"Suspected label leaks were kept and need a person's eye: {', '.join(leaks[:5])}.")
     first = [prepared.schema.names[index] for index in np.argsort(selection.rank)[:3]]
-    cut = [] if outcome.result.verdict == "pass" else cut_short(pruned.facts)
+    cut = [] if outcome.result.verdict == "pass" else cut_short(pruned.cut_after, len(pruned.facts))
     return [*warnings, *cut, *too_good(config, value, first)]
 
 
@@ -112,19 +112,19 @@ def weaker_than_boosting(config: AuditConfig, value: float, yardstick: float) ->
     return bool(quality(yardstick) - quality(value) > 2 * max(config.margin, 1e-12))
 
 
-def cut_short(facts: Sequence[Mapping[str, Any]]) -> list[str]:
+def cut_short(cut: Sequence[int], retrainings: int) -> list[str]:
     """A warning where the limit of full trainings ended retrainings that were not done.
 
     Args:
-        facts: of the pruned models' trainings (see ``baseline.Trained``).
+        cut: epochs of each one that was (see ``Retrained.cut_after``).
+        retrainings: all of them.
     """
-    cut = [each["epochs"] for each in facts if each["cut"]]
     if not cut:
         return []
     return [
-        f"{len(cut)} of {len(facts)} retrainings were cut after {max(cut)} epochs, to keep to the profile's limit of "
+        f"{len(cut)} of {retrainings} retrainings were cut after {max(cut)} epochs, to keep to the profile's limit of "
         "full trainings, before their validation loss had stopped falling: the pruned model may be better than this. "
-        f"Give seeds={len(facts)} to let them run on."
+        f"Give seeds={retrainings} to let them run on."
     ]
 
 

@@ -17,7 +17,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.models import Pace
 from feature_audit.schema import ModelSchema
-from feature_audit.stages.baseline import Trained, open_store, touched_share, train_one
+from feature_audit.stages.baseline import Trained, if_cut, open_store, touched_share, train_one
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.cost import AUTO_SEEDS, FEWEST_SEEDS, most_epochs, work_left
 from feature_audit.stages.select import Selection
@@ -58,9 +58,14 @@ class Retrained:
         """Seconds of all trainings."""
         return float(sum(facts["seconds"] for facts in self.facts + self.full_facts))
 
+    @property
+    def cut_after(self) -> list[int]:
+        """Epochs of each pruned model that the profile's limit cut."""
+        return [facts["epochs"] for facts in self.facts if facts["cut"]]
+
     def describe(self) -> str:
         """What was trained, for the table of costs."""
-        cut = [facts["epochs"] for facts in self.facts if facts["cut"]]
+        cut = self.cut_after
         short = f", {len(cut)} of them cut after {max(cut)} epochs to keep to the limit" if cut else ""
         return f"{len(self.facts)} pruned{short}, {len(self.full_facts)} full"
 
@@ -148,8 +153,7 @@ def _train(
     model, _, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}", most_epochs=limit)
     torch.save(model.state_dict(), folder.path / f"{name}.pt")
     (folder.path / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
-    cut = f", cut after {facts['epochs']} epochs to keep to the profile's limit" if facts["cut"] else ""
-    log.info("retrain: %s, validation %s %.4f%s", name, config.metric, facts["metric"], cut)
+    log.info("retrain: %s, validation %s %.4f%s", name, config.metric, facts["metric"], if_cut(facts))
 
 
 def _facts(folder: StageFolder, name: str) -> dict[str, Any]:

@@ -51,9 +51,8 @@ def test_the_threshold_is_the_one_of_a_single_column() -> None:
 
 
 def test_retrainings_that_the_limit_cut_are_warned_of_with_the_remedy() -> None:
-    done, cut = {"epochs": 7, "cut": False}, {"epochs": 9, "cut": True}
-    assert cut_short([done, done]) == []
-    [warning] = cut_short([done, cut, cut])
+    assert cut_short([], 3) == []
+    [warning] = cut_short([9, 8], 3)
     assert warning.startswith("2 of 3 retrainings were cut after 9 epochs")
     assert "seeds=3" in warning
 
