@@ -159,9 +159,12 @@ def finals(case: Case, names: tuple[str, ...]) -> Finals:
     )
 
 
-def open_case(name: str, *, k: int, work_dir: Path, profile: str = "default", trials: int | None = None) -> Case:
-    """A case by the name of its table, or by the path of a configuration file."""
+def open_case(
+    name: str, *, k: int, work_dir: Path, profile: str = "default", trials: int | None = None, **more: Any
+) -> Case:
+    """A case by the name of its table, or by the path of a configuration file; ``more`` are parameters of the audit."""
     given: dict[str, Any] = {"k": k, "work_dir": str(work_dir), "threads": 1, "trials": trials, "profile": profile}
+    given |= more
     if profile == "quick":
         given["seeds"] = 2
     return Case(name, load_config(str(ROOT / CONFIGS.get(name, name)), given))  # an absolute path stays itself

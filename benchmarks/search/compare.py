@@ -1,13 +1,16 @@
 """What does the audit's search find, and what does it cost, beside a grid, random search and RFECV?
 
     PYTHONPATH=pipeline:selectors python benchmarks/search/compare.py --data demo santander ml-100k --k 200 [--quick]
+    PYTHONPATH=pipeline:selectors python benchmarks/search/compare.py --data demo --k 200 --splits 61 62 63
 
 Every method chooses features on train and validation rows of the same store, then the same network is retrained on
 them with the same seeds and configuration, then the test split is read. "ours at this K" is the test value of as many
 features from the top of our ranking, so that features can be compared where K differs. Cost is that of the search, in
 trainings of the full model (work as the audit counts it; CPU seconds beside it), without the final retrainings that all
-methods pay. A finished row is kept below --work-dir and not computed again. docs/search.md holds the results and how to
-read them.
+methods pay. A finished row is kept below --work-dir and not computed again.
+
+With --splits, rows are split anew for each number, which also seeds every method, and a second table compares ours with
+each rival over the splits. docs/search.md holds the results and how to read them.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,11 +27,16 @@ import numpy as np
 from case import Case, open_case
 from feature_audit.stages.process import tune_process
 from methods import Found, grid, ours, ours_at, random_search, rfe, rfecv
+from splits import TABLES
 
 METHODS = ("ours", "grid", "random", "rfecv", "rfe")
 HEAD = (
     "data", "method", "K", "chosen by", "validation", "test", "± seeds", "test - full", "ours at this K", "trials",
     "retrainings", "full trainings", "CPU s / baseline's",
+)  # fmt: skip
+GAP_HEAD = (
+    "data", "rival", "splits", "ours - rival", "same or better in", "K: ours", "rival", "full trainings: ours", "rival",
+    "less training in",
 )  # fmt: skip
 
 
@@ -96,8 +104,48 @@ def full_cells(case: Case) -> tuple[list[str], float]:
     return [*shown, f"{test:.4f}", "-", "", "", "-", "-", "1.00", "1.00"], test
 
 
+def gap_cells(name: str, rival: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    """Ours against one rival, rows of both on each split: means, and standard errors over splits where there are two.
+
+    K is a geometric mean. Values are compared to the fourth digit, as they are shown.
+    """
+
+    def tests(place: int) -> np.ndarray:
+        return np.array([np.mean(pair[place]["finals"]["test"]) for pair in pairs])
+
+    def middle(place: int) -> str:
+        return f"{np.exp(np.mean([np.log(pair[place]['k']) for pair in pairs])):.0f}"
+
+    def error(values: np.ndarray, digits: int) -> str:
+        return f" ± {values.std(ddof=1) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
+
+    better = tests(0) - tests(1)
+    shown = [name, rival, str(len(pairs)), f"{better.mean():+.4f}{error(better, 4)}", str((better.round(4) >= 0).sum())]
+    shown += [middle(0), middle(1)]
+    costs = np.array([pair[0]["full_trainings"] for pair in pairs])
+    if pairs[0][1]["full_trainings"] is None:
+        return [*shown, f"{costs.mean():.2f}", "-", "-"]
+    others = np.array([pair[1]["full_trainings"] for pair in pairs])
+    return [*shown, f"{costs.mean():.2f}", f"{others.mean():.2f}", str((costs < others).sum())]
+
+
 def line(texts: list[str] | tuple[str, ...]) -> str:
     return "| " + " | ".join(texts) + " |"
+
+
+def compare(case: Case, methods: Sequence[str], *, quick: bool) -> dict[str, dict[str, Any]]:
+    """Prints a line for the full model and one for each method; rows by method."""
+    rows = {method: run(case, method, quick=quick) for method in methods}
+    reference, full_test = full_cells(case)
+    print(line(reference))
+    for method, row in rows.items():
+        same_k = None if method == "ours" else float(np.mean(twin(case, row["k"], quick=quick)["test"]))
+        print(line(cells(case, method, row, full_test, same_k)), flush=True)
+    importances = rows.get("ours", {}).get("extra", {}).get("importances")
+    if importances:
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in importances.items())
+        print(f"\n{case.name}, importance of the searched settings: {shares}\n", flush=True)
+    return rows
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -106,26 +154,28 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--k", type=int, default=200, help="budget; at most the usable features")
     parser.add_argument("--trials", type=int, help="trials of ours; from 8 on, importances of the settings are printed")
+    parser.add_argument("--splits", nargs="+", type=int, help="seeds of new splits; without, the split of an audit")
     parser.add_argument("--quick", action="store_true", help="profile quick, coarser grids, fewer rows and seeds")
     parser.add_argument("--work-dir", type=Path, default=Path(".audit/benchmark-search"))
     given = parser.parse_args(arguments)
+    if given.splits and not set(given.data) <= set(TABLES):
+        parser.error(f"--splits: not for {sorted(set(given.data) - set(TABLES))}; give some of {', '.join(TABLES)}")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("feature_audit").setLevel(logging.INFO)
     tune_process(threads=1)  # as audits do, on one thread
     print(line(HEAD) + "\n|" + "---|" * len(HEAD), flush=True)
-    profile = "quick" if given.quick else "default"
+    gaps = []
     for name in given.data:
-        case = open_case(name, k=given.k, work_dir=given.work_dir, profile=profile, trials=given.trials)
-        rows = {method: run(case, method, quick=given.quick) for method in given.methods}
-        reference, full_test = full_cells(case)
-        print(line(reference))
-        for method, row in rows.items():
-            same_k = None if method == "ours" else float(np.mean(twin(case, row["k"], quick=given.quick)["test"]))
-            print(line(cells(case, method, row, full_test, same_k)), flush=True)
-        importances = rows.get("ours", {}).get("extra", {}).get("importances")
-        if importances:
-            shares = ", ".join(f"{name} {share:.2f}" for name, share in importances.items())
-            print(f"\n{case.name}, importance of the searched settings: {shares}\n", flush=True)
+        found = []
+        for split in given.splits or [None]:
+            anew = {} if split is None else {"split": TABLES[name]["split"], "seed": split}
+            profile = "quick" if given.quick else "default"
+            case = open_case(name, k=given.k, work_dir=given.work_dir, profile=profile, trials=given.trials, **anew)
+            found.append(compare(case, given.methods, quick=given.quick))
+        rivals = [method for method in given.methods if method != "ours"] if "ours" in given.methods else []
+        gaps += [gap_cells(name, rival, [(rows["ours"], rows[rival]) for rows in found]) for rival in rivals]
+    if given.splits:
+        print("\n".join(["", line(GAP_HEAD), "|" + "---|" * len(GAP_HEAD), *map(line, gaps)]))
 
 
 if __name__ == "__main__":

@@ -50,6 +50,9 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
 }
 
+#: Keys that hold keys of their own, each with a default.
+_SECTIONS = ("reader", "encoding", "training", "selection", "checks")
+
 
 class _Named(ValueError):
     """A mistake whose message already names the key and the value; a long mapping around it is not shown."""
@@ -270,7 +273,7 @@ def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[s
     Args:
         files: comma-separated YAML paths, later ones win, or None.
         overrides: flat key -> raw value from the command line; None and "" mean "not given".
-        base: what lies below the files, e.g. the resolved configuration of an earlier audit.
+        base: what lies below the files, e.g. ``given_values`` of an earlier audit.
 
     Raises:
         UsageError: a file is missing or not a mapping, a key is unknown, or a value does not fit; one line.
@@ -287,6 +290,22 @@ def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[s
         return AuditConfig.model_validate(merged)
     except ValidationError as error:
         raise UsageError(_one_line(error)) from None
+
+
+def given_values(config: AuditConfig) -> dict[str, Any]:
+    """What a configuration says beyond its profile, as YAML holds it: read as ``base``, another profile may follow.
+
+    Values that the profile or the defaults would give anyway are left out, whoever gave them.
+    """
+    plain = AuditConfig.model_validate({**PROFILES[config.profile], "profile": config.profile})
+    given = _beyond(config.model_dump(mode="json"), plain.model_dump(mode="json"))
+    return given if config.profile == "default" else {**given, "profile": config.profile}
+
+
+def _beyond(values: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    """Values that differ from those below; of a section only the keys that do."""
+    found = {key: value for key, value in values.items() if value != below[key]}
+    return {key: _beyond(value, below[key]) if key in _SECTIONS else value for key, value in found.items()}
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -306,8 +325,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``above`` wins key by key; sections merge, lists and free mappings are replaced."""
-    sections = {"reader", "encoding", "training", "selection", "checks", "model_params"}
+    """``above`` wins key by key; sections and ``model_params`` merge, lists and other free mappings are replaced."""
+    sections = {*_SECTIONS, "model_params"}
     merged = dict(below)
     for key, value in above.items():
         if key in sections and isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):

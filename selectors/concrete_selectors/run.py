@@ -24,10 +24,8 @@ from concrete_selectors.units import Units
 
 #: Batches from which field means are taken exactly, before and after training.
 MEAN_BATCHES = 8
-#: Every K up to this one is measured; above, only the sizes at which stages ended.
-_DENSE_KS = 8
-
-
+#: Every K up to this one is measured where the path begins below ``_WIDE``; else only the sizes at which stages ended.
+_DENSE_KS, _WIDE = 8, 64
 #: The trained network is asked about its units on this many rows at least.
 _FEWEST_JUDGED = 2_048
 
@@ -223,10 +221,10 @@ class Run:
         Args:
             order: (U,) units, best first.
             diagnosis: scores and state of the selector.
-            grid: K of the curve beside the small ones.
+            grid: K of the curve; of a narrow table, the small ones as well.
             by_heart: units that went as known by heart.
         """
-        dense = range(self.k_min, min(_DENSE_KS, self.k_max) + 1)
+        dense = range(self.k_min, min(_DENSE_KS, self.k_max) + 1) if self.k_max < _WIDE else ()
         ks = tuple(sorted({k for k in (*grid, *dense, self.k_max) if self.k_min <= k <= self.k_max}))
         losses = self._losses(order, ks) if self.settings.measure_curve else {}
         self.network.optimizer.zero_grad(set_to_none=True)

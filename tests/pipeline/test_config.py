@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from feature_audit.config import load_config
+import yaml
+from feature_audit.config import given_values, load_config
 from feature_audit.errors import UsageError
 
 
@@ -25,6 +26,29 @@ def test_profile_lies_below_what_the_user_says(tmp_path: Path) -> None:
     assert load_config(None, {}).trials == "auto"
     assert load_config(None, {"profile": "thorough"}).trials == 12
     assert load_config(None, {"profile": "thorough", "trials": "2"}).trials == 2
+
+
+@pytest.mark.parametrize("profile", ["quick", "default", "thorough"])
+def test_what_was_given_reads_as_the_same_configuration(tmp_path: Path, profile: str) -> None:
+    path = tmp_path / "audit.yaml"
+    path.write_text(
+        "k: 50\nkinds: {'*_id': categorical}\ntraining: {max_epochs: 3}\nselection: {epochs: 2, speed: [0.7, 0.8]}\n"
+        "model_params: {depth: 2}\n",
+        encoding="utf-8",
+    )
+    config = load_config(str(path), {"profile": profile, "exclude": "a,b", "seeds": "auto"})
+    given = yaml.safe_load(yaml.safe_dump(given_values(config)))
+    assert load_config(None, {}, base=given) == config
+    assert {"k", "kinds", "training", "selection", "model_params", "exclude"} <= set(given)
+    assert given["training"] == {"max_epochs": 3}
+
+
+def test_another_profile_brings_its_own_values_along() -> None:
+    """An earlier audit's configuration lies below; what it had from its profile must not shadow the new one."""
+    first = load_config(None, {"k": 50, "seeds": 4})
+    again = load_config(None, {"profile": "thorough"}, base=given_values(first))
+    assert again == load_config(None, {"k": 50, "seeds": 4, "profile": "thorough"})
+    assert load_config(None, {"profile": "default"}, base=given_values(again)) == first
 
 
 @pytest.mark.parametrize(

@@ -33,20 +33,22 @@ class SearchSpace:
 
     Attributes:
         slots: number of concrete slots, the largest K a trial can say anything about; log scale.
+        first_slots: of the first trial. Where quality still rises at its last slot, the next trial takes all.
         temperature_start, temperature_end, speed: log scale; speed multiplies the automatic learning rate.
         anneal_share: share of the steps over which the temperature falls.
     """
 
     slots: tuple[int, int]
+    first_slots: int
     temperature_start: tuple[float, float]
     temperature_end: tuple[float, float]
     anneal_share: tuple[float, float]
     speed: tuple[float, float]
 
     def defaults(self) -> dict[str, float]:
-        """The first trial: all slots, and the geometric middle of every other range."""
+        """The first trial: the geometric middle of every other range."""
         return {
-            "slots": self.slots[1],
+            "slots": self.first_slots,
             "temperature_start": _middle(self.temperature_start),
             "temperature_end": _middle(self.temperature_end),
             "anneal_share": sum(self.anneal_share) / 2,
@@ -56,10 +58,17 @@ class SearchSpace:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial hands back: the value to maximise and anything worth keeping beside it (JSON)."""
+    """What a trial hands back.
+
+    Attributes:
+        value: to maximise.
+        notes: anything worth keeping beside it (JSON).
+        more_slots: did it have too few slots to say which K is enough?
+    """
 
     value: float
     notes: dict[str, Any] = field(default_factory=dict)
+    more_slots: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,7 @@ def run_study(
         on_start([_row(trial) for trial in before])
     if len(before) < trials:
         if not before:
-            study.enqueue_trial(space.defaults())
+            study.enqueue_trial(space.defaults(), skip_if_exists=True)
         settings: dict[str, Any] = {"space": space, "trials": trials, "seed": seed, "most_work": most_work}
         if workers > 1:
             _run_workers(make_objective, study, journal=journal, workers=workers, on_trial=on_trial, **settings)
@@ -189,11 +198,20 @@ def _run_trials(
             if finished and most_work is not None and _with_another(finished) > most_work(_best(finished)):
                 log.info("select: no further trial, for together they would cost more than the search may")
                 return
+            if _all_slots_wanted(study, space):
+                study.enqueue_trial({**space.defaults(), "slots": space.slots[1]}, skip_if_exists=True)
             study.sampler = _sampler(seed + 1000 * draw)
             trial = study.ask()
         row = _run_trial(study, trial, objective, space, draw)
         if on_trial is not None and row is not None:
             on_trial(row)
+
+
+def _all_slots_wanted(study: Any, space: SearchSpace) -> bool:
+    """Did all finished trials have too few slots, with none under way or stopped that has all?"""
+    finished = _finished(study)
+    short = bool(finished) and all(trial.user_attrs.get("more_slots", False) for trial in finished)
+    return short and all(trial.params.get("slots") != space.slots[1] for trial in study.get_trials(deepcopy=False))
 
 
 def _with_another(finished: list[Any]) -> float:
@@ -270,6 +288,7 @@ def _run_trial(study: Any, trial: Any, objective: Objective, space: SearchSpace,
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         raise
     trial.set_user_attr("notes", result.notes)
+    trial.set_user_attr("more_slots", result.more_slots)
     study.tell(trial, result.value)
     return _row(study.trials[trial.number])
 

@@ -14,7 +14,7 @@ import torch
 import yaml
 from concrete_selectors import SELECTORS
 
-from feature_audit.config import DEFAULT_METRIC, AuditConfig, load_config
+from feature_audit.config import DEFAULT_METRIC, AuditConfig, given_values, load_config
 from feature_audit.data import RULES, Prepared
 from feature_audit.errors import UsageError, log_is_open
 from feature_audit.metric_names import parse_metric
@@ -180,8 +180,8 @@ def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
 
 def _run(audit: _Audit, started: float) -> AuditReport | None:
     check_config(audit.config)
-    audit.parent.text(_as_yaml(audit.config), GIVEN)
-    audit.parent.text(_as_yaml(audit.config), RESOLVED)
+    audit.parent.text(_as_yaml(given_values(audit.config)), GIVEN)
+    audit.parent.text(_resolved(audit.config), RESOLVED)
     with log_is_open():
         return _run_stages(audit, started)
 
@@ -194,7 +194,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     encoded = _training_inputs(config, prepared)
     audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
     audit.config = config = _with_metric(config, prepared)
-    parent.text(_as_yaml(config), RESOLVED)
+    parent.text(_resolved(config), RESOLVED)
     load_stage.budget(config, prepared)
     clipped = load_stage.clipped_budget(config, prepared)
     if clipped:
@@ -236,7 +236,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
 
     plan = retrain_stage.plan(config, prepared, full, selection)
     audit.config = config = config.model_copy(update={"seeds": plan.seeds})
-    parent.text(_as_yaml(config), RESOLVED)
+    parent.text(_resolved(config), RESOLVED)
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again,
     # unless its confirmations leave another number of seeds or epochs.
     inputs = {**encoded, "features": " ".join(selection.names)}
@@ -295,5 +295,10 @@ def _with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
     return config.model_copy(update={"task": task, "metric": metric})
 
 
-def _as_yaml(config: AuditConfig) -> str:
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def _resolved(config: AuditConfig) -> str:
+    """Every key with its value."""
+    return _as_yaml(config.model_dump(mode="json"))
+
+
+def _as_yaml(values: dict[str, Any]) -> str:
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

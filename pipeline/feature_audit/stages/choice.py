@@ -108,6 +108,12 @@ def propose(config: AuditConfig, prepared: Prepared, points: list[dict[str, Any]
     )
 
 
+def still_rising(config: AuditConfig, prepared: Prepared, points: list[dict[str, Any]]) -> bool:
+    """Does a masked curve end below the margin and at its best? Then a larger K than it knows may be needed."""
+    proposal = propose(config, prepared, points)
+    return proposal.evidence == "best" and proposal.k == max(point["k"] for point in points)
+
+
 def _rule(config: AuditConfig) -> dict[str, Any]:
     return {"margin": config.margin, "confidence": config.confidence, "rule": config.k_rule}
 

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 #: than the confirmations and retrainings can leave them. A table whose full training is short makes trials dear.
 AUTO_TRIALS = 3
 MOST_TRIAL_WORK = 3.0
+#: Slots that the first trial has, if the budget is not smaller; more than twice so large a budget gives it more.
+PLENTY_OF_SLOTS = 100
 
 KEYS = (
     "k", "k_min", "k_rule", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop",
@@ -132,10 +134,16 @@ def _most_work(config: AuditConfig, prepared: Prepared, full: Trained, folder: P
 
 
 def search_space(config: AuditConfig, low: int, high: int) -> SearchSpace:
-    """The study's ranges; a trial has at least a quarter of the budget as slots, or it could say little about K."""
+    """The study's ranges; a trial has at least a quarter of the budget as slots, or it could say little about K.
+
+    The first one has half of it where that is plenty: most tables need far fewer than a large budget allows, and every
+    slot costs. A peer has one trial only, so that is to rank them all.
+    """
     chosen = config.selection
+    plenty = max(PLENTY_OF_SLOTS, math.ceil(high / 2)) if searches(config) else high
     return SearchSpace(
         slots=(max(low, math.ceil(high / 4)), high),
+        first_slots=max(low, min(high, plenty)),
         temperature_start=chosen.temperature_start,
         temperature_end=chosen.temperature_end,
         anneal_share=chosen.anneal_share,

@@ -25,7 +25,7 @@ from feature_audit.models import OpenFields, Pace, row_loss, to_scores
 from feature_audit.schema import ModelSchema
 from feature_audit.search import TrialResult
 from feature_audit.stages.baseline import Trained, load_model, open_store
-from feature_audit.stages.choice import ValidationJudge
+from feature_audit.stages.choice import ValidationJudge, still_rising
 from feature_audit.stages.cost import FORWARD_SHARE, touched_parameters
 from feature_audit.stages.load import protected_fields, ruled_out_fields, unit_ids
 from feature_audit.stages.process import tune_process
@@ -71,7 +71,7 @@ class Trials:
         if config.workers > 1:
             tune_process(threads=1)  # a process of its own: as many threads each would only wait for each other
         self.store = store = open_store(config, prepared)
-        self.config, self.schema, self.folder = config, prepared.schema, folder
+        self.config, self.prepared, self.schema, self.folder = config, prepared, prepared.schema, folder
         self.low, self.high, self.progress = low, high, progress
         self.device = store.device
         self.model: Any = load_model(config, full).to(self.device)  # of the model contract: embed, predict
@@ -108,7 +108,7 @@ class Trials:
             if self.low <= k <= self.high:
                 scores = self._odd_scores(path, units)
                 measured += len(scores)
-                points.append(self.judge.point(k, scores, odd_rows_only=True))
+                points.append(asdict(self.judge.point(k, scores, odd_rows_only=True)))
         if not points:
             smallest = len(path.subset(min(path.ks)))
             raise AuditError(
@@ -121,7 +121,7 @@ class Trials:
         content = {
             "order": [*self.open[path.ranking].tolist(), *self.ruled_out],
             "scores": [float(value) if math.isfinite(value) else None for value in score_of],
-            "points": [asdict(point) for point in points],
+            "points": points,
             "by_heart": self.open[path.by_heart].tolist(),
             "convergence": describe_convergence(path),
         }
@@ -131,7 +131,8 @@ class Trials:
             "elimination": path.solver_work,
             "threads": torch.get_num_threads(),  # seconds mean little without the threads
         }
-        return TrialResult(curve_value([asdict(point) for point in points], self.low, self.high), notes)
+        value = curve_value(points, self.low, self.high)
+        return TrialResult(value, notes, more_slots=still_rising(self.config, self.prepared, points))
 
     def learn(
         self, number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]

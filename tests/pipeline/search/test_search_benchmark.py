@@ -146,6 +146,32 @@ def split_table(table: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["--data", "small", "--splits", "1", "2", "--work-dir", str(table / "w")]
 
 
+def test_methods_are_compared_over_splits(split_table: list[str], capsys: pytest.CaptureFixture[str]):
+    compare.main([*split_table, "--quick", "--methods", "ours", "random", "rfecv"])
+    first, second = capsys.readouterr().out.split("\n\n")
+    rows = [row.split(" | ") for row in first.splitlines()[2:]]
+    assert [row[1] for row in rows] == ["full model", "ours", "random", "rfecv"] * 2
+    assert rows[0][5] != rows[4][5], "another split has other test rows"
+    random_gap, rfecv_gap = (row.strip("| ").split(" | ") for row in second.strip().splitlines()[2:])
+    assert random_gap[:3] == ["small", "random", "2"]
+    gap = np.mean([float(rows[place][5]) - float(rows[place + 1][5]) for place in (1, 5)])
+    assert float(random_gap[3].split(" ± ")[0]) == pytest.approx(gap, abs=2e-4)
+    assert float(random_gap[8]) >= float(random_gap[7]), "random search uses up the budget of ours"
+    assert rfecv_gap[8:] == ["-", "-"], "boosting has no cost in full trainings"
+
+
+def test_gaps_between_methods_are_means_over_splits():
+    def row(test: float, k: int, cost: float | None) -> dict[str, Any]:
+        return {"finals": {"test": [test - 0.001, test + 0.001]}, "k": k, "full_trainings": cost}
+
+    pairs = [(row(0.80, 10, 2.0), row(0.79, 20, 3.0)), (row(0.80, 40, 2.0), row(0.804, 20, 1.5))]
+    shown = compare.gap_cells("t", "grid", pairs)
+    assert shown == ["t", "grid", "2", "+0.0030 ± 0.0070", "1", "20", "20", "2.00", "2.25", "1"]
+    assert compare.gap_cells("t", "rfecv", [(row(0.8, 9, 2.0), row(0.8, 9, None))])[3:] == [
+        "+0.0000", "1", "9", "9", "2.00", "-", "-",
+    ]  # fmt: skip
+
+
 def test_what_validation_promises_is_measured_against_test(
     table: Path, split_table: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

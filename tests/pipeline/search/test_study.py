@@ -11,6 +11,7 @@ from feature_audit.search import SearchSpace, TrialResult, run_study
 
 SPACE = SearchSpace(
     slots=(10, 40),
+    first_slots=20,
     temperature_start=(2.0, 20.0),
     temperature_end=(0.05, 0.5),
     anneal_share=(0.5, 1.0),
@@ -31,7 +32,7 @@ def settings_of(rows: list[dict[str, object]]) -> list[tuple[object, ...]]:
 
 def test_first_trial_is_the_default_and_best_is_the_highest(tmp_path: Path) -> None:
     summary = run_study(lambda: quality, space=SPACE, trials=4, seed=3, journal=tmp_path / "j")
-    assert summary.trials[0]["slots"] == 40
+    assert summary.trials[0]["slots"] == 20
     assert len(summary.trials) == 4
     assert summary.trials[summary.best]["value"] == max(row["value"] for row in summary.trials)
 
@@ -79,6 +80,21 @@ def test_stopped_trials_count_and_keep_their_cost(tmp_path: Path) -> None:
         states = ["complete", "pruned", "complete", "pruned", "complete"][:trials]
         assert [row["state"] for row in summary.trials] == states
         assert [row["notes"]["work"] for row in summary.trials] == [1.0, 0.5, 1.0, 0.5, 1.0][:trials]
+
+
+@pytest.mark.parametrize("enough", [20, 41])
+def test_a_trial_with_all_slots_follows_where_fewer_say_too_little(tmp_path: Path, enough: int) -> None:
+    """Once: if all are too few as well, a second trial with all could not tell more."""
+
+    def wants_more(number: int, settings: dict[str, float], _: Callable[[int, float], bool]) -> TrialResult:
+        return TrialResult(float(number), more_slots=settings["slots"] < enough)
+
+    for trials in (1, 5):  # a study that is continued knows what the first trial had said
+        summary = run_study(lambda: wants_more, space=SPACE, trials=trials, seed=1, journal=tmp_path / "j")
+    slots = [row["slots"] for row in summary.trials]
+    assert slots[0] == 20
+    assert (slots[1] == 40) == (enough == 41)
+    assert slots.count(40) <= 1
 
 
 @pytest.mark.parametrize(("most", "trials"), [(0.5, 1), (2.0, 2), (3.5, 3), (99.0, 5)])
@@ -146,4 +162,4 @@ def test_two_workers_share_the_trials(tmp_path: Path) -> None:
     finished = [row["number"] for row in summary.trials if row["state"] == "complete"]
     assert sorted(seen) == finished
     assert len(finished) == 6, "two workers do not both take the last one"
-    assert summary.trials[0]["slots"] == 40
+    assert summary.trials[0]["slots"] == 20
