@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from feature_audit.config import AuditConfig, load_config
+from feature_audit.config import AuditConfig
+from feature_audit.config_files import load_config
 from feature_audit.data import Prepared, Store
 from feature_audit.models import predict
 from feature_audit.parity import metric

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from case import CONFIGS, ROOT, Case
-from feature_audit.config import load_config
+from feature_audit.config_files import load_config
 from feature_audit.models import predict
 from feature_audit.parity import metric, paired_delta
 from feature_audit.stages.baseline import train_one

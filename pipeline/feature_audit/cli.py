@@ -17,7 +17,8 @@ from typing import Any
 import click
 
 from feature_audit import __version__
-from feature_audit.config import AuditConfig, load_config
+from feature_audit.config import AuditConfig
+from feature_audit.config_files import load_config
 from feature_audit.errors import AuditError, UsageError
 
 GATE_EXIT = {"pass": 0, "fail": 3, "inconclusive": 4}

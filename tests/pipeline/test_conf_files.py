@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from feature_audit.config import PROFILES, AuditConfig, load_config
+from feature_audit.config import PROFILES, AuditConfig
+from feature_audit.config_files import load_config
 from feature_audit.data.demo import DEFAULTS
 
 _ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from feature_audit.config import given_values, load_config
+from feature_audit.config_files import given_values, load_config
 from feature_audit.errors import UsageError
 
 
@@ -128,6 +128,7 @@ def test_a_count_is_no_list_or_mapping(tmp_path: Path, key: str, value: str, sho
             "selection.temperature_start=[1.0, 2.0]; give at most 1.0",
         ),
         ("temperature_end: [9, 9]", "selection.temperature_end=[9.0, 9.0]: temperatures fall"),
+        ("speed: [1.0, .inf]", "selection.speed=[1.0, inf]: give a low and a high end, both above 0"),
     ],
 )
 def test_an_annealing_that_no_trial_could_run_is_refused(tmp_path: Path, lines: str, says: str) -> None:

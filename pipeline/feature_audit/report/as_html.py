@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from feature_audit.report import charts, history, numbers, plan, view
+from feature_audit.report import charts, history, nested, numbers, plan, retirement, view
 from feature_audit.report.as_json import to_plain
 from feature_audit.results import AuditReport, FeatureDecision
 
@@ -74,13 +74,13 @@ def render_html(report: AuditReport) -> str:
         groups=[(group, charts.forest(group.rows)) for group in view.by_metric(report)],
         curves=charts.k_curves(report),
         dots=charts.frequency_dots(report),
-        tables=view.source_tables(report),
+        tables=retirement.source_tables(report),
         carriers=view.carriers(report),
         steps=plan.next_steps(report),
         waves=plan.removal_waves(report),
         decisions=_decision_table(report),
         findings=_finding_table(report),
-        trials=view.trial_columns(report),
+        trials=nested.trial_columns(report),
         trace=history.trace(report),
         listed=LISTED,
         first_page=FIRST_PAGE,
@@ -102,7 +102,16 @@ def _environment() -> Environment:
         "allow_nan": False,
         "separators": (",", ":"),
     }
-    environment.globals.update(numbers=numbers, view=view, history=history, asset=_asset, len=len, max=max)
+    environment.globals.update(
+        nested=nested,
+        numbers=numbers,
+        retirement=retirement,
+        view=view,
+        history=history,
+        asset=_asset,
+        len=len,
+        max=max,
+    )
     return environment
 
 

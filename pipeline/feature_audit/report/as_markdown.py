@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from feature_audit.report import history, numbers, plan, view
+from feature_audit.report import history, nested, numbers, plan, retirement, view
 from feature_audit.results import AuditReport, MetricDelta
 
 #: MLflow cuts a run's note at 8,000 characters; a cut table is a broken table.
@@ -122,12 +122,12 @@ def _facts(report: AuditReport) -> str:
         rows.append(["Decisions", ", ".join(f"{name} {numbers.count(number)}" for name, number in counts.items())])
     rows.append(["Metric, margin", f"{text(view.metric_name(report.metric))}, {numbers.margin(report.margin)}"])
     rows.append(["Confidence", numbers.confidence(report.confidence)])
-    tables = view.source_tables(report)
+    tables = retirement.source_tables(report)
     if tables:
         retiring = f"{sum(table.retires for table in tables)} of {len(tables)}"
         rows.append(["Tables that retire" if passed else "Tables that would retire", retiring])
-    if view.saved_cost(report):
-        saved = numbers.total(view.saved_cost(report))
+    if retirement.saved_cost(report):
+        saved = numbers.total(retirement.saved_cost(report))
         rows.append(["Yearly cost saved" if passed else "Yearly cost at stake", saved])
     if report.costs:
         trainings = numbers.plain(view.total_trainings(report), 1)
@@ -253,7 +253,7 @@ def _redundancy(report: AuditReport) -> str:
 
 
 def _savings(report: AuditReport) -> str:
-    tables = view.source_tables(report)
+    tables = retirement.source_tables(report)
     if not tables:
         return ""
     rows = [
@@ -268,7 +268,7 @@ def _savings(report: AuditReport) -> str:
         for one in tables
     ]
     head = ["Source table", "Features", "Keep", "Review", "Drop", "Saved", "Result"]
-    return f"## Savings by source table\n\n{text(view.savings(report))}\n\n" + _table(head, rows, range(1, 6))
+    return f"## Savings by source table\n\n{text(retirement.savings(report))}\n\n" + _table(head, rows, range(1, 6))
 
 
 def _more(items: Sequence[object], most: int) -> str:
@@ -278,7 +278,7 @@ def _more(items: Sequence[object], most: int) -> str:
 def _data(report: AuditReport) -> str:
     parts = []
     if report.data_summary:
-        parts.append(_table(["", "Data"], [[text(key), text(value)] for key, value in view.summary(report)]))
+        parts.append(_table(["", "Data"], [[text(key), text(value)] for key, value in nested.summary(report)]))
     if report.findings:
         rows = [
             [
@@ -297,14 +297,14 @@ def _data(report: AuditReport) -> str:
 def _search(report: AuditReport) -> str:
     parts = []
     if report.importances:
-        shares = [[text(name), numbers.percent(share)] for name, share in view.importances(report)]
+        shares = [[text(name), numbers.percent(share)] for name, share in nested.importances(report)]
         parts.append(_table(["Parameter", "Importance"], shares, (1,)))
     elif report.trials:
         parts.append(text(history.no_importances(report)))
-    names, rows = view.trial_columns(report)
+    names, rows = nested.trial_columns(report)
     if rows:
         parts.append(text(history.VALUE))
-        shown = [[text(view.trial_text(cell)) for cell in cells] for cells in rows]
+        shown = [[text(nested.trial_text(cell)) for cell in cells] for cells in rows]
         parts.append(_table([text(name) for name in names], shown))
     return "\n\n".join(["## Search", *parts]) if parts else ""
 
@@ -323,7 +323,7 @@ def _cost(report: AuditReport) -> str:
 
 def _provenance(report: AuditReport) -> str:
     blocks = []
-    for title, items in view.provenance(report):
+    for title, items in nested.provenance(report):
         rows = [[text(key), text(value)] for key, value in items]
         blocks.append(f"### {text(title)}\n\n" + _table(["Key", "Value"], rows))
     return "\n\n".join(["## Provenance", *blocks]) if blocks else ""

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from feature_audit.report import numbers, view
+from feature_audit.report import numbers, retirement, view
 from feature_audit.results import AuditReport
 
 #: Tables named one by one in the removal plan; the rest is one wave.
@@ -69,7 +69,7 @@ def removal_waves(report: AuditReport) -> list[Wave]:
     """The order in which dropped features stop being computed: whole tables first, since only they save a pipeline."""
     if report.verdict != "pass":
         return []
-    tables = view.source_tables(report)
+    tables = retirement.source_tables(report)
     retiring = [table for table in tables if table.retires]
     waves = [
         Wave(f"Table {table.name}", table.dropped, table.saved, "Nothing of it is needed: the whole table retires.")

@@ -14,7 +14,8 @@ import torch
 import yaml
 from concrete_selectors import SELECTORS
 
-from feature_audit.config import DEFAULT_METRIC, AuditConfig, given_values, load_config
+from feature_audit.config import DEFAULT_METRIC, AuditConfig
+from feature_audit.config_files import given_values, load_config
 from feature_audit.data import RULES, Prepared
 from feature_audit.errors import UsageError, log_is_open
 from feature_audit.metric_names import parse_metric

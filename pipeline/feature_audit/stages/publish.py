@@ -16,7 +16,7 @@ import feature_audit
 from feature_audit.config import AuditConfig
 from feature_audit.data import Encoders, Prepared
 from feature_audit.models import is_installed, own_code
-from feature_audit.report import render_html, render_json, render_markdown, run_description, view
+from feature_audit.report import render_html, render_json, render_markdown, retirement, run_description
 from feature_audit.results import AuditReport, FeatureDecision
 from feature_audit.stages import exports
 from feature_audit.stages.parity import PREDICTIONS, Outcome
@@ -136,9 +136,9 @@ def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> No
         "confidence": report.confidence,
         "kept": kept,
         "dropped": [{"feature": row.feature, "reason": row.reason, "carried_by": row.carried_by} for row in dropped],
-        "savings": view.savings(report),
-        "saved_cost": view.saved_cost(report),
-        "retiring_tables": {table.name: table.saved for table in view.source_tables(report) if table.retires},
+        "savings": retirement.savings(report),
+        "saved_cost": retirement.saved_cost(report),
+        "retiring_tables": {table.name: table.saved for table in retirement.source_tables(report) if table.retires},
         "run_id": report.provenance["run_id"],
         "data_digest": report.provenance["data_digest"],
     }

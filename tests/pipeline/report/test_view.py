@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 from feature_audit.findings import Finding
-from feature_audit.report import plan, view
+from feature_audit.report import nested, plan, retirement, view
 from feature_audit.results import FeatureDecision
 from report_factory import make_report
 
@@ -31,7 +31,7 @@ def test_one_entry_per_column_is_counted_and_rows_of_figures_stay_rows():
         "empty": {},
         "nested": {"a": {"b": 12_345}},
     }
-    shown = dict(view.flat(mapping))
+    shown = dict(nested.flat(mapping))
     assert shown["null_share"] == "400 entries, in report.json"
     assert shown["components.1"] == "metric auc, df 44.5573"
     assert shown["components.2"] == "metric logloss, df 3"
@@ -51,7 +51,7 @@ def test_the_data_is_summarised_in_words():
         "group": "user_id",
         "groups": 2_277,
     }
-    shown = dict(view.summary(dataclasses.replace(make_report(), data_summary=summary)))
+    shown = dict(nested.summary(dataclasses.replace(make_report(), data_summary=summary)))
     assert shown == {
         "rows": "1000",
         "columns that may be features": "12",
@@ -74,7 +74,7 @@ def test_waves_cover_every_dropped_feature_once():
     report = make_report(n_features=420)
     waves = plan.removal_waves(report)
     assert sum(wave.features for wave in waves) == view.decision_counts(report)["drop"]
-    assert sum(wave.saved for wave in waves) == pytest.approx(view.saved_cost(report))
+    assert sum(wave.saved for wave in waves) == pytest.approx(retirement.saved_cost(report))
     assert [wave.title for wave in waves[:2]] == ["Table legacy_scores", "Table partner_feed"]
 
 
@@ -90,23 +90,23 @@ def _tables(verdict="pass", **table_costs):
 
 def test_a_retiring_table_saves_its_own_cost_too_and_a_staying_one_does_not():
     report = _tables(goes=1_000.0, stays=500.0, waits=70.0)
-    saved = {table.name: (table.retires, table.saved) for table in view.source_tables(report)}
+    saved = {table.name: (table.retires, table.saved) for table in retirement.source_tables(report)}
     assert saved == {"goes": (True, 1_010.0), "stays": (False, 3.0), "waits": (False, 0.0)}
-    assert view.saved_cost(report) == 1_015.0
+    assert retirement.saved_cost(report) == 1_015.0
     assert sum(wave.saved for wave in plan.removal_waves(report)) == 1_015.0
-    assert view.savings(report) == (
+    assert retirement.savings(report) == (
         "1 of 3 source tables retires (goes), saving 1,010 a year; single features save another 5."
     )
-    assert view.savings(dataclasses.replace(report, verdict="fail")).startswith(
+    assert retirement.savings(dataclasses.replace(report, verdict="fail")).startswith(
         "1 of 3 source tables would retire (goes), which would save 1,010 a year"
     )
 
 
 def test_savings_without_costs_or_tables_claim_nothing():
     free = [dataclasses.replace(row, cost=0.0) for row in _tables().decisions]
-    assert view.savings(dataclasses.replace(_tables(), decisions=free)) == "1 of 3 source tables retires (goes)."
+    assert retirement.savings(dataclasses.replace(_tables(), decisions=free)) == "1 of 3 source tables retires (goes)."
     bare = [dataclasses.replace(row, group=None) for row in free]
-    assert view.savings(dataclasses.replace(_tables(), decisions=bare)) == ""
+    assert retirement.savings(dataclasses.replace(_tables(), decisions=bare)) == ""
 
 
 def test_many_retiring_tables_are_one_wave_after_the_largest():

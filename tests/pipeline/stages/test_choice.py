@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from feature_audit.config import AuditConfig, load_config
+from feature_audit.config import AuditConfig
+from feature_audit.config_files import load_config
 from feature_audit.data import Prepared
 from feature_audit.schema import Field, ModelSchema
 from feature_audit.search import KPoint

@@ -6,7 +6,7 @@ import math
 
 import pytest
 from concrete_selectors import PathSettings
-from feature_audit.config import load_config
+from feature_audit.config_files import load_config
 from feature_audit.models.training import Pace
 from feature_audit.schema import Field, ModelSchema
 from feature_audit.stages.trial import selection_batch

@@ -1,0 +1,115 @@
+"""One checked configuration from profile, files and command line; and back, what of it was given."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from feature_audit.config import PROFILES, AuditConfig, NamedMistake
+from feature_audit.errors import UsageError
+
+#: Keys that hold keys of their own, each with a default.
+_SECTIONS = ("reader", "encoding", "training", "selection", "checks")
+
+
+def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> AuditConfig:
+    """Merge profile, file(s) and command line into one checked configuration.
+
+    Args:
+        files: comma-separated YAML paths, later ones win, or None.
+        overrides: flat key -> raw value from the command line; None and "" mean "not given".
+        base: what lies below the files, e.g. ``given_values`` of an earlier audit.
+
+    Raises:
+        UsageError: a file is missing or not a mapping, a key is unknown, or a value does not fit; one line.
+    """
+    given = {key: value for key, value in overrides.items() if value not in (None, "")}
+    merged: dict[str, Any] = dict(base or {})
+    for name in filter(None, (part.strip() for part in (files or "").split(","))):
+        merged = _merge(merged, _read_yaml(Path(name)))
+    merged = _merge(merged, given)
+    profile = str(merged.get("profile", "default"))
+    if profile in PROFILES:
+        merged = _merge(PROFILES[profile], merged)
+    try:
+        return AuditConfig.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError(_one_line(error)) from None
+
+
+def given_values(config: AuditConfig) -> dict[str, Any]:
+    """What a configuration says beyond its profile, as YAML holds it: read as ``base``, another profile may follow.
+
+    Values that the profile or the defaults would give anyway are left out, whoever gave them.
+    """
+    plain = AuditConfig.model_validate({**PROFILES[config.profile], "profile": config.profile})
+    given = _beyond(config.model_dump(mode="json"), plain.model_dump(mode="json"))
+    return given if config.profile == "default" else {**given, "profile": config.profile}
+
+
+def _beyond(values: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    """Values that differ from those below; of a section only the keys that do."""
+    found = {key: value for key, value in values.items() if value != below[key]}
+    return {key: _beyond(value, below[key]) if key in _SECTIONS else value for key, value in found.items()}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UsageError(
+            f"config={path}: no such file (looked in {path.resolve().parent}); give the path of a YAML file"
+        )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"config={path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(f"config={path}: holds a {type(content).__name__}, not `key: value` lines")
+    return content
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` wins key by key; sections and ``model_params`` merge, lists and other free mappings are replaced."""
+    sections = {*_SECTIONS, "model_params"}
+    merged = dict(below)
+    for key, value in above.items():
+        if key in sections and isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = {**merged[key], **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _one_line(error: ValidationError) -> str:
+    parts = []
+    for problem in error.errors():
+        key = ".".join(str(step) for step in problem["loc"] if step not in ("int", "literal['auto']"))
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key.split(".")[-1], _known_keys(problem["loc"]), n=1)
+            hint = f"did you mean {near[0]}?" if near else "see conf/default.yaml for every key"
+            parts.append(f"{key}: unknown key; {hint}")
+            continue
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, NamedMistake):
+            parts.append(str(cause))
+            continue
+        message = problem["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        shown = f"{key}={problem['input']!r}" if key else "config"
+        parts.append(f"{shown}: {message}" if key else message)
+    return "; ".join(dict.fromkeys(parts))
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = AuditConfig
+    for step in location[:-1]:
+        annotation = model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)

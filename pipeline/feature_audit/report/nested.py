@@ -1,0 +1,109 @@
+"""Mappings that stages hand over as they are (data summary, trials, provenance), as names and texts for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from feature_audit.report import numbers
+from feature_audit.report.as_json import to_plain
+from feature_audit.results import AuditReport
+
+#: Entries of a nested mapping or list that are written out; the rest is in ``report.json``.
+MOST_ENTRIES = 20
+
+
+def flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """``(dotted key, text)`` of a nested mapping, in its order; one entry per column and the like is only counted."""
+    for key, value in mapping.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping) and value:
+            if len(value) > MOST_ENTRIES:
+                yield name, f"{numbers.count(len(value))} entries, in report.json"
+            else:
+                yield from flat(value, name)
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            for number, item in enumerate(value[:MOST_ENTRIES], 1):
+                yield f"{name}.{number}", value_text(item)
+        else:
+            yield name, value_text(value)
+
+
+def value_text(value: Any) -> str:
+    """One value for people: counts with separators, floats with six figures, sequences and mappings with commas."""
+    value = to_plain(value)
+    text = str(value)
+    if value is None:
+        text = "not set"
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, float) and not value.is_integer():
+        text = numbers.significant(value, 6)
+    elif isinstance(value, (int, float)):
+        text = numbers.count(value) if abs(value) >= 10_000 else f"{value:.0f}".replace("-", numbers.MINUS)
+    elif isinstance(value, Mapping):
+        text = ", ".join(f"{str(key).replace('_', ' ')} {value_text(item)}" for key, item in value.items())
+    elif isinstance(value, list):
+        text = ", ".join(value_text(item) for item in value[:MOST_ENTRIES])
+        if len(value) > MOST_ENTRIES:
+            text += f" and {numbers.count(len(value) - MOST_ENTRIES)} more"
+    return text or "none"
+
+
+def importances(report: AuditReport) -> list[tuple[str, float]]:
+    """Parameters of the search, the most important first, unknown importances last."""
+    return sorted(report.importances.items(), key=lambda item: -item[1] if numbers.known(item[1]) else 1.0)
+
+
+def trial_columns(report: AuditReport) -> tuple[list[str], list[list[Any]]]:
+    """The search's trials as a table: number, state and value first, then every parameter that any trial has."""
+    rows = []
+    for trial in report.trials:
+        cells: dict[str, Any] = {}
+        for key, value in trial.items():
+            if key in ("params", "parameters") and isinstance(value, Mapping):
+                cells.update({str(name): item for name, item in value.items()})
+            else:
+                cells[str(key)] = value
+        rows.append(cells)
+    names = list(dict.fromkeys(name for cells in rows for name in cells))
+    first = [name for name in ("number", "state", "value", "k") if name in names]
+    names = first + [name for name in names if name not in first]
+    return names, [[cells.get(name) for name in names] for cells in rows]
+
+
+def trial_text(value: Any) -> str:
+    """One cell of the table of trials: four figures are enough to compare by."""
+    if value is None:
+        return ""
+    return numbers.significant(value, 4) if isinstance(value, float) else value_text(value)
+
+
+def summary(report: AuditReport) -> list[tuple[str, str]]:
+    """The data's key figures in words; ``rows_by_split.train`` reads as ``rows by split, train``."""
+    group = report.data_summary.get("group")
+    words = {
+        "rows": "rows",
+        "columns": "columns that may be features",
+        "groups": f"units of resampling: values of {group}" if group else "units of resampling",
+        "positives_share": "share of positive rows",
+        "target_per_split": "label",
+        "null_share": "share of missing cells",
+    }
+    found = []
+    for key, value in flat({key: value for key, value in report.data_summary.items() if key != "group"}):
+        first, _, rest = key.partition(".")
+        name = words.get(first, first.replace("_", " "))
+        found.append((name + (", " + rest.replace("_", " ").replace(".", ", ") if rest else ""), value))
+    return found
+
+
+def provenance(report: AuditReport) -> list[tuple[str, list[tuple[str, str]]]]:
+    """``(title, pairs)``: single values together, then one block per nested mapping (versions, configuration...)."""
+    single = {key: value for key, value in report.provenance.items() if not isinstance(value, Mapping)}
+    blocks = [("Run", list(flat(single)))] if single else []
+    for key, value in report.provenance.items():
+        if isinstance(value, Mapping):
+            title = str(key).replace("_", " ")
+            blocks.append((title[:1].upper() + title[1:], list(flat(value))))
+    return blocks

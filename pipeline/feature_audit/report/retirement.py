@@ -1,0 +1,79 @@
+"""Source tables that nobody needs any more, and what dropping features saves."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from feature_audit.report import numbers
+from feature_audit.results import AuditReport
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """What the decisions mean for one source table.
+
+    ``saved`` is the cost of its dropped features and, where it retires, of the table itself.
+    """
+
+    name: str
+    kept: int
+    dropped: int
+    review: int
+    saved: float
+    held_by: tuple[str, ...]
+
+    @property
+    def features(self) -> int:
+        """Feature columns that come from the table."""
+        return self.kept + self.dropped + self.review
+
+    @property
+    def retires(self) -> bool:
+        """True if nothing of it is needed any more."""
+        return self.dropped == self.features
+
+
+def source_tables(report: AuditReport) -> list[SourceTable]:
+    """Source tables, those that retire first, then by what their dropped features save, then by size."""
+    rows: dict[str, list[Any]] = defaultdict(list)
+    for decision in report.decisions:
+        if decision.group:
+            rows[decision.group].append(decision)
+    tables = []
+    for name, members in rows.items():
+        seen = Counter(row.decision for row in members)
+        saved = sum(row.cost for row in members if row.decision == "drop")
+        held_by = tuple(row.feature for row in members if row.decision != "drop")
+        if not held_by:
+            saved += report.table_costs.get(name, 0.0)
+        tables.append(SourceTable(name, seen["keep"], seen["drop"], seen["review"], saved, held_by))
+    return sorted(tables, key=lambda table: (not table.retires, -table.saved, -table.dropped, table.name))
+
+
+def saved_cost(report: AuditReport) -> float:
+    """Cost of all dropped features and retiring tables, in the user's unit; 0 where no cost was given."""
+    alone = sum(row.cost for row in report.decisions if row.decision == "drop" and not row.group)
+    return alone + sum(table.saved for table in source_tables(report))
+
+
+def savings(report: AuditReport) -> str:
+    """What can be switched off, in one sentence; empty where no source table is known."""
+    tables = source_tables(report)
+    if not tables:
+        return ""
+    retiring = [table for table in tables if table.retires]
+    passed = report.verdict == "pass"
+    verb = ("retires" if len(retiring) == 1 else "retire") if passed else "would retire"
+    names = f" ({', '.join(table.name for table in retiring[:6])}{', …' if len(retiring) > 6 else ''})"
+    start = f"{len(retiring)} of {numbers.counted(len(tables), 'source table')} {verb}{names if retiring else ''}"
+    everything = saved_cost(report)
+    if not everything:
+        return f"{start}."
+    of_tables = sum(table.saved for table in retiring)
+    saving = "saving" if passed else "which would save"
+    rest = numbers.total(everything - of_tables)
+    if not retiring:
+        return f"{start}; single features {'save' if passed else 'would save'} {rest} a year."
+    return f"{start}, {saving} {numbers.total(of_tables)} a year; single features save another {rest}."
