@@ -48,6 +48,7 @@ class Choice:
         retrained: what confirmations measured, by K.
         work: of the confirmations.
         retraining_work: what one retraining at ``k`` may come to: as many examples as the longest training so far.
+        cut: K whose retraining the profile's limit ended before it was done; with more epochs it may be better.
     """
 
     k: int
@@ -57,6 +58,7 @@ class Choice:
     retrained: list[KPoint]
     work: float
     retraining_work: float
+    cut: list[int]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready dict."""
@@ -148,7 +150,7 @@ def confirm_k(
     retrainings = _Retrainings(config, prepared, store, judge, order, full, left, progress)
     if low == high:
         expected = retrainings.expected_work(proposal.k)
-        return Choice(proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0, expected)
+        return Choice(proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0, expected, [])
     rule = _rule(config) | {"test_ratio": error_ratio(prepared)}
     measured = [point.k for point in masked]
     beyond = [] if config.whole_groups else _larger(max(measured), high)
@@ -168,8 +170,8 @@ def confirm_k(
     larger = min((k for k in grid if k > found[-1].k), default=None)
     if choice.evidence == "best" and larger is not None:
         choice = beyond_measured(larger, found, margin=config.margin, metric=str(config.metric))
-    each = retrainings.largest_work(choice.k)
-    return Choice(choice.k, choice.evidence, choice.reason, masked, found, sum(retrainings.spent.values()), each)
+    each, spent = retrainings.largest_work(choice.k), sum(retrainings.spent.values())
+    return Choice(choice.k, choice.evidence, choice.reason, masked, found, spent, each, sorted(retrainings.cut))
 
 
 class _Retrainings:
@@ -178,6 +180,7 @@ class _Retrainings:
     Attributes:
         points: what they measured, by K.
         spent: their work, by K.
+        cut: K whose retraining was ended before it was done.
     """
 
     def __init__(
@@ -195,6 +198,7 @@ class _Retrainings:
         self.schema, self.order, self.full, self.left = prepared.schema, order, full, left
         self.points: dict[int, KPoint] = {}
         self.spent: dict[int, float] = {}
+        self.cut: set[int] = set()
         self._done = [(len(order), full.work)]  # K and work of each training so far, the full model's first
         self._touched = cache(lambda k: touched(config, self._kept(k)))  # counting builds a model: once for each K
 
@@ -213,6 +217,8 @@ class _Retrainings:
         )
         self._done.append((k, facts["work"]))
         self.spent[k] = facts["work"]
+        if facts["cut"]:
+            self.cut.add(k)
         self.points[k] = point = self.judge.point(k, scores)
         log.info(
             "select: retrained at K = %d, validation %s %+.4f against the full model%s",

@@ -36,6 +36,7 @@ def build_report(
     """Everything the report shows, without the recommendation's address (registered later)."""
     result = outcome.result
     assert config.metric is not None
+    reasons = (selection.choice.reason, points_cut(selection.choice.cut), clipped_budget(config, prepared))
     return AuditReport(
         verdict=result.verdict,
         sentence=result.sentence,
@@ -49,7 +50,7 @@ def build_report(
         artifact_delta=result.artifact,
         curve=_curve(selection),
         target_quality=full.facts["metric"],
-        k_reason="; ".join(filter(None, (selection.choice.reason, clipped_budget(config, prepared)))),
+        k_reason="; ".join(filter(None, reasons)),
         decisions=decisions,
         findings=list(prepared.findings),
         costs=costs,
@@ -71,6 +72,14 @@ def _curve(selection: Selection) -> list[CurvePoint]:
         for source, points in (("masked", selection.choice.masked), ("retrained", selection.choice.retrained))
         for point in points
     ]
+
+
+def points_cut(ks: Sequence[int]) -> str:
+    """Of which K the curve's retraining was cut short and may be better than drawn; empty where of none."""
+    if not ks:
+        return ""
+    were = "retraining on validation at K = {} was" if len(ks) == 1 else "retrainings on validation at K = {} were"
+    return f"the {were.format(', '.join(map(str, ks)))} cut short to keep to the profile's limit of full trainings"
 
 
 def _warnings(

@@ -85,11 +85,12 @@ def confirmed(
     profile: str = "default",
     features: int = FEATURES,
     limits: list[int | None] | None = None,
+    cut: tuple[int, ...] = (),
     **settings: Any,
 ) -> Choice:
     """K from a masked curve up to ``slots`` of a budget of 50, where a retraining costs ``work`` full trainings.
 
-    What limits the epochs of retrainings is added to ``limits``.
+    What limits the epochs of retrainings is added to ``limits``; those at K in ``cut`` are ended by it.
     """
     config = AuditConfig.model_validate({"k": 50, "metric": "auc", "k_rule": rule, "profile": profile, **settings})
     ks = np.unique(np.geomspace(2, slots, len(masked)).astype(int))
@@ -98,7 +99,8 @@ def confirmed(
     def train_one(_config: AuditConfig, _store: Any, schema: ModelSchema, **named: Any) -> Any:
         if limits is not None:
             limits.append(named["most_epochs"])
-        return None, None, {"work": work(len(schema.fields)) if callable(work) else work, "cut": False}
+        k = len(schema.fields)
+        return None, None, {"work": work(k) if callable(work) else work, "epochs": 4, "cut": k in cut}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "train_one", train_one)
@@ -203,6 +205,14 @@ def test_a_training_that_stopped_early_is_no_promise_that_the_next_ones_will() -
     most = 0.1 * share(12) + share(6) + FEWEST_SEEDS * share(12)  # K = 12 is proposed, 6 would come next
     assert retrained(0.99 * most) == [12], "three retrainings of the first K may be ten times as long"
     assert retrained(1.01 * most)[-2:] == [6, 12]
+
+
+def test_a_choice_knows_which_of_its_retrainings_were_cut() -> None:
+    masked = [-0.05, -0.04, -0.03, 0.01, 0.01, 0.01]
+    found = confirmed("assured", masked, lambda k: -0.01 if k < 20 else 0.01, cut=(12, 40))
+    assert [point.k for point in found.retrained] == [12, 21]
+    assert found.cut == [12]
+    assert Choice.from_dict(found.to_dict()) == found
 
 
 def test_where_a_larger_k_is_too_dear_to_measure_it_is_taken_unconfirmed() -> None:
