@@ -18,6 +18,8 @@ class Batch:
         bags: one int64 (B, width) per bag field.
         vectors: one float32 (B, width) per vector field.
         target: float32 (B,) for binary and regression, int64 (B,) for multiclass; empty where unknown (serving).
+        row: int64 (B,), places of the rows in the store, train rows first, then validation, then test; None for rows of
+            no store (serving).
     """
 
     numeric: Tensor
@@ -25,6 +27,7 @@ class Batch:
     bags: tuple[Tensor, ...]
     vectors: tuple[Tensor, ...]
     target: Tensor
+    row: Tensor | None = None
 
     def __len__(self) -> int:
         """Rows in the batch."""
@@ -38,6 +41,7 @@ class Batch:
             tuple(bag[index] for bag in self.bags),
             tuple(vector[index] for vector in self.vectors),
             self.target[index],
+            None if self.row is None else self.row[index],
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -48,4 +52,5 @@ class Batch:
             tuple(bag.to(device, non_blocking=True) for bag in self.bags),
             tuple(vector.to(device, non_blocking=True) for vector in self.vectors),
             self.target.to(device, non_blocking=True),
+            None if self.row is None else self.row.to(device, non_blocking=True),
         )

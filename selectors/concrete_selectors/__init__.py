@@ -1,8 +1,9 @@
 """Concrete feature selectors for torch models: CAE, IP-CAE and their peers, for every K from one training."""
 
 from concrete_selectors.concrete import ConcreteSelector
-from concrete_selectors.contract import Batches, EmbeddingModel, Loss
+from concrete_selectors.contract import Batches, EmbeddingModel, Expect, Loss
 from concrete_selectors.estimators import ConcreteAutoencoderSelector, IPCAESelector
+from concrete_selectors.expectations import Expectations
 from concrete_selectors.path import learn_path
 from concrete_selectors.peers import SELECTORS, rank_with
 from concrete_selectors.result import SelectionPath
@@ -16,6 +17,8 @@ __all__ = [
     "ConcreteAutoencoderSelector",
     "ConcreteSelector",
     "EmbeddingModel",
+    "Expect",
+    "Expectations",
     "IPCAESelector",
     "Loss",
     "PathSettings",

@@ -13,10 +13,6 @@ Batches = Callable[[int], Iterable[tuple[Any, Tensor]]]
 #: ``loss(logits, target)`` -> one loss per row, shape (B,).
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-#: ``expect(logits)`` -> what the network expects of its rows, as targets the loss takes: probabilities (B,) or (B, C),
-#: or values (B,).
-Expect = Callable[[Tensor], Tensor]
-
 
 class EmbeddingModel(Protocol):
     """A torch module cut at its entrance: fields are embedded, then scored.
@@ -30,3 +26,16 @@ class EmbeddingModel(Protocol):
 
     def predict(self, embedded: Tensor) -> Tensor:
         """Logits from (gated) embeddings."""
+
+
+class Expect(Protocol):
+    """What the trained model expects of rows: see :class:`concrete_selectors.Expectations`.
+
+    Attributes:
+        rows_asked: rows sent through the trained model so far.
+    """
+
+    rows_asked: int
+
+    def __call__(self, batch: Any, index: Tensor | None) -> Tensor:
+        """Targets that the loss takes, probabilities (B,) or (B, C) or values (B,), of rows of a batch; None = all."""

@@ -71,8 +71,8 @@ def learn_path(
         progress: called with a dict that holds ``phase``, ``step`` and ``steps`` at least.
         should_stop: called with 1 after the concrete phase and 2 after fine-tuning, and the validation loss of the
             candidates; True ends the selection.
-        expect: turns the model's logits into what it expects of the rows, as targets of the loss (probabilities,
-            values); None = the elimination has nothing but labels.
+        expect: what the model expects of rows, as targets of the loss (probabilities, values); most often
+            :class:`concrete_selectors.Expectations`. None = the elimination has nothing but labels.
 
     Raises:
         ValueError: K, protected features, groups or prior do not fit the model, or training diverges.

@@ -153,7 +153,6 @@ def cache_rows(judge: Judge, units: np.ndarray, *, like: Cache | None = None) ->
     for part, embedded in judge.embedded():
         if network.expected is not None:
             expectations.append(network.expected(part.batch, part.index))
-            judge.forward_rows += part.rows
         if sum(map(len, logits)) < _RANGE_ROWS:
             logits.append(judge.logits(embedded, gates))
         chosen = index.flatten()

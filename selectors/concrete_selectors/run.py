@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -90,13 +89,14 @@ class Run:
         self.settings, self.steps_per_epoch = settings, steps_per_epoch
         self.units = Units(n_features, groups=groups, protected=protected)
         self.network = GatedNetwork(module, loss, self.units, means, optimizer, device)
-        if expect is not None and settings.trust:
-            self.network.expected = partial(_expectations, model, expect)
+        if settings.trust:
+            self.network.expected = expect
         self.train, self.validation = train, validation
         self.stream = Stream(train)
         self.generator = torch.Generator(device=device).manual_seed(settings.seed)
         self.random = np.random.default_rng(settings.seed)
         self.forward_rows = self.backward_rows = 0
+        self._asked_before = 0 if expect is None else expect.rows_asked
         self.solver_work = 0.0
         self._validation_rows: int | None = None
         self._progress, self._should_stop = progress, should_stop
@@ -143,7 +143,8 @@ class Run:
     @property
     def row_passes(self) -> dict[str, int]:
         """Rows sent through the network so far, ``forward_backward`` and ``forward`` only."""
-        return {"forward_backward": self.stream.rows + self.backward_rows, "forward": self.forward_rows}
+        asked = 0 if self.network.expected is None else self.network.expected.rows_asked - self._asked_before
+        return {"forward_backward": self.stream.rows + self.backward_rows, "forward": self.forward_rows + asked}
 
     def judge(self, *, train_rows: int = 0, validation_rows: int = 0, fold: int = 0) -> Judge:
         """Rows to look at: train rows first, then one fold of the validation rows.
@@ -204,12 +205,9 @@ class Run:
             sizes = torch.as_tensor(np.clip(np.exp(logs).astype(np.int64), self.k_min, self.k_max), device=device)
             return (rank.unsqueeze(0) < sizes.unsqueeze(1)).float()
 
-        before = self.stream.rows
         for step in range(steps):
             loss = finetune(self.network, self.stream, draw(), trust=self.settings.trust)
             self.report("finetune", step=step + 1, steps=steps, loss=loss)
-        if self.network.expected is not None:
-            self.forward_rows += self.stream.rows - before
         self.network.module.eval()
         self.network.means.refresh(self.network.module, islice(self.train(0), MEAN_BATCHES))
 
@@ -250,16 +248,3 @@ class Run:
         with self.curve_judge() as judge:
             losses = judge.losses(torch.stack([self.units.mask(order[:k], self.network.device) for k in ks]))
         return dict(zip(ks, losses.tolist(), strict=True))
-
-
-def _expectations(model: Any, expect: Expect, batch: Any, index: Tensor | None) -> Tensor:
-    """What the user's own model, which no selection trains, expects of rows of a batch; its modes stay as they were."""
-    modes = {module: module.training for module in model.modules()} if isinstance(model, nn.Module) else {}
-    try:
-        model.eval()
-        with torch.no_grad():
-            embedded = model.embed(batch)
-            return expect(model.predict(embedded if index is None else embedded.index_select(0, index)))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from concrete_selectors.concrete import ConcreteSelector
-from concrete_selectors.contract import Batches, Loss
+from concrete_selectors.contract import Batches, Expect, Loss
 from concrete_selectors.gating import FieldMeans, apply_gates, gates_of_rows
 from concrete_selectors.schedule import temperature
 from concrete_selectors.settings import PathSettings
@@ -56,8 +56,7 @@ class GatedNetwork:
         means: field means that closed gates feed.
         optimizer: of the module's parameters; lives over all phases.
         device: where the module is.
-        expected: (batch, index) -> what the user's own, trained model expects of these rows of the batch, None = of
-            all; None = nobody said how to tell.
+        expected: what the user's own, trained model expects of rows; None = nobody said how to tell.
     """
 
     module: Any
@@ -66,7 +65,7 @@ class GatedNetwork:
     means: FieldMeans
     optimizer: torch.optim.Optimizer
     device: torch.device
-    expected: Callable[[Any, Tensor | None], Tensor] | None = None
+    expected: Expect | None = None
 
     def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, trust: float = 0.0) -> Tensor:
         """Mean loss of a batch whose rows, in contiguous groups, see the given unit gates (S, U).

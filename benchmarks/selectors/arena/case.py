@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from concrete_selectors import SELECTORS, PathSettings, rank_with
+from concrete_selectors import SELECTORS, Expectations, PathSettings, rank_with
 from concrete_selectors.peers.ranking import TABLE_RANKERS
 from concrete_selectors.peers.tables import table_task
 
@@ -120,7 +120,8 @@ class Case:
         train, validation = self.loaders()
         return rank_with(
             selector, self.model, train, validation, loss=loss_of(self.table), steps_per_epoch=self.steps_per_epoch,
-            settings=settings, matrix=lambda: (self.table.x_train, self.table.y_train), expect=expectations,
+            settings=settings, matrix=lambda: (self.table.x_train, self.table.y_train),
+            expect=Expectations(self.model, expectations),
         ).subset  # fmt: skip
 
     def _rank_table(self, selector: str, settings: PathSettings) -> Callable[[int], np.ndarray]:

@@ -26,6 +26,7 @@ import polars as pl
 import torch
 
 from feature_audit.batch import Batch
+from feature_audit.data.splits import SPLITS
 from feature_audit.errors import AuditError
 from feature_audit.schema import Field, ModelSchema, SplitName
 
@@ -44,17 +45,18 @@ class _Chunk:
     bags: tuple[torch.Tensor, ...]
     vectors: tuple[torch.Tensor, ...]
     target: torch.Tensor
+    row: torch.Tensor
 
     def slice(self, rows: slice) -> Batch:
         return Batch(
             self.numeric[rows], self.codes[rows].long(), tuple(bag[rows].long() for bag in self.bags),
-            tuple(vector[rows] for vector in self.vectors), self.target[rows],
+            tuple(vector[rows] for vector in self.vectors), self.target[rows], self.row[rows],
         )  # fmt: skip
 
     def take(self, order: torch.Tensor) -> _Chunk:
         return _Chunk(
             self.numeric[order], self.codes[order], tuple(bag[order] for bag in self.bags),
-            tuple(vector[order] for vector in self.vectors), self.target[order],
+            tuple(vector[order] for vector in self.vectors), self.target[order], self.row[order],
         )  # fmt: skip
 
 
@@ -98,6 +100,10 @@ class Store:
     def rows(self, split: SplitName) -> int:
         """Rows of a split."""
         return self._rows[split]
+
+    def first_row(self, split: SplitName) -> int:
+        """Place in the store of a split's first row: train rows stand first, then validation, then test."""
+        return sum(self._rows[before] for before in SPLITS[: SPLITS.index(split)])
 
     def target(self, split: SplitName) -> np.ndarray:
         """Labels of a split in order: float32 (rows,), or int64 class ids for multiclass."""
@@ -202,13 +208,14 @@ class Store:
             for name in ("numeric", "code", "bag", "vector")
         }
         target = np.concatenate([self.target(split)[start:stop] for start, stop in runs])
-        rows = len(target)
+        rows, first = len(target), self.first_row(split)
         return _Chunk(
             self._block(split, form["numeric"], runs, rows, np.dtype(np.float32)),
             self._block(split, form["code"], runs, rows, np.dtype(np.int32)),
             tuple(self._rows_first(self._lines(split, field, runs).astype(np.int32)) for field in form["bag"]),
             tuple(self._rows_first(self._lines(split, field, runs)) for field in form["vector"]),
             self._put(target),
+            self._put(np.concatenate([np.arange(first + start, first + stop) for start, stop in runs])),
         )
 
     def _block(
@@ -255,7 +262,7 @@ def _join(first: _Chunk, second: _Chunk) -> _Chunk:
     return _Chunk(
         cat(first.numeric, second.numeric), cat(first.codes, second.codes),
         tuple(map(cat, first.bags, second.bags)), tuple(map(cat, first.vectors, second.vectors)),
-        cat(first.target, second.target),
+        cat(first.target, second.target), cat(first.row, second.row),
     )  # fmt: skip
 
 

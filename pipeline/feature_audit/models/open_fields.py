@@ -54,3 +54,7 @@ class OpenFields(nn.Module):
         """(B,) or (B, C) of the model, from (B, M, d) and the means of the shut fields."""
         full = self.means.expand(len(embedded), -1, -1)
         return self.model.predict(full.index_copy(1, self.index, embedded))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of the open fields behind the means of the shut ones."""
+        return self.predict(self.embed(batch))

@@ -45,7 +45,10 @@ _SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
 _METRICS = ("metric_names.py", "parity/metrics.py", "parity/ranking.py", "parity/units.py")
 _PAIRED = (*_METRICS, "parity/paired.py", "parity/components.py")
 _TRAIN_ONE = (*_TRAINING, *_METRICS, "stages/baseline.py", "stages/cost.py")
-_SEARCH = ("models", "search", "concrete_selectors", "stages/trial.py", "stages/choice.py", "stages/load.py")
+_SEARCH = (
+    "models", "search", "concrete_selectors", "stages/trial.py", "stages/expectations.py", "stages/choice.py",
+    "stages/load.py",
+)  # fmt: skip
 #: The source that each stage runs beside its own module; a change there makes the stage run again.
 CODE = {
     "load": ("data", "stages/load.py", *_SHARED),

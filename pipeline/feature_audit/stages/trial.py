@@ -8,7 +8,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from feature_audit.search import TrialResult
 from feature_audit.stages.baseline import Trained, load_model, open_store
 from feature_audit.stages.choice import ValidationJudge, still_rising
 from feature_audit.stages.cost import FORWARD_SHARE, touched_parameters
+from feature_audit.stages.expectations import KnownExpectations
 from feature_audit.stages.load import protected_fields, ruled_out_fields, unit_ids
 from feature_audit.stages.process import tune_process
 
@@ -87,7 +87,14 @@ class Trials:
         self.protected = np.searchsorted(self.open, protected_fields(config, prepared)).tolist()
         units = unit_ids(config, prepared)
         self.units = None if units is None else [units[index] for index in self.open]
-        self.judge = ValidationJudge(config, store, full.validation_scores())
+        scores = full.validation_scores()
+        self.judge = ValidationJudge(config, store, scores)
+        self.expect, self._unpaid = None, 0.0
+        if searches(config):
+            # Behind shut fields the model expects something else than the full one that was scored.
+            known = None if self.ruled_out else scores
+            self.expect = KnownExpectations(self.model, store, self.schema, known)
+            self._unpaid = FORWARD_SHARE * self.expect.rows_asked * self.touched  # put to the first trial's account
         self.prior = _cost_prior(prepared, self.open)
 
     def __call__(
@@ -170,7 +177,7 @@ class Trials:
         try:
             return learn_path(
                 self.model, self._train, self._validation, prior=self.prior, should_stop=should_stop,
-                progress=self.progress, expect=partial(to_scores, task=self.schema.task), **common,
+                progress=self.progress, expect=self.expect, **common,
             )  # fmt: skip
         except SelectionStopped as stopped:
             log.info("select: trial %d %s", number, stopped)
@@ -179,10 +186,11 @@ class Trials:
             raise pruned from stopped
 
     def _work(self, spent: SelectionPath | SelectionStopped) -> float:
-        """Work of a selection, whole or stopped (see ``stages.cost``)."""
+        """Work of a selection, whole or stopped, and of what no selection was charged for (see ``stages.cost``)."""
         passes = spent.row_passes
         rows = passes["forward_backward"] + FORWARD_SHARE * passes["forward"]
-        return rows * self.touched + spent.solver_work
+        unpaid, self._unpaid = self._unpaid, 0.0
+        return rows * self.touched + spent.solver_work + unpaid
 
     def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
         seed = self.config.seed * 7919 + epoch + 1

@@ -78,6 +78,25 @@ def test_shuffling_keeps_whole_rows_and_follows_the_seed(store, monkeypatch, row
     assert not torch.equal(one["numeric"], other["numeric"])
 
 
+@pytest.mark.parametrize("rows", [None, 130])
+def test_every_row_says_where_it_stands(store, monkeypatch, rows):
+    """Shuffled or not, whole or in part: the number leads back to the row, and no two splits share one."""
+    if rows:
+        small_chunks(monkeypatch, rows)
+    total = 0
+    for split in ("train", "validation", "test"):
+        batches = list(store.batches(split, 64, seed=5))
+        places = torch.cat([batch.row for batch in batches])
+        assert sorted(places.tolist()) == list(range(total, total + store.rows(split)))
+        assert not torch.equal(places, places.sort().values)
+        whole = joined(store.batches(split, 10_000))
+        for name, part in joined(batches).items():
+            assert torch.equal(part, whole[name][places - total]), name
+        some = torch.tensor([2, 0])
+        assert torch.equal(batches[0].rows(some).row, batches[0].row[some])
+        total += store.rows(split)
+
+
 def test_chunks_change_no_row_when_in_order(store, monkeypatch):
     plain = joined(store.batches("train", 64))
     small_chunks(monkeypatch, 130)
