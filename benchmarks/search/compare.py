@@ -116,11 +116,9 @@ def gap_cells(name: str, rival: str, pairs: list[tuple[dict[str, Any], dict[str,
     def middle(place: int) -> str:
         return f"{np.exp(np.mean([np.log(pair[place]['k']) for pair in pairs])):.0f}"
 
-    def error(values: np.ndarray, digits: int) -> str:
-        return f" ± {values.std(ddof=1) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else ""
-
     better = tests(0) - tests(1)
-    shown = [name, rival, str(len(pairs)), f"{better.mean():+.4f}{error(better, 4)}", str((better.round(4) >= 0).sum())]
+    error = f" ± {better.std(ddof=1) / len(better) ** 0.5:.4f}" if len(better) > 1 else ""
+    shown = [name, rival, str(len(pairs)), f"{better.mean():+.4f}{error}", str((better.round(4) >= 0).sum())]
     shown += [middle(0), middle(1)]
     costs = np.array([pair[0]["full_trainings"] for pair in pairs])
     if pairs[0][1]["full_trainings"] is None:
@@ -164,15 +162,15 @@ def main(arguments: list[str] | None = None) -> None:
     logging.getLogger("feature_audit").setLevel(logging.INFO)
     tune_process(threads=1)  # as audits do, on one thread
     print(line(HEAD) + "\n|" + "---|" * len(HEAD), flush=True)
+    profile = "quick" if given.quick else "default"
+    rivals = [method for method in given.methods if method != "ours"] if "ours" in given.methods else []
     gaps = []
     for name in given.data:
         found = []
         for split in given.splits or [None]:
             anew = {} if split is None else {"split": TABLES[name]["split"], "seed": split}
-            profile = "quick" if given.quick else "default"
             case = open_case(name, k=given.k, work_dir=given.work_dir, profile=profile, trials=given.trials, **anew)
             found.append(compare(case, given.methods, quick=given.quick))
-        rivals = [method for method in given.methods if method != "ours"] if "ours" in given.methods else []
         gaps += [gap_cells(name, rival, [(rows["ours"], rows[rival]) for rows in found]) for rival in rivals]
     if given.splits:
         print("\n".join(["", line(GAP_HEAD), "|" + "---|" * len(GAP_HEAD), *map(line, gaps)]))

@@ -46,7 +46,7 @@ class SearchSpace:
     speed: tuple[float, float]
 
     def defaults(self) -> dict[str, float]:
-        """The first trial: the geometric middle of every other range."""
+        """The first trial: its own number of slots, and the geometric middle of every other range."""
         return {
             "slots": self.first_slots,
             "temperature_start": _middle(self.temperature_start),

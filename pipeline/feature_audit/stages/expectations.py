@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from feature_audit.batch import Batch
 from feature_audit.data import Store
 from feature_audit.models import predict
-from feature_audit.schema import ModelSchema
+from feature_audit.schema import ModelSchema, SplitName
 
 
 class KnownExpectations:
@@ -24,20 +24,26 @@ class KnownExpectations:
         validation: the model's scores of the validation rows where they are known already, else None.
 
     Attributes:
-        rows_asked: rows sent through the model to fill the table.
+        rows_asked: rows sent through the model so far: none until the first question, which fills the table.
     """
 
     def __init__(self, model: nn.Module, store: Store, schema: ModelSchema, validation: np.ndarray | None) -> None:
-        device = str(store.device)
-        train = predict(model, store, "train", schema, task=schema.task, device=device)
-        self.rows_asked = len(train)
-        if validation is None:
-            validation = predict(model, store, "validation", schema, task=schema.task, device=device)
-            self.rows_asked += len(validation)
-        self._targets = torch.from_numpy(np.concatenate([train, validation])).to(store.device)
+        self._model, self._store, self._schema, self._validation = model, store, schema, validation
+        self._targets: Tensor | None = None
+        self.rows_asked = 0
 
     def __call__(self, batch: Any, index: Tensor | None) -> Tensor:
         """Float32 (B,), or (B, C) for C classes, of a batch of train or validation rows, or of some of its rows."""
         assert isinstance(batch, Batch)
         assert batch.row is not None  # every batch of a store knows its rows
+        if self._targets is None:
+            validation = self._ask("validation") if self._validation is None else self._validation
+            targets = np.concatenate([self._ask("train"), validation])
+            self._targets = torch.from_numpy(targets).to(self._store.device)
         return self._targets[batch.row if index is None else batch.row[index]]
+
+    def _ask(self, split: SplitName) -> np.ndarray:
+        device = str(self._store.device)
+        found = predict(self._model, self._store, split, self._schema, task=self._schema.task, device=device)
+        self.rows_asked += len(found)
+        return found

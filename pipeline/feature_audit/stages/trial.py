@@ -87,14 +87,10 @@ class Trials:
         self.protected = np.searchsorted(self.open, protected_fields(config, prepared)).tolist()
         units = unit_ids(config, prepared)
         self.units = None if units is None else [units[index] for index in self.open]
-        scores = full.validation_scores()
-        self.judge = ValidationJudge(config, store, scores)
-        self.expect, self._unpaid = None, 0.0
-        if searches(config):
-            # Behind shut fields the model expects something else than the full one that was scored.
-            known = None if self.ruled_out else scores
-            self.expect = KnownExpectations(self.model, store, self.schema, known)
-            self._unpaid = FORWARD_SHARE * self.expect.rows_asked * self.touched  # put to the first trial's account
+        self.judge = ValidationJudge(config, store, full.validation_scores())
+        # Behind shut fields the model expects something else than the full one, whose scores are known.
+        known = None if self.ruled_out else self.judge.full
+        self.expect = KnownExpectations(self.model, store, self.schema, known)  # paid by the first trial that asks
         self.prior = _cost_prior(prepared, self.open)
 
     def __call__(
@@ -186,11 +182,10 @@ class Trials:
             raise pruned from stopped
 
     def _work(self, spent: SelectionPath | SelectionStopped) -> float:
-        """Work of a selection, whole or stopped, and of what no selection was charged for (see ``stages.cost``)."""
+        """Work of a selection, whole or stopped (see ``stages.cost``)."""
         passes = spent.row_passes
         rows = passes["forward_backward"] + FORWARD_SHARE * passes["forward"]
-        unpaid, self._unpaid = self._unpaid, 0.0
-        return rows * self.touched + spent.solver_work + unpaid
+        return rows * self.touched + spent.solver_work
 
     def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
         seed = self.config.seed * 7919 + epoch + 1
