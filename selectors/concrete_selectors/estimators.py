@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,27 +11,16 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import _safe_indexing, check_array, check_random_state
-from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
-from torch.nn import functional
 
 from concrete_selectors.concrete import ConcreteSelector
-from concrete_selectors.contract import Loss
 from concrete_selectors.elimination import Eliminator, stages
 from concrete_selectors.estimator_checks import check_parameters, checked_data, number_of_slots, number_to_select
+from concrete_selectors.goals import Goal, standardise
 from concrete_selectors.path import CONVERGED_DUPLICATES, CONVERGED_PROBABILITY
 from concrete_selectors.reader import Cache
 from concrete_selectors.slots import Noise, SlotSettings, decoder, train_slots
-
-
-@dataclass(frozen=True)
-class _Goal:
-    """Target (rows, ...) of a decoder, the number of its outputs, its loss per row."""
-
-    target: Tensor
-    n_outputs: int
-    loss: Loss
 
 
 class _ConcreteEstimator(SelectorMixin, BaseEstimator):
@@ -53,17 +41,17 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
     random_state: Any
 
     def _fit_slots(
-        self, x: np.ndarray, goal: _Goal | None, *, rank: int | None = None, candidates: int | None = None
+        self, x: np.ndarray, goal: Goal | None, *, rank: int | None = None, candidates: int | None = None
     ) -> None:
         """Trains on a checked matrix; no goal = reconstruct the standardised matrix itself."""
-        varies, scaled = _standardise(x)
+        varies, scaled = standardise(x)
         n_features, n_varying = x.shape[1], int(varies.sum())
         k = number_to_select(self.n_features_to_select, n_features, n_varying)
         slots = number_of_slots(candidates, k, n_features, default=k if goal is None else 2 * k)
         slots = min(slots, n_varying)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         inputs = torch.as_tensor(scaled, dtype=torch.float32)
-        goal = goal or _Goal(inputs, inputs.shape[1], lambda out, y: (out - y).square().mean(dim=1))
+        goal = goal or Goal.reconstruction(inputs)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             head = decoder(slots, tuple(self.hidden), goal.n_outputs)
@@ -306,34 +294,11 @@ class IPCAESelector(_ConcreteEstimator):
         """
         check_parameters(self)
         x, y = checked_data(self, X, y)
-        self._fit_slots(x, None if y is None else _goal(y), rank=self.rank, candidates=self.n_candidates)
+        self._fit_slots(x, None if y is None else Goal.supervised(y), rank=self.rank, candidates=self.n_candidates)
         return self
 
 
-def _goal(y: np.ndarray) -> _Goal:
-    """What a decoder learns from a target: classes or numbers."""
-    y = column_or_1d(y, warn=True)
-    beyond = y.dtype.kind == "f" and bool((np.abs(y) >= 2.0**63).any())  # type_of_target would cast these to integers
-    if beyond or type_of_target(y).startswith("continuous"):
-        varies, scaled = _standardise(np.asarray(y, dtype=np.float64).reshape(-1, 1))
-        if not varies.all():
-            raise ValueError("y: all its values are equal; a supervised selection needs a target that varies")
-        return _Goal(
-            torch.as_tensor(scaled, dtype=torch.float32), 1, lambda out, goal: (out - goal).square().squeeze(1)
-        )
-    try:
-        classes, codes = np.unique(y, return_inverse=True)
-    except TypeError as error:  # texts beside None, say
-        kinds = ", ".join(sorted({type(value).__name__ for value in y}))
-        raise ValueError(f"y: holds values that do not compare ({kinds}); give classes of one type") from error
-    if len(classes) < 2:
-        only = classes.tolist()[0]  # a plain value: its repr has no type
-        raise ValueError(f"y: holds 1 class ({only!r}); a supervised selection needs 2, or fit without y")
-    target = torch.as_tensor(codes, dtype=torch.int64)
-    return _Goal(target, len(classes), lambda out, goal: functional.cross_entropy(out, goal, reduction="none"))
-
-
-def _reduce(inputs: Tensor, goal: _Goal, candidates: np.ndarray, *, down_to: int, seed: int) -> np.ndarray:
+def _reduce(inputs: Tensor, goal: Goal, candidates: np.ndarray, *, down_to: int, seed: int) -> np.ndarray:
     """Candidates with the ``down_to`` kept ones first, then the eliminated ones from last to first."""
     values = inputs[:, torch.as_tensor(candidates)].unsqueeze(2)
     one = torch.ones(goal.n_outputs)
@@ -351,18 +316,3 @@ def _reduce(inputs: Tensor, goal: _Goal, candidates: np.ndarray, *, down_to: int
     for size in stages(len(candidates), down_to):
         dropped += eliminator.shrink(size)
     return candidates[np.concatenate([eliminator.left, np.array(dropped[::-1], dtype=np.int64)])]
-
-
-def _standardise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which columns vary, and all of them with mean 0, deviation 1 and missing values at the mean."""
-    missing = np.isnan(x)
-    counts = np.maximum((~missing).sum(axis=0), 1)
-    filled = np.where(missing, 0.0, x)
-    # the power of two next to the largest value: squares neither overflow nor vanish, and no digit changes
-    _, exponents = np.frexp(np.abs(filled).max(axis=0))
-    filled = np.ldexp(filled, -exponents)
-    mean = filled.sum(axis=0) / counts
-    centred = np.where(missing, 0.0, filled - mean)
-    spread = np.sqrt((centred**2).sum(axis=0) / counts)
-    varies = spread > 1e-12 * np.abs(mean)
-    return varies, centred / np.where(varies, spread, 1.0)
