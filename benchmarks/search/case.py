@@ -23,8 +23,8 @@ from feature_audit.stages import load as load_stage
 from feature_audit.stages.audit import CODE, KEYS
 from feature_audit.stages.baseline import Trained, load_model, train_one
 from feature_audit.stages.cache import StageFolder, open_folder, stage_key
-from feature_audit.stages.choice import ValidationJudge, error_ratio
 from feature_audit.stages.cost import AUTO_SEEDS, touched_parameters
+from feature_audit.stages.judge import ValidationJudge, error_ratio
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ trainings of the full model (work as the audit counts it; CPU seconds beside it)
 methods pay. A finished row is kept below --work-dir and not computed again.
 
 With --splits, rows are split anew for each number, which also seeds every method, and a second table compares ours with
-each rival over the splits. docs/search.md holds the results and how to read them.
+each rival over the splits; "ours at this K" is left out. docs/search.md holds the results and how to read them.
 """
 
 from __future__ import annotations
@@ -131,13 +131,14 @@ def line(texts: list[str] | tuple[str, ...]) -> str:
     return "| " + " | ".join(texts) + " |"
 
 
-def compare(case: Case, methods: Sequence[str], *, quick: bool) -> dict[str, dict[str, Any]]:
-    """Prints a line for the full model and one for each method; rows by method."""
+def compare(case: Case, methods: Sequence[str], *, quick: bool, twins: bool) -> dict[str, dict[str, Any]]:
+    """Prints a line for the full model and one for each method, with our features at its K if asked; rows by method."""
     rows = {method: run(case, method, quick=quick) for method in methods}
     reference, full_test = full_cells(case)
     print(line(reference))
     for method, row in rows.items():
-        same_k = None if method == "ours" else float(np.mean(twin(case, row["k"], quick=quick)["test"]))
+        wanted = twins and method != "ours"
+        same_k = float(np.mean(twin(case, row["k"], quick=quick)["test"])) if wanted else None
         print(line(cells(case, method, row, full_test, same_k)), flush=True)
     importances = rows.get("ours", {}).get("extra", {}).get("importances")
     if importances:
@@ -170,7 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
         for split in given.splits or [None]:
             anew = {} if split is None else {"split": TABLES[name]["split"], "seed": split}
             case = open_case(name, k=given.k, work_dir=given.work_dir, profile=profile, trials=given.trials, **anew)
-            found.append(compare(case, given.methods, quick=given.quick))
+            found.append(compare(case, given.methods, quick=given.quick, twins=split is None))
         gaps += [gap_cells(name, rival, [(rows["ours"], rows[rival]) for rows in found]) for rival in rivals]
     if given.splits:
         print("\n".join(["", line(GAP_HEAD), "|" + "---|" * len(GAP_HEAD), *map(line, gaps)]))

@@ -47,7 +47,7 @@ _PAIRED = (*_METRICS, "parity/paired.py", "parity/components.py")
 _TRAIN_ONE = (*_TRAINING, *_METRICS, "stages/baseline.py", "stages/cost.py")
 _SEARCH = (
     "models", "search", "concrete_selectors", "stages/trial.py", "stages/expectations.py", "stages/choice.py",
-    "stages/load.py",
+    "stages/confirmations.py", "stages/judge.py", "stages/load.py",
 )  # fmt: skip
 #: The source that each stage runs beside its own module; a change there makes the stage run again.
 CODE = {

@@ -15,11 +15,13 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
-from feature_audit.search import SearchSpace, StudySummary, run_study
+from feature_audit.search import SearchSpace, StudySummary, consensus, run_study, voters
 from feature_audit.stages.baseline import Trained, open_store, touched_share
 from feature_audit.stages.cache import StageFolder
-from feature_audit.stages.choice import MOST_CONFIRMATIONS, MOST_WORK, Choice, ValidationJudge, confirm_k, propose
+from feature_audit.stages.choice import Choice, confirm_k, propose
+from feature_audit.stages.confirmations import MOST_CONFIRMATIONS, MOST_WORK
 from feature_audit.stages.cost import AUTO_SEEDS, MOST_FULL_TRAININGS, work_left
+from feature_audit.stages.judge import ValidationJudge
 from feature_audit.stages.load import budget
 from feature_audit.stages.progress import SearchProgress
 from feature_audit.stages.trial import Trials, searches
@@ -47,9 +49,9 @@ class Selection:
         names: the K kept features, in schema order.
         choice: K, the curve and why.
         masks: bool (trials, N), what each finished trial would keep at K.
-        rank: (N,) int64, 1 = best, of the chosen trial.
-        scores: (N,) float64, of the chosen trial.
-        by_heart: (N,) bool, features that the chosen trial found memorised by the full model, and dropped first.
+        rank: (N,) int64, 1 = best, on which trials agree (``search.consensus``).
+        scores: (N,) float64, of the best trial.
+        by_heart: (N,) bool, features that most trials found memorised by the full model, and dropped first.
         summary: the study.
         convergence: a sentence about the selector's state.
         work: of all trials and confirmations.
@@ -92,15 +94,13 @@ def select(
             on_trial=partial(_tell, config, folder.path, progress, on_trial),
         )
         best = _read_trial(folder.path, summary.best)
+        order, by_heart = _agreed(config, folder.path, summary)
         judge = ValidationJudge(config, store, full.validation_scores())
         trial_work = sum(row["notes"].get("work", 0.0) for row in summary.trials)
         left = work_left(config, full.work, trial_work)
-        choice = confirm_k(
-            config, prepared, store, judge, best["points"], best["order"], low, high, full, left, progress
-        )
+        choice = confirm_k(config, prepared, store, judge, best["points"], order, low, high, full, left, progress)
     finished = [row["number"] for row in summary.trials if row["state"] == "complete"]
     masks = np.stack([_mask(_read_trial(folder.path, number)["order"], choice.k) for number in finished])
-    order = np.asarray(best["order"])
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(1, len(order) + 1)
     names = tuple(np.asarray(prepared.schema.names)[np.sort(order[: choice.k])])
@@ -112,11 +112,22 @@ def select(
         "work": trial_work + choice.work,
     }
     scores = np.array([-np.inf if score is None else score for score in best["scores"]])
-    by_heart = np.isin(np.arange(len(order)), best["by_heart"])
     np.savez(folder.path / "selection.npz", masks=masks, rank=rank, scores=scores, by_heart=by_heart)
     folder.finish(result)
     log.info("select: %s", choice.reason)
     return _restore(folder)
+
+
+def _agreed(config: AuditConfig, folder: Path, summary: StudySummary) -> tuple[list[int], np.ndarray]:
+    """Features, best first, as the trials rank them together, and (N,) bool, which most of them say are memorised."""
+    finished = [row for row in summary.trials if row["state"] == "complete"]
+    heard = [finished[place]["number"] for place in voters([row["value"] for row in finished])]
+    if config.whole_groups:  # the best trial's alone: a ranking between two trials would tear groups apart
+        heard = [summary.best]
+    trials = [_read_trial(folder, number) for number in heard]
+    order = consensus([trial["order"] for trial in trials])
+    found = [np.isin(np.arange(len(order)), trial["by_heart"]) for trial in trials]
+    return order, np.mean(found, axis=0) > 1 / 2
 
 
 def _most_work(config: AuditConfig, prepared: Prepared, full: Trained, folder: Path, best: int) -> float:

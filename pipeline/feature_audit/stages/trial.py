@@ -24,9 +24,10 @@ from feature_audit.models import OpenFields, Pace, row_loss, to_scores
 from feature_audit.schema import ModelSchema
 from feature_audit.search import TrialResult
 from feature_audit.stages.baseline import Trained, load_model, open_store
-from feature_audit.stages.choice import ValidationJudge, still_rising
+from feature_audit.stages.choice import still_rising
 from feature_audit.stages.cost import FORWARD_SHARE, touched_parameters
 from feature_audit.stages.expectations import KnownExpectations
+from feature_audit.stages.judge import ValidationJudge
 from feature_audit.stages.load import protected_fields, ruled_out_fields, unit_ids
 from feature_audit.stages.process import tune_process
 

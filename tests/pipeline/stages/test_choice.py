@@ -19,10 +19,11 @@ from feature_audit.data import Prepared
 from feature_audit.schema import Field, ModelSchema
 from feature_audit.search import KPoint
 from feature_audit.search.rule import STEPS
-from feature_audit.stages import choice as module
+from feature_audit.stages import confirmations as module
 from feature_audit.stages.audit import _key
 from feature_audit.stages.baseline import touched_share
-from feature_audit.stages.choice import MOST_CONFIRMATIONS, STEP, Choice, _grid, _larger, confirm_k
+from feature_audit.stages.choice import Choice, confirm_k
+from feature_audit.stages.confirmations import MOST_CONFIRMATIONS, STEP, grid_around, larger_ks
 from feature_audit.stages.cost import FEWEST_SEEDS
 from feature_audit.stages.retrain import plan
 from feature_audit.stages.select import MOST_TRIAL_WORK, _most_work
@@ -33,7 +34,7 @@ from hypothesis import strategies as st
 @given(st.sets(st.integers(1, 300), min_size=1), st.data())
 def test_grid_holds_the_anchor_and_neighbours_a_factor_apart(ks: set[int], data: st.DataObject) -> None:
     anchor = data.draw(st.sampled_from(sorted(ks)))
-    grid = _grid(sorted(ks), anchor)
+    grid = grid_around(sorted(ks), anchor)
     assert anchor in grid
     assert grid == sorted(set(grid))
     assert set(grid) <= ks
@@ -44,7 +45,7 @@ def test_grid_holds_the_anchor_and_neighbours_a_factor_apart(ks: set[int], data:
 
 @given(st.integers(1, 300), st.integers(1, 400))
 def test_larger_k_end_at_the_budget(k: int, high: int) -> None:
-    larger = _larger(k, high)
+    larger = larger_ks(k, high)
     if k >= high:
         assert larger == []
     else:
@@ -54,6 +55,8 @@ def test_larger_k_end_at_the_budget(k: int, high: int) -> None:
 
 
 FEATURES = 60
+#: K of a curve with seven points up to 50.
+KS = np.unique(np.geomspace(2, 50, 7).astype(int))
 
 
 class Judge:
@@ -147,6 +150,22 @@ def test_one_standard_error_measures_the_best_k_of_the_curve_first() -> None:
     found = confirmed("one_standard_error", masked, lambda k: 0.004 if k >= 40 else 0.0)
     assert 40 in [point.k for point in found.retrained]
     assert found.k == 40
+
+
+def test_confirmations_leap_to_where_the_answer_is_forecast() -> None:
+    """The curve is .02 too low everywhere; one retraining says so, and another one suffices for the smallest K."""
+    masked = [-0.06, -0.05, -0.04, -0.03, -0.019, -0.018, -0.017]
+    down = confirmed("assured", masked, lambda k: float(np.interp(k, KS, masked)) + 0.02, slots=50)
+    assert [point.k for point in down.retrained] == [10, 17, 50], "proposed is the last; 17 is forecast, 10 is not"
+    assert (down.k, down.evidence) == (17, "assured")
+
+
+def test_confirmations_leap_upwards_as_well() -> None:
+    """The curve is .02 too high everywhere, so its first K is not enough, and the three next to it are not asked."""
+    masked = [-0.06, 0.0, 0.0001, 0.0002, 0.0003, 0.021, 0.022]
+    found = confirmed("assured", masked, lambda k: float(np.interp(k, KS, masked)) - 0.02, slots=50)
+    assert [point.k for point in found.retrained] == [3, 17, 29]
+    assert (found.k, found.evidence) == (29, "assured")
 
 
 @pytest.mark.parametrize("rule", list(STEPS))
