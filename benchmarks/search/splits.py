@@ -53,13 +53,19 @@ def ask(description: str, arguments: list[str] | None, *, rivals: tuple[str, ...
 
 
 def kept_rows(
-    kind: str, name: str, seed: int, work_dir: Path, compute: Callable[[Case, int], Iterable[Row]]
+    kind: str,
+    name: str,
+    seed: int,
+    work_dir: Path,
+    compute: Callable[[Case, int], Iterable[Row]],
+    *,
+    trials: int = TRIALS,
 ) -> list[Row]:
     """Rows of one split of a table over all trials, from the file of an earlier run where there is one."""
     place = work_dir.resolve() / f"{kind}_{name}_{seed}.jsonl"
     if not place.is_file():
         case = split_anew(name, seed, work_dir)
-        rows = [{"data": name, "split": seed, **row} for trial in range(TRIALS) for row in compute(case, trial)]
+        rows = [{"data": name, "split": seed, **row} for trial in range(trials) for row in compute(case, trial)]
         place.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
 

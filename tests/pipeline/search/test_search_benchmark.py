@@ -13,8 +13,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks" / "search"))
 methods = pytest.importorskip("methods", reason="benchmarks/search is part of the checkout, not of the package")
-case_module, compare, promise, rivals, splits = (
-    pytest.importorskip(name) for name in ("case", "compare", "promise", "rivals", "splits")
+case_module, compare, promise, rivals, splits, together = (
+    pytest.importorskip(name) for name in ("case", "compare", "promise", "rivals", "splits", "together")
 )
 sys.path.pop(0)
 
@@ -184,6 +184,24 @@ def test_what_validation_promises_is_measured_against_test(
     assert loss[1] < -0.05 < loss[2], "the first two features of the ranking carry the label"
     monkeypatch.setattr(promise, "_retrain", lambda *_: pytest.fail("computed again"))
     promise.main(split_table)
+    assert capsys.readouterr().out == first
+
+
+def test_rankings_alone_are_compared_with_their_consensus(
+    table: Path, split_table: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(together, "KS", (1, 2, 8))
+    together.main(split_table)
+    first = capsys.readouterr().out
+    rows = together.measure("small", 1, table / "w")
+    assert len(rows) == (3 + 1) * 2 * 2, "trials and consensus, K below the budget, repeats"
+    shown = {row.split(" | ")[1]: row.strip("| ").split(" | ") for row in first.splitlines()[2:]}
+    assert list(shown) == ["1", "2", "all"]
+    assert float(shown["1"][4]) < -0.05 < float(shown["2"][4]), "the first two features carry the label"
+    for one, both, gap in ((float(r[3]), float(r[4]), float(r[5].split(" ± ")[0])) for r in shown.values()):
+        assert gap == pytest.approx(both - one, abs=2e-4)
+    monkeypatch.setattr(together, "_rows", lambda *_: pytest.fail("computed again"))
+    together.main(split_table)
     assert capsys.readouterr().out == first
 
 
