@@ -99,6 +99,7 @@ def run_study(
     journal: Path,
     workers: int = 1,
     most_work: Callable[[int], float] | None = None,
+    agree: Callable[[list[int]], bool] | None = None,
     on_start: Callable[[list[dict[str, Any]]], None] | None = None,
     on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> StudySummary:
@@ -117,6 +118,8 @@ def run_study(
         workers: processes that run trials at once.
         most_work: what trials may cost together, given the number of the best one so far: no further trial is started
             where one like those before, by their ``notes["work"]``, would exceed it. None = no limit.
+        agree: do trials, given their numbers, best first, say so much the same that another would add nothing? Asked of
+            two or more of which one had slots enough. None = never.
         on_start: called once, with the summary rows of the trials that were finished before.
         on_trial: called with a summary row for every trial that is finished by this call, soon after its end.
 
@@ -130,7 +133,9 @@ def run_study(
     if len(before) < trials:
         if not before:
             study.enqueue_trial(space.defaults(), skip_if_exists=True)
-        settings: dict[str, Any] = {"space": space, "trials": trials, "seed": seed, "most_work": most_work}
+        settings: dict[str, Any] = {
+            "space": space, "trials": trials, "seed": seed, "most_work": most_work, "agree": agree,
+        }  # fmt: skip
         if workers > 1:
             _run_workers(make_objective, study, journal=journal, workers=workers, on_trial=on_trial, **settings)
         else:
@@ -179,6 +184,7 @@ def _run_trials(
     trials: int,
     seed: int,
     most_work: Callable[[int], float] | None,
+    agree: Callable[[list[int]], bool] | None,
     claim: AbstractContextManager[Any],
     on_trial: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
@@ -200,6 +206,9 @@ def _run_trials(
                 return
             if _all_slots_wanted(study, space):
                 study.enqueue_trial({**space.defaults(), "slots": space.slots[1]}, skip_if_exists=True)
+            elif len(finished) > 1 and agree is not None and agree(_best_first(finished)):
+                log.info("select: no further trial, for those so far agree")
+                return
             study.sampler = _sampler(seed + 1000 * draw)
             trial = study.ask()
         row = _run_trial(study, trial, objective, space, draw)
@@ -325,7 +334,11 @@ def _summarise(study: Any) -> StudySummary:
 
 def _best(finished: list[Any]) -> int:
     """Number of the best trial; a tie goes to the earlier one, so that no order of a dictionary has a say."""
-    return int(max(finished, key=lambda trial: (trial.value, -trial.number)).number)
+    return _best_first(finished)[0]
+
+
+def _best_first(finished: list[Any]) -> list[int]:
+    return [trial.number for trial in sorted(finished, key=lambda trial: (-trial.value, trial.number))]
 
 
 def _middle(bounds: tuple[float, float]) -> float:

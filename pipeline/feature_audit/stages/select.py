@@ -15,7 +15,7 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
-from feature_audit.search import SearchSpace, StudySummary, consensus, run_study, voters
+from feature_audit.search import SearchSpace, StudySummary, consensus, nogueira_index, run_study, voters
 from feature_audit.stages.baseline import Trained, open_store, touched_share
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.choice import Choice, confirm_k, propose
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 #: than the confirmations and retrainings can leave them. A table whose full training is short makes trials dear.
 AUTO_TRIALS = 3
 MOST_TRIAL_WORK = 3.0
+#: Stability at the proposed K (Nogueira's index) from which on another trial of ``auto`` would hardly change the
+#: ranking that they make together: two trials share at least four of five features then.
+AGREEMENT = 0.8
 #: Slots that the first trial has, if the budget is not smaller; more than twice so large a budget gives it more.
 PLENTY_OF_SLOTS = 100
 
@@ -90,11 +93,12 @@ def select(
             journal=folder.path / "study.journal",
             workers=config.workers,
             most_work=partial(_most_work, config, prepared, full, folder.path) if config.trials == "auto" else None,
+            agree=partial(_agree, config, prepared, folder.path) if config.trials == "auto" else None,
             on_start=lambda rows: progress.resume([_within(config, folder.path, row) for row in rows]),
             on_trial=partial(_tell, config, folder.path, progress, on_trial),
         )
         best = _read_trial(folder.path, summary.best)
-        order, by_heart = _agreed(config, folder.path, summary)
+        order, by_heart = _ranked_together(config, folder.path, summary)
         judge = ValidationJudge(config, store, full.validation_scores())
         trial_work = sum(row["notes"].get("work", 0.0) for row in summary.trials)
         left = work_left(config, full.work, trial_work)
@@ -118,7 +122,15 @@ def select(
     return _restore(folder)
 
 
-def _agreed(config: AuditConfig, folder: Path, summary: StudySummary) -> tuple[list[int], np.ndarray]:
+def _agree(config: AuditConfig, prepared: Prepared, folder: Path, numbers: list[int]) -> bool:
+    """Would trials, given best first, keep nearly the same features at the K that the best one proposes?"""
+    trials = [_read_trial(folder, number) for number in numbers]
+    k = propose(config, prepared, trials[0]["points"]).k
+    stability = nogueira_index(np.stack([_mask(trial["order"], k) for trial in trials]))
+    return stability is not None and stability >= AGREEMENT
+
+
+def _ranked_together(config: AuditConfig, folder: Path, summary: StudySummary) -> tuple[list[int], np.ndarray]:
     """Features, best first, as the trials rank them together, and (N,) bool, which most of them say are memorised."""
     finished = [row for row in summary.trials if row["state"] == "complete"]
     heard = [finished[place]["number"] for place in voters([row["value"] for row in finished])]

@@ -121,6 +121,30 @@ def test_the_limit_is_asked_about_the_best_trial_so_far(tmp_path: Path) -> None:
     assert asked == [0, 1, 1]
 
 
+def test_no_trial_follows_where_those_before_agree(tmp_path: Path) -> None:
+    asked: list[list[int]] = []
+
+    def agree(numbers: list[int]) -> bool:
+        asked.append(numbers)
+        return len(numbers) == 3
+
+    def falls(number: int, settings: dict[str, float], _: Callable[[int, float], bool]) -> TrialResult:
+        return TrialResult(-float(number % 2))
+
+    for _ in range(2):  # continued, it asks again and ends at once
+        summary = run_study(lambda: falls, space=SPACE, trials=5, seed=1, journal=tmp_path / "j", agree=agree)
+        assert len(summary.trials) == 3
+    assert asked == [[0, 1], [0, 2, 1], [0, 2, 1]], "never about one trial; best first, of equals the earlier one"
+
+
+def test_trials_that_agree_on_too_few_slots_are_not_enough(tmp_path: Path) -> None:
+    def wants_more(number: int, settings: dict[str, float], _: Callable[[int, float], bool]) -> TrialResult:
+        return TrialResult(0.0, more_slots=True)
+
+    summary = run_study(lambda: wants_more, space=SPACE, trials=5, seed=1, journal=tmp_path / "j", agree=lambda _: True)
+    assert [row["slots"] for row in summary.trials] == [20, 40]
+
+
 def test_what_was_finished_before_is_told_once_at_the_start(tmp_path: Path) -> None:
     started: list[list[int]] = []
     told: list[int] = []

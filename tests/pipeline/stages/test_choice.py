@@ -26,7 +26,7 @@ from feature_audit.stages.choice import Choice, confirm_k
 from feature_audit.stages.confirmations import MOST_CONFIRMATIONS, STEP, grid_around, larger_ks
 from feature_audit.stages.cost import FEWEST_SEEDS
 from feature_audit.stages.retrain import plan
-from feature_audit.stages.select import MOST_TRIAL_WORK, _most_work
+from feature_audit.stages.select import MOST_TRIAL_WORK, _agree, _most_work
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,6 +188,18 @@ def test_trials_leave_enough_for_what_their_proposal_will_cost(tmp_path: Path) -
     assert many == 0.0, "one trial is run whatever it costs, and no other"
     quick = AuditConfig.model_validate({"k": 55, "metric": "auc", "profile": "quick"})
     assert _most_work(quick, prepared(FEATURES), full, tmp_path, 0) < few
+
+
+@pytest.mark.parametrize(("swapped", "agree"), [(0, True), (1, True), (4, False)])
+def test_trials_agree_where_they_share_most_features(tmp_path: Path, swapped: int, agree: bool) -> None:
+    """At the K that the better of two proposes, 20 of 60; how the others are ordered does not matter."""
+    first = list(range(FEATURES))
+    second = [*range(swapped, 20), *range(FEATURES - 1, 19, -1), *range(swapped)]
+    for number, order in enumerate([first, second]):
+        points = [asdict(KPoint(k, 0.8, d, 0.0005)) for k, d in [(5, -0.1), (20, 0.01), (40, 0.01)]]
+        (tmp_path / f"trial_{number}.json").write_text(json.dumps({"points": points, "order": order}))
+    config = AuditConfig.model_validate({"k": 55, "metric": "auc"})
+    assert _agree(config, prepared(FEATURES), tmp_path, [0, 1]) == agree
 
 
 def test_confirmations_leave_enough_for_the_final_retrainings() -> None:
