@@ -17,7 +17,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.config_files import load_config
 from feature_audit.data import Prepared
 from feature_audit.schema import Field, ModelSchema
-from feature_audit.search import KPoint
+from feature_audit.search import KPoint, StudySummary, consensus
 from feature_audit.search.rule import STEPS
 from feature_audit.stages import confirmations as module
 from feature_audit.stages.audit import _key
@@ -26,7 +26,7 @@ from feature_audit.stages.choice import Choice, confirm_k
 from feature_audit.stages.confirmations import MOST_CONFIRMATIONS, STEP, grid_around, larger_ks
 from feature_audit.stages.cost import FEWEST_SEEDS
 from feature_audit.stages.retrain import plan
-from feature_audit.stages.select import MOST_TRIAL_WORK, _agree, _most_work
+from feature_audit.stages.select import MOST_TRIAL_WORK, _agree, _most_work, _ranked_together
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -200,6 +200,22 @@ def test_trials_agree_where_they_share_most_features(tmp_path: Path, swapped: in
         (tmp_path / f"trial_{number}.json").write_text(json.dumps({"points": points, "order": order}))
     config = AuditConfig.model_validate({"k": 55, "metric": "auc"})
     assert _agree(config, prepared(FEATURES), tmp_path, [0, 1]) == agree
+
+
+def test_trials_rank_together_and_whole_groups_go_by_the_best_one(tmp_path: Path) -> None:
+    """Of three finished trials two know feature 2 by heart; the one that was stopped has left nothing to read."""
+    orders, by_heart = [[3, 0, 1, 2], [0, 1, 2, 3], [1, 0, 2, 3]], [[2], [3], [2]]
+    for number, (order, heart) in enumerate(zip(orders, by_heart, strict=True)):
+        (tmp_path / f"trial_{number}.json").write_text(json.dumps({"order": order, "by_heart": heart}))
+    states = [("complete", 0.1), ("complete", 0.3), ("complete", 0.2), ("pruned", 0.9)]
+    rows = [{"number": number, "state": state, "value": value} for number, (state, value) in enumerate(states)]
+    summary = StudySummary(rows, best=1, importances={})
+    order, heart = _ranked_together(AuditConfig(), tmp_path, summary)
+    assert order == consensus(orders) != orders[1]
+    assert heart.tolist() == [False, False, True, False]
+    order, heart = _ranked_together(AuditConfig(whole_groups=["a"]), tmp_path, summary)
+    assert order == orders[1]
+    assert heart.tolist() == [False, False, False, True]
 
 
 def test_confirmations_leave_enough_for_the_final_retrainings() -> None:
