@@ -213,7 +213,7 @@ def test_trials_rank_together_and_whole_groups_go_by_the_best_one(tmp_path: Path
     order, heart = _ranked_together(AuditConfig(), tmp_path, summary)
     assert order == consensus(orders) != orders[1]
     assert heart.tolist() == [False, False, True, False]
-    order, heart = _ranked_together(AuditConfig(whole_groups=["a"]), tmp_path, summary)
+    order, heart = _ranked_together(AuditConfig(groups={"a": ["a_*"]}, whole_groups=["a"]), tmp_path, summary)
     assert order == orders[1]
     assert heart.tolist() == [False, False, False, True]
 
