@@ -98,7 +98,7 @@ def select(
             on_trial=partial(_tell, config, folder.path, progress, on_trial),
         )
         best = _read_trial(folder.path, summary.best)
-        order, by_heart = _ranked_together(config, folder.path, summary)
+        order, by_heart = _ranked_together(config, prepared, folder.path, summary)
         judge = ValidationJudge(config, store, full.validation_scores())
         trial_work = sum(row["notes"].get("work", 0.0) for row in summary.trials)
         left = work_left(config, full.work, trial_work)
@@ -130,10 +130,14 @@ def _agree(config: AuditConfig, prepared: Prepared, folder: Path, numbers: list[
     return stability is not None and stability >= AGREEMENT
 
 
-def _ranked_together(config: AuditConfig, folder: Path, summary: StudySummary) -> tuple[list[int], np.ndarray]:
+def _ranked_together(
+    config: AuditConfig, prepared: Prepared, folder: Path, summary: StudySummary
+) -> tuple[list[int], np.ndarray]:
     """Features, best first, as the trials rank them together, and (N,) bool, which most of them say are memorised."""
-    finished = [row for row in summary.trials if row["state"] == "complete"]
-    heard = [finished[place]["number"] for place in voters([row["value"] for row in finished])]
+    k = propose(config, prepared, _read_trial(folder, summary.best)["points"]).k
+    # A trial ranks what it has slots for; behind them there is little but its concrete scores.
+    rows = [row for row in summary.trials if row["state"] == "complete" and row["slots"] >= k]
+    heard = [rows[place]["number"] for place in voters([row["value"] for row in rows])]
     if config.whole_groups:  # the best trial's alone: a ranking between two trials would tear groups apart
         heard = [summary.best]
     trials = [_read_trial(folder, number) for number in heard]

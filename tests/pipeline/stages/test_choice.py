@@ -203,19 +203,25 @@ def test_trials_agree_where_they_share_most_features(tmp_path: Path, swapped: in
 
 
 def test_trials_rank_together_and_whole_groups_go_by_the_best_one(tmp_path: Path) -> None:
-    """Of three finished trials two know feature 2 by heart; the one that was stopped has left nothing to read."""
-    orders, by_heart = [[3, 0, 1, 2], [0, 1, 2, 3], [1, 0, 2, 3]], [[2], [3], [2]]
+    """Of four finished trials, two know feature 2 by heart, and the last has fewer slots than the proposed K = 3."""
+    orders, by_heart = [[3, 0, 1, 2], [0, 1, 2, 3], [1, 0, 2, 3], [3, 2, 1, 0]], [[2], [3], [2], []]
+    points = [asdict(KPoint(k, 0.8, delta, 0.0005)) for k, delta in ((2, -0.1), (3, 0.01))]
     for number, (order, heart) in enumerate(zip(orders, by_heart, strict=True)):
-        (tmp_path / f"trial_{number}.json").write_text(json.dumps({"order": order, "by_heart": heart}))
-    states = [("complete", 0.1), ("complete", 0.3), ("complete", 0.2), ("pruned", 0.9)]
-    rows = [{"number": number, "state": state, "value": value} for number, (state, value) in enumerate(states)]
+        content = {"order": order, "by_heart": heart, "points": points}
+        (tmp_path / f"trial_{number}.json").write_text(json.dumps(content))
+    rows = [{"number": 9, "state": "pruned", "value": 0.9, "slots": 4}]  # has left nothing to read
+    for number, (value, slots) in enumerate([(0.1, 4), (0.3, 4), (0.2, 3), (0.2, 2)]):
+        rows.append({"number": number, "state": "complete", "value": value, "slots": slots})
     summary = StudySummary(rows, best=1, importances={})
-    order, heart = _ranked_together(AuditConfig(), tmp_path, summary)
-    assert order == consensus(orders) != orders[1]
-    assert heart.tolist() == [False, False, True, False]
-    order, heart = _ranked_together(AuditConfig(groups={"a": ["a_*"]}, whole_groups=["a"]), tmp_path, summary)
-    assert order == orders[1]
-    assert heart.tolist() == [False, False, False, True]
+
+    def ranked(**given: Any) -> tuple[list[int], list[int]]:
+        config = AuditConfig(k=3, metric="auc", **given)
+        order, heart = _ranked_together(config, prepared(4), tmp_path, summary)
+        return order, np.flatnonzero(heart).tolist()
+
+    assert ranked() == (consensus(orders[:3]), [2])
+    assert consensus(orders[:3]) not in (orders[1], consensus(orders[1:]))
+    assert ranked(groups={"a": ["a_*"]}, whole_groups=["a"]) == (orders[1], [3])
 
 
 def test_confirmations_leave_enough_for_the_final_retrainings() -> None:
