@@ -1,8 +1,9 @@
 """Retrainings that confirm a K on validation, and the way along K from one to the next.
 
-A retraining at small K costs little, one at large K nearly a full training, so few of them must do. They close in on
-the smallest K that satisfies the rule from both sides: next comes the smallest K at which the curve, moved to meet what
-was found so far, forecasts enough (``search/forecast.py``), or a neighbour where it forecasts enough at none.
+A retraining at small K costs little, one at large K nearly a full training, so few of them must do. Larger K are tried
+one by one until one is enough. A smaller one is tried only where the curve, moved to meet what was found so far,
+forecasts enough (``search/forecast.py``), and then the smallest of these at once: among many that are forecast to fall
+short, the one that does not would mostly be luck.
 """
 
 from __future__ import annotations
@@ -133,9 +134,9 @@ class Retrainings:
 def walk(
     grid: list[int], start: int, curve: list[KPoint], retrainings: Retrainings, satisfied: Satisfied, full_work: float
 ) -> None:
-    """Retrain at ``start``, and then where the answer is still open, until neighbours on the grid disagree.
+    """Retrain at ``start``, and then where a smaller K is promising or a larger one is needed.
 
-    Before that the next one may be too dear. Enough of what is left must remain for the fewest final retrainings. A
+    The next one may be too dear. Enough of what is left must remain for the fewest final retrainings. A
     smaller K is a bonus, so going down may cost ``MOST_WORK`` altogether and leaves enough for retrainings at the
     larger K as long as the longest training so far. A K that falls short would waste the whole audit, so going up
     leaves enough for retrainings as long as the full model's, at the K beyond, which is taken where the next one falls
@@ -149,37 +150,21 @@ def walk(
         satisfied: the rule.
         full_work: of the full model's training.
     """
+    seen: dict[int, KPoint] = {}  # what was retrained before, for comparison, counts when the way leads there
     candidates = [start]
     while candidates and len(retrainings.points) < MOST_CONFIRMATIONS:
-        if candidates[0] not in retrainings.points:
-            retrainings.measure(candidates[0])
+        k = candidates[0]
+        seen[k] = retrainings.points.get(k) or retrainings.measure(k)
         points = list(retrainings.points.values())
-        enough = min((point.k for point in points if satisfied(point, points)), default=None)
-        candidates = [
-            k
-            for k in _next(grid, enough, curve, points, satisfied)
-            if (_worthwhile(k, enough, retrainings, full_work) if enough else _affordable(k, grid, retrainings))
-        ]
-
-
-def _next(
-    grid: list[int], enough: int | None, curve: list[KPoint], points: list[KPoint], satisfied: Satisfied
-) -> list[int]:
-    """The K that may be retrained next, the best one first: the smallest that is promising, else a neighbour.
-
-    None where the grid holds nothing between those that fall short and the first that is enough.
-
-    Args:
-        grid: K to choose from, ascending.
-        enough: the smallest K that was enough so far.
-        curve, points, satisfied: masked curve, retrained points, the rule.
-    """
-    short = max((point.k for point in points if enough is None or point.k < enough), default=0)
-    opened = [k for k in grid if k > short and (enough is None or k < enough)]
-    expected = [forecast(k, curve, points) for k in opened]
-    promising = [point.k for point in expected if satisfied(point, [*points, point])]
-    neighbour = opened[:1] if enough is None else opened[-1:]
-    return [*promising[:1], *neighbour]
+        enough = min((k for k, point in seen.items() if satisfied(point, points)), default=None)
+        short = max((k for k in seen if enough is None or k < enough), default=0)
+        if enough is None:
+            candidates = [k for k in grid if k > short][:1]
+            candidates = [k for k in candidates if _affordable(k, grid, retrainings)]
+        else:
+            expected = [forecast(k, curve, points) for k in grid if short < k < enough]
+            candidates = [point.k for point in expected if satisfied(point, [*points, point])][:1]
+            candidates = [k for k in candidates if _worthwhile(k, enough, retrainings, full_work)]
 
 
 def _worthwhile(k: int, enough: int, retrainings: Retrainings, full_work: float) -> bool:

@@ -156,15 +156,23 @@ def test_confirmations_leap_to_where_the_answer_is_forecast() -> None:
     """The curve is .02 too low everywhere; one retraining says so, and another one suffices for the smallest K."""
     masked = [-0.06, -0.05, -0.04, -0.03, -0.019, -0.018, -0.017]
     down = confirmed("assured", masked, lambda k: float(np.interp(k, KS, masked)) + 0.02, slots=50)
-    assert [point.k for point in down.retrained] == [10, 17, 50], "proposed is the last; 17 is forecast, 10 is not"
+    assert [point.k for point in down.retrained] == [17, 50], "proposed is the last; 10 is forecast to fall short"
     assert (down.k, down.evidence) == (17, "assured")
 
 
-def test_confirmations_leap_upwards_as_well() -> None:
-    """The curve is .02 too high everywhere, so its first K is not enough, and the three next to it are not asked."""
+def test_larger_k_are_tried_one_by_one() -> None:
+    """The curve is .02 too high everywhere, so its first K that is enough is not."""
     masked = [-0.06, 0.0, 0.0001, 0.0002, 0.0003, 0.021, 0.022]
     found = confirmed("assured", masked, lambda k: float(np.interp(k, KS, masked)) - 0.02, slots=50)
-    assert [point.k for point in found.retrained] == [3, 17, 29]
+    assert [point.k for point in found.retrained] == [3, 5, 10, 17, 29]
+    assert (found.k, found.evidence) == (29, "assured")
+
+
+def test_a_smaller_k_that_is_forecast_to_fall_short_is_not_tried() -> None:
+    """The curve is .01 too low at K = 29, which is proposed, and says so of 17 as well: not enough there."""
+    masked = [-0.06, -0.05, -0.04, -0.03, -0.02, 0.01, 0.011]
+    found = confirmed("assured", masked, lambda k: 0.02, slots=50)
+    assert [point.k for point in found.retrained] == [29]
     assert (found.k, found.evidence) == (29, "assured")
 
 
@@ -252,10 +260,10 @@ def test_a_training_that_stopped_early_is_no_promise_that_the_next_ones_will() -
 
     def retrained(left: float) -> list[int]:
         masked = [-0.05, -0.04, -0.03, 0.01, 0.01, 0.01]
-        found = confirmed("assured", masked, lambda k: 0.01, work=lambda k: 0.1 * share(k), left=left)
+        found = confirmed("assured", masked, lambda k: 0.04, work=lambda k: 0.1 * share(k), left=left)
         return [point.k for point in found.retrained]
 
-    most = 0.1 * share(12) + share(6) + FEWEST_SEEDS * share(12)  # K = 12 is proposed, 6 would come next
+    most = 0.1 * share(12) + share(6) + FEWEST_SEEDS * share(12)  # K = 12 is proposed, 6 is forecast
     assert retrained(0.99 * most) == [12], "three retrainings of the first K may be ten times as long"
     assert retrained(1.01 * most)[-2:] == [6, 12]
 
