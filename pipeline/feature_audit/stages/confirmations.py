@@ -1,9 +1,9 @@
 """Retrainings that confirm a K on validation, and the way along K from one to the next.
 
-A retraining at small K costs little, one at large K nearly a full training, so few of them must do. Larger K are tried
-one by one until one is enough. A smaller one is tried only where the curve, moved to meet what was found so far,
-forecasts enough (``search/forecast.py``), and then the smallest of these at once: among many that are forecast to fall
-short, the one that does not would mostly be luck.
+A retraining at small K costs little, one at large K nearly a full training, so few of them must do. Where a K falls
+short, larger ones are tried one by one until one is enough. Where it is enough, the next smaller one is tried only if
+the curve, moved to meet what was found so far (``search/forecast.py``), forecasts that it is enough as well: of many
+that are forecast to fall short, the one that does not would mostly be luck.
 """
 
 from __future__ import annotations
@@ -136,11 +136,10 @@ def walk(
 ) -> None:
     """Retrain at ``start``, and then where a smaller K is promising or a larger one is needed.
 
-    The next one may be too dear. Enough of what is left must remain for the fewest final retrainings. A
-    smaller K is a bonus, so going down may cost ``MOST_WORK`` altogether and leaves enough for retrainings at the
-    larger K as long as the longest training so far. A K that falls short would waste the whole audit, so going up
-    leaves enough for retrainings as long as the full model's, at the K beyond, which is taken where the next one falls
-    short as well.
+    The next one may be too dear. Enough of what is left must remain for the fewest final retrainings. A smaller K is a
+    bonus, so going down may cost ``MOST_WORK`` altogether and leaves enough for retrainings at the larger K as long as
+    the longest training so far. A K that falls short would waste the whole audit, so going up leaves enough for
+    retrainings as long as the full model's, at the K beyond, which is taken where the next one falls short as well.
 
     Args:
         grid: K to choose from, ascending; ``start`` is one of them.
@@ -151,20 +150,28 @@ def walk(
         full_work: of the full model's training.
     """
     seen: dict[int, KPoint] = {}  # what was retrained before, for comparison, counts when the way leads there
-    candidates = [start]
-    while candidates and len(retrainings.points) < MOST_CONFIRMATIONS:
-        k = candidates[0]
+    k: int | None = start
+    while k is not None and len(retrainings.points) < MOST_CONFIRMATIONS:
         seen[k] = retrainings.points.get(k) or retrainings.measure(k)
         points = list(retrainings.points.values())
         enough = min((k for k, point in seen.items() if satisfied(point, points)), default=None)
         short = max((k for k in seen if enough is None or k < enough), default=0)
         if enough is None:
-            candidates = [k for k in grid if k > short][:1]
-            candidates = [k for k in candidates if _affordable(k, grid, retrainings)]
+            k = next((k for k in grid if k > short), None)
+            if k is not None and not _affordable(k, grid, retrainings):
+                return
         else:
-            expected = [forecast(k, curve, points) for k in grid if short < k < enough]
-            candidates = [point.k for point in expected if satisfied(point, [*points, point])][:1]
-            candidates = [k for k in candidates if _worthwhile(k, enough, retrainings, full_work)]
+            k = max((k for k in grid if short < k < enough), default=None)
+            if k is not None and not (
+                _promising(k, curve, points, satisfied) and _worthwhile(k, enough, retrainings, full_work)
+            ):
+                return
+
+
+def _promising(k: int, curve: list[KPoint], points: list[KPoint], satisfied: Satisfied) -> bool:
+    """Is a K forecast to be enough?"""
+    expected = forecast(k, curve, points)
+    return satisfied(expected, [*points, expected])
 
 
 def _worthwhile(k: int, enough: int, retrainings: Retrainings, full_work: float) -> bool:
