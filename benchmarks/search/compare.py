@@ -27,7 +27,7 @@ import numpy as np
 from case import Case, open_case
 from feature_audit.stages.process import tune_process
 from methods import Found, grid, ours, ours_at, random_search, rfe, rfecv
-from splits import TABLES
+from splits import TABLES, mean_and_error
 
 METHODS = ("ours", "grid", "random", "rfecv", "rfe")
 HEAD = (
@@ -117,8 +117,7 @@ def gap_cells(name: str, rival: str, pairs: list[tuple[dict[str, Any], dict[str,
         return f"{np.exp(np.mean([np.log(pair[place]['k']) for pair in pairs])):.0f}"
 
     better = tests(0) - tests(1)
-    error = f" ± {better.std(ddof=1) / len(better) ** 0.5:.4f}" if len(better) > 1 else ""
-    shown = [name, rival, str(len(pairs)), f"{better.mean():+.4f}{error}", str((better.round(4) >= 0).sum())]
+    shown = [name, rival, str(len(pairs)), mean_and_error(better), str((better.round(4) >= 0).sum())]
     shown += [middle(0), middle(1)]
     costs = np.array([pair[0]["full_trainings"] for pair in pairs])
     if pairs[0][1]["full_trainings"] is None:

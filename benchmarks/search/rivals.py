@@ -18,7 +18,7 @@ import numpy as np
 from case import Case
 from feature_audit.stages.select import search_space
 from methods import dedicated, rfe_path
-from splits import REPEATS, Row, ask, kept_rows, ranking, retrained
+from splits import REPEATS, Row, ask, kept_rows, mean_and_error, ranking, retrained
 
 KS = (10, 24, 40, 64)
 METHODS = ("ours", "dedicated", "rfe")
@@ -85,8 +85,7 @@ def _line(name: str, label: str, methods: Sequence[str], rows: list[Row]) -> str
     shown = [name, label, str(len(splits)), *(f"{tests[method].mean():+.4f}" for method in methods)]
     for rival in methods[1:]:
         gap = tests["ours"] - tests[rival]
-        error = f" ± {gap.std(ddof=1) / len(gap) ** 0.5:.4f}" if len(gap) > 1 else ""
-        shown += [f"{gap.mean():+.4f}{error}", str((gap > 0).sum())]
+        shown += [mean_and_error(gap), str((gap > 0).sum())]
     shown += [f"{np.mean(means('all', method) - tests[method]):+.4f}" for method in methods]
     return "| " + " | ".join(shown) + " |"
 

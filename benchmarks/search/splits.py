@@ -101,6 +101,12 @@ def retrained(case: Case, fields: list[int], *, trial: int, repeat: int) -> Row:
     return {**row, "test": _delta(case, "test", case.full_test_scores, test, slice(None))}
 
 
+def mean_and_error(values: np.ndarray) -> str:
+    """Mean of differences on several splits, and its standard error where there are two or more."""
+    error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
+    return f"{values.mean():+.4f}{error}"
+
+
 def _delta(case: Case, split: Any, full: np.ndarray, pruned: np.ndarray, rows: slice) -> tuple[float, float]:
     unit = case.store.group(split)
     return paired_delta(

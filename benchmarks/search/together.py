@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from case import Case
 from feature_audit.search import consensus
-from splits import REPEATS, Row, ask, kept_rows, ranking, retrained
+from splits import REPEATS, Row, ask, kept_rows, mean_and_error, ranking, retrained
 
 KS = (12, 20, 32, 50, 80)
 VOTERS = 3
@@ -58,9 +58,8 @@ def _line(name: str, label: str, rows: list[Row]) -> str:
 
     one, together = means(False), means(True)
     gap = together - one
-    error = f" ± {gap.std(ddof=1) / len(gap) ** 0.5:.4f}" if len(gap) > 1 else ""
     shown = [name, label, str(len(splits)), f"{one.mean():+.4f}", f"{together.mean():+.4f}"]
-    return "| " + " | ".join([*shown, f"{gap.mean():+.4f}{error}", str((gap > 0).sum())]) + " |"
+    return "| " + " | ".join([*shown, mean_and_error(gap), str((gap > 0).sum())]) + " |"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,8 +13,8 @@ from feature_audit.results import LEAST_TRIALS, AuditReport
 VALUE = (
     "A trial is one training of the selector. Its value is the mean change against the full model along its masked "
     "curve, K on a log scale, on validation rows: higher is better. The test split plays no part in it. Trials rank "
-    "features together, by the geometric mean of ranks (of many trials the better half, at least three; with "
-    "whole_groups the best trial alone); the masked curve is that of the best trial."
+    "features together, by the geometric mean of ranks (of those with as many slots as the proposed K, where they are "
+    "many the better half; with whole_groups the best trial alone); the masked curve is that of the best trial."
 )
 
 
