@@ -5,11 +5,15 @@ Nothing in here knows about feature selection. The audit attaches to ``features`
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from feature_audit.batch import Batch
 from feature_audit.models import by_name
 from feature_audit.schema import Field, ModelSchema
 from torch import Tensor, nn
+
+Table = TypeVar("Table", nn.Embedding, nn.EmbeddingBag)
 
 
 class FeatureTable(nn.Module):
@@ -60,7 +64,7 @@ class _Bins(nn.Module):
 
     def __init__(self, cardinality: int, dim: int) -> None:
         super().__init__()
-        self.table = nn.Embedding(cardinality, dim)
+        self.table = _small(nn.Embedding(cardinality, dim))
 
     def forward(self, position: Tensor) -> Tensor:
         """(B, d) from positions (B,)."""
@@ -71,10 +75,16 @@ def _column(field: Field, dim: int) -> nn.Module:
     if field.form == "numeric":
         return _Bins(field.cardinality, dim)
     if field.form == "code":
-        return nn.Embedding(field.cardinality, dim)
+        return _small(nn.Embedding(field.cardinality, dim))
     if field.form == "bag":
-        return nn.EmbeddingBag(field.cardinality, dim, mode="mean", padding_idx=0)
+        return _small(nn.EmbeddingBag(field.cardinality, dim, mode="mean", padding_idx=0))
     return nn.Linear(field.width, dim)
+
+
+def _small(table: Table) -> Table:
+    """Small initial vectors: torch's own N(0, 1) would drown the signal in the noise of rows that are rarely seen."""
+    nn.init.normal_(table.weight, std=0.01)
+    return table
 
 
 def _tower(fields: int, dim: int, width: int) -> nn.Module:

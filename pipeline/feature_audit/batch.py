@@ -40,7 +40,7 @@ class Batch:
             self.codes[index],
             tuple(bag[index] for bag in self.bags),
             tuple(vector[index] for vector in self.vectors),
-            self.target[index],
+            self.target[index] if len(self.target) else self.target,
             None if self.row is None else self.row[index],
         )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import cycle
 from typing import Any
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from feature_audit.batch import Batch
@@ -47,19 +50,24 @@ class AttachedModel(nn.Module):
     """Any module whose ``forward(batch)`` gives the output, seen through ``embed`` and ``predict``.
 
     ``embed`` runs the module until the attached submodules have given all field embeddings and stops there; ``predict``
-    runs it again and puts the given embeddings in their place. What else the module takes from a batch (a mask, a
-    position) comes from the last embedded batch, cut or repeated to the number of rows; a module that takes more than
-    its embeddings from a batch must therefore be predicted right after it embedded the same rows. ``check_model`` says
-    so.
+    runs it again on the same rows and puts the given embeddings in their place. Hooks exist only during these two
+    calls, on the module that this object owns at that moment, so a copy of it (by deepcopy, by pickle) is complete.
+    Between the calls it remembers the embedded batch and nothing of a graph. Where ``predict`` gets another number of
+    rows, the remembered batch is cut or repeated to it, so the output may depend on a batch through its embeddings
+    only; ``check_model`` says whether it does.
 
     Args:
         module: takes a ``Batch``.
         schema: the N fields.
         attach: dotted path(s) of submodules, comma-separated, whose outputs hold the embeddings of the fields. Each
-            output is a tensor (B, n, d), a dict of name -> (B, d), or has ``keys``, ``to_dict`` and ``length_per_key``
-            as TorchRec's KeyedTensor. Named outputs are put in schema order; tensors are taken to stand in schema
-            order, one submodule after the other as listed. A submodule may be called several times, each time for
-            other fields.
+            output is a tensor (B, n, d) or (B, d), a mapping of name -> (B, d), or has ``keys``, ``to_dict`` and
+            ``length_per_key`` as TorchRec's KeyedTensor. Named outputs are put in schema order; tensors are taken to
+            stand in schema order, one submodule after the other as listed. A submodule may be called several times:
+            for other fields each time, or once more for the same ones after all fields have been embedded. Lengths d
+            may differ between fields; ``embed`` pads the shorter ones with zeros.
+
+    Raises:
+        UsageError: the module has no such submodule.
     """
 
     def __init__(self, module: nn.Module, schema: ModelSchema, attach: str) -> None:
@@ -67,11 +75,10 @@ class AttachedModel(nn.Module):
         self.module = module
         self.names = schema.names
         self.units = OutputUnits(schema)
-        self._caught: list[tuple[int, Any]] = []
-        self._given: list[Any] | None = None
+        self.attach = attach
+        self._attached()  # a wrong path is refused now
         self._batch: Batch | None = None
-        for place, path in enumerate(part.strip() for part in attach.split(",")):
-            _submodule(module, path).register_forward_hook(self._hook(place))
+        self._columns: list[list[slice]] = []  # of each attached submodule that gives tensors: the fields of each call
 
     def embed(self, batch: Batch) -> Tensor:
         """Field embeddings, (B, N, d).
@@ -79,109 +86,176 @@ class AttachedModel(nn.Module):
         Raises:
             UsageError: the attached submodules do not give one vector for each field.
         """
-        self._batch, self._caught, self._given = batch, [], None
-        with suppress(_AllCaught):
+        caught: list[list[Any]] = [[] for _ in self._attached()]
+
+        def catch(place: int, output: Any) -> None:
+            caught[place].append(output)
+            if all(caught) and _count_fields(caught, self.names) >= len(self.names):
+                raise _AllCaught
+
+        with self._watched(catch), suppress(_AllCaught):
             self.module(batch)
-        outputs = self._in_listed_order([output for _, output in self._caught])
-        embedded = _join(outputs, self.names)
-        _check_shape(embedded, len(batch), len(self.names), "attach: the submodule")
+        outputs = [output for calls in caught for output in calls]
+        if not outputs:
+            raise UsageError(
+                f"attach={self.attach}: {type(self.module).__name__}.forward never calls it (a hook sees calls of a "
+                "module, not its .weight or other methods); name the submodule whose call gives the embeddings"
+            )
+        embedded = _join(outputs, self.names, self.attach)
+        _check_shape(embedded, len(batch), len(self.names), f"attach={self.attach}")
+        self._batch, self._columns = batch, _columns(caught)
         return embedded
 
     def predict(self, embedded: Tensor) -> Tensor:
         """(B,) logits or values, or (B, C) logits, from (B, N, d)."""
         if self._batch is None:
             raise RuntimeError("an attached model learns its output's structure from embed(batch); call it first")
-        listed = _split(embedded, self._in_listed_order([output for _, output in self._caught]), self.names)
-        self._given = [listed[place] for place in np.argsort(np.argsort(self._places(), kind="stable"), kind="stable")]
-        try:
-            return self.units(self.module(_rows(self._batch, len(embedded))))
-        finally:
-            self._given = None
+        columns = [cycle(calls) for calls in self._columns]
+
+        def replace(place: int, output: Any) -> Any:
+            if isinstance(output, Tensor):
+                return _shaped(embedded[:, next(columns[place])], output, self.attach)
+            return _renamed(output, dict(zip(self.names, embedded.unbind(dim=1), strict=True)))
+
+        batch, rows = self._batch, len(embedded)
+        if rows != len(batch):
+            batch = batch.rows(torch.arange(rows, device=batch.numeric.device) % len(batch))
+        with self._watched(replace):
+            return self.forward(batch.to(embedded.device))
 
     def forward(self, batch: Batch) -> Tensor:
-        """``predict(embed(batch))``."""
-        return self.predict(self.embed(batch))
+        """The module's own output, in target units."""
+        output = self.module(batch)
+        if not isinstance(output, Tensor):
+            raise UsageError(
+                f"{type(self.module).__name__}.forward gives {type(output).__name__}; the contract is a tensor of "
+                "logits or values, (B,), or logits (B, C)"
+            )
+        return self.units(output)
 
-    def _hook(self, place: int) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-            if self._given is not None:
-                return self._given.pop(0)
-            self._caught.append((place, output))
-            if _fields_in([output for _, output in self._caught], self.names) >= len(self.names):
-                raise _AllCaught
-            return output
+    def _attached(self) -> list[nn.Module]:
+        """The attached submodules in listed order; one that two paths lead to (shared weights) stands once."""
+        found = [_submodule(self.module, path.strip()) for path in self.attach.split(",")]
+        return list(dict.fromkeys(found))
 
-        return hook
+    @contextmanager
+    def _watched(self, react: Callable[[int, Any], Any]) -> Iterator[None]:
+        """Inside, ``react(place, output)`` sees each output of an attached submodule; what it returns replaces it."""
 
-    def _places(self) -> list[int]:
-        return [place for place, _ in self._caught]
+        def hook(place: int) -> Callable[[nn.Module, Any, Any], Any]:
+            return lambda _module, _inputs, output: react(place, output)
 
-    def _in_listed_order(self, outputs: list[Any]) -> list[Any]:
-        """Outputs, caught in the order of the calls, in the order in which their submodules were listed."""
-        return [outputs[call] for call in np.argsort(self._places(), kind="stable")]
-
-
-class _AllCaught(Exception):
-    """Ends a forward pass whose embeddings have been caught; never leaves this module."""
+        handles = [module.register_forward_hook(hook(place)) for place, module in enumerate(self._attached())]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
-def _fields_in(outputs: list[Any], names: tuple[str, ...]) -> int:
+class _AllCaught(BaseException):
+    """Ends a forward pass whose embeddings have been caught; never leaves this module.
+
+    Not an ``Exception``: a user's ``except Exception`` must not catch it.
+    """
+
+
+def _count_fields(caught: list[list[Any]], names: tuple[str, ...]) -> int:
     """How many of the fields the outputs hold."""
+    outputs = [output for calls in caught for output in calls]
     if all(isinstance(output, Tensor) for output in outputs):
-        return sum(output.shape[1] for output in outputs if output.ndim == 3)
-    keyed = [output.keys() for output in outputs if not isinstance(output, Tensor)]
+        return sum(_n_vectors(output) for output in outputs)
+    keyed = [output.keys() for output in outputs if hasattr(output, "keys")]
     return len(set(names).intersection(*[set().union(*keyed)]))
 
 
-def _join(outputs: list[Any], names: tuple[str, ...]) -> Tensor:
-    if outputs and all(isinstance(output, Tensor) for output in outputs):
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+def _n_vectors(output: Tensor) -> int:
+    return output.shape[1] if output.ndim == 3 else 1
+
+
+def _columns(caught: list[list[Any]]) -> list[list[slice]]:
+    """Fields that each call of each submodule gives, in schema order; empty where the outputs are named."""
+    columns: list[list[slice]] = []
+    start = 0
+    for calls in caught:
+        columns.append([])
+        for output in calls:
+            if isinstance(output, Tensor):
+                columns[-1].append(slice(start, start + _n_vectors(output)))
+                start += _n_vectors(output)
+    return columns
+
+
+def _join(outputs: list[Any], names: tuple[str, ...], attach: str) -> Tensor:
+    """Embeddings (B, N, d) from tensors in schema order, or from named vectors."""
+    kinds = {isinstance(output, Tensor) for output in outputs}
+    if len(kinds) > 1:
+        raise UsageError(
+            f"attach={attach}: one submodule gives a tensor and another names; attach submodules of one kind"
+        )
+    if kinds == {True}:
+        blocks = [output.unsqueeze(1) if output.ndim == 2 else output for output in outputs]
+        return _beside(blocks, attach)
     named: dict[str, Tensor] = {}
     for output in outputs:
-        if isinstance(output, Tensor):
-            raise UsageError("attach: one submodule gives a tensor and another names; attach submodules of one kind")
-        named.update(output if isinstance(output, dict) else output.to_dict())
+        if not hasattr(output, "keys"):
+            raise UsageError(
+                f"attach={attach}: gives {type(output).__name__}; it must give a tensor (B, n, d) or (B, d), a dict of "
+                "name -> (B, d), or a KeyedTensor"
+            )
+        named.update(_entries(output))
     missing = [name for name in names if name not in named]
     if missing:
-        raise UsageError(f"attach: the submodule gives no embedding for {missing[0]} ({len(missing)} features missing)")
-    return torch.stack([named[name] for name in names], dim=1)
+        raise UsageError(
+            f"attach={attach}: gives no embedding for {missing[0]} ({len(missing)} of {len(names)} features missing)"
+        )
+    return _beside([_flat(named[name]).unsqueeze(1) for name in names], attach)
 
 
-def _split(embedded: Tensor, outputs: list[Any], names: tuple[str, ...]) -> list[Any]:
-    """Embeddings in the shape of the outputs they were joined from."""
-    if all(isinstance(output, Tensor) for output in outputs):
-        return list(embedded.split([output.shape[1] for output in outputs], dim=1))
-    vectors = dict(zip(names, embedded.unbind(dim=1), strict=True))
-    return [_like(output, vectors) for output in outputs]
+def _beside(blocks: list[Tensor], attach: str) -> Tensor:
+    """Blocks (B, n, d) side by side; shorter vectors are padded with zeros."""
+    shapes = sorted({tuple(block.shape) for block in blocks if block.ndim != 3 or len(block) != len(blocks[0])})
+    if shapes:
+        raise UsageError(
+            f"attach={attach}: gives {shapes[0]} for a batch of {len(blocks[0])} rows; it must give (B, n, d) or (B, d)"
+        )
+    width = max(block.shape[2] for block in blocks)
+    padded = [block if block.shape[2] == width else F.pad(block, (0, width - block.shape[2])) for block in blocks]
+    return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
 
 
-def _rows(batch: Batch, rows: int) -> Batch:
-    """The batch, cut or repeated to a number of rows."""
-    if rows == len(batch):
-        return batch
-    index = torch.arange(rows, device=batch.numeric.device) % len(batch)
-    return Batch(
-        batch.numeric[index],
-        batch.codes[index],
-        tuple(bag[index] for bag in batch.bags),
-        tuple(vector[index] for vector in batch.vectors),
-        batch.target[index] if len(batch.target) else batch.target,
-    )
+def _shaped(given: Tensor, output: Tensor, attach: str) -> Tensor:
+    """Embeddings (B, n, d) as the output that they replace."""
+    if given.shape[1] != _n_vectors(output):
+        raise UsageError(
+            f"attach={attach}: a further call gives {_n_vectors(output)} vectors where {given.shape[1]} were embedded; "
+            "attach a submodule that is called for each feature once"
+        )
+    return given[..., : output.shape[-1]].reshape(output.shape)
 
 
-def _like(output: Any, vectors: dict[str, Tensor]) -> Any:
-    """A dict or KeyedTensor as ``output``, with the fields' vectors replaced and everything else kept."""
-    rows = len(next(iter(vectors.values())))
-    entries = output if isinstance(output, dict) else output.to_dict()
-    merged = {name: vectors[name] if name in vectors else _cycle(value, rows) for name, value in entries.items()}
-    if isinstance(output, dict):
-        return merged
-    lengths = list(output.length_per_key())
-    return type(output)(keys=list(merged), length_per_key=lengths, values=torch.cat(list(merged.values()), dim=1))
+def _renamed(output: Any, vectors: dict[str, Tensor]) -> Any:
+    """A mapping or KeyedTensor as ``output``, with the fields' vectors replaced and everything else kept."""
+    entries = _entries(output)
+    changed = {
+        name: vectors[name][:, : _flat(value).shape[1]].reshape(value.shape)
+        for name, value in entries.items()
+        if name in vectors
+    }
+    if isinstance(output, Mapping):
+        twin: Any = copy.copy(output)
+        twin.update(changed)
+        return twin
+    values = torch.cat(list((entries | changed).values()), dim=1)
+    return type(output)(keys=list(entries), length_per_key=list(output.length_per_key()), values=values)
 
 
-def _cycle(value: Tensor, rows: int) -> Tensor:
-    return value if len(value) == rows else value[torch.arange(rows, device=value.device) % len(value)]
+def _entries(output: Any) -> dict[str, Tensor]:
+    return dict(output) if isinstance(output, Mapping) else output.to_dict()
+
+
+def _flat(vector: Tensor) -> Tensor:
+    return vector.reshape(len(vector), -1)
 
 
 def _submodule(module: nn.Module, path: str) -> nn.Module:

@@ -55,7 +55,8 @@ def build_model(
         for method in ("embed", "predict"):
             if not callable(getattr(module, method, None)):
                 raise UsageError(
-                    f"model={name}: {type(module).__name__} has no {method}(); add it or give attach=<submodule>"
+                    f"model={name}: {type(module).__name__} has no {method}(); add it, or name the submodule whose "
+                    f"output holds the embeddings in the configuration file: attach: <one of {_children(module)}>"
                 )
         return UserModel(module, schema)
 
@@ -81,15 +82,26 @@ def find_factory(name: str) -> Callable[..., Any]:
     return factory
 
 
-def _call(factory: Callable[..., Any], label: str, *args: Any, **params: Any) -> Any:
+def _children(module: nn.Module) -> str:
+    return ", ".join(name for name, _ in module.named_modules() if name) or "its submodules, of which it has none"
+
+
+def _call(factory: Callable[..., Any], label: str, schema: ModelSchema, **params: Any) -> Any:
     """Call, naming a parameter the factory does not take instead of a traceback."""
+    shipped, name = factory in MODELS.values(), getattr(factory, "__name__", "build")
+    what = "model_params do not fit" if shipped else f"the factory is called as {name}(schema, **model_params)"
     try:
-        inspect.signature(factory).bind(*args, **params)
+        inspect.signature(factory).bind(schema, **params)
     except ValueError:
         pass  # written in C, without a signature to check
     except TypeError as error:
-        raise UsageError(f"{label}: model_params do not fit: {error}") from None
-    return factory(*args, **params)
+        raise UsageError(f"{label}: {what}: {error}") from None
+    try:
+        return factory(schema, **params)
+    except (TypeError, AttributeError) as error:
+        if shipped or not inspect.isclass(factory):
+            raise
+        raise UsageError(f"{label}: {what}, and the class {name} cannot be built so: {error}") from error
 
 
 def _seeded(seed: int | None) -> Any:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+import io
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,12 +27,21 @@ class ModelFinding:
     detail: str
 
 
-def check_model(module: nn.Module, schema: ModelSchema, batch: Batch) -> list[ModelFinding]:
+def check_model(
+    module: nn.Module, schema: ModelSchema, batch: Batch, rebuild: Callable[[], nn.Module] | None = None
+) -> list[ModelFinding]:
     """Does a module fit the contract a selector needs? All checks run in eval mode on one batch.
 
     Checks: shapes of ``embed`` and ``predict``; the same rows give the same output twice; gates of one change nothing;
-    embeddings alone decide; a gate of zero cuts a feature off, i.e. its raw values no longer matter; gradients reach
-    every gate.
+    embeddings alone decide; a gate of zero cuts a feature off, i.e. its raw values no longer matter; a deep copy, on
+    which a selector trains, is complete; saved weights in a rebuilt module give the same output; gradients reach every
+    gate.
+
+    Args:
+        module: of the contract; its weights and mode are left as they were.
+        schema: its N fields.
+        batch: rows to ask about.
+        rebuild: makes the module anew, with other initial weights; None leaves out the check that needs it.
 
     Returns:
         findings in the order of the checks; checks that need a failed one are left out.
@@ -35,12 +49,14 @@ def check_model(module: nn.Module, schema: ModelSchema, batch: Batch) -> list[Mo
     was_training = module.training
     module.eval()
     try:
-        return _checks(module, schema, batch)
+        return _checks(module, schema, batch, rebuild)
     finally:
         module.train(was_training)
 
 
-def _checks(module: Any, schema: ModelSchema, batch: Batch) -> list[ModelFinding]:
+def _checks(
+    module: Any, schema: ModelSchema, batch: Batch, rebuild: Callable[[], nn.Module] | None
+) -> list[ModelFinding]:
     findings: list[ModelFinding] = []
     try:
         embedded, output = _run(module, batch)
@@ -50,10 +66,14 @@ def _checks(module: Any, schema: ModelSchema, batch: Batch) -> list[ModelFinding
     if not findings[-1].passed:
         return findings
     findings.append(_agree("repeatable", "the same rows give the same output twice", output, _run(module, batch)[1]))
-    whole = module(batch).detach()
+    with torch.no_grad():
+        whole = module(batch)
     findings.append(_agree("gates of one", "forward(batch) equals predict(embed(batch) * 1)", whole, output))
     findings.append(_embeddings_alone(module, batch))
     findings.append(_cut_off(module, schema, batch))
+    findings.append(_copies(module, schema, batch))
+    if rebuild is not None and findings[-1].passed:
+        findings.append(_saved(module, batch, rebuild))
     findings.append(_gradients(module, schema, batch))
     return findings
 
@@ -84,7 +104,7 @@ def _agree(check: str, what: str, first: Tensor, second: Tensor) -> ModelFinding
 
 def _embeddings_alone(module: Any, batch: Batch) -> ModelFinding:
     """Predict from a batch's embeddings after other rows were embedded: they alone should decide."""
-    turned = _take(batch, torch.arange(len(batch)).roll(1))
+    turned = batch.rows(torch.arange(len(batch)).roll(1))
     with torch.no_grad():
         embedded, output = _run(module, batch)
         module.embed(turned)
@@ -102,12 +122,87 @@ def _cut_off(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
         gate[place] = 0
         closed, closed_shuffled = _run(module, batch, gate)[1], _run(module, shuffled, gate)[1]
         if (closed - closed_shuffled).abs().max() > 1e-5 * max(1.0, closed.abs().max().item()):
-            return ModelFinding(check, False, f"{name} still reaches the output past its closed gate")
+            return ModelFinding(
+                check,
+                False,
+                f"{name} still reaches the output past its closed gate: the model reads it elsewhere as well, or its "
+                "embedding stands in another feature's place",
+            )
         moves.append((closed - _run(module, batch)[1]).abs().max().item())
         tried += 1
     if moves and max(moves) == 0:
         return ModelFinding(check, False, f"closing the gate of any of {tried} fields leaves the output as it was")
     return ModelFinding(check, True, f"a closed gate hides the raw values of its field ({tried} fields tried)")
+
+
+def _copies(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
+    """A selector trains a deep copy: it must do what the original does, and go on doing so when that one changes."""
+    check, gate = "copies", torch.arange(len(schema.fields), device=batch.numeric.device) % 2.0
+    wanted = _both(module, batch, gate)
+    try:
+        twin = copy.deepcopy(module)
+        same = _agree(check, "a deep copy gives the same output and gates", wanted, _both(twin, batch, gate))
+        with _other_weights(module):
+            independent = _agree(check, "", wanted, _both(twin, batch, gate)).passed
+    except Exception as error:  # whatever a user's members raise when they are copied
+        return ModelFinding(check, False, f"a deep copy does not work: {type(error).__name__}: {_line(error)}")
+    if not same.passed:
+        return same
+    if not independent:
+        return ModelFinding(
+            check,
+            False,
+            "a deep copy still uses the original's weights; a hook, lambda or closure holds the original (self): use "
+            "the module that a hook is called with, or a method",
+        )
+    try:
+        pickled = _both(pickle.loads(pickle.dumps(module)), batch, gate)
+    except Exception as error:
+        return replace(same, detail=f"{same.detail}; it cannot be pickled, which no audit needs: {_line(error)}")
+    return _agree(check, "a deep copy and a pickled copy give the same output and gates", wanted, pickled)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _both(module: Any, batch: Batch, gate: Tensor) -> Tensor:
+    """Outputs behind open gates and behind the given ones, (2, B, ...)."""
+    return torch.stack([_run(module, batch)[1], _run(module, batch, gate)[1]])
+
+
+@contextmanager
+@torch.no_grad()
+def _other_weights(module: nn.Module) -> Iterator[None]:
+    """Inside, the module's weights are others."""
+    weights = [weight for weight in (*module.parameters(), *module.buffers()) if weight.is_floating_point()]
+    kept = [weight.clone() for weight in weights]
+    try:
+        for weight in weights:
+            weight.add_(torch.rand_like(weight) + 1)
+        yield
+    finally:
+        for weight, before in zip(weights, kept, strict=True):
+            weight.copy_(before)
+
+
+def _saved(module: Any, batch: Batch, rebuild: Callable[[], nn.Module]) -> ModelFinding:
+    """Stages hand models on as weights: what else a module learns or draws is lost, and its scores with it."""
+    check, file = "saved weights", io.BytesIO()
+    trained, again = copy.deepcopy(module), rebuild().eval().to(batch.numeric.device)
+    with torch.no_grad():
+        trained.train()(batch)  # what it takes from train batches, such as running means
+    trained.eval()
+    try:
+        torch.save(trained.state_dict(), file)
+        file.seek(0)
+        again.load_state_dict(torch.load(file, weights_only=True))
+    except Exception as error:
+        return ModelFinding(check, False, f"they cannot be loaded: {_line(error)}")
+    what = "a rebuilt module with the saved weights gives the same output"
+    found = _agree(check, what, _run(trained, batch)[1], _run(again, batch)[1])
+    remedy = "; register what the output depends on as a parameter, buffer or submodule"
+    return found if found.passed else replace(found, detail=found.detail + remedy)
 
 
 def _gradients(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
@@ -135,16 +230,6 @@ def _spread(total: int, most: int) -> list[int]:
     return sorted({round(step * (total - 1) / max(most - 1, 1)) for step in range(min(total, most))})
 
 
-def _take(batch: Batch, rows: Tensor) -> Batch:
-    return Batch(
-        batch.numeric[rows],
-        batch.codes[rows],
-        tuple(bag[rows] for bag in batch.bags),
-        tuple(vector[rows] for vector in batch.vectors),
-        batch.target,
-    )
-
-
 def _shuffle_field(batch: Batch, schema: ModelSchema, place: int) -> Batch:
     field = schema.fields[place]
     within = sum(other.form == field.form for other in schema.fields[:place])
@@ -160,4 +245,4 @@ def _shuffle_field(batch: Batch, schema: ModelSchema, place: int) -> Batch:
         bags[within] = bags[within][order]
     else:
         vectors[within] = vectors[within][order]
-    return Batch(numeric, codes, tuple(bags), tuple(vectors), batch.target)
+    return replace(batch, numeric=numeric, codes=codes, bags=tuple(bags), vectors=tuple(vectors))

@@ -2,50 +2,117 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
+import sys
 import sysconfig
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from feature_audit.models.build import MODELS, find_factory
 
+#: Packages whose source is in the keys of stages, and in every registered version, already.
+_PROJECT = ("feature_audit", "concrete_selectors")
 
-def own_code(name: str) -> Path | None:
-    """The file of a factory's module, or the folder of the package that it lies in; None for a shipped model.
+
+def own_code(name: str) -> dict[str, Path]:
+    """The Python files that a factory's module consists of and imports, but for installed packages.
+
+    Of a package all ``*.py`` files count, since it may import them by name while it runs; nothing else in its folder
+    does, and no hidden folder.
 
     Args:
         name: a shipped model, or ``package.module:factory``.
+
+    Returns:
+        path below the folder that Python imports it from, such as ``rankers/two_tower.py`` -> file; empty for a
+        shipped model. A factory in an installed package gives the files of this package.
 
     Raises:
         UsageError: no such module or function.
     """
     if name in MODELS:
-        return None
+        return {}
     find_factory(name)  # puts the working directory on the path, and says it in one line where there is none
-    top = importlib.util.find_spec(name.partition(":")[0].partition(".")[0])
-    if top is None:
-        return None
-    if top.submodule_search_locations:
-        return Path(next(iter(top.submodule_search_locations))).resolve()
-    return Path(top.origin).resolve() if top.origin and Path(top.origin).is_file() else None
+    module = name.partition(":")[0]
+    found = _files(module)
+    waiting = list(found.items())
+    while waiting:
+        place, file = waiting.pop()
+        for imported in _imports(place, file):
+            new = {
+                other: path for other, path in _files(imported).items() if other not in found and not is_installed(path)
+            }
+            found |= new
+            waiting += new.items()
+    return found
 
 
 def own_code_digest(name: str) -> str:
-    """blake2b of the Python files behind ``own_code``; empty for a shipped model.
+    """blake2b of the files of ``own_code``; empty for a shipped model.
 
     Raises:
         UsageError: no such module or function.
     """
-    place = own_code(name)
-    if place is None:
+    files = own_code(name)
+    if not files:
         return ""
     digest = hashlib.blake2b(digest_size=16)
-    for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
-        digest.update(str(file.relative_to(place.parent)).encode())
-        digest.update(file.read_bytes())
+    for place, file in sorted(files.items()):
+        digest.update(place.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def is_installed(place: Path) -> bool:
+def is_installed(file: Path) -> bool:
     """Does the code lie where packages are installed? Then whoever loads a model installs it, too."""
-    return any(place.is_relative_to(Path(sysconfig.get_path(kind)).resolve()) for kind in ("purelib", "platlib"))
+    folders = [Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")]
+    # A virtual environment may see the packages of the Python below it.
+    return any(map(file.is_relative_to, folders)) or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+
+
+def _files(module: str) -> dict[str, Path]:
+    """The file of a module or, where it lies in a package, all files of this package; empty for Python's own."""
+    names = module.split(".")
+    if names[0] in sys.stdlib_module_names or names[0] in _PROJECT:
+        return {}
+    for depth in range(1, len(names) + 1):
+        spec = _spec(".".join(names[:depth]))
+        if spec is None:
+            return {}
+        if spec.origin is None or not spec.origin.endswith(".py"):
+            continue  # a folder without __init__.py: the module lies deeper
+        file, place = Path(spec.origin).resolve(), "/".join(names[:depth])
+        if spec.submodule_search_locations is None:
+            return {f"{place}.py": file}
+        inner = {path: path.relative_to(file.parent) for path in file.parent.rglob("*.py")}
+        return {
+            f"{place}/{path.as_posix()}": full
+            for full, path in sorted(inner.items())
+            if not any(part.startswith(".") for part in path.parts)
+        }
+    return {}
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):  # a name that is no module, or a module made by hand
+        return None
+
+
+def _imports(place: str, file: Path) -> Iterator[str]:
+    """Modules that a file imports anywhere in it; of ``from a import b`` both ``a`` and ``a.b``, which may be one."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError:  # not meant for this Python; it cannot be imported either
+        return
+    package = place.rpartition("/")[0].replace("/", ".")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(filter(None, (above, node.module)))
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))

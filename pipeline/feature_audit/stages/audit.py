@@ -23,9 +23,9 @@ from feature_audit.models import MODELS, find_factory, own_code_digest
 from feature_audit.report import counted
 from feature_audit.results import AuditReport, StageCost
 from feature_audit.stages import baseline as baseline_stage
+from feature_audit.stages import contract, publish
 from feature_audit.stages import load as load_stage
 from feature_audit.stages import parity as parity_stage
-from feature_audit.stages import publish
 from feature_audit.stages import retrain as retrain_stage
 from feature_audit.stages import select as select_stage
 from feature_audit.stages.cache import StageFolder, StageKey, open_folder, stage_key
@@ -208,6 +208,8 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
         return None
 
     def train_full(folder: StageFolder, run: Run) -> baseline_stage.Trained:
+        if not folder.done:
+            contract.require(config, prepared)
         trained = baseline_stage.baseline(config, prepared, folder)
         run.history(trained.facts["history"], "baseline")
         return trained

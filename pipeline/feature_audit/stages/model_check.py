@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Store
 from feature_audit.errors import log_is_open
 from feature_audit.models import ModelFinding
-from feature_audit.models import check_model as check_module
+from feature_audit.stages import contract
 from feature_audit.stages import load as load_stage
 from feature_audit.stages.audit import check_config, load_key
-from feature_audit.stages.baseline import fresh_model
 from feature_audit.stages.cache import open_folder
-
-_ROWS = 256
 
 
 def check(config: AuditConfig) -> list[ModelFinding]:
@@ -28,6 +24,4 @@ def check(config: AuditConfig) -> list[ModelFinding]:
     check_config(config)
     with log_is_open():
         folder = open_folder(Path(config.work_dir).resolve(), load_key(config))
-        prepared = load_stage.load(config, folder)
-        batch = next(iter(Store.open(prepared.directory).batches("train", _ROWS)))
-        return check_module(fresh_model(config, prepared.schema, config.seed), prepared.schema, batch)
+        return contract.findings(config, load_stage.load(config, folder))

@@ -153,8 +153,9 @@ def _register(
     """Register the pruned model with the lowest validation loss; its inputs are the kept raw columns and no others."""
     names = pruned.schema.names
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "pruned"
+        folder, code = Path(name) / "pruned", Path(name) / "code"
         folder.mkdir()
+        code.mkdir()
         shutil.copy(pruned.folder.path / f"pruned_{pruned.best_seed}.pt", folder / "weights.pt")
         Encoders.load(prepared.directory / "encoders.json").keep(names).save(folder / "encoders.json")
         spec = {
@@ -172,7 +173,7 @@ def _register(
             run_id=parent.id,
             model_name=config.model_name,
             artifacts=folder,
-            code=_code(config.model),
+            code=_code(config.model, code),
             inputs=_raw_inputs(prepared, names),
             tags={
                 "audit.key": outcome_key,
@@ -191,11 +192,17 @@ def _register(
         )
 
 
-def _code(model: str) -> list[Path]:
-    """What a registered model is loaded with: the project's packages, which no index has, and a team's own."""
-    own = own_code(model)
+def _code(model: str, folder: Path) -> list[Path]:
+    """What a registered model is loaded with: the project's packages, which no index has, and a team's own files.
+
+    The latter are copied into ``folder``, so that nothing else that lies beside them is uploaded.
+    """
+    for place, file in own_code(model).items():
+        if not is_installed(file):
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, folder / place)
     project = [Path(str(package.__file__)).resolve().parent for package in (feature_audit, concrete_selectors)]
-    return project if own is None or is_installed(own) else [*project, own]
+    return [*project, *sorted(folder.iterdir())]
 
 
 def _raw_inputs(prepared: Prepared, names: tuple[str, ...]) -> list[registry.RawInput]:
