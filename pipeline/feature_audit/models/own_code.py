@@ -36,17 +36,18 @@ def own_code(name: str) -> dict[str, Path]:
     if name in MODELS:
         return {}
     find_factory(name)  # puts the working directory on the path, and says it in one line where there is none
-    module = name.partition(":")[0]
-    found = _files(module)
-    waiting = list(found.items())
+    found: dict[str, Path] = {}
+    roots: set[str] = set()
+    waiting = [name.partition(":")[0]]
     while waiting:
-        place, file = waiting.pop()
-        for imported in _imports(place, file):
-            new = {
-                other: path for other, path in _files(imported).items() if other not in found and not is_installed(path)
-            }
-            found |= new
-            waiting += new.items()
+        root = _root(waiting.pop())
+        if root is None or root.name in roots or (roots and is_installed(_origin(root))):
+            continue
+        roots.add(root.name)
+        files = _files(root)
+        found |= files
+        if not is_installed(_origin(root)):  # what an installed package imports comes with it
+            waiting += [module for place, file in files.items() for module in _imports(place, file)]
     return found
 
 
@@ -72,27 +73,35 @@ def is_installed(file: Path) -> bool:
     return any(map(file.is_relative_to, folders)) or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
 
 
-def _files(module: str) -> dict[str, Path]:
-    """The file of a module or, where it lies in a package, all files of this package; empty for Python's own."""
+def _root(module: str) -> ModuleSpec | None:
+    """The outermost package of a module, or the module itself if it is in none; None for Python's own and ours."""
     names = module.split(".")
     if names[0] in sys.stdlib_module_names or names[0] in _PROJECT:
-        return {}
+        return None
     for depth in range(1, len(names) + 1):
         spec = _spec(".".join(names[:depth]))
         if spec is None:
-            return {}
-        if spec.origin is None or not spec.origin.endswith(".py"):
-            continue  # a folder without __init__.py: the module lies deeper
-        file, place = Path(spec.origin).resolve(), "/".join(names[:depth])
-        if spec.submodule_search_locations is None:
-            return {f"{place}.py": file}
-        inner = {path: path.relative_to(file.parent) for path in file.parent.rglob("*.py")}
-        return {
-            f"{place}/{path.as_posix()}": full
-            for full, path in sorted(inner.items())
-            if not any(part.startswith(".") for part in path.parts)
-        }
-    return {}
+            return None
+        if spec.origin is not None and spec.origin.endswith(".py"):
+            return spec  # else a folder without __init__.py: the module lies deeper
+    return None
+
+
+def _origin(spec: ModuleSpec) -> Path:
+    return Path(str(spec.origin)).resolve()
+
+
+def _files(root: ModuleSpec) -> dict[str, Path]:
+    """The file of a module, or all files of a package."""
+    file, place = _origin(root), root.name.replace(".", "/")
+    if root.submodule_search_locations is None:
+        return {f"{place}.py": file}
+    inner = {path.relative_to(file.parent): path for path in sorted(file.parent.rglob("*.py"))}
+    return {
+        f"{place}/{path.as_posix()}": full
+        for path, full in inner.items()
+        if not any(part.startswith(".") for part in path.parts)
+    }
 
 
 def _spec(module: str) -> ModuleSpec | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -155,6 +156,114 @@ class Plain(nn.Module):
     def predict(self, embedded: Tensor) -> Tensor:
         output = self.out(embedded.flatten(1))[:, 0]
         return output + self.last if self.leak and self.last is not None else output
+
+
+class PerField(nn.Module):
+    """One plain ``nn.Embedding`` per column, (B, d) each, of different lengths."""
+
+    def __init__(self, schema: ModelSchema) -> None:
+        super().__init__()
+        widths = [2 + place for place in range(len(schema.fields))]
+        self.tables = nn.ModuleDict(
+            {
+                field.name: nn.Embedding(field.cardinality, width)
+                for field, width in zip(schema.fields, widths, strict=True)
+            }
+        )
+        self.names = list(schema.names)
+        self.out = nn.Linear(sum(widths), 1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        vectors = {name: self.tables[name](batch.codes[:, place]) for place, name in enumerate(self.names)}
+        return self.out(torch.tanh(torch.cat([vectors[name] for name in self.names], dim=1)))  # (B, 1)
+
+
+class Twins(nn.Module):
+    """Towers that share their lookup, which a wide part calls once more; the state that it keeps is its own."""
+
+    def __init__(self, schema: ModelSchema, dim: int = 3) -> None:
+        super().__init__()
+        lookup = Lookup([field.cardinality for field in schema.fields[:2]], dim)
+        self.user, self.item = nn.ModuleDict({"embed": lookup}), nn.ModuleDict({"embed": lookup})
+        self.left, self.right, self.wide = nn.Linear(2 * dim, 5), nn.Linear(2 * dim, 5), nn.Linear(4 * dim, 1)
+        self.register_buffer("scale", torch.full((1,), 2.0))
+        self.norm = nn.BatchNorm1d(5)
+        self.attention: Tensor | None = None
+
+    def forward(self, batch: Batch) -> Tensor:
+        user = self.user["embed"](batch.codes[:, :2]).flatten(1)
+        item = self.item["embed"](batch.codes[:, 2:]).flatten(1)
+        self.attention = torch.softmax(self.norm(self.left(user)), dim=1)  # kept with its graph
+        deep = (self.attention * self.right(item)).sum(dim=1) * self.scale
+        again = [self.user["embed"](batch.codes[:, :2]), self.user["embed"](batch.codes[:, 2:])]
+        return deep + self.wide(torch.cat(again, dim=1).flatten(1))[:, 0]
+
+
+class Odd(nn.Module):
+    """Named embeddings, and whatever ``odd`` asks for that makes a module hard to copy or to save."""
+
+    def __init__(self, schema: ModelSchema, odd: str) -> None:
+        super().__init__()
+        self.inner = Named(schema)
+        self.odd = odd
+        self.norm = nn.LayerNorm(3)
+        self.secret = torch.rand(1) + 1
+        if odd == "hook on self":
+            self.inner.gather.register_forward_hook(lambda _module, _inputs, output: self._normed(output))
+        elif odd == "hook on its module":
+            self.inner.out.register_forward_hook(lambda module, _inputs, output: output + module.weight.sum())
+        elif odd == "lambda":
+            self.squash = lambda output: torch.tanh(2 * output)
+        elif odd == "lock":
+            self.lock = threading.Lock()
+        elif odd == "layers in a list":
+            self.layers = [nn.Linear(1, 1)]
+
+    def forward(self, batch: Batch) -> Tensor:
+        output = self.inner(batch)
+        if self.odd == "lambda":
+            output = self.squash(output)
+        elif self.odd == "unregistered tensor":
+            output = output * self.secret
+        elif self.odd == "layers in a list":
+            output = self.layers[0](output[:, None])[:, 0]
+        elif self.odd == "dict":
+            return {"logits": output}  # type: ignore[return-value]
+        return output
+
+    def _normed(self, vectors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self.norm(vector) for name, vector in vectors.items()}
+
+
+class Uncalled(nn.Module):
+    """Reads its table's weights instead of calling it."""
+
+    def __init__(self, schema: ModelSchema) -> None:
+        super().__init__()
+        self.table = nn.Embedding(schema.fields[0].cardinality, 3)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.table.weight[batch.codes].sum(dim=(1, 2))
+
+
+def per_field(schema: ModelSchema) -> nn.Module:
+    return PerField(schema)
+
+
+def twins(schema: ModelSchema) -> nn.Module:
+    return Twins(schema)
+
+
+def odd(schema: ModelSchema, odd: str) -> nn.Module:
+    return Odd(schema, odd)
+
+
+def uncalled(schema: ModelSchema) -> nn.Module:
+    return Uncalled(schema)
+
+
+def no_arguments() -> nn.Module:
+    return nn.Linear(1, 1)
 
 
 def plain(schema: ModelSchema, **params: Any) -> nn.Module:

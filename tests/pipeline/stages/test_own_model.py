@@ -8,19 +8,25 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import polars as pl
 import pytest
 from click_log import make_log
 from command_line import artifact, feature_audit, newest_audit, tracking_in
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 MODEL = """
 from feature_audit.models import build_model
+from team_parts import sizes
 
 
 def build(schema):
-    return build_model("mlp", schema, embedding_dim=4, params={"hidden": [16]})
+    return build_model("mlp", schema, embedding_dim=4, params={"hidden": sizes.HIDDEN})
 """
+#: A package that the model imports, and what lies in it that is nobody's business.
+PARTS = {"__init__.py": "", "sizes.py": "HIDDEN = [16]\n", ".env": "TOKEN=secret", ".git/config": "url", "key.pem": "k"}
 KEYS = [
     "--data",
     "log.parquet",
@@ -67,9 +73,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with tracking_in(tmp_path_factory.mktemp("own_model")) as folder:
         make_log(2_500).write_parquet(folder / "log.parquet")
         (folder / "team_model.py").write_text(MODEL, encoding="utf-8")
+        for name, text in PARTS.items():
+            (folder / "team_parts" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "team_parts" / name).write_text(text, encoding="utf-8")
         assert feature_audit("run", *KEYS, *REST) == 0
         yield folder
-    sys.modules.pop("team_model", None)
+    _forget()
+
+
+def _forget() -> None:
+    """The next run imports the team's model anew."""
+    for name in ("team_model", "team_parts", "team_parts.sizes"):
+        sys.modules.pop(name, None)
 
 
 def test_a_registered_model_takes_its_code_along(home: Path, tmp_path: Path) -> None:
@@ -91,9 +106,18 @@ def test_a_registered_model_takes_its_code_along(home: Path, tmp_path: Path) -> 
     assert all(Path(place).parents[1].name == "code" or Path(place).parent.name == "code" for place in places.split())
 
 
+def test_a_registered_model_takes_nothing_else_along(home: Path, tmp_path: Path) -> None:
+    model = newest_audit().data.tags["audit.recommendation"]
+    code = Path(mlflow.artifacts.download_artifacts(model, dst_path=str(tmp_path))) / "code"
+    own = [
+        file for place in ("team_model.py", "team_parts") for file in (code, *code.rglob("*")) if place in file.parts
+    ]
+    assert {file.name for file in own if file.is_file()} == {"team_model.py", "__init__.py", "sizes.py"}
+
+
 def test_an_edited_model_is_trained_again(home: Path) -> None:
     def baseline_was_cached() -> bool:
-        sys.modules.pop("team_model", None)
+        _forget()
         assert feature_audit("baseline", *KEYS, *REST) == 0
         runs = MlflowClient().search_runs(
             [newest_audit().info.experiment_id], filter_string="tags.`audit.stage` = 'baseline'", max_results=1
@@ -101,7 +125,99 @@ def test_an_edited_model_is_trained_again(home: Path) -> None:
         return runs[0].data.tags["audit.cached"] == "True"
 
     assert baseline_was_cached()
-    (home / "team_model.py").write_text(MODEL.replace("16", "24"), encoding="utf-8")
+    (home / "team_parts" / "sizes.py").write_text("HIDDEN = [24]\n", encoding="utf-8")
     assert not baseline_was_cached()
-    (home / "team_model.py").write_text(MODEL, encoding="utf-8")
+    (home / "team_parts" / "sizes.py").write_text(PARTS["sizes.py"], encoding="utf-8")
     assert baseline_was_cached()
+
+
+#: The example's two towers, cut into embed and predict by hand.
+BY_HAND = """
+import torch
+from examples.two_tower import model
+from feature_audit.models import by_name
+
+
+class ByHand(model.TwoTower):
+    def embed(self, batch):
+        vectors = self.features(by_name(batch, self.schema))
+        return torch.stack([vectors[name] for name in self.schema.names], dim=1)
+
+    def predict(self, embedded):
+        vectors = dict(zip(self.schema.names, embedded.unbind(1)))
+        item = self.item(self._joined(vectors, self.item_names))
+        user = self.user(self._joined(vectors, self.user_names))
+        return (item * user).sum(dim=1) + self.bias
+
+
+def build(schema, *, dim=4, width=32, item_prefix="item_"):
+    return ByHand(schema, dim, width, item_prefix)
+"""
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+@pytest.fixture
+def clicks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Options of a quick audit of a log in which the item and the user have features, and a model cut by hand."""
+    log = make_log(4_000).drop("country", "taste_again", "dwell_after_click")
+    items = ("price_gap", "taste", "price_gap_copy", *(f"noise_{number:02d}" for number in range(6)))
+    log.rename({name: f"item_{name}" for name in items}).write_parquet(tmp_path / "clicks.parquet")
+    (tmp_path / "by_hand.py").write_text(BY_HAND, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(EXAMPLES.parent))
+    with tracking_in(tmp_path):
+        yield [
+            "--data", "clicks.parquet", "--target", "clicked", "--row_id", "impression", "--time", "ts",
+            "--group", "user_id", "--k", "5", "--profile", "quick", "--threads", "1", "--seeds", "2", "--trials", "1",
+            "--margin", "0.05", "--always_drop", "noise_cat_0",
+        ]  # fmt: skip
+    for name in [name for name in sys.modules if name == "by_hand" or name.startswith("examples")]:
+        del sys.modules[name]
+
+
+@pytest.mark.slow
+def test_an_attached_model_is_audited_like_the_same_network_with_embed_and_predict(
+    clicks: list[str], tmp_path: Path
+) -> None:
+    def audited(*words: str) -> tuple[Run, list[str], pl.DataFrame]:
+        assert feature_audit("run", *clicks, *words) == 0
+        audit = newest_audit()
+        kept = artifact(audit, "recommendation/kept_features.txt").read_text().split()
+        return audit, kept, pl.read_parquet(artifact(audit, "parity/predictions.parquet"))
+
+    attached, kept, scores = audited("--config", str(EXAMPLES / "two_tower" / "audit.yaml"))
+    by_hand, kept_by_hand, scores_by_hand = audited("--model", "by_hand:build")
+    assert kept == kept_by_hand
+    assert len(kept) <= 5
+    assert {"item_price_gap", "hour_score"} & set(kept)
+    names = ["baseline", "pruned_0", "pruned_1"]
+    assert np.abs(scores.select(names).to_numpy() - scores_by_hand.select(names).to_numpy()).max() < 1e-4
+    for name in ("baseline/test/auc", "pruned/test/auc", "cost/full_trainings"):
+        assert attached.data.metrics[name] == pytest.approx(by_hand.data.metrics[name], abs=1e-3)
+    assert attached.data.metrics["baseline/test/auc"] > 0.75
+    assert attached.data.tags["audit.verdict"] == by_hand.data.tags["audit.verdict"] == "pass"
+    served = mlflow.pyfunc.load_model(attached.data.tags["audit.recommendation"])
+    rows = pl.read_parquet("clicks.parquet").join(scores, left_on="impression", right_on="row_id").head(50)
+    found = served.predict(rows.select(kept).to_pandas())
+    assert any(found == pytest.approx(rows[name].to_numpy(), abs=1e-5) for name in names[1:])
+
+
+@pytest.mark.slow
+def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
+    pytest.importorskip("fuxictr", reason="optional: pip install fuxictr")
+    assert feature_audit("run", *clicks, "--config", str(EXAMPLES / "fuxictr" / "audit.yaml")) == 0
+    assert newest_audit().data.tags["audit.verdict"] in ("pass", "fail", "inconclusive")
+    assert newest_audit().data.metrics["baseline/test/auc"] > 0.7
+
+
+def test_a_model_that_breaks_the_contract_is_refused_before_it_is_trained(
+    clicks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = BY_HAND.replace(
+        "        return torch.stack(", "        self.raw = batch.numeric[:, 0]\n        return torch.stack("
+    )
+    broken = broken.replace(".sum(dim=1) + self.bias", ".sum(dim=1) + self.bias + self.raw")
+    (tmp_path / "by_hand.py").write_text(broken, encoding="utf-8")
+    assert feature_audit("run", *clicks, "--model", "by_hand:build") == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "model=by_hand:build: does not fit the model contract; embeddings alone" in line
+    assert not list(tmp_path.glob(".audit/baseline/*/weights.pt"))
