@@ -155,6 +155,7 @@ def _copies(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
             "a deep copy still uses the original's weights; a hook, lambda or closure holds the original (self): use "
             "the module that a hook is called with, or a method",
         )
+    del twin  # as large as the model
     try:
         pickled = _both(pickle.loads(pickle.dumps(module)), batch, gate)
     except Exception as error:

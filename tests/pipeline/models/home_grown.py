@@ -208,6 +208,7 @@ class Odd(nn.Module):
         self.odd = odd
         self.norm = nn.LayerNorm(3)
         self.secret = torch.rand(1) + 1
+        self.mean = torch.zeros(())
         if odd == "hook on self":
             self.inner.gather.register_forward_hook(lambda _module, _inputs, output: self._normed(output))
         elif odd == "hook on its module":
@@ -220,13 +221,20 @@ class Odd(nn.Module):
             self.layers = [nn.Linear(1, 1)]
 
     def forward(self, batch: Batch) -> Tensor:
-        output = self.inner(batch)
+        try:
+            output = self.inner(batch)
+        except Exception as error:
+            raise ValueError("no score for this batch") from error
         if self.odd == "lambda":
             output = self.squash(output)
         elif self.odd == "unregistered tensor":
             output = output * self.secret
         elif self.odd == "layers in a list":
             output = self.layers[0](output[:, None])[:, 0]
+        elif self.odd == "running mean":
+            if self.training:
+                self.mean = self.mean + output.detach().mean()
+            output = output - self.mean
         elif self.odd == "dict":
             return {"logits": output}  # type: ignore[return-value]
         return output

@@ -11,9 +11,11 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from concrete_selectors import PathSettings, learn_path
+from concrete_selectors.contract import Batches
 from feature_audit.config import TrainingConfig
 from feature_audit.errors import UsageError
-from feature_audit.models import OpenFields, build_model, check_model, predict, train
+from feature_audit.models import OpenFields, build_model, check_model, predict, row_loss, train
 from feature_audit.schema import Field, ModelSchema
 from memory_store import MemoryStore
 from sklearn.metrics import roc_auc_score
@@ -87,6 +89,15 @@ def _copy(model: torch.nn.Module, how: str) -> torch.nn.Module:
     return torch.load(file, weights_only=False)
 
 
+def test_the_batch_follows_a_model_that_moves_between_embed_and_predict() -> None:
+    model, batch = _build("two_tower", "user.embed,item.embed"), _store().batch(np.arange(32))
+    embedded = model.embed(batch)
+    places: list[str] = []
+    model.module.register_forward_pre_hook(lambda _module, inputs: places.append(inputs[0].codes.device.type))
+    assert model.to("meta").predict(embedded.to("meta")[::2]).shape == (16,)  # a device that every machine has
+    assert places == ["meta"]
+
+
 def test_nothing_of_a_graph_outlives_its_embeddings() -> None:
     model, batch = _build("two_tower", "user.embed,item.embed"), _store().batch(np.arange(32))
     embedded = model.embed(batch)
@@ -121,12 +132,35 @@ def test_an_attached_two_tower_learns() -> None:
     assert roc_auc_score(store.target("test"), made) > 0.85
 
 
+@pytest.mark.parametrize(("name", "attach"), [ATTACHED[place] for place in (0, 4, 5)])
+def test_a_selector_trains_a_copy_of_an_attached_model(name: str, attach: str) -> None:
+    store = _store()
+    model = _build(name, attach)
+    if name == "two_tower":
+        config = TrainingConfig(batch_size=128, learning_rate=0.01, max_epochs=20)
+        train(model, store, SCHEMA, config=config, task="binary", seed=0, device="cpu")
+    before = copy.deepcopy(model.state_dict())
+
+    def batches(split: str) -> Batches:
+        return lambda seed: ((batch, batch.target) for batch in store.batches(split, 256, seed=seed))
+
+    settings = PathSettings(k_max=3, fewest_steps=20, epochs=1, finetune_epochs=1, network_learning_rate=1e-2)
+    path = learn_path(
+        model, batches("train"), batches("validation"), loss=row_loss("binary"), steps_per_epoch=8, settings=settings
+    )
+    assert sorted(path.ranking) == [0, 1, 2, 3]
+    if name == "two_tower":
+        assert path.subset(2).tolist() == [0, 2]  # user and item
+    assert all(torch.equal(weight, before[key]) for key, weight in model.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("odd", "failed", "says"),
     [
         ("hook on self", "copies", "still uses the original's weights"),
         ("lock", "copies", "a deep copy does not work: TypeError"),
         ("unregistered tensor", "saved weights", "register what the output depends on"),
+        ("running mean", "saved weights", "register what the output depends on"),
         ("layers in a list", "saved weights", "register what the output depends on"),
         ("dict", "shapes", "Odd.forward gives dict; the contract is a tensor"),
         ("hook on its module", None, "cannot be pickled, which no audit needs"),
