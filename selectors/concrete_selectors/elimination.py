@@ -57,6 +57,8 @@ class Eliminator:
         n_masks: random subsets per training batch.
         seed: of readers, rows and subsets.
         trust: share of the trained model's expectations in what readers learn, 0 to 1.
+        values: (k,) values that each unit has an embedding of its own for (codes, knots): the more there are, the more
+            labels they can memorise. None = as many as there are different embeddings among the train rows.
         prior: (k,) added to a unit's rise of the loss before units are compared, in medians of their rises; below zero
             for units that one would rather be without (dear ones). None = zero.
 
@@ -78,6 +80,7 @@ class Eliminator:
         seed: int,
         trust: float = 0.0,
         prior: np.ndarray | None = None,
+        values: np.ndarray | None = None,
     ) -> None:
         self._random = np.random.default_rng(seed)
         self._loss, self._n_masks, self._trust = loss, n_masks, trust
@@ -95,6 +98,9 @@ class Eliminator:
         held_out = None
         if validation is not None:
             held_out = validation.first(self._n_held_out)
+        self._values = values
+        if values is None and self._n_held_out >= _FEWEST_HELD_OUT:
+            self._values = train.distinct()
         generator = torch.Generator().manual_seed(seed)
         self._folds = make_folds(train, held_out, max(judged_rows - self._n_held_out, 1), generator)
 
@@ -150,6 +156,7 @@ class Eliminator:
 
     def _drop_memorised(self, down_to: int) -> None:
         """Drops what is mostly known by heart, the least confirmed first, and notes what is so in part."""
+        assert self._values is not None
         # There are two readers: what one has learned from, the other has not seen.
         train = [
             Look(fold.reader, other.learned, loss=self._loss)
@@ -159,7 +166,7 @@ class Eliminator:
             Look(fold.reader, fold.held_out(self._n_held_out), loss=self._loss, held_out=self._n_held_out)
             for fold in self._folds
         ]
-        found = worth(train, held_out, len(self.left))
+        found = worth(train, held_out, self._values)
         self.work += sum(look.work for look in (*train, *held_out))
         self._by_heart = found.by_heart
         goes = np.flatnonzero(found.mostly_by_heart & ~self._fixed)

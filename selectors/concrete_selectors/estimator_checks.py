@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import validate_data
+
+from concrete_selectors.goals import Task
 
 _NOT_READABLE = (TypeError, ValueError, OverflowError)
 #: Beginnings of scikit-learn's own lines about a target, and what they leave out.
@@ -48,6 +50,9 @@ def check_parameters(estimator: Any) -> None:
     _refuse(not (_finite(share) and 0 < share <= 1), "anneal_share", share, "give a number above 0, at most 1")
     diversity = estimator.diversity
     _refuse(not (_finite(diversity) and diversity >= 0), "diversity", diversity, "give 0 (off) or a number above 0")
+    task = getattr(estimator, "task", "auto")
+    known = isinstance(task, str) and task in get_args(Task)
+    _refuse(not known, "task", task, "give auto, classification or regression")
     noise = estimator.noise
     known = noise in ("batch", "row") if isinstance(noise, str) else _whole(noise)
     _refuse(not known, "noise", noise, "give batch, row, or a number of groups of at least 1")

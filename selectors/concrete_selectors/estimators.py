@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,10 +18,13 @@ from torch import Tensor
 from concrete_selectors.concrete import ConcreteSelector
 from concrete_selectors.elimination import Eliminator, stages
 from concrete_selectors.estimator_checks import check_parameters, checked_data, number_of_slots, number_to_select
-from concrete_selectors.goals import Goal, standardise
+from concrete_selectors.goals import Goal, Task, standardise
 from concrete_selectors.path import CONVERGED_DUPLICATES, CONVERGED_PROBABILITY
 from concrete_selectors.reader import Cache
 from concrete_selectors.slots import Noise, SlotSettings, decoder, train_slots
+
+#: Passes over the rows by default.
+_EPOCHS = 100
 
 
 class _ConcreteEstimator(SelectorMixin, BaseEstimator):
@@ -69,6 +73,9 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
         if slots > k:
             order = _reduce(inputs, goal, order, down_to=k, seed=seed)
         self._read(selector, order, k)
+        if not self.converged_:
+            automatic = replace(settings, selector_learning_rate=None).rate(selector, len(inputs))
+            self._warn(selector, k, automatic)
 
     def _settings(self, seed: int) -> SlotSettings:
         return SlotSettings(
@@ -99,14 +106,20 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
         distinct = selector.n_slots - self.n_duplicate_argmax_
         certain = self.mean_max_probability_ >= CONVERGED_PROBABILITY
         self.converged_ = bool(certain and distinct >= (1 - CONVERGED_DUPLICATES) * k)
-        if not self.converged_:
-            warnings.warn(
-                f"{type(self).__name__} did not converge: mean largest probability {self.mean_max_probability_:.3f} "
-                f"(wanted {CONVERGED_PROBABILITY}), {selector.n_slots} slots agree on {distinct} features for K={k}; "
-                f"raise epochs={self.epochs} or selector_learning_rate={self.selector_learning_rate}",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+
+    def _warn(self, selector: ConcreteSelector, k: int, automatic: float) -> None:
+        """Says that the selector did not converge, and what to try; ``automatic`` is the rate that None stands for."""
+        given = self.selector_learning_rate
+        slow = given is not None and given < automatic
+        faster = f", or selector_learning_rate={automatic:.2g} instead of {given:g}" if slow else ""
+        distinct = selector.n_slots - self.n_duplicate_argmax_
+        warnings.warn(
+            f"{type(self).__name__} did not converge: mean largest probability {self.mean_max_probability_:.3f} "
+            f"(wanted {CONVERGED_PROBABILITY}), {selector.n_slots} slots agree on {distinct} features for K={k}; "
+            f"try epochs={max(2 * self.epochs, _EPOCHS)}{faster}",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
 
     def _get_support_mask(self) -> np.ndarray:
         check_is_fitted(self)
@@ -186,7 +199,7 @@ class ConcreteAutoencoderSelector(_ConcreteEstimator):
         n_features_to_select: int | None = None,
         *,
         hidden: tuple[int, ...] = (200,),
-        epochs: int = 100,
+        epochs: int = _EPOCHS,
         batch_size: int = 128,
         learning_rate: float = 1e-3,
         selector_learning_rate: float | None = None,
@@ -227,10 +240,15 @@ class IPCAESelector(_ConcreteEstimator):
     """Selects K features with indirectly parameterised logits (Nilsson et al. 2024, IP-CAE).
 
     Supervised where ``y`` is given (classes by cross-entropy, numbers by squared error), else by reconstruction.
+    ``task`` says which of the two ``y`` is. Left to itself, texts and flags are classes and numbers with fractions are
+    quantities. Whole numbers (codes of classes? cents, milliseconds, counts?) are classes where there are two, or where
+    each occurs at least as often as there are different ones; where that is not plain, a warning says what they were
+    taken for.
     Columns are standardised inside; a missing value counts as its column's mean. Constant columns are never selected.
 
     Args:
         n_features_to_select: K; None = half of the features.
+        task: ``classification``, ``regression``, or ``auto``, from the values of ``y``.
         n_candidates: slots of the concrete training, K to N (never more than features vary); more than K are reduced
             to K by backward elimination, for slots alone settle for near misses. None = 2 K with a target, K without;
             K = the published form.
@@ -256,10 +274,11 @@ class IPCAESelector(_ConcreteEstimator):
         self,
         n_features_to_select: int | None = None,
         *,
+        task: Task = "auto",
         n_candidates: int | None = None,
         rank: int | None = None,
         hidden: tuple[int, ...] = (200,),
-        epochs: int = 100,
+        epochs: int = _EPOCHS,
         batch_size: int = 128,
         learning_rate: float = 1e-3,
         selector_learning_rate: float | None = None,
@@ -271,6 +290,7 @@ class IPCAESelector(_ConcreteEstimator):
         random_state: Any = None,
     ) -> None:
         self.n_features_to_select = n_features_to_select
+        self.task = task
         self.n_candidates = n_candidates
         self.rank = rank
         self.hidden = hidden
@@ -290,11 +310,12 @@ class IPCAESelector(_ConcreteEstimator):
 
         Raises:
             ValueError: a parameter is outside its range, K or ``n_candidates`` does not fit X, X holds inf, text or
-                dates, or has fewer than two rows, y has one class or does not fit X.
+                dates, or has fewer than two rows, y has one class or does not fit X or the task.
         """
         check_parameters(self)
         x, y = checked_data(self, X, y)
-        self._fit_slots(x, None if y is None else Goal.supervised(y), rank=self.rank, candidates=self.n_candidates)
+        goal = None if y is None else Goal.supervised(y, self.task)
+        self._fit_slots(x, goal, rank=self.rank, candidates=self.n_candidates)
         return self
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import Self
+from numbers import Real
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 from torch.nn import functional
 
 from concrete_selectors.contract import Loss
+
+#: What a target is said to be.
+Task = Literal["auto", "classification", "regression"]
 
 
 @dataclass(frozen=True)
@@ -35,22 +39,34 @@ class Goal:
         return cls(inputs, inputs.shape[1], lambda out, y: (out - y).square().mean(dim=1))
 
     @classmethod
-    def supervised(cls, y: np.ndarray) -> Self:
+    def supervised(cls, y: np.ndarray, task: Task = "auto") -> Self:
         """A target (rows,): classes by cross-entropy, numbers, standardised, by squared error.
 
+        Args:
+            y: the target.
+            task: what it is; ``auto`` = see ``IPCAESelector``.
+
         Raises:
-            ValueError: all values are equal, or they do not compare with each other.
+            ValueError: all values are equal, they do not compare with each other, or they do not fit the task.
         """
         y = column_or_1d(y, warn=True)
-        # type_of_target would cast numbers of this size to integers
-        beyond = y.dtype.kind == "f" and bool((np.abs(y) >= 2.0**63).any())
-        if beyond or type_of_target(y).startswith("continuous"):
-            return cls._numbers(y)
+        numbers = _as_numbers(y)
+        if task == "regression":
+            if numbers is None:
+                raise ValueError(f"task='regression': y holds {_no_numbers(y)[0]!r}, which is no number; encode it")
+            return cls._numbers(numbers)
+        whole = numbers is None or _are_whole(numbers)
+        if task == "classification":
+            if not whole:
+                raise ValueError("task='classification': y holds numbers with fractions; give task='regression'")
+            return cls._classes(y)
+        if numbers is not None and (not whole or _taken_for_quantities(numbers)):
+            return cls._numbers(numbers)
         return cls._classes(y)
 
     @classmethod
     def _numbers(cls, y: np.ndarray) -> Self:
-        varies, scaled = standardise(np.asarray(y, dtype=np.float64).reshape(-1, 1))
+        varies, scaled = standardise(y.reshape(-1, 1))
         if not varies.all():
             raise ValueError("y: all its values are equal; a supervised selection needs a target that varies")
         target = torch.as_tensor(scaled, dtype=torch.float32)
@@ -68,6 +84,45 @@ class Goal:
             raise ValueError(f"y: holds 1 class ({only!r}); a supervised selection needs 2, or fit without y")
         target = torch.as_tensor(codes, dtype=torch.int64)
         return cls(target, len(classes), lambda out, goal: functional.cross_entropy(out, goal, reduction="none"))
+
+
+def _as_numbers(y: np.ndarray) -> np.ndarray | None:
+    """The target as float64; None where it holds texts, flags, dates or other objects."""
+    if y.dtype.kind in "iuf" or (y.dtype.kind == "O" and not _no_numbers(y)):
+        return y.astype(np.float64)
+    return None
+
+
+def _are_whole(numbers: np.ndarray) -> bool:
+    """Beyond 2^53 no float has a fraction, so there it says nothing."""
+    return bool((numbers == np.floor(numbers)).all() and np.abs(numbers).max() < 2.0**53)
+
+
+def _no_numbers(y: np.ndarray) -> list[Any]:
+    """The values that are no numbers; flags are none."""
+    return [value for value in y.tolist() if not isinstance(value, Real) or isinstance(value, bool)]
+
+
+def _taken_for_quantities(y: np.ndarray) -> bool:
+    """Are whole numbers quantities (cents, counts) rather than codes of classes?
+
+    Classes can be learned where each has rows; so codes are what occurs at least as often, each, as there are
+    different ones. Only two values, or codes that count from 0 or 1, go without a warning.
+    """
+    values, counts = np.unique(y, return_counts=True)
+    if len(values) <= 2:
+        return False
+    quantities = bool(counts.min() < len(values))
+    if quantities or values[0] not in (0, 1) or values[-1] - values[0] != len(values) - 1:
+        taken, other = ("numbers", "classification") if quantities else ("classes", "regression")
+        warnings.warn(
+            f"y: {len(values)} different whole numbers in {len(y)} rows are taken for {taken}; "
+            f"give task='{other}' if they are not, or task='{'regression' if quantities else 'classification'}' to "
+            "say that they are",
+            UserWarning,
+            stacklevel=4,
+        )
+    return quantities
 
 
 def standardise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

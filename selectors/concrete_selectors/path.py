@@ -54,6 +54,7 @@ def learn_path(
     progress: Callable[[dict[str, Any]], None] | None = None,
     should_stop: Callable[[int, float], bool] | None = None,
     expect: Expect | None = None,
+    values: Sequence[int] | None = None,
 ) -> SelectionPath:
     """Learns which features carry a trained model, for every K from ``k_max`` down to ``k_min``.
 
@@ -73,9 +74,12 @@ def learn_path(
             candidates; True ends the selection.
         expect: what the model expects of rows, as targets of the loss (probabilities, values); most often
             :class:`concrete_selectors.Expectations`. None = the elimination has nothing but labels.
+        values: (N,) values that each feature has an embedding of its own for: rows of a table of codes, knots of a
+            number. It tells what the model may have memorised from what drifts. None = as many as there are different
+            embeddings among the train rows, which is too many for a number between knots.
 
     Raises:
-        ValueError: K, protected features, groups or prior do not fit the model, or training diverges.
+        ValueError: K, protected features, groups, prior or values do not fit the model, or training diverges.
         SelectionStopped: ``should_stop`` returned True.
     """
     run = Run(
@@ -96,7 +100,7 @@ def learn_path(
     selector = _train_selector(run, offset, screened)
     scores = _scores(run.units, selector)
     candidates = _candidates(run, selector, screened)
-    order, grid, memorised = _eliminate(run, candidates, scores, offset)
+    order, grid, memorised = _eliminate(run, candidates, scores, offset, _values_of_units(run.units, values))
     run.fit_nested(order, steps=run.finetuning_steps)
     run.ask_to_stop(2, order[: run.k_max])
     return run.path(order, _diagnose(run, selector, scores, candidates), grid=grid, by_heart=memorised.tolist())
@@ -147,7 +151,7 @@ def _candidates(run: Run, selector: ConcreteSelector | None, screened: np.ndarra
 
 
 def _eliminate(
-    run: Run, alive: np.ndarray, scores: np.ndarray, offset: Tensor | None
+    run: Run, alive: np.ndarray, scores: np.ndarray, offset: Tensor | None, values: np.ndarray | None
 ) -> tuple[np.ndarray, list[int], np.ndarray]:
     """Phase 2: units best first, the sizes at which stages ended, and units that went as known by heart."""
     by_score = np.argsort(-scores, kind="stable")
@@ -156,7 +160,9 @@ def _eliminate(
     sizes = list(stages(len(alive), run.k_min))
     if not sizes:
         return np.concatenate([_best_first(run, alive, scores), rest]), [run.k_max], alive[:0]
-    eliminator = _eliminator(run, alive, None if offset is None else offset.numpy()[alive])
+    eliminator = _eliminator(
+        run, alive, None if offset is None else offset.numpy()[alive], None if values is None else values[alive]
+    )
     dropped: list[int] = []
     for number, size in enumerate(sizes):
         dropped += eliminator.shrink(size)
@@ -167,7 +173,18 @@ def _eliminate(
     return order, [run.k_max, *sizes], alive[eliminator.memorised]
 
 
-def _eliminator(run: Run, alive: np.ndarray, prior: np.ndarray | None) -> Eliminator:
+def _values_of_units(units: Units, values: Sequence[int] | None) -> np.ndarray | None:
+    """The values of each unit's features together, (U,) int64."""
+    if values is None:
+        return None
+    if len(values) != units.n_features:
+        raise ValueError(f"values: {len(values)} numbers for {units.n_features} features; give one for each")
+    total = np.zeros(units.n_units, dtype=np.int64)
+    np.add.at(total, units.of_feature, np.asarray(values))
+    return total
+
+
+def _eliminator(run: Run, alive: np.ndarray, prior: np.ndarray | None, values: np.ndarray | None) -> Eliminator:
     """Readers on the embeddings of the units alive, as many train rows as the settings and memory allow."""
     settings = run.settings
     widest = max(len(run.units.features([unit])) for unit in alive)  # narrower units are padded
@@ -189,6 +206,7 @@ def _eliminator(run: Run, alive: np.ndarray, prior: np.ndarray | None) -> Elimin
         seed=settings.seed,
         trust=settings.trust,
         prior=prior,
+        values=values,
     )
 
 

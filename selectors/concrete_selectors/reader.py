@@ -74,6 +74,13 @@ class Cache:
         inputs, target = torch.cat([self.inputs, other.inputs]), torch.cat([self.target, other.target])
         return replace(self, inputs=inputs, target=target, expected=expected)
 
+    def distinct(self) -> np.ndarray:
+        """Number of different embeddings of each unit, (k,) int64."""
+        generator = torch.Generator().manual_seed(0)
+        line = torch.randn(self.inputs.shape[2], generator=generator).to(self.inputs.device)
+        # Different embeddings practically never have the same shadow on a random line.
+        return np.array([len((unit * line).sum(dim=1).unique()) for unit in self.inputs.unbind(dim=1)])
+
     def units(self, keep: Tensor) -> Cache:
         """Some of the units."""
         return replace(self, inputs=self.inputs[:, keep])

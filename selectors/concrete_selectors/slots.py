@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +45,15 @@ class SlotSettings:
     noise: Noise
     diversity: float
     seed: int
+
+    def steps(self, rows: int) -> int:
+        """Optimiser steps on a table of so many rows."""
+        return self.epochs * math.ceil(rows / self.batch_size)
+
+    def rate(self, selector: ConcreteSelector, rows: int) -> float:
+        """Adam rate of the selector on a table of so many rows."""
+        given = self.selector_learning_rate
+        return selector.learning_rate(settle_step(self.steps(rows))) if given is None else given
 
 
 def decoder(n_slots: int, hidden: tuple[int, ...], n_outputs: int) -> nn.Sequential:
@@ -89,10 +99,8 @@ def train_slots(
         Mean loss of the last epoch, noise included.
     """
     generator = torch.Generator(device=x.device).manual_seed(settings.seed)
-    per_epoch = -(-len(x) // settings.batch_size)
-    steps = settings.epochs * per_epoch
-    rate = settings.selector_learning_rate
-    rate = selector.learning_rate(settle_step(steps)) if rate is None else rate
+    steps = settings.steps(len(x))
+    rate = settings.rate(selector, len(x))
     groups = [
         {"params": list(head.parameters()), "lr": settings.learning_rate},
         {"params": list(selector.parameters()), "lr": rate},

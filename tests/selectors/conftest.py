@@ -50,11 +50,12 @@ def make_batches(x: Tensor, y: Tensor, size: int, *, shuffle: bool) -> Callable[
 
 
 def planted_task(
-    task: str, *, rows: int = 3000, noise: int = 12, id_values: int = 0, epochs: int = 6
+    task: str, *, rows: int = 3000, noise: int = 12, id_values: int = 0, epochs: int = 6, later: float | None = None
 ) -> SimpleNamespace:
     """Signals in features 0, 1 and 2, a worse copy of feature 0 in feature 3, the rest noise; trained network.
 
-    With ``id_values``, the last noise feature is an id of so many values, which many epochs learn by heart.
+    With ``id_values``, the last noise feature is an id of so many values, which many epochs learn by heart. With
+    ``later``, feature 4 is a count that is worth as much as feature 1 on train rows and that share of it on later ones.
     """
     random = np.random.default_rng(7)
     x = random.integers(0, 5, size=(rows, 4 + noise))
@@ -62,6 +63,9 @@ def planted_task(
         x[:, -1] = random.integers(0, id_values, size=rows)
     x[:, 3] = np.where(random.random(rows) < 0.75, x[:, 0], x[:, 3])
     score = 1.2 * (x[:, 0] - 2) - 1.0 * (x[:, 1] - 2) + 0.8 * (np.abs(x[:, 2] - 2) - 1.2)
+    if later is not None:
+        x[:, 4] = np.minimum(random.poisson(1.5, size=rows), 4)
+        score += np.where(np.arange(rows) < int(0.7 * rows), 1.0, later) * (x[:, 4] - 1.5)
     if task == "binary":
         y = torch.as_tensor(random.random(rows) < 1 / (1 + np.exp(-1.5 * score)), dtype=torch.float32)
     elif task == "regression":

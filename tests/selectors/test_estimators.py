@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import datetime
 from typing import Any
 
@@ -349,3 +350,107 @@ def test_columns_at_both_ends_of_the_numbers() -> None:
     x[:, 4] = 1e160
     support = IPCAESelector(8, epochs=3, random_state=0).fit(x, y).get_support()
     assert support.tolist() == [True, True, True, False, False, True, True, True, True, True]
+
+
+@quiet
+@pytest.mark.filterwarnings("ignore:y. :UserWarning")
+@pytest.mark.parametrize("quantity", ["cents", "milliseconds", "counts", "thousands", "floats", "objects", "unsigned"])
+def test_whole_numbers_are_quantities_where_they_cannot_be_classes(quantity: str) -> None:
+    """As classes, hundreds of prices have hardly a row each, and noise is kept."""
+    x, _ = signals()
+    level = x[:, 2] + x[:, 5]
+    y = {
+        "cents": np.round(1000 + 300 * level).astype(np.int64),
+        "milliseconds": np.round(np.exp(5 + 0.4 * level)).astype(np.int32),
+        "counts": np.random.default_rng(1).poisson(np.exp(level)),
+        "thousands": 1000 * np.round(50 + 9 * level).astype(np.int64),
+        "floats": np.round(1000 + 300 * level),
+        "objects": np.round(1000 + 300 * level).astype(np.int64).astype(object),
+        "unsigned": np.round(2000 + 300 * level).astype(np.uint16),
+    }[quantity]
+    found = [
+        IPCAESelector(2, epochs=60, random_state=0).fit(x, target).get_support(indices=True).tolist()
+        for target in (y, y + 0.001)
+    ]
+    assert found == [[2, 5], [2, 5]]
+
+
+@quiet
+def test_a_target_of_whole_numbers_is_said_to_be_taken_for_something() -> None:
+    x, _ = signals(50)
+    cents = np.arange(50) * 5
+    with pytest.warns(
+        UserWarning, match=r"^y: 50 different whole numbers in 50 rows are taken for numbers; .*"
+    ) as seen:
+        IPCAESelector(2, epochs=1).fit(x, cents)
+    about = [warning for warning in seen if str(warning.message).startswith("y: ")]
+    assert len(about) == 1
+    assert about[0].filename == __file__
+    assert "give task='classification' if they are not, or task='regression' to say that they are" in str(
+        about[0].message
+    )
+    with pytest.warns(
+        UserWarning, match="3 different whole numbers in 50 rows are taken for classes; give task='regression'"
+    ):
+        IPCAESelector(2, epochs=1).fit(x, np.arange(50) % 3 * 10)
+
+
+@pytest.mark.parametrize(
+    ("y", "task"),
+    [
+        (np.arange(50) % 2 * 100, "auto"),
+        (np.arange(50) % 5, "auto"),
+        (np.arange(50) % 5 + 1.0, "auto"),
+        (np.arange(50) / 7, "auto"),
+        (np.array(["17", "4"] * 25), "auto"),
+        (np.array([True, False] * 25), "auto"),
+        (np.arange(50), "regression"),
+        (np.arange(50) % 7, "classification"),
+    ],
+)
+def test_a_plain_target_needs_no_words(y: np.ndarray, task: str) -> None:
+    x, _ = signals(50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        IPCAESelector(2, task=task, epochs=1).fit(x, y)
+
+
+@quiet
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_task_decides(task: str) -> None:
+    """The classes are 0, 1 and 2, and column 2 tells 1 from the others: no line through it does."""
+    x, _ = signals()
+    y = np.where(np.abs(x[:, 2]) < 0.6, 1, np.where(x[:, 5] + 0.1 * x[:, 7] > 0, 2, 0))
+    selector = IPCAESelector(2, task=task, epochs=60, random_state=0).fit(x, y)
+    nats, squares = np.log(3), 1.0
+    assert selector.loss_ < (nats if task == "classification" else squares)
+    wrong = {"classification": x[:, 2], "regression": np.array(["no", "yes"])[y % 2]}[task]
+    with pytest.raises(ValueError, match=f"task='{task}': y holds "):
+        IPCAESelector(2, task=task).fit(x, wrong)
+
+
+@pytest.mark.parametrize("task", ["ranking", None, 3, ["regression"]])
+def test_an_unknown_task_is_refused(task: Any) -> None:
+    x, y = signals(50)
+    with pytest.raises(ValueError, match=r"task=.*: give auto, classification or regression"):
+        IPCAESelector(2, task=task).fit(x, y)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_what_to_try_where_it_did_not_converge_gets_it_further(kind: Any) -> None:
+    x, y = signals()
+    pattern = r"try epochs=100, or selector_learning_rate=([0-9.]+) instead of 0\.001$"
+    with pytest.warns(ConvergenceWarning, match=pattern) as seen:
+        slow = kind(3, epochs=10, selector_learning_rate=0.001, random_state=0).fit(x, y)
+    with pytest.warns(ConvergenceWarning, match=r"try epochs=400, or"):
+        kind(3, epochs=200, selector_learning_rate=1e-9, random_state=0).fit(x, y)
+    with pytest.warns(ConvergenceWarning, match=r"try epochs=100$"):
+        short = kind(3, epochs=1, random_state=0).fit(x, y)
+    rate = float(re.findall(pattern, str(seen[-1].message))[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        longer = kind(3, epochs=100, random_state=0).fit(x, y)
+        faster = kind(3, epochs=10, selector_learning_rate=rate, random_state=0).fit(x, y)
+    assert longer.mean_max_probability_ > short.mean_max_probability_
+    assert faster.mean_max_probability_ > slow.mean_max_probability_

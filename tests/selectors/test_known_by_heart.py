@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,8 @@ from torch.nn import functional
 
 UNITS = 12
 ROWS = 3000
+#: Values of each unit: as many as there are rows, so that each could be memorised.
+MANY = np.full(UNITS, 2 * ROWS)
 
 
 def bce(logits: Tensor, target: Tensor) -> Tensor:
@@ -48,7 +53,7 @@ def looks(told: float, held_out: float, *, drift: float = 0.0) -> tuple[list[Loo
 
 @pytest.mark.parametrize(("held_out", "by_heart", "mostly"), [(0.0, True, True), (0.4, False, False)])
 def test_an_id_is_told_from_a_true_feature(held_out: float, by_heart: bool, mostly: bool) -> None:
-    found = worth(*looks(0.4, held_out), UNITS)
+    found = worth(*looks(0.4, held_out), MANY)
     assert found.by_heart[5] == by_heart
     assert found.mostly_by_heart[5] == mostly
     assert not np.delete(found.by_heart, 5).any()
@@ -58,7 +63,7 @@ def test_an_id_is_told_from_a_true_feature(held_out: float, by_heart: bool, most
 def test_a_feature_that_moves_on_with_time_is_not_known_by_heart() -> None:
     """Follow-up times of later patients are shorter: their order still tells, at another level."""
     train, later = looks(0.0, 0.0, drift=-2.5)
-    found = worth(train, later, UNITS)
+    found = worth(train, later, MANY)
     assert not found.by_heart[[1, 2]].any()
     assert found.held_out[0] > 0.5 * found.train[0]
     assert not found.mostly_by_heart[0]
@@ -73,7 +78,7 @@ def off_level(looks: list[Look]) -> list[Look]:
 
 def test_worth_is_the_rise_of_the_mean_loss() -> None:
     train, held_out = looks(0.4, 0.1)
-    found = worth(train, held_out, UNITS)
+    found = worth(train, held_out, MANY)
     rises = [
         [(look.without(1) - look.losses())[1] for look in train],
         [(look.levelled_without(1) - look.losses())[1] for look in held_out],
@@ -88,7 +93,7 @@ def test_worth_is_the_rise_of_the_mean_loss() -> None:
 def test_held_out_rows_are_asked_only_for_what_train_rows_praise() -> None:
     train, held_out = looks(0.4, 0.1)
     before = [look.work for look in held_out]
-    found = worth(train, held_out, UNITS)
+    found = worth(train, held_out, MANY)
     asked = np.flatnonzero(np.isfinite(found.held_out))
     assert {0, 1, 2, 5} <= set(asked.tolist())
     assert len(asked) < UNITS
@@ -110,13 +115,53 @@ def test_what_held_out_rows_confirm_is_not_mostly_by_heart(
     train: float, held_out: float, by_heart: bool, mostly: bool
 ) -> None:
     error = np.array([0.05])
-    found = Worth(np.array([train]), np.array([held_out]), error, error)
+    found = Worth(np.array([train]), np.array([held_out]), error, error, np.array([1.0]))
     assert found.by_heart[0] == by_heart
     assert found.mostly_by_heart[0] == mostly
+    few_values = Worth(np.array([train]), np.array([held_out]), error, error, np.array([0.1]))
+    assert not few_values.by_heart[0], "it is worth more on train rows than so few values could memorise"
+    assert not few_values.mostly_by_heart[0]
 
 
 def test_of_many_units_more_stand_out_by_chance() -> None:
     """Three standard errors are much for one unit and little for the largest of a thousand."""
     for units, expected in ((1, True), (1000, False)):
-        found = Worth(np.full(units, 3.0), np.zeros(units), np.full(units, 0.8), np.full(units, 0.6))
+        found = Worth(
+            np.full(units, 3.0), np.zeros(units), np.full(units, 0.8), np.full(units, 0.6), np.full(units, 9.0)
+        )
         assert found.by_heart.all() == expected
+
+
+def test_what_memory_can_hold_is_in_proportion_to_values_over_rows() -> None:
+    train, held_out = looks(0.4, 0.1)
+    memory = worth(train, held_out, np.arange(UNITS)).memory
+    assert memory[4] == pytest.approx(np.mean([look.gain_per_value() for look in train]) * 4 / (2 * ROWS))
+    np.testing.assert_allclose(memory, memory[1] * np.arange(UNITS))
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "gain"),
+    [("log-loss", 1, 1.0), ("squared", 1, 2 * 4.0), ("cross-entropy", 3, 3.0), ("absolute", 1, np.inf)],
+)
+def test_what_a_free_number_gains(loss: str, outputs: int, gain: float) -> None:
+    """On targets that the reader's outputs are right about; errors of the squared and absolute loss have variance 4."""
+    random = torch.Generator().manual_seed(0)
+    one = torch.ones(outputs)
+    cache = Cache(torch.randn(20_000, 3, 2, generator=random), one, one[0], 0 * one, one, outputs == 1)
+    reader = Reader(cache, generator=random)
+    with torch.no_grad():
+        logits = reader(cache.inputs, torch.ones(20_000, 3))
+    if loss == "log-loss":
+        target = torch.bernoulli(torch.sigmoid(logits), generator=random)
+    elif loss == "cross-entropy":
+        target = torch.multinomial(torch.softmax(logits, dim=1), 1, generator=random).squeeze(1)
+    else:
+        target = logits + 2 * torch.randn(20_000, generator=random)
+    losses: dict[str, Any] = {
+        "log-loss": bce,
+        "squared": lambda out, y: (out - y).square(),
+        "absolute": lambda out, y: (out - y).abs(),
+        "cross-entropy": lambda out, y: functional.cross_entropy(out, y, reduction="none"),
+    }
+    look = Look(reader, replace(cache, target=target), loss=losses[loss])
+    assert look.gain_per_value() == pytest.approx(gain, rel=0.05)

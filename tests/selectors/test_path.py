@@ -33,6 +33,28 @@ def test_an_id_that_the_network_knows_by_heart_goes_first(make_task: Callable[..
     assert {1, 2} <= set(path.subset(3).tolist())
 
 
+@pytest.mark.parametrize(
+    ("task", "values"), [("binary", "given"), ("binary", "counted"), ("regression", "given"), ("multiclass", "counted")]
+)
+def test_a_count_that_is_worth_less_later_is_not_taken_for_memorised(
+    make_task: Callable[..., SimpleNamespace], task: str, values: str
+) -> None:
+    """Five values cannot hold the labels of 4,200 rows; the id's 2,000 can, and the model has learned them."""
+    fading = make_task(task, rows=6000, id_values=2000, epochs=12, later=0.6)
+    n = fading.n_features
+    given = {"values": [5] * (n - 1) + [2000]} if values == "given" else {}
+    path = learn(fading, settings={"k_max": 8, "k_min": 2}, **given)
+    assert not path.by_heart[:-1].any()
+    assert path.by_heart[-1] or task == "regression", "there, the id is hardly learned"
+    assert 4 in path.subset(5)
+    assert n - 1 not in path.subset(5)
+
+
+def test_values_are_one_number_for_each_feature(binary_task: SimpleNamespace) -> None:
+    with pytest.raises(ValueError, match="values: 3 numbers for 16 features; give one for each"):
+        learn(binary_task, values=[5, 5, 5])
+
+
 def test_contract_of_the_path(binary_task: SimpleNamespace) -> None:
     before = {name: value.clone() for name, value in binary_task.model.state_dict().items()}
     log: list[dict[str, Any]] = []

@@ -3,7 +3,7 @@
 from feature_audit.search.association import Carriers, bin_columns, carriers, label_information
 from feature_audit.search.consensus import consensus, voters
 from feature_audit.search.forecast import forecast
-from feature_audit.search.rule import KChoice, KPoint, best_point, beyond_measured, choose_k, satisfies
+from feature_audit.search.rule import KChoice, KPoint, best_point, choose_k, satisfies
 from feature_audit.search.stability import nogueira_index, selection_frequency
 from feature_audit.search.study import SearchSpace, StudySummary, TrialResult, run_study
 
@@ -15,7 +15,6 @@ __all__ = [
     "StudySummary",
     "TrialResult",
     "best_point",
-    "beyond_measured",
     "bin_columns",
     "carriers",
     "choose_k",

@@ -15,8 +15,7 @@ Two simpler rules can be asked for. ``one_standard_error`` is step 3 alone (Brei
 "Classification and Regression Trees", section 3.4.3; asked for in scikit-learn #23288). ``within_margin`` is the point
 estimate alone: the smallest sets and the least certain verdicts.
 
-Where no K is within the margin, every rule takes the K with the best estimate, ``best``, or, where a larger K was too
-dear to measure, that one, ``unconfirmed``; the report says so plainly.
+Where no K is within the margin, every rule takes the K with the best estimate, ``best``; the report says so plainly.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ import numpy as np
 from scipy.stats import norm
 
 Rule = Literal["assured", "one_standard_error", "within_margin"]
-Evidence = Literal["assured", "likely", "level", "within", "best", "fixed", "unconfirmed"]
+Evidence = Literal["assured", "likely", "level", "within", "best", "fixed"]
 
 #: The steps of each rule, the one that asks for most first.
 STEPS: dict[Rule, tuple[Evidence, ...]] = {
@@ -86,6 +85,7 @@ def choose_k(
     test_ratio: float,
     power: float = 0.9,
     rule: Rule = "assured",
+    retrained: bool = False,
 ) -> KChoice:
     """Choose K from a curve.
 
@@ -97,6 +97,8 @@ def choose_k(
         test_ratio: standard error expected on test / standard error on validation; sqrt(units / test units).
         power: probability of a pass that ``assured`` asks for.
         rule: how much evidence is asked for.
+        retrained: was a model retrained at each of the points, so that even a single one is judged by the rule? False =
+            the points are all that one network gave, and a single one is the only K there is.
 
     Raises:
         ValueError: ``points`` is empty.
@@ -105,7 +107,7 @@ def choose_k(
         raise ValueError("points: empty; the selector measured no K, give at least one")
     curve = sorted(points, key=lambda point: point.k)
     best = best_point(curve)
-    if len(curve) == 1:
+    if len(curve) == 1 and not retrained:
         reason = f"K = {best.k} is the only K on the curve between k_min and the budget; {_figure(best, metric)}"
         return KChoice(best.k, "fixed", reason)
     steps = _steps(margin, confidence, test_ratio, power)
@@ -115,19 +117,9 @@ def choose_k(
             if steps[evidence].reached(point, curve):
                 reason = f"K = {point.k} is {steps[evidence].why}{asked}: {_figure(point, metric)}"
                 return KChoice(point.k, evidence, reason)
-    why = f"no K that was measured comes within the margin of {margin:g} on validation; K = {best.k} comes closest"
+    tried = f"of the K that were retrained ({_listed(curve)}), none" if retrained else "no K that was measured"
+    why = f"{tried} comes within the margin of {margin:g} on validation; K = {best.k} comes closest"
     return KChoice(best.k, "best", f"{why}{asked}: {_figure(best, metric)}")
-
-
-def beyond_measured(k: int, points: Sequence[KPoint], *, margin: float, metric: str) -> KChoice:
-    """A larger K than all of the ``points`` that were measured and fell short of the margin; nobody has measured it."""
-    best = best_point(points)
-    reason = (
-        f"K = {k} is the next K above those that were retrained and fell short of the margin of {margin:g}, and is "
-        f"unconfirmed, for the search may spend no more on confirming; K = {best.k} came closest: "
-        f"{_figure(best, metric)}"
-    )
-    return KChoice(k, "unconfirmed", reason)
 
 
 def satisfies(
@@ -199,6 +191,10 @@ def _steps(margin: float, confidence: float, test_ratio: float, power: float) ->
             lambda point, _: point.delta >= -margin,
         ),
     }
+
+
+def _listed(points: Sequence[KPoint]) -> str:
+    return ", ".join(str(point.k) for point in points)
 
 
 def _figure(point: KPoint, metric: str) -> str:

@@ -235,20 +235,17 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
         return None
 
     def train_pruned(folder: StageFolder, run: Run) -> retrain_stage.Retrained:
-        pruned = retrain_stage.retrain(config, prepared, selection, folder, plan.most_epochs)
+        pruned = retrain_stage.retrain(config, prepared, selection, folder)
         for number, facts in enumerate(pruned.facts):
             run.history(facts["history"], f"retrain_{number}")
         return pruned
 
-    plan = retrain_stage.plan(config, prepared, full, selection)
-    audit.config = config = config.model_copy(update={"seeds": plan.seeds})
+    seeds = retrain_stage.seeds(config, full, selection)
+    audit.config = config = config.model_copy(update={"seeds": seeds})
     parent.text(_resolved(config), RESOLVED)
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again,
-    # unless its confirmations leave another number of seeds or epochs.
-    inputs = {**encoded, "features": " ".join(selection.names)}
-    if plan.most_epochs is not None:
-        inputs["most_epochs"] = str(plan.most_epochs)
-    pruned = audit.stage("retrain", inputs, train_pruned)
+    # unless its confirmations leave another number of seeds.
+    pruned = audit.stage("retrain", {**encoded, "features": " ".join(selection.names)}, train_pruned)
     audit.spent("retrain", pruned.work / full.work, pruned.seconds, pruned.describe())
     if audit.until == "retrain":
         return None

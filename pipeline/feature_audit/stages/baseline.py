@@ -93,15 +93,13 @@ def train_one(
     *,
     seed: int,
     label: str,
-    most_epochs: int | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> tuple[nn.Module, np.ndarray, dict[str, Any]]:
-    """Train from scratch, ``most_epochs`` at most, and score the validation rows.
+    """Train from scratch and score the validation rows.
 
     Args:
         config, store, schema, seed: what is trained, on what.
         label: of the bar.
-        most_epochs: a limit beside the configuration's own; None = none.
         progress: takes the place of the bar.
 
     Returns:
@@ -117,7 +115,6 @@ def train_one(
             task=schema.task,
             seed=seed,
             device=config.device,
-            most_epochs=most_epochs,
             progress=watch,
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
@@ -127,7 +124,6 @@ def train_one(
         "validation_loss": result.validation_loss,
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
-        "cut": result.cut,
         "examples": result.examples,
         "seconds": result.seconds,
         "parameters": result.parameters,
@@ -136,11 +132,6 @@ def train_one(
         "seed": seed,
     }
     return result.model, scores, facts
-
-
-def if_cut(facts: dict[str, Any]) -> str:
-    """For the log: what ``most_epochs`` did to a training of ``train_one``, or nothing."""
-    return f", cut after {facts['epochs']} epochs to keep to the profile's limit" if facts["cut"] else ""
 
 
 def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Trained:

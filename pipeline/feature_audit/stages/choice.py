@@ -2,24 +2,24 @@
 
 The curve of a selection comes from one network that sees masked inputs; the pruned model will be retrained from
 scratch. So the proposal is checked by a retraining, and others follow where that leaves the smallest K open
-(``stages/confirmations.py``). The rule of one standard error compares with the best K, so there the curve's best K is
-retrained first. Where all retrainings fall short of the margin and another would be too dear, the next larger K is
-taken unconfirmed: the retrain stage would only prove again what is known of the others. No test row is read.
+(``stages/confirmations.py``). A K whose retraining falls short of the margin is taken only where the largest K was
+retrained and fell short as well. The rule of one standard error compares with the best K, so there the curve's best K
+is retrained first. No test row is read.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
-from feature_audit.search import KChoice, KPoint, best_point, beyond_measured, choose_k, satisfies
+from feature_audit.search import KChoice, KPoint, best_point, choose_k, satisfies
 from feature_audit.stages.baseline import Trained
-from feature_audit.stages.confirmations import Retrainings, affordable_start, grid_around, larger_ks, walk
+from feature_audit.stages.confirmations import Retrainings, grid_around, walk
 from feature_audit.stages.judge import ValidationJudge, error_ratio
+from feature_audit.stages.load import unit_ids
 from feature_audit.stages.progress import SearchProgress
 
 
@@ -33,7 +33,6 @@ class Choice:
         retrained: what confirmations measured, by K.
         work: of the confirmations.
         retraining_work: what one retraining at ``k`` may come to: as many examples as the longest training so far.
-        cut: K whose retraining the profile's limit ended before it was done; with more epochs it may be better.
     """
 
     k: int
@@ -43,7 +42,6 @@ class Choice:
     retrained: list[KPoint]
     work: float
     retraining_work: float
-    cut: list[int]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready dict."""
@@ -86,7 +84,6 @@ def confirm_k(
     low: int,
     high: int,
     full: Trained,
-    left: float = math.inf,
     progress: SearchProgress | None = None,
 ) -> Choice:
     """Choose K from the masked curve and confirm it by retraining on validation.
@@ -98,33 +95,41 @@ def confirm_k(
         order: features, best first.
         low, high: range of K.
         full: the full model's training.
-        left: work that confirmations and retrainings together may still spend.
         progress: is told about every retraining.
     """
     masked = [KPoint(**point) for point in points]
     proposal = propose(config, prepared, points)
-    retrainings = Retrainings(config, prepared, store, judge, order, full, left, progress)
+    retrainings = Retrainings(config, prepared, store, judge, order, full, progress)
     if low == high:
-        expected = retrainings.expected_work(proposal.k)
-        return Choice(proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0, expected, [])
+        return Choice(
+            proposal.k, proposal.evidence, proposal.reason, masked, [], 0.0, retrainings.largest_work(proposal.k)
+        )
     rule = _rule(config) | {"test_ratio": error_ratio(prepared)}
     measured = [point.k for point in masked]
-    beyond = [] if config.whole_groups else larger_ks(max(measured), high)
-    # All features again would be the full model again: that says nothing about dropping any.
-    ks = [k for k in measured + beyond if k < len(order)] or measured
+    ks = _retrainable(config, prepared, order, measured, low, high)
+    best, start = (
+        max((k for k in measured if k <= min(wanted, ks[-1])), default=ks[-1])
+        for wanted in (best_point(masked).k, proposal.k)
+    )
     if config.k_rule == "one_standard_error":
-        retrainings.measure(min(best_point(masked).k, max(ks)))
-    start = min(proposal.k, max(ks))
-    grid = grid_around(ks, start)
-    # The default profile would rather be a little dearer on a narrow table than ask whether too small a K holds.
-    if config.profile == "quick":
-        start = affordable_start(grid, start, retrainings)
-    walk(grid, start, masked, retrainings, partial(satisfies, **rule), full.work)
+        retrainings.measure(best)
+    walk(grid_around(ks, start), start, masked, retrainings, partial(satisfies, **rule))
     found = sorted(retrainings.points.values(), key=lambda point: point.k)
-    # One point alone would read as the only K on the curve.
-    choice = choose_k(found if len(found) > 1 else found * 2, metric=str(config.metric), **rule)
-    larger = min((k for k in grid if k > found[-1].k), default=None)
-    if choice.evidence == "best" and larger is not None:
-        choice = beyond_measured(larger, found, margin=config.margin, metric=str(config.metric))
+    choice = choose_k(found, metric=str(config.metric), retrained=True, **rule)
     each, spent = retrainings.largest_work(choice.k), retrainings.work
-    return Choice(choice.k, choice.evidence, choice.reason, masked, found, spent, each, sorted(retrainings.cut))
+    return Choice(choice.k, choice.evidence, choice.reason, masked, found, spent, each)
+
+
+def _retrainable(
+    config: AuditConfig, prepared: Prepared, order: list[int], measured: list[int], low: int, high: int
+) -> list[int]:
+    """K that may be retrained, ascending: those of the masked curve, and all beyond it up to the budget.
+
+    All features again would be the full model again: that says nothing about dropping any. Whole groups are not split.
+    """
+    units = unit_ids(config, prepared)
+    top = min(high, len(order) - 1)
+    within = [k for k in measured if k <= top]
+    beyond = range(max(within, default=low - 1) + 1, top + 1)
+    whole = [k for k in beyond if units is None or units[order[k - 1]] != units[order[k]]]
+    return sorted([*within, *whole]) or measured

@@ -26,21 +26,6 @@ def work_left(config: AuditConfig, full: float, spent: float) -> float:
     return (MOST_FULL_TRAININGS[config.profile] - 1) * full - spent
 
 
-def most_epochs(*, left: float, trainings: int, epoch: float, fewest: int) -> int | None:
-    """Epochs that each of the next trainings may take if they share what is left; None = as many as it wants.
-
-    A pruned model may want many times the epochs of the full one, which stopped when it began to know rows by heart.
-    It gets at least as many, and more as long as the limit allows.
-
-    Args:
-        left: work.
-        trainings: how many share it.
-        epoch: work of an epoch of one of them.
-        fewest: epochs of the full model's training.
-    """
-    return None if math.isinf(left) else max(fewest, int(left / (trainings * epoch)))
-
-
 def touched_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> int:
     """Parameters that one row touches: ``n_fields x embedding_dim`` of the tables and all dense ones."""
     tables = {

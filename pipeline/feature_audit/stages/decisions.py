@@ -86,7 +86,7 @@ def _reason_to_go(*, close: bool, by_heart: bool, by: str | None, explained: flo
     if close:
         return "close call: about half of the selectors would keep it"
     if by_heart:
-        return "learned by heart: rows that the model was not trained on do not confirm what it seems worth"
+        return "overfitted: helps on training rows but not on held-out rows"
     if by is not None:
         return f"redundant with {by}, which holds {explained:.0%} of its information"
     if informative:

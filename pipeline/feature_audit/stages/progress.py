@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -42,7 +43,8 @@ class SearchProgress:
 
     Args:
         trials: finished trials to reach.
-        confirmations: the most retrainings that may confirm K; the bar's end jumps where fewer do.
+        confirmations: retrainings that are expected to confirm K; the bar's end jumps where fewer do, and moves where
+            more are needed.
         confirmation_seconds: what they may take together, unless they fall short; the time left is a guess then.
         clock: seconds, for tests.
     """
@@ -162,6 +164,7 @@ class SearchProgress:
         if self._bar is None:
             return
         self._drawn = self._clock()
+        self._bar.total = max(self._bar.total, self.finished + self.confirmed + math.ceil(self._part))
         self._bar.n = self.finished + self.confirmed + self._part
         self._bar.set_description_str(self.words(), refresh=True)
 

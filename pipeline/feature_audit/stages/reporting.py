@@ -36,7 +36,7 @@ def build_report(
     """Everything the report shows, without the recommendation's address (registered later)."""
     result = outcome.result
     assert config.metric is not None
-    reasons = (selection.choice.reason, points_cut(selection.choice.cut), clipped_budget(config, prepared))
+    reasons = (selection.choice.reason, clipped_budget(config, prepared))
     return AuditReport(
         verdict=result.verdict,
         sentence=result.sentence,
@@ -74,14 +74,6 @@ def _curve(selection: Selection) -> list[CurvePoint]:
     ]
 
 
-def points_cut(ks: Sequence[int]) -> str:
-    """Of which K the curve's retraining was cut short and may be better than drawn; empty where of none."""
-    if not ks:
-        return ""
-    were = "retraining on validation at K = {} was" if len(ks) == 1 else "retrainings on validation at K = {} were"
-    return f"the {were.format(', '.join(map(str, ks)))} cut short to keep to the profile's limit of full trainings"
-
-
 def _warnings(
     config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, pruned: Retrained, outcome: Outcome
 ) -> list[str]:
@@ -101,8 +93,7 @@ def _warnings(
     if leaks:
         warnings.append(f"Suspected label leaks were kept and need a person's eye: {', '.join(leaks[:5])}.")
     first = [prepared.schema.names[index] for index in np.argsort(selection.rank)[:3]]
-    cut = [] if outcome.result.verdict == "pass" else cut_short(pruned.cut_after, len(pruned.facts))
-    return [*warnings, *cut, *too_good(config, value, first)]
+    return [*warnings, *too_good(config, value, first)]
 
 
 def weaker_than_boosting(config: AuditConfig, value: float, yardstick: float) -> bool:
@@ -119,22 +110,6 @@ def weaker_than_boosting(config: AuditConfig, value: float, yardstick: float) ->
     assert config.task is not None
     quality = metric(config.metric, config.task).quality
     return bool(quality(yardstick) - quality(value) > 2 * max(config.margin, 1e-12))
-
-
-def cut_short(cut: Sequence[int], retrainings: int) -> list[str]:
-    """A warning where the limit of full trainings ended retrainings that were not done.
-
-    Args:
-        cut: epochs of each one that was (see ``Retrained.cut_after``).
-        retrainings: all of them.
-    """
-    if not cut:
-        return []
-    return [
-        f"{len(cut)} of {retrainings} retrainings were cut after {max(cut)} epochs, to keep to the profile's limit of "
-        "full trainings, before their validation loss had stopped falling: the pruned model may be better than this. "
-        f"Give seeds={retrainings} to let them run on."
-    ]
 
 
 def too_good(config: AuditConfig, value: float, first: Sequence[str]) -> list[str]:

@@ -15,18 +15,17 @@ import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
-from feature_audit.models import Pace
 from feature_audit.schema import ModelSchema
-from feature_audit.stages.baseline import Trained, if_cut, open_store, touched_share, train_one
+from feature_audit.stages.baseline import Trained, open_store, train_one
 from feature_audit.stages.cache import StageFolder
-from feature_audit.stages.cost import AUTO_SEEDS, FEWEST_SEEDS, most_epochs, work_left
+from feature_audit.stages.cost import AUTO_SEEDS, FEWEST_SEEDS, work_left
 from feature_audit.stages.select import Selection
 
 log = logging.getLogger(__name__)
 
 KEYS = ("model", "model_params", "attach", "training", "device", "metric", "seeds", "baseline_seeds", "seed")
 
-#: A pruned model may train longer than any before it: so much dearer may retrainings be than they are expected to be.
+#: A pruned model may train longer than any before it: retrainings may cost so many times what is expected of them.
 _SLACK = 1.25
 #: Seeds of the full model's further trainings start here, away from the pruned models'.
 _FULL_SEED = 50_000
@@ -58,16 +57,9 @@ class Retrained:
         """Seconds of all trainings."""
         return float(sum(facts["seconds"] for facts in self.facts + self.full_facts))
 
-    @property
-    def cut_after(self) -> list[int]:
-        """Epochs of each pruned model that the profile's limit cut."""
-        return [facts["epochs"] for facts in self.facts if facts["cut"]]
-
     def describe(self) -> str:
         """What was trained, for the table of costs."""
-        cut = self.cut_after
-        short = f", {len(cut)} of them cut after {max(cut)} epochs to keep to the limit" if cut else ""
-        return f"{len(self.facts)} pruned{short}, {len(self.full_facts)} full"
+        return f"{len(self.facts)} pruned, {len(self.full_facts)} full"
 
     @property
     def best_seed(self) -> int:
@@ -75,48 +67,25 @@ class Retrained:
         return int(np.argmin([facts["validation_loss"] for facts in self.facts]))
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the profile's limit leaves to the retrainings.
+def seeds(config: AuditConfig, full: Trained, selection: Selection) -> int:
+    """Number of pruned models: what is given, or what ``auto`` comes to.
 
-    Attributes:
-        seeds: pruned models.
-        most_epochs: of each of them; None = as many as it wants.
+    Five, fewer where the audit would be expected to cost more than its profile allows, but at least three: with two,
+    nobody could tell the luck of a seed from a difference.
     """
-
-    seeds: int
-    most_epochs: int | None = None
-
-
-def plan(config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection) -> Plan:
-    """What ``seeds = auto`` comes to, and how long the pruned models may train.
-
-    Five seeds, fewer where the audit would be expected to cost more than its profile allows, but at least three: with
-    two, nobody could tell the luck of a seed from a difference. What turns out longer than that is cut: see
-    ``cost.most_epochs``.
-    """
-    left = work_left(config, full.work, selection.work)
-    seeds = config.seeds
-    if seeds == "auto":
-        each = _SLACK * max(selection.choice.retraining_work, 1e-12)
-        seeds = int(np.clip(left / each, FEWEST_SEEDS, AUTO_SEEDS))
-        if seeds < AUTO_SEEDS:
-            log.info("retrain: %d seeds, for %d would make the audit too dear (seeds=auto)", seeds, AUTO_SEEDS)
-    if config.seeds != "auto" or config.trials != "auto":
-        return Plan(seeds)  # numbers that were given are run, whatever they cost
-    share = touched_share(config, prepared.schema, prepared.schema.keep(selection.names))
-    epochs = full.facts["epochs"]
-    limit = most_epochs(left=left, trainings=seeds, epoch=share * full.work / epochs, fewest=epochs)
-    wanted = Pace.plan(prepared.rows["train"], config.training, prepared.schema).epochs
-    return Plan(seeds, None if limit is None or limit >= wanted else limit)
+    if config.seeds != "auto":
+        return config.seeds
+    each = _SLACK * max(selection.choice.retraining_work, 1e-12)
+    count = int(np.clip(work_left(config, full.work, selection.work) / each, FEWEST_SEEDS, AUTO_SEEDS))
+    if count < AUTO_SEEDS:
+        log.info("retrain: %d seeds, for %d would cost too much (seeds=auto)", count, AUTO_SEEDS)
+    return count
 
 
-def retrain(
-    config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder, limit: int | None = None
-) -> Retrained:
-    """Train ``config.seeds`` pruned models, ``limit`` epochs at most; a killed stage keeps those that had finished.
+def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder) -> Retrained:
+    """Train ``config.seeds`` pruned models; a killed stage keeps those that had finished.
 
-    ``config.seeds`` is a number: see ``plan``.
+    ``config.seeds`` is a number: see ``seeds``.
     """
     assert config.seeds != "auto"
     schema = prepared.schema.keep(selection.names)
@@ -125,7 +94,7 @@ def retrain(
         store = open_store(config, prepared)
         # The baseline's seed is config.seed: no other training shares its randomness.
         for number in range(config.seeds):
-            _train(config, store, schema, folder, f"pruned_{number}", seed=config.seed + 1 + number, limit=limit)
+            _train(config, store, schema, folder, f"pruned_{number}", seed=config.seed + 1 + number)
         for number in range(config.baseline_seeds - 1):
             _train(config, store, prepared.schema, folder, f"full_{number}", seed=config.seed + _FULL_SEED + number)
         folder.finish({"seeds": config.seeds, "baseline_seeds": config.baseline_seeds})
@@ -145,15 +114,14 @@ def _train(
     name: str,
     *,
     seed: int,
-    limit: int | None = None,
 ) -> None:
     """Train one model unless it was trained before the stage was interrupted; its facts are written last."""
     if (folder.path / f"{name}.json").is_file():
         return
-    model, _, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}", most_epochs=limit)
+    model, _, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}")
     torch.save(model.state_dict(), folder.path / f"{name}.pt")
     (folder.path / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
-    log.info("retrain: %s, validation %s %.4f%s", name, config.metric, facts["metric"], if_cut(facts))
+    log.info("retrain: %s, validation %s %.4f", name, config.metric, facts["metric"])
 
 
 def _facts(folder: StageFolder, name: str) -> dict[str, Any]:

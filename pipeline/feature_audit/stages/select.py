@@ -19,8 +19,8 @@ from feature_audit.search import SearchSpace, StudySummary, consensus, nogueira_
 from feature_audit.stages.baseline import Trained, open_store, touched_share
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.choice import Choice, confirm_k, propose
-from feature_audit.stages.confirmations import MOST_CONFIRMATIONS, MOST_WORK
-from feature_audit.stages.cost import AUTO_SEEDS, MOST_FULL_TRAININGS, work_left
+from feature_audit.stages.confirmations import MOST_WORK
+from feature_audit.stages.cost import AUTO_SEEDS, MOST_FULL_TRAININGS
 from feature_audit.stages.judge import ValidationJudge
 from feature_audit.stages.load import budget
 from feature_audit.stages.progress import SearchProgress
@@ -35,6 +35,8 @@ MOST_TRIAL_WORK = 3.0
 #: Stability at the proposed K (Nogueira's index) from which on another trial of ``auto`` would hardly change the
 #: ranking that they make together: two trials share at least four of five features then.
 AGREEMENT = 0.8
+#: Retrainings that the progress bar has room for; its end moves where more are needed.
+_CONFIRMATIONS = 6
 #: Slots that the first trial has, if the budget is not smaller; more than twice so large a budget gives it more.
 PLENTY_OF_SLOTS = 100
 
@@ -101,8 +103,7 @@ def select(
         order, by_heart = _ranked_together(config, prepared, folder.path, summary)
         judge = ValidationJudge(config, store, full.validation_scores())
         trial_work = sum(row["notes"].get("work", 0.0) for row in summary.trials)
-        left = work_left(config, full.work, trial_work)
-        choice = confirm_k(config, prepared, store, judge, best["points"], order, low, high, full, left, progress)
+        choice = confirm_k(config, prepared, store, judge, best["points"], order, low, high, full, progress)
     finished = [row["number"] for row in summary.trials if row["state"] == "complete"]
     masks = np.stack([_mask(_read_trial(folder.path, number)["order"], choice.k) for number in finished])
     rank = np.empty(len(order), dtype=np.int64)
@@ -182,7 +183,7 @@ def _progress(config: AuditConfig, full: Trained, *, fixed: bool) -> SearchProgr
     """A fixed K needs no confirmation."""
     return SearchProgress(
         trials=_trials(config),
-        confirmations=0 if fixed else MOST_CONFIRMATIONS,
+        confirmations=0 if fixed else _CONFIRMATIONS,
         confirmation_seconds=0.0 if fixed else MOST_WORK * full.facts["seconds"],
     )
 

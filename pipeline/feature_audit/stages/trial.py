@@ -93,6 +93,8 @@ class Trials:
         known = None if self.ruled_out else self.judge.full
         self.expect = KnownExpectations(self.model, store, self.schema, known)  # paid by the first trial that asks
         self.prior = _cost_prior(prepared, self.open)
+        fields = [self.schema.fields[index] for index in self.open]
+        self.values = [field.cardinality or field.width for field in fields]
 
     def __call__(
         self, number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]
@@ -174,7 +176,7 @@ class Trials:
         try:
             return learn_path(
                 self.model, self._train, self._validation, prior=self.prior, should_stop=should_stop,
-                progress=self.progress, expect=self.expect, **common,
+                progress=self.progress, expect=self.expect, values=self.values, **common,
             )  # fmt: skip
         except SelectionStopped as stopped:
             log.info("select: trial %d %s", number, stopped)

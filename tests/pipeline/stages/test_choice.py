@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,16 +15,14 @@ import pytest
 from feature_audit.config import AuditConfig
 from feature_audit.config_files import load_config
 from feature_audit.data import Prepared
-from feature_audit.schema import Field, ModelSchema
+from feature_audit.schema import Column, Field, ModelSchema
 from feature_audit.search import KPoint, StudySummary, consensus
 from feature_audit.search.rule import STEPS
 from feature_audit.stages import confirmations as module
 from feature_audit.stages.audit import _key
-from feature_audit.stages.baseline import touched_share
 from feature_audit.stages.choice import Choice, confirm_k
-from feature_audit.stages.confirmations import MOST_CONFIRMATIONS, STEP, grid_around, larger_ks
-from feature_audit.stages.cost import FEWEST_SEEDS
-from feature_audit.stages.retrain import plan
+from feature_audit.stages.confirmations import MOST_WORK, STEP, grid_around
+from feature_audit.stages.retrain import seeds
 from feature_audit.stages.select import MOST_TRIAL_WORK, _agree, _most_work, _ranked_together
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,17 +40,6 @@ def test_grid_holds_the_anchor_and_neighbours_a_factor_apart(ks: set[int], data:
     assert grid[-1] == max(ks), "the budget itself can always be reached"
 
 
-@given(st.integers(1, 300), st.integers(1, 400))
-def test_larger_k_end_at_the_budget(k: int, high: int) -> None:
-    larger = larger_ks(k, high)
-    if k >= high:
-        assert larger == []
-    else:
-        assert larger[-1] == high
-        assert larger == sorted(set(larger))
-        assert larger[0] > k
-
-
 FEATURES = 60
 #: K of a curve with seven points up to 50.
 KS = np.unique(np.geomspace(2, 50, 7).astype(int))
@@ -69,11 +55,27 @@ class Judge:
         return KPoint(k, 0.8 + self.quality(k), self.quality(k), 0.0005)
 
 
-def prepared(features: int) -> Prepared:
-    """Of numeric features f0, f1, ... and as many validation as test rows."""
+def prepared(features: int, group: int | None = None) -> Prepared:
+    """Of numeric features f0, f1, ... in groups g0, g1, ... of a size, and as many validation as test rows."""
     schema = ModelSchema(tuple(Field(f"f{place}", "numeric", 9) for place in range(features)), "binary")
+    columns = [
+        Column(name, "Float64", "numeric", group=f"g{place // group}" if group else None)
+        for place, name in enumerate(schema.names)
+    ]
     return Prepared(
-        Path(), schema, (), (), {}, {"train": 50_000, "validation": 100, "test": 100}, {}, "", {}, {}, {}, "", ""
+        Path(),
+        schema,
+        tuple(columns),
+        (),
+        {},
+        {"train": 50_000, "validation": 100, "test": 100},
+        {},
+        "",
+        {},
+        {},
+        {},
+        "",
+        "",
     )
 
 
@@ -84,55 +86,109 @@ def confirmed(
     *,
     work: float | Callable[[int], float] = 0.01,
     slots: int = 40,
-    left: float = math.inf,
     profile: str = "default",
     features: int = FEATURES,
-    limits: list[int | None] | None = None,
-    cut: tuple[int, ...] = (),
+    budget: int = 50,
+    group: int | None = None,
     **settings: Any,
 ) -> Choice:
-    """K from a masked curve up to ``slots`` of a budget of 50, where a retraining costs ``work`` full trainings.
-
-    What limits the epochs of retrainings is added to ``limits``; those at K in ``cut`` are ended by it.
-    """
-    config = AuditConfig.model_validate({"k": 50, "metric": "auc", "k_rule": rule, "profile": profile, **settings})
-    ks = np.unique(np.geomspace(2, slots, len(masked)).astype(int))
+    """K from a masked curve up to ``slots`` of a budget, where a retraining costs ``work`` full trainings."""
+    config = AuditConfig.model_validate({"k": budget, "metric": "auc", "k_rule": rule, "profile": profile, **settings})
+    ks = np.unique(np.geomspace(group or 2, slots, len(masked)).astype(int) // (group or 1)) * (group or 1)
     points = [asdict(KPoint(int(k), 0.8 + d, d, 0.0005)) for k, d in zip(ks, masked, strict=False)]
 
-    def train_one(_config: AuditConfig, _store: Any, schema: ModelSchema, **named: Any) -> Any:
-        if limits is not None:
-            limits.append(named["most_epochs"])
+    def train_one(_config: AuditConfig, _store: Any, schema: ModelSchema, **_: Any) -> Any:
         k = len(schema.fields)
-        return None, None, {"work": work(k) if callable(work) else work, "epochs": 4, "cut": k in cut}
+        return None, None, {"work": work(k) if callable(work) else work, "epochs": 4}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "train_one", train_one)
+        patch.setattr(module, "touched", lambda _, schema: parameters(len(schema.fields)))
         judge: Any = Judge(quality)
         store: Any = None
         full: Any = SimpleNamespace(work=1.0, facts={"epochs": 4})
-        return confirm_k(config, prepared(features), store, judge, points, list(range(features)), 2, 50, full, left)
+        table = prepared(features, group)
+        return confirm_k(config, table, store, judge, points, list(range(features)), 2, budget, full)
+
+
+def parameters(k: int) -> int:
+    """That a row of a model on K features touches."""
+    return 100 + 8 * k
+
+
+def share(k: int) -> float:
+    """Work of a retraining at K that takes as many examples as the full model's training."""
+    return parameters(k) / parameters(FEATURES)
 
 
 @given(
     st.sampled_from(list(STEPS)),
     st.lists(st.floats(-0.02, 0.01), min_size=2, max_size=9),
-    st.floats(-0.02, 0.01),
-    st.floats(0, 0.05),
-    st.sampled_from([0.01, 0.2, 0.6]),
+    st.integers(0, 10**6),
+    st.sampled_from([-0.0021, -0.001, 0.005]),
+    st.sampled_from([2, 12, 40]),
+    st.sampled_from([12, 50, FEATURES]),
+    st.sampled_from([0.01, 0.2, 0.6, 5.0]),
 )
-def test_the_chosen_k_was_retrained_or_is_said_not_to_be_and_stays_in_the_budget(
-    rule: str, masked: list[float], top: float, slope: float, work: float
+def test_a_k_that_was_refuted_is_not_taken_while_a_larger_one_is_untried(
+    rule: str, masked: list[float], seed: int, best: float, slots: int, budget: int, work: float
 ) -> None:
-    found = confirmed(rule, masked, lambda k: top - slope / k, work=work)
-    ks = [point.k for point in found.retrained]
-    if found.evidence == "unconfirmed":
-        assert max(ks) < found.k <= 50
-        assert all(point.delta < -0.002 for point in found.retrained)
+    """Whatever retrainings find, and whatever they cost."""
+    found = best - 0.01 * np.random.default_rng(seed).random(FEATURES) ** 2
+    choice = confirmed(
+        rule, masked, lambda k: found[k - 1], work=work, slots=min(slots, budget), budget=budget, features=FEATURES
+    )
+    deltas = {point.k: point.delta for point in choice.retrained}
+    largest = min(budget, FEATURES - 1)
+    assert choice.k in deltas, "a K that was retrained"
+    assert 2 <= min(deltas) <= max(deltas) <= largest
+    assert choice.work == pytest.approx(work * len(deltas))
+    assert all(deltas[k] == found[k - 1] for k in deltas)
+    if deltas[choice.k] < -0.002:
+        assert max(deltas) == largest
+        assert deltas[choice.k] == max(deltas.values())
+        tried = ", ".join(map(str, sorted(deltas)))
+        assert f"of the K that were retrained ({tried}), none comes within the margin" in choice.reason
+        assert f"K = {choice.k} comes closest" in choice.reason
+        assert f"{deltas[choice.k]:+.4f} ±" in choice.reason
     else:
-        assert found.k in ks
-    assert 2 <= min(ks) <= max(ks) <= 50
-    assert len(ks) == len(set(ks)) <= MOST_CONFIRMATIONS
-    assert found.work == pytest.approx(work * len(ks))
+        assert choice.reason.startswith(f"K = {choice.k} is the smallest K")
+
+
+@pytest.mark.parametrize(("features", "budget", "largest"), [(30, 30, 29), (30, 400, 29), (30, 24, 24)])
+def test_a_refuted_k_is_followed_by_larger_ones_up_to_all_features_but_one(
+    features: int, budget: int, largest: int
+) -> None:
+    """The search had 20 slots. The largest K is tried even where the one before it is less than a factor away."""
+    found = confirmed(
+        "assured", [-0.03, -0.02, 0.001], lambda k: -0.0106, slots=20, budget=budget, features=features, work=0.7
+    )
+    assert [point.k for point in found.retrained][-1] == largest
+    assert found.evidence == "best"
+    enough = confirmed(
+        "assured", [-0.03, -0.02, 0.001], lambda k: 0.01 if k > 20 else -0.0106, slots=20, budget=budget,
+        features=features, work=0.7,
+    )  # fmt: skip
+    assert enough.k > 20
+    assert enough.evidence == "assured"
+
+
+def test_whole_groups_are_not_split_on_the_way_up() -> None:
+    """Twelve groups of five; the search had slots for four."""
+    found = confirmed(
+        "assured", [-0.05, -0.03, 0.01], lambda k: 0.01 if k >= 40 else -0.01, slots=20, budget=FEATURES, group=5,
+        groups={f"g{number}": [f"f{place}" for place in range(5 * number, 5 * number + 5)] for number in range(12)},
+        whole_groups=[f"g{number}" for number in range(12)],
+    )  # fmt: skip
+    assert found.k >= 40
+    assert found.evidence == "assured"
+    assert all(point.k % 5 == 0 for point in found.retrained)
+
+
+def test_one_retraining_that_falls_short_is_not_called_the_only_k() -> None:
+    found = confirmed("assured", [-0.05, 0.01], lambda k: -0.01, slots=2, budget=3, features=3)
+    assert (found.k, found.evidence) == (2, "best")
+    assert "of the K that were retrained (2), none comes within the margin" in found.reason
 
 
 def test_each_rule_walks_to_its_own_k() -> None:
@@ -180,7 +236,7 @@ def test_a_smaller_k_that_is_forecast_to_fall_short_is_not_tried() -> None:
 def test_where_nothing_is_within_the_margin_the_budget_is_reached_and_the_best_taken(rule: str) -> None:
     found = confirmed(rule, [-0.05, -0.03, -0.02], lambda k: -1.0 / k)
     assert (found.k, found.evidence) == (50, "best")
-    assert "no K that was measured" in found.reason
+    assert f"({', '.join(str(point.k) for point in found.retrained)}), none comes within the margin" in found.reason
 
 
 def test_trials_leave_enough_for_what_their_proposal_will_cost(tmp_path: Path) -> None:
@@ -232,79 +288,25 @@ def test_trials_rank_together_and_whole_groups_go_by_the_best_one(tmp_path: Path
     assert ranked(groups={"a": ["a_*"]}, whole_groups=["a"]) == (orders[1], [3])
 
 
-def test_confirmations_leave_enough_for_the_final_retrainings() -> None:
-    """Nothing suffices, so K would go up to the budget; the larger K is, the dearer, and three must be left over."""
-    schema = prepared(FEATURES).schema
-
-    def work(k: int) -> float:
-        return 0.4 * touched_share(load_config(None, {}), schema, schema.keep(schema.names[:k]))
-
-    masked = [-0.05, -0.001, 0.001, 0.0011, 0.0012, 0.0013, 0.0014]
-    found = {left: confirmed("assured", masked, lambda k: -1.0 / k, work=work, left=left) for left in (math.inf, 1.9)}
-    largest = {left: max(point.k for point in choice.retrained) for left, choice in found.items()}
-    assert largest[math.inf] == 50
-    assert len(found[1.9].retrained) > 1
-    full_length = work(found[1.9].k) / 0.4
-    assert found[1.9].work + FEWEST_SEEDS * full_length <= 1.9
-    assert found[math.inf].work + FEWEST_SEEDS * work(largest[math.inf]) > 1.9
-    spent = confirmed("assured", masked, lambda k: -1.0 / k, work=work, left=-1.0)
-    assert len(spent.retrained) == 1, "never none"
-
-
-def test_a_training_that_stopped_early_is_no_promise_that_the_next_ones_will() -> None:
-    """Everything suffices, and retrainings happen to take a tenth of the examples of the full model's training."""
-    schema = prepared(FEATURES).schema
-
-    def share(k: int) -> float:
-        return touched_share(load_config(None, {}), schema, schema.keep(schema.names[:k]))
-
-    def retrained(left: float) -> list[int]:
-        masked = [-0.05, -0.04, -0.03, 0.01, 0.01, 0.01]
-        found = confirmed("assured", masked, lambda k: 0.04, work=lambda k: 0.1 * share(k), left=left)
-        return [point.k for point in found.retrained]
-
-    most = 0.1 * share(12) + share(6) + FEWEST_SEEDS * share(12)  # K = 12 is proposed, 6 is forecast
-    assert retrained(0.99 * most) == [12], "three retrainings of the first K may be ten times as long"
-    assert retrained(1.01 * most)[-2:] == [6, 12]
-
-
-def test_a_choice_knows_which_of_its_retrainings_were_cut() -> None:
+def test_retrainings_that_are_not_needed_cost_a_limited_share_of_a_full_training() -> None:
+    """K = 12 is proposed. It is within the margin but not assured, so larger ones would only be better evidence."""
     masked = [-0.05, -0.04, -0.03, 0.01, 0.01, 0.01]
-    found = confirmed("assured", masked, lambda k: -0.01 if k < 20 else 0.01, cut=(12, 40))
-    assert [point.k for point in found.retrained] == [12, 21]
-    assert found.cut == [12]
-    assert Choice.from_dict(found.to_dict()) == found
+
+    def choose(first: float) -> Choice:
+        return confirmed("assured", masked, lambda k: first if k < 50 else 0.01, work=lambda k: 0.5 * share(k))
+
+    optional, needed = choose(-0.0015), choose(-0.01)
+    assert 1 < len(optional.retrained) < len(needed.retrained)
+    assert optional.work <= MOST_WORK < needed.work
+    assert (optional.evidence, needed.evidence) == ("level", "assured")
+    assert needed.k == 50
 
 
-def test_where_a_larger_k_is_too_dear_to_measure_it_is_taken_unconfirmed() -> None:
-    """K = 12 is proposed and falls short; three retrainings are affordable, a confirmation beside them is not."""
-    masked = [-0.05, -0.04, -0.03, 0.01, 0.01, 0.01]
-    found = confirmed("assured", masked, lambda k: -0.0042 if k < 30 else 0.01, work=0.3, left=1.3)
-    assert [point.k for point in found.retrained] == [12]
-    assert (found.k, found.evidence) == (21, "unconfirmed")
-    assert "K = 12 came closest: validation auc 0.7958, -0.0042" in found.reason
-    assert 0.3 < found.retraining_work < 0.3 * 21 / 12, "of the larger K, which touches a little more"
-    enough = confirmed("assured", masked, lambda k: -0.0042 if k < 20 else 0.01, work=0.3, left=9.0)
-    assert (enough.k, enough.evidence) == (21, "assured"), "what it was would have been found out"
-
-
-def test_a_k_that_falls_short_is_followed_by_a_larger_one_even_where_trainings_are_long() -> None:
-    """They are cut where the limit would be exceeded; a K that nobody has measured may be wrong by any amount."""
-    schema = prepared(FEATURES).schema
-
-    def share(k: int) -> float:
-        return touched_share(load_config(None, {}), schema, schema.keep(schema.names[:k]))
-
-    def retrained(left: float) -> list[int]:
-        masked, length = [-0.05, -0.04, -0.03, 0.01, 0.01, 0.01], 5.0  # in full trainings' examples
-        found = confirmed(
-            "assured", masked, lambda k: -0.01 if k < 20 else 0.01, work=lambda k: length * share(k), left=left
-        )
-        return [point.k for point in found.retrained]
-
-    enough = 5 * share(12) + share(21) + FEWEST_SEEDS * share(40)  # 40 is what would be taken if 21 fell short
-    assert retrained(0.99 * enough) == [12]
-    assert retrained(1.01 * enough) == [12, 21]
+def test_smaller_k_are_not_tried_where_they_would_cost_too_much() -> None:
+    masked = [-0.05, -0.04, -0.03, 0.01, 0.01, 0.01]  # K = 12 is proposed, and everything suffices
+    for length, tried in ((1.0, [6, 12]), (5.0, [12])):
+        found = confirmed("assured", masked, lambda k: 0.04, work=lambda k, by=length: by * share(k))  # type: ignore[misc]
+        assert [point.k for point in found.retrained][-len(tried) :] == tried
 
 
 @pytest.mark.parametrize("profile", ["default", "quick"])
@@ -321,83 +323,24 @@ def test_all_features_again_are_not_worth_a_confirmation(profile: str) -> None:
     fewer = choose(enough=20)
     assert (fewer.k, fewer.evidence) == (26, "assured")
     none = choose(enough=50)
-    assert (none.k, none.evidence) == (26, "best"), "a verdict on 26 says more than one on all"
+    assert (none.k, none.evidence) == (26, "best"), "49 is no better, and a verdict on 26 says more than one on all"
+    assert none.retrained[-1].k == 49
     assert 50 not in [point.k for point in (*fewer.retrained, *none.retrained)]
 
 
-def test_the_quick_profile_starts_at_a_k_that_it_can_afford() -> None:
-    """K = 40 of 60 is proposed and everything suffices; work is in proportion to the parameters that a row touches."""
-    schema = prepared(FEATURES).schema
-
-    def work(k: int) -> float:
-        return touched_share(load_config(None, {}), schema, schema.keep(schema.names[:k]))
-
-    def first(left: float, profile: str) -> int:
-        masked = [-0.05, -0.04, -0.03, -0.02, -0.01, 0.01]
-        found = confirmed("assured", masked, lambda k: 0.01, work=work, left=left, profile=profile)
-        return max(point.k for point in found.retrained)
-
-    all_four = (1 + FEWEST_SEEDS) * work(40)
-    assert first(all_four * 1.01, "quick") == first(all_four * 0.9, "default") == 40
-    assert 20 <= first(all_four * 0.9, "quick") < 40
-    assert first(0.1, "quick") == 40, "nothing near it fits: the limit is missed anyway"
-
-
 @pytest.mark.parametrize(
-    ("spent", "each", "seeds"),
+    ("spent", "each", "count"),
     [(3.0, 0.3, 5), (3.0, 0.41, 3), (3.0, 0.39, 4), (4.5, 0.3, 3), (9.0, 1.0, 3), (3.0, 0.0, 5)],
 )
-def test_seeds_become_fewer_where_the_audit_would_be_dear(spent: float, each: float, seeds: int) -> None:
+def test_seeds_become_fewer_where_the_audit_would_cost_much(spent: float, each: float, count: int) -> None:
     full: Any = SimpleNamespace(work=10.0, facts={"epochs": 4})
-    table = prepared(FEATURES)
-    selection: Any = SimpleNamespace(
-        choice=SimpleNamespace(retraining_work=10 * each), work=10 * spent, names=table.schema.names[:6]
-    )
-    assert plan(load_config(None, {}), table, full, selection).seeds == seeds
-    assert plan(load_config(None, {"seeds": 7}), table, full, selection).seeds == 7
-
-
-def test_a_pruned_model_may_train_as_long_as_the_limit_allows_and_at_least_as_long_as_the_full_one() -> None:
-    """The full model stopped after 4 epochs, at 10 units of work; half of the features cost about half as much."""
-    table = prepared(FEATURES)
-    full: Any = SimpleNamespace(work=10.0, facts={"epochs": 4})
-    half = table.schema.names[: FEATURES // 2]
-    epoch = 10.0 / 4 * touched_share(load_config(None, {}), table.schema, table.schema.keep(half))
-
-    def limit(spent: float, given: dict[str, Any] | None = None) -> int | None:
-        selection: Any = SimpleNamespace(choice=SimpleNamespace(retraining_work=99.0), work=10 * spent, names=half)
-        return plan(load_config(None, given or {}), table, full, selection).most_epochs
-
-    for spent in (1.0, 2.0, 3.0):
-        most = limit(spent)
-        assert most is not None
-        assert FEWEST_SEEDS * most * epoch <= 10 * (5 - spent) < FEWEST_SEEDS * (most + 1) * epoch
-    assert limit(4.9) == limit(9.0) == 4
-    assert limit(-1e6) is None, "no training would ever be as long"
-    for other in ({"seeds": 3}, {"trials": 2}, {"profile": "thorough"}):
-        assert limit(3.0, other) is None, "numbers that were given are run, and thorough has no limit"
-
-
-def test_a_confirmation_is_no_longer_than_the_final_retrainings_could_be() -> None:
-    """Otherwise it would promise what they cannot keep. It and three more share what is left."""
-    limits: list[int | None] = []
-    for left in (math.inf, 4.0, 0.1):
-        confirmed("assured", [0.01] * 4, lambda k: 0.01, work=0.2, left=left, limits=limits)
-    schema = prepared(FEATURES).schema
-    epoch = 1 / 4 * touched_share(load_config(None, {}), schema, schema.keep(schema.names[:2]))
-    assert limits[0] is None
-    assert limits[-2] == int(4.0 / (1 + FEWEST_SEEDS) / epoch)
-    assert limits[-1] == 4
-    confirmed("assured", [0.01] * 4, lambda k: 0.01, work=0.2, left=0.1, limits=limits, trials=2)
-    assert limits[-1] is None, "a number of trials is run whatever it costs"
+    selection: Any = SimpleNamespace(choice=SimpleNamespace(retraining_work=10 * each), work=10 * spent)
+    assert seeds(load_config(None, {}), full, selection) == count
+    assert seeds(load_config(None, {"seeds": 7}), full, selection) == 7
 
 
 def test_retrainings_may_be_as_long_as_the_longest_training_so_far() -> None:
     """The confirmation at the chosen K may have stopped early by chance: three retrainings would become five."""
-    schema = prepared(FEATURES).schema
-
-    def share(k: int) -> float:
-        return touched_share(load_config(None, {}), schema, schema.keep(schema.names[:k]))
 
     def measured(length: float) -> Choice:
         return confirmed("within_margin", [0.0] * 4, lambda k: 0.01 - 0.2 / k, work=lambda k: length * share(k))

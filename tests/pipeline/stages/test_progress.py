@@ -118,6 +118,25 @@ def test_a_retraining_that_takes_longer_than_all_were_to_take_still_has_an_end()
         assert progress.time_left() == "about 75 s left"
 
 
+def test_more_retrainings_than_the_bar_has_room_for_move_its_end() -> None:
+    clock = Clock()
+    with (
+        on_terminal() as terminal,
+        SearchProgress(trials=1, confirmations=1, confirmation_seconds=5, clock=clock) as progress,
+    ):
+        progress.trial_done(None)
+        for k in (4, 6, 9):
+            watch = progress.confirming(k)
+            clock.now += 5
+            watch({"epoch": 1, "epochs": 2, "batch": 4, "batches": 10, "loss": 0.1})
+            progress.confirmation_done(k, within=False)
+    shown = [line for line in terminal.shown() if "%|" in line]
+    assert any("retraining 3 at K = 9" in line for line in shown)
+    percent = [int(line.split("%|")[0].split()[-1]) for line in shown]
+    assert max(percent) == 100
+    assert percent[-1] == 100
+
+
 def test_elsewhere_there_is_a_line_per_trial_and_no_bar(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from feature_audit.config import AuditConfig, Task
 from feature_audit.stages.parity import information
-from feature_audit.stages.reporting import cut_short, points_cut, too_good, weaker_than_boosting
+from feature_audit.stages.reporting import too_good, weaker_than_boosting
 
 
 @pytest.mark.parametrize(
@@ -48,19 +48,6 @@ def test_the_metric_says_which_of_two_models_is_weaker(
 def test_the_threshold_is_the_one_of_a_single_column() -> None:
     config = AuditConfig(metric="auc", checks={"leak_auc": 0.999})
     assert too_good(config, 0.995, ["a"]) == []
-
-
-def test_points_of_the_curve_that_the_limit_cut_are_named() -> None:
-    assert points_cut([]) == ""
-    assert points_cut([3]).startswith("the retraining on validation at K = 3 was cut short")
-    assert points_cut([3, 5]).startswith("the retrainings on validation at K = 3, 5 were cut short")
-
-
-def test_retrainings_that_the_limit_cut_are_warned_of_with_the_remedy() -> None:
-    assert cut_short([], 3) == []
-    [warning] = cut_short([9, 8], 3)
-    assert warning.startswith("2 of 3 retrainings were cut after 9 epochs")
-    assert "seeds=3" in warning
 
 
 @pytest.mark.parametrize(
