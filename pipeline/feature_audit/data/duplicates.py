@@ -84,9 +84,9 @@ def duplicates(source: Source, columns: tuple[Column, ...], statistics: Statisti
 
 
 def _reader(column: Column, fact: ColumnFacts) -> Callable[[pl.Series], pl.Series]:
-    """Raw cells -> what the column's kind reads in them."""
+    """Raw cells -> what the column's kind reads in them; missing numbers are NaN."""
     if column.kind == "numeric":
-        return lambda values: pl.Series(values.name, as_float(values) + 0.0).fill_nan(None)  # -0.0 equals 0.0
+        return lambda values: pl.Series(as_float(values) + 0.0)  # -0.0 equals 0.0
     if column.kind == "datetime":
         return lambda values: as_datetime(values, fact.format)
     if column.kind in ("categorical", "boolean"):
@@ -114,14 +114,16 @@ def _propose(
 def _fingerprint(read: pl.Series) -> int:
     """Hash of type family and cells; equal columns have equal ones."""
     if read.dtype.is_numeric():
-        return hash(("number", as_float(read).tobytes(), read.is_null().to_numpy().tobytes()))
+        numbers = as_float(read)
+        return hash(("number", np.where(np.isnan(numbers), np.nan, numbers).tobytes()))
     return hash((str(read.dtype), read.hash(0).to_numpy().tobytes(), read.is_null().to_numpy().tobytes()))
 
 
 def _keys(column: Column, read: pl.Series) -> Iterator[tuple[str, int, int]]:
     """(relation, side, hash): columns of one relation that share the hash are proposed; two sides = opposite orders."""
     if column.kind == "numeric":
-        codes = read.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+        numbers, codes = np.unique(read.to_numpy(), return_inverse=True)
+        codes = np.where(np.isnan(numbers[codes]), 0, codes + 1)
     elif column.kind in ("categorical", "boolean"):
         codes = _by_appearance(read)
     else:
@@ -140,9 +142,13 @@ def _keys(column: Column, read: pl.Series) -> Iterator[tuple[str, int, int]]:
 
 def _by_appearance(read: pl.Series) -> np.ndarray:
     """int64 codes: 0 = null, then values in the order in which they appear first."""
-    text = read.cast(pl.String)
+    text = _without_nan(read).cast(pl.String)
     names = text.drop_nulls().unique(maintain_order=True)
     return (text.cast(pl.Enum(names)).to_physical().cast(pl.Int64) + 1).fill_null(0).to_numpy()
+
+
+def _without_nan(read: pl.Series) -> pl.Series:
+    return read.fill_nan(None) if read.dtype.is_float() else read
 
 
 def _train_parts(source: Source, names: list[str], split: Split) -> Iterator[pl.DataFrame]:
@@ -163,7 +169,7 @@ def _prove(
     for pair in pairs:
         for name in (pair.name, pair.first) if pair.relation in ("rising", "falling") else ():
             if name not in known:
-                known[name] = cells[name](sample[name]).drop_nulls().unique().sort().to_numpy()
+                known[name] = np.unique(_without_nan(cells[name](sample[name])).drop_nulls().to_numpy())
     left = {pair: _check(pair, known) for pair in pairs}
     for part in parts:
         if not left:
@@ -184,7 +190,7 @@ def _check(pair: _Pair, known: dict[str, np.ndarray]) -> Check:
 
 
 def _equal(one: pl.Series, other: pl.Series) -> bool:
-    if one.dtype != other.dtype:
+    if one.dtype != other.dtype or one.dtype.is_float():
         if one.dtype.is_numeric() and other.dtype.is_numeric():
             return bool(np.array_equal(as_float(one), as_float(other), equal_nan=True))
         one, other = one.cast(pl.String), other.cast(pl.String)
@@ -206,6 +212,7 @@ class _Renaming:
 
     def holds(self, one: pl.Series, other: pl.Series) -> bool:
         """Has every category seen so far, and missing, one partner?"""
+        one, other = _without_nan(one), _without_nan(other)
         if not (one.is_null() == other.is_null()).all():
             return False
         here = pl.DataFrame({"one": one.hash(0), "other": other.hash(0)}).unique()

@@ -1,16 +1,18 @@
 """Columns that know the label: copies of it, records made after the event, missingness that follows from it.
 
-Rules, all judged on rows that taught nothing, on the train split (or a sample of it):
+Rules, on the train split or a sample of it (scores are learned on one half of the rows and judged on the other):
 
 leak (excluded)
     * one column alone reaches ``checks.leak_auc`` (binary: AUC; multiclass: one-against-the-rest AUC, classes weighted
       by their rows; regression: R-squared of the label's rank), as it stands, by its missingness, by its calendar
       parts, or as the distance to the time column or to a date put together from year / month / day columns;
-    * or being filled in, missing or other than its commonest value goes with a class of at most 60 % of the rows, but
-      for one row in 1,000, in so many rows that more than 95 % of the other classes' rows are taken away (p < 0.01).
+    * or a column is filled in, missing, or other than its commonest value only on rows of one class (positive; any one
+      of several; for regression all targets but the commonest) that holds at most 60 % of the rows, on enough rows to
+      show that exceptions are at least 20 times rarer than in the table (p < 0.01); one in 1,000 is forgiven.
 suspected_leak (reported, kept)
-    * the same with ``checks.suspect_auc``; or with two thirds of the other classes' rows taken away;
-    * what takes away more than 95 %, but is one value of several or less pure;
+    * the same with ``checks.suspect_auc``, or with exceptions at least 3 times rarer;
+    * exceptions at least 20 times rarer, but more than one in 1,000, in the rows of one value of several, or on rows
+      of the negative class;
     * dates after the row's own time.
 
 A strong honest feature (a deposit policy that goes with cancellations in 99.4 % of its bookings) stays a suspicion.

@@ -7,9 +7,11 @@ of other classes as well, and the more rows are seen without one, the less room 
 * A *departure* is being filled in where other cells are missing, being missing where others are filled in, or differing
   from the column's commonest value (0, -1, "none", an empty list). A single value of many is weaker: one of a hundred
   agents may well sell nothing but bookings that are cancelled.
-* The evidence is binomial. A class holds a share s of all rows; a pattern that takes away a part r of the other
-  classes' rows has the share s + (1 - s) r of it. The rows show that it takes away more than r where they would be
-  that pure by chance less than once in 100 times. A class of more than 60 % of the rows is not judged.
+* The evidence is binomial. The other classes have a certain share of all rows; in the pattern their rows are
+  *exceptions*. The rows show that exceptions are at least r times rarer than in the table where, at that rate, so few
+  of them would be seen by chance less than once in 100 times.
+* A class of more than 60 % of the rows is not judged, and of the negative class nothing is beyond doubt: an article
+  that is out of stock is never bought.
 * Rows of one unit (user) that all show the pattern are one observation, as the pattern may be the unit's own attribute.
 """
 
@@ -27,17 +29,17 @@ from feature_audit.data.log import Log
 from feature_audit.data.statistics import Statistics
 from feature_audit.schema import Column
 
-#: Part of the other classes' rows that an honest pattern takes away at most, and that makes it worth a look.
-HONEST = 0.95
-NOTABLE = 2 / 3
-#: Chance of a purity as high as the one seen, below which such a part is ruled out.
+#: Exceptions in a pattern against the table: what no honest pattern stays below, and what is worth a look.
+OVERWHELMING = 1 / 20
+NOTABLE = 1 / 3
+#: Chance of as few exceptions as were seen, below which such a rate of them is ruled out.
 CHANCE = 0.01
 #: Share of one class from which a departure is pure: one mistake of recording in 1,000 rows.
 PURE = 0.999
 #: Largest share of a class that purity proves anything about: of a class that is the rule, much is pure honestly.
 RULE = 0.6
-#: Fewest rows that can rule out the honest share, whatever the class's share is.
-_FEWEST = math.ceil(math.log(CHANCE) / math.log(HONEST))
+#: Fewest rows that can be overwhelming, whatever the class's share is.
+_FEWEST = math.ceil(math.log(CHANCE) / math.log(1 - OVERWHELMING))
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Outcomes:
         label: int64 (rows,), class of each row; for regression 1 where the label differs from its commonest value.
         names: of the classes, to follow "all of them".
         shares: float64 (classes,), each class's share of the rows.
+        event: bool (classes,), False for the class in which nothing happens: the negative one, the commonest target.
         unit: int (rows,) codes of the unit each row belongs to, or None.
         rows: what to call the rows.
     """
@@ -65,6 +68,7 @@ class Outcomes:
     label: np.ndarray
     names: Sequence[str]
     shares: np.ndarray
+    event: np.ndarray
     unit: np.ndarray | None
     rows: str
 
@@ -84,7 +88,8 @@ class Outcomes:
         shares = np.bincount(label, minlength=len(names)) / max(len(label), 1)
         whole = len(rows) == log.split.rows()["train"]
         unit = None if log.group is None else log.group[0][rows]
-        return cls(label, names, shares, unit, "train rows" if whole else "sampled train rows")
+        event = np.array([task == "multiclass" or code == 1 for code in range(len(names))])
+        return cls(label, names, shares, event, unit, "train rows" if whole else "sampled train rows")
 
 
 def pure_patterns(column: Column, values: pl.Series, codes: np.ndarray, outcomes: Outcomes) -> Iterator[Evidence]:
@@ -115,22 +120,22 @@ def pure_patterns(column: Column, values: pl.Series, codes: np.ndarray, outcomes
     classes = len(outcomes.names)
     hits = np.bincount(place[codes] * classes + outcomes.label, minlength=(1 + len(frequent)) * classes)
     hits = hits.reshape(-1, classes)[1:]
-    for code in frequent[hits.max(axis=1) >= HONEST * hits.sum(axis=1)]:
+    for code in frequent[hits.max(axis=1) > (1 - OVERWHELMING) * hits.sum(axis=1)]:
         yield from _value(codes == code, values, outcomes)
 
 
 def _departure(words: str, mask: np.ndarray, outcomes: Outcomes) -> Iterator[Evidence]:
     seen = _Seen.of(mask, outcomes)
-    pure, overwhelming = seen.purity >= PURE, seen.takes_away(HONEST)
-    if overwhelming or (pure and seen.takes_away(NOTABLE)):
-        certain = pure and overwhelming
+    pure, overwhelming = seen.purity >= PURE, seen.exceptions_below(OVERWHELMING)
+    if overwhelming or (pure and seen.exceptions_below(NOTABLE)):
+        certain = pure and overwhelming and seen.event
         doubt = "probably recorded after the event" if certain else "is it known before the event?"
         yield Evidence(seen.purity, f"{words} on {seen.words}: {doubt}", certain, True)
 
 
 def _value(mask: np.ndarray, values: pl.Series, outcomes: Outcomes) -> Iterator[Evidence]:
     seen = _Seen.of(mask, outcomes)
-    if seen.takes_away(HONEST):
+    if seen.exceptions_below(OVERWHELMING):
         words = f"{_shown(values, mask)} on {seen.words}: is it known before the event?"
         yield Evidence(seen.purity, words, False, True)
 
@@ -142,6 +147,7 @@ class _Seen:
     Attributes:
         rows, hits: independent rows, and how many of them are of the most frequent class.
         share: that class's share of all rows.
+        event: something happens in that class.
         purity: and of the pattern's.
         words: for people.
     """
@@ -149,6 +155,7 @@ class _Seen:
     rows: int
     hits: int
     share: float
+    event: bool
     purity: float
     words: str
 
@@ -158,20 +165,27 @@ class _Seen:
         rows, one = int(counts.sum()), int(counts.argmax())
         hits = int(counts[one])
         repeats = 0
-        if outcomes.unit is not None and hits > HONEST * rows:
+        if outcomes.unit is not None and hits > (1 - NOTABLE) * rows:
             inside = np.bincount(outcomes.unit[mask])
             whole = inside == np.bincount(outcomes.unit)[: len(inside)]
             repeats = int((inside - 1)[whole & (inside > 0)].sum())
         share = "all" if hits == rows else f"{math.floor(1000 * hits / rows) / 10:g}%" if rows else "none"
         words = f"{rows:,} {outcomes.rows}, {share} of them {outcomes.names[one]}"
-        return cls(rows - repeats, max(hits - repeats, 0), float(outcomes.shares[one]), hits / max(rows, 1), words)
+        return cls(
+            rows - repeats,
+            max(hits - repeats, 0),
+            float(outcomes.shares[one]),
+            bool(outcomes.event[one]),
+            hits / max(rows, 1),
+            words,
+        )
 
-    def takes_away(self, part: float) -> bool:
-        """Do the rows rule out that the pattern takes away only this part of the other classes' rows?"""
+    def exceptions_below(self, rate: float) -> bool:
+        """Do the rows show that exceptions are rarer than this, measured in the table's rate of them?"""
         if self.share > RULE:
             return False
-        most = self.share + (1 - self.share) * part
-        return self.hits > most * self.rows and bool(binom.sf(self.hits - 1, self.rows, most) < CHANCE)
+        least = 1 - rate * (1 - self.share)
+        return self.hits > least * self.rows and bool(binom.sf(self.hits - 1, self.rows, least) < CHANCE)
 
 
 def _shown(values: pl.Series, mask: np.ndarray) -> str:

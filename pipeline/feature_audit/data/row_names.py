@@ -87,9 +87,10 @@ def _numbers_rows(column: Column, values: pl.Series) -> bool:
     by chance (p < 0.001).
     """
     numbers = as_float(values)
-    numbers = numbers[np.isfinite(numbers)]
-    if len(numbers) < MIN_ROWS or not (numbers % 1 == 0).all() or len(np.unique(numbers)) < len(numbers):
+    if not (np.isfinite(numbers).all() and (numbers % 1 == 0).all()):
         return False
-    if moments_of(column, values, None, {"any": numbers}) is not None:  # times of events are rarely the same
+    gaps = float(np.ptp(numbers)) + 1
+    likely = is_id_name(column.name) or len(numbers) ** 2 >= 14 * gaps
+    if gaps < len(numbers) or not likely or values.n_unique() < len(numbers):
         return False
-    return is_id_name(column.name) or len(numbers) ** 2 >= 14 * float(np.ptp(numbers))
+    return moments_of(column, values, None, {"any": numbers}) is None  # times of events are rarely the same
