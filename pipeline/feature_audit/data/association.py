@@ -36,7 +36,7 @@ def views(column: Column, values: pl.Series, fact: ColumnFacts) -> dict[str, np.
 
     Returns:
         ``value`` for numbers and categories; ``moment`` and the calendar parts for datetimes; ``list`` (the whole list)
-        and ``length`` for lists; ``missing`` for vectors.
+        and ``length`` for lists; ``filled`` for vectors. The first view tells missing cells (0) from others.
     """
     if column.kind == "numeric":
         return {"value": number_codes(as_float(values))}
@@ -53,7 +53,7 @@ def views(column: Column, values: pl.Series, fact: ColumnFacts) -> dict[str, np.
         lists = as_lists(values, fact.separator)
         length = lists.list.len().fill_null(-1).to_numpy().astype(np.int64) + 1
         return {"list": value_codes(lists.hash(0).set(lists.is_null(), None)), "length": length}
-    return {"missing": values.is_null().to_numpy().astype(np.int64)}
+    return {"filled": values.is_not_null().to_numpy().astype(np.int64)}
 
 
 def number_codes(numbers: np.ndarray) -> np.ndarray:

@@ -11,18 +11,15 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.association import crossfit_auc, halves, views
-from feature_audit.data.casting import as_float
-from feature_audit.data.duplicates import exact_duplicates, recoded
-from feature_audit.data.kinds import is_id_name
+from feature_audit.data.duplicates import duplicates
 from feature_audit.data.leaks import find_leaks
 from feature_audit.data.log import Log
+from feature_audit.data.row_names import row_names
 from feature_audit.data.splits import TEST, TRAIN, Split
 from feature_audit.data.statistics import Statistics
 from feature_audit.findings import Finding
 from feature_audit.schema import Column
 
-#: Share of distinct values among the rows from which a category identifies rows.
-ID_SHARE = 0.5
 #: Share of test rows that also stand in train, all candidate columns equal, from which it is reported.
 ROW_OVERLAP = 0.001
 
@@ -39,7 +36,7 @@ class Examined:
 def examine(
     config: AuditConfig, log: Log, columns: tuple[Column, ...], statistics: Statistics, unusable: Mapping[str, str]
 ) -> Examined:
-    """Constants, duplicates, leaks (excluded); recodings, ids, nulls, drift, overlap (reported).
+    """Constants, duplicates, leaks (excluded); suspicions, ids, nulls, drift, overlap (reported).
 
     A protected column is reported like any other and kept, unless no feature can be made from it at all.
 
@@ -55,13 +52,12 @@ def examine(
     findings += _unread(columns, statistics)
     findings += _empty_or_constant(columns, statistics, log.split)
     left = _left(columns, findings)
-    findings += exact_duplicates(log.source, left, statistics, log.split)
+    findings += duplicates(log.source, left, statistics, log.split)
     left = _left(columns, findings)
     findings += find_leaks(left, log, statistics, config.checks, seed=config.seed)
     left = _left(columns, findings)
     drift = _drift(left, statistics, config.seed)
-    findings += recoded(left, statistics)
-    findings += _id_like(left, statistics)
+    findings += row_names(left, statistics)
     findings += _high_nulls(left, statistics, log.split, config.checks.max_null_share)
     findings += [
         Finding(name, "drift", f"train and test rows can be told apart by it: AUC {auc:.3f}")
@@ -117,30 +113,6 @@ def _unread(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding
         for column, count in unread.items()
         if count
     ]
-
-
-def _id_like(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding]:
-    """Columns whose values (nearly) identify rows: they cannot generalise, but only the user knows."""
-    sample = statistics.samples["train"]
-    findings = []
-    for column in columns:
-        values = sample[column.name].drop_nulls()
-        if len(values) < 20 or column.kind not in ("categorical", "numeric"):
-            continue
-        distinct = values.n_unique() / len(values)
-        whole = column.kind == "numeric" and distinct == 1.0 and bool((as_float(values) % 1 == 0).all())
-        if (column.kind == "categorical" and distinct >= ID_SHARE) or (
-            whole and (is_id_name(column.name) or _counts(values))
-        ):
-            detail = f"{distinct:.0%} of its values are distinct: it names rows; exclude it unless that is meant"
-            findings.append(Finding(column.name, "id_like", detail))
-    return findings
-
-
-def _counts(values: pl.Series) -> bool:
-    """True for whole numbers that are all distinct and dense, such as row numbers."""
-    numbers = as_float(values)
-    return bool(np.ptp(numbers) <= 20 * len(numbers))
 
 
 def _high_nulls(columns: tuple[Column, ...], statistics: Statistics, split: Split, most: float) -> list[Finding]:

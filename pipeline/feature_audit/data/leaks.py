@@ -1,19 +1,22 @@
 """Columns that know the label: copies of it, records made after the event, missingness that follows from it.
 
-Rules, all judged on rows that taught nothing, on the train split (or a sample of it):
+Rules, on the train split or a sample of it (scores are learned on one half of the rows and judged on the other):
 
 leak (excluded)
     * one column alone reaches ``checks.leak_auc`` (binary: AUC; multiclass: one-against-the-rest AUC, classes weighted
       by their rows; regression: R-squared of the label's rank), as it stands, by its missingness, by its calendar
       parts, or as the distance to the time column or to a date put together from year / month / day columns;
-    * or *purity*: one value, or being (not) missing, or not being zero, goes with a class of at most half of the rows
-      in at least 99.9 % of its own rows, holds at least a quarter of that class, and in so many rows that the share an
-      honest feature may reach (99 % for a value, 95 % for being filled in) is ruled out (p < 0.001).
+    * or a column is filled in, missing, or other than its commonest value only on rows of one class (positive; any one
+      of several; for regression all targets but the commonest) that holds at most 60 % of the rows, on enough rows to
+      show that exceptions are at least 20 times rarer than in the table (p < 0.01); one in 1,000 is forgiven.
 suspected_leak (reported, kept)
-    * the same with ``checks.suspect_auc``; or purity of 99 % over 5 % of a class;
+    * the same with ``checks.suspect_auc``, or with exceptions at least 3 times rarer;
+    * exceptions at least 20 times rarer, but more than one in 1,000, in the rows of one value of several, or on rows
+      of the negative class;
     * dates after the row's own time.
 
 A strong honest feature (a deposit policy that goes with cancellations in 99.4 % of its bookings) stays a suspicion.
+``purity`` explains how rows are counted as evidence.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.stats import binom, rankdata
+from scipy.stats import rankdata
 
 from feature_audit.config import ChecksConfig
 from feature_audit.data.association import (
@@ -39,39 +42,16 @@ from feature_audit.data.association import (
     vector_scores,
     views,
 )
-from feature_audit.data.casting import as_datetime, as_float, as_lists, epoch
+from feature_audit.data.casting import as_datetime, as_lists, epoch
 from feature_audit.data.dates import anchors, moments_of, recorded_later
 from feature_audit.data.log import Log
+from feature_audit.data.purity import Evidence, Outcomes, pure_patterns
 from feature_audit.data.statistics import Statistics
 from feature_audit.findings import Finding
 from feature_audit.schema import Column, Task
 
-PURE = 0.999
-NEARLY_PURE = 0.99
-#: What an honest feature could reach at most, by pattern: presence alone (a date that is filled in) is rarely as
-#: telling as a value (a deposit policy). The observed purity must rule this out (p < 0.001) to exclude a column.
-HONEST_VALUE = 0.99
-HONEST_PRESENCE = 0.95
-SHARE_OF_CLASS = 0.25
-SUSPECT_SHARE_OF_CLASS = 0.05
-#: Purity speaks only for a class that is not the rule: a class with more of the rows than this is pure by default.
-RARER_CLASS = 0.5
-SUSPECT_CLASS = 0.7
 #: Datetime columns that are compared pair by pair.
 MAX_DATES = 20
-#: Most frequent values of a column whose purity is looked at, and rows one of them needs.
-MAX_VALUES = 50
-MIN_PURE_ROWS = 30
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Attributes: ``score`` of a view, what was seen in words, and whether it is beyond doubt."""
-
-    score: float
-    words: str
-    certain: bool
-    suspect: bool
 
 
 @dataclass(frozen=True)
@@ -130,6 +110,7 @@ def find_leaks(
     """
     sample = statistics.samples["train"]
     rows = statistics.sample_rows["train"]
+    outcomes = Outcomes.of(log, statistics)
     judge = Judge(log.target.task, log.target.values[rows], halves(len(rows), seed), checks)
     time = None if log.time is None else log.time[rows]
     base = anchors(sample, time, is_datetime=log.time_is_datetime)
@@ -141,8 +122,7 @@ def find_leaks(
         seen = [judge.evidence(codes, _words(view)) for view, codes in seen_as.items()]
         seen += _inside(column, values, fact.separator, judge)
         seen += _relative(column, values, fact.format, base, judge)
-        if judge.task != "regression":
-            seen += list(_purity(column, values, seen_as.get("value"), judge))
+        seen += pure_patterns(column, values, next(iter(seen_as.values())), outcomes)
         finding = _verdict(column, seen)
         if finding is not None:
             findings.append(finding)
@@ -194,9 +174,8 @@ def _verdict(column: Column, seen: list[Evidence]) -> Finding | None:
 
 
 def _words(view: str) -> str:
-    return {"value": "the column alone", "list": "the list as a whole", "length": "the length of the list"}.get(
-        view, f"its {view} alone"
-    )
+    known = {"value": "the column alone", "list": "the list as a whole", "length": "the length of the list"}
+    return {**known, "filled": "whether it is filled in"}.get(view, f"its {view} alone")
 
 
 def _inside(column: Column, values: pl.Series, separator: str | None, judge: Judge) -> list[Evidence]:
@@ -250,57 +229,3 @@ def _relative(
         if name == "the time column" and after >= 0.05:
             seen.append(Evidence(0.5, f"{after:.0%} of its dates lie after the row's own time", False, True))
     return seen
-
-
-def _purity(column: Column, values: pl.Series, codes: np.ndarray | None, judge: Judge) -> Iterator[Evidence]:
-    """Values and missing patterns that (nearly) always go with one class.
-
-    Args:
-        column: name and kind.
-        values: raw cells.
-        codes: the column's ``value`` view, or None for kinds that have none.
-        judge: labels and halves.
-    """
-    label = judge.label.astype(np.int64)
-    counts = np.bincount(label)
-    shares = counts / counts.sum()
-    for pattern, hits in _patterns(column, values, codes, label):
-        rows, one = int(hits.sum()), int(hits.argmax())
-        if rows < MIN_PURE_ROWS:
-            continue
-        purity, cover = hits[one] / rows, hits[one] / counts[one]
-        if purity < NEARLY_PURE or cover < SUSPECT_SHARE_OF_CLASS:
-            continue
-        honest = HONEST_VALUE if isinstance(pattern, int) or pattern == "not zero" else HONEST_PRESENCE
-        certain = purity >= PURE and cover >= SHARE_OF_CLASS and shares[one] <= RARER_CLASS
-        certain = certain and binom.sf(hits[one] - 1, rows, honest) < 1e-3
-        suspect = shares[one] <= SUSPECT_CLASS and binom.sf(hits[one] - 1, rows, (1 + shares[one]) / 2) < 1e-6
-        if certain or suspect:
-            words = f"value {values[pattern]!r}" if isinstance(pattern, int) else pattern
-            text = f"{words} in {rows} sampled train rows, {purity:.2%} of one class and {cover:.0%} of that class"
-            yield Evidence(float(purity), text, bool(certain), bool(suspect))
-
-
-def _patterns(
-    column: Column, values: pl.Series, codes: np.ndarray | None, label: np.ndarray
-) -> Iterator[tuple[int | str, np.ndarray]]:
-    """(words, or a row that holds the value; rows per class) of missing, not missing, not zero, and frequent values."""
-    classes = int(label.max()) + 1
-    view = (~values.is_null().to_numpy()).astype(np.int64) if codes is None else codes
-    hits = np.bincount(view * classes + label, minlength=(int(view.max()) + 1) * classes).reshape(-1, classes)
-    held = hits[1:].sum(axis=0)
-    if hits[0].any():
-        yield "missing", hits[0]
-        yield "not missing", held
-    if codes is None:
-        return
-    single = np.arange(len(hits)) > 0
-    if column.kind == "numeric":
-        single[1::2] = False  # codes of ranges, not of one value
-        zero = as_float(values) == 0
-        if zero.any():
-            yield "not zero", held - np.bincount(label[zero], minlength=classes)
-    rows = np.where(single, hits.sum(axis=1), 0)
-    for code in np.argsort(-rows, kind="stable")[:MAX_VALUES]:
-        if rows[code] >= MIN_PURE_ROWS:
-            yield int(np.argmax(codes == code)), hits[code]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import numpy as np
 import polars as pl
 import pytest
 from data_helpers import every_kind, prepared_of
+from scipy.stats import rankdata
 
 
 def log(rows: int = 2_000, seed: int = 0, **columns) -> pl.DataFrame:
@@ -49,7 +52,7 @@ def test_exact_duplicates_are_carried_by_the_first(tmp_path):
         tmp_path,
     )  # fmt: skip
     exact = {name: by for name, (excluded, by) in details(made, "duplicate").items() if excluded}
-    assert exact == {"same": "x", "float_k": "k"}
+    assert exact == {"same": "x", "float_k": "k", "word": "k"}  # "again" is a category of the same 7 values
     assert made.excluded["same"] == "equals x in every train row"
 
 
@@ -63,21 +66,95 @@ def test_a_duplicate_on_the_sample_that_differs_in_one_row_is_none(tmp_path, mon
     assert exact == {"twin": "x"}
 
 
-def test_recodings_are_reported_and_kept(tmp_path):
-    k = pl.int_range(2_000) % 7
-    made, _ = prepared_of(
-        log(
-            k=k,
-            coded=(k * 3 + 5) % 7 * 2.5,
-            named=pl.lit("n") + k.cast(pl.String),
-            scaled=pl.col("x") * -2 + 1,
-            x3=pl.col("x") ** 3,
-        ),
-        tmp_path,
+def reworked(rows: int = 4_000, seed: int = 1) -> pl.DataFrame:
+    """Columns and exact transforms of them, named ``source.transform``."""
+    rng = np.random.default_rng(seed)
+    amount, x = rng.lognormal(size=rows), rng.normal(size=rows)
+    x[rng.random(rows) < 0.1] = np.nan
+    city, flag, step = rng.integers(0, 60, rows), rng.random(rows) < 0.15, rng.integers(0, 9, rows) ** 2
+    shown = pl.Series([f"city {(c * 7) % 60}" for c in city])
+    seen = pl.Series(rng.integers(0, 10**9, rows)).cast(pl.Datetime("ms"))
+    return pl.DataFrame(
+        {
+            "at": np.arange(rows),
+            "y": rng.integers(0, 2, rows),
+            "amount": amount,
+            "amount.log": np.log(amount),
+            "amount.negative": -amount,
+            "amount.rank": rankdata(amount).astype(int),
+            "x": x,
+            "x.scaled": 3 * x - 2,
+            "x.reversed": 1 - x,
+            "x.words": pl.Series(x).fill_nan(None).cast(pl.String),
+            "step": step,
+            "step.root": np.sqrt(step),
+            "city": shown,
+            "city.id": pl.Series(city).cast(pl.String) + "c",
+            "city.upper": shown.str.to_uppercase(),
+            "flag": flag.astype(int),
+            "flag.not": 1 - flag,
+            "flag.word": np.where(flag, "yes", "no"),
+            "flag.bool": flag,
+            "flag.points": np.where(flag, -7.5, 40.0),
+            "seen": seen,
+            "seen.text": seen.dt.strftime("%d.%m.%Y %H:%M:%S"),
+        }
+    ).with_columns(pl.col("seen").dt.truncate("1s"))
+
+
+@pytest.mark.parametrize("sampled", [4_000, 500])
+def test_exact_transforms_are_carried_by_their_source(tmp_path, monkeypatch, sampled):
+    monkeypatch.setattr("feature_audit.data.statistics.MAX_SAMPLE_ROWS", sampled)
+    made, _ = prepared_of(reworked(), tmp_path, time="at", kinds={"city.id": "categorical"})
+    expected = {name: name.split(".")[0] for name in reworked().columns if "." in name}
+    assert {name: by for name, (excluded, by) in details(made, "duplicate").items() if excluded} == expected
+    assert set(made.schema.names) == {"amount", "x", "step", "city", "flag", "seen"}
+    assert "reverse order of amount" in made.excluded["amount.negative"]
+    assert "order of amount" in made.excluded["amount.rank"]
+    assert "1:1 with city" in made.excluded["city.id"]
+
+
+def near_misses(rows: int = 4_000) -> pl.DataFrame:
+    """Columns that are nearly, but not exactly, transforms of each other, or only agree about which cells are set."""
+    rng = np.random.default_rng(2)
+    frame = reworked(rows).select("at", "y", "amount", "x", "city", "flag")
+    last = pl.int_range(rows) == rows // 2 + 1
+    item, bought = rng.integers(0, 40, rows), rng.random(rows) < 0.01
+    spend, pause = rng.lognormal(size=rows), rng.lognormal(size=rows)
+    price, weight = rng.normal(size=40)[item], rng.normal(size=40)[item]
+    return frame.with_columns(
+        pl.col("amount").round(1).alias("rounded"),
+        pl.col("x").fill_nan(-9.0).alias("x filled"),
+        (pl.col("x") - 0.3).abs().alias("x without sign"),
+        pl.when(last).then(-5.0).otherwise(-pl.col("amount")).alias("negative but for one row"),
+        pl.when(last).then(pl.lit("city new")).otherwise(pl.col("city") + "!").alias("city split"),
+        pl.when(last).then(pl.lit(None)).otherwise(pl.col("city") + "?").alias("city with a gap"),
+        pl.when(last).then(1 - pl.col("flag")).otherwise(pl.col("flag")).alias("flag but for one row") * 2.0,
+        pl.Series("price", price),
+        pl.Series("weight", weight),
+        pl.Series("spend", np.where(bought, spend, 0.0)),
+        pl.Series("pause", np.where(bought, pause, 0.0)),
+        pl.Series("few spend", np.where(np.arange(rows) % 250 == 0, spend, np.nan)),
+        pl.Series("few pause", np.where(np.arange(rows) % 250 == 0, pause, np.nan)),
+        pl.Series("token", [f"t{v}" for v in rng.permutation(rows)]),
+        pl.Series("order", [f"o{v}" for v in rng.permutation(rows)]),
     )
-    recoded = {name: by for name, (excluded, by) in details(made, "duplicate").items() if not excluded}
-    assert recoded == {"coded": "k", "named": "k", "scaled": "x", "x3": "x"}
-    assert set(recoded) <= set(made.schema.names)
+
+
+@pytest.mark.parametrize("sampled", [4_000, 500])
+def test_what_is_not_quite_a_transform_stays(tmp_path, monkeypatch, sampled):
+    monkeypatch.setattr("feature_audit.data.statistics.MAX_SAMPLE_ROWS", sampled)
+    made, _ = prepared_of(near_misses(), tmp_path, time="at")
+    assert not details(made, "duplicate")
+
+
+def test_of_transforms_the_cheapest_that_may_stay_stays(tmp_path):
+    frame = log(log_x=pl.col("x").exp(), minus_x=-pl.col("x"))
+    made, _ = prepared_of(frame, tmp_path, cost={"x": 5, "log_x": 1, "minus_x": 0}, always_drop="minus_x")
+    assert details(made, "duplicate") == {"x": (True, "log_x"), "minus_x": (True, "log_x")}
+    made, _ = prepared_of(frame, tmp_path, never_drop="minus_x")
+    assert details(made, "duplicate") == {"log_x": (True, "x"), "minus_x": (False, "x")}
+    assert set(made.schema.names) == {"x", "z", "minus_x"}
 
 
 def test_unrelated_distinct_columns_are_no_recodings(tmp_path):
@@ -96,6 +173,63 @@ def test_ids_are_reported_and_kept(tmp_path):
     )  # fmt: skip
     assert set(details(made, "id_like")) == {"order_no", "token"}
     assert {"order_no", "token", "shop_id", "price"} <= set(made.schema.names)
+
+
+def unread(rows: int = 2_000) -> dict[str, list[str]]:
+    """Text that is distinct because it holds numbers, dates or lists in a form that is taken for categories."""
+    rng = np.random.default_rng(0)
+    money, at = rng.lognormal(5, 1.5, rows), [datetime(2024, 1, 1) + timedelta(minutes=37 * i) for i in range(rows)]
+    return {
+        "price": [f"${v:,.2f}" for v in money],
+        "fare": [f"{v:,.2f} EUR".replace(",", " ") for v in money],
+        "share": [f"{v:.3f} %" for v in money],
+        "length": [f"{v:.1f}km" for v in money],
+        "day": [f"{t:%B} {t.day}, {t:%Y at %H:%M}" for t in at],
+        "clock": [f"{t:%Y.%m.%d-%H.%M.%S}" for t in at],
+        "basket": [" / ".join(rng.choice(["milk", "tea", "rice", "salt", "eggs", "oil"], 5)) for _ in at],
+        "path": [">".join(map(str, rng.integers(0, 30, 6))) for _ in at],
+    }
+
+
+@pytest.mark.parametrize("name", unread())
+def test_text_that_may_be_numbers_dates_or_lists_is_asked_about(tmp_path, name):
+    """Whatever kind such text gets, nobody is told to throw it out; as a category it is asked about."""
+    made, _ = prepared_of(log(**{name: pl.Series(unread()[name])}), tmp_path, kinds={name: "categorical"})
+    assert not details(made, "id_like")
+    asked = [finding.detail for finding in made.findings if finding.column == name and finding.kind == "other"]
+    assert len(asked) == 1
+    assert f"kinds: {{{name}: numeric}}" in asked[0]
+    assert name in made.schema.names
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [f"t{v}" for v in range(2_000)],
+        [f"user-{v:05d}" for v in range(2_000)],
+        [f"{v * 2654435761 % 2**32:08x}-{v}" for v in range(2_000)],
+        [str(v * 7919 + 10**12) for v in range(2_000)],
+        [f"Mr. X{v}" for v in range(2_000)],
+    ],
+)
+def test_codes_name_rows(tmp_path, values):
+    made, _ = prepared_of(log(code=pl.Series(values)), tmp_path, kinds={"code": "categorical"})
+    assert set(details(made, "id_like")) == {"code"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_that_are_distinct_for_another_reason_name_no_rows(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    frame = log(
+        cents=pl.Series(rng.choice(10**7, 2_000, replace=False)),
+        seconds=pl.Series(1_700_000_000 + rng.permutation(2_000) * 60),
+        amount=pl.Series(rng.lognormal(9, 2, 2_000)),
+        few=pl.when(pl.int_range(2_000) % 60 == 0).then(pl.Series(rng.choice(500, 2_000))),
+    )
+    made, _ = prepared_of(frame, tmp_path)
+    assert not details(made, "id_like")
+    numbered, _ = prepared_of(frame.with_columns(row=pl.int_range(2_000) * 3 + 7), tmp_path)
+    assert set(details(numbered, "id_like")) == {"row"}
 
 
 def test_drift_is_reported_and_kept(tmp_path):

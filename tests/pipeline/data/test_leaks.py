@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -171,6 +173,125 @@ def test_multiclass_and_regression_leaks(tmp_path):
     made, _ = prepared_of(frame, tmp_path / "b")
     assert made.schema.task == "regression"
     assert found(made, "leak") == {"euros", "rank"}
+
+
+def recorded(event: np.ndarray, rows_each: int, seed: int = 0) -> pl.DataFrame:
+    """What is recorded about an event, each on ``rows_each`` rows of it, in the ways that logs write "nothing"."""
+    rng = np.random.default_rng(seed)
+    n = len(event)
+
+    def some() -> np.ndarray:
+        return np.isin(np.arange(n), rng.choice(np.flatnonzero(event), rows_each, replace=False))
+
+    amount = rng.lognormal(3, 1, n)
+    return pl.DataFrame(
+        {
+            "like": some().astype(int),
+            "follow": some(),
+            "comment": np.where(some(), "yes", "no"),
+            "stay time": np.where(some(), amount.round(), 0.0),
+            "purchase": pl.Series(np.where(some(), amount, np.nan)).fill_nan(None),
+            "dwell": np.where(some(), amount.round(1), -1.0),
+            "basket": [["a", "b"] if on else [] for on in some()],
+            "survey": np.where(some(), None, rng.choice(["x", "y"], n)).tolist(),
+            "bought at": pl.Series([i if on else None for i, on in enumerate(some())]).cast(pl.Datetime("us")),
+        }
+    )
+
+
+def labelled(share: float, rows: int, seed: int = 0) -> tuple[np.ndarray, pl.DataFrame]:
+    """A label and honest columns: one follows it, one is a flag of 40 rows, all positive, one never goes with it."""
+    rng = np.random.default_rng(seed)
+    y = rng.random(rows) < share
+    premium = np.isin(np.arange(rows), rng.choice(np.flatnonzero(y), min(40, y.sum() // 3), replace=False))
+    honest = {
+        "x": rng.normal(size=rows) + 0.5 * y,
+        "strong": np.where(y & (rng.random(rows) < 0.5), 1, (rng.random(rows) < 0.05 * share).astype(int)),
+        "premium": premium.astype(int),
+        "never": np.where(~y & (rng.random(rows) < 0.2), rng.random(rows), 0.0),
+    }
+    return y, pl.DataFrame({"y": y.astype(int), **honest})
+
+
+@pytest.mark.parametrize(("share", "each"), [(0.05, 200), (0.2, 250), (0.4, 300), (0.52, 400)])
+def test_outcomes_on_few_rows_of_a_class_are_leaks(tmp_path, share, each):
+    """1 to 25 % of the positives have them: what counts is the number of rows, and honest rare columns stay."""
+    y, honest = labelled(share, 9_000)
+    outcomes = recorded(y, each)
+    made, _ = prepared_of(honest.hstack(outcomes), tmp_path)
+    assert found(made, "leak") == set(outcomes.columns)
+    assert {"x", "strong", "premium", "never"} == set(made.schema.names)
+    detail = next(f.detail for f in made.findings if f.column == "purchase")
+    assert re.fullmatch(r"filled on \d+ train rows, all of them positive: probably recorded after the event", detail)
+    detail = next(f.detail for f in made.findings if f.column == "dwell")
+    assert detail.startswith("other than -1.0 on ")
+
+
+def test_outcomes_on_too_few_rows_are_suspected_and_kept(tmp_path):
+    y, honest = labelled(0.2, 9_000)
+    outcomes = recorded(y, 50)
+    made, _ = prepared_of(honest.hstack(outcomes), tmp_path)
+    assert not found(made, "leak")
+    assert found(made, "suspected_leak") >= set(outcomes.columns)
+    assert {"x", "never", "strong"}.isdisjoint(found(made, "suspected_leak"))
+    assert set(outcomes.columns) <= set(made.schema.names)
+
+
+@pytest.mark.parametrize("task", ["rare", "multiclass", "regression"])
+def test_outcomes_of_other_tasks_are_leaks(tmp_path, task):
+    rng = np.random.default_rng(1)
+    if task == "rare":
+        event = np.zeros(150_000, dtype=bool)
+        event[rng.choice(150_000, 200, replace=False)] = True
+        label, each = pl.Series(event.astype(int)), 190
+    else:
+        kind = rng.choice(4, 9_000, p=[0.6, 0.25, 0.1, 0.05])
+        event, each = kind == 1, 300
+        named = pl.Series(np.array(["none", "click", "cart", "buy"])[kind])
+        label = named if task == "multiclass" else pl.Series(np.where(event, rng.lognormal(3, 1, 9_000), 0.0))
+    outcomes = recorded(event, each)
+    frame = outcomes.with_columns(y=label, x=pl.Series(rng.normal(size=len(event)) + 0.2 * event))
+    made, _ = prepared_of(frame, tmp_path, task="binary" if task == "rare" else task)
+    assert found(made, "leak") == set(outcomes.columns)
+    assert made.schema.names == ("x",)
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.006, 3_000), (0.4, 2_000)])
+def test_a_thousand_columns_of_noise_have_no_finding(tmp_path, share, rows):
+    rng = np.random.default_rng(4)
+    columns: dict[str, np.ndarray] = {"y": (rng.random(rows) < share).astype(int)}
+    for i in range(250):  # four columns each
+        on = rng.random(rows) < rng.choice([0.003, 0.01, 0.05, 0.3])
+        columns |= {f"flag {i}": on.astype(int), f"amount {i}": np.where(on, rng.normal(size=rows), np.nan)}
+        columns |= {f"number {i}": rng.normal(size=rows), f"kind {i}": rng.zipf(1.4, rows).astype(str)}
+    made, _ = prepared_of(pl.DataFrame(columns), tmp_path)
+    assert not found(made, "leak")
+    assert not found(made, "suspected_leak")
+
+
+def test_an_attribute_of_a_few_users_is_no_record_of_the_event(tmp_path):
+    """300 rows of four users who always click are four observations, not 300; a like varies within a user."""
+    rng = np.random.default_rng(0)
+    user = np.concatenate([np.repeat(np.arange(4), 100), 4 + rng.integers(0, 300, 7_600)])
+    y = (user < 4) | (rng.random(8_000) < 0.2)
+    like = np.isin(np.arange(8_000), rng.choice(np.flatnonzero(y & (user >= 4)), 300, replace=False))
+    frame = pl.DataFrame(
+        {"y": y.astype(int), "user": user, "invited": (user < 4).astype(int), "x": rng.normal(size=8_000), "like": like}
+    )
+    made, _ = prepared_of(frame, tmp_path, group="user", split="random")
+    assert found(made, "leak") == {"like"}
+    assert not found(made, "suspected_leak")
+
+
+def test_one_value_of_many_does_not_exclude_a_column(tmp_path):
+    """An agent whose 400 bookings were all cancelled is asked about; the other agents' bookings are worth keeping."""
+    rng = np.random.default_rng(0)
+    y = rng.random(6_000) < 0.4
+    agent = np.where(y & (rng.random(6_000) < 0.17), "a0", rng.choice([f"a{i}" for i in range(1, 40)], 6_000))
+    made, _ = prepared_of(pl.DataFrame({"y": y.astype(int), "agent": agent, "x": rng.normal(size=6_000)}), tmp_path)
+    assert found(made, "suspected_leak") == {"agent"}
+    assert "'a0' on " in next(f.detail for f in made.findings if f.column == "agent")
+    assert "agent" in made.schema.names
 
 
 def test_a_date_after_the_event_is_suspected(tmp_path):
