@@ -128,7 +128,7 @@ class Vocabulary:
         Raises:
             ValueError: the known values have more digits than a float holds, and these are floats.
         """
-        if values.dtype.is_float() and self._is_long and (values.abs() > BEYOND_FLOAT).any():
+        if values.dtype.is_float() and self._is_long and (values.fill_nan(None).abs() > BEYOND_FLOAT).any():
             raise ValueError(
                 "floats cannot tell its long codes apart, and pandas makes floats of integers beside a null; "
                 "send integers without nulls, or text"

@@ -27,6 +27,8 @@ from feature_audit.schema import Column, Kind
 
 #: Standard errors by which the label must speak for one reading, and for codes where the values look like codes, too.
 SURE, LIKELY = 3.0, 1.0
+#: Values of two rows or more that such a standard error needs.
+ENOUGH = 30
 #: Distinct values that one more value of a second column may add before the first no longer determines the second.
 SLACK = 1.02
 
@@ -98,7 +100,8 @@ def _decide(
         return "numeric", f"whole numbers read as quantities ({reason}); {as_code}" if kind == "categorical" else ""
     if kind == "categorical":
         return kind, "" if named else f"whole numbers read as categories (too long for a quantity); {as_quantity}"
-    return kind, f"repeated whole numbers with gaps read as quantities; {as_code}" if gaps else ""
+    unclear = gaps or (surplus >= LIKELY and unit is None)
+    return kind, f"whole numbers read as quantities, though they may be codes; {as_code}" if unclear else ""
 
 
 def _repeat_with_gaps(values: pl.Series) -> bool:
@@ -150,7 +153,7 @@ def identity_surplus(codes: np.ndarray, label: np.ndarray, *, bins: int, unit: n
     told = (twins - own) * weight
     near = (pairs - own_rows) * weight * (sums / rows[:, None] * _neighbours(rows, sums, bins)).sum(1)
     surplus = (told / 2 - near)[pairs > own_rows]
-    error = surplus.std() * np.sqrt(len(surplus)) if len(surplus) > 1 else 0.0
+    error = surplus.std() * np.sqrt(len(surplus)) if len(surplus) >= ENOUGH else 0.0
     return float(surplus.sum() / error) if error > 0 else 0.0
 
 

@@ -126,7 +126,11 @@ def is_code(name: str, whole: pl.Series) -> bool:
         return True
     if whole.dtype.is_float():  # of floats, every large one is whole
         return False
-    exact = as_key(whole, "integer").drop_nulls()
+    if whole.dtype == pl.String:
+        whole = whole.filter(whole.str.contains(r"^[-+]?\d+$"))
+    exact = as_key(whole.drop_nulls(), "integer")
+    if exact.null_count():  # longer than 128 bits
+        return True
     longest = max(abs(int(exact.min() or 0)), abs(int(exact.max() or 0)))  # type: ignore[arg-type]
     return longest > BEYOND_FLOAT and not is_moment(name, exact)
 
@@ -142,7 +146,9 @@ def is_moment(name: str, whole: pl.Series) -> bool:
     unit = next((per for per in _PER_SECOND if _EPOCH[0] * per <= int(low) and int(high) <= _EPOCH[1] * per), None)  # type: ignore[arg-type]
     if unit is None:
         return False
-    return bool(_TIME_NAME.search(name)) or (unit == 10**9 and bool((whole.drop_nulls() % 1_000 == 0).all()))
+    return bool(_TIME_NAME.search(name)) or (
+        unit == 10**9 and bool((whole.drop_nulls().cast(pl.Int64) % 1_000 == 0).all())
+    )
 
 
 def date_format(text: pl.Series) -> str | None:

@@ -96,8 +96,8 @@ def as_numbers(
     ).row(0, named=True)
     examples = []
     for name in forms:
-        words_of = held_words(shown[name])
-        example = words_of.filter(words_of.str.contains(r"[^\d]"))[0]
+        cells = held_words(shown[name])
+        example = cells[int(cells.str.len_chars().arg_max() or 0)]
         examples.append(f"{name} ({example} = {forms[name].read(pl.Series([example]))[0]:g})")
     notes = [f"numbers written for people are read as numbers: {listing(examples)}"]
     notes += [f"{name}: {count} cells are no numbers and count as missing" for name, count in lost.items() if count]
@@ -180,7 +180,8 @@ def _marks(seen: pl.Series) -> dict[str, float] | None:
     letters = {factor for factor, _ in split.values()}
     scaled = len(letters) > 1
     if not scaled:  # one letter on every number is a unit: metres, bytes
-        return dict.fromkeys(marks, 1.0) if marks and len({unit for _, unit in split.values()} - {""}) <= 1 else None
+        one_unit = marks and len({unit for _, unit in split.values()} - {""}) <= 1
+        return dict.fromkeys((*marks, "|"), 1.0) if one_unit else None
     if len({unit for _, unit in split.values()}) > 1:
         return None
     known = {mark: FACTORS.get(factor.casefold(), 1.0) for mark, (factor, _) in split.items()}
