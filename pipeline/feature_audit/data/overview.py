@@ -20,8 +20,10 @@ _GROUP_NAME = re.compile(
 )
 _WEIGHT_NAME = re.compile(r"(?i)(^|_)weights?$")
 _SPLITS = {"train", "training", "valid", "validation", "val", "dev", "test"}
-_NAMES: dict[Kind, str] = {"numeric": "numeric", "categorical": "categories", "boolean": "booleans", "multi": "lists",
-          "vector": "vectors", "datetime": "dates"}  # fmt: skip
+_NAMES: dict[Kind, tuple[str, str]] = {
+    "numeric": ("numeric", "numeric"), "categorical": ("category", "categories"), "boolean": ("boolean", "booleans"),
+    "multi": ("list", "lists"), "vector": ("vector", "vectors"), "datetime": ("date", "dates"),
+}  # fmt: skip
 
 
 def looks_like(config: AuditConfig, columns: tuple[Column, ...], shown: pl.DataFrame) -> list[str]:
@@ -40,14 +42,13 @@ def looks_like(config: AuditConfig, columns: tuple[Column, ...], shown: pl.DataF
             role = "weight"
         else:
             continue
-        given = role in ("time", "split", "group") and getattr(config, role) is not None
+        given = role != "weight" and getattr(config, role) is not None
         if not given and not (role == "split" and config.time):
             found.setdefault(role, name)
-    hints = {"weight": "; exclude it if it is no feature"}
-    return [
-        f"`{name}` looks like a {role} ({f'{role}={name}' if role not in hints else 'weight'}{hints.get(role, '')})"
-        for role, name in found.items()
-    ]
+    line = {role: f"{role}={name}" for role, name in found.items()}
+    if "weight" in found:
+        line["weight"] = f"exclude={found['weight']} unless it is a feature"
+    return [f"`{name}` looks like a {role} ({line[role]})" for role, name in found.items()]
 
 
 def _is_split(cells: pl.Series) -> bool:
@@ -97,7 +98,8 @@ def overview(summary: Mapping[str, Any], split: str, features: Mapping[Kind, int
         split: how the rows were split.
         features: kind -> usable features of it.
     """
-    kinds = ", ".join(f"{features[kind]} {word}" for kind, word in _NAMES.items() if features.get(kind))
+    seen = {kind: features.get(kind, 0) for kind in _NAMES}
+    kinds = ", ".join(f"{count} {_NAMES[kind][count > 1]}" for kind, count in seen.items() if count)
     share = summary["positives_share"]
     parts = [f"{summary['rows']:,} rows", f"{sum(features.values())} features ({kinds})"]
     parts += [f"{100 * share:.3g} % positive"] if share is not None else [summary["task"]]

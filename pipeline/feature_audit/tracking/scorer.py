@@ -68,7 +68,7 @@ def _as_polars(rows: Any) -> pl.DataFrame:
 def _as_series(name: str, cells: pd.Series) -> pl.Series:
     """One pandas column with every digit of its integers."""
     if cells.dtype != object:
-        return pl.from_pandas(cells).rename(name)
+        return pl.from_pandas(cells.to_frame(name))[name]
     return pl.Series(name, cells.where(cells.notna(), None).tolist(), strict=False)
 
 

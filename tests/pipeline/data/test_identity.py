@@ -75,8 +75,7 @@ def test_codes_are_categories_whatever_they_are_called(tmp_path, task):
     assert "padded" not in asked  # leading zeros leave no doubt
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("rows", [500, 6_000])
+@pytest.mark.parametrize(("task", "rows"), [*((task, 500) for task in TASKS), ("binary", 6_000)])
 def test_quantities_are_numbers(tmp_path, task, rows):
     rng = np.random.default_rng(rows)
     frame, effect = quantities(rows, rng)

@@ -20,8 +20,7 @@ def users(digits: int, rng: np.random.Generator) -> list[str]:
     return [keys[number] for number in rng.integers(0, USERS, ROWS)]
 
 
-@pytest.mark.parametrize("digits", [17, 18, 19, 20, 25, 45])
-@pytest.mark.parametrize("guests", [0, 3])
+@pytest.mark.parametrize(("digits", "guests"), [(17, 3), (19, 0), (19, 3), (20, 0), (45, 3)])
 def test_long_ids_in_text_files_keep_every_digit(tmp_path, digits, guests):
     rng = np.random.default_rng(digits)
     cells = users(digits, rng)
@@ -44,7 +43,7 @@ def test_long_ids_in_text_files_keep_every_digit(tmp_path, digits, guests):
 
 def test_a_few_words_among_short_ids_leave_them_integers(tmp_path):
     frame = pl.DataFrame({"shop": ["none yet" if i % 500 == 3 else str(100 + i % 60) for i in range(2_000)]})
-    frame.with_columns(y=pl.Series([0, 1, 1, 0, 0] * 400)).write_csv(tmp_path / "log.csv")
+    frame.with_columns(y=pl.Series(np.random.default_rng(0).integers(0, 2, 2_000))).write_csv(tmp_path / "log.csv")
     made, _ = prepared_of(tmp_path / "log.csv", tmp_path)
     assert made.columns[0].dtype == "Int64"
     assert any("shop: 4 of 2000 cells are not integer" in finding.detail for finding in made.findings)
@@ -75,7 +74,9 @@ def test_floats_of_long_ids_are_refused_not_guessed():
         encoders = Encoders({"user": CodeEncoder("user", vocabulary)})
         assert encoders.encode_column("user", pl.Series([2**60 + 1, 2**60 + 3, None])).tolist() == [2, 1, 0]
         assert encoders.encode_column("user", pl.Series([5.0, None, float("nan")])).tolist() == [3, 0, 0]
-        with pytest.raises(AuditError, match=r"column user .* floats cannot tell its long codes apart") as caught:
+        with pytest.raises(
+            AuditError, match=r"column user of type Float64 .*floats cannot tell its long codes apart"
+        ) as caught:
             encoders.encode_column("user", pl.Series([float(2**60), None]))
         assert "\n" not in str(caught.value)
 
