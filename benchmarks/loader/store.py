@@ -14,6 +14,7 @@ import polars as pl
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns import assign_roles
 from feature_audit.data.fitting import fit_encoders
+from feature_audit.data.identity import settle
 from feature_audit.data.kinds import infer_columns
 from feature_audit.data.log import peek, read_log
 from feature_audit.data.reading import open_source
@@ -29,6 +30,7 @@ def fitted(config: AuditConfig, work: Path) -> Callable[[Path], None]:
     log = read_log(config, source, assign_roles(config, table.names()))
     shown = peek(source, log.roles.candidates, log.rows)
     columns, _, _ = infer_columns(config, log.roles, table, shown, source.origin)
+    columns, _ = settle(config, log, columns, shown)
     statistics = gather(
         source, columns, shown, log.split.of_row, seed=config.seed, max_values=config.encoding.max_categories
     )

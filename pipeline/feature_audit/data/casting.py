@@ -7,6 +7,10 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from feature_audit.data.text import NULL_WORDS
+
+#: Whole numbers from here on have no float64 of their own.
+BEYOND_FLOAT = 2**53
 #: What a category is looked up by.
 Key = Literal["text", "integer", "float", "boolean"]
 
@@ -39,11 +43,14 @@ def as_float(values: pl.Series) -> np.ndarray:
 
 
 def as_key(values: pl.Series, key: Key) -> pl.Series:
-    """A flat series in the vocabulary's key type; what cannot be read as it becomes null."""
-    if key == "text":
-        return values.cast(pl.String)
+    """A flat series in the vocabulary's key type; what cannot be read as it becomes null.
+
+    Integers keep every digit: Int64 where the type fits into it, Int128 for all others, text of digits included.
+    """
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
+    if key == "text":
+        return _digits_of(values) if values.dtype.is_float() else values.cast(pl.String)
     if key == "boolean":
         if values.dtype == pl.String:
             words = values.str.strip_chars().str.to_lowercase()
@@ -54,16 +61,47 @@ def as_key(values: pl.Series, key: Key) -> pl.Series:
         values = values.str.strip_chars()
     if key == "float":
         return values.cast(pl.Float64, strict=False).fill_nan(None)
-    return values.cast(pl.Int64, strict=False)
+    if values.dtype.is_float() or values.dtype.is_decimal():
+        values = values.set(values != values.round(), None)
+    fits = values.dtype.is_signed_integer() or values.dtype in (pl.UInt8, pl.UInt16, pl.UInt32, pl.Boolean, pl.Null)
+    return values.cast(pl.Int64 if fits and values.dtype != pl.Int128 else pl.Int128, strict=False)
 
 
 def key_of(dtype: pl.DataType, *, boolean: bool = False) -> Key:
     """The key type that a column of this type is looked up by."""
     if boolean or dtype == pl.Boolean:
         return "boolean"
-    if dtype.is_integer():
+    if dtype.is_integer() and dtype != pl.UInt128:  # half of UInt128 fits no signed type; as text it is exact
         return "integer"
     return "float" if dtype.is_float() else "text"
+
+
+def is_missing(values: pl.Series) -> pl.Series:
+    """True for null, NaN and text that means "no value"; False for a cell that merely cannot be read."""
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    if values.dtype == pl.String:
+        return values.is_null() | values.str.strip_chars().is_in(["", *NULL_WORDS])
+    return values.is_null() | values.is_nan() if values.dtype.is_float() else values.is_null()
+
+
+def is_whole(values: pl.Series) -> bool:
+    """True where every cell that is a number is a whole one, and there is one."""
+    if values.dtype == pl.String:
+        numbers = values.str.strip_chars()
+        numbers = numbers.filter(numbers.cast(pl.Float64, strict=False).is_finite().fill_null(False))
+        return len(numbers) > 0 and bool(numbers.str.contains(r"^[-+]?\d+$").all())
+    if values.dtype.is_float() or values.dtype.is_decimal():
+        held = values.fill_nan(None).drop_nulls() if values.dtype.is_float() else values.drop_nulls()
+        return len(held) > 0 and bool((held == held.round()).all())
+    return values.dtype.is_integer() and values.count() > 0
+
+
+def _digits_of(values: pl.Series) -> pl.Series:
+    """Floats as text, whole ones as an integer is written: pandas makes floats of integers beside a null."""
+    values = values.fill_nan(None)
+    whole = values.round() == values
+    return values.cast(pl.Int128, strict=False).cast(pl.String).zip_with(whole.fill_null(False), values.cast(pl.String))
 
 
 def as_lists(values: pl.Series, separator: str | None) -> pl.Series:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from feature_audit.data.casting import (
+    BEYOND_FLOAT,
     Key,
     as_datetime,
     as_float,
@@ -20,9 +21,11 @@ from feature_audit.data.casting import (
     as_matrix,
     date_part,
     epoch,
+    is_missing,
     is_plain_number,
 )
 from feature_audit.data.knots import Positions
+from feature_audit.data.written_numbers import Form
 from feature_audit.schema import MISSING, OOV, Field
 
 #: First code of a known value; below stand MISSING (also the padding of bags) and OOV.
@@ -58,11 +61,16 @@ class Encoder(ABC):
 
 @dataclass(frozen=True, eq=False)
 class NumericEncoder(Encoder):
-    """Position on train-quantile knots: 0 = missing, 1 + j on knot j, linear between knots, clamped outside."""
+    """Position on train-quantile knots: 0 = missing, 1 + j on knot j, linear between knots, clamped outside.
+
+    Text is read in ``form`` where the column was written for people. ``moment``: the column held dates.
+    """
 
     tag: ClassVar[str] = "numeric"
     name: str
     knots: np.ndarray
+    form: Form | None = None
+    moment: bool = False
 
     @property
     def field(self) -> Field:
@@ -71,23 +79,37 @@ class NumericEncoder(Encoder):
 
     def encode(self, values: pl.Series) -> np.ndarray:
         """Float32 (B,)."""
+        if self.form is not None and values.dtype in (pl.String, pl.Categorical, pl.Enum):
+            values = self.form.read(values.cast(pl.String))
         plain = is_plain_number(values.dtype) and (values.dtype.is_float() or not values.null_count())
         position = self._positions(values.to_numpy() if plain else as_float(values))
         position[np.isnan(position)] = MISSING
         return position
+
+    def unread(self, values: pl.Series) -> pl.Series:
+        """True for cells that hold something, but no number: words, other decimal signs, dates among numbers."""
+        if values.dtype in (pl.Date, pl.Datetime):
+            return values.is_not_null() & (not self.moment)
+        if values.dtype not in (pl.String, pl.Categorical, pl.Enum):
+            return pl.repeat(False, len(values), eager=True)
+        text = values.cast(pl.String)
+        read = as_float(text) if self.form is None else self.form.read(text).to_numpy()
+        return ~is_missing(text) & pl.Series(np.isnan(read), dtype=pl.Boolean)
 
     @cached_property
     def _positions(self) -> Positions:
         return Positions(self.knots)
 
     def state(self) -> dict[str, Any]:
-        """Knots as a list."""
-        return {"tag": self.tag, "name": self.name, "knots": self.knots.tolist()}
+        """Knots as a list, and how text is read."""
+        own = {"tag": self.tag, "name": self.name, "knots": self.knots.tolist(), "moment": self.moment}
+        return own | ({"form": self.form.state()} if self.form else {})
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> NumericEncoder:
         """See ``Encoder``."""
-        return cls(state["name"], np.asarray(state["knots"], dtype=np.float64))
+        form = Form.from_state(state["form"]) if "form" in state else None
+        return cls(state["name"], np.asarray(state["knots"], dtype=np.float64), form, state.get("moment", False))
 
 
 class Vocabulary:
@@ -98,9 +120,19 @@ class Vocabulary:
         self.values = values
         self.buckets = buckets
         self.size = FIRST + len(values) + buckets
+        self._tables: dict[pl.DataType, tuple[pl.Series, pl.Series]] = {}
 
     def codes(self, values: pl.Series) -> np.ndarray:
-        """int32 codes of a flat series; null -> MISSING, unknown -> OOV or its hash bucket."""
+        """int32 codes of a flat series; null -> MISSING, unknown -> OOV or its hash bucket.
+
+        Raises:
+            ValueError: the known values have more digits than a float holds, and these are floats.
+        """
+        if values.dtype.is_float() and self._is_long and (values.fill_nan(None).abs() > BEYOND_FLOAT).any():
+            raise ValueError(
+                "floats cannot tell its long codes apart, and pandas makes floats of integers beside a null; "
+                "send integers without nulls, or text"
+            )
         keys = as_key(values, self.key)
         codes = self._known(keys)
         if self.buckets:
@@ -111,16 +143,31 @@ class Vocabulary:
         # In NumPy, where nulls are NaN: a Series method such as fill_null is a whole query each time.
         known = np.nan_to_num(codes.to_numpy(), nan=OOV).astype(np.int32)
         if keys.null_count():
-            known[keys.is_null().to_numpy()] = MISSING
+            absent = is_missing(values) if self.key in ("integer", "float") else keys.is_null()  # a word is no null
+            known[absent.to_numpy()] = MISSING
         return known
 
     def _known(self, keys: pl.Series) -> pl.Series:
         """Int32 codes of known values, null for all others."""
         if self.key == "text":
             return keys.cast(self._enum, strict=False).to_physical().cast(pl.Int32) + FIRST
-        known = pl.Series(self.values, dtype=keys.dtype)
-        codes = pl.Series(np.arange(FIRST, FIRST + len(known), dtype=np.int32))
+        if keys.dtype not in self._tables:
+            self._tables[keys.dtype] = self._table(keys.dtype)
+        known, codes = self._tables[keys.dtype]
         return keys.replace_strict(known, codes, default=None, return_dtype=pl.Int32)
+
+    def _table(self, dtype: pl.DataType) -> tuple[pl.Series, pl.Series]:
+        """Known values in the type of the keys, and their codes; what is too long for Int64 equals no such key."""
+        fits = [dtype != pl.Int64 or -(2**63) <= value < 2**63 for value in self.values]
+        known = pl.Series([value for value, one in zip(self.values, fits, strict=True) if one], dtype=dtype)
+        return known, pl.Series(np.arange(FIRST, FIRST + len(fits), dtype=np.int32)[fits])
+
+    @cached_property
+    def _is_long(self) -> bool:
+        """True where a known value is a whole number that a float cannot hold."""
+        if self.key == "text":
+            return any(value.isdigit() and len(value) > 15 for value in self.values)
+        return self.key == "integer" and any(abs(value) > BEYOND_FLOAT for value in self.values)
 
     @cached_property
     def _enum(self) -> pl.Enum:

@@ -49,7 +49,8 @@ class Encoders:
             schema: the fields the model was built for.
 
         Raises:
-            AuditError: a column of the schema is missing, or its type cannot be read as the trained kind.
+            AuditError: a column of the schema is missing, its type cannot be read as the trained kind, or a cell of a
+                number column holds something else than a number.
         """
         absent = [name for name in schema.names if name not in frame.columns]
         if absent:
@@ -59,7 +60,9 @@ class Encoders:
             )
         parts: dict[str, list[np.ndarray]] = {"numeric": [], "code": [], "bag": [], "vector": []}
         for field in schema.fields:
-            parts[field.form].append(self.encode_column(field.name, frame[field.name]))
+            values = frame[field.name]
+            self._check_numbers(field.name, values)
+            parts[field.form].append(self.encode_column(field.name, values))
         rows = frame.height
         numeric = np.stack(parts["numeric"], axis=1) if parts["numeric"] else np.zeros((rows, 0), np.float32)
         codes = np.stack(parts["code"], axis=1) if parts["code"] else np.zeros((rows, 0), np.int32)
@@ -70,6 +73,19 @@ class Encoders:
             tuple(torch.from_numpy(vector) for vector in parts["vector"]),
             torch.zeros(0),
         )
+
+    def _check_numbers(self, name: str, values: pl.Series) -> None:
+        """Refuses cells that would silently count as missing."""
+        encoder = self.by_name[name]
+        if not isinstance(encoder, NumericEncoder):
+            return
+        unread = encoder.unread(values)
+        if unread.any():
+            row = int(unread.arg_max() or 0)
+            raise AuditError(
+                f"input: column {name}: {values[row]!r} (row {row}) is no number as the model was trained on; "
+                "send a number, or null where it is missing"
+            )
 
     def encode_column(self, name: str, values: pl.Series) -> np.ndarray:
         """One raw column -> float32 (B,) | int32 (B,) | int32 (B, width) | float32 (B, width), by its field's form.

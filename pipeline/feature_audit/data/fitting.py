@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -23,19 +23,31 @@ from feature_audit.data.encode_cells import (
 from feature_audit.data.encoders import Encoders
 from feature_audit.data.knots import quantile_knots
 from feature_audit.data.statistics import ColumnFacts, Statistics
+from feature_audit.data.written_numbers import Form
 from feature_audit.schema import Column
 
 #: Quantile buckets of a datetime's own moment.
 AGE_BUCKETS = 16
 
 
-def fit_encoders(columns: Sequence[Column], statistics: Statistics, settings: EncodingConfig) -> Encoders:
-    """One encoder per column, in order."""
-    train = statistics.samples["train"]
-    return Encoders({c.name: fit_encoder(c, statistics.facts[c.name], train[c.name], settings) for c in columns})
+def fit_encoders(
+    columns: Sequence[Column], statistics: Statistics, settings: EncodingConfig, forms: Mapping[str, Form] | None = None
+) -> Encoders:
+    """One encoder per column, in order; ``forms``: columns of numbers that were written for people."""
+    train, forms = statistics.samples["train"], forms or {}
+    return Encoders(
+        {
+            column.name: fit_encoder(
+                column, statistics.facts[column.name], train[column.name], settings, forms.get(column.name)
+            )
+            for column in columns
+        }
+    )
 
 
-def fit_encoder(column: Column, fact: ColumnFacts, sample: pl.Series, settings: EncodingConfig) -> Encoder:
+def fit_encoder(
+    column: Column, fact: ColumnFacts, sample: pl.Series, settings: EncodingConfig, form: Form | None = None
+) -> Encoder:
     """The encoder of one column.
 
     Args:
@@ -43,9 +55,11 @@ def fit_encoder(column: Column, fact: ColumnFacts, sample: pl.Series, settings: 
         fact: train counts of the column.
         sample: train cells.
         settings: bins, cut-offs and lengths.
+        form: how the raw cells of a number column are written, where ``sample`` holds them as numbers already.
     """
     if column.kind == "numeric":
-        return NumericEncoder(column.name, quantile_knots(as_float(sample), settings.max_bins))
+        knots = quantile_knots(as_float(sample), settings.max_bins)
+        return NumericEncoder(column.name, knots, form, sample.dtype in (pl.Date, pl.Datetime))
     if column.kind in ("categorical", "boolean"):
         return CodeEncoder(column.name, _vocabulary(fact, settings, keep_all=column.kind == "boolean"))
     if column.kind == "multi":

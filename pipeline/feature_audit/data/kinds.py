@@ -9,12 +9,18 @@ import polars as pl
 import yaml
 
 from feature_audit.config import AuditConfig
+from feature_audit.data.casting import BEYOND_FLOAT, as_key, is_whole
 from feature_audit.data.columns import Roles, lookup, match_globs
 from feature_audit.data.costs import read_costs
 from feature_audit.data.text import DATE_FORMATS, MOST, NULL_WORDS, is_date
+from feature_audit.data.written_numbers import find_form
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Kind
 
+_TIME_NAME = re.compile(r"(?i)time|date|epoch|stamp|(^|[_\s.-])(ts|at|day|when)($|[_\s.-])|(?-i:[a-z]At$)")
+#: Epoch seconds of 1990 and 2040, and how many of each unit are a second.
+_EPOCH = (631_152_000, 2_208_988_800)
+_PER_SECOND = (1, 10**3, 10**6, 10**9)
 _CAMEL_ID = re.compile(r"[a-z](Id|ID|UUID)$")
 #: Separators of lists written as text, tried in this order.
 LIST_SEPARATORS = ("|", ";")
@@ -90,10 +96,10 @@ def infer_kind(name: str, dtype: pl.DataType, sample: pl.Series) -> Kind | None:
     kind: Kind | None = None
     if dtype == pl.Boolean:
         kind = "boolean"
-    elif dtype.is_integer():
-        kind = "categorical" if is_id_name(name) and sample.n_unique() > 2 else "numeric"
-    elif dtype.is_float() and is_id_name(name):  # ids with gaps arrive as floats
-        kind = "categorical" if sample.n_unique() > 2 and _whole(sample) else "numeric"
+    elif (dtype.is_integer() or dtype.is_float() or dtype.is_decimal()) and is_whole(
+        sample
+    ):  # ids with gaps are floats
+        kind = "categorical" if is_code(name, sample) and sample.n_unique() > 2 else "numeric"
     elif dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
         kind = "numeric"
     elif dtype.is_temporal():
@@ -111,6 +117,37 @@ def is_id_name(name: str) -> bool:
     """True for names such as ``hotel_id``, ``userId``, ``uuid``, ``zip``."""
     return bool(
         re.search(r"(^|[_\s.-])(id|ids|uuid|guid|hash|zip|zipcode|postcode|sku)$", name, re.I) or _CAMEL_ID.search(name)
+    )
+
+
+def is_code(name: str, whole: pl.Series) -> bool:
+    """True for whole numbers that are no quantity: named like an id, or too long for a float and no moment in time."""
+    if is_id_name(name):
+        return True
+    if whole.dtype.is_float():  # of floats, every large one is whole
+        return False
+    if whole.dtype == pl.String:
+        whole = whole.filter(whole.str.contains(r"^[-+]?\d+$"))
+    exact = as_key(whole.drop_nulls(), "integer")
+    if exact.null_count():  # longer than 128 bits
+        return True
+    longest = max(abs(int(exact.min() or 0)), abs(int(exact.max() or 0)))  # type: ignore[arg-type]
+    return longest > BEYOND_FLOAT and not is_moment(name, exact)
+
+
+def is_moment(name: str, whole: pl.Series) -> bool:
+    """True for whole numbers that are epoch times of 1990 to 2040, by their size, and by their name or precision.
+
+    Nanoseconds need no name where they end in three zeros, as clocks that count microseconds write them.
+    """
+    low, high = whole.min(), whole.max()
+    if low is None or high is None:
+        return False
+    unit = next((per for per in _PER_SECOND if _EPOCH[0] * per <= int(low) and int(high) <= _EPOCH[1] * per), None)  # type: ignore[arg-type]
+    if unit is None:
+        return False
+    return bool(_TIME_NAME.search(name)) or (
+        unit == 10**9 and bool((whole.drop_nulls().cast(pl.Int64) % 1_000 == 0).all())
     )
 
 
@@ -158,18 +195,15 @@ def _list_kind(dtype: pl.List | pl.Array, sample: pl.Series) -> Kind | None:
     return "multi" if inner.is_integer() or inner in (pl.String, pl.Categorical, pl.Enum, pl.Boolean) else None
 
 
-def _whole(numbers: pl.Series) -> bool:
-    held = numbers.fill_nan(None).drop_nulls()
-    return bool((held == held.round()).all())
-
-
 def _text_kind(sample: pl.Series) -> Kind:
     words = sample.drop_nulls().str.strip_chars()
     words = words.filter(~words.is_in(list(NULL_WORDS)))
     if not len(words) or words.str.contains(r"^0\d+$").any():
         return "categorical"
     if words.cast(pl.Float64, strict=False).count() >= MOST * len(words):
-        return "numeric" if not is_id_name(sample.name) else "categorical"
+        return "categorical" if is_id_name(sample.name) or (is_whole(words) and is_code("", words)) else "numeric"
+    if find_form(words, MOST) is not None:
+        return "numeric"
     if words.str.to_lowercase().is_in(["true", "false"]).all():
         return "boolean"
     if date_format(words):

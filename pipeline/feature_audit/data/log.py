@@ -84,7 +84,15 @@ def peek(source: Source, columns: Sequence[str], rows: int) -> pl.DataFrame:
         columns: which columns.
         rows: rows of the whole table.
     """
+    return pl.concat([source.rows(columns, start, length) for start, length in _peek_parts(rows)])
+
+
+def peek_rows(rows: int) -> np.ndarray:
+    """Numbers of the rows that ``peek`` shows, in its order."""
+    return np.concatenate([np.arange(start, min(start + length, rows)) for start, length in _peek_parts(rows)])
+
+
+def _peek_parts(rows: int) -> list[tuple[int, int]]:
+    """First row and length of each part."""
     part = PEEK_ROWS // 3
-    starts = [0] if rows <= PEEK_ROWS else [0, rows // 2, rows - part]
-    length = PEEK_ROWS if len(starts) == 1 else part
-    return pl.concat([source.rows(columns, start, length) for start in starts])
+    return [(0, PEEK_ROWS)] if rows <= PEEK_ROWS else [(0, part), (rows // 2, part), (rows - part, part)]

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.checks import Examined, examine
-from feature_audit.data.columns import assign_roles
+from feature_audit.data.columns import assign_roles, lookup
 from feature_audit.data.fitting import fit_encoders
+from feature_audit.data.identity import settle
 from feature_audit.data.keys import Target
 from feature_audit.data.kinds import infer_columns
 from feature_audit.data.log import Log, peek, read_log
 from feature_audit.data.messages import listing
+from feature_audit.data.overview import looks_like, unsure_text
 from feature_audit.data.prepared import MARKER, Prepared
 from feature_audit.data.profile import column_profile, table_profile
 from feature_audit.data.reading import input_digest, open_source, prepare_source, resolve_data
@@ -27,6 +30,7 @@ from feature_audit.data.slices import slice_codes
 from feature_audit.data.splits import SPLITS
 from feature_audit.data.statistics import Statistics, gather
 from feature_audit.data.writing import write_store
+from feature_audit.data.written_numbers import as_numbers
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, ModelSchema
 
@@ -63,6 +67,13 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     progress(f"inferring the kinds of {len(log.roles.candidates)} columns")
     shown = peek(source, log.roles.candidates, log.rows)
     columns, unusable, table_costs = infer_columns(config, log.roles, table, shown, source.origin)
+    columns, unsure = settle(config, log, columns, shown)
+    given = {column.name for column in columns if lookup(config.kinds, column.name) is not None}
+    source, forms = as_numbers(source, columns, shown, given)
+    log = replace(log, source=source)
+    unsure |= unsure_text(columns, shown, forms, given)
+    looks = looks_like(config, columns, shown)
+    shown = peek(source, log.roles.candidates, log.rows) if forms else shown
     usable = tuple(column for column in columns if column.name not in unusable)
     progress(f"counting {len(usable)} columns on {log.split.rows()['train']:,} train rows")
     statistics = gather(
@@ -76,8 +87,8 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
         raise AuditError(f"data: none of the {len(columns)} columns is a usable feature (for example {name}: {reason})")
     progress("validating the profile")
     validation = _validate(config, log, usable, statistics, examined)
-    encoders = fit_encoders(kept, statistics, config.encoding)
-    summary = summarise(usable, log, statistics)
+    encoders = fit_encoders(kept, statistics, config.encoding, forms)
+    summary = summarise(usable, log, statistics) | {"looks_like": looks, "unsure": unsure}
     del statistics  # its samples are not needed while the table is encoded
     schema = ModelSchema(encoders.fields, log.target.task, log.target.n_classes)
     slices = slice_codes(source, log.roles.slices, log.split.of_row)

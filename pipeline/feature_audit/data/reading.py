@@ -50,14 +50,15 @@ class Source:
         Raises:
             AuditError: a file is corrupt there.
         """
-        return self._collect(self.frame.select(pl.col(name)))[name]
+        return self.collect(self.frame.select(pl.col(name)))[name]
 
     def rows(self, columns: Sequence[str], start: int, length: int) -> pl.DataFrame:
         """Consecutive rows of some columns."""
-        return self._collect(self.frame.select(columns).slice(start, length))
+        return self.collect(self.frame.select(columns).slice(start, length))
 
     @staticmethod
-    def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
+    def collect(frame: pl.LazyFrame) -> pl.DataFrame:
+        """A query on the table, run; a corrupt file is an ``AuditError``."""
         try:
             return frame.collect()
         except READ_ERRORS as error:

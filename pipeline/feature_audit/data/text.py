@@ -34,6 +34,8 @@ MOST_LOST = 0.5
 #: First rows that decide which datetime formats are tried on all rows.
 PEEK_ROWS = 2_000
 
+_NUMBERS = {"integer": pl.Int64, "unsigned": pl.UInt64, "float": pl.Float64}
+
 Facts = dict[str, int]
 
 
@@ -180,10 +182,16 @@ def _facts(name: str, formats: tuple[str, ...]) -> pl.Expr:
     """Counts for one text column, as a struct."""
     word = pl.col(name).str.strip_chars()
     held = pl.when(word.is_in(list(NULL_WORDS))).then(None).otherwise(word)
+    number = held.cast(pl.Float64, strict=False)
+    whole = held.str.contains(r"^[-+]?\d+$")
     return pl.struct(
         held.count().alias("held"),
         held.cast(pl.Int64, strict=False).count().alias("integer"),
-        held.cast(pl.Float64, strict=False).count().alias("float"),
+        held.cast(pl.UInt64, strict=False).count().alias("unsigned"),
+        number.count().alias("float"),
+        whole.sum().alias("whole"),
+        (whole & (number.abs() > 2**53)).sum().alias("long"),
+        (number.is_null() & held.str.contains(r"\d")).sum().alias("written"),
         held.str.to_lowercase().is_in(["true", "false"]).sum().alias("boolean"),
         held.str.contains(r"^0\d+$").sum().alias("padded"),
         *(is_date(held, pattern).sum().alias(pattern) for pattern in formats),
@@ -229,7 +237,7 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
         return word.str.to_lowercase().replace_strict(truth, default=None, return_dtype=pl.Boolean).alias(name)
     if pattern is not None:
         return word.str.to_datetime(pattern, strict=False, time_unit="us").alias(name)
-    return word.cast(pl.Int64 if kind == "integer" else pl.Float64, strict=False).alias(name)
+    return word.cast(_NUMBERS[kind], strict=False).alias(name)
 
 
 def _decide(facts: Facts) -> tuple[str, str | None]:
@@ -239,10 +247,14 @@ def _decide(facts: Facts) -> tuple[str, str | None]:
         return "string", None
     if facts["boolean"] == held:
         return "boolean", None
-    if facts["integer"] == held:
-        return "integer", None
+    whole = next((kind for kind in ("integer", "unsigned") if facts[kind] == held), None)
+    if whole is not None:
+        return whole, None
     if facts["float"] >= MOST * held:
-        return "float", None
+        if facts["whole"] < facts["float"]:
+            # "12,000" among plain numbers: one form for the whole column is found later.
+            return ("string" if facts["written"] else "float"), None
+        return ("string" if facts["written"] or facts["long"] else "integer"), None  # a float would merge long codes
     pattern = next((form for form in DATE_FORMATS if facts.get(form, 0) >= MOST * held), None)
     return ("datetime", pattern) if pattern else ("string", None)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from pathlib import Path
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import STORE_KEYS, Prepared, data_digest, prepare
 from feature_audit.data.demo import DEFAULTS as DEMO_DEFAULTS
 from feature_audit.data.demo import ensure_demo
+from feature_audit.data.overview import overview
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.stages.cache import StageFolder
 
@@ -67,6 +69,10 @@ def load(config: AuditConfig, folder: StageFolder) -> Prepared:
             log.info("load: %s is excluded: %s", finding.column, finding.detail)
         elif finding.kind == "other" and not finding.column:  # what reading had to decide for the user
             log.info("load: %s", finding.detail)
+    by_name = {column.name: column.kind for column in prepared.columns}
+    kinds = Counter(by_name[name] for name in prepared.schema.names)
+    for line in overview(prepared.summary, prepared.split_info["kind"], kinds):
+        log.info("load: %s", line)
     folder.finish({"digest": prepared.digest, "rows": prepared.rows, "features": len(prepared.schema.fields)})
     return prepared
 

@@ -147,6 +147,8 @@ def _mlflow_type(column: RawInput) -> Any:
     from mlflow.types.schema import AnyType, Array, DataType
 
     name = column.dtype
+    if "Int128" in name or "UInt64" in name:  # no MLflow type holds them
+        return AnyType()
     if name.startswith(("List", "Array")):
         inner = "Float" if "Float" in name else "Int" if "Int" in name else "String"
         return Array({"Float": DataType.double, "Int": DataType.long, "String": DataType.string}[inner])

@@ -59,7 +59,17 @@ def _as_polars(rows: Any) -> pl.DataFrame:
         return rows
     if isinstance(rows, list):
         return pl.from_dicts(rows, infer_schema_length=None)
-    return pl.from_pandas(rows)
+    try:
+        return pl.from_pandas(rows)
+    except (OverflowError, TypeError, ValueError):  # Arrow takes no Python integer beyond 2^63 and no mixed column
+        return pl.DataFrame([_as_series(str(name), rows[name]) for name in rows.columns])
+
+
+def _as_series(name: str, cells: pd.Series) -> pl.Series:
+    """One pandas column with every digit of its integers."""
+    if cells.dtype != object:
+        return pl.from_pandas(cells.to_frame(name))[name]
+    return pl.Series(name, cells.where(cells.notna(), None).tolist(), strict=False)
 
 
 mlflow.models.set_model(PrunedModel())

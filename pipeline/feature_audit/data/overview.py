@@ -1,0 +1,113 @@
+"""What was made of a table, in sentences: sizes and kinds, columns that look like keys or could be misread."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import polars as pl
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.kinds import is_moment
+from feature_audit.data.written_numbers import Form, held_words, units_of
+from feature_audit.schema import Column, Kind
+
+#: Columns named one by one after load; the rest is counted.
+MOST_LINES = 10
+_GROUP_NAME = re.compile(
+    r"(?i)(^|_)(user|customer|client|member|visitor|viewer|session|patient|household)s?_?(id|code|key)?$"
+)
+_WEIGHT_NAME = re.compile(r"(?i)(^|_)weights?$")
+_SPLITS = {"train", "training", "valid", "validation", "val", "dev", "test"}
+_NAMES: dict[Kind, tuple[str, str]] = {
+    "numeric": ("numeric", "numeric"), "categorical": ("category", "categories"), "boolean": ("boolean", "booleans"),
+    "multi": ("list", "lists"), "vector": ("vector", "vectors"), "datetime": ("date", "dates"),
+}  # fmt: skip
+
+
+def looks_like(config: AuditConfig, columns: tuple[Column, ...], shown: pl.DataFrame) -> list[str]:
+    """Columns that are features now and look like a key that is not given: "`ts` looks like a time (time=ts)"."""
+    found: dict[str, str] = {}
+    for column in columns:
+        name, cells = column.name, shown[column.name]
+        whole = cells.dtype.is_integer()
+        if column.kind == "datetime" or (whole and is_moment(name, cells)):
+            role = "time"
+        elif column.kind == "categorical" and _is_split(cells):
+            role = "split"
+        elif column.kind in ("categorical", "numeric") and _GROUP_NAME.search(name) and cells.n_unique() > 2:
+            role = "group"
+        elif column.kind == "numeric" and _WEIGHT_NAME.search(name):
+            role = "weight"
+        else:
+            continue
+        given = role != "weight" and getattr(config, role) is not None
+        if not given and not (role == "split" and config.time):
+            found.setdefault(role, name)
+    line = {role: f"{role}={name}" for role, name in found.items()}
+    if "weight" in found:
+        line["weight"] = f"exclude={found['weight']} unless it is a feature"
+    return [f"`{name}` looks like a {role} ({line[role]})" for role, name in found.items()]
+
+
+def _is_split(cells: pl.Series) -> bool:
+    if cells.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return False
+    words = set(cells.cast(pl.String).drop_nulls().str.strip_chars().str.to_lowercase().unique().to_list())
+    return len(words) > 1 and words <= _SPLITS
+
+
+def unsure_text(
+    columns: tuple[Column, ...], shown: pl.DataFrame, forms: Mapping[str, Form], given: Collection[str]
+) -> dict[str, str]:
+    """Column -> what could be misread about the numbers in its text.
+
+    Args:
+        columns: with their kinds.
+        shown: some rows, as they were written.
+        forms: how numbers written for people are read.
+        given: columns whose kind the user gave.
+    """
+    unsure = {}
+    for column in columns:
+        name = column.name
+        form = forms.get(name)
+        if form is not None and form.ambiguous:
+            words = held_words(shown[name])
+            example = words.filter(words.str.contains(","))[0]
+            unsure[name] = (
+                f"'{example}' is read as {form.read(pl.Series([example]))[0]:g}; if its comma is a decimal sign, "
+                "write a point instead"
+            )
+        elif column.kind == "categorical" and name not in given and shown[name].dtype == pl.String:
+            units = units_of(held_words(shown[name]))
+            if units:
+                unsure[name] = (
+                    f"numbers in several units ({', '.join(units)}) read as categories; write them in one unit, or say "
+                    f"that it is meant: kinds: {{{name}: categorical}}"
+                )
+    return unsure
+
+
+def overview(summary: Mapping[str, Any], split: str, features: Mapping[Kind, int]) -> list[str]:
+    """Lines for the terminal.
+
+    Args:
+        summary: ``Prepared.summary``.
+        split: how the rows were split.
+        features: kind -> usable features of it.
+    """
+    seen = {kind: features.get(kind, 0) for kind in _NAMES}
+    kinds = ", ".join(f"{count} {_NAMES[kind][count > 1]}" for kind, count in seen.items() if count)
+    share = summary["positives_share"]
+    parts = [f"{summary['rows']:,} rows", f"{sum(features.values())} features ({kinds})"]
+    parts += [f"{100 * share:.3g} % positive"] if share is not None else [summary["task"]]
+    first = f"{', '.join(parts)}, split {split}"
+    lines = ["; ".join([first, ", ".join(summary["looks_like"])] if summary["looks_like"] else [first])]
+    unsure = list(summary["unsure"].items())
+    lines += [f"{name}: {sentence}" for name, sentence in unsure[:MOST_LINES]]
+    if len(unsure) > MOST_LINES:
+        rest = len(unsure) - MOST_LINES
+        lines.append(f"{rest} more columns could be read in another way; their kinds are in data/schema.yaml")
+    return lines
