@@ -58,9 +58,24 @@ class ReaderConfig(_Section):
     types: dict[str, Literal["string", "integer", "float", "boolean", "datetime"]] = Field(
         default_factory=dict, description="column name or glob -> type, where inference guesses wrong"
     )
+    list_separator: dict[str, str] = Field(
+        default_factory=dict, description="column or glob -> separator of lists written as text; one text = all columns"
+    )
     row_number: str | None = Field(
         None, description="name of a column to add: the row's number, for files in time order without a time column"
     )
+
+    @field_validator("list_separator", mode="before")
+    @classmethod
+    def _for_all(cls, value: Any) -> Any:
+        return {"*": value} if isinstance(value, str) else value
+
+    @field_validator("separator", "list_separator")
+    @classmethod
+    def _not_empty(cls, value: Any) -> Any:
+        if value == "" or (isinstance(value, dict) and "" in value.values()):
+            raise ValueError("a separator has at least one character")
+        return value
 
 
 class EncodingConfig(_Section):
@@ -71,6 +86,9 @@ class EncodingConfig(_Section):
     max_categories: int = Field(50_000, ge=1, description="most frequent categories kept per feature; the rest = OOV")
     hash_buckets: int = Field(0, ge=0, description="> 0: categories beyond max_categories share this many buckets")
     max_list_length: int = Field(32, ge=1, description="entries of a multi-valued cell that are used")
+    list_end: Literal["last", "first"] = Field(
+        "last", description="the recent end of longer lists, of which max_list_length entries are used"
+    )
 
 
 class TrainingConfig(_Section):

@@ -13,21 +13,12 @@ import polars as pl
 from feature_audit.config import ReaderConfig
 from feature_audit.data.columns import match_globs
 from feature_audit.data.messages import READ_ERRORS, one_line
+from feature_audit.data.moments import MOST, is_date, likely_formats, text_moment
 from feature_audit.data.ragged import open_text, shape_of
 from feature_audit.errors import AuditError
 
 #: Texts that mean "no number" in a column whose other cells are numbers; in a column of words they stay words.
 NULL_WORDS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "\\N", "-", "#N/A", "n/a")
-#: Share of the cells that must read as a type; the others count as missing and are reported.
-MOST = 0.995
-#: Datetime formats that are tried, in this order; the first one that fits every cell is taken.
-DATE_FORMATS = (
-    "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
-    "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
-    "%d/%m/%Y", "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d-%m-%Y",
-    "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d, %Y", "%d-%m-%y", "%m/%d/%y", "%d/%m/%y",
-)  # fmt: skip
 ROW_GROUP = 65_536
 #: Share of the cells that a type of the user's may fail to read.
 MOST_LOST = 0.5
@@ -35,11 +26,6 @@ MOST_LOST = 0.5
 PEEK_ROWS = 2_000
 
 Facts = dict[str, int]
-
-
-def is_date(words: pl.Expr, pattern: str) -> pl.Expr:
-    """True where a word is a datetime by this format, of a year that people mean (1.2.3 is a version, not a day)."""
-    return words.str.to_datetime(pattern, strict=False).dt.year().is_between(1800, 2300)
 
 
 @dataclass(frozen=True)
@@ -153,22 +139,21 @@ def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
 
 
 def _read_facts(file: _File, names: list[str], reader: ReaderConfig) -> dict[str, Facts]:
-    """Column -> how many cells read as each type; formats that do not fit the first rows are not counted further."""
-    least = {name: 0.0 if _said(name, reader) == "datetime" else MOST for name in names}
+    """Column -> how many cells read as each type; formats that do not fit the first cells are not counted further."""
     try:
-        peek = file.frame.head(PEEK_ROWS).select(_facts(name, DATE_FORMATS) for name in names).collect()
-        likely = {name: _likely_formats(peek[name][0], least[name]) for name in names}
+        peek = file.frame.head(PEEK_ROWS).select(_held(name) for name in names).collect()
+        empty = [name for name in names if not peek[name].count()]
+        late = file.frame.select(_held(name).drop_nulls().head(PEEK_ROWS).implode() for name in empty).collect()
+        likely = {}
+        for name in names:
+            words = (peek[name] if name not in empty else late[name].explode()).drop_nulls()
+            said = _said(name, reader)
+            number = said is None and words.cast(pl.Float64, strict=False).count() >= MOST * len(words)
+            likely[name] = () if number else likely_formats(words, 0.0 if said == "datetime" else MOST)
         counted = file.frame.select(_facts(name, likely[name]) for name in names).collect()
     except READ_ERRORS as error:
         raise _unreadable([file], error) from None
     return {name: counted[name][0] for name in names}
-
-
-def _likely_formats(facts: Facts, least: float) -> tuple[str, ...]:
-    held = facts["held"]
-    if not held:
-        return DATE_FORMATS
-    return tuple(form for form in DATE_FORMATS if facts[form] >= max(1, least * held))
 
 
 def _said(name: str, reader: ReaderConfig) -> str | None:
@@ -176,10 +161,15 @@ def _said(name: str, reader: ReaderConfig) -> str | None:
     return next((kind for glob, kind in reader.types.items() if fnmatch.fnmatchcase(name, glob)), None)
 
 
+def _held(name: str) -> pl.Expr:
+    """The words of a text column; texts that mean missing become null."""
+    word = pl.col(name).str.strip_chars()
+    return pl.when(word.is_in(list(NULL_WORDS))).then(None).otherwise(word).alias(name)
+
+
 def _facts(name: str, formats: tuple[str, ...]) -> pl.Expr:
     """Counts for one text column, as a struct."""
-    word = pl.col(name).str.strip_chars()
-    held = pl.when(word.is_in(list(NULL_WORDS))).then(None).otherwise(word)
+    held = _held(name)
     return pl.struct(
         held.count().alias("held"),
         held.cast(pl.Int64, strict=False).count().alias("integer"),
@@ -212,7 +202,8 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
     if kind == "string":
         return pl.col(name)
     if kind == "datetime" and pattern is None:
-        pattern = max((form for form in DATE_FORMATS if form in facts), key=lambda form: facts[form], default=None)
+        formats = [key for key in facts if "%" in key]
+        pattern = max(formats, key=lambda form: facts[form], default=None)
         if pattern is None:
             raise AuditError(f"reader.types.{name}=datetime: its cells fit no known datetime format; give ISO dates")
     lost = facts["held"] - facts[pattern or kind]
@@ -228,7 +219,7 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
         truth = {"true": True, "false": False}
         return word.str.to_lowercase().replace_strict(truth, default=None, return_dtype=pl.Boolean).alias(name)
     if pattern is not None:
-        return word.str.to_datetime(pattern, strict=False, time_unit="us").alias(name)
+        return text_moment(word, pattern).alias(name)
     return word.cast(pl.Int64 if kind == "integer" else pl.Float64, strict=False).alias(name)
 
 
@@ -243,7 +234,7 @@ def _decide(facts: Facts) -> tuple[str, str | None]:
         return "integer", None
     if facts["float"] >= MOST * held:
         return "float", None
-    pattern = next((form for form in DATE_FORMATS if facts.get(form, 0) >= MOST * held), None)
+    pattern = next((key for key in facts if "%" in key and facts[key] >= MOST * held), None)
     return ("datetime", pattern) if pattern else ("string", None)
 
 
