@@ -172,6 +172,12 @@ class AuditConfig(_Section):
     always_drop: tuple[str, ...] = Field(
         (), description="features of the full model that the pruned one may never keep, whatever they are worth"
     )
+    drop_rows: tuple[Literal["no_time", "no_label"], ...] = Field(
+        (), description="rows that are left out and counted: no_time, no_label; under 1 % without a time always are"
+    )
+    split_files: dict[Literal["train", "validation", "test"], str] = Field(
+        default_factory=dict, description="split -> file, folder or glob, for splits in files of their own"
+    )
     split: str | None = Field(None, description="time, random, group, or a column holding train / validation / test")
     k: int | Literal["auto"] = "auto"
     k_min: int = Field(1, ge=1)
@@ -222,7 +228,15 @@ class AuditConfig(_Section):
     selection: SelectionConfig = SelectionConfig()
     checks: ChecksConfig = ChecksConfig()
 
-    @field_validator("exclude", "never_drop", "always_drop", "whole_groups", "slices", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _data_of_splits(cls, values: Any) -> Any:
+        """``split_files`` names the data where ``data`` does not."""
+        if isinstance(values, Mapping) and isinstance(values.get("split_files"), Mapping) and not values.get("data"):
+            return {**values, "data": ",".join(map(str, values["split_files"].values()))}
+        return values
+
+    @field_validator("exclude", "never_drop", "always_drop", "whole_groups", "slices", "drop_rows", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -259,6 +273,10 @@ class AuditConfig(_Section):
     def _agree(self) -> AuditConfig:
         if self.k != "auto" and self.k_min > self.k:
             raise ValueError(f"k_min={self.k_min} is above k={self.k}; lower k_min or raise k")
+        if self.split_files and not {"train", "test"} <= self.split_files.keys():
+            raise ValueError("split_files: give the files of train and test, and of validation if there are any")
+        if self.split_files and self.split:
+            raise ValueError(f"split={self.split}: split_files splits already; give one of the two")
         for name in self.whole_groups:
             if name != "*" and name not in self.groups:
                 known = ", ".join(self.groups) or "none is named"

@@ -118,19 +118,20 @@ def is_id_name(name: str) -> bool:
     )
 
 
-def date_format(values: pl.Series, *, asked: bool = False) -> str | None:
+def date_format(values: pl.Series, *, asked: bool = False, most: float = MOST) -> str | None:
     """The datetime format that (nearly) every cell of a sample has, of text or of numbers; see ``moments``.
 
     Args:
         values: text or numbers.
         asked: the user says that these are datetimes; numbers are then read by any format.
+        most: share of the cells of text that must have the format.
     """
     if values.dtype.is_numeric():
         return number_format(values, asked=asked)
     words = _words(values)
     if len(words) and words.str.contains(r"^\d{5,19}$").sum() >= MOST * len(words):
         return number_format(words, asked=asked)
-    return next(iter(likely_formats(words)), None)
+    return next(iter(likely_formats(words, most)), None)
 
 
 def form_of(name: str, kind: Kind, values: pl.Series, separator: str | None) -> str | None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import fnmatch
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from feature_audit.config import ReaderConfig
-from feature_audit.data.columns import match_globs
+from feature_audit.data.columns import SPLIT_COLUMN, match_globs
+from feature_audit.data.files import bare_suffix
 from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.moments import MOST, is_date, likely_formats, text_moment
-from feature_audit.data.ragged import open_text, shape_of
+from feature_audit.data.ragged import open_text, scan_lines, shape_of
 from feature_audit.errors import AuditError
 
 #: Texts that mean "no number" in a column whose other cells are numbers; in a column of words they stay words.
@@ -24,6 +27,8 @@ ROW_GROUP = 65_536
 MOST_LOST = 0.5
 #: First rows that decide which datetime formats are tried on all rows.
 PEEK_ROWS = 2_000
+#: First lines that a separator is guessed from.
+_GLANCE_LINES = 50
 
 Facts = dict[str, int]
 
@@ -40,7 +45,11 @@ class _File:
 
 
 def read_text(
-    files: tuple[Path, ...], reader: ReaderConfig, staged: Path, progress: Callable[[str], None]
+    files: tuple[Path, ...],
+    reader: ReaderConfig,
+    staged: Path,
+    progress: Callable[[str], None],
+    splits: Mapping[Path, str] | None = None,
 ) -> tuple[pl.LazyFrame, tuple[str, ...]]:
     """Read text files as strings, decide types on every row, write one typed Parquet file and scan it.
 
@@ -49,6 +58,7 @@ def read_text(
         reader: separator, header, names, null texts and types from the configuration.
         staged: the Parquet file to write.
         progress: told what takes long.
+        splits: file -> split that its rows are of, which becomes a column; None = the files know of none.
 
     Returns:
         The typed table and notes on what was decided.
@@ -62,7 +72,8 @@ def read_text(
     for pattern in reader.types:
         match_globs("reader.types", [pattern], names)
     progress(f"reading {len(files)} text file(s): deciding the types of {len(names)} columns")
-    notes = [f"{file.path.name}: {file.blank_lines} empty lines are skipped" for file in opened if file.blank_lines]
+    notes = _separator_notes(opened, reader)
+    notes += [f"{file.path.name}: {file.blank_lines} empty lines are skipped" for file in opened if file.blank_lines]
     if reader.has_header and names[0] == "" and len(names) > 1:
         notes.append("the first column has no name, as the row names that pandas and R write: it is left out")
         names = names[1:]
@@ -71,6 +82,11 @@ def read_text(
     for name in names:
         facts = _agree(name, [facts[name] for facts in per_file], opened)
         typed.append(_typed(name, facts, reader, notes))
+    if splits:
+        if SPLIT_COLUMN in names:
+            raise AuditError(f"split_files: the table has a column {SPLIT_COLUMN} already; rename it")
+        typed.append(pl.col(SPLIT_COLUMN))
+        opened = [replace(f, frame=f.frame.with_columns(pl.lit(splits[f.path]).alias(SPLIT_COLUMN))) for f in opened]
     staged.parent.mkdir(parents=True, exist_ok=True)
     try:
         pl.concat([file.frame for file in opened]).select(typed).sink_parquet(
@@ -78,14 +94,14 @@ def read_text(
         )
     except READ_ERRORS as error:
         raise _unreadable(opened, error) from None
-    return pl.scan_parquet(staged), tuple(notes)
+    return pl.scan_parquet(staged, glob=False), tuple(notes)
 
 
 def _open_all(files: tuple[Path, ...], reader: ReaderConfig) -> list[_File]:
     """Scan every file as strings, after checking that their headers agree."""
     opened: list[_File] = []
     for path in files:
-        separator = reader.separator or ("," if ".csv" in path.name.lower() else "\t")
+        separator = reader.separator or _guess_separator(path)
         names = _names(path, separator, reader)
         if opened and names != opened[0].names:
             first = opened[0]
@@ -94,15 +110,60 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig) -> list[_File]:
             raise AuditError(
                 f"data={path}: its header differs from {first.path.name}: {other}; all files need the same columns"
             )
-        frame = pl.scan_csv(
-            path, separator=separator, has_header=reader.has_header, infer_schema=False, new_columns=names,
-            null_values=list(reader.null_values), encoding="utf8-lossy",
-        )  # fmt: skip
+        frame = _scan(path, separator, names, reader)
         blank = _check_rows(path, separator, names)
         if blank:  # Polars reads an empty line as a row of nulls
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
         opened.append(_File(path, separator, names, frame, blank))
     return opened
+
+
+def _scan(path: Path, separator: str, names: list[str], reader: ReaderConfig) -> pl.LazyFrame:
+    """A text file as strings. Separators of several bytes, which Polars does not know, have no quotes around them."""
+    if len(separator.encode()) == 1:
+        return pl.scan_csv(
+            path, separator=separator, has_header=reader.has_header, infer_schema=False, new_columns=names,
+            null_values=list(reader.null_values), encoding="utf8-lossy", glob=False,
+        )  # fmt: skip
+    cell = pl.element().str.strip_chars().str.replace('(?s)^"(.*)"$', "${1}")
+    cell = pl.when(~cell.is_in(["", *reader.null_values])).then(cell)
+    cells = scan_lines(path).slice(int(reader.has_header)).select(pl.col("line").str.split(separator).list.eval(cell))
+    return cells.select(pl.col("line").list.get(place, null_on_oob=True).alias(n) for place, n in enumerate(names))
+
+
+def _guess_separator(path: Path) -> str:
+    """The usual one of the suffix; where the first line has none of it, the first other one that all lines share.
+
+    Raises:
+        AuditError: the file cannot be read.
+    """
+    suffix = bare_suffix(path)
+    usual = {".csv": ",", ".dat": "::"}.get(suffix, "\t")
+    others = ("\t", "::", "|", ";", ",") if suffix in (".csv", ".tsv", ".tab") else ("::", "|", ";", ",", " ")
+    lines = [line for line in _first_lines(path, _GLANCE_LINES) if line]
+    if not lines or usual in lines[0]:
+        return usual
+    for sign in others:
+        if sign in lines[0] and all(line.count(sign) == lines[0].count(sign) for line in lines):
+            return sign
+    return usual
+
+
+def _first_lines(path: Path, count: int) -> list[str]:
+    try:
+        with open_text(path) as stream:
+            return [line.rstrip("\r\n") for line in itertools.islice(stream, count)]
+    except (OSError, EOFError) as error:
+        raise AuditError(f"data={path}: cannot be read ({one_line(error)}); write it again") from None
+
+
+def _separator_notes(files: list[_File], reader: ReaderConfig) -> list[str]:
+    """Says which separator was found, and that a first line of numbers was taken for names."""
+    notes = []
+    found = {file.separator for file in files if not reader.separator}
+    if found - {",", "\t"}:
+        notes.append(f"cells are separated by {', '.join(map(repr, sorted(found)))}; reader.separator decides")
+    return notes
 
 
 def _check_rows(path: Path, separator: str, names: list[str]) -> int:
@@ -118,15 +179,26 @@ def _check_rows(path: Path, separator: str, names: list[str]) -> int:
     return shape.blank
 
 
-def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
+def _first_row(file: Path, separator: str) -> list[str] | None:
+    if len(separator.encode()) > 1:
+        return next((line.split(separator) for line in _first_lines(file, 1)), None)
     try:
         with open_text(file) as stream:
-            row = next(csv.reader(stream, delimiter=separator), None)
-    except (OSError, EOFError) as error:
+            return next(csv.reader(stream, delimiter=separator), None)
+    except (OSError, EOFError, csv.Error) as error:
         raise AuditError(f"data={file}: cannot be read ({one_line(error)}); write it again") from None
+
+
+def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
+    row = _first_row(file, separator)
     if not row:
         raise AuditError(f"data={file}: the file is empty")
     if reader.has_header:
+        if len(row) > 1 and all(re.fullmatch(r"-?\d+(\.\d+)?", cell) for cell in row) and row != _counted(row):
+            raise AuditError(
+                f"data={file}: the first line holds numbers and no names ({', '.join(row[:4])}); "
+                f"give reader.has_header: false and reader.columns with {len(row)} names"
+            )
         repeated = next((name for name in row if row.count(name) > 1), None)
         if repeated is not None:
             raise AuditError(f"data={file}: the header names column {repeated!r} twice; rename one")
@@ -136,6 +208,12 @@ def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
     if len(reader.columns) != len(row):
         raise AuditError(f"reader.columns: {len(reader.columns)} names, but {file} has {len(row)} columns")
     return list(reader.columns)
+
+
+def _counted(row: list[str]) -> list[str]:
+    """Names that count from the row's first one on, as pandas and R name columns without names."""
+    first = int(row[0]) if row[0].isdigit() else 0
+    return [str(first + place) for place in range(len(row))]
 
 
 def _read_facts(file: _File, names: list[str], reader: ReaderConfig) -> dict[str, Facts]:
