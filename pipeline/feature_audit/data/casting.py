@@ -99,7 +99,7 @@ def as_datetime(values: pl.Series, form: str | None) -> pl.Series:
         values = values.cast(pl.String)
     cell, frame = pl.col("cell"), values.alias("cell").to_frame()
     if values.dtype == pl.String:
-        if form in UNITS:
+        if form in UNITS or form in NUMBER_FORMATS:
             return frame.select(number_moment(cell.str.strip_chars(), form)).to_series().alias(values.name)
         return frame.select(text_moment(cell.str.strip_chars(), form or "%Y-%m-%d")).to_series().alias(values.name)
     if values.dtype.is_numeric():

@@ -174,7 +174,7 @@ def _are_lists(held: pl.Series, lists: pl.Series, sign: str) -> bool:
     parts = lists.list.explode(empty_as_null=False)
     if _share(lengths >= 2) < _SOME or _cut_in_brackets(parts):
         return False
-    repeat = parts.n_unique() < 0.5 * len(parts)
+    repeat = parts.n_unique() < (0.8 if _are_codes(parts) else 0.5) * len(parts)
     if sign in STRONG:
         return repeat or parts.n_unique() <= 100 or are_fractions(lists)
     return _vary_as_lists(held, lengths, parts, sign) and (
@@ -223,7 +223,8 @@ def _mixed(lists: pl.Series) -> bool:
 
 def _closed(parts: pl.Series) -> bool:
     """True where the parts are a closed vocabulary, or codes: half of the words of a free text are seen only once."""
-    if _share(parts.str.contains(r"\d")) >= 0.9:
-        return True
-    counts = parts.value_counts()["count"]
-    return _share(counts == 1) <= 0.2
+    return _are_codes(parts) or _share(parts.value_counts()["count"] == 1) <= 0.2
+
+
+def _are_codes(parts: pl.Series) -> bool:
+    return _share(parts.str.contains(r"\d")) >= 0.9
