@@ -58,9 +58,24 @@ class ReaderConfig(_Section):
     types: dict[str, Literal["string", "integer", "float", "boolean", "datetime"]] = Field(
         default_factory=dict, description="column name or glob -> type, where inference guesses wrong"
     )
+    list_separator: dict[str, str] = Field(
+        default_factory=dict, description="column or glob -> separator of lists written as text; one text = all columns"
+    )
     row_number: str | None = Field(
         None, description="name of a column to add: the row's number, for files in time order without a time column"
     )
+
+    @field_validator("list_separator", mode="before")
+    @classmethod
+    def _for_all(cls, value: Any) -> Any:
+        return {"*": value} if isinstance(value, str) else value
+
+    @field_validator("separator", "list_separator")
+    @classmethod
+    def _not_empty(cls, value: Any) -> Any:
+        if value == "" or (isinstance(value, dict) and "" in value.values()):
+            raise ValueError("a separator has at least one character")
+        return value
 
 
 class EncodingConfig(_Section):
@@ -71,6 +86,9 @@ class EncodingConfig(_Section):
     max_categories: int = Field(50_000, ge=1, description="most frequent categories kept per feature; the rest = OOV")
     hash_buckets: int = Field(0, ge=0, description="> 0: categories beyond max_categories share this many buckets")
     max_list_length: int = Field(32, ge=1, description="entries of a multi-valued cell that are used")
+    list_end: Literal["last", "first"] = Field(
+        "last", description="the recent end of longer lists, of which max_list_length entries are used"
+    )
 
 
 class TrainingConfig(_Section):
@@ -154,6 +172,12 @@ class AuditConfig(_Section):
     always_drop: tuple[str, ...] = Field(
         (), description="features of the full model that the pruned one may never keep, whatever they are worth"
     )
+    drop_rows: tuple[Literal["no_time", "no_label"], ...] = Field(
+        (), description="rows that are left out and counted: no_time, no_label; under 1 % without a time always are"
+    )
+    split_files: dict[Literal["train", "validation", "test"], str] = Field(
+        default_factory=dict, description="split -> file, folder or glob, for splits in files of their own"
+    )
     split: str | None = Field(None, description="time, random, group, or a column holding train / validation / test")
     k: int | Literal["auto"] = "auto"
     k_min: int = Field(1, ge=1)
@@ -204,7 +228,15 @@ class AuditConfig(_Section):
     selection: SelectionConfig = SelectionConfig()
     checks: ChecksConfig = ChecksConfig()
 
-    @field_validator("exclude", "never_drop", "always_drop", "whole_groups", "slices", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _data_of_splits(cls, values: Any) -> Any:
+        """``split_files`` names the data where ``data`` does not."""
+        if isinstance(values, Mapping) and isinstance(values.get("split_files"), Mapping) and not values.get("data"):
+            return {**values, "data": ",".join(map(str, values["split_files"].values()))}
+        return values
+
+    @field_validator("exclude", "never_drop", "always_drop", "whole_groups", "slices", "drop_rows", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -241,6 +273,10 @@ class AuditConfig(_Section):
     def _agree(self) -> AuditConfig:
         if self.k != "auto" and self.k_min > self.k:
             raise ValueError(f"k_min={self.k_min} is above k={self.k}; lower k_min or raise k")
+        if self.split_files and not {"train", "test"} <= self.split_files.keys():
+            raise ValueError("split_files: give the files of train and test, and of validation if there are any")
+        if self.split_files and self.split:
+            raise ValueError(f"split={self.split}: split_files splits already; give one of the two")
         for name in self.whole_groups:
             if name != "*" and name not in self.groups:
                 known = ", ".join(self.groups) or "none is named"

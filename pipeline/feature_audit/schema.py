@@ -41,6 +41,7 @@ class Column:
         protected: never dropped.
         ruled_out: always dropped: the full model has it, the pruned one may not.
         cost: what keeping it costs a year, in the user's unit.
+        form: how its cells are written, where their type does not say: list format or datetime format.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Column:
     protected: bool = False
     cost: float = 0.0
     ruled_out: bool = False
+    form: str | None = None
 
 
 @dataclass(frozen=True)

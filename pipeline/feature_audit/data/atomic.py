@@ -72,7 +72,13 @@ def read_table(path: Path) -> pl.LazyFrame:
             raise AuditError(f"data={path}: header `{cell}` is not name:type with a type of {', '.join(_TYPES)}")
         types[name] = kind
     frame = pl.scan_csv(
-        path, separator="\t", infer_schema=False, quote_char=None, new_columns=list(types), encoding="utf8-lossy"
+        path,
+        separator="\t",
+        infer_schema=False,
+        quote_char=None,
+        new_columns=list(types),
+        encoding="utf8-lossy",
+        glob=False,
     )
     shape = shape_of(path, "\t", len(types), quotes=False)
     if shape.bad_line is not None and len(types) > 1:

@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from feature_audit.data.lists import split, split_numbers
+from feature_audit.data.moments import NUMBER_FORMATS, UNITS, number_moment, text_moment
 from feature_audit.data.text import NULL_WORDS
 
 #: Whole numbers from here on have no float64 of their own.
@@ -104,11 +106,20 @@ def _digits_of(values: pl.Series) -> pl.Series:
     return values.cast(pl.Int128, strict=False).cast(pl.String).zip_with(whole.fill_null(False), values.cast(pl.String))
 
 
-def as_lists(values: pl.Series, separator: str | None) -> pl.Series:
-    """A series of lists: arrays become lists, text is split at the separator and empty parts fall out."""
+def as_lists(values: pl.Series, form: str | None) -> pl.Series:
+    """A series of lists: arrays become lists, text is split by its list format (see ``lists``).
+
+    Args:
+        values: any cells.
+        form: the list format of text, without empty parts; None = text holds vectors of numbers.
+
+    Raises:
+        ValueError: text without a list format that holds no number.
+    """
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
     if values.dtype == pl.String:
-        parts = values.str.split(separator or "|")
-        return parts.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != ""))
+        return split(values, form) if form else split_numbers(values)
     if isinstance(values.dtype, pl.Array):
         return values.arr.to_list()
     if values.dtype == pl.Null:
@@ -116,13 +127,21 @@ def as_lists(values: pl.Series, separator: str | None) -> pl.Series:
     return values
 
 
-def as_datetime(values: pl.Series, pattern: str | None) -> pl.Series:
-    """Datetime in microseconds, no zone; numbers are epoch seconds, milliseconds or microseconds by their size."""
+def as_datetime(values: pl.Series, form: str | None) -> pl.Series:
+    """Datetime in microseconds, no zone (UTC where cells name one), by a format of ``moments``.
+
+    Without a format, numbers are epoch seconds, milliseconds or microseconds by their size, and text is ISO.
+    """
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
+    cell, frame = pl.col("cell"), values.alias("cell").to_frame()
     if values.dtype == pl.String:
-        return values.str.strip_chars().str.to_datetime(pattern or "%Y-%m-%d", strict=False, time_unit="us")
+        if form in UNITS or form in NUMBER_FORMATS:
+            return frame.select(number_moment(cell.str.strip_chars(), form)).to_series().alias(values.name)
+        return frame.select(text_moment(cell.str.strip_chars(), form or "%Y-%m-%d")).to_series().alias(values.name)
     if values.dtype.is_numeric():
+        if form in UNITS or form in NUMBER_FORMATS:
+            return frame.select(number_moment(cell, form)).to_series().alias(values.name)
         raw = as_float(values)
         size = np.nanmax(np.abs(raw)) if np.isfinite(raw).any() else 0.0
         unit = 1e6 if size < 1e11 else 1e3 if size < 1e14 else 1.0

@@ -14,6 +14,7 @@ from feature_audit.data.association import crossfit_auc, halves, views
 from feature_audit.data.duplicates import duplicates
 from feature_audit.data.leaks import find_leaks
 from feature_audit.data.log import Log
+from feature_audit.data.notes import cut_lists, reading_notes
 from feature_audit.data.row_names import row_names
 from feature_audit.data.splits import TEST, TRAIN, Split
 from feature_audit.data.statistics import Statistics
@@ -50,12 +51,14 @@ def examine(
     findings = [Finding(name, "other", reason, excluded=True) for name, reason in unusable.items()]
     findings += [Finding("", "other", note) for note in (*log.source.notes, *_guessed_task(config, log))]
     findings += _unread(columns, statistics)
+    findings += reading_notes(config, columns)
     findings += _empty_or_constant(columns, statistics, log.split)
     left = _left(columns, findings)
     findings += duplicates(log.source, left, statistics, log.split)
     left = _left(columns, findings)
     findings += find_leaks(left, log, statistics, config.checks, seed=config.seed)
     left = _left(columns, findings)
+    findings += cut_lists(config, left, log, statistics)
     drift = _drift(left, statistics, config.seed)
     findings += row_names(left, statistics)
     findings += _high_nulls(left, statistics, log.split, config.checks.max_null_share)

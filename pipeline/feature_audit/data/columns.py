@@ -19,6 +19,8 @@ Value = TypeVar("Value")
 
 #: Split kinds; any other value of ``split`` names a column.
 SPLIT_KINDS = ("time", "random", "group")
+#: Column that is added where ``split_files`` says which file holds which split.
+SPLIT_COLUMN = "split_file"
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,8 @@ def lookup(patterns: Mapping[str, Value], name: str) -> Value | None:
 
 
 def _split_kind(config: AuditConfig, columns: Sequence[str]) -> tuple[str, str | None]:
+    if config.split_files:
+        return "column", SPLIT_COLUMN
     kind = config.split or ("time" if config.time else "random")
     if kind == "time" and config.time is None:
         raise AuditError("split=time: needs a time column; give time=<column>, or split=random")

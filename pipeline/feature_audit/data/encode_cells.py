@@ -225,9 +225,10 @@ class CodeEncoder(Encoder):
 
 @dataclass(frozen=True, eq=False)
 class BagEncoder(Encoder):
-    """The first ``width`` entries of a list as codes, 0 = padding; text is split at ``separator`` first.
+    """``width`` entries of a list as codes, 0 = padding; text is split by its list format ``separator`` first.
 
-    Entries are looked up as categories; numbers with fractions are put into quantile ranges.
+    Of longer lists the entries at the recent ``end`` are used. Entries are looked up as categories; numbers with
+    fractions are put into quantile ranges.
     """
 
     tag: ClassVar[str] = "bag"
@@ -235,6 +236,7 @@ class BagEncoder(Encoder):
     vocabulary: Vocabulary | Buckets
     width: int
     separator: str | None = None
+    end: str = "first"
 
     @property
     def field(self) -> Field:
@@ -243,7 +245,8 @@ class BagEncoder(Encoder):
 
     def encode(self, values: pl.Series) -> np.ndarray:
         """int32 (B, width)."""
-        lists = as_lists(values, self.separator).list.head(self.width)
+        whole = as_lists(values, self.separator or "|").list
+        lists = whole.tail(self.width) if self.end == "last" else whole.head(self.width)
         lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
         codes = np.zeros((len(values), self.width), np.int32)
         entries = lists.drop_nulls().list.explode(empty_as_null=False) if lengths.any() else None
@@ -255,7 +258,7 @@ class BagEncoder(Encoder):
 
     def state(self) -> dict[str, Any]:
         """Values in code order."""
-        own = {"tag": self.tag, "name": self.name, "width": self.width, "separator": self.separator}
+        own = {"tag": self.tag, "name": self.name, "width": self.width, "separator": self.separator, "end": self.end}
         return {**own, **self.vocabulary.state()}
 
     @classmethod
@@ -266,7 +269,8 @@ class BagEncoder(Encoder):
             if "edges" in state
             else Vocabulary(state["key"], state["values"], state["buckets"])
         )
-        return cls(state["name"], known, state["width"], state["separator"])
+        end = state.get("end", "first")  # models registered before there was a choice use the first entries
+        return cls(state["name"], known, state["width"], state["separator"], end)
 
 
 #: Parts of a datetime -> number of values; ``age`` is the quantile bucket of the moment itself.

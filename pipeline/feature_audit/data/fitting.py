@@ -65,7 +65,7 @@ def fit_encoder(
     if column.kind == "multi":
         width = max(1, min(fact.longest, settings.max_list_length))
         known = _edges(fact, settings.max_bins) if fact.key == "float" else _vocabulary(fact, settings)
-        return BagEncoder(column.name, known, width, fact.separator)
+        return BagEncoder(column.name, known, width, fact.separator, settings.list_end)
     if column.kind == "datetime":
         return _date_encoder(column.name, as_datetime(sample, fact.format), fact.format)
     return _vector_encoder(column.name, sample)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from feature_audit.data.casting import as_datetime, as_float
+from feature_audit.data.casting import as_datetime, as_float, epoch
 from feature_audit.data.columns import Roles
 from feature_audit.data.kinds import date_format
 from feature_audit.data.messages import READ_ERRORS, listing, one_line
@@ -24,6 +24,10 @@ POSITIVE_WORDS = frozenset(
     }
 )  # fmt: skip
 MAX_CLASSES = 1000
+#: Share of the cells of a text column that must be datetimes to be a time column at all.
+LEAST_TIMES = 0.5
+#: Rows that the format of a time column of numbers is told from.
+PEEK_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -46,36 +50,44 @@ class Target:
         return max(2, len(self.classes))
 
 
-def read_target(source: Source, roles: Roles, shown: str, task: Task | None) -> Target:
-    """Evaluate the label on every row, check it, and map it to numbers.
-
-    The task, where not given: two values = binary; text = multiclass; whole numbers with at most 50 values, or floats
-    that are whole with at most 20, = multiclass; other numbers = regression. The positive class: ``True``; of two
-    numbers the larger; of two words the one in ``POSITIVE_WORDS``, else the rarer.
-
-    Args:
-        source: the table.
-        roles: holds the target expression.
-        shown: the user's text for the target, for messages.
-        task: the configured task or None.
+def read_label(source: Source, roles: Roles, shown: str) -> pl.Series:
+    """The label's expression on every row; NaN is null.
 
     Raises:
-        AuditError: missing labels, one value only, too many classes, or values that do not fit the task.
+        AuditError: it cannot be computed, or is nothing that a label can be.
     """
     try:
-        label = source.frame.select(roles.target.alias("target")).collect()["target"]
+        label = source.select(roles.target.alias("target"))
     except READ_ERRORS as error:
         raise AuditError(f"target={shown}: cannot be computed ({one_line(error)})") from None
     if label.dtype.is_float():
         label = label.fill_nan(None)
     if label.dtype.is_nested() or label.dtype.is_temporal():
         raise AuditError(f"target={shown}: its type {label.dtype} is no label; give a number, a boolean or a category")
+    return label
+
+
+def read_target(label: pl.Series, shown: str, task: Task | None) -> Target:
+    """Check the label of every row and map it to numbers.
+
+    The task, where not given: two values = binary; text = multiclass; whole numbers with at most 50 values, or floats
+    that are whole with at most 20, = multiclass; other numbers = regression. The positive class: ``True``; of two
+    numbers the larger; of two words the one in ``POSITIVE_WORDS``, else the rarer.
+
+    Args:
+        label: of every row, from ``read_label``.
+        shown: the user's text for the target, for messages.
+        task: the configured task or None.
+
+    Raises:
+        AuditError: missing labels, one value only, too many classes, or values that do not fit the task.
+    """
     missing = label.null_count()
     if missing:
         row = int(label.is_null().arg_max() or 0)
         raise AuditError(
             f"target={shown}: {missing} of {len(label)} rows have no label (first: row {row}); "
-            "drop those rows or name another column"
+            "give drop_rows=no_label, or name another column"
         )
     values = label.unique().sort()
     if len(values) < 2:
@@ -129,31 +141,32 @@ def _binary(label: pl.Series, values: pl.Series, shown: str) -> Target:
     return Target((label == positive).to_numpy().astype(np.float32), "binary", (str(negative), str(positive)))
 
 
-def read_time(source: Source, name: str) -> np.ndarray:
-    """The time column as float64 (rows,): epoch microseconds for datetimes, the number itself for numbers.
+def read_time(source: Source, name: str) -> tuple[np.ndarray, bool]:
+    """The time column as float64 (rows,), NaN where a row has none, and whether these are datetimes.
+
+    Datetimes, text and numbers such as 20141021 are microseconds since 1970 (UTC where zones are named); other numbers
+    are themselves.
 
     Raises:
-        AuditError: nulls, or text that is no datetime.
+        AuditError: it is neither, or most of its text is no datetime.
     """
     values = source.column(name)
     if values.dtype.is_float():
         values = values.fill_nan(None)
-    if values.null_count():
-        raise AuditError(
-            f"time={name}: {values.null_count()} rows have no time; drop them, or give split=random without time"
-        )
-    if values.dtype.is_numeric():
-        return as_float(values)
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    if values.dtype.is_numeric() or values.dtype == pl.Null:
+        form = date_format(values.sample(PEEK_ROWS, seed=0) if len(values) > PEEK_ROWS else values)
+        return (as_float(values), False) if form is None else (epoch(as_datetime(values, form)), True)
+    form = None
     if values.dtype == pl.String:
-        pattern = date_format(values)
-        if pattern is None:
-            raise AuditError(
-                f"time={name}: {values[0]!r} is not a datetime in a known format; give ISO dates or numbers"
-            )
-        values = as_datetime(values, pattern)
-    if not values.dtype.is_temporal() or values.dtype in (pl.Duration, pl.Time):
+        form = date_format(values, asked=True, most=LEAST_TIMES)
+        if form is None and values.count():
+            first = values.drop_nulls()[0]
+            raise AuditError(f"time={name}: {first!r} is not a datetime in a known format; give ISO dates or numbers")
+    elif not values.dtype.is_temporal() or values.dtype in (pl.Duration, pl.Time):
         raise AuditError(f"time={name}: its type {values.dtype} is no moment in time; give a datetime or a number")
-    return as_datetime(values, None).cast(pl.Int64).to_numpy().astype(np.float64)
+    return epoch(as_datetime(values, form)), True
 
 
 def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:

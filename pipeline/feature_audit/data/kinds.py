@@ -12,7 +12,9 @@ from feature_audit.config import AuditConfig
 from feature_audit.data.casting import BEYOND_FLOAT, as_key, is_whole
 from feature_audit.data.columns import Roles, lookup, match_globs
 from feature_audit.data.costs import read_costs
-from feature_audit.data.text import DATE_FORMATS, MOST, NULL_WORDS, is_date
+from feature_audit.data.lists import fallback_format, is_vector, list_format
+from feature_audit.data.moments import MOST, likely_formats, number_format
+from feature_audit.data.text import NULL_WORDS
 from feature_audit.data.written_numbers import find_form
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Kind
@@ -22,8 +24,6 @@ _TIME_NAME = re.compile(r"(?i)time|date|epoch|stamp|(^|[_\s.-])(ts|at|day|when)(
 _EPOCH = (631_152_000, 2_208_988_800)
 _PER_SECOND = (1, 10**3, 10**6, 10**9)
 _CAMEL_ID = re.compile(r"[a-z](Id|ID|UUID)$")
-#: Separators of lists written as text, tried in this order.
-LIST_SEPARATORS = ("|", ";")
 
 
 def infer_columns(
@@ -53,10 +53,11 @@ def infer_columns(
     for pattern in config.kinds:
         match_globs("kinds", [pattern], names)
     groups = {**origin, **group_of(config, names)}
+    separators = _separators(config, schema, sample)
     costs = read_costs(config.cost, names, sorted({*config.groups, *origin.values()}))
     columns, unusable = [], {}
     for name in roles.candidates:
-        kind = lookup(config.kinds, name)
+        kind = lookup(config.kinds, name) or ("multi" if name in separators else None)
         if kind is None:
             kind = infer_kind(name, schema[name], sample[name])
         else:
@@ -68,6 +69,7 @@ def infer_columns(
             Column(
                 name, kind, str(schema[name]), groups.get(name),
                 name in roles.protected, costs.of(name), name in roles.ruled_out,
+                form_of(name, kind, sample[name], separators.get(name)),
             )
         )  # fmt: skip
     return tuple(columns), unusable, costs.tables
@@ -96,9 +98,9 @@ def infer_kind(name: str, dtype: pl.DataType, sample: pl.Series) -> Kind | None:
     kind: Kind | None = None
     if dtype == pl.Boolean:
         kind = "boolean"
-    elif (dtype.is_integer() or dtype.is_float() or dtype.is_decimal()) and is_whole(
-        sample
-    ):  # ids with gaps are floats
+    elif dtype.is_numeric() and date_format(sample):
+        kind = "datetime"
+    elif dtype.is_numeric() and is_whole(sample):  # ids with gaps are floats
         kind = "categorical" if is_code(name, sample) and sample.n_unique() > 2 else "numeric"
     elif dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
         kind = "numeric"
@@ -151,30 +153,73 @@ def is_moment(name: str, whole: pl.Series) -> bool:
     )
 
 
-def date_format(text: pl.Series) -> str | None:
-    """The first datetime format that fits (nearly) every word of a sample."""
-    words = text.drop_nulls().str.strip_chars()
-    words = words.filter(~words.is_in(list(NULL_WORDS)))
-    first = words.head(100)
-    if not len(words) or first.str.contains(r"\d.*[-/. :].*\d").sum() < MOST * len(first):
-        return None
-    likely = [form for form in DATE_FORMATS if _dates(first, form) >= MOST * len(first)]
-    return next((form for form in likely if _dates(words, form) >= MOST * len(words)), None)
+def date_format(values: pl.Series, *, asked: bool = False, most: float = MOST) -> str | None:
+    """The datetime format that (nearly) every cell of a sample has, of text or of numbers; see ``moments``.
+
+    Args:
+        values: text or numbers.
+        asked: the user says that these are datetimes; numbers are then read by any format.
+        most: share of the cells of text that must have the format.
+    """
+    if values.dtype.is_numeric():
+        return number_format(values, asked=asked)
+    words = _words(values)
+    if len(words) and words.str.contains(r"^\d{5,19}$").sum() >= MOST * len(words):
+        return number_format(words, asked=asked)
+    return next(iter(likely_formats(words, most)), None)
 
 
-def _dates(words: pl.Series, pattern: str) -> int:
-    return int(pl.select(is_date(pl.lit(words), pattern).sum()).item())
+def form_of(name: str, kind: Kind, values: pl.Series, separator: str | None) -> str | None:
+    """How the cells of a column are written: the list format of text, the format of datetimes that have no type.
 
-
-def list_separator(text: pl.Series) -> str | None:
-    """The separator of lists written as text (``a|b|c``), or None for plain text."""
-    held = text.drop_nulls().head(5_000)
-    for separator in LIST_SEPARATORS:
-        if len(held) and held.str.contains(separator, literal=True).mean() >= 0.2:  # type: ignore[operator]
-            parts = held.str.split(separator).explode()
-            if parts.n_unique() < 0.5 * len(parts) or parts.n_unique() <= 100:
-                return separator
+    Raises:
+        AuditError: the user calls it a datetime, and no format fits.
+    """
+    text = values.dtype in (pl.String, pl.Categorical, pl.Enum)
+    if kind == "multi" and text:
+        words = _words(values.cast(pl.String))
+        return list_format(words, separator) or fallback_format(words)
+    if kind == "vector" and text and not is_vector(_words(values), any_numbers=True):
+        raise AuditError(f"kinds.{name}=vector: the column is {values.dtype}, which cannot be read as vector")
+    if kind == "datetime" and (text or values.dtype.is_numeric()):
+        values = values.cast(pl.String) if text else values
+        form = date_format(values, asked=True)
+        if form is None and values.count():
+            raise AuditError(
+                f"kinds.{name}=datetime: {values.drop_nulls()[0]!r} fits no known datetime format; give ISO dates, "
+                "numbers such as 20141021, epoch seconds, or another kind"
+            )
+        return form
     return None
+
+
+def _separators(config: AuditConfig, schema: Mapping[str, pl.DataType], sample: pl.DataFrame) -> dict[str, str]:
+    """Text column -> the separator that ``reader.list_separator`` gives it; a glob means those of its text columns
+    whose cells hold the separator.
+
+    Raises:
+        AuditError: a name or glob without a match, or a column that is named and no text.
+    """
+    found: dict[str, str] = {}
+    for pattern, separator in config.reader.list_separator.items():
+        for name in match_globs("reader.list_separator", [pattern], list(schema)):
+            text = schema[name] in (pl.String, pl.Categorical, pl.Enum)
+            if name == pattern and not text:
+                raise AuditError(f"reader.list_separator.{name}={separator!r}: the column is {schema[name]}, not text")
+            if name == pattern or (text and name in sample and _holds(sample[name], separator)):
+                found[name] = config.reader.list_separator.get(name, separator)
+    return found
+
+
+def _holds(text: pl.Series, separator: str) -> bool:
+    held = text.cast(pl.String).drop_nulls()
+    return len(held) > 0 and held.str.contains(separator, literal=True).sum() >= 0.05 * len(held)
+
+
+def _words(text: pl.Series) -> pl.Series:
+    """The cells of a text column that hold something."""
+    words = text.drop_nulls().str.strip_chars()
+    return words.filter(~words.is_in(["", *NULL_WORDS]))
 
 
 def schema_yaml(columns: Sequence[Column]) -> str:
@@ -196,8 +241,9 @@ def _list_kind(dtype: pl.List | pl.Array, sample: pl.Series) -> Kind | None:
 
 
 def _text_kind(sample: pl.Series) -> Kind:
-    words = sample.drop_nulls().str.strip_chars()
-    words = words.filter(~words.is_in(list(NULL_WORDS)))
+    words = _words(sample)
+    if len(words) and date_format(words):
+        return "datetime"
     if not len(words) or words.str.contains(r"^0\d+$").any():
         return "categorical"
     if words.cast(pl.Float64, strict=False).count() >= MOST * len(words):
@@ -206,9 +252,9 @@ def _text_kind(sample: pl.Series) -> Kind:
         return "numeric"
     if words.str.to_lowercase().is_in(["true", "false"]).all():
         return "boolean"
-    if date_format(words):
-        return "datetime"
-    return "multi" if list_separator(words) else "categorical"
+    if is_vector(words):
+        return "vector"
+    return "multi" if list_format(words) else "categorical"
 
 
 def _check_kind(name: str, kind: Kind, dtype: pl.DataType) -> None:
@@ -219,7 +265,7 @@ def _check_kind(name: str, kind: Kind, dtype: pl.DataType) -> None:
         "categorical": not nested and dtype != pl.Struct,
         "boolean": not nested and dtype != pl.Struct,
         "multi": nested or dtype == pl.String,
-        "vector": inner is not None and inner.is_numeric(),
+        "vector": inner.is_numeric() if inner is not None else dtype == pl.String,
         "datetime": not nested and dtype not in (pl.Struct, pl.Boolean),
     }
     if not fits[kind]:

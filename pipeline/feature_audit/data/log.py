@@ -10,14 +10,17 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns import Roles
-from feature_audit.data.keys import Target, check_row_ids, read_codes, read_target, read_time
+from feature_audit.data.keys import Target, check_row_ids, read_codes, read_label, read_target, read_time
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import Split, format_time, overlap, split_rows
+from feature_audit.errors import AuditError
 
 #: Codes of every row and the label of each code.
 Labelled = tuple[np.ndarray, list[str]]
 #: Rows that kinds are inferred from, taken from the start, the middle and the end of the table.
 PEEK_ROWS = 21_000
+#: Share of the rows that may have no time: so few are left out and counted without a word from the user.
+FEW_GAPS = 0.01
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,17 @@ class Log:
 
 
 def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
-    """Read the label and the key columns, check them, and split the rows.
+    """Read the label and the key columns, check them, leave out rows without label or time, and split the rows.
 
     Raises:
         AuditError: a bad label, time, row id or split; see ``keys`` and ``splits``.
     """
-    target = read_target(source, roles, str(config.target), config.task)
+    label = read_label(source, roles, str(config.target))
+    time, is_datetime = read_time(source, roles.time) if roles.time else (None, False)
+    source, label, time = _without_gaps(config, source, label, time)
+    target = read_target(label, str(config.target), config.task)
     if roles.row_id:
         check_row_ids(source, roles.row_id)
-    time = read_time(source, roles.time) if roles.time else None
-    is_datetime = roles.time is not None and not source.frame.collect_schema()[roles.time].is_numeric()
     group = read_codes(source, roles.group) if roles.group else None
     column = source.column(roles.split_column) if roles.split_column else None
     split = split_rows(config, roles, target, time=time, group=group[0] if group else None, column=column)
@@ -74,6 +78,31 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
     if group:
         split.info["overlap"] = overlap(split.of_row, group[0])
     return Log(source, roles, target, split, time, is_datetime, group)
+
+
+def _without_gaps(
+    config: AuditConfig, source: Source, label: pl.Series, time: np.ndarray | None
+) -> tuple[Source, pl.Series, np.ndarray | None]:
+    """Leaves out the rows that ``drop_rows`` names, and rows without a time where they are few.
+
+    Raises:
+        AuditError: more rows have no time, and ``drop_rows`` does not say what to do; or none would be left.
+    """
+    gaps = label.is_null().to_numpy()
+    if "no_label" in config.drop_rows and gaps.any():
+        source, label = source.without(gaps, f"target={config.target} is missing there"), label.drop_nulls()
+        time = None if time is None else time[~gaps]
+    if time is not None and (gaps := np.isnan(time)).any():
+        if gaps.mean() > FEW_GAPS and "no_time" not in config.drop_rows:
+            raise AuditError(
+                f"time={config.time}: {gaps.sum():,} of {len(gaps):,} rows have no time (first: row {gaps.argmax()}); "
+                "give drop_rows=no_time to leave them out, or split=random without time"
+            )
+        source = source.without(gaps, f"time={config.time} is missing or unreadable there")
+        label, time = label.filter(pl.Series(~gaps)), time[~gaps]
+    if not len(label):
+        raise AuditError(f"drop_rows={','.join(config.drop_rows)}: no row is left")
+    return source, label, time
 
 
 def peek(source: Source, columns: Sequence[str], rows: int) -> pl.DataFrame:

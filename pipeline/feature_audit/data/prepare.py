@@ -38,6 +38,7 @@ from feature_audit.schema import Column, ModelSchema
 STORE_KEYS = (
     "target", "task", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed", "prepare",
     "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
+    "drop_rows", "split_files",
 )  # fmt: skip
 
 #: Keys that say what to do about columns and what to report, and leave the encoded cells of a feature as they are.
@@ -64,6 +65,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     source = open_source(config, data, directory, progress)
     table = source.frame.collect_schema()
     log = read_log(config, source, assign_roles(config, table.names()))
+    source = log.source
     progress(f"inferring the kinds of {len(log.roles.candidates)} columns")
     shown = peek(source, log.roles.candidates, log.rows)
     columns, unusable, table_costs = infer_columns(config, log.roles, table, shown, source.origin)

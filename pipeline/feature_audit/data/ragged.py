@@ -47,11 +47,9 @@ def shape_of(path: Path, separator: str, width: int, *, quotes: bool = True) -> 
         width: cells that every row must have.
         quotes: whether ``"`` quotes cells that hold separators or line breaks.
     """
-    lines = pl.scan_csv(
-        path, separator=_NONE, has_header=False, infer_schema=False, quote_char=None, new_columns=["line"],
-        encoding="utf8-lossy",
-    ).with_row_index("number")  # fmt: skip
-    line = pl.col("line").fill_null("").str.strip_suffix("\r")
+    quotes = quotes and len(separator.encode()) == 1
+    lines = scan_lines(path, separator).with_row_index("number")
+    line = pl.col("line").fill_null("")
     try:
         quoted = quotes and bool(_streamed(lines.select(line.str.contains('"', literal=True).any())).item())
         bare = line.str.replace_all('"[^"]*"', "") if quoted else line
@@ -66,6 +64,20 @@ def shape_of(path: Path, separator: str, width: int, *, quotes: bool = True) -> 
     except READ_ERRORS:
         return _row_by_row(path, separator, width)
     return _row_by_row(path, separator, width) if quoted else Shape(blank, number + 1, text.count(separator) + 1)
+
+
+def scan_lines(path: Path, unlike: str = "") -> pl.LazyFrame:
+    """A text file as one column ``line``; empty lines are null.
+
+    Args:
+        path: text file, also .gz.
+        unlike: what the lines may hold, so that it cannot serve as the scan's own separator.
+    """
+    frame = pl.scan_csv(
+        path, separator=_NONE if unlike != _NONE else "\x02", has_header=False, infer_schema=False, quote_char=None,
+        new_columns=["line"], encoding="utf8-lossy", glob=False,
+    )  # fmt: skip
+    return frame.select(pl.col("line").str.strip_suffix("\r"))
 
 
 def _streamed(frame: pl.LazyFrame) -> pl.DataFrame:

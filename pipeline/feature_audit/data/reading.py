@@ -8,22 +8,31 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import atomic, text
-from feature_audit.data.messages import READ_ERRORS, listing, one_line
+from feature_audit.data.columns import SPLIT_COLUMN
+from feature_audit.data.files import (
+    ARROW,
+    JSON,
+    TEXT,
+    bare_suffix,
+    format_of,
+    local_files,
+    looks_like_splits,
+    split_of_files,
+)
+from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.errors import AuditError
 
 Progress = Callable[[str], None]
 
-PARQUET = (".parquet", ".pq", ".parq")
-ARROW = (".arrow", ".ipc", ".feather")
-TEXT = (".csv", ".tsv", ".txt", ".tab")
 #: Rows per row group of the tables we write; a fixed number makes their bytes independent of the thread count.
 ROW_GROUP = 65_536
 #: First and last rows of remote data by which it is told that it has changed.
@@ -38,11 +47,13 @@ class Source:
         frame: all rows in a fixed order, typed.
         origin: column -> source table, where the input says so (RecBole's user and item files).
         notes: what reading had to decide, for the report.
+        used: int64 row numbers of ``frame`` that the audit uses, rising; None = all. All methods leave the others out.
     """
 
     frame: pl.LazyFrame
     origin: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    used: np.ndarray | None = None
 
     def column(self, name: str) -> pl.Series:
         """One whole column.
@@ -50,11 +61,37 @@ class Source:
         Raises:
             AuditError: a file is corrupt there.
         """
-        return self.collect(self.frame.select(pl.col(name)))[name]
+        return self.select(pl.col(name))
+
+    def select(self, expression: pl.Expr) -> pl.Series:
+        """One expression over the columns, row by row.
+
+        Raises:
+            AuditError: a file is corrupt there.
+            PolarsError: the expression cannot be computed.
+        """
+        values = self.collect(self.frame.select(expression)).to_series()
+        return values if self.used is None else values[self.used]
 
     def rows(self, columns: Sequence[str], start: int, length: int) -> pl.DataFrame:
         """Consecutive rows of some columns."""
-        return self.collect(self.frame.select(columns).slice(start, length))
+        frame = self.frame.select(columns)
+        if self.used is None:
+            return self.collect(frame.slice(start, length))
+        wanted = self.used[start : start + length]
+        if not len(wanted):
+            return self.collect(frame.head(0))
+        return self.collect(frame.slice(wanted[0], wanted[-1] - wanted[0] + 1))[wanted - wanted[0]]
+
+    def row_numbers(self, start: int, stop: int) -> pl.Series:
+        """Where consecutive rows stand in the input, from 0."""
+        return pl.Series("row", np.arange(start, stop) if self.used is None else self.used[start:stop])
+
+    def without(self, rows: np.ndarray, why: str) -> Source:
+        """The same table without the rows for which bool ``rows`` is true, and a note that says how many and why."""
+        used = np.arange(len(rows)) if self.used is None else self.used
+        note = f"{int(rows.sum()):,} of {len(rows):,} rows are left out: {why}"
+        return replace(self, used=used[~rows], notes=(*self.notes, note))
 
     @staticmethod
     def collect(frame: pl.LazyFrame) -> pl.DataFrame:
@@ -72,7 +109,14 @@ class Source:
         """
         frame = self.frame if columns is None else self.frame.select(columns)
         try:
-            for chunk in frame.collect_batches(chunk_size=rows, maintain_order=True):
+            start = 0
+            for batch in frame.collect_batches(chunk_size=rows, maintain_order=True):
+                stop = start + batch.height
+                chunk = batch
+                if self.used is not None:
+                    first, last = np.searchsorted(self.used, [start, stop])
+                    chunk = batch[self.used[first:last] - start]
+                start = stop
                 yield from chunk.iter_slices(rows)
         except READ_ERRORS as error:
             raise AuditError(f"data: cannot be read to the end ({one_line(error)}); write the file again") from None
@@ -100,12 +144,40 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
         AuditError: nothing there, empty, corrupt, ragged or of mixed types; the line names the file.
     """
     if config.prepare:
+        _no_split_files(config, "prepare makes the table; let it make a split column")
         return Source(_stage(_call_prepare(config.prepare, data), directory / "prepared.parquet", progress))
     if _is_remote(data):
+        _no_split_files(config, "it is for local files")
         remote = _open_remote(data)
-        is_text = _bare_suffix(Path(data.split("?", maxsplit=1)[0])) in TEXT
-        return Source(_stage(remote, directory / "staged.parquet", progress) if is_text else _not_empty(remote, data))
+        as_text = bare_suffix(_path_of(data)) in (*TEXT, *JSON)
+        return Source(_stage(remote, directory / "staged.parquet", progress) if as_text else _not_empty(remote, data))
     files = local_files(data)
+    suffix = _common_format(files)
+    splits = split_of_files(files, config.split_files) if config.split_files else {}
+    notes = _split_notes(config, files)
+    staged = directory / "staged.parquet"
+    if suffix == "inter":
+        _no_split_files(config, "a .inter file is one file; give split=<column>")
+        if len(files) > 1:
+            raise AuditError(f"data={data}: {len(files)} .inter files; point to one")
+        frame, origin = atomic.read_atomic(files[0], progress)
+        return Source(_stage(frame, staged, progress), origin)
+    if suffix == "text":
+        frame, more = text.read_text(files, config.reader, staged, progress, splits)
+        return Source(_numbered(_not_empty(frame, data), config.reader.row_number), notes=(*notes, *more))
+    if suffix == "json":
+        frame = _numbered(_stage(_scan_json(files, splits), staged, progress), config.reader.row_number)
+        return Source(frame, notes=notes)
+    root = Path(data) if Path(data).is_dir() else None
+    return Source(_not_empty(_scan_binary(files, suffix, root, splits), data), notes=notes)
+
+
+def _common_format(files: tuple[Path, ...]) -> str:
+    """The format of all files.
+
+    Raises:
+        AuditError: an empty file, an unknown format, or two formats.
+    """
     suffix = format_of(files[0])
     for file in files:
         if file.stat().st_size == 0:
@@ -114,16 +186,20 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
             raise AuditError(
                 f"data={file}: a {format_of(file)} file beside {suffix} files; point to files of one format"
             )
-    if suffix == "inter":
-        if len(files) > 1:
-            raise AuditError(f"data={data}: {len(files)} .inter files; point to one")
-        frame, origin = atomic.read_atomic(files[0], progress)
-        return Source(_stage(frame, directory / "staged.parquet", progress), origin)
-    if suffix == "text":
-        frame, notes = text.read_text(files, config.reader, directory / "staged.parquet", progress)
-        return Source(_numbered(_not_empty(frame, data), config.reader.row_number), notes=notes)
-    root = Path(data) if Path(data).is_dir() else None
-    return Source(_not_empty(_scan_binary(files, suffix, root), data))
+    return suffix
+
+
+def _no_split_files(config: AuditConfig, why: str) -> None:
+    if config.split_files:
+        raise AuditError(f"split_files={config.split_files}: {why}")
+
+
+def _split_notes(config: AuditConfig, files: tuple[Path, ...]) -> tuple[str, ...]:
+    """A question where files are named like splits and nothing says how to split."""
+    if len(files) == 1 or config.split_files or config.time or config.split:
+        return ()
+    sentence = looks_like_splits(files)
+    return () if sentence is None else (sentence,)
 
 
 def _numbered(frame: pl.LazyFrame, name: str | None) -> pl.LazyFrame:
@@ -133,55 +209,6 @@ def _numbered(frame: pl.LazyFrame, name: str | None) -> pl.LazyFrame:
     if name in frame.collect_schema():
         raise AuditError(f"reader.row_number={name}: the table has a column of that name; choose another")
     return frame.with_row_index(name)
-
-
-def local_files(data: str) -> tuple[Path, ...]:
-    """Files of a path, a glob or a folder (searched to the bottom), sorted.
-
-    Raises:
-        AuditError: nothing matches.
-    """
-    path = Path(data).expanduser()
-    if path.is_file():
-        return (path,)
-    if path.is_dir():
-        known = (*PARQUET, *ARROW, *TEXT, ".inter")
-        found = sorted(
-            file
-            for file in path.rglob("*")
-            if file.is_file() and _bare_suffix(file) in known and file.name[0] not in "._"
-        )
-        if not found:
-            raise AuditError(f"data={data}: the folder holds no Parquet, Arrow or CSV file")
-        return tuple(found)
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
-    if found:
-        return tuple(found)
-    if any(sign in data for sign in "*?["):
-        raise AuditError(f"data={data}: the glob matches no file (looked from {Path.cwd()})")
-    near = [other.name for other in sorted(path.parent.glob("*"))[:50]] if path.parent.is_dir() else []
-    hint = f"the folder has {listing(near)}" if near else f"nor the folder {path.parent}"
-    raise AuditError(f"data={data}: no such file; {hint}")
-
-
-def format_of(file: Path) -> str:
-    """``parquet``, ``arrow``, ``text`` or ``inter``, by the file's name.
-
-    Raises:
-        AuditError: the name fits none.
-    """
-    suffix = _bare_suffix(file)
-    if suffix in PARQUET:
-        return "parquet"
-    if suffix in ARROW:
-        return "arrow"
-    if suffix in TEXT:
-        return "text"
-    if suffix == ".inter":
-        return "inter"
-    raise AuditError(
-        f"data={file}: unknown format {suffix or '(no suffix)'}; known: .parquet .csv .tsv .txt (.gz) .arrow .inter"
-    )
 
 
 def input_digest(data: str) -> str:
@@ -202,15 +229,12 @@ def input_digest(data: str) -> str:
     return digest.hexdigest()
 
 
-def _bare_suffix(file: Path) -> str:
-    suffixes = [suffix.lower() for suffix in file.suffixes]
-    while suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
-
-
 def _is_remote(data: str) -> bool:
     return re.match(r"^[a-z][a-z0-9+.-]+://", data, flags=re.IGNORECASE) is not None
+
+
+def _path_of(uri: str) -> Path:
+    return Path(uri.split("?", maxsplit=1)[0])
 
 
 def _glance(uri: str) -> Iterator[bytes]:
@@ -222,7 +246,7 @@ def _glance(uri: str) -> Iterator[bytes]:
     frame = _open_remote(uri)
     yield repr((uri, frame.collect_schema())).encode()
     parts = [frame.head(_GLANCE_ROWS)]
-    if _bare_suffix(Path(uri.split("?", maxsplit=1)[0])) not in TEXT:
+    if bare_suffix(_path_of(uri)) not in (*TEXT, *JSON):
         parts += [frame.tail(_GLANCE_ROWS), frame.select(pl.len())]
     try:
         for part in parts:
@@ -232,17 +256,48 @@ def _glance(uri: str) -> Iterator[bytes]:
 
 
 def _open_remote(uri: str) -> pl.LazyFrame:
-    suffix = _bare_suffix(Path(uri.split("?", maxsplit=1)[0]))
-    scan = pl.scan_ipc if suffix in ARROW else pl.scan_csv if suffix in TEXT else pl.scan_parquet
+    suffix = bare_suffix(_path_of(uri))
     try:
-        frame = scan(uri)
+        if suffix in JSON:
+            frame = pl.scan_ndjson(uri, infer_schema_length=None)
+        elif suffix in TEXT:
+            frame = pl.scan_csv(uri)
+        else:
+            frame = pl.scan_ipc(uri) if suffix in ARROW else pl.scan_parquet(uri)
         frame.collect_schema()
     except READ_ERRORS as error:
         raise AuditError(f"data={uri}: cannot be opened ({one_line(error)})") from None
     return frame
 
 
-def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None) -> pl.LazyFrame:
+def _scan_json(files: tuple[Path, ...], splits: Mapping[Path, str]) -> pl.LazyFrame:
+    """JSON lines, or of .json files one array of records; types are told from all rows."""
+    frames = []
+    for file in files:
+        try:
+            if file.suffix.lower() == ".json" and file.read_bytes()[:100].lstrip().startswith(b"["):
+                frame = pl.read_json(file, infer_schema_length=None).lazy()
+            else:
+                frame = pl.scan_ndjson(glob.escape(str(file)), infer_schema_length=None)
+            frame.collect_schema()
+        except READ_ERRORS as error:
+            raise AuditError(
+                f"data={file}: cannot be read as JSON lines, one record a line ({one_line(error)}); write it again"
+            ) from None
+        frames.append(_marked(frame, splits.get(file)))
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _marked(frame: pl.LazyFrame, split: str | None) -> pl.LazyFrame:
+    """The frame with a column that says which split its rows are of, where that is known."""
+    if split is None:
+        return frame
+    if SPLIT_COLUMN in frame.collect_schema():
+        raise AuditError(f"split_files: the table has a column {SPLIT_COLUMN} already; rename it")
+    return frame.with_columns(pl.lit(split).alias(SPLIT_COLUMN))
+
+
+def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits: Mapping[Path, str]) -> pl.LazyFrame:
     """One scan over Parquet or Arrow files whose columns and types agree; hive keys of a folder become columns."""
     first: pl.Schema | None = None
     for file in files:
@@ -252,18 +307,27 @@ def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None) -> pl.
         else:
             _same_schema(first, schema, files[0], file)
     hive = root is not None and any("=" in part for part in files[0].relative_to(root).parts[:-1])
-    if suffix == "parquet":
+
+    def scan(mine: list[Path]) -> pl.LazyFrame:
+        if suffix == "arrow":
+            return pl.scan_ipc(mine, hive_partitioning=hive, glob=False)
         return pl.scan_parquet(
-            list(files),
+            mine,
             hive_partitioning=hive,
+            glob=False,
             cast_options=pl.ScanCastOptions(integer_cast="upcast", float_cast="upcast"),
         )
-    return pl.scan_ipc(list(files), hive_partitioning=hive)
+
+    if not splits:
+        return scan(list(files))
+    parts = {split: [file for file in files if splits[file] == split] for split in dict.fromkeys(splits.values())}
+    return pl.concat([_marked(scan(mine), split) for split, mine in parts.items()], how="vertical_relaxed")
 
 
 def _schema_of(file: Path, suffix: str) -> pl.Schema:
     try:
-        return (pl.scan_parquet(file) if suffix == "parquet" else pl.scan_ipc(file)).collect_schema()
+        scan = pl.scan_parquet if suffix == "parquet" else pl.scan_ipc
+        return scan(file, glob=False).collect_schema()
     except READ_ERRORS as error:
         raise AuditError(f"data={file}: not a readable {suffix} file ({one_line(error)}); write it again") from None
 
@@ -351,4 +415,4 @@ def _stage(frame: pl.LazyFrame, path: Path, progress: Progress) -> pl.LazyFrame:
         frame.sink_parquet(path, row_group_size=ROW_GROUP, maintain_order=True)
     except READ_ERRORS as error:
         raise AuditError(f"data: the table cannot be built ({one_line(error)})") from None
-    return _not_empty(pl.scan_parquet(path), path.name)
+    return _not_empty(pl.scan_parquet(path, glob=False), path.name)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from feature_audit.data.casting import Key, as_datetime, as_float, as_key, as_lists, key_of
-from feature_audit.data.kinds import date_format, list_separator
+from feature_audit.data.lists import are_fractions
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import SPLITS
 from feature_audit.data.text import NULL_WORDS
@@ -20,6 +20,8 @@ CHUNK_CELLS = 4_000_000
 SAMPLE_CELLS = 24_000_000
 MAX_SAMPLE_ROWS = 200_000
 MIN_SAMPLE_ROWS = 10_000
+#: Cells that decide whether lists written as text hold quantities.
+PEEK_LISTS = 1_000
 #: Share of a text column's cells that a kind of the user's may fail to read (they count as missing and are reported).
 MOST_UNREAD = 0.5
 
@@ -70,7 +72,7 @@ def gather(
     Args:
         source: the table.
         columns: the candidates, with their kinds.
-        peek: some rows of them; decides list separators and datetime formats.
+        peek: some rows of them; decides what can be read.
         of_row: split code of each row.
         seed: of the samples.
         max_values: distinct values of one column counted exactly; beyond four times as many the rarest are forgotten.
@@ -119,18 +121,14 @@ def _start(column: Column, peek: pl.Series) -> ColumnFacts:
     dtype = peek.dtype
     _check_readable(column, peek)
     if column.kind == "multi":
-        if dtype == pl.String:
-            fact.separator = list_separator(peek) or _any_separator(peek)
-        inner = as_lists(peek.head(1), fact.separator).dtype.inner  # type: ignore[attr-defined]
-        fact.key = key_of(inner)
+        fact.separator = column.form
+        lists = as_lists(peek.head(PEEK_LISTS), fact.separator)
+        inner = lists.dtype.inner  # type: ignore[attr-defined]
+        fact.key = "float" if inner == pl.String and are_fractions(lists) else key_of(inner)
     elif column.kind in ("categorical", "boolean"):
         fact.key = key_of(dtype, boolean=column.kind == "boolean")
-    elif column.kind == "datetime" and dtype == pl.String:
-        fact.format = date_format(peek)
-        if fact.format is None and peek.count():
-            raise AuditError(
-                f"kinds.{column.name}=datetime: {peek.drop_nulls()[0]!r} fits no known datetime format; give ISO dates"
-            )
+    elif column.kind == "datetime":
+        fact.format = column.form
     return fact
 
 
@@ -153,11 +151,6 @@ def _check_readable(column: Column, peek: pl.Series) -> None:
         )
 
 
-def _any_separator(peek: pl.Series) -> str:
-    held = peek.drop_nulls()
-    return max(("|", ";", ",", " "), key=lambda sign: held.str.contains(sign, literal=True).sum())
-
-
 def _missing(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     return column.is_null() | column.is_nan() if dtype.is_float() else column.is_null()
@@ -170,7 +163,7 @@ def _count_nulls(facts: dict[str, ColumnFacts], columns: tuple[Column, ...], par
         missing = count
         if values.dtype == pl.String and column.kind == "numeric":
             missing = int(np.isnan(as_float(values)).sum())
-        elif values.dtype == pl.String and column.kind == "datetime":
+        elif column.kind == "datetime" and not values.dtype.is_temporal():
             missing = as_datetime(values, fact.format).null_count()
         fact.nulls[split] += missing
         fact.unread += missing - count

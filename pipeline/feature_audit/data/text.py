@@ -4,44 +4,35 @@ from __future__ import annotations
 
 import csv
 import fnmatch
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from feature_audit.config import ReaderConfig
-from feature_audit.data.columns import match_globs
+from feature_audit.data.columns import SPLIT_COLUMN, match_globs
+from feature_audit.data.files import bare_suffix
 from feature_audit.data.messages import READ_ERRORS, one_line
-from feature_audit.data.ragged import open_text, shape_of
+from feature_audit.data.moments import MOST, is_date, likely_formats, text_moment
+from feature_audit.data.ragged import open_text, scan_lines, shape_of
 from feature_audit.errors import AuditError
 
 #: Texts that mean "no number" in a column whose other cells are numbers; in a column of words they stay words.
 NULL_WORDS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "\\N", "-", "#N/A", "n/a")
-#: Share of the cells that must read as a type; the others count as missing and are reported.
-MOST = 0.995
-#: Datetime formats that are tried, in this order; the first one that fits every cell is taken.
-DATE_FORMATS = (
-    "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M",
-    "%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
-    "%d/%m/%Y", "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d-%m-%Y",
-    "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d, %Y", "%d-%m-%y", "%m/%d/%y", "%d/%m/%y",
-)  # fmt: skip
 ROW_GROUP = 65_536
 #: Share of the cells that a type of the user's may fail to read.
 MOST_LOST = 0.5
 #: First rows that decide which datetime formats are tried on all rows.
 PEEK_ROWS = 2_000
+#: First lines that a separator is guessed from.
+_GLANCE_LINES = 50
 
 _NUMBERS = {"integer": pl.Int64, "unsigned": pl.UInt64, "float": pl.Float64}
 
 Facts = dict[str, int]
-
-
-def is_date(words: pl.Expr, pattern: str) -> pl.Expr:
-    """True where a word is a datetime by this format, of a year that people mean (1.2.3 is a version, not a day)."""
-    return words.str.to_datetime(pattern, strict=False).dt.year().is_between(1800, 2300)
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,11 @@ class _File:
 
 
 def read_text(
-    files: tuple[Path, ...], reader: ReaderConfig, staged: Path, progress: Callable[[str], None]
+    files: tuple[Path, ...],
+    reader: ReaderConfig,
+    staged: Path,
+    progress: Callable[[str], None],
+    splits: Mapping[Path, str] | None = None,
 ) -> tuple[pl.LazyFrame, tuple[str, ...]]:
     """Read text files as strings, decide types on every row, write one typed Parquet file and scan it.
 
@@ -65,6 +60,7 @@ def read_text(
         reader: separator, header, names, null texts and types from the configuration.
         staged: the Parquet file to write.
         progress: told what takes long.
+        splits: file -> split that its rows are of, which becomes a column; None = the files know of none.
 
     Returns:
         The typed table and notes on what was decided.
@@ -78,7 +74,8 @@ def read_text(
     for pattern in reader.types:
         match_globs("reader.types", [pattern], names)
     progress(f"reading {len(files)} text file(s): deciding the types of {len(names)} columns")
-    notes = [f"{file.path.name}: {file.blank_lines} empty lines are skipped" for file in opened if file.blank_lines]
+    notes = _separator_notes(opened, reader)
+    notes += [f"{file.path.name}: {file.blank_lines} empty lines are skipped" for file in opened if file.blank_lines]
     if reader.has_header and names[0] == "" and len(names) > 1:
         notes.append("the first column has no name, as the row names that pandas and R write: it is left out")
         names = names[1:]
@@ -87,6 +84,11 @@ def read_text(
     for name in names:
         facts = _agree(name, [facts[name] for facts in per_file], opened)
         typed.append(_typed(name, facts, reader, notes))
+    if splits:
+        if SPLIT_COLUMN in names:
+            raise AuditError(f"split_files: the table has a column {SPLIT_COLUMN} already; rename it")
+        typed.append(pl.col(SPLIT_COLUMN))
+        opened = [replace(f, frame=f.frame.with_columns(pl.lit(splits[f.path]).alias(SPLIT_COLUMN))) for f in opened]
     staged.parent.mkdir(parents=True, exist_ok=True)
     try:
         pl.concat([file.frame for file in opened]).select(typed).sink_parquet(
@@ -94,14 +96,14 @@ def read_text(
         )
     except READ_ERRORS as error:
         raise _unreadable(opened, error) from None
-    return pl.scan_parquet(staged), tuple(notes)
+    return pl.scan_parquet(staged, glob=False), tuple(notes)
 
 
 def _open_all(files: tuple[Path, ...], reader: ReaderConfig) -> list[_File]:
     """Scan every file as strings, after checking that their headers agree."""
     opened: list[_File] = []
     for path in files:
-        separator = reader.separator or ("," if ".csv" in path.name.lower() else "\t")
+        separator = reader.separator or _guess_separator(path)
         names = _names(path, separator, reader)
         if opened and names != opened[0].names:
             first = opened[0]
@@ -110,15 +112,60 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig) -> list[_File]:
             raise AuditError(
                 f"data={path}: its header differs from {first.path.name}: {other}; all files need the same columns"
             )
-        frame = pl.scan_csv(
-            path, separator=separator, has_header=reader.has_header, infer_schema=False, new_columns=names,
-            null_values=list(reader.null_values), encoding="utf8-lossy",
-        )  # fmt: skip
+        frame = _scan(path, separator, names, reader)
         blank = _check_rows(path, separator, names)
         if blank:  # Polars reads an empty line as a row of nulls
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
         opened.append(_File(path, separator, names, frame, blank))
     return opened
+
+
+def _scan(path: Path, separator: str, names: list[str], reader: ReaderConfig) -> pl.LazyFrame:
+    """A text file as strings. Separators of several bytes, which Polars does not know, have no quotes around them."""
+    if len(separator.encode()) == 1:
+        return pl.scan_csv(
+            path, separator=separator, has_header=reader.has_header, infer_schema=False, new_columns=names,
+            null_values=list(reader.null_values), encoding="utf8-lossy", glob=False,
+        )  # fmt: skip
+    cell = pl.element().str.strip_chars().str.replace('(?s)^"(.*)"$', "${1}")
+    cell = pl.when(~cell.is_in(["", *reader.null_values])).then(cell)
+    cells = scan_lines(path).slice(int(reader.has_header)).select(pl.col("line").str.split(separator).list.eval(cell))
+    return cells.select(pl.col("line").list.get(place, null_on_oob=True).alias(n) for place, n in enumerate(names))
+
+
+def _guess_separator(path: Path) -> str:
+    """The usual one of the suffix; where the first line has none of it, the first other one that all lines share.
+
+    Raises:
+        AuditError: the file cannot be read.
+    """
+    suffix = bare_suffix(path)
+    usual = {".csv": ",", ".dat": "::"}.get(suffix, "\t")
+    others = ("\t", "::", "|", ";", ",") if suffix in (".csv", ".tsv", ".tab") else ("::", "|", ";", ",", " ")
+    lines = [line for line in _first_lines(path, _GLANCE_LINES) if line]
+    if not lines or usual in lines[0]:
+        return usual
+    for sign in others:
+        if sign in lines[0] and all(line.count(sign) == lines[0].count(sign) for line in lines):
+            return sign
+    return usual
+
+
+def _first_lines(path: Path, count: int) -> list[str]:
+    try:
+        with open_text(path) as stream:
+            return [line.rstrip("\r\n") for line in itertools.islice(stream, count)]
+    except (OSError, EOFError) as error:
+        raise AuditError(f"data={path}: cannot be read ({one_line(error)}); write it again") from None
+
+
+def _separator_notes(files: list[_File], reader: ReaderConfig) -> list[str]:
+    """Says which separator was found, and that a first line of numbers was taken for names."""
+    notes = []
+    found = {file.separator for file in files if not reader.separator}
+    if found - {",", "\t"}:
+        notes.append(f"cells are separated by {', '.join(map(repr, sorted(found)))}; reader.separator decides")
+    return notes
 
 
 def _check_rows(path: Path, separator: str, names: list[str]) -> int:
@@ -134,15 +181,26 @@ def _check_rows(path: Path, separator: str, names: list[str]) -> int:
     return shape.blank
 
 
-def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
+def _first_row(file: Path, separator: str) -> list[str] | None:
+    if len(separator.encode()) > 1:
+        return next((line.split(separator) for line in _first_lines(file, 1)), None)
     try:
         with open_text(file) as stream:
-            row = next(csv.reader(stream, delimiter=separator), None)
-    except (OSError, EOFError) as error:
+            return next(csv.reader(stream, delimiter=separator), None)
+    except (OSError, EOFError, csv.Error) as error:
         raise AuditError(f"data={file}: cannot be read ({one_line(error)}); write it again") from None
+
+
+def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
+    row = _first_row(file, separator)
     if not row:
         raise AuditError(f"data={file}: the file is empty")
     if reader.has_header:
+        if len(row) > 1 and all(re.fullmatch(r"-?\d+(\.\d+)?", cell) for cell in row) and row != _counted(row):
+            raise AuditError(
+                f"data={file}: the first line holds numbers and no names ({', '.join(row[:4])}); "
+                f"give reader.has_header: false and reader.columns with {len(row)} names"
+            )
         repeated = next((name for name in row if row.count(name) > 1), None)
         if repeated is not None:
             raise AuditError(f"data={file}: the header names column {repeated!r} twice; rename one")
@@ -154,23 +212,28 @@ def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
     return list(reader.columns)
 
 
+def _counted(row: list[str]) -> list[str]:
+    """Names that count from the row's first one on, as pandas and R name columns without names."""
+    first = int(row[0]) if row[0].isdigit() else 0
+    return [str(first + place) for place in range(len(row))]
+
+
 def _read_facts(file: _File, names: list[str], reader: ReaderConfig) -> dict[str, Facts]:
-    """Column -> how many cells read as each type; formats that do not fit the first rows are not counted further."""
-    least = {name: 0.0 if _said(name, reader) == "datetime" else MOST for name in names}
+    """Column -> how many cells read as each type; formats that do not fit the first cells are not counted further."""
     try:
-        peek = file.frame.head(PEEK_ROWS).select(_facts(name, DATE_FORMATS) for name in names).collect()
-        likely = {name: _likely_formats(peek[name][0], least[name]) for name in names}
+        peek = file.frame.head(PEEK_ROWS).select(_held(name) for name in names).collect()
+        empty = [name for name in names if not peek[name].count()]
+        late = file.frame.select(_held(name).drop_nulls().head(PEEK_ROWS).implode() for name in empty).collect()
+        likely = {}
+        for name in names:
+            words = (peek[name] if name not in empty else late[name].explode()).drop_nulls()
+            said = _said(name, reader)
+            number = said is None and words.cast(pl.Float64, strict=False).count() >= MOST * len(words)
+            likely[name] = () if number else likely_formats(words, 0.0 if said == "datetime" else MOST)
         counted = file.frame.select(_facts(name, likely[name]) for name in names).collect()
     except READ_ERRORS as error:
         raise _unreadable([file], error) from None
     return {name: counted[name][0] for name in names}
-
-
-def _likely_formats(facts: Facts, least: float) -> tuple[str, ...]:
-    held = facts["held"]
-    if not held:
-        return DATE_FORMATS
-    return tuple(form for form in DATE_FORMATS if facts[form] >= max(1, least * held))
 
 
 def _said(name: str, reader: ReaderConfig) -> str | None:
@@ -178,10 +241,15 @@ def _said(name: str, reader: ReaderConfig) -> str | None:
     return next((kind for glob, kind in reader.types.items() if fnmatch.fnmatchcase(name, glob)), None)
 
 
+def _held(name: str) -> pl.Expr:
+    """The words of a text column; texts that mean missing become null."""
+    word = pl.col(name).str.strip_chars()
+    return pl.when(word.is_in(list(NULL_WORDS))).then(None).otherwise(word).alias(name)
+
+
 def _facts(name: str, formats: tuple[str, ...]) -> pl.Expr:
     """Counts for one text column, as a struct."""
-    word = pl.col(name).str.strip_chars()
-    held = pl.when(word.is_in(list(NULL_WORDS))).then(None).otherwise(word)
+    held = _held(name)
     number = held.cast(pl.Float64, strict=False)
     whole = held.str.contains(r"^[-+]?\d+$")
     return pl.struct(
@@ -220,7 +288,8 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
     if kind == "string":
         return pl.col(name)
     if kind == "datetime" and pattern is None:
-        pattern = max((form for form in DATE_FORMATS if form in facts), key=lambda form: facts[form], default=None)
+        formats = [key for key in facts if "%" in key]
+        pattern = max(formats, key=lambda form: facts[form], default=None)
         if pattern is None:
             raise AuditError(f"reader.types.{name}=datetime: its cells fit no known datetime format; give ISO dates")
     lost = facts["held"] - facts[pattern or kind]
@@ -236,7 +305,7 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
         truth = {"true": True, "false": False}
         return word.str.to_lowercase().replace_strict(truth, default=None, return_dtype=pl.Boolean).alias(name)
     if pattern is not None:
-        return word.str.to_datetime(pattern, strict=False, time_unit="us").alias(name)
+        return text_moment(word, pattern).alias(name)
     return word.cast(_NUMBERS[kind], strict=False).alias(name)
 
 
@@ -255,7 +324,7 @@ def _decide(facts: Facts) -> tuple[str, str | None]:
             # "12,000" among plain numbers: one form for the whole column is found later.
             return ("string" if facts["written"] else "float"), None
         return ("string" if facts["written"] or facts["long"] else "integer"), None  # a float would merge long codes
-    pattern = next((form for form in DATE_FORMATS if facts.get(form, 0) >= MOST * held), None)
+    pattern = next((key for key in facts if "%" in key and facts[key] >= MOST * held), None)
     return ("datetime", pattern) if pattern else ("string", None)
 
 

@@ -83,7 +83,7 @@ def write_store(
             rows = {code: np.flatnonzero(inside == code) for code in writers}
             list(pool.map(partial(_write_field, chunk, rows, writers, encoders, places), schema.names))
             for code, writer in writers.items():
-                writer.ids(chunk[row_id] if row_id else pl.Series("row", np.arange(start, stop)), rows[code])
+                writer.ids(chunk[row_id] if row_id else log.source.row_numbers(start, stop), rows[code])
                 writer.advance(len(rows[code]))
             if stop * 10 // len(of_row) > start * 10 // len(of_row):  # a line per tenth, however many chunks there are
                 progress(f"encoding: {stop / len(of_row):.0%} of {len(of_row):,} rows")

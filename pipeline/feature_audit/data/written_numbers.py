@@ -14,8 +14,9 @@ from typing import Any
 import polars as pl
 
 from feature_audit.data.messages import listing
+from feature_audit.data.moments import MOST
 from feature_audit.data.reading import Source
-from feature_audit.data.text import MOST, NULL_WORDS
+from feature_audit.data.text import NULL_WORDS
 from feature_audit.schema import Column
 
 #: Letters that stand for a factor where a column mixes them with each other or with plain numbers.

@@ -6,7 +6,8 @@ from datetime import date, time, timedelta
 
 import polars as pl
 import pytest
-from feature_audit.data.kinds import date_format, infer_kind, is_id_name, list_separator
+from feature_audit.data.kinds import date_format, infer_kind, is_id_name
+from feature_audit.data.lists import list_format
 
 MANY = list(range(60))
 
@@ -68,6 +69,6 @@ def test_day_first_and_month_first_are_told_apart_by_their_values():
 
 
 def test_list_separators():
-    assert list_separator(pl.Series(["a;b", "b;c", "a"] * 10)) == ";"
-    assert list_separator(pl.Series(["a, b", "c"])) is None
-    assert list_separator(pl.Series([None, None], dtype=pl.String)) is None
+    assert list_format(pl.Series(["a;b", "b;c", "a"] * 10)) == ";"
+    assert list_format(pl.Series(["a, b", "c"])) is None
+    assert list_format(pl.Series([None, None], dtype=pl.String)) is None

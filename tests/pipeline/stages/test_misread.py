@@ -1,4 +1,4 @@
-"""Tables that are easily misread, through the command line: what is said after load, and what the full model reaches."""
+"""Tables that are easily misread, through the command line: what load says, and what the full model reaches."""
 
 from __future__ import annotations
 

@@ -1,0 +1,172 @@
+"""Which files the user points at: paths, globs, folders, their formats, and which split a file holds."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from feature_audit.data.messages import listing
+from feature_audit.errors import AuditError
+
+PARQUET = (".parquet", ".pq", ".parq")
+ARROW = (".arrow", ".ipc", ".feather")
+TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data")
+JSON = (".jsonl", ".ndjson", ".json")
+_FORMATS = {"parquet": PARQUET, "arrow": ARROW, "text": TEXT, "json": JSON, "inter": (".inter",)}
+#: What a folder of a table format with versions holds, and how Polars reads the current one.
+_VERSIONED = {
+    "_delta_log": ("a Delta table", "polars.scan_delta(path)"),
+    "metadata/*.metadata.json": ("an Iceberg table", "polars.scan_iceberg(path)"),
+    ".hoodie": ("a Hudi table", "its current version as a polars.LazyFrame"),
+}
+_SPLIT_WORDS = {
+    "train": "train", "training": "train", "valid": "validation", "validation": "validation", "val": "validation",
+    "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def local_files(data: str) -> tuple[Path, ...]:
+    """Files of a path, a glob, a folder (searched to the bottom) or a comma-separated list of these, each sorted.
+
+    Hidden files and folders (``.ipynb_checkpoints``, ``_temporary``, ``_SUCCESS``) are passed over.
+
+    Raises:
+        AuditError: nothing matches, or the folder is a table whose old versions lie beside the current one.
+    """
+    path = Path(data).expanduser()
+    if path.is_file():
+        return (path,)
+    if path.is_dir():
+        _refuse_versions(path)
+        found = sorted(file for file in _below(path) if format_or_none(file))
+        if not found:
+            raise AuditError(f"data={data}: the folder holds no Parquet, Arrow, CSV or JSON file")
+        return tuple(found)
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+    found = [file for file in found if not _is_hidden(file, path)]
+    if found:
+        for folder in {file.parent for file in found}:
+            _refuse_versions(folder)
+        return tuple(found)
+    if "," in data:
+        parts = [part.strip() for part in data.split(",") if part.strip()]
+        return tuple(dict.fromkeys(file for part in parts for file in local_files(part)))
+    if any(sign in data for sign in "*?["):
+        raise AuditError(f"data={data}: the glob matches no file (looked from {Path.cwd()})")
+    near = [other.name for other in sorted(path.parent.glob("*"))[:50]] if path.parent.is_dir() else []
+    hint = f"the folder has {listing(near)}" if near else f"nor the folder {path.parent}"
+    raise AuditError(f"data={data}: no such file; {hint}")
+
+
+def format_of(file: Path) -> str:
+    """``parquet``, ``arrow``, ``text``, ``json`` or ``inter``, by the file's name.
+
+    Raises:
+        AuditError: the name fits none.
+    """
+    found = format_or_none(file)
+    if found is None:
+        raise AuditError(
+            f"data={file}: unknown format {bare_suffix(file) or '(no suffix)'}; known: .parquet .csv .tsv .txt .dat "
+            ".jsonl (.gz) .arrow .inter; rename text to .txt and give reader.separator, or read the file yourself with "
+            "prepare=package.module:function"
+        )
+    return found
+
+
+def format_or_none(file: Path) -> str | None:
+    """The same, or None."""
+    suffix = bare_suffix(file)
+    return next((form for form, suffixes in _FORMATS.items() if suffix in suffixes), None)
+
+
+def bare_suffix(file: Path) -> str:
+    """The suffix in lower case, without ``.gz``."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    while suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def split_of_files(files: Sequence[Path], split_files: Mapping[Any, str]) -> dict[Path, str]:
+    """The split that each file holds, by ``split_files``: split -> path, name, folder or glob.
+
+    Raises:
+        AuditError: a file of no split or of two, or a split without a file.
+    """
+    found: dict[Path, str] = {}
+    for split, pattern in split_files.items():
+        path = Path(pattern).expanduser()
+        mine = [
+            file
+            for file in files
+            if path in (file, *file.parents) or file.match(pattern) or fnmatch.fnmatch(str(file), str(path))
+        ]
+        if not mine:
+            raise AuditError(f"split_files.{split}={pattern}: matches none of the files ({_names(files)})")
+        for file in mine:
+            if file in found:
+                raise AuditError(f"split_files.{split}={pattern}: {file} is in split_files.{found[file]}, too")
+            found[file] = split
+    left = [file for file in files if file not in found]
+    if left:
+        raise AuditError(f"split_files: {_names(left)} is in no split; name it there, or point data elsewhere")
+    return found
+
+
+def looks_like_splits(files: Sequence[Path]) -> str | None:
+    """A sentence where every one of several files is named after a split, else None."""
+    splits: dict[str, list[Path]] = {}
+    for file in files:
+        words = [_SPLIT_WORDS.get(word) for word in re.split(r"[^a-z]+", file.name.lower())]
+        named = {word for word in words if word}
+        if len(named) != 1:
+            return None
+        splits.setdefault(named.pop(), []).append(file)
+    if not {"train", "test"} <= splits.keys():
+        return None
+    shown = ", ".join(f"{split}: {mine[0].name}" for split, mine in splits.items())
+    return (
+        f"{_names(files)} look like the splits, but their rows are put together and split anew; to keep them, give "
+        f"split_files: {{{shown}}}"
+    )
+
+
+def _below(folder: Path) -> list[Path]:
+    """Files of a folder and of its folders, links followed once, without hidden ones."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if name[0] not in "._" or "=" in name)
+        found += [Path(place) / name for name in names if name[0] not in "._"]
+    return found
+
+
+def _is_hidden(file: Path, pattern: Path) -> bool:
+    """True where a part of the path is hidden that the pattern does not spell out."""
+    spelled = {part[0] for part in pattern.parts}
+    return any(part[0] in "._" and part[0] not in spelled and "=" not in part for part in file.parts if part != "..")
+
+
+def _refuse_versions(folder: Path) -> None:
+    for inside in (folder, *folder.parents[:2]):
+        for mark, (what, reader) in _VERSIONED.items():
+            if next(inside.glob(mark), None) is not None:
+                raise AuditError(
+                    f"data={folder}: {what}, whose folder holds old versions of rows, too; write the current one as "
+                    f"Parquet, or give prepare=package.module:function that returns {reader}"
+                )
+
+
+def _names(files: Sequence[Path]) -> str:
+    return listing([file.name for file in files])
