@@ -10,9 +10,10 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns import Roles
-from feature_audit.data.keys import Target, check_row_ids, read_codes, read_target, read_time
+from feature_audit.data.keys import check_row_ids, read_codes, read_target, read_time
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import Split, format_time, overlap, split_rows
+from feature_audit.labels import Target
 
 #: Codes of every row and the label of each code.
 Labelled = tuple[np.ndarray, list[str]]
@@ -54,7 +55,7 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
     Raises:
         AuditError: a bad label, time, row id or split; see ``keys`` and ``splits``.
     """
-    target = read_target(source, roles, str(config.target), config.task)
+    target = read_target(source, roles, str(config.target), config.task, config.positive)
     if roles.row_id:
         check_row_ids(source, roles.row_id)
     time = read_time(source, roles.time) if roles.time else None

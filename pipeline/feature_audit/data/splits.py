@@ -11,8 +11,8 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns import Roles
-from feature_audit.data.keys import Target
 from feature_audit.errors import AuditError
+from feature_audit.labels import Target
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)

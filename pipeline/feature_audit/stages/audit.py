@@ -51,7 +51,7 @@ _SEARCH = (
 )  # fmt: skip
 #: The source that each stage runs beside its own module; a change there makes the stage run again.
 CODE = {
-    "load": ("data", "stages/load.py", *_SHARED),
+    "load": ("data", "labels.py", "stages/load.py", *_SHARED),
     "baseline": (*_TRAIN_ONE, *_SHARED),
     "select": ("stages/select.py", *_SEARCH, *_TRAIN_ONE, *_PAIRED, *_SHARED),
     "retrain": ("stages/retrain.py", *_TRAIN_ONE, *_SHARED),
