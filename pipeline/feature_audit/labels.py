@@ -209,3 +209,20 @@ def _numbers(label: pl.Series, shown: str) -> np.ndarray:
         first = label[int(np.argmax(~np.isfinite(numbers)))]
         raise AuditError(f"target={shown}: {first!r} is not a finite number, which task=regression needs")
     return numbers.astype(np.float32)
+
+
+def settles(group: np.ndarray, label: np.ndarray) -> bool:
+    """Does a group settle the label, with fewer than ``MIN_PER_CLASS`` groups for some label?
+
+    Such a group is the label under another name (or a coarser one), and resampling it shows no noise at all. A user
+    who always has the same label is no such thing: there are many of each.
+
+    Args:
+        group: (rows,) dense int codes.
+        label: (rows,) numbers.
+    """
+    first = np.full(int(group.max()) + 1, np.nan)
+    first[group] = label
+    if (first[group] != label).any():
+        return False
+    return bool(np.unique(first, return_counts=True)[1].min() < MIN_PER_CLASS)

@@ -13,7 +13,8 @@ from feature_audit.data.columns import Roles
 from feature_audit.data.keys import check_row_ids, read_codes, read_target, read_time
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import Split, format_time, overlap, split_rows
-from feature_audit.labels import Target
+from feature_audit.errors import AuditError
+from feature_audit.labels import Target, settles
 
 #: Codes of every row and the label of each code.
 Labelled = tuple[np.ndarray, list[str]]
@@ -61,6 +62,11 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
     time = read_time(source, roles.time) if roles.time else None
     is_datetime = roles.time is not None and not source.frame.collect_schema()[roles.time].is_numeric()
     group = read_codes(source, roles.group) if roles.group else None
+    if group and target.classes and (roles.group in roles.target_columns or settles(group[0], target.values)):
+        raise AuditError(
+            f"group={roles.group}: it settles the label (every row of a value has the same), so resampling it shows no "
+            "noise; name the user or another unit, or leave group out"
+        )
     column = source.column(roles.split_column) if roles.split_column else None
     split = split_rows(config, roles, target, time=time, group=group[0] if group else None, column=column)
     if time is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from feature_audit.config import AuditConfig, Task
 from feature_audit.stages.parity import information
-from feature_audit.stages.reporting import cut_short, points_cut, too_good, weaker_than_boosting
+from feature_audit.stages.reporting import cut_short, points_cut, too_good
+from feature_audit.stages.soundness import weaker_than_boosting
 
 
 @pytest.mark.parametrize(
