@@ -51,12 +51,14 @@ class Target:
         task: given or inferred.
         classes: raw value of class 0, 1, ... as text; empty for regression.
         note: what was decided without knowing, and the key that decides it; empty where nothing was.
+        place_of_positive: of the two values in sorted order, which is positive: its column of class probabilities.
     """
 
     values: np.ndarray
     task: Task
     classes: tuple[str, ...]
     note: str = ""
+    place_of_positive: int = 1
 
     @property
     def n_classes(self) -> int:
@@ -165,13 +167,14 @@ def _binary(label: pl.Series, values: pl.Series, shown: str, positive: Positive 
             "give an expression such as `rating >= 4`, or task=regression or multiclass"
         )
     if positive is None:
-        ones = int((label == values[1]).sum())
-        place, why = positive_of(values[0], values[1], (len(label) - ones, ones))
+        second = int((label == values[1]).sum())
+        place, why = positive_of(values[0], values[1], (len(label) - second, second))
     else:
         place, why = _given(positive, values, shown), ""
     names = (str(values[1 - place]), str(values[place]))
     note = f"target: {names[1]} is taken for the positive class ({why}); if it is {names[0]}, give positive={names[0]}"
-    return Target((label == values[place]).to_numpy().astype(np.float32), "binary", names, note if why else "")
+    ones = (label == values[place]).to_numpy().astype(np.float32)
+    return Target(ones, "binary", names, note if why else "", place)
 
 
 def _given(positive: Positive, values: pl.Series, shown: str) -> int:
