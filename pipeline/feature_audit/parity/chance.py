@@ -98,7 +98,9 @@ def _constant(y: np.ndarray, like: np.ndarray, task: Task) -> np.ndarray:
 
 def _interval(value: float, reach: float, *, bounded: bool) -> tuple[float, float]:
     """``value`` plus and minus ``reach``; of shares on the logit scale, which cannot leave 0 to 1."""
-    if not bounded or not 0 < value < 1:
+    if not bounded:
         return value - reach, value + reach
+    if not 0 < value < 1:
+        return max(value - reach, 0.0), min(value + reach, 1.0)
     center, width = float(special.logit(value)), reach / (value * (1 - value))
     return float(special.expit(center - width)), float(special.expit(center + width))

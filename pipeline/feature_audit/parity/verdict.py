@@ -196,6 +196,7 @@ def _levels(comparisons: list[Comparison], confidence: float) -> list[float]:
 
 
 def _at_most_inconclusive(row: MetricDelta) -> MetricDelta:
+    """Without its pass, if it has one: what holds of the difference says nothing of the features."""
     return replace(row, verdict="inconclusive") if row.verdict == "pass" else row
 
 

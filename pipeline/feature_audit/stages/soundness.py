@@ -10,35 +10,38 @@ from feature_audit.parity.chance import Chance
 
 
 def line(config: AuditConfig, facts: dict[str, Any]) -> str:
-    """The full model against chance and gradient boosting, for the terminal, and what to look at where it falls short.
+    """The full model against chance and gradient boosting on validation, and what to look at where it falls short.
 
     Args:
         config: names metric, task and margin.
         facts: of the baseline stage.
     """
-    chance, yardstick = Chance(**facts["chance"]), facts["yardstick"]
-    shown = f"full model: validation {chance.metric} {_with_interval(chance)}, chance {chance.chance:.4f}"
+    chance = Chance(**facts["chance"])
+    interval = f"[{chance.low:.4f}, {chance.high:.4f}]"
+    shown = f"full model: validation {chance.metric} {chance.value:.4f} {interval}, chance {chance.chance:.4f}"
     if chance.metric != config.metric:
         shown += f"; {config.metric} {facts['metric']:.4f}"
-    shown += f"; gradient boosting: {config.metric} {yardstick['metric']:.4f}"
-    return ". ".join([shown, *warnings(config, facts)])
+    shown += f"; gradient boosting: {config.metric} {facts['yardstick']['metric']:.4f}"
+    return ": ".join(filter(None, [shown, "; ".join(_shortfalls(config, facts))]))
 
 
 def warnings(config: AuditConfig, facts: dict[str, Any]) -> list[str]:
-    """One sentence each where the full model is not better than chance, and where gradient boosting beats it."""
-    chance, value, yardstick = Chance(**facts["chance"]), facts["metric"], facts["yardstick"]
+    """The same line for the report, where the full model falls short; else none."""
+    if not _shortfalls(config, facts):
+        return []
+    return [f"F{line(config, facts)[1:]}. Parity with such a model proves little."]
+
+
+def _shortfalls(config: AuditConfig, facts: dict[str, Any]) -> list[str]:
+    chance, yardstick = Chance(**facts["chance"]), facts["yardstick"]
     found = []
     if not chance.better:
+        verdict = "worse" if chance.worse else "not better"
+        found.append(f"{verdict} than chance, check target, positive, time, split and kinds")
+    if weaker_than_boosting(config, facts["metric"], yardstick["metric"], yardstick["std_error"]):
         found.append(
-            f"The full model is {'worse' if chance.worse else 'not better'} than chance on validation "
-            f"({chance.metric} {_with_interval(chance)}, chance {chance.chance:.4f}): "
-            "check target, positive, time, split and kinds"
-        )
-    if weaker_than_boosting(config, value, yardstick["metric"], yardstick["std_error"]):
-        found.append(
-            f"Gradient boosting reaches {config.metric} {yardstick['metric']:.4f} on validation, the full model "
-            f"{value:.4f}: the network misses something, and parity with it proves less; look at kinds (ids read as "
-            "numbers?), try another model or more training.max_epochs"
+            "gradient boosting is clearly better, the network misses something: look at kinds (ids read as numbers?), "
+            "try another model or more training.max_epochs"
         )
     return found
 
@@ -58,7 +61,3 @@ def weaker_than_boosting(config: AuditConfig, value: float, yardstick: float, st
     assert config.task is not None
     quality = metric(config.metric, config.task).quality
     return bool(quality(yardstick) - quality(value) > 2 * max(config.margin, std_error, 1e-12))
-
-
-def _with_interval(chance: Chance) -> str:
-    return f"{chance.value:.4f} [{chance.low:.4f}, {chance.high:.4f}]"

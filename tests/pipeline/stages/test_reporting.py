@@ -46,6 +46,12 @@ def test_the_metric_says_which_of_two_models_is_weaker(
     assert weaker_than_boosting(config, full, boosting) is warned
 
 
+def test_boosting_is_ahead_only_beyond_noise() -> None:
+    config = AuditConfig(task="binary", metric="auc", margin=0.002)
+    assert weaker_than_boosting(config, 0.70, 0.72, std_error=0.009)
+    assert not weaker_than_boosting(config, 0.70, 0.72, std_error=0.011)
+
+
 def test_the_threshold_is_the_one_of_a_single_column() -> None:
     config = AuditConfig(metric="auc", checks={"leak_auc": 0.999})
     assert too_good(config, 0.995, ["a"]) == []
