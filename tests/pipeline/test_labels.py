@@ -176,3 +176,5 @@ def test_a_column_that_is_the_label_is_no_group(tmp_path: Path) -> None:
         with pytest.raises(AuditError, match=f"group={group}: it settles the label"):
             prepare(AuditConfig(data=str(tmp_path / "log.parquet"), target="label", group=group), tmp_path / "store")
     prepare(AuditConfig(data=str(tmp_path / "log.parquet"), target="label", group="user"), tmp_path / "store")
+    with pytest.raises(AuditError, match="group=x: it settles the label"):
+        prepare(AuditConfig(data=str(tmp_path / "log.parquet"), target="x", group="x"), tmp_path / "store")

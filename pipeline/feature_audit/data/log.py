@@ -62,7 +62,8 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
     time = read_time(source, roles.time) if roles.time else None
     is_datetime = roles.time is not None and not source.frame.collect_schema()[roles.time].is_numeric()
     group = read_codes(source, roles.group) if roles.group else None
-    if group and target.classes and (roles.group in roles.target_columns or settles(group[0], target.values)):
+    is_label = roles.group in roles.target_columns
+    if group and (is_label or (target.classes and settles(group[0], target.values))):
         raise AuditError(
             f"group={roles.group}: it settles the label (every row of a value has the same), so resampling it shows no "
             "noise; name the user or another unit, or leave group out"
