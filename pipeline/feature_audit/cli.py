@@ -26,9 +26,9 @@ STAGES = ("load", "baseline", "select", "retrain", "parity")
 
 #: Flat keys of the configuration that are options of every audit command, in the order of ``--help``.
 OPTIONS = (
-    "data", "target", "task", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "drop_rows", "split",
-    "k", "k_min", "k_rule", "metric", "margin", "confidence", "trials", "seeds", "baseline_seeds", "model", "selector",
-    "experiment", "model_name", "gate", "profile", "seed", "workers", "device", "threads", "work_dir",
+    "data", "target", "task", "positive", "row_id", "time", "group", "exclude", "never_drop", "always_drop",
+    "drop_rows", "split", "k", "k_min", "k_rule", "metric", "margin", "confidence", "trials", "seeds", "baseline_seeds", "model",
+    "selector", "experiment", "model_name", "gate", "profile", "seed", "workers", "device", "threads", "work_dir",
 )  # fmt: skip
 
 

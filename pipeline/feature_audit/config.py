@@ -164,6 +164,9 @@ class AuditConfig(_Section):
     data: str = "demo"
     target: str | None = Field(None, description="label column, or an expression such as `rating >= 4`")
     task: Task | None = Field(None, description="None = inferred from the target's values")
+    positive: str | int | float | bool | None = Field(
+        None, description="value of the target that is the positive class; None = by number or word, else the rarer"
+    )
     row_id: str | None = None
     time: str | None = None
     group: str | None = None

@@ -10,28 +10,36 @@ group ``mlflow.model_evaluator``.
 
 ``baseline`` is a column of the data or a model URI; a list of them holds several trainings. ``retrainings`` are further
 trainings of the evaluated model. With at least two trainings of either, the verdict covers seed noise; with one each it
-is about these two artifacts and says so.
+is about these two artifacts and says so. Labels are read as the pipeline reads them; ``positive`` names the positive
+class where numbers and words do not tell.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, cast
 
 import mlflow
 import numpy as np
 import pandas as pd
+import polars as pl
 from mlflow.models.evaluation import EvaluationResult, ModelEvaluator
 from mlflow.models.evaluation.artifacts import JsonEvaluationArtifact
 
 from feature_audit.config import DEFAULT_METRIC
-from feature_audit.errors import UsageError
+from feature_audit.errors import AuditError, UsageError
+from feature_audit.labels import Target, read_label
+from feature_audit.parity.chance import against_chance
+from feature_audit.schema import Task
+
+log = logging.getLogger(__name__)
 
 SETTINGS = ("metric", "margin", "confidence", "guards", "slice_margin", "draws", "seed")
 COLUMNS = ("baseline", "retrainings", "unit", "slices")
-KEYS = (*COLUMNS, "task", *SETTINGS)
+KEYS = (*COLUMNS, "task", "positive", *SETTINGS)
 MODEL_TYPES = ("classifier", "regressor")
 ARTIFACT = "parity.json"
 
@@ -39,11 +47,12 @@ ARTIFACT = "parity.json"
 class ParityEvaluator(ModelEvaluator):
     """Compares the evaluated model (or predictions) with a baseline on the same rows.
 
-    ``evaluator_config``: ``baseline`` (required), ``retrainings``, ``unit``, ``slices``, ``task``, and the keyword
-    arguments ``metric``, ``margin``, ``confidence``, ``guards``, ``slice_margin``, ``draws``, ``seed`` of
-    ``feature_audit.parity.decide``. Logs the tag ``audit.verdict``, the metrics ``parity/<metric>.delta``, ``.ci_low``,
-    ``.ci_high``, ``.baseline``, ``.pruned`` and ``parity/passed`` (1 or 0, for ``mlflow.validate_evaluation_results``),
-    and the artifact ``parity.json``.
+    ``evaluator_config``: ``baseline`` (required), ``retrainings``, ``unit``, ``slices``, ``task``, ``positive`` (value
+    of the positive class), and the keyword arguments ``metric``, ``margin``, ``confidence``, ``guards``,
+    ``slice_margin``, ``draws``, ``seed`` of ``feature_audit.parity.decide``. Logs the tags ``audit.verdict``,
+    ``audit.sentence`` and ``audit.positive``, the metrics ``parity/<metric>.delta``, ``.ci_low``, ``.ci_high``,
+    ``.baseline``, ``.pruned`` and ``parity/passed`` (1 or 0, for ``mlflow.validate_evaluation_results``), and the
+    artifact ``parity.json``.
     """
 
     @classmethod
@@ -58,45 +67,42 @@ class ParityEvaluator(ModelEvaluator):
 
         Raises:
             UsageError: a key, column or baseline is missing or unknown.
-            AuditError: scores that cannot be compared.
+            AuditError: labels or scores that cannot be compared, or both models rank the positive class below chance.
         """
         from feature_audit.parity import decide
 
         config = dict(evaluator_config)
         _check_keys(config)
         frame = _frame(dataset)
-        y = np.asarray(dataset.labels_data)
-        task = config.get("task") or _task(model_type, y)
-        reader = _Scores(frame, task, config, predictions)
-        y, reader.classes = _labels(y, task)
+        target = _labels(dataset, model_type, config)
+        reader = _Scores(frame, target, config, predictions)
         own = reader.array(dataset.predictions_data) if model is None else reader.predict(model)
         pruned = np.stack([own, *(reader.read(name) for name in _listed(config.get("retrainings")))])
         baseline = np.stack([reader.read(name) for name in _listed(config["baseline"])])
         unit = _column(frame, config["unit"], "unit") if config.get("unit") else None
         result = decide(
-            y=y,
+            y=target.values,
             baseline=baseline,
             pruned=pruned,
             unit=None if unit is None else np.unique(unit.astype(str), return_inverse=True)[1],
             slices={name: _column(frame, name, "slices") for name in _listed(config.get("slices"))},
             unit_name=f"values of {config['unit']}" if unit is not None else "rows",
             **{
-                "task": task,
-                "metric": DEFAULT_METRIC[task],
+                "task": target.task,
+                "metric": DEFAULT_METRIC[target.task],
                 "margin": 0.002,
                 **{key: config[key] for key in SETTINGS if key in config},
             },
         )
-        return _log(run_id, result)
+        _check_direction(target, (baseline, pruned), config)
+        return _log(run_id, result, target)
 
 
 class _Scores:
-    """Reads score arrays of one task from columns of the data, models and model URIs."""
+    """Reads score arrays for one target from columns of the data, models and model URIs."""
 
-    classes: int = 0
-
-    def __init__(self, frame: pd.DataFrame, task: str, config: Mapping[str, Any], output: str | None) -> None:
-        self.frame, self.task, self.output = frame, task, output
+    def __init__(self, frame: pd.DataFrame, target: Target, config: Mapping[str, Any], output: str | None) -> None:
+        self.frame, self.target, self.output = frame, target, output
         named = [name for key in ("baseline", "retrainings") for name in _listed(config.get(key))]
         # Columns of scores are no features of a model that is evaluated beside them.
         self.features = frame.drop(columns=[name for name in named if name in frame.columns])
@@ -127,13 +133,14 @@ class _Scores:
         scores = np.asarray(scores, dtype=np.float64)
         if scores.ndim == 2 and scores.shape[1] == 1:
             scores = scores[:, 0]
-        if self.task == "binary" and scores.ndim == 2 and scores.shape[1] == 2:
-            scores = scores[:, 1]
-        wanted = 2 if self.task == "multiclass" else 1
+        task, classes = self.target.task, self.target.classes
+        if task == "binary" and scores.ndim == 2 and scores.shape[1] == 2:
+            scores = scores[:, self.target.place_of_positive]
+        wanted = 2 if task == "multiclass" else 1
         if scores.ndim != wanted:
-            shape = f"(rows, {self.classes})" if wanted == 2 else "(rows,)"
+            shape = f"(rows, {len(classes)})" if wanted == 2 else "(rows,)"
             raise UsageError(
-                f"scores have shape {scores.shape}; task={self.task} needs {shape}: log the model with "
+                f"scores have shape {scores.shape}; task={task} needs {shape}: log the model with "
                 "`pyfunc_predict_fn='predict_proba'`, or name one output with `predictions`"
             )
         return scores
@@ -152,24 +159,42 @@ def _frame(dataset: Any) -> pd.DataFrame:
     return data if isinstance(data, pd.DataFrame) else pd.DataFrame(data, columns=dataset.feature_names)
 
 
-def _task(model_type: str, y: np.ndarray) -> str:
-    if model_type == "regressor":
-        return "regression"
-    return "binary" if len(pd.unique(y)) <= 2 else "multiclass"
-
-
-def _labels(y: np.ndarray, task: str) -> tuple[np.ndarray, int]:
-    """Labels as ``decide`` takes them: class codes in sorted order (the order of scikit-learn's ``classes_``)."""
+def _labels(dataset: Any, model_type: str, config: Mapping[str, Any]) -> Target:
+    """The labels as the pipeline reads them; a classifier's are classes, also where numbers could be quantities."""
+    task = config.get("task")
+    if task not in (None, *DEFAULT_METRIC):
+        raise UsageError(f"task={task}: choose {', '.join(DEFAULT_METRIC)}")
+    shown = str(dataset.targets_name or "targets")
+    try:
+        label = cast(pl.Series, pl.from_pandas(pd.Series(np.asarray(dataset.labels_data).reshape(-1))))
+    except (TypeError, ValueError) as error:  # what pyarrow raises on a column of several types
+        raise AuditError(f"target={shown}: its values are of several types ({' '.join(str(error).split())})") from None
+    if task is None:
+        task = "regression" if model_type == "regressor" else "binary" if label.n_unique() <= 2 else "multiclass"
+    target = read_label(label, shown=shown, task=cast(Task, task), positive=config.get("positive"))
     if task == "regression":
-        return y, 0
-    names, codes = np.unique(y, return_inverse=True)
-    return codes.reshape(-1) if task == "multiclass" or y.dtype.kind not in "iuf" else y, len(names)
+        target = replace(target, values=label.cast(pl.Float64).to_numpy())  # the training store has float32
+    if target.note:
+        log.warning("parity: %s", target.note)
+    return target
 
 
-def _column(frame: pd.DataFrame, name: str, key: str) -> np.ndarray:
-    if name not in frame.columns:
-        raise UsageError(f"{key}={name}: the data has no such column; it has {', '.join(map(str, frame.columns[:12]))}")
-    return frame[name].to_numpy()
+def _check_direction(target: Target, arms: Iterable[np.ndarray], config: Mapping[str, Any]) -> None:
+    """Two models that are both worse than guessing were most likely asked about the wrong class.
+
+    Raises:
+        AuditError: both arms' AUC is below 0.5, one of them beyond noise, and ``positive`` is not given.
+    """
+    if target.task != "binary" or config.get("positive") is not None:
+        return
+    found = [against_chance(target.values, arm, task="binary", metric="auc") for arm in arms]
+    if all(one.value < 0.5 for one in found) and any(one.worse for one in found):
+        negative, positive = target.classes
+        raise AuditError(
+            f"positive: both models rank the positive class {positive!r} below chance (AUC {found[0].value:.3f} and "
+            f"{found[1].value:.3f}): is it the right one? give positive={negative} or, to have this judged, "
+            f"positive={positive}"
+        )
 
 
 def _listed(value: str | Iterable[str] | None) -> list[str]:
@@ -178,7 +203,13 @@ def _listed(value: str | Iterable[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def _log(run_id: str, result: Any) -> EvaluationResult:
+def _column(frame: pd.DataFrame, name: str, key: str) -> np.ndarray:
+    if name not in frame.columns:
+        raise UsageError(f"{key}={name}: the data has no such column; it has {', '.join(map(str, frame.columns[:12]))}")
+    return frame[name].to_numpy()
+
+
+def _log(run_id: str, result: Any, target: Target) -> EvaluationResult:
     """The verdict as tag, metrics and artifact of the run."""
     metrics = {"parity/passed": float(result.verdict == "pass")}
     for row in result.deltas:
@@ -192,6 +223,8 @@ def _log(run_id: str, result: Any) -> EvaluationResult:
         client.log_metric(run_id, key, value)
     client.set_tag(run_id, "audit.verdict", result.verdict)
     client.set_tag(run_id, "audit.sentence", result.sentence)
+    if target.task == "binary":
+        client.set_tag(run_id, "audit.positive", target.classes[1])
     client.log_dict(run_id, content, ARTIFACT)
     uri = f"{client.get_run(run_id).info.artifact_uri}/{ARTIFACT}"
     return EvaluationResult(metrics=metrics, artifacts={ARTIFACT: JsonEvaluationArtifact(uri, content)}, run_id=run_id)

@@ -49,7 +49,7 @@ def examine(
         unusable: column -> why no feature can be made from its type.
     """
     findings = [Finding(name, "other", reason, excluded=True) for name, reason in unusable.items()]
-    findings += [Finding("", "other", note) for note in (*log.source.notes, *_guessed_task(config, log))]
+    findings += [Finding("", "other", note) for note in _notes(config, log)]
     findings += _unread(columns, statistics)
     findings += reading_notes(config, columns)
     findings += _empty_or_constant(columns, statistics, log.split)
@@ -71,6 +71,11 @@ def examine(
     findings += _group_overlap(log)
     excluded = {finding.column: finding.detail for finding in findings if finding.excluded}
     return Examined(tuple(findings), excluded, drift)
+
+
+def _notes(config: AuditConfig, log: Log) -> list[str]:
+    """What had to be decided for the user: while reading, about the task, about the positive class."""
+    return [*log.source.notes, *_guessed_task(config, log), *filter(None, [log.target.note])]
 
 
 def _guessed_task(config: AuditConfig, log: Log) -> list[str]:

@@ -252,9 +252,7 @@ def _text_kind(sample: pl.Series) -> Kind:
         return "numeric"
     if words.str.to_lowercase().is_in(["true", "false"]).all():
         return "boolean"
-    if is_vector(words):
-        return "vector"
-    return "multi" if list_format(words) else "categorical"
+    return "vector" if is_vector(words) else "multi" if list_format(words) else "categorical"
 
 
 def _check_kind(name: str, kind: Kind, dtype: pl.DataType) -> None:

@@ -10,10 +10,11 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns import Roles
-from feature_audit.data.keys import Target, check_row_ids, read_codes, read_label, read_target, read_time
+from feature_audit.data.keys import check_row_ids, read_codes, read_time, target_cells
 from feature_audit.data.reading import Source
 from feature_audit.data.splits import Split, format_time, overlap, split_rows
 from feature_audit.errors import AuditError
+from feature_audit.labels import Target, read_label, settles
 
 #: Codes of every row and the label of each code.
 Labelled = tuple[np.ndarray, list[str]]
@@ -57,13 +58,19 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
     Raises:
         AuditError: a bad label, time, row id or split; see ``keys`` and ``splits``.
     """
-    label = read_label(source, roles, str(config.target))
+    label = target_cells(source, roles, str(config.target))
     time, is_datetime = read_time(source, roles.time) if roles.time else (None, False)
     source, label, time = _without_gaps(config, source, label, time)
-    target = read_target(label, str(config.target), config.task)
+    target = read_label(label, shown=str(config.target), task=config.task, positive=config.positive)
     if roles.row_id:
         check_row_ids(source, roles.row_id)
     group = read_codes(source, roles.group) if roles.group else None
+    is_label = roles.group in roles.target_columns
+    if group and (is_label or (target.classes and settles(group[0], target.values))):
+        raise AuditError(
+            f"group={roles.group}: it settles the label (every row of a value has the same), so resampling it shows no "
+            "noise; name the user or another unit, or leave group out"
+        )
     column = source.column(roles.split_column) if roles.split_column else None
     split = split_rows(config, roles, target, time=time, group=group[0] if group else None, column=column)
     if time is not None:

@@ -18,7 +18,6 @@ from feature_audit.data.checks import Examined, examine
 from feature_audit.data.columns import assign_roles, lookup
 from feature_audit.data.fitting import fit_encoders
 from feature_audit.data.identity import settle
-from feature_audit.data.keys import Target
 from feature_audit.data.kinds import infer_columns
 from feature_audit.data.log import Log, peek, read_log
 from feature_audit.data.messages import listing
@@ -32,12 +31,13 @@ from feature_audit.data.statistics import Statistics, gather
 from feature_audit.data.writing import write_store
 from feature_audit.data.written_numbers import as_numbers
 from feature_audit.errors import AuditError
+from feature_audit.labels import Target
 from feature_audit.schema import Column, ModelSchema
 
 #: Configuration keys that the store depends on, beside ``data`` itself.
 STORE_KEYS = (
-    "target", "task", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed", "prepare",
-    "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
+    "target", "task", "positive", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed",
+    "prepare", "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
     "drop_rows", "split_files",
 )  # fmt: skip
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from feature_audit.data.keys import Target
 from feature_audit.data.log import Log
 from feature_audit.data.splits import SPLITS, TRAIN, Split
 from feature_audit.data.statistics import Statistics
 from feature_audit.findings import Finding
+from feature_audit.labels import Target
 from feature_audit.schema import Column
 
 

@@ -11,8 +11,8 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns import Roles
-from feature_audit.data.keys import Target
 from feature_audit.errors import AuditError
+from feature_audit.labels import MIN_PER_CLASS, Target
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
@@ -178,3 +178,17 @@ def _check(split: Split, target: Target) -> None:
                 f"target: every row of the {name} split is {shown!r}; "
                 "give another split, or more data, so that it holds several outcomes"
             )
+        if target.task == "binary":
+            _check_balance(name, values, target, split.info)
+
+
+def _check_balance(name: str, values: np.ndarray, target: Target, info: dict[str, Any]) -> None:
+    ones = int(np.count_nonzero(values))
+    fewer, label = min((ones, target.classes[1]), (len(values) - ones, target.classes[0]))
+    if fewer < MIN_PER_CLASS:
+        by_share = info["kind"] != "column" and name != "train"
+        remedy = f"give more data, a larger {name}_share" if by_share else "give more data"
+        raise AuditError(
+            f"target: only {fewer} of the {len(values):,} {name} rows are {label!r}, and at least {MIN_PER_CLASS} are "
+            f"needed for a verdict; {remedy} or another split"
+        )

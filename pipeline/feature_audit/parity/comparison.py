@@ -48,7 +48,8 @@ class Comparison:
 
     def row(self, confidence: float) -> MetricDelta:
         """The comparison as a reported row, judged at ``confidence``."""
-        end = intervals.conclude(self.delta, self.parts, self.margin, confidence)
+        largest = 1.0 if self.metric.bounded else np.inf
+        end = intervals.conclude(self.delta, self.parts, self.margin, confidence, largest=largest)
         return MetricDelta(
             metric=self.metric.name,
             slice=self.slice,

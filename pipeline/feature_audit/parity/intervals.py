@@ -39,7 +39,9 @@ class Conclusion:
     high: float
 
 
-def conclude(delta: float, parts: Components, margin: float | None, confidence: float) -> Conclusion:
+def conclude(
+    delta: float, parts: Components, margin: float | None, confidence: float, *, largest: float = np.inf
+) -> Conclusion:
     """Interval of the delta and the non-inferiority verdict read off it.
 
     Pass: the lower end lies above -margin. Fail: the upper end lies below it. Inconclusive otherwise.
@@ -52,11 +54,12 @@ def conclude(delta: float, parts: Components, margin: float | None, confidence: 
         parts: its variance components.
         margin: >= 0, or None for an interval without a verdict.
         confidence: e.g. 0.95.
+        largest: size that no delta of the metric exceeds; the interval is cut there, which loses no coverage.
     """
     alpha = 1 - confidence
     below = alpha * (0.5 if margin is None else PASS_SHARE)
-    low = delta - critical_value(parts, below) * parts.standard_error
-    high = delta + critical_value(parts, alpha - below) * parts.standard_error
+    low = max(delta - critical_value(parts, below) * parts.standard_error, -largest)
+    high = min(delta + critical_value(parts, alpha - below) * parts.standard_error, largest)
     if margin is None:
         return Conclusion(None, low, high)
     if low > -margin:

@@ -71,12 +71,14 @@ class Metric(ABC):
         orientation: which values are better: ``higher``, ``lower``, or those near ``one`` (a ratio).
         per_unit: True if the metric is defined within users (GAUC, NDCG) and therefore needs units.
         probabilities: True if scores must lie in [0, 1].
+        bounded: True if the value lies in [0, 1].
     """
 
     name: str
     orientation: Orientation
     per_unit: bool = False
     probabilities: bool = False
+    bounded: bool = False
 
     @abstractmethod
     def statistics(self, sample: Sample) -> UnitStatistics:
@@ -118,6 +120,7 @@ class Auc(Metric):
 
     name = "auc"
     orientation = "higher"
+    bounded = True
 
     def defined(self, y: np.ndarray) -> bool:
         """Both classes are there."""
@@ -151,6 +154,7 @@ class MomentMetric(Metric):
     per_unit: bool = False
     probabilities: bool = False
     needs_variety: bool = False
+    bounded: bool = False
 
     def defined(self, y: np.ndarray) -> bool:
         """Labels are there, and differ where the metric needs it."""
@@ -169,9 +173,10 @@ class MomentMetric(Metric):
         return UnitStatistics(value, influence - influence.mean(), sums, excluded)
 
     def resampled(self, sums: np.ndarray, statistics: UnitStatistics) -> np.ndarray:
-        """Exact qualities of the resamples; infinite or NaN where a resample leaves the metric undefined."""
+        """Exact qualities of the resamples; NaN where a resample leaves the metric undefined."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(self.quality(self.combine(sums)))
+            found = np.asarray(self.quality(self.combine(sums)))
+        return np.where(np.isfinite(found), found, np.nan)  # differences of infinities would warn
 
 
 def has_variety(y: np.ndarray) -> bool:
@@ -252,7 +257,7 @@ def _r2(sums: np.ndarray) -> np.ndarray:
 
 def _ndcg(k: int) -> MomentMetric:
     name = "ndcg" if k == 10 else f"ndcg@{k}"
-    return MomentMetric(name, "higher", _ndcg_moments(k), _ratio, per_unit=True, needs_variety=True)
+    return MomentMetric(name, "higher", _ndcg_moments(k), _ratio, per_unit=True, needs_variety=True, bounded=True)
 
 
 def _squared_error(y: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -279,7 +284,7 @@ METRICS: dict[Task, dict[str, Metric]] = {
         "calibration": MomentMetric(
             "calibration", "one", _per_row(_probability, _label), _ratio, probabilities=True, needs_variety=True
         ),
-        "gauc": MomentMetric("gauc", "higher", _gauc_moments, _ratio, per_unit=True, needs_variety=True),
+        "gauc": MomentMetric("gauc", "higher", _gauc_moments, _ratio, per_unit=True, needs_variety=True, bounded=True),
         "ndcg": _ndcg(10),
     },
     "regression": {
@@ -288,7 +293,7 @@ METRICS: dict[Task, dict[str, Metric]] = {
         "mae": MomentMetric("mae", "lower", _per_row(lambda y, score: np.abs(y - score), _one), _ratio),
     },
     "multiclass": {
-        "accuracy": MomentMetric("accuracy", "higher", _per_row(_hit, _one), _ratio),
+        "accuracy": MomentMetric("accuracy", "higher", _per_row(_hit, _one), _ratio, bounded=True),
         "logloss": MomentMetric("logloss", "lower", _per_row(_class_loss, _one), _ratio, probabilities=True),
     },
 }

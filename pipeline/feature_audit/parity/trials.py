@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from feature_audit.errors import AuditError, UsageError
+from feature_audit.labels import MIN_PER_CLASS, settles
 from feature_audit.parity.metrics import Metric, Sample, Task
 from feature_audit.parity.units import unit_codes
 
@@ -62,6 +63,11 @@ def checked(y: Any, baseline: Any, pruned: Any, unit: Any, task: Task) -> Trials
     if unit is not None and np.shape(unit) != (len(y),):
         raise AuditError(f"unit has shape {np.shape(unit)}; one code per test row ({len(y)}) is needed")
     codes, units = unit_codes(None if unit is None else np.asarray(unit), len(y))
+    if codes is not None and task != "regression" and settles(codes, y):
+        raise AuditError(
+            f"unit: each of the {units} units holds one label only, and one label has fewer than {MIN_PER_CLASS} of "
+            "them; resampling them shows no noise: name the user, or leave the unit out"
+        )
     if units < 2:
         raise AuditError("all test rows belong to one single unit; resampling needs several users, or no `group`")
     return Trials(y, arms[0], arms[1], codes, units, task)
@@ -105,6 +111,13 @@ def check_metric(metric: Metric, trials: Trials) -> None:
             f"metric={metric.name}: the {len(trials.y)} test rows hold one label value only; "
             "take a longer test period or more rows"
         )
+    if trials.task == "binary":
+        ones = int(np.count_nonzero(trials.y))
+        if min(ones, len(trials.y) - ones) < MIN_PER_CLASS:
+            raise AuditError(
+                f"metric={metric.name}: {ones} positive and {len(trials.y) - ones} negative rows; at least "
+                f"{MIN_PER_CLASS} of each are needed for an interval, take more test rows"
+            )
     if metric.probabilities:
         for name, score in (("baseline", trials.baseline), ("pruned", trials.pruned)):
             if score.min() < 0 or score.max() > 1:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.parity import intervals, planning, ranking, wording
+from feature_audit.parity.chance import against_chance
 from feature_audit.parity.comparison import Comparison, bootstrapped, compare
 from feature_audit.parity.metrics import Metric, Task
 from feature_audit.parity.metrics import metric as find_metric
@@ -23,13 +24,15 @@ class ParityResult:
     """The answer and everything it stands on.
 
     Attributes:
-        verdict: of the feature set over retrainings: the decision metric's, turned to fail by a failed guard.
+        verdict: of the feature set over retrainings: the decision metric's, turned to fail by a failed guard, and to
+            inconclusive instead of pass where the full model is not better than chance.
         sentence: the verdict with its numbers, for people.
         decision: decision metric over retrainings (test-row noise and seed noise).
         artifact: decision metric for these trained artifacts (test-row noise only).
         deltas: decision first, then guards and slices.
         needed: for inconclusive, what would decide it.
-        diagnostics: variance components, degrees of freedom, cross-checks, exclusions, corrections; plain data.
+        diagnostics: variance components, degrees of freedom, cross-checks, exclusions, corrections, the full model
+            against chance (``chance.Chance``); plain data.
     """
 
     verdict: Verdict
@@ -95,19 +98,30 @@ def decide(
     comparisons = [*whole, *sliced]
     levels = _levels(comparisons, confidence)
     deltas = [one.row(1 - level) for one, level in zip(comparisons, levels, strict=True)]
+    artifact = comparisons[0].of_artifacts(shipped).row(confidence)
+    chance = against_chance(
+        trials.y, trials.baseline, task=task, metric=metric, unit=trials.unit, confidence=confidence
+    )
+    if not chance.better:
+        deltas[0], artifact = _at_most_inconclusive(deltas[0]), _at_most_inconclusive(artifact)
     verdict = _overall(deltas)
     name = "rows" if unit is None else unit_name
+    sentence = wording.sentence(deltas, verdict, confidence=confidence, seeds=trials.seeds, unit_name=name)
+    needed = None
+    if verdict == "inconclusive":
+        needed = planning.needed(comparisons[0], confidence=confidence, seeds=trials.seeds, unit_name=name)
+    if verdict == "inconclusive" and not chance.better:
+        sentence, needed = wording.no_better_than_chance(chance), wording.CHANCE_REMEDY
     return ParityResult(
         verdict=verdict,
-        sentence=wording.sentence(deltas, verdict, confidence=confidence, seeds=trials.seeds, unit_name=name),
+        sentence=sentence,
         decision=deltas[0],
-        artifact=comparisons[0].of_artifacts(shipped).row(confidence),
+        artifact=artifact,
         deltas=deltas,
-        needed=planning.needed(comparisons[0], confidence=confidence, seeds=trials.seeds, unit_name=name)
-        if verdict == "inconclusive"
-        else None,
+        needed=needed,
         diagnostics={
             **_diagnostics(trials, comparisons, levels, confidence),
+            "chance": {**asdict(chance), "better": chance.better},
             "bootstrap": checks,
             "delong": _delong(trials) if metric == "auc" else None,
             "small_slices": [vars(one) for one in small],
@@ -179,6 +193,11 @@ def _levels(comparisons: list[Comparison], confidence: float) -> list[float]:
     judged = [(one.delta, one.parts, one.margin or 0.0) for one in comparisons if one.role == "guard"]
     shared = iter(intervals.holm_levels(judged, alpha))
     return [next(shared) if one.role == "guard" else alpha for one in comparisons]
+
+
+def _at_most_inconclusive(row: MetricDelta) -> MetricDelta:
+    """Without its pass, if it has one: what holds of the difference says nothing of the features."""
+    return replace(row, verdict="inconclusive") if row.verdict == "pass" else row
 
 
 def _overall(deltas: list[MetricDelta]) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from feature_audit.parity.chance import Chance
 from feature_audit.results import MetricDelta, Verdict
 
 _TITLES = {
@@ -13,6 +14,10 @@ _TITLES = {
     "mae": "MAE",
     "normalised_entropy": "normalised entropy",
 }
+
+CHANCE_REMEDY = (
+    "A full model that is better than chance: check target, positive, time, split and kinds, or give more test rows."
+)
 
 
 def title(metric: str) -> str:
@@ -55,6 +60,15 @@ def sentence(
     undecided = _named(deltas, "inconclusive")
     notes += f"; not decided: {undecided}" if undecided and verdict == "pass" else ""
     return f"{verdict.capitalize()}: the pruned model's {estimate}: {closing}{notes}."
+
+
+def no_better_than_chance(chance: Chance) -> str:
+    """The verdict's sentence where a model without features would do as well as the full one."""
+    return (
+        f"Inconclusive: the full model is {'worse' if chance.worse else 'not better'} than chance on the test split "
+        f"({title(chance.metric)} {chance.value:.4f}, interval {chance.low:.4f} to {chance.high:.4f}, chance "
+        f"{chance.chance:.4f}): parity with it proves nothing."
+    )
 
 
 def _named(deltas: list[MetricDelta], verdict: Verdict) -> str:

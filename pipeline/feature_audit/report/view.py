@@ -155,6 +155,8 @@ def evidence(report: AuditReport) -> str | None:
         "fail": f"All of it lies below {limit}: more is lost than was agreed.",
         "inconclusive": f"It contains {limit}: the loss may be smaller or larger than was agreed.",
     }.get(row.verdict or "", "")
+    if row.verdict == "inconclusive" and row.ci_low > -row.margin:
+        meaning = f"All of it lies above {limit}, but the full model is not better than chance."
     return f"{start} {meaning}".strip()
 
 

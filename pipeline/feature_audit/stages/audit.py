@@ -44,18 +44,18 @@ _TRAINING = ("models", "concrete_selectors/averaging.py", "concrete_selectors/lo
 _SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
 _METRICS = ("metric_names.py", "parity/metrics.py", "parity/ranking.py", "parity/units.py")
 _PAIRED = (*_METRICS, "parity/paired.py", "parity/components.py")
-_TRAIN_ONE = (*_TRAINING, *_METRICS, "stages/baseline.py", "stages/cost.py")
+_TRAIN_ONE = (*_TRAINING, *_PAIRED, "parity/chance.py", "stages/baseline.py", "stages/cost.py")
 _SEARCH = (
     "models", "search", "concrete_selectors", "stages/trial.py", "stages/expectations.py", "stages/choice.py",
     "stages/confirmations.py", "stages/judge.py", "stages/load.py",
 )  # fmt: skip
 #: The source that each stage runs beside its own module; a change there makes the stage run again.
 CODE = {
-    "load": ("data", "stages/load.py", *_SHARED),
+    "load": ("data", "labels.py", "stages/load.py", *_SHARED),
     "baseline": (*_TRAIN_ONE, *_SHARED),
-    "select": ("stages/select.py", *_SEARCH, *_TRAIN_ONE, *_PAIRED, *_SHARED),
+    "select": ("stages/select.py", *_SEARCH, *_TRAIN_ONE, *_SHARED),
     "retrain": ("stages/retrain.py", *_TRAIN_ONE, *_SHARED),
-    "parity": ("parity", "metric_names.py", "stages/parity.py", *_SHARED),
+    "parity": ("parity", "labels.py", "metric_names.py", "stages/parity.py", *_SHARED),
 }
 KEYS = {
     "load": load_stage.KEYS,

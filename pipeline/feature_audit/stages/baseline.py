@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ from torch import nn
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.models import boosting_scores, build_model, predict, resolve_device, train
-from feature_audit.parity import metric
+from feature_audit.parity import metric, paired_delta
+from feature_audit.parity.chance import against_chance
 from feature_audit.schema import ModelSchema
+from feature_audit.stages import soundness
 from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.cost import touched_parameters, work
 from feature_audit.stages.progress import training_bar
@@ -137,24 +139,29 @@ def train_one(
 def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Trained:
     """Train the full model on every usable feature, or open the one trained before."""
     if folder.done:
+        log.info("baseline: %s", soundness.line(config, folder.result()))
         return Trained(folder, prepared.schema, folder.result())
     store = open_store(config, prepared)
     model, scores, facts = train_one(config, store, prepared.schema, seed=config.seed, label="baseline")
     torch.save(model.state_dict(), folder.path / "weights.pt")
     np.save(folder.path / "validation.npy", scores)
-    facts["yardstick"] = _yardstick(config, store, prepared.schema)
-    log.info(
-        "baseline: validation %s %.4f after %d epochs, %.0f s (gradient boosting: %.4f)",
-        config.metric, facts["metric"], facts["epochs"], facts["seconds"], facts["yardstick"]["metric"],
-    )  # fmt: skip
+    facts["yardstick"] = _yardstick(config, store, prepared.schema, scores)
+    facts["chance"] = _chance(config, store, scores)
+    log.info("baseline: %d epochs, %.0f s", facts["epochs"], facts["seconds"])
+    log.info("baseline: %s", soundness.line(config, facts))
     folder.finish(facts)
     return Trained(folder, prepared.schema, facts)
 
 
-def _yardstick(config: AuditConfig, store: Store, schema: ModelSchema) -> dict[str, float]:
-    """Gradient boosting on the same encoded rows: parity with a weak baseline would be worth nothing."""
+def _yardstick(config: AuditConfig, store: Store, schema: ModelSchema, full: np.ndarray) -> dict[str, float]:
+    """Gradient boosting on the same encoded rows: parity with a weak baseline would be worth nothing.
+
+    Returns:
+        Its metric on validation, the standard error of its difference from the full model's, and seconds.
+    """
     started = time.perf_counter()
     categorical = np.array([field.form == "code" for field in schema.fields])
+    target = store.target("validation")
     scores = boosting_scores(
         store.matrix("train", schema),
         store.target("train"),
@@ -163,7 +170,22 @@ def _yardstick(config: AuditConfig, store: Store, schema: ModelSchema) -> dict[s
         categorical=categorical,
         seed=config.seed,
     )
-    return {"metric": quality(config, store, scores), "seconds": time.perf_counter() - started}
+    chosen = metric(str(config.metric), schema.task)
+    _, error = paired_delta(chosen, y=target, baseline=full, pruned=scores, unit=store.group("validation"))
+    return {"metric": quality(config, store, scores), "std_error": error, "seconds": time.perf_counter() - started}
+
+
+def _chance(config: AuditConfig, store: Store, scores: np.ndarray) -> dict[str, Any]:
+    """The full model beside the best constant, on validation."""
+    found = against_chance(
+        store.target("validation"),
+        scores[None],
+        task=store.schema.task,
+        metric=str(config.metric),
+        unit=store.group("validation"),
+        confidence=config.confidence,
+    )
+    return asdict(found)
 
 
 def quality(config: AuditConfig, store: Store, scores: np.ndarray) -> float:

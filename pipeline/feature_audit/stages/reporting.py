@@ -11,9 +11,9 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
-from feature_audit.parity import metric
 from feature_audit.results import AuditReport, CurvePoint, FeatureDecision, StageCost
 from feature_audit.search import nogueira_index
+from feature_audit.stages import soundness
 from feature_audit.stages.baseline import Trained
 from feature_audit.stages.cache import LIBRARIES
 from feature_audit.stages.load import clipped_budget
@@ -77,13 +77,8 @@ def _curve(selection: Selection) -> list[CurvePoint]:
 def _warnings(
     config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, pruned: Retrained, outcome: Outcome
 ) -> list[str]:
-    warnings = []
-    value, yardstick = full.facts["metric"], full.facts["yardstick"]["metric"]
-    if weaker_than_boosting(config, value, yardstick):
-        warnings.append(
-            f"The baseline (validation {config.metric} {value:.4f}) is weaker than a quick gradient boosting "
-            f"({yardstick:.4f}): parity with it proves less. Try another model or more training.max_epochs."
-        )
+    value = full.facts["metric"]
+    warnings = [f"{sentence}." for sentence in soundness.warnings(config, full.facts)]
     if outcome.looks > 1:
         warnings.append(
             f"This is look number {outcome.looks} at the same test split. Every further look makes a lucky pass more "
@@ -94,22 +89,6 @@ def _warnings(
         warnings.append(f"Suspected label leaks were kept and need a person's eye: {', '.join(leaks[:5])}.")
     first = [prepared.schema.names[index] for index in np.argsort(selection.rank)[:3]]
     return [*warnings, *too_good(config, value, first)]
-
-
-def weaker_than_boosting(config: AuditConfig, value: float, yardstick: float) -> bool:
-    """Does the full model fall short of a quick gradient boosting by more than two margins?
-
-    The metric itself says which is better: of a ratio such as calibration, what lies nearer to 1.
-
-    Args:
-        config: names metric and task, and the margin.
-        value: the full model's metric on validation.
-        yardstick: the boosting's.
-    """
-    assert config.metric is not None  # the audit resolves metric and task before the first training
-    assert config.task is not None
-    quality = metric(config.metric, config.task).quality
-    return bool(quality(yardstick) - quality(value) > 2 * max(config.margin, 1e-12))
 
 
 def too_good(config: AuditConfig, value: float, first: Sequence[str]) -> list[str]:

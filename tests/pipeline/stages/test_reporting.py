@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from feature_audit.config import AuditConfig, Task
 from feature_audit.stages.parity import information
-from feature_audit.stages.reporting import too_good, weaker_than_boosting
+from feature_audit.stages.reporting import too_good
+from feature_audit.stages.soundness import weaker_than_boosting
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,12 @@ def test_the_metric_says_which_of_two_models_is_weaker(
 ) -> None:
     config = AuditConfig(task=task, metric=metric, margin=0.002)
     assert weaker_than_boosting(config, full, boosting) is warned
+
+
+def test_boosting_is_ahead_only_beyond_noise() -> None:
+    config = AuditConfig(task="binary", metric="auc", margin=0.002)
+    assert weaker_than_boosting(config, 0.70, 0.72, std_error=0.009)
+    assert not weaker_than_boosting(config, 0.70, 0.72, std_error=0.011)
 
 
 def test_the_threshold_is_the_one_of_a_single_column() -> None:

@@ -1,0 +1,231 @@
+"""What a label says: its task, its classes, and which of two values is the positive one. Decided here and nowhere else.
+
+The load stage and the MLflow evaluator both read labels with ``read_label``, so the same column means the same in both.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from feature_audit.errors import AuditError
+from feature_audit.schema import Task
+
+#: Value of the positive class as a user gives it; YAML reads `yes` as a boolean and `1` as a number.
+Positive = str | int | float | bool
+
+#: Words that name the positive class of a two-word label, as bare lower-case letters and digits.
+POSITIVE_WORDS = frozenset(
+    {
+        "yes", "y", "true", "t", "positive", "pos", "click", "clicked", "clk", "like", "liked", "churn", "churned",
+        "buy", "bought", "buyer", "purchase", "purchased", "order", "ordered", "conversion", "converted", "install",
+        "installed", "subscribe", "subscribed", "success", "canceled", "cancelled", "default", "fraud", "bad", "died",
+        "dead",
+    }
+)  # fmt: skip
+#: Words that name the negative class.
+NEGATIVE_WORDS = frozenset(
+    {
+        "no", "n", "false", "f", "0", "none", "nothing", "negative", "neg", "skip", "skipped", "ignore", "ignored",
+        "impression", "normal", "legit", "genuine", "good",
+    }
+)  # fmt: skip
+#: What stands before a word to negate it: `not clicked`, `non-buyer`, `dislike`, `irrelevant`.
+_NEGATIONS = frozenset({"no", "not", "non", "un", "in", "ir", "im", "dis", "never", "without"})
+_MEANT = {True: ("true", "yes", "y", "t", "on", "1"), False: ("false", "no", "n", "f", "off", "0")}
+MAX_CLASSES = 1000
+#: Rows of the rarer class below which a binary metric's error is not known well enough (docs/parity.md).
+MIN_PER_CLASS = 10
+
+
+@dataclass(frozen=True)
+class Target:
+    """The label of every row.
+
+    Attributes:
+        values: float32 (rows,) for binary (0/1) and regression, int64 (rows,) class ids for multiclass.
+        task: given or inferred.
+        classes: raw value of class 0, 1, ... as text; empty for regression.
+        note: what was decided without knowing, and the key that decides it; empty where nothing was.
+        place_of_positive: of the two values in sorted order, which is positive: its column of class probabilities.
+    """
+
+    values: np.ndarray
+    task: Task
+    classes: tuple[str, ...]
+    note: str = ""
+    place_of_positive: int = 1
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; 2 for regression, as in ``ModelSchema``'s default."""
+        return max(2, len(self.classes))
+
+
+def read_label(label: pl.Series, *, shown: str, task: Task | None, positive: Positive | None = None) -> Target:
+    """Check the label of every row and map it to numbers.
+
+    The task, where not given: two values = binary; text = multiclass; whole numbers with at most 50 values, or floats
+    that are whole with at most 20, = multiclass; other numbers = regression. The positive class, where not given: of
+    two numbers (as text, too) the larger; ``True``; of two words see ``positive_of``.
+
+    Args:
+        label: (rows,) of any flat type.
+        shown: the target as the user wrote it, for messages.
+        task: given, or None.
+        positive: value of the positive class, or None.
+
+    Raises:
+        AuditError: missing labels, one value only, too many classes, or values that do not fit the task.
+    """
+    label = _plain(label, shown)
+    values = label.unique().sort()
+    if len(values) < 2:
+        raise AuditError(f"target={shown}: constant ({values[0]!r} in every row); a label needs at least two values")
+    task = task or infer_task(values)
+    if task == "binary":
+        return _binary(label, values, shown, positive)
+    if positive is not None:
+        raise AuditError(
+            f"positive={positive}: target={shown} is read as task={task}; give a target of two values, "
+            "for example an expression such as `rating >= 4`, or leave positive out"
+        )
+    if task == "regression":
+        return Target(_numbers(label, shown), task, ())
+    if len(values) > MAX_CLASSES:
+        raise AuditError(
+            f"target={shown}: {len(values)} classes; at most {MAX_CLASSES}, or task=regression for a number"
+        )
+    codes = label.replace_strict(values, pl.Series(np.arange(len(values))), return_dtype=pl.Int64).to_numpy()
+    return Target(codes, task, tuple(str(value) for value in values))
+
+
+def infer_task(values: pl.Series) -> Task:
+    """The task that sorted distinct labels suggest."""
+    if len(values) == 2:
+        return "binary"
+    if not values.dtype.is_numeric():
+        return "multiclass"
+    if values.dtype.is_integer():
+        return "multiclass" if len(values) <= 50 else "regression"
+    whole = bool((values == values.round()).all())
+    return "multiclass" if whole and len(values) <= 20 else "regression"
+
+
+def positive_of(first: object, second: object, counts: tuple[int, int]) -> tuple[int, str]:
+    """Which of two values is positive (0 or 1), and why as a note; no note where it is beyond doubt.
+
+    Of two numbers the larger; of two words the one that is known as positive, or whose opposite is known as negative,
+    or that the other negates (`click`, `no click`); else the rarer.
+
+    Args:
+        first, second: the values in sorted order.
+        counts: rows of each.
+    """
+    numbers = [number for number in map(_number, (first, second)) if number is not None]
+    if len(numbers) == 2:
+        usual = max(numbers) > 0 and min(numbers) in (0.0, -max(numbers))
+        return int(numbers[1] > numbers[0]), "" if usual else "the larger number"
+    words = [_letters(value) for value in (first, second)]
+    for word, other, place in ((words[0], words[1], 0), (words[1], words[0], 1)):
+        if other.endswith(word) and other.removesuffix(word) in _NEGATIONS:
+            return place, ""
+    for known, place_of_known in ((POSITIVE_WORDS, 0), (NEGATIVE_WORDS, 1)):
+        inside = [word in known for word in words]
+        if sum(inside) == 1:
+            return abs(inside.index(True) - place_of_known), ""
+    return int(counts[1] <= counts[0]), "the rarer value" if counts[0] != counts[1] else "as rare as the other"
+
+
+def _plain(label: pl.Series, shown: str) -> pl.Series:
+    """The label without categorical types and without NaN, refused where a row has none."""
+    if label.dtype in (pl.Categorical, pl.Enum):
+        label = label.cast(pl.String)
+    if label.dtype.is_float():
+        label = label.fill_nan(None)
+    if label.dtype.is_nested() or label.dtype.is_temporal() or label.dtype in (pl.Object, pl.Binary):
+        raise AuditError(f"target={shown}: its type {label.dtype} is no label; give a number, a boolean or a category")
+    missing = label.null_count()
+    if missing:
+        row = int(label.is_null().arg_max() or 0)
+        raise AuditError(
+            f"target={shown}: {missing} of {len(label)} rows have no label (first: row {row}); "
+            "give drop_rows=no_label, or name another column"
+        )
+    return label
+
+
+def _binary(label: pl.Series, values: pl.Series, shown: str, positive: Positive | None) -> Target:
+    if len(values) != 2:
+        listed = ", ".join(str(value) for value in values[:6]) + (", ..." if len(values) > 6 else "")
+        raise AuditError(
+            f"target={shown}: {len(values)} values ({listed}), but task=binary; "
+            "give an expression such as `rating >= 4`, or task=regression or multiclass"
+        )
+    if positive is None:
+        second = int((label == values[1]).sum())
+        place, why = positive_of(values[0], values[1], (len(label) - second, second))
+    else:
+        place, why = _given(positive, values, shown), ""
+    names = (str(values[1 - place]), str(values[place]))
+    note = f"target: {names[1]} is taken for the positive class ({why}); if it is {names[0]}, give positive={names[0]}"
+    ones = (label == values[place]).to_numpy().astype(np.float32)
+    return Target(ones, "binary", names, note if why else "", place)
+
+
+def _given(positive: Positive, values: pl.Series, shown: str) -> int:
+    """Place of the value that the user named: the same text, the same number, or what a YAML boolean stands for."""
+    text = str(positive).strip().casefold()
+    same = [str(value).strip().casefold() == text for value in values]
+    if sum(same) != 1:
+        number = _number(positive)
+        same = [number is not None and _number(value) == number for value in values]
+    if sum(same) != 1 and isinstance(positive, bool):
+        same = [str(value).strip().casefold() in _MEANT[positive] for value in values]
+    if sum(same) != 1:
+        raise AuditError(f"positive={positive}: target={shown} holds {values[0]} and {values[1]}; give one of them")
+    return same.index(True)
+
+
+def _number(value: object) -> float | None:
+    """The finite number that a value is or spells, else None."""
+    try:
+        number = float(str(value)) if not isinstance(value, bool) else float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _letters(value: object) -> str:
+    return re.sub(r"[\W_]+", "", str(value).casefold())
+
+
+def _numbers(label: pl.Series, shown: str) -> np.ndarray:
+    if label.dtype == pl.String:
+        label = label.str.strip_chars()
+    numbers = label.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    if not np.isfinite(numbers).all():
+        first = label[int(np.argmax(~np.isfinite(numbers)))]
+        raise AuditError(f"target={shown}: {first!r} is not a finite number, which task=regression needs")
+    return numbers.astype(np.float32)
+
+
+def settles(group: np.ndarray, label: np.ndarray) -> bool:
+    """Does a group settle the label, with fewer than ``MIN_PER_CLASS`` groups for some label?
+
+    Such a group is the label under another name (or a coarser one), and resampling it shows no noise at all. A user
+    who always has the same label is no such thing: there are many of each.
+
+    Args:
+        group: (rows,) dense int codes.
+        label: (rows,) numbers.
+    """
+    first = np.full(int(group.max()) + 1, np.nan)
+    first[group] = label
+    if (first[group] != label).any():
+        return False
+    return bool(np.unique(first, return_counts=True)[1].min() < MIN_PER_CLASS)

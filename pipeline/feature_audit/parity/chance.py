@@ -1,0 +1,106 @@
+"""Is a model better than chance? Parity with one that is not proves nothing: a model of no features would pass as well.
+
+Chance is the best constant on the same rows: AUC and GAUC 0.5, NDCG of a random order, R2 0, the accuracy of the most
+frequent class, the log loss of the class shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from feature_audit.parity.components import mean_over_seeds, row_variance
+from feature_audit.parity.metrics import Metric, Sample, Task
+from feature_audit.parity.metrics import metric as find_metric
+from feature_audit.parity.units import unit_codes
+
+
+@dataclass(frozen=True)
+class Chance:
+    """A model's quality beside that of the best constant.
+
+    Attributes:
+        metric: what was compared, ``auc``, ``r2`` or the decision metric (see ``skill_metric``).
+        value: the model's, mean over seeds.
+        low, high: two-sided interval of the value against other test units, within the metric's range.
+        chance: the constant's value.
+        higher_is_better: how to read them.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    chance: float
+    higher_is_better: bool
+
+    @property
+    def better(self) -> bool:
+        """Is the interval wholly on the good side of chance?"""
+        return self.low > self.chance if self.higher_is_better else self.high < self.chance
+
+    @property
+    def worse(self) -> bool:
+        """Is the interval wholly on the bad side of chance?"""
+        return self.high < self.chance if self.higher_is_better else self.low > self.chance
+
+
+def skill_metric(name: str, task: Task) -> Metric:
+    """What tells a model from a constant where ``name`` decides.
+
+    Binary: AUC, for a base rate that moves between train and test makes log losses worse than a constant's although
+    the order is right; but GAUC and NDCG are compared as themselves. Regression: R2. Multiclass: the decision metric.
+    """
+    decision = find_metric(name, task)
+    if task == "multiclass" or decision.per_unit:
+        return decision
+    return find_metric("r2" if task == "regression" else "auc", task)
+
+
+def against_chance(
+    y: np.ndarray,
+    scores: np.ndarray,
+    *,
+    task: Task,
+    metric: str,
+    unit: np.ndarray | None = None,
+    confidence: float = 0.95,
+) -> Chance:
+    """Compare trainings of one model with the best constant on the same rows.
+
+    Args:
+        y: (rows,) labels.
+        scores: (seeds, rows[, classes]).
+        task: binary, regression or multiclass.
+        metric: the decision metric.
+        unit: (rows,) what is resampled; None = each row by itself.
+        confidence: of the two-sided interval.
+    """
+    chosen = skill_metric(metric, task)
+    codes, units = unit_codes(unit, len(y))
+    model = [chosen.statistics(Sample(y, np.asarray(one, dtype=np.float64), codes, units)) for one in scores]
+    constant = chosen.statistics(Sample(y, _constant(y, scores[0], task), codes, units))
+    variance, df = row_variance(mean_over_seeds(np.stack([one.influence for one in model])) - constant.influence)
+    reach = float(special.stdtrit(df, (1 + confidence) / 2)) * float(np.sqrt(variance))
+    value = float(np.mean([one.value for one in model]))
+    low, high = _interval(value, reach, bounded=chosen.bounded)
+    return Chance(chosen.name, value, low, high, constant.value, chosen.orientation == "higher")
+
+
+def _constant(y: np.ndarray, like: np.ndarray, task: Task) -> np.ndarray:
+    """The best constant in the shape of scores: the label's mean, or the share of every class."""
+    if task != "multiclass":
+        return np.full(len(y), np.mean(y, dtype=np.float64))
+    return np.broadcast_to(np.bincount(y.astype(np.intp), minlength=like.shape[1]) / len(y), like.shape)
+
+
+def _interval(value: float, reach: float, *, bounded: bool) -> tuple[float, float]:
+    """``value`` plus and minus ``reach``; of shares on the logit scale, which cannot leave 0 to 1."""
+    if not bounded:
+        return value - reach, value + reach
+    if not 0 < value < 1:
+        return max(value - reach, 0.0), min(value + reach, 1.0)
+    center, width = float(special.logit(value)), reach / (value * (1 - value))
+    return float(special.expit(center - width)), float(special.expit(center + width))

@@ -1,0 +1,61 @@
+"""A full model that learned nothing is named after baseline, and no audit of it passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from command_line import artifact, feature_audit, newest_audit, tracking_in
+
+
+def write(path: Path, *, rows: int, skill: float) -> str:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 8))
+    y = rng.random(rows) < 1 / (1 + np.exp(-skill * (x[:, 0] + x[:, 1])))
+    words = np.where(y, "click", "skip")  # the positive word sorts first
+    pl.DataFrame({"y": words, **{f"x{i}": x[:, i] for i in range(8)}}).write_parquet(path)
+    return str(path)
+
+
+def test_one_line_after_baseline_says_how_far_from_chance_it_is(tmp_path, capsys) -> None:
+    shown = {}
+    with tracking_in(tmp_path):
+        for skill in (0.0, 2.0, 0.0):  # the last from the cache
+            data = write(tmp_path / f"{skill}.parquet", rows=2000, skill=skill)
+            assert feature_audit("baseline", "--data", data, "--target", "y", "--profile", "quick") == 0
+            text = capsys.readouterr().err
+            (shown[skill],) = (one for one in text.splitlines() if "full model: validation auc" in one)
+    assert all("], chance 0.5000; gradient boosting: auc " in line for line in shown.values())
+    advice = "not better than chance, check target, positive, time, split and kinds"
+    assert [skill for skill, line in shown.items() if advice in line] == [0.0]
+
+
+@pytest.mark.slow
+def test_an_audit_of_noise_does_not_pass(tmp_path) -> None:
+    with tracking_in(tmp_path):
+        data = write(tmp_path / "log.parquet", rows=20_000, skill=0.0)
+        words = ("--data", data, "--target", "y", "--profile", "quick", "--margin", "0.1")
+        assert feature_audit("run", *words) == 0
+        run = newest_audit()
+        assert run.data.tags["audit.verdict"] == "inconclusive"
+        assert "audit.recommendation" not in run.data.tags
+        assert run.data.metrics["parity/auc.ci_low"] > -0.1
+        report = artifact(run, "report/report.md").read_text(encoding="utf-8")
+    assert "parity with it proves nothing" in report
+    assert "not better than chance, check target, positive, time, split and kinds" in report
+
+
+def test_what_a_label_cannot_decide_is_refused_before_anything_is_trained(tmp_path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    rare = pl.DataFrame({"y": (np.arange(4000) % 100 == 0).astype(int), "x": rng.normal(size=4000)})  # 40 positives
+    rare.write_parquet(tmp_path / "rare.parquet")
+    with tracking_in(tmp_path):
+        assert feature_audit("load", "--data", str(tmp_path / "rare.parquet"), "--target", "y") == 1
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert "validation rows are '1', and at least 10 are needed for a verdict" in line
+        assert "a larger validation_share or another split" in line
+        data = write(tmp_path / "log.parquet", rows=400, skill=1.0)
+        assert feature_audit("load", "--data", data, "--target", "y", "--positive", "clicked") == 1
+    assert "positive=clicked: target=y holds click and skip; give one of them" in capsys.readouterr().err
