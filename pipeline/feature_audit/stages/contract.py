@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.errors import AuditError
@@ -20,16 +18,10 @@ def findings(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
     Raises:
         UsageError: the model cannot be built.
     """
-    found = _findings(config, prepared, prepared.schema)
-    fewer = prepared.schema.keep(prepared.schema.names[::2])
-    if not all(finding.passed for finding in found) or len(fewer.fields) == len(prepared.schema.fields):
+    found, fewer = _findings(config, prepared, prepared.schema), prepared.schema.names[::2]
+    if not all(finding.passed for finding in found) or len(fewer) == len(prepared.schema.names):
         return found
-    failed = [finding for finding in _findings(config, prepared, fewer) if not finding.passed]
-    what = f"the same with {len(fewer.fields)} of {len(prepared.schema.fields)} features, as a pruned model has"
-    return [
-        *found,
-        replace(failed[0], check="fewer features") if failed else ModelFinding("fewer features", True, what),
-    ]
+    return [*found, _with_fewer(config, prepared, fewer)]
 
 
 def require(config: AuditConfig, prepared: Prepared) -> None:
@@ -46,6 +38,17 @@ def require(config: AuditConfig, prepared: Prepared) -> None:
             f"model={config.model}: does not fit the model contract; {failed[0].check}: {failed[0].detail} "
             "(feature-audit check-model with the same options shows every check)"
         )
+
+
+def _with_fewer(config: AuditConfig, prepared: Prepared, names: tuple[str, ...]) -> ModelFinding:
+    check, those = "fewer features", f"with {len(names)} of {len(prepared.schema.names)} features, as when pruned"
+    try:
+        failed = [one for one in _findings(config, prepared, prepared.schema.keep(names)) if not one.passed]
+    except Exception as error:  # of the user's own code, which has worked with all features
+        return ModelFinding(check, False, f"{those}: {type(error).__name__}: {' '.join(str(error).split())}")
+    if failed:
+        return ModelFinding(check, False, f"{those}: {failed[0].check}: {failed[0].detail}")
+    return ModelFinding(check, True, f"all this holds {those}")
 
 
 def _findings(config: AuditConfig, prepared: Prepared, schema: ModelSchema) -> list[ModelFinding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -209,15 +210,29 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
     assert newest_audit().data.metrics["baseline/test/auc"] > 0.7
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"    def embed(self, batch):": "    def embed(self, batch):\n        self.raw = batch.numeric[:, 0]",
+             "+ self.bias": "+ self.bias + self.raw"},
+            "embeddings alone: predict depends on nothing of a row but its embeddings",
+        ),
+        (
+            {"    return ByHand": "    assert len(schema.names) > 12, 'too narrow'\n    return ByHand"},
+            r"fewer features: with \d+ of \d+ features, as when pruned: AssertionError: too narrow",
+        ),
+    ],
+)  # fmt: skip
 def test_a_model_that_breaks_the_contract_is_refused_before_it_is_trained(
-    clicks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    clicks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str], says: str
 ) -> None:
-    broken = BY_HAND.replace(
-        "        return torch.stack(", "        self.raw = batch.numeric[:, 0]\n        return torch.stack("
-    )
-    broken = broken.replace(".sum(dim=1) + self.bias", ".sum(dim=1) + self.bias + self.raw")
-    (tmp_path / "by_hand.py").write_text(broken, encoding="utf-8")
+    text = BY_HAND
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (tmp_path / "by_hand.py").write_text(text, encoding="utf-8")
     assert feature_audit("run", *clicks, "--model", "by_hand:build") == 1
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "model=by_hand:build: does not fit the model contract; embeddings alone" in line
+    assert re.search(f"model=by_hand:build: does not fit the model contract; {says}", line)
+    assert "check-model" in line
     assert not list(tmp_path.glob(".audit/baseline/*/weights.pt"))
