@@ -29,7 +29,7 @@ def test_load_says_what_was_inferred_and_what_is_uncertain(
 ) -> None:
     monkeypatch.chdir(home)
     rng = np.random.default_rng(0)
-    rows = 3_000
+    rows = 7_000
     shops = {f"shop_{number:02d}": (rng.permutation(10**6)[:60], rng.normal(0, 0.7, 60)) for number in range(12)}
     who = {name: rng.integers(0, 60, rows) for name in shops}
     logit = sum(effect[who[name]] for name, (_, effect) in shops.items())
@@ -49,7 +49,7 @@ def test_load_says_what_was_inferred_and_what_is_uncertain(
     frame.write_csv(home / "log.csv")
     assert feature_audit("load", "--data", str(home / "log.csv"), "--target", "y") == 0
     lines = [line.partition("load: ")[2] for line in capfd.readouterr().err.splitlines()]
-    [summary] = [line for line in lines if line.startswith("3,000 rows")]
+    [summary] = [line for line in lines if line.startswith("7,000 rows")]
     assert "18 features (2 numeric, 14 categories, 1 list, 1 date)" in summary
     assert re.search(r"[\d.]+ % positive, split random; ", summary)
     for hint in ("time (time=ts)", "split (split=fold)", "group (group=user_id)", "weight (exclude=weight unless"):
