@@ -209,6 +209,11 @@ class AuditConfig(_Section):
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("metric")
+    @classmethod
+    def _lower_case(cls, value: str | None) -> str | None:
+        return value.lower() if value else value
+
     @field_validator("k", "trials", "seeds", mode="before")
     @classmethod
     def _read_count(cls, value: Any, info: ValidationInfo) -> Any:
