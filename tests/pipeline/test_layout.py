@@ -40,6 +40,10 @@ def test_every_key_is_a_parameter_of_mlflow_run_and_an_option_of_the_command() -
         assert dict(zip(words[5::2], words[6::2], strict=True)) == {f"--{name}": given[name] for name in options}
 
 
+def test_help_says_what_every_key_means() -> None:
+    assert [key for key, field in AuditConfig.model_fields.items() if not field.description] == []
+
+
 def test_the_environment_file_pins_what_pyproject_asks_for_and_never_the_project_itself() -> None:
     wanted = yaml.safe_load((ROOT / "python_env.yaml").read_text())["dependencies"]
     assert not [line for line in wanted if line.startswith((".", "-e"))]
