@@ -65,6 +65,21 @@ def test_the_command_line_answers_without_heavy_imports() -> None:
     assert found.stdout.strip() == "[]"
 
 
+def test_a_mistake_in_a_setting_is_told_before_anything_heavy_is_imported() -> None:
+    code = (
+        "import sys; from feature_audit.cli import entry\n"
+        "try: entry()\n"
+        "except SystemExit as stop: print(stop.code, [m for m in ('torch', 'mlflow', 'polars') if m in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "pipeline"), str(ROOT / "selectors")])}
+    environment.pop("MLFLOW_RUN_ID", None)
+    for words in (["run", "--k", "0"], ["check-model", "--kinds", "numeric"]):
+        found = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, env=environment
+        )
+        assert found.stdout.strip() == "2 []"
+
+
 def test_no_path_of_a_machine_is_committed() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     words = ("/wo" + "rk/", "/ro" + "ot/")  # split, so that this file does not find itself
