@@ -15,34 +15,37 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from feature_audit import __version__
 from feature_audit.config import AuditConfig
-from feature_audit.config_files import load_config
+from feature_audit.config_files import is_mapping, load_config
 from feature_audit.errors import AuditError, UsageError
+from feature_audit.masking import MaskingFilter, masked
 
 GATE_EXIT = {"pass": 0, "fail": 3, "inconclusive": 4}
 STAGES = ("load", "baseline", "select", "retrain", "parity")
 
-#: Flat keys of the configuration that are options of every audit command, in the order of ``--help``.
-OPTIONS = (
-    "data", "target", "task", "positive", "row_id", "time", "group", "exclude", "never_drop", "always_drop",
-    "drop_rows", "split", "k", "k_min", "k_rule", "metric", "margin", "confidence", "trials", "seeds", "baseline_seeds", "model",
-    "selector", "experiment", "model_name", "gate", "profile", "seed", "workers", "device", "threads", "work_dir",
-)  # fmt: skip
-
 
 def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Every flat configuration key as an option; an empty text means "not given"."""
-    for name in reversed(OPTIONS):
-        field = AuditConfig.model_fields[name]
+    """Every configuration key as an option; an empty text means "not given", mappings are written as YAML."""
+    for name, field in reversed(AuditConfig.model_fields.items()):
         # Values stay text: pydantic checks them together with the files, so that one message names key and remedy.
-        flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if name == "gate" else {}
-        default = "from config" if field.default is None else field.default
-        text = field.description or "see conf/default.yaml"
+        flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if field.annotation is bool else {}
         names = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
-        command = click.option(*names, name, default=None, help=f"{text} [{default}]", metavar="VALUE", **flag)(command)
+        value = "YAML" if is_mapping(name) else "VALUE"
+        command = click.option(*names, name, default=None, help=_help_of(field), metavar=value, **flag)(command)
     return click.option("--config", default=None, metavar="FILE[,FILE]", help="YAML file(s); later ones win")(command)
+
+
+def _help_of(field: FieldInfo) -> str:
+    """What a key means and its default, where that can be said in a few words."""
+    default = field.get_default(call_default_factory=True)
+    shown = (
+        "" if default in ((), {}) or isinstance(default, BaseModel) else "from config" if default is None else default
+    )
+    return (field.description or "see conf/default.yaml") + (f" [{shown}]" if shown != "" else "")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -53,6 +56,8 @@ def main(verbose: bool) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", stream=sys.stderr, force=True
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(MaskingFilter())
     for noisy in ("alembic", "mlflow", "great_expectations", "matplotlib", "urllib3", "fontTools", "PIL", "git"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -78,8 +83,6 @@ for _stage in STAGES:
 
 
 def _audit(config_files: str | None, options: dict[str, Any], *, until: str, audit: str | None) -> None:
-    from feature_audit.stages.audit import run_audit
-
     if audit:
         from feature_audit.stages.audit import config_of
 
@@ -87,9 +90,14 @@ def _audit(config_files: str | None, options: dict[str, Any], *, until: str, aud
         config = config_of(audit, config_files, given)
     else:
         config = load_config(config_files, options)
+    from feature_audit.stages.audit import run_audit  # only now: torch takes seconds, a mistake above takes none
+
     end = run_audit(config, until=until, audit=audit)
     for line in end.lines:
         click.echo(line)
+    if end.problem:
+        click.echo(f"feature-audit: error: {masked(end.problem)}", err=True)
+        sys.exit(1)
     if config.gate and end.verdict is not None:
         sys.exit(GATE_EXIT.get(end.verdict, 1))
 
@@ -130,9 +138,10 @@ def history(model_name: str) -> None:
 @audit_options
 def check_model(config: str | None, **options: Any) -> None:
     """Test a model (``--model package.module:factory``) against the model contract on real rows of the log."""
-    from feature_audit.stages.model_check import check
+    checked = load_config(config, options)
+    from feature_audit.stages.model_check import check  # only now, as in `_audit`
 
-    findings = check(load_config(config, options))
+    findings = check(checked)
     for finding in findings:
         click.echo(f"{'ok  ' if finding.passed else 'FAIL'} {finding.check}: {finding.detail}")
     if not all(finding.passed for finding in findings):
@@ -178,7 +187,7 @@ def entry() -> None:
 def _fail(message: str, code: int) -> None:
     from feature_audit.tracking import tag_error
 
-    line = " ".join(message.split())
+    line = masked(" ".join(message.split()))
     tag_error(line)
     click.echo(f"feature-audit: error: {line}", err=True)
     sys.exit(code)

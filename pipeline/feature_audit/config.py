@@ -159,19 +159,21 @@ class ChecksConfig(_Section):
 
 
 class AuditConfig(_Section):
-    """All keys of an audit. Flat keys are also command-line options and MLproject parameters."""
+    """All keys of an audit; every one is also a command-line option and a parameter of `mlflow run`."""
 
-    data: str = "demo"
+    data: str = Field("demo", description="demo, or a path, glob or URI of Parquet, CSV / TSV, Arrow or RecBole files")
     target: str | None = Field(None, description="label column, or an expression such as `rating >= 4`")
     task: Task | None = Field(None, description="None = inferred from the target's values")
     positive: str | int | float | bool | None = Field(
         None, description="value of the target that is the positive class; None = by number or word, else the rarer"
     )
-    row_id: str | None = None
-    time: str | None = None
-    group: str | None = None
-    exclude: tuple[str, ...] = ()
-    never_drop: tuple[str, ...] = ()
+    row_id: str | None = Field(None, description="column that names a row; never a feature")
+    time: str | None = Field(None, description="time column: the last rows are the test; never a feature")
+    group: str | None = Field(None, description="unit of resampling and of GAUC, e.g. the user; never a feature")
+    exclude: tuple[str, ...] = Field(
+        (), description="columns or globs that are no features, not even of the full model"
+    )
+    never_drop: tuple[str, ...] = Field((), description="features or globs that must be kept")
     always_drop: tuple[str, ...] = Field(
         (), description="features of the full model that the pruned one may never keep, whatever they are worth"
     )
@@ -182,41 +184,43 @@ class AuditConfig(_Section):
         default_factory=dict, description="split -> file, folder or glob, for splits in files of their own"
     )
     split: str | None = Field(None, description="time, random, group, or a column holding train / validation / test")
-    k: int | Literal["auto"] = "auto"
-    k_min: int = Field(1, ge=1)
+    k: int | Literal["auto"] = Field("auto", description="the most features to keep; auto = no budget")
+    k_min: int = Field(1, ge=1, description="the fewest features worth considering; k_min = k fixes K")
     k_rule: Literal["assured", "one_standard_error", "within_margin"] = Field(
         "assured", description="evidence that the chosen K needs: assured, one_standard_error or within_margin"
     )
-    metric: str | None = None
-    margin: float = Field(0.002, ge=0, allow_inf_nan=False)
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    metric: str | None = Field(None, description="decision metric; None = auc, r2 or accuracy, by task")
+    margin: float = Field(
+        0.002, ge=0, allow_inf_nan=False, description="largest loss that counts as none, in the metric's own units"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the interval that the verdict stands on")
     trials: int | Literal["auto"] = Field(
         "auto", description="Optuna trials; auto = 3, fewer where they would cost over three full trainings"
     )
     seeds: int | Literal["auto"] = Field(
         "auto",
-        description="retrainings of the pruned model, each makes the verdict surer; auto = 5, fewer, but 3, where dear",
+        description="pruned models to train, more narrow the interval; auto = 5, or 3 if the audit would cost too much",
     )
     baseline_seeds: int = Field(
         1,
         ge=1,
         description="trainings of the full model; 3 makes a close verdict far more decisive, at 2 trainings more",
     )
-    model: str = "dcn_v2"
-    selector: str = "ip_cae"
-    experiment: str = "feature-audit"
-    model_name: str = "feature-audit"
-    gate: bool = False
-    profile: Literal["quick", "default", "thorough"] = "default"
-    seed: int = Field(0, ge=0)
-    workers: int = Field(1, ge=1)
+    model: str = Field("dcn_v2", description="mlp, dcn_v2, deepfm, or your own package.module:factory")
+    selector: str = Field("ip_cae", description="ip_cae, cae, or a baseline by name")
+    experiment: str = Field("feature-audit", description="MLflow experiment")
+    model_name: str = Field("feature-audit", description="registered model that receives the recommendation")
+    gate: bool = Field(False, description="exit with 3 on fail and 4 on inconclusive")
+    profile: Literal["quick", "default", "thorough"] = Field("default", description="quick, default or thorough")
+    seed: int = Field(0, ge=0, description="start of all random numbers")
+    workers: int = Field(1, ge=1, description="processes that run trials at once")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="torch threads; 0 = what benchmarks/audit found fastest for the machine")
+    threads: int = Field(0, ge=0, description="CPU threads of torch; 0 = two, or one on a single core")
     work_dir: str = Field(".audit", description="where training stores and caches live")
     prepare: str | None = Field(None, description="package.module:function, path of `data` -> LazyFrame of features")
     attach: str | None = Field(None, description="submodule of a user's model whose output holds the embeddings")
-    model_params: dict[str, Any] = Field(default_factory=dict)
-    test_share: float = Field(0.2, gt=0, lt=1)
+    model_params: dict[str, Any] = Field(default_factory=dict, description="arguments of the model's factory")
+    test_share: float = Field(0.2, gt=0, lt=1, description="of the rows, for the verdict")
     validation_share: float = Field(0.15, gt=0, lt=1, description="of the rows before the test split")
     kinds: dict[str, KindName] = Field(default_factory=dict, description="column or glob -> kind, over inference")
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="source table -> columns or globs")
@@ -225,11 +229,11 @@ class AuditConfig(_Section):
         default_factory=dict, description="column, glob or table -> yearly cost, any unit; or a CSV file of them"
     )
     slices: tuple[str, ...] = Field((), description="columns whose values are reported as slices")
-    reader: ReaderConfig = ReaderConfig()
-    encoding: EncodingConfig = EncodingConfig()
-    training: TrainingConfig = TrainingConfig()
-    selection: SelectionConfig = SelectionConfig()
-    checks: ChecksConfig = ChecksConfig()
+    reader: ReaderConfig = Field(ReaderConfig(), description="how to read text files")
+    encoding: EncodingConfig = Field(EncodingConfig(), description="from raw values to what a model embeds")
+    training: TrainingConfig = Field(TrainingConfig(), description="one training of a model, full or pruned")
+    selection: SelectionConfig = Field(SelectionConfig(), description="the selector's training")
+    checks: ChecksConfig = Field(ChecksConfig(), description="thresholds of the findings about the data")
 
     @model_validator(mode="before")
     @classmethod
@@ -243,6 +247,11 @@ class AuditConfig(_Section):
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("metric")
+    @classmethod
+    def _lower_case(cls, value: str | None) -> str | None:
+        return value.lower() if value else value
 
     @field_validator("k", "trials", "seeds", mode="before")
     @classmethod

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,7 +16,26 @@ from feature_audit.config import PROFILES, AuditConfig, NamedMistake
 from feature_audit.errors import UsageError
 
 #: Keys that hold keys of their own, each with a default.
-_SECTIONS = ("reader", "encoding", "training", "selection", "checks")
+_SECTIONS = tuple(
+    name
+    for name, field in AuditConfig.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+)
+
+
+def is_mapping(key: str) -> bool:
+    """Is a configuration key written as a mapping: a section, or names and their values?"""
+    return key in _SECTIONS or dict in _forms(key)
+
+
+def _forms(key: str) -> set[Any]:
+    """The types that a key's value may have, without what is in them: ``dict[str, float] | str`` is dict and str."""
+    annotation = AuditConfig.model_fields[key].annotation
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return {get_origin(part) or part for part in parts}
+
+
+_INLINE = "write it as --{key} \"{{name: value, '*_glob': value}}\", names with signs in quotes"
 
 
 def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> AuditConfig:
@@ -22,13 +43,13 @@ def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[s
 
     Args:
         files: comma-separated YAML paths, later ones win, or None.
-        overrides: flat key -> raw value from the command line; None and "" mean "not given".
+        overrides: key -> raw value from the command line, mappings and lists as YAML; None and "" mean "not given".
         base: what lies below the files, e.g. ``given_values`` of an earlier audit.
 
     Raises:
         UsageError: a file is missing or not a mapping, a key is unknown, or a value does not fit; one line.
     """
-    given = {key: value for key, value in overrides.items() if value not in (None, "")}
+    given = {key: _read_inline(key, value) for key, value in overrides.items() if value not in (None, "")}
     merged: dict[str, Any] = dict(base or {})
     for name in filter(None, (part.strip() for part in (files or "").split(","))):
         merged = _merge(merged, _read_yaml(Path(name)))
@@ -56,6 +77,27 @@ def _beyond(values: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
     """Values that differ from those below; of a section only the keys that do."""
     found = {key: value for key, value in values.items() if value != below[key]}
     return {key: _beyond(value, below[key]) if key in _SECTIONS else value for key, value in found.items()}
+
+
+def _read_inline(key: str, value: Any) -> Any:
+    """A value of the command line: a mapping as YAML, a list as YAML or with commas, anything else as it is."""
+    if not isinstance(value, str) or key not in AuditConfig.model_fields:
+        return value
+    mapping = is_mapping(key)
+    if not mapping and not (tuple in _forms(key) and value.lstrip().startswith("[")):
+        return value
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        if not mapping:  # a glob may start with a bracket, too
+            return value
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise UsageError(f"{key}={value!r}: not valid YAML ({problem}); {_INLINE.format(key=key)}") from None
+    if mapping and not isinstance(read, dict):
+        if str in _forms(key):
+            return value
+        raise UsageError(f"{key}={value!r}: not a mapping; {_INLINE.format(key=key)}")
+    return read if mapping or isinstance(read, list) else value
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -101,9 +143,22 @@ def _one_line(error: ValidationError) -> str:
             continue
         message = problem["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
+        message = _number_hint(key, problem) or message
         shown = f"{key}={problem['input']!r}" if key else "config"
         parts.append(f"{shown}: {message}" if key else message)
     return "; ".join(dict.fromkeys(parts))
+
+
+def _number_hint(key: str, problem: Mapping[str, Any]) -> str | None:
+    """What to write instead of a number that is written for people: ``0.2%`` or ``0,002``."""
+    if problem["type"] != "float_parsing":
+        return None
+    written = re.fullmatch(r"([+-]?\d*[.,]?\d+)\s*(%?)", str(problem["input"]).strip())
+    if not written:
+        return "give a plain number such as 0.002"
+    number = float(written[1].replace(",", ".")) / (100 if written[2] else 1)
+    unit = "in the metric's own units, not per cent" if key == "margin" else "a plain number"
+    return f"give {key}={number:.12g}, {unit}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -18,13 +18,13 @@ def parse_metric(name: str, task: str | None = None) -> tuple[str, int | None]:
     """The metric and its cut-off: ``ndcg@5`` is ``("ndcg", 5)``, a name without a cut-off has None.
 
     Args:
-        name: as configured.
+        name: as configured, in capitals or not.
         task: the task it must fit; None = any, where only the data will say which.
 
     Raises:
         UsageError: an unknown metric, one of another task, or a cut-off that it cannot have.
     """
-    base, at, depth = name.partition("@")
+    base, at, depth = name.lower().partition("@")
     known = METRICS[task] if task else sorted({each for names in METRICS.values() for each in names})
     if base not in known:
         raise UsageError(_unknown(name, base, task, known))
@@ -36,9 +36,9 @@ def parse_metric(name: str, task: str | None = None) -> tuple[str, int | None]:
 
 
 def _unknown(name: str, base: str, task: str | None, known: tuple[str, ...] | list[str]) -> str:
-    choice = f"choose {', '.join(known)}"
     if task:
-        return f"metric={name} does not fit task={task}; {choice}"
+        return f"metric={name} does not fit task={task}; choose {', '.join(known)}"
+    choice = "choose " + "; ".join(f"{', '.join(names)} (task={of})" for of, names in METRICS.items())
     near = difflib.get_close_matches(base, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"metric={name}: unknown; {hint}{choice}"

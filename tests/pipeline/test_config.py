@@ -73,6 +73,17 @@ def test_another_profile_brings_its_own_values_along() -> None:
         ({"metric": "ndcg@", "task": "binary"}, ["metric=ndcg@:", "at least 1", "ndcg@5"]),
         ({"metric": "ndcg@5", "task": "regression"}, ["metric=ndcg@5", "task=regression", "r2"]),
         ({"gate": "perhaps"}, ["gate="]),
+        ({"margin": "0.2%"}, ["margin='0.2%'", "give margin=0.002", "not per cent"]),
+        ({"margin": "0,002"}, ["margin='0,002'", "give margin=0.002"]),
+        ({"margin": "small"}, ["margin='small'", "such as 0.002"]),
+        ({"confidence": "95 %"}, ["confidence='95 %'", "give confidence=0.95"]),
+        (
+            {"metric": "rsme"},
+            ["did you mean rmse?", "auc, logloss", "(task=binary)", "r2, rmse, mae (task=regression)"],
+        ),
+        ({"kinds": "numeric"}, ["kinds='numeric'", "not a mapping", "--kinds"]),
+        ({"kinds": "{*_id: categorical}"}, ["kinds=", "not valid YAML", "in quotes"]),
+        ({"training": "{max_epoch: 3}"}, ["training.max_epoch: unknown key; did you mean max_epochs?"]),
         ({"profile": "fast"}, ["profile=", "fast", "quick"]),
     ],
 )
@@ -164,6 +175,37 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str
 def test_a_missing_file_names_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         load_config(str(tmp_path / "none.yaml"), {})
+
+
+@pytest.mark.parametrize(("given", "metric"), [("AUC", "auc"), ("NDCG@5", "ndcg@5"), ("LogLoss", "logloss")])
+def test_a_metric_may_be_written_in_capitals(given: str, metric: str) -> None:
+    assert load_config(None, {"metric": given, "task": "binary"}).metric == metric
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("kinds", "{age: numeric, '*_id': categorical}", {"age": "numeric", "*_id": "categorical"}),
+        ("kinds", "age: numeric", {"age": "numeric"}),
+        ("groups", "{table: [a, 'b_*']}", {"table": ("a", "b_*")}),
+        ("model_params", "{depth: 2, layers: [8, 4]}", {"depth": 2, "layers": [8, 4]}),
+        ("cost", "{a: 3}", {"a": 3.0}),
+        ("cost", "sheets/cost.csv", "sheets/cost.csv"),
+        ("slices", "[a, 'b,c']", ("a", "b,c")),
+        ("exclude", "[ab]_*,c", ("[ab]_*", "c")),
+        ("attach", "tower.embeddings", "tower.embeddings"),
+        ("test_share", "0.3", 0.3),
+    ],
+)
+def test_every_key_can_be_written_on_the_command_line(key: str, text: str, value: object) -> None:
+    assert getattr(load_config(None, {key: text}), key) == value
+
+
+def test_a_section_on_the_command_line_changes_what_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("training: {max_epochs: 3, patience: 4}\n")
+    training = load_config(str(file), {"training": "{max_epochs: 7}"}).training
+    assert (training.max_epochs, training.patience) == (7, 4)
 
 
 def test_lists_may_be_given_with_commas() -> None:

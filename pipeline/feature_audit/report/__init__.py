@@ -2,8 +2,23 @@
 
 from feature_audit.report.as_html import render_html
 from feature_audit.report.as_json import read_json, render_json
-from feature_audit.report.as_markdown import render_markdown, run_description
+from feature_audit.report.as_markdown import render_markdown, run_description, version_description
+from feature_audit.report.as_markdown import text as escape
 from feature_audit.report.numbers import counted
+from feature_audit.report.plan import promote_command
+from feature_audit.report.view import sentence as verdict_sentence
 from feature_audit.results import AuditReport
 
-__all__ = ["AuditReport", "counted", "read_json", "render_html", "render_json", "render_markdown", "run_description"]
+__all__ = [
+    "AuditReport",
+    "counted",
+    "escape",
+    "promote_command",
+    "read_json",
+    "render_html",
+    "render_json",
+    "render_markdown",
+    "run_description",
+    "verdict_sentence",
+    "version_description",
+]

@@ -141,13 +141,15 @@ def _decision_table(report: AuditReport) -> Table | None:
         Column("reason", "Reason", "prose"),
         *(column for wanted, column in optional if wanted),
     ]
-    rows = [[_cell(column.kind, _value(row, column.key)) for column in columns] for row in report.decisions]
+    rows = [[_cell(column.kind, _value(report, row, column.key)) for column in columns] for row in report.decisions]
     filters = {name: number for name, number in view.decision_counts(report).items() if number}
     return Table("features", "Decision per feature", "name, reason, table", columns, rows, filters)
 
 
-def _value(row: FeatureDecision, key: str) -> Any:
-    return _naming(row.reason, row.carried_by) if key == "reason" else getattr(row, key)
+def _value(report: AuditReport, row: FeatureDecision, key: str) -> Any:
+    if key == "reason":
+        return _naming(row.reason, row.carried_by)
+    return view.decision_of(report, row) if key == "decision" else getattr(row, key)
 
 
 def _naming(text: str, carrier: str | None) -> str:

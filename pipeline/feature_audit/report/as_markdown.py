@@ -12,6 +12,8 @@ from feature_audit.results import AuditReport, MetricDelta
 DESCRIPTION_LIMIT = 7_500
 #: Rows of the decision table in the file; all of them are in ``report.json`` and ``selection/ranking.parquet``.
 MOST_DECISIONS = 1_000
+#: Why a change may differ in sign from the difference of the two columns before it.
+SIGNED = "A change is signed so that + is better, also where a lower value is better, as for log loss."
 QUALITY = "## Quality: pruned against full model\n\n"
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -37,10 +39,14 @@ def render_markdown(report: AuditReport) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def run_description(report: AuditReport) -> str:
+def run_description(report: AuditReport, link: str = "") -> str:
     """The note on the run page: the verdict in the first line, then a table; always below ``DESCRIPTION_LIMIT``.
 
     Parts are added while they fit, so that what is left out is always the least important.
+
+    Args:
+        report: the audit.
+        link: where a browser finds the whole report, or "".
     """
     judged = [row for row in report.deltas if row.margin is not None]
     steps = "\n".join(f"{at}. {_step(step)}" for at, step in enumerate(plan.next_steps(report), 1))
@@ -49,8 +55,11 @@ def run_description(report: AuditReport) -> str:
     note = _cut(opening, 1_500)
     parts = [_cut(needed, 1_000), _facts(report), *(_quality(report, judged[:most], "") for most in (12, 4, 1))]
     tables = False
-    for index, part in enumerate([*parts, _warnings(report), f"**Next**\n\n{steps}", "Details: `report/index.html`"]):
+    whole = f"The whole report: [report/index.html]({link})" if link else "The whole report: `report/index.html`"
+    for index, part in enumerate([*parts, SIGNED, _warnings(report), f"**Next**\n\n{steps}", whole]):
         is_quality = 2 <= index <= 4
+        if part is SIGNED and not tables:
+            continue
         if not part or (is_quality and tables):
             continue
         spaced = _airy(part)
@@ -58,6 +67,17 @@ def run_description(report: AuditReport) -> str:
             note += "\n\n" + spaced
             tables = tables or is_quality
     return note
+
+
+def version_description(report: AuditReport, link: str = "") -> str:
+    """The note on a registered version's page: what it is, how to promote it, and the run's note."""
+    command = plan.promote_command(report)
+    start = (
+        f"Promote this version with {code(command)}. The button **Promote model** of this page is not that: it copies "
+        "the version to another registered model, and `feature-audit rollback` knows nothing of it."
+    )
+    note = run_description(report, link)
+    return f"{start}\n\n{note}"
 
 
 def _airy(markdown: str) -> str:
@@ -119,7 +139,9 @@ def _facts(report: AuditReport) -> str:
         rows.append(["Features kept" if passed else "Features tried", kept])
     counts = view.decision_counts(report)
     if report.decisions:
-        rows.append(["Decisions", ", ".join(f"{name} {numbers.count(number)}" for name, number in counts.items())])
+        rows.append(
+            ["Decisions", ", ".join(f"{name} {numbers.count(number)}" for name, number in counts.items() if number)]
+        )
     rows.append(["Metric, margin", f"{text(view.metric_name(report.metric))}, {numbers.margin(report.margin)}"])
     rows.append(["Confidence", numbers.confidence(report.confidence)])
     tables = retirement.source_tables(report)
@@ -223,7 +245,7 @@ def _decisions(report: AuditReport) -> str:
     rows = [
         [
             code(row.feature),
-            row.decision,
+            view.decision_of(report, row),
             numbers.count(row.rank),
             numbers.significant(row.score),
             numbers.percent(row.selection_frequency),
@@ -238,6 +260,8 @@ def _decisions(report: AuditReport) -> str:
     stability = [] if report.stability is None else [f"Nogueira index {numbers.plain(report.stability, 2)}."]
     if report.verdict != "pass":
         stability.insert(0, "What was tried, not what to do: without a pass, production keeps every feature.")
+    if report.verdict == "pass":
+        stability.insert(0, "; ".join(f"{name}: {meaning}" for name, meaning in view.DECISIONS.items()) + ".")
     notes = " ".join([*stability, text(view.prose(report.convergence)), view.RANK_AND_SCORE]).strip()
     left = len(report.decisions) - MOST_DECISIONS
     more = f"\n\n{numbers.count(left)} more features are in `report.json`." if left > 0 else ""

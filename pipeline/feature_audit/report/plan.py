@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from feature_audit.report import numbers, retirement, view
@@ -12,6 +12,8 @@ from feature_audit.results import AuditReport
 
 #: Tables named one by one in the removal plan; the rest is one wave.
 NAMED_WAVES = 6
+#: Features under review that are named in the step that settles them.
+NAMED_REVIEWS = 8
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,9 @@ def removal_waves(report: AuditReport) -> list[Wave]:
         waves.append(Wave(f"{len(rest)} more tables", dropped, saved, text))
     names = {table.name for table in retiring}
     single = [row for row in report.decisions if row.decision == "drop" and row.group not in names]
-    unused = {finding.column for finding in report.findings if finding.excluded}
-    never = [row for row in single if row.feature in unused]
-    carried = [row for row in single if row.carried_by and row.feature not in unused]
-    alone = [row for row in single if not row.carried_by and row.feature not in unused]
+    never = [row for row in single if not view.is_feature(report, row)]
+    carried = [row for row in single if row.carried_by and view.is_feature(report, row)]
+    alone = [row for row in single if not row.carried_by and view.is_feature(report, row)]
     if never:
         text = "Constants, duplicates and leaks: the full model of this audit did not use them either."
         waves.append(Wave("Columns that are no features", len(never), sum(row.cost for row in never), text))
@@ -102,10 +103,11 @@ def _after_pass(report: AuditReport) -> list[Step]:
     counts = view.decision_counts(report)
     steps = []
     if counts["review"]:
-        close = numbers.counted(counts["review"], "dropped feature is a close call", "dropped features are close calls")
-        text = f"{close}. Filter the decision table by “review” and settle each one; until then, keep computing them."
-        steps.append(Step("Settle the reviews", text))
-    text = "Moves the alias “production” to the recommended version and records the version it replaces."
+        steps.append(_settle_reviews(report))
+    text = (
+        "Moves the alias “production” to the recommended version and records the version it replaces. MLflow's own "
+        "button “Promote model” is something else: it copies the version to another registered model."
+    )
     steps.append(Step("Promote", text, promote_command(report)))
     text = (
         "Shift traffic to the pruned model in steps, for example 1 %, 10 %, 50 %, 100 %, and watch the same metrics "
@@ -124,6 +126,29 @@ def _after_pass(report: AuditReport) -> list[Step]:
     )
     steps.append(Step("Keep the way back open", text, rollback_command(report)))
     return steps
+
+
+def _settle_reviews(report: AuditReport) -> Step:
+    names = [row.feature for row in report.decisions if row.decision == "review"]
+    more = f" and {len(names) - NAMED_REVIEWS} more" if len(names) > NAMED_REVIEWS else ""
+    listed = ", ".join(names[:NAMED_REVIEWS]) + more
+    it = "it" if len(names) == 1 else "them"
+    text = (
+        f"{numbers.counted(len(names), 'feature')} ({listed}): the tested model lacks {it}, so the verdict covers "
+        f"dropping {it}, but half of the selectors or more would keep {it}. Either let {it} go with the last group, or "
+        f"keep {it}: the command below tests the model with {it} (never_drop; the full model comes from the cache). "
+        f"Until this is decided, keep computing {it}."
+    )
+    return Step("Settle the reviews", text, _keep_command(report, names))
+
+
+def _keep_command(report: AuditReport, names: Sequence[str]) -> str | None:
+    """The command that audits again with more features that must stay, beside those that had to stay before."""
+    config, run_id = report.provenance.get("config"), report.provenance.get("run_id")
+    before = config.get("never_drop") or [] if isinstance(config, Mapping) else []
+    if not run_id or any("," in name for name in names):
+        return None
+    return f"feature-audit parity --audit {run_id} --never_drop {shlex.quote(','.join([*before, *names]))}"
 
 
 def _after_fail(report: AuditReport) -> list[Step]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from feature_audit.report import numbers, retirement
-from feature_audit.results import AuditReport, MetricDelta
+from feature_audit.results import AuditReport, FeatureDecision, MetricDelta
 
 VERDICTS: dict[str, str] = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "error": "Error"}
 METRIC_NAMES: dict[str, str] = {
@@ -65,9 +65,11 @@ def metric_name(metric: str) -> str:
 def headline(report: AuditReport) -> str:
     """The verdict in words that need no statistics."""
     kept = f"{numbers.count(report.k)} of {numbers.counted(report.n_features, 'feature')}"
-    gone = f"{numbers.count(report.n_features - report.k)} of {numbers.counted(report.n_features, 'feature')}"
+    counts = decision_counts(report)
+    gone = counts["drop"] if report.decisions else report.n_features - report.k
+    later = f" now, {numbers.count(counts['review'])} more after review" if counts["review"] else ""
     return {
-        "pass": f"Production can drop {gone}.",
+        "pass": f"Production can drop {numbers.count(gone)} of {numbers.counted(report.n_features, 'feature')}{later}.",
         "fail": f"Keep the full model: {kept} are not enough.",
         "inconclusive": f"Not decided: the evidence does not say whether {kept} are enough.",
         "error": "The audit stopped before a verdict.",
@@ -109,28 +111,50 @@ def by_metric(report: AuditReport) -> list[MetricRows]:
     return result
 
 
+#: What a decision means, in the order in which they are shown.
+DECISIONS = {
+    "keep": "the pruned model reads it",
+    "review": "the pruned model does without it, but half of the selectors or more would keep it: a person decides",
+    "drop": "production can do without it",
+    "no feature": "constant, duplicate or leak: not even the full model had it",
+}
+
+
+def is_feature(report: AuditReport, row: FeatureDecision) -> bool:
+    """Did the full model have this column? Columns that were excluded rank after all features."""
+    return row.rank <= report.n_features
+
+
+def decision_of(report: AuditReport, row: FeatureDecision) -> str:
+    """The decision as it is shown: a column that was no feature is not counted as dropped."""
+    return row.decision if is_feature(report, row) else "no feature"
+
+
 def decision_counts(report: AuditReport) -> dict[str, int]:
-    """Feature columns per decision, all three keys always present."""
-    seen = Counter(row.decision for row in report.decisions)
-    return {name: seen[name] for name in ("keep", "drop", "review")}
+    """Columns per decision as shown, all keys of ``DECISIONS`` always present; those but the last are the features."""
+    seen = Counter(decision_of(report, row) for row in report.decisions)
+    return {name: seen[name] for name in DECISIONS}
 
 
-#: What the two orders of the decision table mean; they may contradict each other.
+#: What the orders of the decision table mean; they may contradict each other.
 RANK_AND_SCORE = (
-    "Rank is the order in which features are kept: with K features, ranks 1 to K. The selector's elimination decides "
-    "it. Score is what the selector thought of a feature before the elimination (log of the expected number of slots "
-    "that choose it); the two need not agree, and rank is what counts."
+    "Rank is the order in which features are kept: with K features, ranks 1 to K. It combines the eliminations of all "
+    "selectors. Selected is the share of selectors that would keep the feature at this K on their own: one selector "
+    "may rank a feature high enough for the combined order while the others place it just below the cut, so a kept "
+    "feature can stand at a lower share than one under review. Score is a selector's estimate before the elimination "
+    "(log of the expected number of slots that choose the feature). Rank is what counts."
 )
 
 
 def carriers(report: AuditReport) -> list[Carrier]:
-    """Who carries whom, the largest groups first; excluded duplicates of the findings included."""
+    """Who carries whom, the largest groups first: of dropped columns only, excluded duplicates included."""
     groups: dict[str, dict[str, None]] = defaultdict(dict)
+    needed = {row.feature for row in report.decisions if row.decision != "drop"}
     for decision in report.decisions:
-        if decision.carried_by:
+        if decision.carried_by and decision.feature not in needed:
             groups[decision.carried_by][decision.feature] = None
     for finding in report.findings:
-        if finding.carried_by and finding.column:
+        if finding.carried_by and finding.column and finding.column not in needed:
             groups[finding.carried_by][finding.column] = None
     found = [Carrier(feature, tuple(carried)) for feature, carried in groups.items()]
     return sorted(found, key=lambda carrier: (-len(carrier.carried), carrier.feature))
@@ -157,7 +181,17 @@ def evidence(report: AuditReport) -> str | None:
     }.get(row.verdict or "", "")
     if row.verdict == "inconclusive" and row.ci_low > -row.margin:
         meaning = f"All of it lies above {limit}, but the full model is not better than chance."
-    return f"{start} {meaning}".strip()
+    return " ".join(filter(None, (start, meaning, _lopsided(row))))
+
+
+def _lopsided(row: MetricDelta) -> str:
+    """Why the bar reaches further up than down, where it visibly does."""
+    if row.ci_high - row.delta < 1.1 * (row.delta - row.ci_low):
+        return ""
+    return (
+        "It reaches further up than down because the question is one-sided (is too much lost?): most of the error that "
+        "the confidence allows is spent on the lower end, which decides, so that end is the tighter one."
+    )
 
 
 def overruling(report: AuditReport) -> list[MetricDelta]:

@@ -17,10 +17,11 @@ from concrete_selectors import SELECTORS
 from feature_audit.config import DEFAULT_METRIC, AuditConfig
 from feature_audit.config_files import given_values, load_config
 from feature_audit.data import RULES, Prepared
-from feature_audit.errors import UsageError, log_is_open
+from feature_audit.errors import AuditError, UsageError, log_is_open
+from feature_audit.masking import MASK, masked_values
 from feature_audit.metric_names import parse_metric
 from feature_audit.models import MODELS, find_factory, own_code_digest
-from feature_audit.report import counted
+from feature_audit.report import counted, promote_command, verdict_sentence
 from feature_audit.results import AuditReport, StageCost
 from feature_audit.stages import baseline as baseline_stage
 from feature_audit.stages import contract, publish
@@ -32,7 +33,7 @@ from feature_audit.stages.cache import StageFolder, StageKey, open_folder, stage
 from feature_audit.stages.decisions import decide_features
 from feature_audit.stages.process import tune_process
 from feature_audit.stages.reporting import build_report
-from feature_audit.tracking import Run, driver_run, find_run, open_parent
+from feature_audit.tracking import Run, driver_run, error_note, find_run, open_parent, registry, where_to_look
 
 log = logging.getLogger(__name__)
 
@@ -99,10 +100,17 @@ class _Audit:
 
 @dataclass(frozen=True)
 class End:
-    """How an audit ended: the verdict (None before parity) and what a terminal shows."""
+    """How an audit ended.
+
+    Attributes:
+        verdict: None before parity.
+        lines: what a terminal shows.
+        problem: why a model that passed is not registered, with the remedy; None where all is well.
+    """
 
     verdict: str | None
     lines: list[str]
+    problem: str | None = None
 
 
 def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None = None) -> End:
@@ -120,32 +128,45 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
         AuditError: anything a user can mend; the parent run then carries ``audit.verdict = error``.
     """
     tune_process(config.threads)
-    parent = find_run(audit) if audit else open_parent(config.experiment, "audit")
+    config = load_stage.complete(config)
+    name = publish.data_name(config)
+    parent = find_run(audit) if audit else open_parent(config.experiment, f"audit of {name}")
     started = time.perf_counter()
     try:
-        report = _run(_Audit(load_stage.complete(config), parent, until), started)
+        report, problem = _run(_Audit(config, parent, until), started)
     except (KeyboardInterrupt, SystemExit):
-        parent.tag({"audit.verdict": "error"})
-        parent.describe("**error**: interrupted; the same command continues from the last finished stage")
-        parent.end("KILLED")
+        _end_without_verdict(parent, f"interrupted: {name}", "interrupted; the same command continues from the last "
+                             "finished stage", "KILLED")  # fmt: skip
         raise
     except BaseException as error:
         line = " ".join(str(error).split()) or type(error).__name__
-        parent.tag({"audit.verdict": "error"})
-        parent.describe(f"**error**: {line}")
-        parent.end("FAILED")
+        _end_without_verdict(parent, f"error: {name}", line, "FAILED")
         raise
-    parent.end("FINISHED")
     if report is None:
+        parent.rename(f"{until} done: {name}")
+        parent.end("FINISHED")
         return End(None, [f"{until} is done; run {parent.id}, continue with --audit {parent.id}"])
+    parent.end("FAILED" if problem else "FINISHED")
     driver = driver_run()
     if driver is not None and driver.id != parent.id:  # `mlflow run -e parity -P audit=...`: its own run points here
         driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
-    lines = [f"{report.verdict}: {report.sentence}", f"run {parent.id}, artifact report/index.html"]
+        driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
+    lines = [f"{report.verdict}: {verdict_sentence(report)}", f"run {parent.id}, artifact report/index.html"]
+    lines += where_to_look(parent.id)
     if report.recommendation:
-        command = f"feature-audit promote --model_name {config.model_name}"
-        lines.append(f"recommended: {report.recommendation}; promote it with: {command}")
-    return End(report.verdict, lines)
+        lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
+    return End(report.verdict, lines, problem)
+
+
+def _end_without_verdict(parent: Run, name: str, line: str, status: str) -> None:
+    """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
+    if not parent.has_verdict:
+        parent.tag({"audit.verdict": "error"})
+        parent.rename(name)
+        parent.describe(error_note(line))
+        parent.end(status)
+    elif parent.is_running:
+        parent.end(status)
 
 
 def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConfig:
@@ -153,9 +174,12 @@ def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConf
 
     Raises:
         AuditError: no such run, or it is not an audit's parent.
-        UsageError: a given value does not fit.
+        UsageError: a given value does not fit, or the data's address had credentials, which no run keeps.
     """
-    return load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(GIVEN)))
+    config = load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(GIVEN)))
+    if MASK in config.data:
+        raise UsageError(f"data={config.data}: run {audit} keeps no credentials; give data again, with them")
+    return config
 
 
 def _seconds(folder: StageFolder, measured: float, *, cached: bool) -> float:
@@ -178,19 +202,27 @@ def _without_rules(config: AuditConfig) -> AuditConfig:
 
 
 def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
-    values = config.model_dump(mode="json")
+    values = masked_values(config.model_dump(mode="json"))  # markers and messages of the cache show them
     return stage_key(name, code=CODE[name], config={key: values[key] for key in KEYS[name]}, inputs=inputs)
 
 
-def _run(audit: _Audit, started: float) -> AuditReport | None:
+def _run(audit: _Audit, started: float) -> tuple[AuditReport | None, str | None]:
+    """The report, None before parity; and what keeps a model that passed from being registered."""
     check_config(audit.config)
-    audit.parent.text(_as_yaml(given_values(audit.config)), GIVEN)
-    audit.parent.text(_resolved(audit.config), RESOLVED)
+    if audit.until == "parity":
+        registry.check_ready(audit.config.model_name)
+    audit.parent.text(_as_yaml(masked_values(given_values(audit.config))), GIVEN)
+    _note_config(audit.parent, audit.config)
     with log_is_open():
         return _run_stages(audit, started)
 
 
-def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
+def _note_config(parent: Run, config: AuditConfig) -> None:
+    parent.text(_as_yaml(publish.shown(config)), RESOLVED)
+    publish.params(parent, config)
+
+
+def _run_stages(audit: _Audit, started: float) -> tuple[AuditReport | None, str | None]:
     config, parent = audit.config, audit.parent
     prepared = audit.stage(
         "load", {"data": load_stage.digest(config)}, lambda folder, run: load_stage.load(config, folder)
@@ -198,14 +230,14 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     encoded = _training_inputs(config, prepared)
     audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
     audit.config = config = _with_metric(config, prepared)
-    parent.text(_resolved(config), RESOLVED)
+    _note_config(parent, config)
     load_stage.budget(config, prepared)
     clipped = load_stage.clipped_budget(config, prepared)
     if clipped:
         log.info("load: %s", clipped)
     publish.data(parent, config, prepared)
     if audit.until == "load":
-        return None
+        return None, None
 
     def train_full(folder: StageFolder, run: Run) -> baseline_stage.Trained:
         if not folder.done:
@@ -217,7 +249,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     full = audit.stage("baseline", encoded, train_full)
     audit.spent("baseline", 1.0, full.facts["seconds"], f"{full.facts['epochs']} epochs")
     if audit.until == "baseline":
-        return None
+        return None, None
 
     def search(folder: StageFolder, run: Run) -> select_stage.Selection:
         return select_stage.select(config, prepared, full, folder, on_trial=lambda row: publish.trial(run, row))
@@ -232,7 +264,7 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     decisions = decide_features(config, prepared, selection)
     publish.selection(parent, selection, decisions)
     if audit.until == "select":
-        return None
+        return None, None
 
     def train_pruned(folder: StageFolder, run: Run) -> retrain_stage.Retrained:
         pruned = retrain_stage.retrain(config, prepared, selection, folder)
@@ -242,13 +274,13 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
 
     seeds = retrain_stage.seeds(config, full, selection)
     audit.config = config = config.model_copy(update={"seeds": seeds})
-    parent.text(_resolved(config), RESOLVED)
+    _note_config(parent, config)
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again,
     # unless its confirmations leave another number of seeds.
     pruned = audit.stage("retrain", {**encoded, "features": " ".join(selection.names)}, train_pruned)
     audit.spent("retrain", pruned.work / full.work, pruned.seconds, pruned.describe())
     if audit.until == "retrain":
-        return None
+        return None, None
 
     outcome = audit.stage(
         "parity",
@@ -257,7 +289,23 @@ def _run_stages(audit: _Audit, started: float) -> AuditReport | None:
     )
     audit.spent("parity", 0.0, detail=f"{prepared.rows['test']:,} test rows")
     report = build_report(config, prepared, full, selection, pruned, outcome, decisions, audit.costs, parent.id)
-    return publish.outcome(parent, config, prepared, pruned, outcome, report, time.perf_counter() - started)
+    publish.outcome(parent, config, outcome, report, time.perf_counter() - started)
+    try:
+        report = publish.recommend(parent, config, prepared, pruned, report, outcome.folder.key.digest)
+    except AuditError as error:
+        return report, _not_registered(parent, report, error)
+    return report, None
+
+
+def _not_registered(parent: Run, report: AuditReport, error: AuditError) -> str:
+    """Verdict and report stand without a registered model: say on the run and to the user how to go on."""
+    problem = (
+        f"the verdict is {report.verdict} and the report is complete, but the model registry was not changed: {error}; "
+        f"when the cause is removed: feature-audit parity --audit {parent.id}"
+    )
+    note = parent.tags()["mlflow.note.content"].split("\n", 1)
+    parent.describe("\n".join([note[0], "", error_note(problem), *note[1:]]))
+    return problem
 
 
 def _training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
@@ -285,6 +333,7 @@ def check_config(config: AuditConfig) -> None:
     metric = parse_metric(config.metric, config.task)[0] if config.metric else None
     if metric in ("gauc", "ndcg") and config.group is None:
         raise UsageError(f"metric={config.metric}: is computed within users; name the user column, e.g. group=user_id")
+    registry.check_name(config.model_name)
     for split in ("time", "group"):
         if config.split == split and getattr(config, split) is None:
             raise UsageError(f"split={split}: needs a {split} column; give {split}=<column>, or split=random")
@@ -296,11 +345,6 @@ def _with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
     metric = config.metric or DEFAULT_METRIC[task]
     parse_metric(metric, task)
     return config.model_copy(update={"task": task, "metric": metric})
-
-
-def _resolved(config: AuditConfig) -> str:
-    """Every key with its value."""
-    return _as_yaml(config.model_dump(mode="json"))
 
 
 def _as_yaml(values: dict[str, Any]) -> str:

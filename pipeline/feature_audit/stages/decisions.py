@@ -50,6 +50,7 @@ def decide_features(config: AuditConfig, prepared: Prepared, selection: Selectio
                 decision="keep" if kept[index] else "review" if close else "drop",
                 reason=_reason(
                     kept=bool(kept[index]),
+                    frequency=float(frequency[index]),
                     rule=rule.get(int(index)),
                     close=close,
                     by_heart=bool(selection.by_heart[index]),
@@ -73,18 +74,34 @@ def _rule(key: str, column: Column, named: bool) -> str:
 
 
 def _reason(
-    *, kept: bool, rule: str | None, close: bool, by_heart: bool, by: str | None, explained: float, informative: bool
+    *,
+    kept: bool,
+    frequency: float,
+    rule: str | None,
+    close: bool,
+    by_heart: bool,
+    by: str | None,
+    explained: float,
+    informative: bool,
 ) -> str:
     if rule is not None:
         return rule
+    if kept and frequency < _CLOSE_CALL:
+        return (
+            "chosen, a close call: among the first K in the combined order of all selectors, although only "
+            f"{frequency:.0%} of them would keep it on their own"
+        )
     if kept:
         return "chosen: among the K features that the selection ranks highest"
-    return _reason_to_go(close=close, by_heart=by_heart, by=by, explained=explained, informative=informative)
-
-
-def _reason_to_go(*, close: bool, by_heart: bool, by: str | None, explained: float, informative: bool) -> str:
     if close:
-        return "close call: about half of the selectors would keep it"
+        return (
+            f"close call: {frequency:.0%} of the selectors would keep it on their own, but it is not among the first K "
+            "in their combined order"
+        )
+    return _reason_to_go(by_heart=by_heart, by=by, explained=explained, informative=informative)
+
+
+def _reason_to_go(*, by_heart: bool, by: str | None, explained: float, informative: bool) -> str:
     if by_heart:
         return "overfitted: helps on training rows but not on held-out rows"
     if by is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Sequence
 
@@ -51,5 +52,6 @@ def _quoted(name: str) -> str:
 
 
 def _identifier(name: str) -> str:
-    """A Python name: other characters become underscores, a leading digit gets one before it."""
-    return re.sub(r"^(?=\d)|\W", "_", name) or "_"
+    """A Python name: other characters become underscores, a leading digit gets one before it, a keyword one after."""
+    made = re.sub(r"^(?=\d)|\W", "_", name) or "_"
+    return f"{made}_" if keyword.iskeyword(made) else made

@@ -11,27 +11,40 @@ from typing import Any
 
 import concrete_selectors
 import polars as pl
+from pydantic import BaseModel
 
 import feature_audit
 from feature_audit.config import AuditConfig
 from feature_audit.data import Encoders, Prepared
+from feature_audit.data.reading import open_source
+from feature_audit.masking import masked, masked_values
 from feature_audit.models import is_installed, own_code
-from feature_audit.report import render_html, render_json, render_markdown, retirement, run_description
+from feature_audit.report import (
+    render_html,
+    render_json,
+    render_markdown,
+    retirement,
+    run_description,
+    version_description,
+)
 from feature_audit.results import AuditReport, FeatureDecision
 from feature_audit.stages import exports
+from feature_audit.stages.load import locate
 from feature_audit.stages.parity import PREDICTIONS, Outcome
 from feature_audit.stages.retrain import Retrained
 from feature_audit.stages.select import Selection
-from feature_audit.tracking import Run, registry
+from feature_audit.tracking import Run, address, registry
 
+#: Rows of the registered model's example, and how many of the first rows they are chosen from.
+_EXAMPLE_ROWS, _EXAMPLE_FROM = 2, 1_000
 _CURVE = ("k", "metric", "source", "delta", "std_error")
 
 
 def data(parent: Run, config: AuditConfig, prepared: Prepared) -> None:
     """Lineage, validation result and schema of the data."""
     parent.dataset(
-        name=Path(config.data).stem or config.data,
-        source=config.data,
+        name=data_name(config),
+        source=masked(config.data),
         digest=prepared.digest,
         rows=sum(prepared.rows.values()),
         features=len(prepared.schema.fields),
@@ -41,6 +54,34 @@ def data(parent: Run, config: AuditConfig, prepared: Prepared) -> None:
     parent.tag(
         {"audit.metric": config.metric, "audit.margin": config.margin, "audit.n_features": len(prepared.schema.fields)}
     )
+
+
+def data_name(config: AuditConfig) -> str:
+    """What the data is called in a list of runs: ``demo``, or the file's name without its folder and suffix."""
+    return Path(masked(config.data).partition("?")[0].rstrip("/*")).stem or "data"
+
+
+def params(parent: Run, config: AuditConfig) -> None:
+    """The resolved configuration as parameters ``cfg.<key>``, of a section ``cfg.<section>.<key>``.
+
+    What is not set is left out, and what is not decided yet is left for a later call: a parameter cannot be changed.
+    """
+    values: dict[str, Any] = {}
+    for key, value in shown(config).items():
+        if isinstance(getattr(config, key), BaseModel):
+            values |= {f"cfg.{key}.{name}": one for name, one in value.items()}
+        elif (key, value) != ("seeds", "auto"):
+            values[f"cfg.{key}"] = value
+    parent.params({key: _param_text(value) for key, value in values.items() if value not in (None, [], {})})
+
+
+def _param_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def shown(config: AuditConfig) -> dict[str, Any]:
+    """Every key with its value as plain data, credentials masked."""
+    return dict(masked_values(config.model_dump(mode="json")))
 
 
 def trial(stage: Run, row: dict[str, Any]) -> None:
@@ -63,58 +104,66 @@ def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) 
             *order, pl.exclude(*order)
         ).cast({"carried_by": pl.String, "group": pl.String}).write_parquet(ranking)
         curve = Path(folder) / "k_curve.parquet"
+        pl.read_parquet(ranking).write_csv(ranking.with_suffix(".csv"))
         pl.DataFrame(points, infer_schema_length=None).select(_CURVE).write_parquet(curve)
         parent.file(ranking, "selection")
+        parent.file(ranking.with_suffix(".csv"), "selection")  # MLflow's page shows no Parquet
         parent.file(curve, "selection")
 
 
-def outcome(
-    parent: Run,
-    config: AuditConfig,
-    prepared: Prepared,
-    pruned: Retrained,
-    result: Outcome,
-    report: AuditReport,
-    seconds: float,
-) -> AuditReport:
-    """Verdict, report and, on a pass, the registered model; returns the report with its address."""
-    parent.metrics(_metrics(report, seconds))
-    before = parent.tags().get("audit.recommendation")
-    if before and report.verdict != "pass":  # a continued audit that passed before
-        registry.withdraw(before)
-        parent.untag("audit.recommendation")
-    if report.verdict == "pass":
-        version = _register(parent, config, prepared, pruned, report, result.folder.key.digest)
-        report = replace(report, recommendation=f"models:/{config.model_name}/{version}")
-        parent.tag({"audit.recommendation": report.recommendation})
-    _recommendation(parent, config, report)
+def outcome(parent: Run, config: AuditConfig, result: Outcome, report: AuditReport, seconds: float) -> None:
+    """Verdict, evidence and report: complete before anything is asked of the registry."""
+    parent.metrics(_parity_metrics(report))
+    parent.metrics(_cost_metrics(report, seconds))
     parent.file(result.folder.path / PREDICTIONS, "parity")
+    texts(parent, config, report)
+    parent.rename(f"{report.verdict}: {report.k} of {report.n_features}, {data_name(config)}")
+    # The verdict comes last: who waits for the tag finds the evidence in place.
+    parent.tag({"audit.k": report.k, "audit.n_features": report.n_features, "audit.verdict": report.verdict})
+
+
+def texts(parent: Run, config: AuditConfig, report: AuditReport) -> None:
+    """Everything that names the recommended model, written again once that has an address."""
+    _recommendation(parent, config, report)
     parent.text(render_html(report), "report/index.html")
     parent.text(render_markdown(report), "report/report.md")
     parent.text(render_json(report), "report/report.json")
-    parent.describe(run_description(report))
-    # The verdict comes last: who waits for the tag finds everything else in place.
-    parent.tag({"audit.k": report.k, "audit.n_features": report.n_features, "audit.verdict": report.verdict})
-    return report
+    parent.describe(run_description(report, _link(parent)))
 
 
-def _metrics(report: AuditReport, seconds: float) -> dict[str, float]:
-    values = {
+def _link(parent: Run) -> str:
+    server, path = address(parent.id)
+    return f"{server}/{path}" if server else path
+
+
+def _parity_metrics(report: AuditReport) -> dict[str, float]:
+    """The verdict's figures, the decision metric first."""
+    dropped = report.n_features - report.k
+    values: dict[str, float] = {
+        "audit/passed": float(report.verdict == "pass"),
+        "audit/k": report.k,
+        "audit/features_dropped": dropped,
+        "audit/share_dropped": dropped / report.n_features,
+    }
+    for row in report.deltas:
+        if row.slice == "all":
+            values |= {
+                f"parity/{row.metric}.delta": row.delta,
+                f"parity/{row.metric}.ci_low": row.ci_low,
+                f"parity/{row.metric}.ci_high": row.ci_high,
+                f"baseline/test/{row.metric}": row.baseline,
+                f"pruned/test/{row.metric}": row.pruned,
+            }
+    return {key.replace("@", "_at_"): value for key, value in values.items()}
+
+
+def _cost_metrics(report: AuditReport, seconds: float) -> dict[str, float]:
+    return {
         "cost/full_trainings": sum(cost.full_trainings for cost in report.costs),
         "cost/seconds": seconds,
         **{f"cost/full_trainings.{cost.stage}": cost.full_trainings for cost in report.costs},
         **{f"cost/seconds.{cost.stage}": cost.seconds for cost in report.costs},
     }
-    for row in report.deltas:
-        if row.slice == "all":
-            values |= {
-                f"baseline/test/{row.metric}": row.baseline,
-                f"pruned/test/{row.metric}": row.pruned,
-                f"parity/{row.metric}.delta": row.delta,
-                f"parity/{row.metric}.ci_low": row.ci_low,
-                f"parity/{row.metric}.ci_high": row.ci_high,
-            }
-    return {key.replace("@", "_at_"): value for key, value in values.items()}
 
 
 def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> None:
@@ -147,6 +196,30 @@ def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> No
     parent.text("".join(f"{row.feature}\n" for row in dropped), "recommendation/dropped_features.txt")
 
 
+def recommend(
+    parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
+) -> AuditReport:
+    """On a pass register the pruned model, else withdraw what this run recommended before.
+
+    Returns:
+        The report with the model's address; it and all texts that name it are written again.
+
+    Raises:
+        AuditError: the registry refuses or does not answer; verdict and report stay as they are.
+    """
+    before = parent.tags().get("audit.recommendation")
+    if report.verdict != "pass":
+        if before:  # a continued audit that passed before
+            registry.withdraw(before)
+            parent.untag("audit.recommendation")
+        return report
+    found = _register(parent, config, prepared, pruned, report, outcome_key)
+    report = replace(report, recommendation=found)
+    texts(parent, config, report)
+    parent.tag({"audit.recommendation": found})
+    return report
+
+
 def _register(
     parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
 ) -> str:
@@ -168,28 +241,48 @@ def _register(
             "n_classes": pruned.schema.n_classes,
         }
         (folder / "model.json").write_text(json.dumps(spec, indent=1), encoding="utf-8")
-        decision = report.deltas[0]
         return registry.register(
             run_id=parent.id,
             model_name=config.model_name,
             artifacts=folder,
             code=_code(config.model, code),
             inputs=_raw_inputs(prepared, names),
-            tags={
-                "audit.key": outcome_key,
-                "audit.verdict": report.verdict,
-                "audit.run_id": parent.id,
-                "audit.k": report.k,
-                "audit.n_features": report.n_features,
-                "audit.metric": report.metric,
-                "audit.margin": report.margin,
-                "audit.delta": decision.delta,
-                "audit.ci_low": decision.ci_low,
-                "audit.ci_high": decision.ci_high,
-                "audit.data_digest": prepared.digest,
-            },
-            description=run_description(report),
+            example=_example(config, prepared, names),
+            tags=_version_tags(parent, prepared, report, outcome_key),
+            describe=lambda found: version_description(replace(report, recommendation=found), _link(parent)),
         )
+
+
+def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_key: str) -> dict[str, Any]:
+    decision = report.deltas[0]
+    return {
+        "audit.key": outcome_key,
+        "audit.verdict": report.verdict,
+        "audit.run_id": parent.id,
+        "audit.k": report.k,
+        "audit.n_features": report.n_features,
+        "audit.metric": report.metric,
+        "audit.margin": report.margin,
+        "audit.delta": decision.delta,
+        "audit.ci_low": decision.ci_low,
+        "audit.ci_high": decision.ci_high,
+        "audit.data_digest": prepared.digest,
+    }
+
+
+def _example(config: AuditConfig, prepared: Prepared, names: tuple[str, ...]) -> pl.DataFrame:
+    """A few raw rows of the kept columns, those with the fewest missing cells among the first ones."""
+    written = [prepared.directory / name for name in ("prepared.parquet", "staged.parquet")]
+    found = next((path for path in written if path.is_file()), None)  # what `load` made of text and own tables
+    located = locate(config)
+    frame = (
+        pl.scan_parquet(found)
+        if found
+        else open_source(located, located.data, prepared.directory, lambda message: None).frame
+    )
+    first = frame.select(names).head(_EXAMPLE_FROM).collect()
+    missing = first.select(pl.sum_horizontal(pl.all().is_null().cast(pl.Int32)))
+    return first[sorted(missing.to_series().arg_sort()[:_EXAMPLE_ROWS].to_list())]
 
 
 def _code(model: str, folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.masking import masked, masked_values
 from feature_audit.results import AuditReport, CurvePoint, FeatureDecision, StageCost
 from feature_audit.search import nogueira_index
 from feature_audit.stages import soundness
@@ -104,8 +105,9 @@ def too_good(config: AuditConfig, value: float, first: Sequence[str]) -> list[st
     if config.metric not in ("auc", "gauc") or value < config.checks.leak_auc:
         return []
     return [
-        f"The full model's validation {config.metric} of {value:.4f} is rarely honest: columns may be known only after "
-        f"the event, alone or together. Look at those that rank first: {', '.join(first)}; leave leaks out by exclude."
+        f"The full model's validation {config.metric} of {value:.4f} usually means leakage: some columns may be known "
+        f"only after the event, alone or together. Look at those that rank first: {', '.join(first)}; take leaks out "
+        "with exclude."
     ]
 
 
@@ -114,7 +116,7 @@ def _provenance(
 ) -> dict[str, Any]:
     return {
         "run_id": run_id,
-        "data": config.data,
+        "data": masked(config.data),
         "data_digest": prepared.digest,
         "split": prepared.split_info,
         "rows": prepared.rows,
@@ -133,5 +135,5 @@ def _provenance(
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in ("mlflow", *LIBRARIES)},
         },
-        "config": config.model_dump(mode="json"),
+        "config": masked_values(config.model_dump(mode="json")),
     }

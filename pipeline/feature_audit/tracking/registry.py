@@ -1,4 +1,4 @@
-"""The model registry: candidates are registered here, promoted, and rolled back.
+"""The model registry: candidates are registered (``registration.py``), promoted, and rolled back.
 
 The alias ``prune-candidate`` names the newest version that passed, ``production`` the one in use. Every move of
 ``production`` is an event of its own under a tag key of its own on the registered model, so that concurrent promotions
@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from feature_audit.errors import AuditError
-from feature_audit.tracking.runs import connect
+from feature_audit.tracking.registration import (
+    CANDIDATE,
+    RawInput,
+    check_name,
+    check_ready,
+    example_of,
+    register,
+    signature_of,
+)
+from feature_audit.tracking.store import connect, store_problem
 
-CANDIDATE = "prune-candidate"
+__all__ = [
+    "CANDIDATE", "PRODUCTION", "Event", "RawInput", "check_name", "check_ready", "example_of", "history", "promote",
+    "register", "rollback", "signature_of", "withdraw",
+]  # fmt: skip
+
 PRODUCTION = "production"
 _EVENT = "audit.event."
 _ATTEMPTS = 6
@@ -54,116 +65,22 @@ def withdraw(address: str) -> None:
 
     Args:
         address: ``models:/<name>/<version>``.
+
+    Raises:
+        AuditError: the registry refuses or does not answer.
     """
     connect()
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     model_name, version = address.removeprefix("models:/").rsplit("/", 1)
     client = MlflowClient()
-    if _alias(client, model_name, CANDIDATE) == version:
-        client.delete_registered_model_alias(model_name, CANDIDATE)
-    client.set_model_version_tag(model_name, version, "audit.verdict", "withdrawn")
-
-
-def _version_with(client: Any, model_name: str, key: str) -> str | None:
-    found = client.search_model_versions(f"name = '{model_name}' and tags.`audit.key` = '{key}'")
-    return next((str(one.version) for one in found if one.tags.get("audit.verdict") == "pass"), None)
-
-
-@dataclass(frozen=True)
-class RawInput:
-    """A raw column that the model reads: its name and Polars dtype as text."""
-
-    name: str
-    dtype: str
-
-
-def register(
-    *,
-    run_id: str,
-    model_name: str,
-    artifacts: Path,
-    code: Sequence[Path],
-    inputs: Sequence[RawInput],
-    tags: Mapping[str, Any],
-    description: str,
-) -> str:
-    """Register the pruned model and give it the alias ``prune-candidate``.
-
-    Args:
-        run_id: the audit's parent run, which the version keeps as its source.
-        model_name: registered model, made where absent.
-        artifacts: folder with ``weights.pt``, ``encoders.json`` and ``model.json``.
-        code: packages and modules that loading the model takes and that no index of packages has.
-        inputs: the kept raw columns; they make the signature.
-        tags: version tags; ``audit.key`` names what was trained and judged, and a version that carries it already is
-            used again.
-        description: Markdown.
-
-    Returns:
-        The version, e.g. ``"3"``.
-    """
-    connect()
-    import mlflow
-    from mlflow import MlflowClient
-
-    known = _version_with(MlflowClient(), model_name, tags["audit.key"])
-    if known is not None:
-        MlflowClient().set_registered_model_alias(model_name, CANDIDATE, known)
-        return known
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # advice on type hints and input examples; the signature is explicit
-        logged = mlflow.pyfunc.log_model(
-            name="pruned",
-            python_model=str(Path(__file__).with_name("scorer.py")),
-            artifacts={"pruned": str(artifacts)},
-            code_paths=[str(place) for place in code],
-            signature=signature_of(inputs),
-            pip_requirements=_requirements(),
-            registered_model_name=None,
-        )
-    version = mlflow.register_model(logged.model_uri, model_name, tags={k: str(v) for k, v in tags.items()})
-    client = MlflowClient()
-    client.update_model_version(model_name, version.version, description=description)
-    client.set_registered_model_alias(model_name, CANDIDATE, version.version)
-    return str(version.version)
-
-
-def signature_of(inputs: Sequence[RawInput]) -> Any:
-    """An MLflow signature over exactly these raw columns.
-
-    Texts, dates and lists are declared as such. Numbers and booleans are ``any``: pandas gives them another dtype as
-    soon as a null is in a slice, MLflow would refuse that slice, and the encoders read every form of them.
-    """
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-
-    return ModelSignature(inputs=Schema([ColSpec(_mlflow_type(one), name=one.name, required=False) for one in inputs]))
-
-
-def _mlflow_type(column: RawInput) -> Any:
-    from mlflow.types.schema import AnyType, Array, DataType
-
-    name = column.dtype
-    if "Int128" in name or "UInt64" in name:  # no MLflow type holds them
-        return AnyType()
-    if name.startswith(("List", "Array")):
-        inner = "Float" if "Float" in name else "Int" if "Int" in name else "String"
-        return Array({"Float": DataType.double, "Int": DataType.long, "String": DataType.string}[inner])
-    if name == "String":
-        return DataType.string
-    if name == "Date" or (name.startswith("Datetime") and "time_zone='" not in name):
-        return DataType.datetime
-    return AnyType()
-
-
-def _requirements() -> list[str]:
-    import importlib.metadata
-
-    names = ("mlflow", "torch", "polars", "numpy", "scikit-learn", "scipy", "pydantic", "pyyaml", "tqdm")
-    return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in names]
+    try:
+        if _alias(client, model_name, CANDIDATE) == version:
+            client.delete_registered_model_alias(model_name, CANDIDATE)
+        client.set_model_version_tag(model_name, version, "audit.verdict", "withdrawn")
+    except MlflowException as error:
+        raise AuditError(f"{address} is no longer recommended: {store_problem(error)}") from error
 
 
 def promote(model_name: str, version: str | None, *, force: bool, reason: str | None) -> Event:

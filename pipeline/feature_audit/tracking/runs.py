@@ -14,25 +14,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from feature_audit.errors import AuditError
+from feature_audit.errors import AuditError, UsageError
+from feature_audit.masking import masked
+from feature_audit.tracking.store import connect, store_problem
 
 log = logging.getLogger(__name__)
 
 _DESCRIPTION = "mlflow.note.content"
 _KIND = "mlflow.experimentKind"  # without it the UI opens the experiment in GenAI mode
+_ABOUT = """Audits of feature sets: which of our features can production drop, and what is the evidence?
+
+Every run here is one audit, named after its verdict; its stages are nested runs. Open a run and read the verdict in its
+description, or the whole report under Artifacts, `report/index.html`. Recommended models are in the model registry
+(switch the page to *Model training* to see it in the side bar).
+"""
 _TAG_LIMIT = 7_900
-
-
-def connect() -> None:
-    """Point MLflow at its store: the environment's, else ``mlflow.db`` in the current folder (never ./mlruns)."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
-
-    # Importing MLflow resets these to INFO; a new store would then print a line per migration.
-    for chatty in ("alembic", "mlflow"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+_PARAM_LIMIT = 500  # longer values are refused by older servers, and nobody reads them in a column
+_BATCH = 100  # parameters that a server takes at once
 
 
 def tag_error(message: str) -> None:
@@ -41,11 +39,22 @@ def tag_error(message: str) -> None:
     if not run_id:
         return
     connect()
-    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
-    client = MlflowClient()
-    client.set_tag(run_id, "audit.verdict", "error")
-    client.set_tag(run_id, _DESCRIPTION, f"**error**: {message}"[:_TAG_LIMIT])
+    try:
+        run = Run(run_id)
+        if not run.has_verdict:
+            run.tag({"audit.verdict": "error"})
+            run.describe(error_note(message))
+    except MlflowException:  # no such run, or no such server: the line on stderr says what is wrong
+        log.debug("the error could not be noted on run %s", run_id)
+
+
+def error_note(message: str) -> str:
+    """The Markdown of a run that ended with an error: its text and nothing that the text could make of the page."""
+    from feature_audit.report import escape
+
+    return f"**error**: {escape(masked(message))}"
 
 
 class Run:
@@ -61,6 +70,10 @@ class Run:
         """Set tags; long values are cut at MLflow's limit."""
         for key, value in tags.items():
             self._client.set_tag(self.id, key, str(value)[:_TAG_LIMIT])
+
+    def rename(self, name: str) -> None:
+        """Set the run's name, also over the one that `mlflow run` drew."""
+        self._client.update_run(self.id, name=name[:250])
 
     def untag(self, key: str) -> None:
         """Remove a tag."""
@@ -94,10 +107,16 @@ class Run:
             self._client.log_batch(self.id, metrics=batch[start : start + 1000])
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters in one batch; the driver's own names are never touched (use a prefix)."""
+        """Log parameters that the run does not have yet: MLflow refuses to change one.
+
+        The driver's own names are never touched (use a prefix); long values are cut.
+        """
         from mlflow.entities import Param
 
-        self._client.log_batch(self.id, params=[Param(key, str(value)[:5_900]) for key, value in values.items()])
+        known = self._client.get_run(self.id).data.params
+        new = [Param(key, str(value)[:_PARAM_LIMIT]) for key, value in values.items() if key not in known]
+        for start in range(0, len(new), _BATCH):
+            self._client.log_batch(self.id, params=new[start : start + _BATCH])
 
     def text(self, content: str, artifact: str) -> None:
         """Store text as an artifact."""
@@ -145,6 +164,16 @@ class Run:
         """All tags of the run."""
         return dict(self._client.get_run(self.id).data.tags)
 
+    @property
+    def has_verdict(self) -> bool:
+        """Did an audit come to pass, fail or inconclusive on this run?"""
+        return self.tags().get("audit.verdict", "error") != "error"
+
+    @property
+    def is_running(self) -> bool:
+        """Was the run not ended yet?"""
+        return bool(self._client.get_run(self.id).info.status == "RUNNING")
+
     def end(self, status: str) -> None:
         """Mark the run FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.id, status)
@@ -156,7 +185,7 @@ class Run:
         try:
             yield child
         except AuditError as error:
-            child.describe(f"**error**: {error}")
+            child.describe(error_note(str(error)))
             child.end("FAILED")
             raise
         except (KeyboardInterrupt, SystemExit):
@@ -204,15 +233,22 @@ def driver_run() -> Run | None:
 
 
 def open_parent(experiment: str, name: str) -> Run:
-    """The audit's parent run: the driver's under `mlflow run`, else a new one in ``experiment``."""
+    """The audit's parent run: the driver's under `mlflow run`, else a new one in ``experiment``.
+
+    Raises:
+        UsageError: the environment names a run that the tracking store does not hold.
+        AuditError: the tracking store does not answer, or refuses.
+    """
     connect()
     import mlflow
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking.context.registry import resolve_tags
 
     client = MlflowClient()
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if run_id:
-        found = client.get_experiment(client.get_run(run_id).info.experiment_id)
+        found = client.get_experiment(_existing(client, run_id).info.experiment_id)
         if experiment not in (found.name, "feature-audit"):
             log.warning(
                 "experiment=%s: `mlflow run` already put this run into experiment %s; "
@@ -220,13 +256,44 @@ def open_parent(experiment: str, name: str) -> Run:
                 experiment, found.name, experiment,
             )  # fmt: skip
         parent = Run(run_id)
+        parent.rename(name)
     else:
-        found = mlflow.set_experiment(experiment)
-        parent = Run(client.create_run(found.experiment_id, run_name=name).info.run_id)
-    if _KIND not in found.tags:
-        client.set_experiment_tag(found.experiment_id, _KIND, "custom_model_development")
+        try:
+            found = mlflow.set_experiment(experiment)
+            run = client.create_run(found.experiment_id, run_name=name, tags=resolve_tags())
+        except MlflowException as error:
+            raise AuditError(
+                f"experiment={experiment}: MLflow refused or did not answer: {store_problem(error)}; start the server, "
+                "or point MLFLOW_TRACKING_URI to one that is there"
+            ) from None
+        parent = Run(run.info.run_id)
+    _describe_experiment(found)
     _record_source(parent)
     return parent
+
+
+def _existing(client: Any, run_id: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        raise UsageError(
+            f"MLFLOW_RUN_ID={run_id}: {store_problem(error)}; unset MLFLOW_RUN_ID, or point MLFLOW_TRACKING_URI to the "
+            "store that holds this run"
+        ) from None
+
+
+def _describe_experiment(found: Any) -> None:
+    """Say on the experiment's page what its runs are; a description that it has already stays."""
+    from mlflow import MlflowClient
+
+    if found.name == "Default":  # where `mlflow run` puts what has no experiment of its own, audits or not
+        return
+    client = MlflowClient()
+    for key, value in ((_KIND, "custom_model_development"), (_DESCRIPTION, _ABOUT)):
+        if key not in found.tags:
+            client.set_experiment_tag(found.experiment_id, key, value)
 
 
 def _record_source(run: Run) -> None:

@@ -14,6 +14,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import polars as pl
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
@@ -49,7 +50,19 @@ class PrunedModel(PythonModel):
         """Score a pandas or Polars frame, or a list of row dicts."""
         from feature_audit.models import scores
 
-        return scores(self._model, self._encoders.encode(_as_polars(model_input), self._schema), task=self._schema.task)
+        rows = _as_polars(model_input)
+        _check_columns(rows, self._schema.names)
+        return scores(self._model, self._encoders.encode(rows, self._schema), task=self._schema.task)
+
+
+def _check_columns(rows: pl.DataFrame, names: tuple[str, ...]) -> None:
+    """For callers whom MLflow's signature does not check: Polars frames and the model without its wrapper."""
+    missing = [name for name in names if name not in rows.columns]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise MlflowException.invalid_parameter_value(
+            f"Model is missing inputs {missing[:5]}{more}; it reads {len(names)} columns, whose cells may be missing"
+        )
 
 
 def _as_polars(rows: Any) -> pl.DataFrame:

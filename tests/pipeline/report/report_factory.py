@@ -219,10 +219,10 @@ def _decisions(n: int, k: int, rng: random.Random, hostile: bool) -> list[Featur
         carried_by: str | None = None
         decision: Decision = "drop"
         reason = "noise: no selector needs it"
-        if rank <= k - near:
+        if rank <= k:
             decision, reason = "keep", "signal" if rank % 37 else "protected: never_drop"
         elif rank <= k + near:
-            decision, reason = "review", "near the cut: chosen by some selectors only"
+            decision, reason = "review", "close call: 60% of the selectors would keep it"
         elif rank % 3 == 0:
             carried_by = names[order[rng.randrange(max(1, min(k - near, 40)))]]
             reason = f"redundant with {carried_by}"

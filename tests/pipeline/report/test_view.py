@@ -1,10 +1,20 @@
 """What the reader sees: wording, grouping and the limits on what is written out."""
 
 import dataclasses
+import shlex
 
 import pytest
 from feature_audit.findings import Finding
-from feature_audit.report import nested, plan, retirement, view
+from feature_audit.report import (
+    nested,
+    plan,
+    render_html,
+    render_markdown,
+    retirement,
+    run_description,
+    version_description,
+    view,
+)
 from feature_audit.results import FeatureDecision
 from report_factory import make_report
 
@@ -68,6 +78,77 @@ def test_duplicates_of_the_findings_count_as_carried_once():
     findings = [Finding("copy", "duplicate", "equal", excluded=True, carried_by="original")]
     report = dataclasses.replace(make_report(), decisions=decisions, findings=findings)
     assert view.carriers(report) == [view.Carrier("original", ("copy",))]
+
+
+def test_a_kept_feature_is_never_listed_as_one_that_can_go():
+    decisions = [
+        FeatureDecision("original", 1, 0.0, 1.0, "keep", ""),
+        FeatureDecision("twin", 2, 0.0, 1.0, "keep", "", carried_by="original"),
+        FeatureDecision("waits", 3, 0.0, 0.5, "review", "", carried_by="original"),
+        FeatureDecision("goes", 4, 0.0, 0.0, "drop", "", carried_by="original"),
+    ]
+    findings = [Finding(name, "duplicate", "nearly equal", carried_by="original") for name in ("twin", "waits", "goes")]
+    report = dataclasses.replace(make_report(), decisions=decisions, findings=findings)
+    assert view.carriers(report) == [view.Carrier("original", ("goes",))]
+
+
+def _counted():
+    """394 features and 17 columns that were none, as the demo has them."""
+    rows = [("keep", 39), ("drop", 352), ("review", 3), ("drop", 17)]
+    decisions = []
+    for decision, number in rows:
+        for _ in range(number):
+            rank = len(decisions) + 1
+            decisions.append(FeatureDecision(f"f{rank}", rank, 0.0, 0.0, decision, ""))
+    return make_report(decisions=decisions, n_features=394, n_columns=411, k=39)
+
+
+def test_one_count_everywhere():
+    report = _counted()
+    assert view.decision_counts(report) == {"keep": 39, "review": 3, "drop": 352, "no feature": 17}
+    assert view.headline(report) == "Production can drop 352 of 394 features now, 3 more after review."
+    note, page, whole = run_description(report), render_html(report), render_markdown(report)
+    for text in (note, whole):
+        assert "keep 39, review 3, drop 352, no feature 17" in text
+    for text in (note, page, whole):
+        assert view.headline(report) in text
+        for wrong in ("drop 355", "drop 369"):
+            assert wrong not in text
+    assert ">no feature <" in page
+    assert sum(wave.features for wave in plan.removal_waves(report)) == 352 + 17
+
+
+def test_a_review_says_how_it_is_settled():
+    report = _counted()
+    step = plan.next_steps(report)[0]
+    assert step.title == "Settle the reviews"
+    for word in ("f392, f393, f394", "never_drop", "Until this is decided, keep computing them"):
+        assert word in step.text
+    run_id = report.provenance["run_id"]
+    named = ",".join([*report.provenance["config"]["never_drop"], "f392", "f393", "f394"])
+    assert shlex.split(step.command) == ["feature-audit", "parity", "--audit", run_id, "--never_drop", named]
+    settled = [dataclasses.replace(row, decision="drop") for row in report.decisions if row.decision == "review"]
+    without = dataclasses.replace(report, decisions=[*report.decisions[:391], *settled, *report.decisions[394:]])
+    assert plan.next_steps(without)[0].title == "Promote"
+    assert view.headline(without) == "Production can drop 355 of 394 features."
+
+
+def test_a_lopsided_interval_is_explained_under_its_bar():
+    report = make_report()
+    wide = dataclasses.replace(report.deltas[0], delta=0.0, ci_low=-0.001, ci_high=0.0016)
+    even = dataclasses.replace(wide, ci_high=0.001)
+    explained, plain = (view.evidence(dataclasses.replace(report, deltas=[row])) for row in (wide, even))
+    assert "one-sided" in explained
+    assert "one-sided" not in plain
+
+
+def test_the_versions_page_promotes_itself_and_warns_of_the_button():
+    note = version_description(make_report(), "#/experiments/1/runs/2/artifacts/report/index.html")
+    first = note.splitlines()[0]
+    assert "feature-audit promote --model_name feature-audit --version 7" in first
+    assert "**Promote model**" in first
+    assert "](#/experiments/1/runs/2/artifacts/report/index.html)" in note
+    assert "**Pass:**" in note
 
 
 def test_waves_cover_every_dropped_feature_once():

@@ -47,6 +47,11 @@ def parents() -> list[Run]:
     return [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
 
 
+def newest_run() -> Run:
+    """Parent run that was started last, whether or not it came to a verdict."""
+    return parents()[0]
+
+
 def newest_audit() -> Run:
     """Parent run of the audit that was started last."""
     return next(run for run in parents() if "audit.verdict" in run.data.tags)

@@ -16,6 +16,7 @@ from command_line import artifact, feature_audit, parents, tracking_in
 from feature_audit.cli import STAGES
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 BASE = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--margin", "0.01"]
 QUICK = ["--trials", "1", "--seeds", "3", "--model", "mlp", "--profile", "quick", "--threads", "1"]
@@ -58,6 +59,7 @@ def test_a_pass_leaves_every_tag_metric_and_artifact_of_the_contract(passed: Run
     for name in (
         "baseline/test/auc", "pruned/test/auc", "parity/auc.delta", "parity/auc.ci_low", "parity/auc.ci_high",
         "cost/full_trainings", "cost/seconds", "pruned/test/logloss", "pruned/test/gauc",
+        "audit/k", "audit/features_dropped", "audit/passed",
     ):  # fmt: skip
         assert name in metrics
     assert metrics["parity/auc.ci_low"] > -0.01
@@ -66,9 +68,46 @@ def test_a_pass_leaves_every_tag_metric_and_artifact_of_the_contract(passed: Run
     for name in (
         "report/index.html", "report/report.md", "report/report.json", "recommendation/prune_recommendation.json",
         "recommendation/kept_features.txt", "recommendation/dropped_features.txt", "selection/ranking.parquet",
-        "selection/k_curve.parquet", "parity/predictions.parquet", "data/validation.json", "config/resolved.yaml",
+        "selection/ranking.csv", "selection/k_curve.parquet", "parity/predictions.parquet", "data/validation.json",
+        "config/resolved.yaml",
     ):  # fmt: skip
         assert artifact(passed, name).stat().st_size > 0
+
+
+def test_the_run_says_what_it_is_without_a_click(passed: Run) -> None:
+    tags, metrics, params = passed.data.tags, passed.data.metrics, passed.data.params
+    k, n_features = int(tags["audit.k"]), int(tags["audit.n_features"])
+    assert passed.info.run_name == f"pass: {k} of {n_features}, log"
+    assert (metrics["audit/k"], metrics["audit/passed"]) == (k, 1.0)
+    assert metrics["audit/features_dropped"] == n_features - k
+    names = list(metrics)
+    assert names.index("parity/auc.delta") < names.index("parity/logloss.delta") < names.index("cost/full_trainings")
+    assert tags["mlflow.user"]
+    assert tags["mlflow.source.type"] == "LOCAL"
+    assert tags["mlflow.source.name"]
+    resolved = yaml.safe_load(artifact(passed, "config/resolved.yaml").read_text())
+    assert params["cfg.k"] == "12"
+    assert (params["cfg.metric"], params["cfg.task"], params["cfg.seeds"]) == ("auc", "binary", "3")
+    assert params["cfg.training.max_epochs"] == str(resolved["training"]["max_epochs"])
+    assert "" not in params.values()
+    experiment = MlflowClient().get_experiment(passed.info.experiment_id)
+    assert "which of our features" in experiment.tags["mlflow.note.content"]
+    link = f"#/experiments/{experiment.experiment_id}/runs/{passed.info.run_id}/artifacts/report/index.html"
+    assert f"({link}?workflowType=machine_learning)" in tags["mlflow.note.content"]
+    ranking = pl.read_csv(artifact(passed, "selection/ranking.csv"))
+    assert (
+        ranking["feature"].to_list()
+        == pl.read_parquet(artifact(passed, "selection/ranking.parquet"))["feature"].to_list()
+    )
+
+
+def test_the_report_counts_every_column_once(passed: Run) -> None:
+    report = json.loads(artifact(passed, "report/report.json").read_text())
+    first = artifact(passed, "report/report.md").read_text()
+    dropped = sum(row["decision"] == "drop" and row["rank"] <= report["n_features"] for row in report["decisions"])
+    assert f"can drop {dropped} of {report['n_features']} features" in first
+    assert f"drop {dropped}" in first
+    assert f"no feature {len(EXCLUDED)}" in first
 
 
 def test_the_selection_finds_the_signals_and_explains_every_column(passed: Run) -> None:
@@ -113,16 +152,107 @@ def test_the_registered_model_scores_raw_rows_with_only_the_kept_columns(passed:
     assert one_row[0] == pytest.approx(scores[0], abs=1e-6)
 
 
-def test_alias_and_tags_of_the_version(passed: Run) -> None:
-    version = MlflowClient().get_model_version_by_alias("feature-audit", "prune-candidate")
+def test_a_request_without_a_column_is_told_which(passed: Run, home: Path) -> None:
+    """The signature requires every kept column and takes missing cells; frames that it does not check are checked."""
+    address = passed.data.tags["audit.recommendation"]
+    model = mlflow.pyfunc.load_model(address)
+    inputs = model.metadata.signature.inputs
+    assert inputs.required_input_names() == inputs.input_names()
+    example = model.input_example
+    assert list(example.columns) == inputs.input_names()
+    assert len(model.predict(example)) == len(example)
+    empty = example.astype(object).where(example.isna(), None)
+    assert len(model.predict(empty)) == len(example)
+    for call in (
+        lambda: model.predict(example.drop(columns=["taste"])),
+        lambda: model.unwrap_python_model().predict(None, pl.from_pandas(example.drop(columns=["taste"]))),
+    ):
+        with pytest.raises(mlflow.exceptions.MlflowException, match=r"missing inputs \['taste'\]"):
+            call()
+
+
+def test_alias_tags_and_description_of_the_version(passed: Run) -> None:
+    client = MlflowClient()
+    version = client.get_model_version_by_alias("feature-audit", "prune-candidate")
     assert version.tags["audit.verdict"] == "pass"
     assert version.tags["audit.run_id"] == passed.info.run_id
+    assert f"feature-audit promote --model_name feature-audit --version {version.version}" in version.description
+    for description in (version.description, client.get_registered_model("feature-audit").description):
+        assert "Promote model" in description, "MLflow's button is not `feature-audit promote`"
+
+
+def test_a_registry_that_refuses_at_the_end_leaves_verdict_and_report(
+    command: CommandLine, passed: Run, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = MlflowClient()
+    words = ("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "12", "--model_name", "it's ours")
+
+    def refuse(*_: object, **__: object) -> None:
+        run = client.get_run(parents()[0].info.run_id)
+        assert (run.info.status, run.data.tags["audit.verdict"]) == ("RUNNING", "pass"), "not finished, but decided"
+        assert artifact(run, "report/index.html").exists()
+        raise mlflow.exceptions.MlflowException("Permission denied", error_code=PERMISSION_DENIED)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlflow.register_model", refuse)
+        assert command(*words) == 1
+    out, err = capsys.readouterr()
+    run = client.get_run(parents()[0].info.run_id)
+    assert run.data.tags["audit.verdict"] == "pass"
+    assert "audit.recommendation" not in run.data.tags
+    assert run.info.status == "FAILED"
+    assert out.startswith("pass: The pruned model's")
+    [line] = [line for line in err.splitlines() if "error:" in line]
+    remedy = f"feature-audit parity --audit {run.info.run_id}"
+    assert "Permission denied" in line
+    assert line.endswith(remedy)
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("**Pass:**")
+    assert remedy in note
+    for name in ("report/report.json", "recommendation/kept_features.txt", "selection/ranking.csv"):
+        assert artifact(run, name).exists()
+
+    assert command(*remedy.split()[1:]) == 0
+    run = client.get_run(run.info.run_id)
+    assert run.data.tags["audit.recommendation"] == "models:/it's ours/1"
+    assert run.info.status == "FINISHED"
+    assert "models:/it's ours/1" in artifact(run, "report/report.json").read_text()
+    assert remedy not in run.data.tags["mlflow.note.content"]
+    assert command(*remedy.split()[1:]) == 0
+    assert len(client.search_model_versions('name = "it\'s ours"')) == 1, "registered once"
+    assert str(client.get_model_version_by_alias("it's ours", "prune-candidate").version) == "1"
+
+
+def test_a_registry_that_refuses_at_the_start_costs_nothing_and_keeps_an_earlier_verdict(
+    command: CommandLine, passed: Run, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise mlflow.exceptions.MlflowException("Permission denied", error_code=PERMISSION_DENIED)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.get_registered_model", refuse)
+        assert command("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "11") == 1
+        run = parents()[0]
+        assert command("parity", "--audit", passed.info.run_id) == 1
+    first, second = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert first == second
+    for word in ("model_name=feature-audit", "Permission denied", "another model_name"):
+        assert word in first
+    assert run.info.run_name == "error: log"
+    children = MlflowClient().search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    assert children == []
+    kept = MlflowClient().get_run(passed.info.run_id)
+    assert (kept.info.status, kept.data.tags["audit.verdict"]) == ("FINISHED", "pass")
 
 
 def test_promote_and_rollback_from_the_command_line(
     command: CommandLine, passed: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command("promote", "--model_name", "feature-audit") == 0
+    driver = MlflowClient().create_run("0").info.run_id
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_RUN_ID", driver)
+        assert command("promote", "--model_name", "feature-audit") == 0
+    assert MlflowClient().get_run(driver).info.run_name == "promote v1: feature-audit"
     assert "production" in MlflowClient().get_registered_model("feature-audit").aliases
     assert command("rollback", "--model_name", "feature-audit") == 0
     assert "production" not in MlflowClient().get_registered_model("feature-audit").aliases
@@ -296,6 +426,11 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
         (["--split", "tme"], 1, ["split=tme", "did you mean time?"]),  # it might have been a column
         (["--model", "no.such:factory"], 2, ["model=no.such:factory", "cannot import"]),
         (["--colour", "red"], 2, ["--colour"]),
+        (["--model_name", "ads/ctr"], 2, ["model_name='ads/ctr'", "no '/'", "ads-ctr"]),
+        (["--model_name", "a:b?c"], 2, ["model_name='a:b?c'", "no ':' '?'", "a-b-c"]),
+        (["--model_name", ".."], 2, ["model_name='..'"]),
+        (["--margin", "0.2%"], 2, ["margin='0.2%'", "margin=0.002"]),
+        (["--kinds", "{*_id: categorical}"], 2, ["kinds='{*_id: categorical}'", "YAML"]),
         (["--selector", "ip_ca"], 2, ["selector=ip_ca", "did you mean ip_cae?"]),
         (["--margin", "inf"], 2, ["margin=", "inf"]),
         (["--device", "tpu"], 2, ["device=", "tpu"]),

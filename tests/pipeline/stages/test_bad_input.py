@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click_log import make_log
-from command_line import artifact, feature_audit, newest_audit, tracking_in
+from command_line import artifact, feature_audit, newest_audit, newest_run, tracking_in
 from mlflow import MlflowClient
 
 KEYS = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--threads", "1"]
@@ -104,6 +104,63 @@ def test_a_broken_log_is_one_line_and_exit_1(
     assert "Traceback" not in written
     run = MlflowClient().get_run(driver.info.run_id)
     assert run.data.tags["audit.verdict"] == "error"
+
+
+def test_credentials_of_an_address_are_shown_nowhere(
+    home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is read with them; terminal, run, artifacts and the markers of the cache do without."""
+    log = make_log(500)
+    seen = []
+
+    def scan(uri: str, **_: object) -> pl.LazyFrame:
+        seen.append(uri)
+        return log.lazy()
+
+    monkeypatch.setattr(pl, "scan_parquet", scan)
+    address = "s3://kim:secret@bucket/log.parquet?sig=hidden&se=2027"
+    assert feature_audit("load", "--data", address, *KEYS, "--work_dir", "remote") == 0
+    assert seen == [address] * len(seen) != []
+    run = newest_run()
+    parts = [*capfd.readouterr(), str(run.to_dictionary()), str(run.inputs.to_dictionary())]
+    for name in ("config/resolved.yaml", "config/given.yaml"):
+        parts.append(artifact(run, name).read_text())
+    parts += [path.read_text() for path in (home / "remote").rglob("*.json")]
+    for text in parts:
+        assert "secret" not in text
+        assert "hidden" not in text
+    assert run.data.params["cfg.data"] == "s3://***@bucket/log.parquet?sig=***&se=***"
+    assert run.info.run_name == "load done: log"
+
+    assert feature_audit("baseline", "--audit", run.info.run_id) == 2
+    assert "give data again" in capfd.readouterr().err
+
+
+def test_a_run_that_the_environment_invents_is_one_line(
+    home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_log(300).write_parquet(home / "small.parquet")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0123456789abcdef0123456789abcdef")
+    assert feature_audit("run", "--data", str(home / "small.parquet"), *KEYS) == 2
+    [line] = capfd.readouterr().err.splitlines()
+    assert "MLFLOW_RUN_ID=0123456789abcdef0123456789abcdef" in line
+    assert "unset MLFLOW_RUN_ID" in line
+
+
+def test_an_error_note_is_text_whatever_the_cell_holds(home: Path) -> None:
+    """MLflow renders a run's note as Markdown: a cell must not load a picture of somebody's server."""
+    cell = "![pixel](https://example.org/p.png) <img src=x>"
+    make_log(500).with_columns(device=pl.lit(cell)).write_parquet(home / "picture.parquet")
+    assert feature_audit("run", "--data", str(home / "picture.parquet"), *KEYS, "--kinds", "{device: numeric}") == 1
+    client = MlflowClient()
+    run = newest_audit()
+    children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    notes = [one.data.tags["mlflow.note.content"] for one in (run, *children)]
+    assert len(notes) == 2
+    for note in notes:
+        assert "pixel" in note
+        assert "](" not in note.replace("\\](", "")
+        assert "<img" not in note
 
 
 def test_a_panic_of_a_library_is_one_line_too(

@@ -26,10 +26,11 @@ def test_sql_runs_whatever_the_names_are() -> None:
 
 def test_feast_file_is_python_with_one_projection_per_source_table() -> None:
     text = feast_service(
-        [kept("age", "user"), kept("x[1]", "2nd table"), kept("city", "user"), kept("loose")], "prune v1"
+        [kept("age", "user"), kept("x[1]", "2nd table"), kept("city", "user"), kept("loose"), kept("y", "class")],
+        "prune v1",
     )
     tree = ast.parse(text)
     imported = [name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names]
-    assert imported == ["FeatureService", "user", "_2nd_table", "features"]
+    assert imported == ["FeatureService", "user", "_2nd_table", "features", "class_"]
     assert "user[['age', 'city']]" in text
     assert "_2nd_table[['x[1]']]" in text

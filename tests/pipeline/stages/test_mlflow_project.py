@@ -50,9 +50,15 @@ def newest(home: Path) -> Run:
 
 def test_audit_promote_and_rollback(home: Path) -> None:
     data = ["-P", f"data={home / 'log.csv'}", "-P", f"config={home / 'audit.yaml'}", "-P", f"work_dir={home / 'work'}"]
-    done = mlflow_run(home, *data, "-P", "k=10")
+    mapping = "{device: categorical, 'hour_*': numeric}"
+    done = mlflow_run(home, *data, "-P", "k=10", "-P", f"kinds={mapping}", "-P", "test_share=0.25")
     assert done.returncode == 0, done.stderr[-2000:]
     run = newest(home)
+    assert run.info.run_name.startswith("pass: "), "over the name that `mlflow run` drew"
+    given = {key: value for key, value in run.data.params.items() if not key.startswith("cfg.")}
+    assert given.keys() == {"data", "config", "work_dir", "k", "kinds", "test_share"}, "what was given, nothing empty"
+    assert json.loads(run.data.params["cfg.kinds"]) == {"device": "categorical", "hour_*": "numeric"}
+    assert run.data.params["cfg.test_share"] == "0.25"
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     assert (run.info.status, run.data.tags["audit.verdict"]) == ("FINISHED", "pass")
     assert run.data.params["k"] == "10"
@@ -61,12 +67,14 @@ def test_audit_promote_and_rollback(home: Path) -> None:
 
     assert mlflow_run(home, "-e", "promote", "-P", "model_name=feature-audit").returncode == 0
     version = client.get_model_version_by_alias("feature-audit", "production").version
+    assert newest(home).info.run_name == f"promote v{version}: feature-audit"
     assert run.data.tags["audit.recommendation"] == f"models:/feature-audit/{version}"
 
     again = mlflow_run(home, "-e", "parity", "-P", f"audit={run.info.run_id}", "-P", "margin=0.02")
     assert again.returncode == 0, again.stderr[-2000:]
     assert "baseline: done before" in again.stderr
     assert client.get_run(run.info.run_id).data.tags["audit.margin"] == "0.02"
+    assert f"continues {run.info.run_id[:8]}" in newest(home).info.run_name
 
     assert mlflow_run(home, "-e", "rollback", "-P", "model_name=feature-audit").returncode == 0
     assert "production" not in client.get_registered_model("feature-audit").aliases
@@ -93,6 +101,7 @@ def test_a_mistake_fails_the_run_with_one_line_and_a_tag(home: Path, words: tupl
 
 def test_the_promoted_model_is_served_and_scores_the_kept_columns(home: Path, unused_tcp_port: int) -> None:
     import time
+    import urllib.error
     import urllib.request
 
     data = ["-P", f"data={home / 'log.csv'}", "-P", f"config={home / 'audit.yaml'}", "-P", f"work_dir={home / 'work'}"]
@@ -126,9 +135,17 @@ def test_the_promoted_model_is_served_and_scores_the_kept_columns(home: Path, un
         body = json.dumps({"dataframe_split": rows.select(kept).to_pandas().to_dict(orient="split")}, default=str)
         request = urllib.request.Request(f"{address}/invocations", body.encode(), {"Content-Type": "application/json"})
         scores = json.loads(urllib.request.urlopen(request, timeout=60).read())["predictions"]
+        body = json.dumps({"dataframe_split": rows.select(kept[1:]).to_pandas().to_dict(orient="split")}, default=str)
+        request = urllib.request.Request(f"{address}/invocations", body.encode(), {"Content-Type": "application/json"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=60)
+        with refused.value as answer:
+            told = json.loads(answer.read())
     finally:
         server.terminate()
         server.wait(30)
+    assert f"missing inputs ['{kept[0]}']" in told["message"]
+    assert "stack_trace" not in told
     expected = [predictions[name].head(5).to_list() for name in predictions.columns if name.startswith("pruned_")]
     assert min(max(abs(a - b) for a, b in zip(scores, seed, strict=True)) for seed in expected) < 1e-4
 

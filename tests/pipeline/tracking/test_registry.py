@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -10,10 +11,11 @@ from pathlib import Path
 import mlflow
 import polars as pl
 import pytest
-from feature_audit.errors import AuditError
+from feature_audit.errors import AuditError, UsageError
 from feature_audit.stages import promotion
 from feature_audit.tracking import registry
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_schema
 
 NAME = "ranker"
@@ -106,7 +108,7 @@ FRAME = pl.DataFrame(
         "city": ["a", None, "b"],
         "tier": pl.Series(["x", "y", None], dtype=pl.Categorical),
         "id": pl.Series([1, 2, 3], dtype=pl.UInt64),
-        "taste": pl.Series([[0.1, 0.2]] * 3, dtype=pl.Array(pl.Float32, 2)),
+        "taste": pl.Series([[0.1, 0.2], None, [0.3, 0.4]], dtype=pl.Array(pl.Float32, 2)),
         "tags": [["a"], [], None],
         "seen": [datetime(2026, 1, 1)] * 3,
         "seen_utc": pl.Series([datetime(2026, 1, 1)] * 3).dt.replace_time_zone("UTC"),
@@ -125,3 +127,35 @@ def test_signature_accepts_every_slice_of_the_raw_columns_as_pandas() -> None:
         checked = _enforce_schema(rows.to_pandas(), schema)
         assert list(checked.columns) == FRAME.columns
     assert str(schema.input_dict()["city"].type) == "DataType.string"
+    assert schema.required_input_names() == FRAME.columns
+    with pytest.raises(MlflowException, match=r"missing inputs \['city'\]"):
+        _enforce_schema(FRAME.drop("city").to_pandas(), schema)
+
+
+def test_an_example_is_strict_json_and_fits_the_signature() -> None:
+    inputs = [registry.RawInput(name, str(FRAME[name].dtype)) for name in FRAME.columns]
+    for rows in (FRAME, FRAME.slice(1, 1)):
+        example = registry.example_of(rows.with_columns(income=pl.Series([float("nan")] * len(rows))))
+        text = example.to_json(orient="split", date_format="iso")
+        json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+        _enforce_schema(example, registry.signature_of(inputs).inputs)
+
+
+@pytest.mark.parametrize("name", ["ads/ctr", "a:b", "a?b", "", "  ", ".", "..", "tab\there", "x" * 257])
+def test_a_name_that_no_registry_takes_is_refused_with_one_that_it_takes(name: str, client: MlflowClient) -> None:
+    with pytest.raises(UsageError, match="model_name=") as caught:
+        registry.check_name(name)
+    line = str(caught.value)
+    assert "\n" not in line
+    registry.check_name(line.rsplit("give one such as ", 1)[1])
+
+
+@pytest.mark.parametrize("name", ["it's", "ads.ctr", 'say "so"', "größe 2", "a#b", "a@b", "a%b"])
+def test_a_name_that_mlflow_takes_is_found_again(name: str, client: MlflowClient, tmp_path: Path) -> None:
+    registry.check_name(name)
+    registry.check_ready(name)
+    client.create_registered_model(name)
+    client.create_model_version(name, source=str(tmp_path), tags={"audit.verdict": "pass"})
+    promotion.promote(name, "1", force=False, reason=None)
+    assert str(client.get_model_version_by_alias(name, "production").version) == "1"
+    client.delete_registered_model(name)

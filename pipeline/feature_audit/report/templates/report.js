@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
-  const SYMBOL = { keep: "●", drop: "○", review: "◐" };
+  const SYMBOL = { keep: "●", drop: "○", review: "◐", "no feature": "–" };
   const NUMBERS = new Set(["count", "score", "share", "amount"]);
   const grouped = (count) => count.toLocaleString("en-US");
   // A number travels with its text ([value, text]): sorting needs the one, reading the other.
@@ -35,7 +35,7 @@
     } else if (kind === "badge") {
       const symbol = element("span", "symbol", SYMBOL[text]);
       symbol.setAttribute("aria-hidden", "true");
-      const badge = element("span", "badge " + text);
+      const badge = element("span", "badge " + text.replace(" ", "-"));
       badge.append(symbol, " " + text);
       node.append(badge);
     } else if (kind === "share" && valueOf(row[index]) !== null) {

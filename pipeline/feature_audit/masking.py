@@ -1,0 +1,39 @@
+"""Credentials in addresses: `s3://user:password@host/...?sig=...` is read as it is and shown without them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+#: What stands where a credential stood.
+MASK = "***"
+_ADDRESS = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]+")
+_USER = re.compile(r"(?<=://)[^/?#]*@")
+_QUERY_VALUE = re.compile(r"([?&][^=&#]+=)[^&#,;)]+")
+
+
+def masked(text: str) -> str:
+    """The text with user, password and the values of a query taken out of every address in it.
+
+    A query may hold a signature or a token under any name, so all of its values go.
+    """
+    return _ADDRESS.sub(lambda found: _QUERY_VALUE.sub(rf"\1{MASK}", _USER.sub(f"{MASK}@", found[0])), text)
+
+
+def masked_values(value: Any) -> Any:
+    """A configuration as plain values (mappings, lists, texts, numbers) with every text masked."""
+    if isinstance(value, dict):
+        return {key: masked_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked_values(item) for item in value]
+    return masked(value) if isinstance(value, str) else value
+
+
+class MaskingFilter(logging.Filter):
+    """Masks what is logged, whoever logs it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Replace the record's message; nothing is held back."""
+        record.msg, record.args = masked(record.getMessage()), None
+        return True

@@ -1,0 +1,200 @@
+"""Registration of the pruned model: its name, its signature and example, and the version that a person reviews."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import polars.selectors as cs
+
+from feature_audit.errors import AuditError, UsageError
+from feature_audit.tracking.store import connect, store_problem
+
+CANDIDATE = "prune-candidate"
+_NAME_LIMIT = 256  # of MLflow's database
+_ABOUT = """Pruned models that Feature Audit recommends: each version scores raw rows that hold its kept columns.
+
+The alias `prune-candidate` names the newest version that passed its audit, `production` the one in use. Promote with
+`feature-audit promote --model_name {name}` and take it back with `feature-audit rollback --model_name {name}`. The
+button **Promote model** of a version's page does something else: it copies the version to another registered model.
+"""
+
+
+def check_name(model_name: str) -> None:
+    """Refuse a registered model's name that MLflow refuses, or that no ``models:/<name>/<version>`` can hold.
+
+    Raises:
+        UsageError: in one line.
+    """
+    bad = sorted(set(re.findall(r"[/:?\x00-\x1f\x7f]", model_name)))
+    if bad or model_name.strip() in ("", ".", "..") or len(model_name) > _NAME_LIMIT:
+        reason = f"MLflow takes no {' '.join(map(repr, bad))} in the name of a registered model" if bad else (
+            f"a registered model needs a name of 1 to {_NAME_LIMIT} characters that is not a folder"
+        )  # fmt: skip
+        near = re.sub(r"[/:?\x00-\x1f\x7f]+", "-", model_name).strip("-. ")[:_NAME_LIMIT] or "feature-audit"
+        raise UsageError(f"model_name={model_name!r}: {reason}; give one such as {near}")
+
+
+def check_ready(model_name: str) -> None:
+    """Ask the registry for the model, so that a registry that is away or refuses the user is known before a training.
+
+    Raises:
+        AuditError: it does not answer, or does not let this user see the model.
+    """
+    connect()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        MlflowClient().get_registered_model(model_name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise AuditError(
+                f"model_name={model_name}: the model registry refused or did not answer: {store_problem(error)}; "
+                "ask for the right to read and register it, or give another model_name"
+            ) from None
+
+
+def _version_with(client: Any, model_name: str, key: str) -> str | None:
+    # By the tag alone: a filter cannot hold a name with quotes.
+    found = [one for one in client.search_model_versions(f"tags.`audit.key` = '{key}'") if one.name == model_name]
+    return next((str(one.version) for one in found if one.tags.get("audit.verdict") == "pass"), None)
+
+
+@dataclass(frozen=True)
+class RawInput:
+    """A raw column that the model reads: its name and Polars dtype as text."""
+
+    name: str
+    dtype: str
+
+
+def register(
+    *,
+    run_id: str,
+    model_name: str,
+    artifacts: Path,
+    code: Sequence[Path],
+    inputs: Sequence[RawInput],
+    example: pl.DataFrame,
+    tags: Mapping[str, Any],
+    describe: Callable[[str], str],
+) -> str:
+    """Register the pruned model and give it the alias ``prune-candidate``.
+
+    Asked again after a failure it goes on where it stopped: a version that carries the same ``audit.key`` is used
+    again, described and named.
+
+    Args:
+        run_id: the audit's parent run, which the version keeps as its source; it is RUNNING afterwards.
+        model_name: registered model, made where absent.
+        artifacts: folder with ``weights.pt``, ``encoders.json`` and ``model.json``.
+        code: packages and modules that loading the model takes and that no index of packages has.
+        inputs: the kept raw columns; they make the signature.
+        example: some raw rows of these columns, kept with the model as an example of a request.
+        tags: version tags; ``audit.key`` names what was trained and judged.
+        describe: address ``models:/<name>/<version>`` -> description in Markdown.
+
+    Returns:
+        The address.
+
+    Raises:
+        AuditError: the registry or the artifact store refuses or does not answer.
+    """
+    connect()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient()
+    try:
+        version = _version_with(client, model_name, tags["audit.key"])
+        if version is None:
+            uri = _log_model(client, run_id, artifacts, code, inputs, example)
+            version = _new_version(client, uri, model_name, tags)
+        address = f"models:/{model_name}/{version}"
+        client.update_model_version(model_name, version, description=describe(address))
+        client.set_registered_model_alias(model_name, CANDIDATE, version)
+    except (MlflowException, OSError) as error:
+        raise AuditError(f"model_name={model_name}: {store_problem(error)}") from error
+    return address
+
+
+def _log_model(
+    client: Any, run_id: str, artifacts: Path, code: Sequence[Path], inputs: Sequence[RawInput], example: pl.DataFrame
+) -> str:
+    """Keep the model with the run; returns its address, under which it can be registered."""
+    import mlflow
+
+    try:
+        with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+            warnings.simplefilter("ignore", UserWarning)  # advice on type hints; the signature is explicit
+            logged = mlflow.pyfunc.log_model(
+                name="pruned",
+                python_model=str(Path(__file__).with_name("scorer.py")),
+                artifacts={"pruned": str(artifacts)},
+                code_paths=[str(place) for place in code],
+                signature=signature_of(inputs),
+                input_example=example_of(example),
+                pip_requirements=_requirements(),
+                registered_model_name=None,
+            )
+    finally:
+        client.update_run(run_id, status="RUNNING")  # leaving `start_run` ended a run whose audit goes on
+    return str(logged.model_uri)
+
+
+def _new_version(client: Any, uri: str, model_name: str, tags: Mapping[str, Any]) -> str:
+    import mlflow
+
+    rounded = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in tags.items()}
+    version = str(mlflow.register_model(uri, model_name, tags=rounded).version)
+    if not client.get_registered_model(model_name).description:
+        client.update_registered_model(model_name, _ABOUT.format(name=shlex.quote(model_name)))
+    return version
+
+
+def example_of(rows: pl.DataFrame) -> Any:
+    """Raw rows as a pandas frame that MLflow can write as strict JSON: Python values, None for what is missing."""
+    import pandas as pd
+
+    plain = rows.with_columns(cs.float().fill_nan(None), (cs.duration() | cs.time() | cs.decimal()).cast(pl.String))
+    return pd.DataFrame({name: pd.Series(plain[name].to_list(), dtype=object) for name in plain.columns})
+
+
+def signature_of(inputs: Sequence[RawInput]) -> Any:
+    """An MLflow signature over exactly these raw columns: all of them are required, their cells may be missing.
+
+    Texts, dates and lists are declared as such. Numbers, booleans and what is in a list are ``any``: pandas gives
+    them another dtype as soon as a null is in a slice, MLflow would refuse that slice, and the encoders read every
+    form of them.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    return ModelSignature(inputs=Schema([ColSpec(_mlflow_type(one), name=one.name, required=True) for one in inputs]))
+
+
+def _mlflow_type(column: RawInput) -> Any:
+    from mlflow.types.schema import AnyType, Array, DataType
+
+    name = column.dtype
+    if name.startswith(("List", "Array")):
+        return Array(AnyType())  # of which MLflow takes a null for the whole list, too
+    if name == "String":
+        return DataType.string
+    if name == "Date" or (name.startswith("Datetime") and "time_zone='" not in name):
+        return DataType.datetime
+    return AnyType()
+
+
+def _requirements() -> list[str]:
+    import importlib.metadata
+
+    names = ("mlflow", "torch", "polars", "numpy", "scikit-learn", "scipy", "pydantic", "pyyaml", "tqdm")
+    return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in names]
