@@ -175,6 +175,8 @@ def _sums(codes: np.ndarray, label: np.ndarray, size: int) -> np.ndarray:
 
 def _determines(unit: np.ndarray, codes: np.ndarray) -> bool:
     """True where each unit has (nearly) one value, units repeat, and there are at least as many units as values."""
+    if unit.max(initial=0) < codes.max():  # spares the counting for the many columns with few values
+        return False
     units = len(np.unique(unit))
     if units > len(unit) / 2 or units < codes.max() + 1:
         return False
