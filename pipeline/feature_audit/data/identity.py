@@ -67,9 +67,9 @@ def settle(
     kinds: dict[str, Kind] = {}
     asked: dict[str, str] = {}
     given = {column.name: column.kind for column in columns}
-    for name, whole in sorted(
-        numbers.items(), key=lambda one: -one[1].n_unique()
-    ):  # what determines others comes first
+    order = sorted(numbers, key=lambda name: -numbers[name].n_unique())  # what determines others comes first
+    for name in order:
+        whole = numbers[name]
         kinds[name], sentence = _decide(name, given[name], whole, label, units, config.encoding.max_bins)
         if kinds[name] == "categorical":
             units[name] = _codes(whole)
@@ -95,7 +95,8 @@ def _decide(
     if surplus >= (LIKELY if gaps else SURE):
         reason = "rows of one value have similar labels, neighbouring values do not"
         return "categorical", "" if named else f"whole numbers read as categories ({reason}); {as_quantity}"
-    if surplus <= -SURE:
+    beyond_order = named and identity_surplus(codes, label[held], bins=bins, unit=unit, share=1.0) >= SURE
+    if surplus <= -SURE and not beyond_order:
         reason = "neighbouring values have similar labels"
         return "numeric", f"whole numbers read as quantities ({reason}); {as_code}" if kind == "categorical" else ""
     if kind == "categorical":
@@ -109,8 +110,8 @@ def _repeat_with_gaps(values: pl.Series) -> bool:
 
     Numbers that all end alike (9.99, 19.99) are counted in the largest step that leads to all of them.
     """
-    counts = values.value_counts(name="rows").sort(values.name)
-    distinct = counts.to_series(0).to_list()
+    counts = values.alias("value").value_counts(name="rows").sort("value")
+    distinct = counts["value"].to_list()
     if len(values) < 2 * len(distinct):
         return False
     steps = [high - low for low, high in pairwise(distinct)]
@@ -120,8 +121,10 @@ def _repeat_with_gaps(values: pl.Series) -> bool:
     return bool(np.average(alone, weights=counts["rows"].to_numpy()) > 0.5)
 
 
-def identity_surplus(codes: np.ndarray, label: np.ndarray, *, bins: int, unit: np.ndarray | None = None) -> float:
-    """By how many standard errors more than half of what a value tells about the label is tied to the value itself.
+def identity_surplus(
+    codes: np.ndarray, label: np.ndarray, *, bins: int, unit: np.ndarray | None = None, share: float = 0.5
+) -> float:
+    """By how many standard errors a share of what a value tells about the label exceeds what its neighbours tell.
 
     For every value: the product of the labels of two of its rows (what the value tells), against the product of its
     rows' labels and those of its neighbours in order (what the order tells). Values count alike, those with few rows
@@ -132,6 +135,7 @@ def identity_surplus(codes: np.ndarray, label: np.ndarray, *, bins: int, unit: n
         label: float (rows, classes), centred.
         bins: the neighbourhood is the share 1 / bins of the rows.
         unit: int (rows,) or None; two rows of one unit are never compared, because the unit determines the value.
+        share: 0.5 asks whether most of it is tied to the value itself, 1.0 whether anything is.
 
     Returns:
         Above 0 for codes, below 0 for quantities; 0.0 where nothing can be compared.
@@ -152,7 +156,7 @@ def identity_surplus(codes: np.ndarray, label: np.ndarray, *, bins: int, unit: n
     weight = 1 / (rows * (rows + PRIOR_ROWS))
     told = (twins - own) * weight
     near = (pairs - own_rows) * weight * (sums / rows[:, None] * _neighbours(rows, sums, bins)).sum(1)
-    surplus = (told / 2 - near)[pairs > own_rows]
+    surplus = (share * told - near)[pairs > own_rows]
     error = surplus.std() * np.sqrt(len(surplus)) if len(surplus) >= ENOUGH else 0.0
     return float(surplus.sum() / error) if error > 0 else 0.0
 
@@ -175,6 +179,8 @@ def _sums(codes: np.ndarray, label: np.ndarray, size: int) -> np.ndarray:
 
 def _determines(unit: np.ndarray, codes: np.ndarray) -> bool:
     """True where each unit has (nearly) one value, units repeat, and there are at least as many units as values."""
+    if unit.max(initial=0) < codes.max():  # spares the counting for the many columns with few values
+        return False
     units = len(np.unique(unit))
     if units > len(unit) / 2 or units < codes.max() + 1:
         return False

@@ -27,6 +27,8 @@ CURRENCIES = (
     "AUD|NZD|CAD|MXN|BRL|ARS|CLP|COP|PEN|AED|SAR|EGP|NGN|KES|Rs|kr|Kr|Fr|RM|Rp|zł|Kč|Ft"
 )
 _GROUPS = {".": r"\d{1,3}(?:,\d{2,3})*,\d{3}|\d{1,3}(?:[ '_]\d{3})+", ",": r"\d{1,3}(?:[. '_]\d{3})+"}
+#: Words by which other text is told apart before all of a sample is looked at.
+GLANCE = 500
 _SPACES = "[\u00a0\u202f\u2009\u2007]"
 _MINUS = "[\u2212\u2013\ufe63\uff0d]"
 
@@ -121,27 +123,35 @@ def find_form(words: pl.Series, least: float) -> Form | None:
         words: text without nulls and words for null.
         least: share in (0, 1].
     """
-    if not len(words) or not words.head(1_000).str.contains(r"\d").any():
-        return None
     plain = words.str.strip_chars().cast(pl.Float64, strict=False).count()
-    found: dict[str, tuple[int, Form]] = {}
-    for decimal in (".", ","):
-        marks = _marks(_marks_seen(words, decimal))
-        if marks is not None:
-            form = Form(decimal, marks)
-            found[decimal] = (form.read(words).count(), form)
-    if not found:
+    if plain == len(words) or _best_form(words.head(GLANCE), least / 2) is None:
         return None
-    read, form = max(found.values(), key=lambda one: (one[0], one[1].decimal == "."))
-    if read < least * len(words) or read == plain or _is_list(words, form):
+    found = _best_form(words, least)
+    if found is None or found[1] == plain or _is_list(words, found[0]):
         return None
+    form = found[0]
     commas = words.str.count_matches(",")
     unsure = form.decimal == "." and commas.max() == 1 and not words.str.contains(r"\d[. '’]\d|\d{4},|^\D*0,").any()
     return Form(form.decimal, form.marks, unsure)
 
 
+def _best_form(words: pl.Series, least: float) -> tuple[Form, int] | None:
+    """The form that reads most words, a decimal point before a comma, and how many; None below the least share."""
+    best: tuple[Form, int] | None = None
+    for decimal in (".", ","):
+        marks = _marks(_marks_seen(words, decimal))
+        if marks is not None:
+            form = Form(decimal, marks)
+            read = form.read(words).count()
+            if read >= least * len(words) and (best is None or read > best[1]):
+                best = form, read
+    return best
+
+
 def units_of(words: pl.Series) -> list[str]:
     """The units of numbers that are written in more than one, such as kg and g; empty for other text."""
+    if not len(_marks_seen(words.head(GLANCE), ".")):
+        return []
     marks = _marks_seen(words, ".")
     units = sorted({_unit(mark)[1] for mark in marks.unique().to_list()} - {""})
     return units if 1 < len(units) <= 12 and len(marks) == len(words) else []

@@ -112,10 +112,16 @@ def test_the_user_and_a_clear_order_win_over_the_name(tmp_path):
     who, effect = rng.integers(0, 100, rows), rng.normal(0, 1.5, 100)
     label = labelled(1.5 * np.log(cents) + effect[who], "binary", rng)
     frame = pl.DataFrame(
-        {"paid_id": cents, "customer": 7 + 31 * who, "noise_id": rng.integers(0, 90, rows), "y": label}
+        {
+            "paid_id": cents,
+            "customer": 7 + 31 * who,
+            "noise_id": rng.integers(0, 90, rows),
+            "rows": rng.integers(0, 90, rows),
+            "y": label,
+        }
     )
     made, _ = prepared_of(frame, tmp_path, kinds={"customer": "numeric"})
     kinds = {column.name: column.kind for column in made.columns}
-    assert kinds == {"paid_id": "numeric", "customer": "numeric", "noise_id": "categorical"}
+    assert kinds == {"paid_id": "numeric", "customer": "numeric", "noise_id": "categorical", "rows": "numeric"}
     assert made.summary["unsure"].keys() == {"paid_id"}
     assert "kinds: {paid_id: categorical}" in made.summary["unsure"]["paid_id"]
