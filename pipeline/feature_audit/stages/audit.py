@@ -131,6 +131,7 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     config = load_stage.complete(config)
     name = publish.data_name(config)
     parent = find_run(audit) if audit else open_parent(config.experiment, f"audit of {name}")
+    driver = driver_run()  # now: MLflow takes its id out of the environment when the model is logged
     started = time.perf_counter()
     try:
         report, problem = _run(_Audit(config, parent, until), started)
@@ -147,7 +148,6 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
         parent.end("FINISHED")
         return End(None, [f"{until} is done; run {parent.id}, continue with --audit {parent.id}"])
     parent.end("FAILED" if problem else "FINISHED")
-    driver = driver_run()
     if driver is not None and driver.id != parent.id:  # `mlflow run -e parity -P audit=...`: its own run points here
         driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
         driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
