@@ -126,7 +126,7 @@ WRITTEN = {
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
 @pytest.mark.parametrize("how", WRITTEN)
 def test_as_written_is_encoded_and_served_as_meant(tmp_path, how: str, suffix: str) -> None:
-    meant, store = prepared_of(log(), tmp_path, time="at")
+    _, store = prepared_of(log(), tmp_path, time="at")
     want = next(iter(store.batches("train", 500))).bags[0]
     frame = log().with_columns(WRITTEN[how].alias("seen"))
     path = tmp_path / f"written.{suffix}"
