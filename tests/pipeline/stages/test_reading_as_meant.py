@@ -1,0 +1,113 @@
+"""Cells as people write them, through the command line: the full model is as good as with cells as they are meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from command_line import feature_audit, tracking_in
+
+pytestmark = pytest.mark.slow
+
+ROWS = 4_000
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A folder of its own with a tracking store."""
+    with tracking_in(tmp_path) as folder:
+        yield folder
+
+
+def auc_of(data: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[float, str]:
+    """The full model's validation AUC, and all that the command said."""
+    keys = ("--target", "y", "--profile", "quick", "--threads", "1", "--data", str(data))
+    assert feature_audit("baseline", *keys, *words) == 0
+    said = capsys.readouterr().err
+    found = re.search(r"baseline: validation auc ([\d.]+)", said)
+    assert found
+    return float(found[1]), said
+
+
+def log(rng: np.random.Generator, logit: np.ndarray, **columns: object) -> pl.DataFrame:
+    clicked = rng.random(len(logit)) < 1 / (1 + np.exp(-logit))
+    return pl.DataFrame({**columns, "noise": rng.normal(size=len(logit)).round(4), "y": clicked.astype(int)})
+
+
+def lists(join: Callable[[list[str]], str]) -> pl.DataFrame:
+    rng = np.random.default_rng(6)
+    taste, items = rng.normal(0, 2.4, 40), [rng.integers(0, 40, rng.integers(1, 9)) for _ in range(ROWS)]
+    text = [join([f"c{item}" for item in row]) for row in items]
+    return log(rng, np.array([taste[row].mean() for row in items]), clicks=text)
+
+
+@pytest.mark.parametrize(
+    "join",
+    [
+        "^".join, " ".join, ",".join,
+        lambda row: str(row).replace("'", '"'),
+        lambda row: "|".join(f"{one}:.5" for one in row),
+    ],
+    ids=["hat", "space", "comma", "JSON", "weights"],
+)  # fmt: skip
+def test_lists(home: Path, capsys: pytest.CaptureFixture[str], join: Callable[[list[str]], str]) -> None:
+    lists("|".join).write_csv("meant.csv")
+    lists(join).write_csv("written.csv")
+    meant, _ = auc_of(home / "meant.csv", capsys)
+    written, said = auc_of(home / "written.csv", capsys)
+    assert meant > 0.7
+    assert written == pytest.approx(meant, abs=0.01)
+    assert "text read as lists, with their separators: clicks (" in said
+
+
+def test_histories_with_the_oldest_first(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(7)
+    taste, items = rng.normal(0, 1.8, 30), rng.integers(0, 30, (6_000, 60))
+    frame = log(rng, taste[items[:, -20:]].mean(1) * 4, seen=pl.Series(items.tolist(), dtype=pl.List(pl.Int64)))
+    frame.write_parquet("written.parquet")
+    frame.with_columns(pl.col("seen").list.reverse()).write_parquet("newest_first.parquet")
+    (home / "first.yaml").write_text("encoding: {list_end: first}")
+    written, _ = auc_of(home / "written.parquet", capsys)
+    newest_first, _ = auc_of(home / "newest_first.parquet", capsys, "--config", "first.yaml")
+    assert written == pytest.approx(newest_first, abs=0.01)
+    assert written > 0.68
+    _, said = auc_of(home / "newest_first.parquet", capsys)
+    assert "seen: the first 32 entries predict better" in said
+    assert "give encoding.list_end: first" in said
+
+
+def test_dates(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(2)
+    start, hours = datetime(2014, 1, 6), rng.integers(0, 24 * 300, ROWS)
+    at = [start + timedelta(hours=int(hour)) for hour in hours]
+    by_day, by_hour = rng.normal(0, 1, 7), rng.normal(0, 1, 24)
+    frame = log(rng, np.array([by_day[moment.weekday()] + by_hour[moment.hour] for moment in at]), at=at)
+    frame.write_parquet("meant.parquet")
+    meant, _ = auc_of(home / "meant.parquet", capsys)
+    assert meant > 0.65
+    forms = {
+        "number": pl.col("at").dt.strftime("%y%m%d%H").cast(pl.Int64),
+        "zone": pl.col("at").dt.strftime("%F %T+0000"),
+    }
+    for name, form in forms.items():
+        frame.with_columns(form.alias("at")).write_csv(f"{name}.csv")
+        written, said = auc_of(home / f"{name}.csv", capsys)
+        assert written == pytest.approx(meant, abs=0.01)
+        assert ("numbers read as datetimes: at (%y%m%d%H)" in said) == (name == "number")
+
+
+def test_rows_without_a_time(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = lists("|".join).with_row_index("ts").with_columns(pl.when(pl.col("ts") % 10 > 0).then(pl.col("ts") + 10**9))
+    frame.write_csv("log.csv")
+    words = ("baseline", "--data", str(home / "log.csv"), "--target", "y", "--time", "ts", "--threads", "1")
+    assert feature_audit(*words) == 1
+    assert "400 of 4,000 rows have no time (first: row 0); give drop_rows=no_time" in capsys.readouterr().err
+    assert feature_audit(*words, "--drop_rows", "no_time") == 0
+    assert "400 of 4,000 rows are left out: time=ts" in capsys.readouterr().err
+    assert feature_audit(*words, "--drop-rows", "no_tim") == 2
+    assert "drop_rows" in capsys.readouterr().err
