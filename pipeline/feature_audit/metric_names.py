@@ -18,13 +18,13 @@ def parse_metric(name: str, task: str | None = None) -> tuple[str, int | None]:
     """The metric and its cut-off: ``ndcg@5`` is ``("ndcg", 5)``, a name without a cut-off has None.
 
     Args:
-        name: as configured, in capitals or not.
+        name: as configured, in lower case.
         task: the task it must fit; None = any, where only the data will say which.
 
     Raises:
         UsageError: an unknown metric, one of another task, or a cut-off that it cannot have.
     """
-    base, at, depth = name.lower().partition("@")
+    base, at, depth = name.partition("@")
     known = METRICS[task] if task else sorted({each for names in METRICS.values() for each in names})
     if base not in known:
         raise UsageError(_unknown(name, base, task, known))
