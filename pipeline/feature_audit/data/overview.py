@@ -77,7 +77,7 @@ def unsure_text(
             words = held_words(shown[name])
             example = words.filter(words.str.contains(","))[0]
             unsure[name] = (
-                f"'{example}' is read as {form.read(pl.Series([example]))[0]:g}; if its comma is a decimal sign, "
+                f"'{example}' is read as {form.read(pl.Series([example]))[0]:.10g}; if its comma is a decimal sign, "
                 "write a point instead"
             )
         elif column.kind == "categorical" and name not in given and shown[name].dtype == pl.String:
