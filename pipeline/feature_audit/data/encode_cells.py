@@ -63,11 +63,12 @@ class NumericEncoder(Encoder):
     tag: ClassVar[str] = "numeric"
     name: str
     knots: np.ndarray
+    origin: int = 0  # position of the knot at the train median; 0 = unknown
 
     @property
     def field(self) -> Field:
         """Cardinality = 1 + number of knots."""
-        return Field(self.name, "numeric", 1 + len(self.knots))
+        return Field(self.name, "numeric", 1 + len(self.knots), origin=self.origin)
 
     def encode(self, values: pl.Series) -> np.ndarray:
         """Float32 (B,)."""
@@ -82,12 +83,12 @@ class NumericEncoder(Encoder):
 
     def state(self) -> dict[str, Any]:
         """Knots as a list."""
-        return {"tag": self.tag, "name": self.name, "knots": self.knots.tolist()}
+        return {"tag": self.tag, "name": self.name, "knots": self.knots.tolist(), "origin": self.origin}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> NumericEncoder:
         """See ``Encoder``."""
-        return cls(state["name"], np.asarray(state["knots"], dtype=np.float64))
+        return cls(state["name"], np.asarray(state["knots"], dtype=np.float64), state.get("origin", 0))
 
 
 class Vocabulary:

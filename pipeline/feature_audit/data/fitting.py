@@ -21,7 +21,7 @@ from feature_audit.data.encode_cells import (
     Vocabulary,
 )
 from feature_audit.data.encoders import Encoders
-from feature_audit.data.knots import quantile_knots
+from feature_audit.data.knots import median_knot, quantile_knots
 from feature_audit.data.statistics import ColumnFacts, Statistics
 from feature_audit.schema import Column
 
@@ -45,7 +45,9 @@ def fit_encoder(column: Column, fact: ColumnFacts, sample: pl.Series, settings: 
         settings: bins, cut-offs and lengths.
     """
     if column.kind == "numeric":
-        return NumericEncoder(column.name, quantile_knots(as_float(sample), settings.max_bins))
+        numbers = as_float(sample)
+        knots = quantile_knots(numbers, settings.max_bins)
+        return NumericEncoder(column.name, knots, median_knot(numbers, knots))
     if column.kind in ("categorical", "boolean"):
         return CodeEncoder(column.name, _vocabulary(fact, settings, keep_all=column.kind == "boolean"))
     if column.kind == "multi":
