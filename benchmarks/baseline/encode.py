@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import torch
 from feature_audit.batch import Batch
-from feature_audit.data.fitting import quantile_knots
+from feature_audit.data.knots import median_knot, quantile_knots
 from feature_audit.schema import Field, ModelSchema
 from tables import Table
 
@@ -25,9 +25,9 @@ class MemoryStore:
                 codes.append(values)
                 fields.append(Field(series.name, "code", size))
             else:
-                position, size = encode_numeric(series.to_numpy().astype(np.float64), train, max_bins)
+                position, size, origin = encode_numeric(series.to_numpy().astype(np.float64), train, max_bins)
                 numeric.append(position)
-                fields.append(Field(series.name, "numeric", size))
+                fields.append(Field(series.name, "numeric", size, origin=origin))
         n = len(table.frame)
         self.numeric = torch.from_numpy(np.stack(numeric, 1) if numeric else np.zeros((n, 0), np.float32))
         self.codes = torch.from_numpy(np.stack(codes, 1) if codes else np.zeros((n, 0), np.int64))
@@ -65,11 +65,11 @@ class MemoryStore:
             yield Batch(self.numeric[chosen], self.codes[chosen], (), (), self.labels[chosen])
 
 
-def encode_numeric(values: np.ndarray, train: np.ndarray, max_bins: int) -> tuple[np.ndarray, int]:
+def encode_numeric(values: np.ndarray, train: np.ndarray, max_bins: int) -> tuple[np.ndarray, int, int]:
     seen = values[train]
     knots = quantile_knots(seen[np.isfinite(seen)], max_bins) if np.isfinite(seen).any() else np.zeros(1)
     position = np.interp(np.nan_to_num(values), knots, np.arange(1, len(knots) + 1))
-    return np.where(np.isfinite(values), position, 0).astype(np.float32), 1 + len(knots)
+    return np.where(np.isfinite(values), position, 0).astype(np.float32), 1 + len(knots), median_knot(seen, knots)
 
 
 def encode_codes(series: pl.Series, train: np.ndarray, min_count: int) -> tuple[np.ndarray, int]:

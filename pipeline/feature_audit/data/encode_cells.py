@@ -71,11 +71,12 @@ class NumericEncoder(Encoder):
     knots: np.ndarray
     form: Form | None = None
     moment: bool = False
+    origin: int = 0  # position of the knot at the train median; 0 = unknown
 
     @property
     def field(self) -> Field:
         """Cardinality = 1 + number of knots."""
-        return Field(self.name, "numeric", 1 + len(self.knots))
+        return Field(self.name, "numeric", 1 + len(self.knots), origin=self.origin)
 
     def encode(self, values: pl.Series) -> np.ndarray:
         """Float32 (B,)."""
@@ -103,13 +104,14 @@ class NumericEncoder(Encoder):
     def state(self) -> dict[str, Any]:
         """Knots as a list, and how text is read."""
         own = {"tag": self.tag, "name": self.name, "knots": self.knots.tolist(), "moment": self.moment}
-        return own | ({"form": self.form.state()} if self.form else {})
+        return own | {"origin": self.origin} | ({"form": self.form.state()} if self.form else {})
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> NumericEncoder:
         """See ``Encoder``."""
         form = Form.from_state(state["form"]) if "form" in state else None
-        return cls(state["name"], np.asarray(state["knots"], dtype=np.float64), form, state.get("moment", False))
+        knots = np.asarray(state["knots"], dtype=np.float64)
+        return cls(state["name"], knots, form, state.get("moment", False), state.get("origin", 0))
 
 
 class Vocabulary:

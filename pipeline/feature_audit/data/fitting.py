@@ -21,7 +21,7 @@ from feature_audit.data.encode_cells import (
     Vocabulary,
 )
 from feature_audit.data.encoders import Encoders
-from feature_audit.data.knots import quantile_knots
+from feature_audit.data.knots import median_knot, quantile_knots
 from feature_audit.data.statistics import ColumnFacts, Statistics
 from feature_audit.data.written_numbers import Form
 from feature_audit.schema import Column
@@ -58,8 +58,10 @@ def fit_encoder(
         form: how the raw cells of a number column are written, where ``sample`` holds them as numbers already.
     """
     if column.kind == "numeric":
-        knots = quantile_knots(as_float(sample), settings.max_bins)
-        return NumericEncoder(column.name, knots, form, sample.dtype in (pl.Date, pl.Datetime))
+        numbers = as_float(sample)
+        knots = quantile_knots(numbers, settings.max_bins)
+        moment = sample.dtype in (pl.Date, pl.Datetime)
+        return NumericEncoder(column.name, knots, form, moment, median_knot(numbers, knots))
     if column.kind in ("categorical", "boolean"):
         return CodeEncoder(column.name, _vocabulary(fact, settings, keep_all=column.kind == "boolean"))
     if column.kind == "multi":

@@ -35,6 +35,20 @@ def quantile_knots(values: np.ndarray, max_bins: int) -> np.ndarray:
     return np.unique(np.quantile(finite, np.linspace(0, 1, max_bins), method="nearest"))
 
 
+def median_knot(values: np.ndarray, knots: np.ndarray) -> int:
+    """Position (1 = first knot) of the knot nearest to the median; 0 where no value is finite.
+
+    Args:
+        values: float (rows,); NaN and infinities are left out.
+        knots: increasing float64.
+    """
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return 0
+    median = np.quantile(finite, 0.5, method="nearest")  # a value that occurs: the most frequent one if most share it
+    return 1 + int(np.abs(knots - median).argmin())
+
+
 class Positions:
     """``np.interp`` onto 1, 2, ..., len(knots), several times faster.
 

@@ -15,15 +15,19 @@ from torch import Tensor, nn
 from feature_audit.batch import Batch
 from feature_audit.schema import MISSING, Field, ModelSchema
 
-#: Standard deviation of initial embedding entries.
-INITIAL_SCALE = 0.05
+#: Standard deviation of initial embedding entries, and of the change from one end of a number's range to the other.
+INITIAL_SCALE, _INITIAL_RANGE = 0.05, 0.17
+#: Adam moves every weight about equally far per step, whatever its gradient. A field's weights are in units of this
+#: over the number of its vectors, so a straight line through many knots, whose steps add up, is learned no faster than
+#: a rare flag, and the network does not overfit the noise before it has learned the rare values.
+_SPEED = 16.0
 
 
 class FieldEmbedding(nn.Module):
     """Embeds a batch as (B, N, d), one vector per field in schema order.
 
     * numeric: see ``NumericEmbedding``.
-    * code: the vector of the code.
+    * code: the vector of the code. Fields of few codes are learned as fast as numbers of few values.
     * bag: mean of the vectors of the non-padding codes; the MISSING vector where there are none.
     * vector: a learned linear map of the values.
 
@@ -33,17 +37,23 @@ class FieldEmbedding(nn.Module):
     """
 
     code_start: Tensor
+    code_unit: Tensor
     order: Tensor | None
 
     def __init__(self, schema: ModelSchema, dim: int) -> None:
         super().__init__()
         of_form = {form: [field for field in schema.fields if field.form == form] for form in _FORMS}
         codes, bags, vectors = of_form["code"], of_form["bag"], of_form["vector"]
-        self.numeric = NumericEmbedding([field.cardinality for field in of_form["numeric"]], dim)
+        self.numeric = NumericEmbedding(of_form["numeric"], dim)
         starts = torch.tensor([0, *(field.cardinality for field in codes + bags)]).cumsum(0)
         self.table = nn.Embedding(int(starts[-1]), dim)
         nn.init.normal_(self.table.weight, std=INITIAL_SCALE)
         self.register_buffer("code_start", starts[: len(codes)], persistent=False)
+        unit = torch.tensor([max(1.0, _SPEED / max(field.cardinality, 1)) for field in codes]).view(-1, 1)
+        self.register_buffer("code_unit", unit, persistent=False)
+        with torch.no_grad():
+            for field, first, size in zip(codes, self.code_start.tolist(), unit.flatten().tolist(), strict=True):
+                self.table.weight[first : first + field.cardinality] /= size
         self.bag_start = [int(start) for start in starts[len(codes) : -1]]
         self.projections = nn.ModuleList(nn.Linear(field.width, dim) for field in vectors)
         made = [field for form in _FORMS for field in of_form[form]]
@@ -55,7 +65,7 @@ class FieldEmbedding(nn.Module):
         if batch.numeric.shape[1]:
             parts.append(self.numeric(batch.numeric))
         if batch.codes.shape[1]:
-            parts.append(take_rows(self.table.weight, batch.codes + self.code_start))
+            parts.append(take_rows(self.table.weight, batch.codes + self.code_start) * self.code_unit)
         parts += [self._pool(codes, start)[:, None] for codes, start in zip(batch.bags, self.bag_start, strict=True)]
         parts += [project(values)[:, None] for values, project in zip(batch.vectors, self.projections, strict=True)]
         embedded = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -74,39 +84,48 @@ class NumericEmbedding(nn.Module):
     """Piecewise-linear embedding of positions on knots: a linear layer on the encoding of Gorishniy et al. 2022, eq. 1.
 
     Between two knots the embedding is the linear interpolation of theirs; MISSING has a vector of its own and takes no
-    part in it. What is learned is the first knot's vector and the *step* from each knot to the next, and a knot's
-    vector is the sum of the steps up to it: every row then teaches all steps below its value, which keeps neighbouring
-    knots alike and generalises far better than free vectors per knot.
+    part in it. What is learned is the vector of the knot at the median and the *step* from each knot to the next; a
+    knot's vector is the median's plus the steps between them. Every row then teaches all steps between the median and
+    its value, which keeps neighbouring knots alike and generalises far better than free vectors per knot; and a step
+    is taught only by rows beyond it, so what a rare value does is not lost among the rows that do not have it. The
+    median's vector and MISSING's start at zero: a column that is nearly always the same adds nothing to those rows.
 
     Args:
-        cardinalities: per field, 1 + knots.
+        fields: of form numeric.
         dim: d, length of an embedding vector.
     """
 
     start: Tensor
     last: Tensor
+    origin: Tensor
+    unit: Tensor
 
-    def __init__(self, cardinalities: Sequence[int], dim: int) -> None:
+    def __init__(self, fields: Sequence[Field], dim: int) -> None:
         super().__init__()
-        self.fields, self.knots, self.dim = len(cardinalities), max(cardinalities, default=2) - 1, dim
+        sizes = torch.tensor([field.cardinality for field in fields], dtype=torch.long)
+        self.fields, self.knots, self.dim = len(fields), max(sizes.tolist(), default=2) - 1, dim
         self.missing = nn.Embedding(self.fields, dim)
-        self.steps = nn.Embedding(self.fields * self.knots, dim)
+        self.steps = nn.Embedding(self.fields * self.knots, dim)  # a field's first row: the vector at its median
         start = torch.arange(self.fields) * (self.knots + 1)
+        origin = torch.tensor([(field.origin or field.cardinality // 2) - 1 for field in fields], dtype=torch.long)
         self.register_buffer("start", start, persistent=False)
-        self.register_buffer("last", start + torch.tensor(list(cardinalities), dtype=torch.long) - 1, persistent=False)
+        self.register_buffer("last", start + sizes - 1, persistent=False)
+        self.register_buffer("origin", torch.arange(self.fields) * self.knots + origin, persistent=False)
+        self.register_buffer("unit", (_SPEED / sizes.sub(1).clamp(min=1)).view(-1, 1, 1), persistent=False)
         with torch.no_grad():
-            nn.init.normal_(self.missing.weight, std=INITIAL_SCALE)
             # A straight line through each feature's range, equally steep however many knots it has.
-            knots = torch.tensor(list(cardinalities)).sub(1).clamp(min=1).view(-1, 1, 1)
-            steps = torch.randn(self.fields, 1, dim) * INITIAL_SCALE * 3.4 / knots
-            steps = steps.repeat(1, self.knots, 1)
-            steps[:, :1] = torch.randn(self.fields, 1, dim) * INITIAL_SCALE
+            line = torch.randn(self.fields, 1, dim) * _INITIAL_RANGE / _SPEED
+            steps = line.repeat(1, self.knots, 1)
+            steps[:, 0] = 0
             self.steps.weight.copy_(steps.flatten(0, 1))
+            nn.init.zeros_(self.missing.weight)
 
     def table(self) -> Tensor:
         """Vectors of MISSING and of every knot, (fields * (1 + most knots), d)."""
-        knots = self.steps.weight.view(self.fields, self.knots, self.dim).cumsum(dim=1)
-        return torch.cat([self.missing.weight[:, None], knots], dim=1).flatten(0, 1)
+        steps = self.steps.weight.view(self.fields, self.knots, self.dim)
+        path = steps.cumsum(dim=1)
+        knots = path - take_rows(path.flatten(0, 1), self.origin)[:, None] + steps[:, :1]
+        return (torch.cat([self.missing.weight[:, None], knots], dim=1) * self.unit).flatten(0, 1)
 
     def forward(self, position: Tensor) -> Tensor:
         """(B, fields, d) from float32 positions (B, fields)."""

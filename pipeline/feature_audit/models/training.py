@@ -18,8 +18,6 @@ from feature_audit.batch import Batch
 from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
-from feature_audit.models.embedding import NumericEmbedding
-from feature_audit.models.field_adam import FieldAdam
 from feature_audit.models.loss import row_loss
 from feature_audit.models.prediction import mean_loss
 from feature_audit.models.units import OutputUnits
@@ -31,8 +29,6 @@ _BATCHES_PER_EPOCH, _SMALLEST_BATCH = 48, 32
 _STEPS_PER_EPOCH = 200
 #: Below so many train rows, validation rows are few as well, and chance makes a look worse more often.
 _FEW_ROWS = 20_000
-#: Step size of numeric knots in units of the learning rate; most of a field's knots move less than its most moved one.
-_KNOT_RATE = 3.0
 #: Steps between two looks at the validation loss, at least.
 _STEPS_PER_LOOK = 40
 
@@ -191,7 +187,9 @@ class _Run:
         self.pace = replace(planned, epochs=min(planned.epochs, most_epochs or planned.epochs))
         self.limited = self.pace.epochs < planned.epochs
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self.optimisers = _optimisers(model, self.weights, config)
+        self.optimiser = torch.optim.AdamW(
+            self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
+        )
         self.average = WeightAverage(self.weights, decay=config.average_decay)
         self.examples = 0
 
@@ -223,21 +221,9 @@ class _Run:
         for weight in self.weights:
             weight.grad = None
         (loss / self.loss_scale).backward()
-        for optimiser in self.optimisers:
-            optimiser.step()
+        self.optimiser.step()
         self.average.update()
         return loss.item()
-
-
-def _optimisers(model: nn.Module, weights: list[nn.Parameter], config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    """FieldAdam for the knots of numeric features, AdamW for everything else."""
-    numeric = [module for module in model.modules() if isinstance(module, NumericEmbedding) and module.fields]
-    tables = [(module.steps.weight, module.knots) for module in numeric if module.steps.weight.requires_grad]
-    tabled = {id(table) for table, _ in tables}
-    rest = [weight for weight in weights if id(weight) not in tabled]
-    rate = config.learning_rate
-    optimisers: list[torch.optim.Optimizer] = [FieldAdam(tables, lr=_KNOT_RATE * rate)] if tables else []
-    return [*optimisers, torch.optim.AdamW(rest, lr=rate, weight_decay=config.weight_decay, foreach=True)]
 
 
 def _fit_units(model: nn.Module, store: TrainingStore, task: Task) -> float:

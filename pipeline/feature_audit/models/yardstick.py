@@ -50,7 +50,7 @@ def boosting_scores(
         "max_iter": 300,
         "max_leaf_nodes": 15,
         "max_features": 0.5,
-        "min_samples_leaf": 50 if len(train) > 5_000 else 10,
+        "min_samples_leaf": 20 if len(train) > 5_000 else 10,
         "l2_regularization": 1.0,
         "early_stopping": True,
         "validation_fraction": 0.15,

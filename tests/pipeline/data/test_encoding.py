@@ -22,7 +22,7 @@ from feature_audit.data.encode_cells import (
 )
 from feature_audit.data.encoders import Encoders
 from feature_audit.data.fitting import fit_encoder
-from feature_audit.data.knots import Positions, quantile_knots
+from feature_audit.data.knots import Positions, median_knot, quantile_knots
 from feature_audit.data.statistics import ColumnFacts
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, ModelSchema
@@ -42,6 +42,18 @@ def test_knots_are_increasing_values_that_occur(values, bins):
     assert (np.diff(knots) > 0).all()
     assert set(knots) <= set(values)
     assert (knots[0], knots[-1]) == (min(values), max(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "origin"),
+    [([0.0] * 98 + [-1.0, 1.0], 2), ([0.0] * 60 + list(range(1, 41)), 1), ([math.nan] * 9 + [5.0], 1), ([math.nan], 0)],
+)
+def test_the_origin_is_the_knot_at_the_median_and_is_kept(values, origin):
+    numbers = np.array(values)
+    knots = quantile_knots(numbers, 16)
+    encoder = NumericEncoder("x", knots, median_knot(numbers, knots))
+    assert encoder.field.origin == origin
+    assert NumericEncoder.from_state(encoder.state()).field == encoder.field
 
 
 def test_few_values_are_all_knots_and_atoms_keep_their_own():

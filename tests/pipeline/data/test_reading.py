@@ -342,7 +342,7 @@ def test_nothing_there(tmp_path):
     with pytest.raises(AuditError, match="nor the folder"):
         opened(tmp_path / "no" / "such.parquet", tmp_path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(AuditError, match="the folder holds no Parquet, Arrow or CSV file"):
+    with pytest.raises(AuditError, match="the folder holds no Parquet, Arrow, CSV or JSON file"):
         opened(tmp_path / "folder", tmp_path)
     with pytest.raises(AuditError, match=r"s3://no-such/x\.parquet|file:///no"):
         opened("file:///no/such/x.parquet", tmp_path)

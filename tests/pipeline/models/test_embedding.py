@@ -24,25 +24,48 @@ def _batch(**parts: torch.Tensor) -> Batch:
 
 
 def test_numeric_is_exact_on_knots_and_linear_between() -> None:
-    schema = ModelSchema((Field("short", "numeric", 3), Field("long", "numeric", 6)), "binary")
+    """A knot's vector is the origin's plus the steps between them, in the field's unit; between knots it is linear."""
+    schema = ModelSchema((Field("short", "numeric", 3), Field("long", "numeric", 6, origin=2)), "binary")
     embedding = FieldEmbedding(schema, 4)
     torch.nn.init.normal_(embedding.numeric.steps.weight)
 
     def at(position: float) -> torch.Tensor:
         return embedding(_batch(numeric=torch.tensor([[1.0, position]])))[0, 1]
 
-    steps = embedding.numeric.steps.weight.view(2, 5, 4)[1]
-    torch.testing.assert_close(at(1.0), steps[0])
-    torch.testing.assert_close(at(4.0), steps[:4].sum(dim=0))
+    centre, *steps = embedding.numeric.steps.weight.view(2, 5, 4)[1] * embedding.numeric.unit[1]
+    torch.testing.assert_close(at(2.0), centre)
+    torch.testing.assert_close(at(1.0), centre - steps[0])
+    torch.testing.assert_close(at(4.0), centre + steps[1] + steps[2])
+    torch.testing.assert_close(at(5.0), centre + steps[1] + steps[2] + steps[3])
     torch.testing.assert_close(at(2.25), 0.75 * at(2.0) + 0.25 * at(3.0))
-    torch.testing.assert_close(at(5.0), steps.sum(dim=0))
+
+
+def test_rows_at_the_origin_teach_no_step_and_rows_beyond_it_only_theirs() -> None:
+    embedding = FieldEmbedding(ModelSchema((Field("sign", "numeric", 4, origin=2),), "binary"), 3)
+
+    def taught(position: float) -> list[bool]:
+        embedding.zero_grad()
+        embedding(_batch(numeric=torch.tensor([[position]]))).sum().backward()
+        return [bool(row.abs().sum() > 1e-6) for row in embedding.numeric.steps.weight.grad]
+
+    assert taught(2.0) == [True, False, False]  # the first row is the origin's own vector
+    assert taught(1.0) == [True, True, False]
+    assert taught(3.0) == [True, False, True]
+
+
+def test_what_is_common_starts_at_zero() -> None:
+    embedding = FieldEmbedding(ModelSchema((Field("a", "numeric", 9, origin=3),), "binary"), 3)
+    made = embedding(_batch(numeric=torch.tensor([[0.0], [3.0], [8.0]])))[:, 0]
+    assert made.abs().sum(dim=1).gt(0).tolist() == [False, False, True]
 
 
 def test_missing_has_its_own_vector_and_is_not_interpolated_with() -> None:
     embedding = FieldEmbedding(ModelSchema((Field("a", "numeric", 4),), "binary"), 3)
+    torch.nn.init.normal_(embedding.numeric.missing.weight)
     values = embedding(_batch(numeric=torch.tensor([[0.0], [0.4], [1.0]])))[:, 0]
-    torch.testing.assert_close(values[0], embedding.numeric.missing.weight[0])
-    torch.testing.assert_close(values[1], embedding.numeric.missing.weight[0])
+    missing = embedding.numeric.missing.weight * embedding.numeric.unit[0]
+    torch.testing.assert_close(values[0], missing[0])
+    torch.testing.assert_close(values[1], missing[0])
     values.sum().backward()
     assert embedding.numeric.missing.weight.grad.abs().sum() > 0
 
