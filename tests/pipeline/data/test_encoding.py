@@ -51,7 +51,7 @@ def test_knots_are_increasing_values_that_occur(values, bins):
 def test_the_origin_is_the_knot_at_the_median_and_is_kept(values, origin):
     numbers = np.array(values)
     knots = quantile_knots(numbers, 16)
-    encoder = NumericEncoder("x", knots, median_knot(numbers, knots))
+    encoder = NumericEncoder("x", knots, origin=median_knot(numbers, knots))
     assert encoder.field.origin == origin
     assert NumericEncoder.from_state(encoder.state()).field == encoder.field
 
