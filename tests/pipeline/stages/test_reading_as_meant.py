@@ -29,7 +29,7 @@ def auc_of(data: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple
     keys = ("--target", "y", "--profile", "quick", "--threads", "1", "--data", str(data))
     assert feature_audit("baseline", *keys, *words) == 0
     said = capsys.readouterr().err
-    found = re.search(r"baseline: validation auc ([\d.]+)", said)
+    found = re.search(r"full model: validation auc ([\d.]+)", said)
     assert found
     return float(found[1]), said
 
