@@ -16,12 +16,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from concrete_selectors.concrete import ConcreteSelector
-from concrete_selectors.elimination import Eliminator, stages
+from concrete_selectors.elimination import BackwardElimination, stages
 from concrete_selectors.estimator_checks import check_parameters, checked_data, number_of_slots, number_to_select
 from concrete_selectors.goals import Goal, Task, standardise
 from concrete_selectors.path import CONVERGED_DUPLICATES, CONVERGED_PROBABILITY
-from concrete_selectors.reader import Cache
 from concrete_selectors.slots import Noise, SlotSettings, decoder, train_slots
+from concrete_selectors.surrogate import EmbeddingCache
 
 #: Passes over the rows by default.
 _EPOCHS = 100
@@ -320,20 +320,21 @@ class IPCAESelector(_ConcreteEstimator):
 
 
 def _reduce(inputs: Tensor, goal: Goal, candidates: np.ndarray, *, down_to: int, seed: int) -> np.ndarray:
-    """Candidates with the ``down_to`` kept ones first, then the eliminated ones from last to first."""
+    """Candidates with the ``down_to`` kept ones first, then the eliminated ones from last to first.
+
+    A third of the rows, at random, is held out to judge removals.
+    """
     values = inputs[:, torch.as_tensor(candidates)].unsqueeze(2)
     one = torch.ones(goal.n_outputs)
-    cache = Cache(values, goal.target, torch.tensor(1.0), torch.zeros_like(one), one, one_logit=False)
-    eliminator = Eliminator(
-        cache,
-        None,
-        fixed=np.zeros(len(candidates), dtype=bool),
-        loss=goal.loss,
-        judged_rows=2 * len(inputs),
-        n_masks=16,
-        seed=seed,
+    order = torch.as_tensor(np.random.default_rng(seed).permutation(len(inputs)))
+    fitted, judged = order[len(order) // 3 :], order[: max(len(order) // 3, 1)]
+    fit_rows, held_out = (
+        EmbeddingCache(values[rows], goal.target[rows], torch.tensor(1.0), torch.zeros_like(one), one, one_logit=False)
+        for rows in (fitted, judged)
     )
+    no_one = np.zeros(len(candidates), dtype=bool)
+    elimination = BackwardElimination(fit_rows, held_out, fixed=no_one, loss=goal.loss, n_masks=16, seed=seed)
     dropped: list[int] = []
     for size in stages(len(candidates), down_to):
-        dropped += eliminator.shrink(size)
-    return candidates[np.concatenate([eliminator.left, np.array(dropped[::-1], dtype=np.int64)])]
+        dropped += elimination.shrink(size)
+    return candidates[np.concatenate([elimination.left, np.array(dropped[::-1], dtype=np.int64)])]

@@ -28,14 +28,13 @@ class Part:
         return len(self.target)
 
 
-def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, fold: int | None = None, every: int = 1) -> list[Part]:
+def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, every: int = 1) -> list[Part]:
     """Takes up to ``rows`` rows from the batches.
 
     Args:
         batches: ``(batch, target)`` pairs.
         rows: most rows to take.
-        fold: 0 takes even rows of all batches together, 1 odd ones, None all.
-        every: of those, every n-th, to reach the whole of ordered data with few rows.
+        every: every n-th row, to reach the whole of ordered data with few rows.
     """
     parts: list[Part] = []
     left, seen = rows, 0
@@ -43,8 +42,7 @@ def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, fold: int | Non
         if left <= 0:
             break
         index = torch.arange(len(target), device=target.device)
-        index = index if fold is None else index[(index + seen) % 2 == fold]
-        index = index[::every][:left]
+        index = index[(index + seen) % every == 0][:left]
         seen += len(target)
         if len(index) > 0:
             parts.append(Part(batch, target[index], None if len(index) == len(target) else index))

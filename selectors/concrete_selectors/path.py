@@ -4,9 +4,9 @@
    trained together with it, both from a warm start: the network from its weights, the selector from a second-order
    expansion of that network in its gates (:mod:`concrete_selectors.surgeon`). A maximum-weight assignment then names
    ``k_max`` distinct candidates; those that the expansion alone would keep join them.
-2. *Elimination.* The candidate whose removal costs least goes, again and again, down to ``k_min``, as judged by small
-   readers of the candidates' embeddings on rows they were not trained on. Where the model can be asked what it
-   expects of a row, readers learn from that as well as from labels, and removals are judged by both.
+2. *Elimination.* The candidate whose removal costs the least held-out loss goes, again and again, down to ``k_min``. A
+   surrogate, a small network on the candidates' embeddings, is asked instead of the model. Where the model can be asked
+   what it expects of a row, the surrogate learns from that as well as from labels, and removals are judged by both.
 3. *Curve.* One last fine-tuning on the nested sets of the path makes a single network fit for every K; its validation
    loss at a grid of K is the curve from which K can be chosen.
 """
@@ -24,12 +24,12 @@ from torch import Tensor
 
 from concrete_selectors.concrete import ConcreteSelector
 from concrete_selectors.contract import Batches, EmbeddingModel, Expect, Loss
-from concrete_selectors.elimination import Eliminator, stages
-from concrete_selectors.reader import cache_rows
+from concrete_selectors.elimination import BackwardElimination, stages
 from concrete_selectors.result import SelectionPath
 from concrete_selectors.run import MEAN_BATCHES, Diagnosis, Run
 from concrete_selectors.saliency import handicap, surgeon_order
 from concrete_selectors.settings import PathSettings
+from concrete_selectors.surrogate import cache_rows
 from concrete_selectors.training import train_concrete
 from concrete_selectors.units import Units
 
@@ -54,14 +54,13 @@ def learn_path(
     progress: Callable[[dict[str, Any]], None] | None = None,
     should_stop: Callable[[int, float], bool] | None = None,
     expect: Expect | None = None,
-    values: Sequence[int] | None = None,
 ) -> SelectionPath:
     """Learns which features carry a trained model, for every K from ``k_max`` down to ``k_min``.
 
     Args:
         model: trained torch module of the contract; a deep copy is trained, the model itself is left as it is.
         train: train batches per epoch number.
-        validation: validation batches; even rows of each batch help to judge removals, odd rows measure the curve.
+        validation: validation batches; removals are judged, and the curve is measured, on these rows.
         loss: per-row loss of the task.
         steps_per_epoch: batches of one train epoch.
         settings: sizes, temperatures, rates.
@@ -74,12 +73,9 @@ def learn_path(
             candidates; True ends the selection.
         expect: what the model expects of rows, as targets of the loss (probabilities, values); most often
             :class:`concrete_selectors.Expectations`. None = the elimination has nothing but labels.
-        values: (N,) values that each feature has an embedding of its own for: rows of a table of codes, knots of a
-            number. It tells what the model may have memorised from what drifts. None = as many as there are different
-            embeddings among the train rows, which is too many for a number between knots.
 
     Raises:
-        ValueError: K, protected features, groups, prior or values do not fit the model, or training diverges.
+        ValueError: K, protected features, groups or prior do not fit the model, or training diverges.
         SelectionStopped: ``should_stop`` returned True.
     """
     run = Run(
@@ -100,10 +96,10 @@ def learn_path(
     selector = _train_selector(run, offset, screened)
     scores = _scores(run.units, selector)
     candidates = _candidates(run, selector, screened)
-    order, grid, memorised = _eliminate(run, candidates, scores, offset, _values_of_units(run.units, values))
+    order, grid = _eliminate(run, candidates, scores, offset)
     run.fit_nested(order, steps=run.finetuning_steps)
     run.ask_to_stop(2, order[: run.k_max])
-    return run.path(order, _diagnose(run, selector, scores, candidates), grid=grid, by_heart=memorised.tolist())
+    return run.path(order, _diagnose(run, selector, scores, candidates), grid=grid)
 
 
 def _screen(run: Run) -> np.ndarray:
@@ -150,63 +146,44 @@ def _candidates(run: Run, selector: ConcreteSelector | None, screened: np.ndarra
     return alive if selector is None else np.union1d(alive, selector.assignment())
 
 
-def _eliminate(
-    run: Run, alive: np.ndarray, scores: np.ndarray, offset: Tensor | None, values: np.ndarray | None
-) -> tuple[np.ndarray, list[int], np.ndarray]:
-    """Phase 2: units best first, the sizes at which stages ended, and units that went as known by heart."""
+def _eliminate(run: Run, alive: np.ndarray, scores: np.ndarray, offset: Tensor | None) -> tuple[np.ndarray, list[int]]:
+    """Phase 2: units best first, and the sizes at which stages ended."""
     by_score = np.argsort(-scores, kind="stable")
     rest = by_score[~np.isin(by_score, alive)]
     run.ask_to_stop(1, alive)
     sizes = list(stages(len(alive), run.k_min))
     if not sizes:
-        return np.concatenate([_best_first(run, alive, scores), rest]), [run.k_max], alive[:0]
-    eliminator = _eliminator(
-        run, alive, None if offset is None else offset.numpy()[alive], None if values is None else values[alive]
-    )
+        return np.concatenate([_best_first(run, alive, scores), rest]), [run.k_max]
+    elimination = _elimination(run, alive, None if offset is None else offset.numpy()[alive])
     dropped: list[int] = []
     for number, size in enumerate(sizes):
-        dropped += eliminator.shrink(size)
-        run.report("eliminate", step=number + 1, steps=len(sizes), k=len(eliminator.left))
-    run.solver_work += eliminator.work
-    survivors = _best_first(run, alive[eliminator.left], scores)
-    order = np.concatenate([survivors, alive[dropped[::-1]], rest])
-    return order, [run.k_max, *sizes], alive[eliminator.memorised]
+        dropped += elimination.shrink(size)
+        run.report("eliminate", step=number + 1, steps=len(sizes), k=len(elimination.left))
+    run.solver_work += elimination.work
+    survivors = _best_first(run, alive[elimination.left], scores)
+    return np.concatenate([survivors, alive[dropped[::-1]], rest]), [run.k_max, *sizes]
 
 
-def _values_of_units(units: Units, values: Sequence[int] | None) -> np.ndarray | None:
-    """The values of each unit's features together, (U,) int64."""
-    if values is None:
-        return None
-    if len(values) != units.n_features:
-        raise ValueError(f"values: {len(values)} numbers for {units.n_features} features; give one for each")
-    total = np.zeros(units.n_units, dtype=np.int64)
-    np.add.at(total, units.of_feature, np.asarray(values))
-    return total
-
-
-def _eliminator(run: Run, alive: np.ndarray, prior: np.ndarray | None, values: np.ndarray | None) -> Eliminator:
-    """Readers on the embeddings of the units alive, as many train rows as the settings and memory allow."""
+def _elimination(run: Run, alive: np.ndarray, prior: np.ndarray | None) -> BackwardElimination:
+    """A surrogate on the embeddings of the units alive: as many rows as the settings and memory allow."""
     settings = run.settings
     widest = max(len(run.units.features([unit])) for unit in alive)  # narrower units are padded
     n_inputs = len(alive) * widest * run.network.field_means().shape[1]
     most_rows = max(1, _CACHE_BYTES // (4 * n_inputs))
-    train_rows = min(settings.cached_rows, most_rows)
     run.network.means.refresh(run.network.module, islice(run.train(0), MEAN_BATCHES))
-    with run.judge(train_rows=train_rows) as learned:
-        train = cache_rows(learned, alive)
-    with run.judge(validation_rows=min(settings.judged_rows // 2, most_rows)) as held_out:
-        validation = cache_rows(held_out, alive, like=train) if held_out.parts else None
-    return Eliminator(
+    with run.judge(train_rows=min(settings.cached_rows, most_rows)) as judge:
+        train = cache_rows(judge, alive)
+    with run.held_out_judge(min(settings.judged_rows, most_rows)) as judge:
+        held_out = cache_rows(judge, alive, like=train)
+    return BackwardElimination(
         train,
-        validation,
+        held_out,
         fixed=run.units.protected[alive],
         loss=run.network.loss,
-        judged_rows=settings.judged_rows,
         n_masks=settings.noise_masks,
         seed=settings.seed,
-        trust=settings.trust,
+        distillation=settings.trust,
         prior=prior,
-        values=values,
     )
 
 

@@ -31,8 +31,6 @@ class SelectionPath:
         n_duplicate_argmax: slots whose first choice was also an earlier slot's.
         mean_max_probability: mean over slots of the largest probability.
         carried_by: (N,) int64, for each feature the candidate that shares its slot most, itself if a candidate.
-        by_heart: (N,) bool, candidates that went first, for the model knows them by heart: held-out rows do not
-            confirm what they are worth on train rows (:mod:`concrete_selectors.memory`).
         row_passes: rows sent through the network, ``forward_backward`` and ``forward`` only.
         solver_work: what the elimination's small networks and linear algebra cost beside that, in rows sent forward and
             backward times parameters met (rows sent forward only count a third).
@@ -46,7 +44,6 @@ class SelectionPath:
     n_duplicate_argmax: int
     mean_max_probability: float
     carried_by: np.ndarray
-    by_heart: np.ndarray
     row_passes: dict[str, int]
     solver_work: float
     _order: np.ndarray

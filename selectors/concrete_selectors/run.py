@@ -25,8 +25,8 @@ from concrete_selectors.units import Units
 MEAN_BATCHES = 8
 #: Every K up to this one is measured where the path begins below ``_WIDE``; else only the sizes at which stages ended.
 _DENSE_KS, _WIDE = 8, 64
-#: The trained network is asked about its units on this many rows at least.
-_FEWEST_JUDGED = 2_048
+#: The trained network is asked about its units' saliency on so many rows at most, and at least.
+_SALIENCY_ROWS, _FEWEST_SALIENCY_ROWS = 8_192, 2_048
 
 
 class SelectionStopped(Exception):
@@ -146,29 +146,30 @@ class Run:
         asked = 0 if self.network.expected is None else self.network.expected.rows_asked - self._asked_before
         return {"forward_backward": self.stream.rows + self.backward_rows, "forward": self.forward_rows + asked}
 
-    def judge(self, *, train_rows: int = 0, validation_rows: int = 0, fold: int = 0) -> Judge:
-        """Rows to look at: train rows first, then one fold of the validation rows.
+    def judge(self, *, train_rows: int) -> Judge:
+        """Train rows to look at, at most so many."""
+        return Judge(self.network, collect(self.train(self.settings.seed), rows=train_rows), done=self._count)
 
-        Args:
-            train_rows: most train rows.
-            validation_rows: most validation rows.
-            fold: 0 = even validation rows, on which removals are judged; 1 = odd ones, which measure the curve.
+    def held_out_judge(self, most_rows: int) -> Judge:
+        """Validation rows to look at, at most so many, from the whole of ordered data.
+
+        Raises:
+            ValueError: there is no validation row.
         """
-        parts = collect(self.train(self.settings.seed), rows=train_rows)
-        if validation_rows:
-            if self._validation_rows is None:
-                self._validation_rows = sum(len(target) for _, target in self.validation(0))
-            every = max(1, self._validation_rows // (2 * validation_rows))
-            parts += collect(self.validation(0), rows=validation_rows, fold=fold, every=every)
-        return Judge(self.network, parts, done=self._count)
+        if self._validation_rows is None:
+            self._validation_rows = sum(len(target) for _, target in self.validation(0))
+        if not self._validation_rows:
+            raise ValueError("validation: gave no row; removals and the curve are judged on at least one")
+        every = max(1, self._validation_rows // most_rows)
+        return Judge(self.network, collect(self.validation(0), rows=most_rows, every=every), done=self._count)
 
     def saliency_judge(self) -> Judge:
-        """Rows for questions to the trained network: half of the validation rows, and train rows where these are few.
+        """Rows for questions to the trained network: validation rows, and train rows where these are few.
 
-        A network praises what it has learned by heart, so train rows are only asked where there is no choice.
+        A network overrates what it has memorised of train rows, so they are only asked where there is no choice.
         """
-        judge = self.judge(validation_rows=self.settings.judged_rows, fold=0)
-        missing = _FEWEST_JUDGED - judge.rows
+        judge = self.held_out_judge(_SALIENCY_ROWS)
+        missing = _FEWEST_SALIENCY_ROWS - judge.rows
         if missing <= 0:
             return judge
         return Judge(
@@ -176,16 +177,8 @@ class Run:
         )
 
     def curve_judge(self) -> Judge:
-        """The validation rows on which no removal was judged; where there is only one, that one.
-
-        Raises:
-            ValueError: there is no validation row.
-        """
-        judge = self.judge(validation_rows=self.settings.judged_rows, fold=1)
-        judge = judge if judge.parts else self.judge(validation_rows=1, fold=0)
-        if not judge.parts:
-            raise ValueError("validation: gave no row; the curve is measured on at least one")
-        return judge
+        """The held-out rows on which removals are judged."""
+        return self.held_out_judge(self.settings.judged_rows)
 
     def _count(self, judge: Judge) -> None:
         self.forward_rows += judge.forward_rows
@@ -211,16 +204,13 @@ class Run:
         self.network.module.eval()
         self.network.means.refresh(self.network.module, islice(self.train(0), MEAN_BATCHES))
 
-    def path(
-        self, order: np.ndarray, diagnosis: Diagnosis, *, grid: Sequence[int], by_heart: Sequence[int] = ()
-    ) -> SelectionPath:
-        """Measures the curve, where wanted, on validation rows that no removal was judged on; puts everything together.
+    def path(self, order: np.ndarray, diagnosis: Diagnosis, *, grid: Sequence[int]) -> SelectionPath:
+        """Measures the curve, where wanted, and puts everything together.
 
         Args:
             order: (U,) units, best first.
             diagnosis: scores and state of the selector.
             grid: K of the curve; of a narrow table, the small ones as well.
-            by_heart: units that went as known by heart.
         """
         dense = range(self.k_min, min(_DENSE_KS, self.k_max) + 1) if self.k_max < _WIDE else ()
         ks = tuple(sorted({k for k in (*grid, *dense, self.k_max) if self.k_min <= k <= self.k_max}))
@@ -235,7 +225,6 @@ class Run:
             n_duplicate_argmax=diagnosis.n_duplicate_argmax,
             mean_max_probability=diagnosis.mean_max_probability,
             carried_by=diagnosis.carried_by[self.units.of_feature],
-            by_heart=np.isin(self.units.of_feature, np.asarray(by_heart, dtype=np.int64)),
             row_passes=self.row_passes,
             solver_work=self.solver_work,
             _order=order,

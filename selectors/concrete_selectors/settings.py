@@ -32,11 +32,10 @@ class PathSettings:
             :func:`concrete_selectors.saliency.handicap`. 0 = all units start equal, as in the papers.
         screen: units that the surgeon would keep and that join the selector's candidates, in units of ``k_max``; the
             elimination chooses among both. 0 = the slots' candidates alone.
-        trust: share of the trained model's expectations in what the elimination's readers (see
-            :mod:`concrete_selectors.reader`) and the network of the curve learn. 0 = labels alone.
+        trust: share of the trained model's expectations in what the elimination's surrogate (see
+            :mod:`concrete_selectors.surrogate`) and the network of the curve learn. 0 = labels alone.
         cached_rows: most train rows whose candidate embeddings are held in memory to learn removals from.
-        judged_rows: most rows on which removals are judged, half train and half validation; train rows that
-            embeddings know by heart do not count.
+        judged_rows: most validation rows on which removals are judged and the curve is measured.
         measure_curve: measure the loss at every K of the path; False for a caller who measures it by another metric.
     """
 
@@ -61,7 +60,7 @@ class PathSettings:
     screen: float = 1.0
     trust: float = 0.85
     cached_rows: int = 40_000
-    judged_rows: int = 8_192
+    judged_rows: int = 32_768
     measure_curve: bool = True
 
     def __post_init__(self) -> None:

@@ -1,211 +1,126 @@
-"""Readers judge removals exactly, and elimination keeps what matters."""
+"""Elimination keeps what matters, by held-out rows alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.elimination import Eliminator, stages
+from concrete_selectors.elimination import BackwardElimination, stages
 from concrete_selectors.judge import collect
-from concrete_selectors.jury import Jury
-from concrete_selectors.reader import Cache, Lesson, Reader, batch_size
-from torch import Tensor
-from torch.nn import functional
+from concrete_selectors.surrogate import EmbeddingCache
+from elimination_cases import bce, cache_of, carriers_and_noise
 
 
-def bce(logits: Tensor, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+def rows(cache: EmbeddingCache, part: slice) -> EmbeddingCache:
+    return replace(cache, inputs=cache.inputs[part], target=cache.target[part])
 
 
-def make_cache(rows: int = 1500, units: int = 8, *, copies: bool = True, seed: int = 0) -> Cache:
-    """Units 0 and 1 carry the target; unit 2 is a copy of unit 0; the rest is noise."""
-    random = np.random.default_rng(seed)
-    values = random.normal(size=(rows, units, 2)).astype(np.float32)
-    if copies:
-        values[:, 2] = values[:, 0] + 0.05 * random.normal(size=(rows, 2))
-    score = 2 * values[:, 0, 0] - 2 * values[:, 1, 1]
-    target = (random.random(rows) < 1 / (1 + np.exp(-score))).astype(np.float32)
-    return Cache(
-        torch.as_tensor(values), torch.as_tensor(target), torch.tensor(1.0), torch.zeros(1), torch.ones(1), True
-    )
-
-
-def make_eliminator(
-    cache: Cache,
-    fixed: list[int] | None = None,
-    *,
-    rows: int = 1000,
-    validation: bool = True,
-    prior: np.ndarray | None = None,
-) -> Eliminator:
+def elimination(
+    cache: EmbeddingCache, fixed: tuple[int, ...] = (), *, train: int = 1000, prior: np.ndarray | None = None
+) -> BackwardElimination:
+    """The first rows are learned from, the others judge."""
     mask = np.zeros(cache.inputs.shape[1], dtype=bool)
-    mask[fixed or []] = True
-    index = torch.arange(len(cache.target))
-    held_out = cache.rows(index[rows:]) if validation else None
-    return Eliminator(
-        cache.rows(index[:rows]), held_out, fixed=mask, loss=bce, judged_rows=4000, n_masks=8, seed=0, prior=prior
+    mask[list(fixed)] = True
+    return BackwardElimination(
+        rows(cache, slice(train)), rows(cache, slice(train, None)), fixed=mask, loss=bce, n_masks=8, seed=0, prior=prior
     )
-
-
-@pytest.mark.parametrize(("rows", "size"), [(1, 1), (10, 10), (2_000, 32), (3_400, 32), (20_000, 256), (10**6, 512)])
-def test_few_rows_take_small_batches(rows: int, size: int) -> None:
-    assert batch_size(rows) == size
-
-
-@pytest.mark.parametrize(("rows", "first", "second"), [(19_999, 32, 16), (20_000, 64, 32)])
-def test_few_rows_take_small_readers(rows: int, first: int, second: int) -> None:
-    reader = Reader(make_cache(rows), generator=torch.Generator().manual_seed(0))
-    assert (len(reader.bias), len(reader.middle_bias)) == (first, second)
-
-
-@pytest.mark.parametrize(
-    ("rows", "seen"),
-    [(1, 20), (100, 2_000), (1_000, 4_000), (3_000, 4_000), (10_000, 5_000), (100_000, 50_000)],
-)
-def test_a_lesson_is_neither_too_few_passes_nor_too_many(rows: int, seen: int) -> None:
-    steps = Lesson(rows=4_000, fewest_passes=0.5, most_passes=20.0).steps(rows)
-    assert steps * batch_size(rows) == pytest.approx(seen, rel=0.02)
-
-
-def test_cutting_units_away_is_exact() -> None:
-    cache = make_cache(100)
-    reader = Reader(cache, generator=torch.Generator().manual_seed(0))
-    keep = torch.tensor([1, 4, 5])
-    gates = torch.zeros(100, 8)
-    gates[:, keep] = 1
-    before = reader(cache.inputs, gates)
-    reader.cut(keep)
-    after = reader(cache.units(keep).inputs, torch.ones(100, 3))
-    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
 
 
 def test_keeps_one_of_two_copies_and_drops_noise_first() -> None:
-    eliminator = make_eliminator(make_cache())
-    dropped = eliminator.shrink(2)
-    assert set(dropped[:5]) == {3, 4, 5, 6, 7} or set(dropped[:6]) & {0, 2}
-    assert 1 in eliminator.left
-    assert len({0, 2} & set(eliminator.left.tolist())) == 1
-    assert sorted([*dropped, *eliminator.left.tolist()]) == list(range(8))
+    run = elimination(carriers_and_noise())
+    dropped = run.shrink(2)
+    assert set(dropped[:5]) == {3, 4, 5, 6, 7}
+    assert 1 in run.left
+    assert len({0, 2} & set(run.left.tolist())) == 1
+    assert sorted([*dropped, *run.left.tolist()]) == list(range(8))
 
 
-class Eager(Eliminator):
-    """Asks everyone again before each removal."""
-
-    def _drop_cheapest(self, jury: Jury, gone: Sequence[int], most: int) -> list[int]:
-        left = np.setdiff1d(np.arange(len(self.left)), gone)
-        cheapest = int(left[jury.rises(left.tolist()).argmin()])
-        jury.drop(cheapest)
-        return [cheapest]
-
-
-@pytest.mark.parametrize("n", [12, 24], ids=["all asked in every round", "the cheap ones asked in further rounds"])
-def test_rounds_lose_nothing_to_asking_everyone_again(n: int) -> None:
+def pairs(n: int) -> EmbeddingCache:
     """Carriers with a slightly worse copy each, and as much noise; one of each pair is all that is needed."""
     random = np.random.default_rng(0)
-    carriers = random.normal(size=(4000, n, 2)).astype(np.float32)
-    copies = carriers + random.normal(size=carriers.shape).astype(np.float32) / 4
-    noise = random.normal(size=carriers.shape).astype(np.float32)
+    carriers = random.normal(size=(4000, n, 2))
+    copies = carriers + random.normal(size=carriers.shape) / 4
     score = (carriers[..., 0] * np.linspace(0.4, 1.6, n)).sum(axis=1)
-    cache = replace(
-        make_cache(4000),
-        inputs=torch.as_tensor(np.concatenate([carriers, copies, noise], axis=1)),
-        target=torch.as_tensor((random.random(4000) < 1 / (1 + np.exp(-score))).astype(np.float32)),
-    )
-    rounds, eager = make_eliminator(cache, rows=3000), make_eliminator(cache, rows=3000)
-    eager.__class__ = Eager
-    for eliminator in (rounds, eager):
-        for size in stages(3 * n, n):
-            eliminator.shrink(size)
-        assert max(eliminator.left) < 2 * n, "noise goes first"
-    assert len(set(rounds.left % n)) >= len(set(eager.left % n)) >= 10 * n // 12
-    assert rounds.work < eager.work
+    values = np.concatenate([carriers, copies, random.normal(size=carriers.shape)], axis=1)
+    return cache_of(values, random.random(4000) < 1 / (1 + np.exp(-score)))
+
+
+def test_of_two_that_stand_in_for_each_other_one_stays() -> None:
+    n = 24
+    run = elimination(pairs(n), train=3000)
+    for size in stages(3 * n, n):
+        run.shrink(size)
+    assert max(run.left) < 2 * n, "noise goes first"
+    assert len(set(run.left % n)) >= 10 * n // 12
 
 
 def test_large_sets_never_lose_both_copies_in_one_round() -> None:
-    """The two that carry half of the signal stand in for each other."""
-    eliminator = make_eliminator(make_cache(2400, 80), rows=1800)
-    eliminator.shrink(50)
-    left = set(eliminator.left.tolist())
-    assert 1 in left
-    assert {0, 2} & left
-    assert len(left) == 50
+    """80 units go to 50 in rounds of up to eight; once a carrier's copy has gone, the carrier is asked again and stays.
+
+    Both copies of one strong carrier are the cheapest of all, since each alone costs nothing.
+    """
+    random = np.random.default_rng(0)
+    values = random.normal(size=(4000, 80, 1))
+    values[:, 1] = values[:, 0]
+    score = 3 * values[:, 0, 0] + 0.35 * values[:, 2:, 0].sum(axis=1)
+    cache = cache_of(values, random.random(4000) < 1 / (1 + np.exp(-score)))
+    run = elimination(cache, train=3000)
+    run.shrink(50)
+    assert {0, 1} & set(run.left.tolist())
 
 
 def test_fixed_units_stay() -> None:
-    eliminator = make_eliminator(make_cache(), fixed=[6, 7])
-    eliminator.shrink(2)
-    assert eliminator.left.tolist() == [6, 7]
-    assert eliminator.shrink(1) == []
+    run = elimination(carriers_and_noise(), (6, 7))
+    run.shrink(2)
+    assert run.left.tolist() == [6, 7]
+    assert run.shrink(1) == []
 
 
-def test_of_two_copies_the_dear_one_goes() -> None:
-    """Unit 2 is the worse copy of unit 0; made dear, unit 0 is dropped for it all the same."""
-    cache = make_cache()
-    for dear, kept in ((0, 2), (2, 0)):
+def test_of_two_copies_the_expensive_one_goes() -> None:
+    """Unit 2 is the worse copy of unit 0; where unit 0 is expensive, it is dropped for it all the same."""
+    cache = carriers_and_noise()
+    for expensive, kept in ((0, 2), (2, 0)):
         prior = np.zeros(8)
-        prior[dear] = -3.0
-        assert set(make_eliminator(cache, prior=prior).shrink(2)) == set(range(8)) - {1, kept}
+        prior[expensive] = -3.0
+        assert set(elimination(cache, prior=prior).shrink(2)) == set(range(8)) - {1, kept}
 
 
-def test_train_rows_known_by_heart_have_no_say() -> None:
-    """Unit 7 holds the labels of train rows, as an embedding of a row's id would, and nothing on validation rows."""
-    cache = make_cache(4000)
-    inputs = cache.inputs.clone()
-    inputs[:2000, 7, 0] = 2 * cache.target[:2000] - 1
-    leaky = replace(cache, inputs=inputs)
-    eliminator = make_eliminator(leaky, rows=2000)
-    eliminator.shrink(2)
-    assert 7 not in eliminator.left
-    blind = make_eliminator(leaky, rows=2000, validation=False)
-    blind.shrink(2)
-    assert 7 in blind.left
-
-
-def with_an_id(*, held_out: float) -> Cache:
-    """Unit 6 is an id that tells 35 % of the labels of the first 4,000 rows, and a share of those of the others."""
-    cache = make_cache(8000)
+@pytest.mark.parametrize("told", [0.35, 1.0])
+def test_what_only_train_rows_know_goes(told: float) -> None:
+    """Unit 7 holds labels of train rows, as the embedding of a rare id does, and nothing on held-out rows."""
+    cache = carriers_and_noise(6000)
     random = np.random.default_rng(4)
-    told = random.random(8000) < np.where(np.arange(8000) < 4000, 0.35, held_out)
-    shown = np.where(told, 2 * cache.target.numpy() - 1, random.choice([-1.0, 1.0], 8000))
-    inputs = cache.inputs.clone()
-    inputs[:, 6, 0] = torch.as_tensor(shown)
-    return replace(cache, inputs=inputs)
+    known = (random.random(6000) < told) & (np.arange(6000) < 4000)
+    shown = np.where(known, 2 * cache.target.numpy() - 1, random.choice([-1.0, 1.0], 6000))
+    cache.inputs[:, 7, 0] = torch.as_tensor(shown.astype(np.float32))
+    run = elimination(cache, train=4000)
+    run.shrink(2)
+    assert 1 in run.left
+    assert len({0, 2} & set(run.left.tolist())) == 1
 
 
-@pytest.mark.parametrize(("held_out", "goes"), [(0.0, True), (0.3, False), (0.35, False)])
-def test_an_id_that_is_mostly_known_by_heart_goes_first(held_out: float, goes: bool) -> None:
-    eliminator = make_eliminator(with_an_id(held_out=held_out), rows=4000)
-    dropped = eliminator.shrink(4)
-    assert (dropped[0] == 6) is goes
-    assert (6 in eliminator.left) is not goes
-    assert {0, 2} & set(eliminator.left.tolist()), "the target's carriers stay"
-    assert 1 in eliminator.left
-    protected = make_eliminator(with_an_id(held_out=held_out), [6], rows=4000)
-    protected.shrink(4)
-    assert 6 in protected.left, "what is always kept stays"
-
-
-def test_no_more_goes_than_was_asked_for() -> None:
-    eliminator = make_eliminator(with_an_id(held_out=0.0), rows=4000)
-    assert eliminator.shrink(8) == []
-    assert eliminator.shrink(7) != []
+def test_a_carrier_that_fades_stays() -> None:
+    """Unit 0's copy is gone, and on held-out rows unit 0 carries half as much: less, but more than noise."""
+    random = np.random.default_rng(1)
+    values = random.normal(size=(6000, 8, 2))
+    weight = np.where(np.arange(6000) < 4000, 2.0, 1.0)
+    chance = 1 / (1 + np.exp(-weight * values[:, 0, 0] + 2 * values[:, 1, 1]))
+    run = elimination(cache_of(values, random.random(6000) < chance), train=4000)
+    run.shrink(2)
+    assert run.left.tolist() == [0, 1]
 
 
 def test_seed_reproduces() -> None:
-    first, second = (make_eliminator(make_cache()).shrink(3) for _ in range(2))
+    first, second = (elimination(carriers_and_noise()).shrink(3) for _ in range(2))
     assert first == second
 
 
-def test_folds_are_disjoint_and_reach_the_end_of_ordered_data() -> None:
+def test_collected_rows_reach_the_end_of_ordered_data() -> None:
     data = [(None, torch.arange(start, start + 100)) for start in range(0, 1000, 100)]
-    even, odd = (collect(data, rows=50, fold=fold, every=10) for fold in (0, 1))
-    rows = [torch.cat([part.target for part in parts]).tolist() for parts in (even, odd)]
-    assert not set(rows[0]) & set(rows[1])
-    assert all(row % 2 == 0 for row in rows[0])
-    assert max(rows[0]) >= 900
+    found = torch.cat([part.target for part in collect(data, rows=50, every=20)])
+    assert found.tolist() == list(range(0, 1000, 20))
     assert sum(part.rows for part in collect(data, rows=130)) == 130
     assert collect(data, rows=0) == []
 

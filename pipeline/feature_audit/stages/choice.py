@@ -55,12 +55,12 @@ class Choice:
 
 
 def propose(config: AuditConfig, prepared: Prepared, points: list[dict[str, Any]]) -> KChoice:
-    """The K that the rule takes from a masked curve (``KPoint`` as dicts), measured on half of the validation rows."""
+    """The K that the rule takes from a masked curve (``KPoint`` as dicts)."""
     return choose_k(
         [KPoint(**point) for point in points],
         **_rule(config),
         metric=str(config.metric),
-        test_ratio=error_ratio(prepared) * 2**-0.5,
+        test_ratio=error_ratio(prepared),
     )
 
 

@@ -53,7 +53,6 @@ def decide_features(config: AuditConfig, prepared: Prepared, selection: Selectio
                     frequency=float(frequency[index]),
                     rule=rule.get(int(index)),
                     close=close,
-                    by_heart=bool(selection.by_heart[index]),
                     by=by,
                     explained=float(explained[index]),
                     informative=bool(informative[index]),
@@ -79,7 +78,6 @@ def _reason(
     frequency: float,
     rule: str | None,
     close: bool,
-    by_heart: bool,
     by: str | None,
     explained: float,
     informative: bool,
@@ -98,12 +96,10 @@ def _reason(
             f"close call: {frequency:.0%} of the selectors would keep it on their own, but it is not among the first K "
             "in their combined order"
         )
-    return _reason_to_go(by_heart=by_heart, by=by, explained=explained, informative=informative)
+    return _reason_to_go(by=by, explained=explained, informative=informative)
 
 
-def _reason_to_go(*, by_heart: bool, by: str | None, explained: float, informative: bool) -> str:
-    if by_heart:
-        return "overfitted: helps on training rows but not on held-out rows"
+def _reason_to_go(*, by: str | None, explained: float, informative: bool) -> str:
     if by is not None:
         return f"redundant with {by}, which holds {explained:.0%} of its information"
     if informative:

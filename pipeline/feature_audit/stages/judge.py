@@ -25,13 +25,10 @@ class ValidationJudge:
         self.metric, self.full = metric(config.metric, config.task), full_scores
         self.target, self.unit = store.target("validation"), store.group("validation")
 
-    def point(self, k: int, scores: np.ndarray, *, odd_rows_only: bool = False) -> KPoint:
-        """Quality at one K, from scores of all validation rows or of the odd ones; the elimination saw the others."""
-        rows = slice(1, None, 2) if odd_rows_only else slice(None)
-        unit = None if self.unit is None else self.unit[rows]
-        target = self.target[rows]
-        delta, error = paired_delta(self.metric, y=target, baseline=self.full[rows], pruned=scores, unit=unit)
-        return KPoint(k, self.metric.value(target, scores, unit), delta, error)
+    def point(self, k: int, scores: np.ndarray) -> KPoint:
+        """Quality at one K, from scores of all validation rows."""
+        delta, error = paired_delta(self.metric, y=self.target, baseline=self.full, pruned=scores, unit=self.unit)
+        return KPoint(k, self.metric.value(self.target, scores, self.unit), delta, error)
 
 
 def error_ratio(prepared: Prepared) -> float:

@@ -56,7 +56,6 @@ class Selection:
         masks: bool (trials, N), what each finished trial would keep at K.
         rank: (N,) int64, 1 = best, on which trials agree (``search.consensus``).
         scores: (N,) float64, of the best trial.
-        by_heart: (N,) bool, features that most trials found memorised by the full model, and dropped first.
         summary: the study.
         convergence: a sentence about the selector's state.
         work: of all trials and confirmations.
@@ -67,7 +66,6 @@ class Selection:
     masks: np.ndarray
     rank: np.ndarray
     scores: np.ndarray
-    by_heart: np.ndarray
     summary: StudySummary
     convergence: str
     work: float
@@ -100,7 +98,7 @@ def select(
             on_trial=partial(_tell, config, folder.path, progress, on_trial),
         )
         best = _read_trial(folder.path, summary.best)
-        order, by_heart = _ranked_together(config, prepared, folder.path, summary)
+        order = _ranked_together(config, prepared, folder.path, summary)
         judge = ValidationJudge(config, store, full.validation_scores())
         trial_work = sum(row["notes"].get("work", 0.0) for row in summary.trials)
         choice = confirm_k(config, prepared, store, judge, best["points"], order, low, high, full, progress)
@@ -117,7 +115,7 @@ def select(
         "work": trial_work + choice.work,
     }
     scores = np.array([-np.inf if score is None else score for score in best["scores"]])
-    np.savez(folder.path / "selection.npz", masks=masks, rank=rank, scores=scores, by_heart=by_heart)
+    np.savez(folder.path / "selection.npz", masks=masks, rank=rank, scores=scores)
     folder.finish(result)
     log.info("select: %s", choice.reason)
     return _restore(folder)
@@ -131,10 +129,8 @@ def _agree(config: AuditConfig, prepared: Prepared, folder: Path, numbers: list[
     return stability is not None and stability >= AGREEMENT
 
 
-def _ranked_together(
-    config: AuditConfig, prepared: Prepared, folder: Path, summary: StudySummary
-) -> tuple[list[int], np.ndarray]:
-    """Features, best first, as the trials rank them together, and (N,) bool, which most of them say are memorised."""
+def _ranked_together(config: AuditConfig, prepared: Prepared, folder: Path, summary: StudySummary) -> list[int]:
+    """Features, best first, as the trials rank them together."""
     k = propose(config, prepared, _read_trial(folder, summary.best)["points"]).k
     # A trial ranks what it has slots for; behind them there is little but its concrete scores.
     rows = [row for row in summary.trials if row["state"] == "complete" and row["slots"] >= k]
@@ -142,9 +138,7 @@ def _ranked_together(
     if config.whole_groups:  # the best trial's alone: a ranking between two trials would tear groups apart
         heard = [summary.best]
     trials = [_read_trial(folder, number) for number in heard]
-    order = consensus([trial["order"] for trial in trials])
-    found = [np.isin(np.arange(len(order)), trial["by_heart"]) for trial in trials]
-    return order, np.mean(found, axis=0) > 1 / 2
+    return consensus([trial["order"] for trial in trials])
 
 
 def _most_work(config: AuditConfig, prepared: Prepared, full: Trained, folder: Path, best: int) -> float:
@@ -233,7 +227,6 @@ def _restore(folder: StageFolder) -> Selection:
         masks=arrays["masks"],
         rank=arrays["rank"],
         scores=arrays["scores"],
-        by_heart=arrays["by_heart"],
         summary=StudySummary(**result["summary"]),
         convergence=result["convergence"],
         work=result["work"],

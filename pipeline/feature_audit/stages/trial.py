@@ -33,7 +33,7 @@ from feature_audit.stages.process import tune_process
 
 log = logging.getLogger(__name__)
 
-#: Rows of a validation batch; an even number, so that odd rows of every batch are odd rows of the split.
+#: Rows of a validation batch.
 _EVALUATION_ROWS = 4096
 #: Rows of a selection's train batch at least.
 _SMALLEST_BATCH = 32
@@ -50,7 +50,7 @@ class Trials:
     """The study's objective: one concrete training, one curve.
 
     Each call leaves ``trial_<number>.json`` in the stage's folder: ``order`` (features best first), ``scores``,
-    ``points`` (the masked curve), ``by_heart`` (features that the model has memorised) and ``convergence``.
+    ``points`` (the masked curve) and ``convergence``.
 
     Args:
         config, prepared, full: of the audit.
@@ -93,8 +93,6 @@ class Trials:
         known = None if self.ruled_out else self.judge.full
         self.expect = KnownExpectations(self.model, store, self.schema, known)  # paid by the first trial that asks
         self.prior = _cost_prior(prepared, self.open)
-        fields = [self.schema.fields[index] for index in self.open]
-        self.values = [field.cardinality or field.width for field in fields]
 
     def __call__(
         self, number: int, settings: dict[str, float], should_stop: Callable[[int, float], bool]
@@ -112,9 +110,9 @@ class Trials:
         for units in path.ks:  # with whole groups the path counts groups; the audit counts features
             k = len(path.subset(units))
             if self.low <= k <= self.high:
-                scores = self._odd_scores(path, units)
+                scores = to_scores(path.predict(self._validation(0), units), self.schema.task).numpy()
                 measured += len(scores)
-                points.append(asdict(self.judge.point(k, scores, odd_rows_only=True)))
+                points.append(asdict(self.judge.point(k, scores)))
         if not points:
             smallest = len(path.subset(min(path.ks)))
             raise AuditError(
@@ -128,7 +126,6 @@ class Trials:
             "order": [*self.open[path.ranking].tolist(), *self.ruled_out],
             "scores": [float(value) if math.isfinite(value) else None for value in score_of],
             "points": points,
-            "by_heart": self.open[path.by_heart].tolist(),
             "convergence": describe_convergence(path),
         }
         (self.folder / f"trial_{number}.json").write_text(json.dumps(content), encoding="utf-8")
@@ -176,7 +173,7 @@ class Trials:
         try:
             return learn_path(
                 self.model, self._train, self._validation, prior=self.prior, should_stop=should_stop,
-                progress=self.progress, expect=self.expect, values=self.values, **common,
+                progress=self.progress, expect=self.expect, **common,
             )  # fmt: skip
         except SelectionStopped as stopped:
             log.info("select: trial %d %s", number, stopped)
@@ -201,13 +198,6 @@ class Trials:
 
     def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
         return self.store.matrix("train", self.schema)[:, self.open], self.store.target("train")
-
-    def _odd_scores(self, path: SelectionPath, k: int) -> np.ndarray:
-        """Scores of the odd validation rows, on which no removal was judged."""
-        batches = (batch for batch, _ in self._validation(0) if len(batch) > 1)
-        halves = (batch.rows(torch.arange(1, len(batch), 2, device=self.device)) for batch in batches)
-        odd = ((rows, rows.target) for rows in halves)
-        return to_scores(path.predict(odd, k), self.schema.task).numpy()
 
 
 def selection_batch(config: AuditConfig, rows: int, schema: ModelSchema) -> int:

@@ -267,25 +267,22 @@ def test_trials_agree_where_they_share_most_features(tmp_path: Path, swapped: in
 
 
 def test_trials_rank_together_and_whole_groups_go_by_the_best_one(tmp_path: Path) -> None:
-    """Of four finished trials, two know feature 2 by heart, and the last has fewer slots than the proposed K = 3."""
-    orders, by_heart = [[3, 0, 1, 2], [0, 1, 2, 3], [1, 0, 2, 3], [3, 2, 1, 0]], [[2], [3], [2], []]
+    """Of four finished trials, the last has fewer slots than the proposed K = 3."""
+    orders = [[3, 0, 1, 2], [0, 1, 2, 3], [1, 0, 2, 3], [3, 2, 1, 0]]
     points = [asdict(KPoint(k, 0.8, delta, 0.0005)) for k, delta in ((2, -0.1), (3, 0.01))]
-    for number, (order, heart) in enumerate(zip(orders, by_heart, strict=True)):
-        content = {"order": order, "by_heart": heart, "points": points}
-        (tmp_path / f"trial_{number}.json").write_text(json.dumps(content))
+    for number, order in enumerate(orders):
+        (tmp_path / f"trial_{number}.json").write_text(json.dumps({"order": order, "points": points}))
     rows = [{"number": 9, "state": "pruned", "value": 0.9, "slots": 4}]  # has left nothing to read
     for number, (value, slots) in enumerate([(0.1, 4), (0.3, 4), (0.2, 3), (0.2, 2)]):
         rows.append({"number": number, "state": "complete", "value": value, "slots": slots})
     summary = StudySummary(rows, best=1, importances={})
 
-    def ranked(**given: Any) -> tuple[list[int], list[int]]:
-        config = AuditConfig(k=3, metric="auc", **given)
-        order, heart = _ranked_together(config, prepared(4), tmp_path, summary)
-        return order, np.flatnonzero(heart).tolist()
+    def ranked(**given: Any) -> list[int]:
+        return _ranked_together(AuditConfig(k=3, metric="auc", **given), prepared(4), tmp_path, summary)
 
-    assert ranked() == (consensus(orders[:3]), [2])
+    assert ranked() == consensus(orders[:3])
     assert consensus(orders[:3]) not in (orders[1], consensus(orders[1:]))
-    assert ranked(groups={"a": ["a_*"]}, whole_groups=["a"]) == (orders[1], [3])
+    assert ranked(groups={"a": ["a_*"]}, whole_groups=["a"]) == orders[1]
 
 
 def test_retrainings_that_are_not_needed_cost_a_limited_share_of_a_full_training() -> None:

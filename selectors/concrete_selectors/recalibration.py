@@ -1,4 +1,4 @@
-"""The level of a reader's outputs on rows of another time: one number that is off hides what features are worth."""
+"""Recalibration in the large: the intercept of a network's outputs on rows of another time."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from concrete_selectors.contract import Loss
 _ITERATIONS = 10
 
 
-def best_shift(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
-    """What, added to the logits of all rows, makes their mean loss least.
+def fit_intercept(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
+    """The intercept that, added to the logits of all rows, makes their mean loss least.
 
-    Between train and held-out rows the world may have moved on: fewer clicks, shorter histories, higher prices. A
-    feature that moves along (days since something) then puts the outputs at the wrong level, which costs more loss than
-    all that the feature knows of one row against another, and it would look worthless. Behind the best shift a log-loss
-    is calibrated in the large (Cox 1958), a squared error has no bias.
+    Between train and held-out rows base rates move: fewer clicks, shorter histories, higher prices. A feature that
+    moves along (days since something) then puts the outputs at the wrong level, which costs more loss than all that
+    the feature knows of one row against another, and it would look worthless. With this intercept a log-loss is
+    calibrated in the large (Cox 1958), a squared error has no bias.
 
     Args:
-        logits: (R,), or (R, C) with a shift per class.
+        logits: (R,), or (R, C) with an intercept per class.
         target: (R,), as the loss takes it.
-        loss: per-row loss, convex in the logits (if it is not and the search fails, the shift is zero).
+        loss: per-row loss, convex in the logits (if it is not and the search fails, the intercept is zero).
 
     Returns:
         () or (C,), of the logits' dtype.

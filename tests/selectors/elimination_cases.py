@@ -1,0 +1,36 @@
+"""Cached embeddings with a known truth, for tests of the surrogate and of the elimination."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from concrete_selectors.surrogate import EmbeddingCache
+from torch import Tensor
+from torch.nn import functional
+
+
+def bce(logits: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+def cache_of(values: np.ndarray, target: np.ndarray, expected: np.ndarray | None = None) -> EmbeddingCache:
+    """(rows, units, width) values as they are, one logit."""
+    one = torch.ones(1)
+    return EmbeddingCache(
+        torch.as_tensor(values.astype(np.float32)),
+        torch.as_tensor(target.astype(np.float32)),
+        torch.tensor(1.0),
+        torch.zeros(1),
+        one,
+        one_logit=True,
+        expected=None if expected is None else torch.as_tensor(expected.astype(np.float32)),
+    )
+
+
+def carriers_and_noise(rows: int = 1500, units: int = 8, *, seed: int = 0) -> EmbeddingCache:
+    """Units 0 and 1 carry the target; unit 2 is a copy of unit 0; the rest is noise."""
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(rows, units, 2))
+    values[:, 2] = values[:, 0] + 0.05 * random.normal(size=(rows, 2))
+    chance = 1 / (1 + np.exp(-2 * values[:, 0, 0] + 2 * values[:, 1, 1]))
+    return cache_of(values, random.random(rows) < chance)
