@@ -12,7 +12,7 @@ defaults. The variants:
 * no prior: all fields start with equal logits, not with a handicap for those that the surgeon (Optimal Brain Surgeon on
   the trained net's gates) would not keep.
 * no surgeon's candidates: elimination starts from the slots' candidates alone.
-* labels alone: readers are not taught by what the trained net expects, and removals are judged by labels only.
+* labels alone: the surrogate is not taught by what the trained net expects, and removals are judged by labels only.
 * no warm start: the concrete training starts from an untrained net, without prior, and lasts as long as with a trained
   one.
 * no elimination, order of scores: one training; its candidates by the number of slots expected to choose them.

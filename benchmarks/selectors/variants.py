@@ -44,7 +44,7 @@ def training_per_k(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
 
 
 def labels_alone(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
-    """Readers learn from labels and are judged by them; nobody asks the trained net."""
+    """The surrogate learns from labels and is judged by them; the trained net is not asked."""
     return _path(case, case.settings(seed=seed, **changes), expect=None).subset
 
 

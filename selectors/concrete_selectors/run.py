@@ -187,7 +187,7 @@ class Run:
     def fit_nested(self, order: np.ndarray, *, steps: int) -> None:
         """Fine-tunes one network for all K: groups of rows see the first k units of the order, k log-uniform.
 
-        What the user's model expects keeps it from learning the labels by heart: they have been seen often by now.
+        The user's model as teacher keeps it from overfitting the labels, which it has seen often by now.
         """
         device = self.network.device
         rank = torch.empty(len(order), device=device)

@@ -56,13 +56,13 @@ def leaky(most: int | None = None, *, ids: int = 12, cardinality: int = 3000) ->
     )
 
 
-def demo(most: int | None = None) -> Table:
+def demo(most: int | None = None, *, seed: int = 0) -> Table:
     """The simulated recommender log of the pipeline, in time order; constants, repeats and leaks are left out."""
     try:
         from feature_audit.data.demo import make_demo
     except ImportError as error:
         raise TableAbsent(f"its maker needs {error.name}") from None
-    frame, truth = make_demo(0)
+    frame, truth = make_demo(seed)
     frame = frame.tail(most or len(frame))
     names = [name for name in frame.columns if name in truth.columns and truth.columns[name].role in _USED]
     groups = {group: number for number, group in enumerate(truth.groups)}
