@@ -1,8 +1,8 @@
 """One ranking from several trials.
 
-A trial's ranking has noise of its own: slots start elsewhere, the surrogate sees other rows, and of features that stand in
-for each other now one is kept and now the other. The geometric mean of ranks keeps what trials agree on in front, and
-is as sure of the first places as of the hundredth, for there are few of them.
+A trial's ranking has noise of its own: slots start elsewhere, the surrogate sees other rows, and of features that stand
+in for each other now one is kept and now the other. The geometric mean of ranks keeps what trials agree on in front,
+and is as sure of the first places as of the hundredth.
 """
 
 from __future__ import annotations
