@@ -108,7 +108,7 @@ def test_contributions_are_slopes_in_the_gates(any_task: SimpleNamespace) -> Non
     run = make_run(any_task)
     units, step = np.array([0, 3, 5]), 1e-3
     opened = torch.ones(any_task.n_features)
-    with run.judge(validation_rows=40) as judge:
+    with run.held_out_judge(40) as judge:
         parts = contributions(judge, opened, units)
         for place, unit in enumerate(units):
             moved = []
