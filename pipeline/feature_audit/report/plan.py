@@ -89,7 +89,7 @@ def removal_waves(report: AuditReport) -> list[Wave]:
     alone = [row for row in single if not row.carried_by and view.is_feature(report, row)]
     if never:
         text = "Constants, duplicates and leaks: the full model of this audit did not use them either."
-        waves.append(Wave("Columns that are no features", len(never), sum(row.cost for row in never), text))
+        waves.append(Wave("Excluded columns", len(never), sum(row.cost for row in never), text))
     if carried:
         text = "Another feature carries what they know, so they go before features that stand alone."
         waves.append(Wave("Single features with a carrier", len(carried), sum(row.cost for row in carried), text))
@@ -178,7 +178,7 @@ def _after_inconclusive(_: AuditReport) -> list[Step]:
         "from the cache. Say in that report that this one was read first."
     )
     return [
-        Step("Change nothing in production", "The evidence does not reach. Nothing was registered."),
+        Step("Change nothing in production", "The evidence is insufficient. Nothing was registered."),
         Step("Collect what would decide it", text),
         Step(
             "Do not read it as a pass",

@@ -376,7 +376,7 @@ def test_far_too_few_features_fail_and_register_nothing(command: CommandLine, pa
 def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
     command: CommandLine, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And a budget above the number of columns, as in the README's first command, bounds nothing."""
+    """And a budget above the number of columns, as in the README's first command, is no limit."""
     # Without noise columns the pruned model has nothing to win by dropping them, so 200 test rows cannot decide.
     signals_only = make_log(1_000, users=150, seed=3).select(pl.exclude("^noise_.*$"))
     signals_only.write_parquet(home / "small.parquet")
@@ -398,7 +398,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
     assert run.data.tags["audit.verdict"] == "inconclusive"
     report = json.loads(artifact(run, "report/report.json").read_text())
     assert report["needed"]
-    note = "the budget k = 200 bounds nothing: 6 features are usable (3 of 9 were excluded"
+    note = "k = 200 is no limit: only 6 features are usable (3 of 9 were excluded"
     [line] = [line for line in capsys.readouterr().err.splitlines() if note in line]
     assert line.startswith("load: ")
     assert note in report["k_reason"]
