@@ -159,17 +159,32 @@ def _after_fail(report: AuditReport) -> list[Step]:
     if view.overruling(report):
         text = "The overall metric holds, but a guard does not. Look at the rows marked “fail” under quality."
         steps.append(Step("Look at the guards", text))
-    text = (
-        "The K curve shows where quality leaves the margin. Audit again with a larger budget (k), or with k = auto "
-        "to let the audit choose. Finished stages come from the cache."
-    )
-    steps.append(Step("Allow more features", text))
+    if _limited(report):
+        text = (
+            "The K curve shows where quality leaves the margin. Audit again with a larger budget (k), or with k = auto "
+            "to let the audit choose. Finished stages come from the cache."
+        )
+        steps.append(Step("Allow more features", text))
+    else:
+        text = (
+            "The audit could choose any K and found none that can be dropped to at this margin, so a larger budget (k) "
+            "changes nothing. What is left is the margin, or a narrower interval by more rows or seeds."
+        )
+        steps.append(Step("Keep all features at this margin", text))
     text = (
         "Only if the business can bear it, and before the next audit, not after seeing a result: a margin chosen "
         "afterwards proves nothing. The test rows of this audit have been read once; say so in the next report."
     )
     steps.append(Step("Or agree on another margin first", text))
     return steps
+
+
+def _limited(report: AuditReport) -> bool:
+    """Was the audit's budget below the number of features that may be kept?"""
+    config = report.provenance.get("config")
+    budget = config.get("k") if isinstance(config, Mapping) else None
+    by_rule = sum(row.reason.startswith("dropped by rule") for row in report.decisions)
+    return isinstance(budget, int) and budget < report.n_features - by_rule
 
 
 def _after_inconclusive(_: AuditReport) -> list[Step]:

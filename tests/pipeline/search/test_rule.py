@@ -33,7 +33,7 @@ def test_steps_down_to_weaker_evidence() -> None:
     assert (level.k, level.evidence) == (20, "level")
     best = choose_k(points(-0.02, -0.01, -0.012), **RULE)
     assert (best.k, best.evidence) == (20, "best")
-    assert "no K that was measured" in best.reason
+    assert "no measured K is within" in best.reason
 
 
 def test_level_is_never_worse_than_one_standard_error_below_the_best() -> None:
