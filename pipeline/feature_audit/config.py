@@ -171,7 +171,7 @@ class AuditConfig(_Section):
     time: str | None = Field(None, description="time column: the last rows are the test; never a feature")
     group: str | None = Field(None, description="unit of resampling and of GAUC, e.g. the user; never a feature")
     exclude: tuple[str, ...] = Field(
-        (), description="columns or globs that are no features, not even of the full model"
+        (), description="columns or globs to exclude from the features, of the full model too"
     )
     never_drop: tuple[str, ...] = Field((), description="features or globs that must be kept")
     always_drop: tuple[str, ...] = Field(

@@ -143,14 +143,23 @@ def _one_line(error: ValidationError) -> str:
             continue
         message = problem["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
-        message = _number_hint(key, problem) or message
+        message = _choices(problem) or _number_hint(key, problem) or message
         shown = f"{key}={problem['input']!r}" if key else "config"
         parts.append(f"{shown}: {message}" if key else message)
     return "; ".join(dict.fromkeys(parts))
 
 
+def _choices(problem: Mapping[str, Any]) -> str | None:
+    """The words that a key takes, where it takes nothing else."""
+    if problem["type"] != "literal_error" or " or " not in problem["ctx"]["expected"]:
+        return None
+    return f"choose {problem['ctx']['expected'].replace(chr(39), '')}"
+
+
 def _number_hint(key: str, problem: Mapping[str, Any]) -> str | None:
-    """What to write instead of a number that is written for people: ``0.2%`` or ``0,002``."""
+    """What to write instead of a percentage (``95``, ``0.2%``) or a decimal comma (``0,002``)."""
+    if key == "confidence" and problem["type"] in ("less_than", "greater_than"):
+        return "give a share between 0.5 and 1, such as 0.95"
     if problem["type"] != "float_parsing":
         return None
     written = re.fullmatch(r"([+-]?\d*[.,]?\d+)\s*(%?)", str(problem["input"]).strip())

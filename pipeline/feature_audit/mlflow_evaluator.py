@@ -86,7 +86,7 @@ class ParityEvaluator(ModelEvaluator):
             pruned=pruned,
             unit=None if unit is None else np.unique(unit.astype(str), return_inverse=True)[1],
             slices={name: _column(frame, name, "slices") for name in _listed(config.get("slices"))},
-            unit_name=f"values of {config['unit']}" if unit is not None else "rows",
+            unit_name=f"{config['unit']} values" if unit is not None else "rows",
             **{
                 "task": target.task,
                 "metric": DEFAULT_METRIC[target.task],

@@ -63,8 +63,9 @@ def test_another_profile_brings_its_own_values_along() -> None:
         ({"trials": "few"}, ["trials=", "few", "whole number", "auto"]),
         ({"margin": "-0.1"}, ["margin=", "-0.1", "greater than or equal to 0"]),
         ({"k": "5", "k_min": "9"}, ["k_min=9", "k=5"]),
-        ({"k_rule": "1se"}, ["k_rule=", "1se", "'assured', 'one_standard_error' or 'within_margin'"]),
-        ({"confidence": "95"}, ["confidence=", "95"]),
+        ({"k_rule": "1se"}, ["k_rule=", "1se", "choose assured, one_standard_error or within_margin"]),
+        ({"confidence": "95"}, ["confidence=", "95", "give a share between 0.5 and 1, such as 0.95"]),
+        ({"confidence": "0.4"}, ["confidence=", "0.4", "give a share between 0.5 and 1"]),
         ({"metrik": "auc"}, ["metrik", "unknown key", "did you mean metric?"]),
         ({"task": "binary", "metric": "rmse"}, ["metric=rmse", "task=binary", "auc"]),
         ({"metric": "auc@5"}, ["metric=auc@5", "only ndcg takes a cut-off", "give metric=auc"]),
@@ -84,7 +85,7 @@ def test_another_profile_brings_its_own_values_along() -> None:
         ({"kinds": "numeric"}, ["kinds='numeric'", "not a mapping", "--kinds"]),
         ({"kinds": "{*_id: categorical}"}, ["kinds=", "not valid YAML", "in quotes"]),
         ({"training": "{max_epoch: 3}"}, ["training.max_epoch: unknown key; did you mean max_epochs?"]),
-        ({"profile": "fast"}, ["profile=", "fast", "quick"]),
+        ({"profile": "fast"}, ["profile='fast': choose quick, default or thorough"]),
     ],
 )
 def test_a_mistake_is_one_line_with_key_value_and_remedy(overrides: dict[str, str], words: list[str]) -> None:

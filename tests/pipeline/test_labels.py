@@ -172,9 +172,9 @@ def test_a_column_that_is_the_label_is_no_group(tmp_path: Path) -> None:
         user=pl.col("label") * 100 + pl.int_range(ROWS) % 60,  # always the same label, but many of each
     )
     frame.write_parquet(tmp_path / "log.parquet")
-    for group in ("label", "bucket"):
-        with pytest.raises(AuditError, match=f"group={group}: it settles the label"):
+    for group, reason in (("label", "is the target itself"), ("bucket", "determines the label")):
+        with pytest.raises(AuditError, match=f"group={group}: it {reason}"):
             prepare(AuditConfig(data=str(tmp_path / "log.parquet"), target="label", group=group), tmp_path / "store")
     prepare(AuditConfig(data=str(tmp_path / "log.parquet"), target="label", group="user"), tmp_path / "store")
-    with pytest.raises(AuditError, match="group=x: it settles the label"):
+    with pytest.raises(AuditError, match="group=x: it is the target itself"):
         prepare(AuditConfig(data=str(tmp_path / "log.parquet"), target="x", group="x"), tmp_path / "store")

@@ -35,7 +35,7 @@ SLACK = 1.02
 
 def settle(
     config: AuditConfig, log: Log, columns: tuple[Column, ...], shown: pl.DataFrame
-) -> tuple[tuple[Column, ...], dict[str, str]]:
+) -> tuple[tuple[Column, ...], list[str]]:
     """The columns with whole numbers read as categories or as numbers, by what the label says.
 
     Only columns with more distinct values than a numeric feature has knots are decided: with fewer, both readings give
@@ -48,7 +48,7 @@ def settle(
         shown: the rows of ``log.peek``.
 
     Returns:
-        The columns, and column -> a sentence with the line of configuration that decides otherwise.
+        The columns, and the names of those that may be the other.
     """
     rows = peek_rows(log.rows)
     inside = log.split.of_row[rows] == TRAIN
@@ -65,44 +65,39 @@ def settle(
         elif column.kind == "categorical":
             units[column.name] = _codes(train[column.name])
     kinds: dict[str, Kind] = {}
-    asked: dict[str, str] = {}
+    doubtful = []
     given = {column.name: column.kind for column in columns}
     order = sorted(numbers, key=lambda name: -numbers[name].n_unique())  # what determines others comes first
     for name in order:
         whole = numbers[name]
-        kinds[name], sentence = _decide(name, given[name], whole, label, units, config.encoding.max_bins)
+        kinds[name], doubt = _decide(name, given[name], whole, label, units, config.encoding.max_bins)
         if kinds[name] == "categorical":
             units[name] = _codes(whole)
-        if sentence:
-            asked[name] = sentence
-    return tuple(replace(column, kind=kinds.get(column.name, column.kind)) for column in columns), asked
+        if doubt:
+            doubtful.append(name)
+    return tuple(replace(column, kind=kinds.get(column.name, column.kind)) for column in columns), doubtful
 
 
 def _decide(
     name: str, kind: Kind, whole: pl.Series, label: np.ndarray, units: Mapping[str, np.ndarray], bins: int
-) -> tuple[Kind, str]:
-    """Kind of one column of whole numbers, and what to tell the user where the other reading is possible."""
+) -> tuple[Kind, bool]:
+    """Kind of one column of whole numbers, and whether the other reading is possible, too."""
     if kind == "numeric" and is_moment(name, whole):
-        return kind, ""
+        return kind, False
     held = whole.is_not_null().to_numpy()
     values = whole.drop_nulls()
     codes = _codes(values)
     unit = next((code[held] for code in units.values() if _determines(code[held], codes)), None)
     surplus = identity_surplus(codes, label[held], bins=bins, unit=unit)
     named, gaps = is_id_name(name), unit is None and _repeat_with_gaps(values)
-    as_quantity = f"if their order matters: kinds: {{{name}: numeric}}"
-    as_code = f"if they are codes: kinds: {{{name}: categorical}}"
-    if surplus >= (LIKELY if gaps else SURE):
-        reason = "rows of one value have similar labels, neighbouring values do not"
-        return "categorical", "" if named else f"whole numbers read as categories ({reason}); {as_quantity}"
+    if surplus >= (LIKELY if gaps else SURE):  # rows of one value have similar labels, neighbouring values do not
+        return "categorical", not named
     beyond_order = named and identity_surplus(codes, label[held], bins=bins, unit=unit, share=1.0) >= SURE
-    if surplus <= -SURE and not beyond_order:
-        reason = "neighbouring values have similar labels"
-        return "numeric", f"whole numbers read as quantities ({reason}); {as_code}" if kind == "categorical" else ""
-    if kind == "categorical":
-        return kind, "" if named else f"whole numbers read as categories (too long for a quantity); {as_quantity}"
-    unclear = gaps or (surplus >= LIKELY and unit is None)
-    return kind, f"whole numbers read as quantities, though they may be codes; {as_code}" if unclear else ""
+    if surplus <= -SURE and not beyond_order:  # neighbouring values have similar labels
+        return "numeric", kind == "categorical"
+    if kind == "categorical":  # too long for a quantity, or named like an id
+        return kind, not named
+    return kind, gaps or (surplus >= LIKELY and unit is None)
 
 
 def _repeat_with_gaps(values: pl.Series) -> bool:

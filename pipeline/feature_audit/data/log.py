@@ -65,12 +65,8 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
     if roles.row_id:
         check_row_ids(source, roles.row_id)
     group = read_codes(source, roles.group) if roles.group else None
-    is_label = roles.group in roles.target_columns
-    if group and (is_label or (target.classes and settles(group[0], target.values))):
-        raise AuditError(
-            f"group={roles.group}: it settles the label (every row of a value has the same), so resampling it shows no "
-            "noise; name the user or another unit, or leave group out"
-        )
+    if group:
+        _refuse_the_label(str(roles.group), group, target, is_target=roles.group in roles.target_columns)
     column = source.column(roles.split_column) if roles.split_column else None
     split = split_rows(config, roles, target, time=time, group=group[0] if group else None, column=column)
     if time is not None:
@@ -85,6 +81,19 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
     if group:
         split.info["overlap"] = overlap(split.of_row, group[0])
     return Log(source, roles, target, split, time, is_datetime, group)
+
+
+def _refuse_the_label(name: str, group: Labelled, target: Target, *, is_target: bool) -> None:
+    """A group that is the label, or from which the label follows, leaves no noise to resample."""
+    if is_target:
+        reason = "it is the target itself"
+    elif target.classes and settles(group[0], target.values):
+        reason = (
+            "it determines the label (all rows with the same value share one label), so resampling it shows no noise"
+        )
+    else:
+        return
+    raise AuditError(f"group={name}: {reason}; name the user or another unit, or leave group out")
 
 
 def _without_gaps(

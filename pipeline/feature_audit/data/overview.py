@@ -10,11 +10,14 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.kinds import is_moment
+from feature_audit.data.messages import listing
 from feature_audit.data.written_numbers import Form, held_words, units_of
 from feature_audit.schema import Column, Kind
 
 #: Columns named one by one after load; the rest is counted.
 MOST_LINES = 10
+#: Columns in an example of ``kinds``.
+MOST_PAIRS = 3
 _GROUP_NAME = re.compile(
     r"(?i)(^|_)(user|customer|client|member|visitor|viewer|session|patient|household)s?_?(id|code|key)?$"
 )
@@ -58,10 +61,34 @@ def _is_split(cells: pl.Series) -> bool:
     return len(words) > 1 and words <= _SPLITS
 
 
+def unsure_integers(columns: tuple[Column, ...], doubtful: Collection[str]) -> list[str]:
+    """How whole numbers are read that may be either, one line per reading, with the key that decides otherwise.
+
+    Args:
+        columns: with their kinds.
+        doubtful: columns that may be the other.
+    """
+    lines = []
+    for kind, other, one, several in (
+        ("numeric", "categorical", ("a quantity", "it is a code"), ("quantities", "they are codes")),
+        ("categorical", "numeric", ("a category", "its order matters"), ("categories", "their order matters")),
+    ):
+        names = [column.name for column in columns if column.kind == kind and column.name in doubtful]
+        if names:
+            read, condition = several if len(names) > 1 else one
+            head = "columns are" if len(names) > 1 else "column is"
+            pairs = [f"{name}: {other}" for name in names[:MOST_PAIRS]] + ["..."] * (len(names) > MOST_PAIRS)
+            lines.append(
+                f"{len(names)} integer {head} read as {read} ({listing(names, MOST_LINES)}); "
+                f"if {condition}: kinds: {{{', '.join(pairs)}}}"
+            )
+    return lines
+
+
 def unsure_text(
     columns: tuple[Column, ...], shown: pl.DataFrame, forms: Mapping[str, Form], given: Collection[str]
-) -> dict[str, str]:
-    """Column -> what could be misread about the numbers in its text.
+) -> list[str]:
+    """What could be misread about the numbers in text, one line per column.
 
     Args:
         columns: with their kinds.
@@ -69,23 +96,23 @@ def unsure_text(
         forms: how numbers written for people are read.
         given: columns whose kind the user gave.
     """
-    unsure = {}
+    unsure = []
     for column in columns:
         name = column.name
         form = forms.get(name)
         if form is not None and form.ambiguous:
             words = held_words(shown[name])
             example = words.filter(words.str.contains(","))[0]
-            unsure[name] = (
-                f"'{example}' is read as {form.read(pl.Series([example]))[0]:.10g}; if its comma is a decimal sign, "
-                "write a point instead"
+            unsure.append(
+                f"{name}: '{example}' is read as {form.read(pl.Series([example]))[0]:.10g}; if its comma is a decimal "
+                "sign, write a point instead"
             )
         elif column.kind == "categorical" and name not in given and shown[name].dtype == pl.String:
             units = units_of(held_words(shown[name]))
             if units:
-                unsure[name] = (
-                    f"numbers in several units ({', '.join(units)}) read as categories; write them in one unit, or say "
-                    f"that it is meant: kinds: {{{name}: categorical}}"
+                unsure.append(
+                    f"{name}: numbers in several units ({', '.join(units)}) read as categories; write them in one "
+                    f"unit, or say that it is meant: kinds: {{{name}: categorical}}"
                 )
     return unsure
 
@@ -105,9 +132,8 @@ def overview(summary: Mapping[str, Any], split: str, features: Mapping[Kind, int
     parts += [f"{100 * share:.3g} % positive"] if share is not None else [summary["task"]]
     first = f"{', '.join(parts)}, split {split}"
     lines = ["; ".join([first, ", ".join(summary["looks_like"])] if summary["looks_like"] else [first])]
-    unsure = list(summary["unsure"].items())
-    lines += [f"{name}: {sentence}" for name, sentence in unsure[:MOST_LINES]]
-    if len(unsure) > MOST_LINES:
-        rest = len(unsure) - MOST_LINES
+    lines += summary["unsure"][:MOST_LINES]
+    rest = len(summary["unsure"]) - MOST_LINES
+    if rest > 0:
         lines.append(f"{rest} more columns could be read in another way; their kinds are in data/schema.yaml")
     return lines

@@ -21,7 +21,7 @@ from feature_audit.data.identity import settle
 from feature_audit.data.kinds import infer_columns
 from feature_audit.data.log import Log, peek, read_log
 from feature_audit.data.messages import listing
-from feature_audit.data.overview import looks_like, unsure_text
+from feature_audit.data.overview import looks_like, unsure_integers, unsure_text
 from feature_audit.data.prepared import MARKER, Prepared
 from feature_audit.data.profile import column_profile, table_profile
 from feature_audit.data.reading import input_digest, open_source, prepare_source, resolve_data
@@ -69,11 +69,11 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     progress(f"inferring the kinds of {len(log.roles.candidates)} columns")
     shown = peek(source, log.roles.candidates, log.rows)
     columns, unusable, table_costs = infer_columns(config, log.roles, table, shown, source.origin)
-    columns, unsure = settle(config, log, columns, shown)
+    columns, doubtful = settle(config, log, columns, shown)
     given = {column.name for column in columns if lookup(config.kinds, column.name) is not None}
     source, forms = as_numbers(source, columns, shown, given)
     log = replace(log, source=source)
-    unsure |= unsure_text(columns, shown, forms, given)
+    unsure = unsure_integers(columns, doubtful) + unsure_text(columns, shown, forms, given)
     looks = looks_like(config, columns, shown)
     shown = peek(source, log.roles.candidates, log.rows) if forms else shown
     usable = tuple(column for column in columns if column.name not in unusable)

@@ -101,8 +101,8 @@ def as_numbers(
     for name in forms:
         cells = held_words(shown[name])
         example = cells[int(cells.str.len_chars().arg_max() or 0)]
-        examples.append(f"{name} ({example} = {forms[name].read(pl.Series([example]))[0]:.10g})")
-    notes = [f"numbers written for people are read as numbers: {listing(examples)}"]
+        examples.append(f"{name} ({example} is read as {forms[name].read(pl.Series([example]))[0]:.10g})")
+    notes = [f"formatted numbers are parsed: {listing(examples)}"]
     notes += [f"{name}: {count} cells are no numbers and count as missing" for name, count in lost.items() if count]
     frame = source.frame.with_columns(read.values())
     return replace(source, frame=frame, notes=(*source.notes, *notes)), forms

@@ -1,6 +1,6 @@
 """The model contract, the shipped models, training and prediction."""
 
-from feature_audit.models.build import MODELS, build_model, find_factory
+from feature_audit.models.build import MODELS, build_model, check_arguments, find_factory
 from feature_audit.models.check import ModelFinding, check_model
 from feature_audit.models.contract import FieldModel, TrainingStore, resolve_device
 from feature_audit.models.loss import row_loss, to_scores
@@ -22,6 +22,7 @@ __all__ = [
     "boosting_scores",
     "build_model",
     "by_name",
+    "check_arguments",
     "check_model",
     "find_factory",
     "is_installed",

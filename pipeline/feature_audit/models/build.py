@@ -18,6 +18,7 @@ from feature_audit.models.heads import DcnV2, DeepFm, Mlp
 from feature_audit.schema import ModelSchema
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": Mlp, "dcn_v2": DcnV2, "deepfm": DeepFm}
+_CONTRACT = "must accept the schema: def build(schema, **model_params)"
 
 
 def build_model(
@@ -44,10 +45,11 @@ def build_model(
     """
     if attach and name in MODELS:
         raise UsageError(f"attach={attach}: model={name} needs none; attach is for package.module:factory models")
+    factory = check_arguments(name, params)
     with _seeded(seed):
         if name in MODELS:
-            return _call(MODELS[name], f"model={name}", schema, embedding_dim=embedding_dim, **params)
-        module = _call(find_factory(name), f"model={name}", schema, **params)
+            return MODELS[name](schema, embedding_dim=embedding_dim, **params)
+        module = _made(factory, name, schema, params)
         if not isinstance(module, nn.Module):
             raise UsageError(f"model={name}: the factory returned {type(module).__name__}, not a torch.nn.Module")
         if attach:
@@ -82,26 +84,59 @@ def find_factory(name: str) -> Callable[..., Any]:
     return factory
 
 
+def check_arguments(name: str, params: dict[str, Any]) -> Callable[..., Any]:
+    """The function behind a model's name, if it accepts a schema and these parameters.
+
+    Args:
+        name: as in ``build_model``.
+        params: the configuration's ``model_params``.
+
+    Raises:
+        UsageError: no such module or function, or it takes other arguments.
+    """
+    if name in MODELS:
+        if "embedding_dim" in params:
+            raise UsageError(f"model_params.embedding_dim={params['embedding_dim']}: give training.embedding_dim")
+        problem = _bound_by(MODELS[name], {"embedding_dim": 1, **params})
+        if problem:
+            raise UsageError(f"model={name}: model_params do not fit: {problem}")
+        return MODELS[name]
+    factory = find_factory(name)
+    problem = _bound_by(factory, params)
+    if problem:
+        raise UsageError(f"model={name}: {_CONTRACT}; {problem}")
+    return factory
+
+
 def _children(module: nn.Module) -> str:
     return ", ".join(name for name, _ in module.named_modules() if name) or "its submodules, of which it has none"
 
 
-def _call(factory: Callable[..., Any], label: str, schema: ModelSchema, **params: Any) -> Any:
-    """Call, naming a parameter the factory does not take instead of a traceback."""
-    shipped, name = factory in MODELS.values(), getattr(factory, "__name__", "build")
-    what = "model_params do not fit" if shipped else f"the factory is called as {name}(schema, **model_params)"
+def _bound_by(factory: Callable[..., Any], arguments: dict[str, Any]) -> str | None:
+    """Why the factory cannot be called with a schema and these arguments; None where it can."""
     try:
-        inspect.signature(factory).bind(schema, **params)
+        signature = inspect.signature(factory)
     except ValueError:
-        pass  # written in C, without a signature to check
+        return None  # written in C, without a signature to check
+    if not signature.parameters:
+        return "yours takes no arguments"
+    try:
+        signature.bind(None, **arguments)
     except TypeError as error:
-        raise UsageError(f"{label}: {what}: {error}") from None
+        return f"{error}"
+    return None
+
+
+def _made(factory: Callable[..., Any], name: str, schema: ModelSchema, params: dict[str, Any]) -> Any:
+    """The factory's module; a class that cannot be built from a schema is one line instead of a traceback."""
     try:
         return factory(schema, **params)
     except (TypeError, AttributeError) as error:
-        if shipped or not inspect.isclass(factory):
+        if not inspect.isclass(factory):
             raise
-        raise UsageError(f"{label}: {what}, and the class {name} cannot be built so: {error}") from error
+        raise UsageError(
+            f"model={name}: {_CONTRACT}; the class {factory.__name__} cannot be built so: {error}"
+        ) from error
 
 
 def _seeded(seed: int | None) -> Any:

@@ -39,7 +39,7 @@ def sentence(
     """
     row = deltas[0]
     digits = _digits(row.margin or row.delta)
-    who = f"{row.rows:,} test rows" + (f" of {row.units:,} {unit_name}" if unit_name != "rows" else "")
+    who = f"{row.rows:,} test rows" + (f" from {row.units:,} {unit_name}" if unit_name != "rows" else "")
     trained = f"{seeds[0]} retraining{'s' if seeds[0] > 1 else ''}"
     direction = "better" if row.delta >= 0 else "worse"
     estimate = (

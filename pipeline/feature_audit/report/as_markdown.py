@@ -13,7 +13,9 @@ DESCRIPTION_LIMIT = 7_500
 #: Rows of the decision table in the file; all of them are in ``report.json`` and ``selection/ranking.parquet``.
 MOST_DECISIONS = 1_000
 #: Why a change may differ in sign from the difference of the two columns before it.
-SIGNED = "A change is signed so that + is better, also where a lower value is better, as for log loss."
+SIGNED = (
+    "A change is signed so that + is better, also where a lower value is better, as for log loss. " + view.CALIBRATION
+)
 QUALITY = "## Quality: pruned against full model\n\n"
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})

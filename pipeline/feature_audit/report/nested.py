@@ -13,18 +13,23 @@ from feature_audit.results import AuditReport
 MOST_ENTRIES = 20
 
 
-def flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """``(dotted key, text)`` of a nested mapping, in its order; one entry per column and the like is only counted."""
+    return ((".".join(path), value) for path, value in _leaves(mapping))
+
+
+def _leaves(mapping: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """``flat`` with the keys apart: the name of a column may hold a dot itself."""
     for key, value in mapping.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
+        name = (*above, str(key))
         if isinstance(value, Mapping) and value:
             if len(value) > MOST_ENTRIES:
                 yield name, f"{numbers.count(len(value))} entries, in report.json"
             else:
-                yield from flat(value, name)
+                yield from _leaves(value, name)
         elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
             for number, item in enumerate(value[:MOST_ENTRIES], 1):
-                yield f"{name}.{number}", value_text(item)
+                yield (*name, str(number)), value_text(item)
         else:
             yield name, value_text(value)
 
@@ -80,7 +85,10 @@ def trial_text(value: Any) -> str:
 
 
 def summary(report: AuditReport) -> list[tuple[str, str]]:
-    """The data's key figures in words; ``rows_by_split.train`` reads as ``rows by split, train``."""
+    """The data's key figures in words; ``null_share: {item_id: ...}`` reads as ``share of missing cells, item_id``.
+
+    Only the first key is always ours; those below may be columns and classes, and are shown as they are.
+    """
     group = report.data_summary.get("group")
     words = {
         "rows": "rows",
@@ -91,10 +99,8 @@ def summary(report: AuditReport) -> list[tuple[str, str]]:
         "null_share": "share of missing cells",
     }
     found = []
-    for key, value in flat({key: value for key, value in report.data_summary.items() if key != "group"}):
-        first, _, rest = key.partition(".")
-        name = words.get(first, first.replace("_", " "))
-        found.append((name + (", " + rest.replace("_", " ").replace(".", ", ") if rest else ""), value))
+    for (first, *rest), value in _leaves({key: value for key, value in report.data_summary.items() if key != "group"}):
+        found.append((", ".join([words.get(first, first.replace("_", " ")), *rest]), value))
     return found
 
 

@@ -89,7 +89,7 @@ def removal_waves(report: AuditReport) -> list[Wave]:
     alone = [row for row in single if not row.carried_by and view.is_feature(report, row)]
     if never:
         text = "Constants, duplicates and leaks: the full model of this audit did not use them either."
-        waves.append(Wave("Columns that are no features", len(never), sum(row.cost for row in never), text))
+        waves.append(Wave("Excluded columns", len(never), sum(row.cost for row in never), text))
     if carried:
         text = "Another feature carries what they know, so they go before features that stand alone."
         waves.append(Wave("Single features with a carrier", len(carried), sum(row.cost for row in carried), text))
@@ -159,11 +159,18 @@ def _after_fail(report: AuditReport) -> list[Step]:
     if view.overruling(report):
         text = "The overall metric holds, but a guard does not. Look at the rows marked “fail” under quality."
         steps.append(Step("Look at the guards", text))
-    text = (
-        "The K curve shows where quality leaves the margin. Audit again with a larger budget (k), or with k = auto "
-        "to let the audit choose. Finished stages come from the cache."
-    )
-    steps.append(Step("Allow more features", text))
+    if _limited(report):
+        text = (
+            "The K curve shows where quality leaves the margin. Audit again with a larger budget (k), or with k = auto "
+            "to let the audit choose. Finished stages come from the cache."
+        )
+        steps.append(Step("Allow more features", text))
+    else:
+        text = (
+            "The audit could choose any K and found none that can be dropped to at this margin, so a larger budget (k) "
+            "changes nothing. What is left is the margin, or a narrower interval by more rows or seeds."
+        )
+        steps.append(Step("Keep all features at this margin", text))
     text = (
         "Only if the business can bear it, and before the next audit, not after seeing a result: a margin chosen "
         "afterwards proves nothing. The test rows of this audit have been read once; say so in the next report."
@@ -172,13 +179,21 @@ def _after_fail(report: AuditReport) -> list[Step]:
     return steps
 
 
+def _limited(report: AuditReport) -> bool:
+    """Was the audit's budget below the number of features that may be kept?"""
+    config = report.provenance.get("config")
+    budget = config.get("k") if isinstance(config, Mapping) else None
+    by_rule = sum(row.reason.startswith("dropped by rule") for row in report.decisions)
+    return isinstance(budget, int) and budget < report.n_features - by_rule
+
+
 def _after_inconclusive(_: AuditReport) -> list[Step]:
     text = (
         "More test rows, users or seeds narrow the interval. Then run the same command again: finished stages come "
         "from the cache. Say in that report that this one was read first."
     )
     return [
-        Step("Change nothing in production", "The evidence does not reach. Nothing was registered."),
+        Step("Change nothing in production", "The evidence is insufficient. Nothing was registered."),
         Step("Collect what would decide it", text),
         Step(
             "Do not read it as a pass",

@@ -92,6 +92,13 @@ def prose(text: str | None) -> str:
     return text[:1].upper() + text[1:]
 
 
+#: A ratio is neither better where higher nor where lower.
+CALIBRATION = (
+    "For calibration, a ratio that should be 1, it is the change in −|log ratio|: + where the pruned model's ratio is "
+    "nearer to 1."
+)
+
+
 def decision_row(report: AuditReport) -> MetricDelta | None:
     """The row on which the verdict stands, if the audit got that far."""
     return next((row for row in report.deltas if row.role == "decision"), None)

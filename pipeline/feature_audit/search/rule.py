@@ -117,8 +117,8 @@ def choose_k(
             if steps[evidence].reached(point, curve):
                 reason = f"K = {point.k} is {steps[evidence].why}{asked}: {_figure(point, metric)}"
                 return KChoice(point.k, evidence, reason)
-    tried = f"of the K that were retrained ({_listed(curve)}), none" if retrained else "no K that was measured"
-    why = f"{tried} comes within the margin of {margin:g} on validation; K = {best.k} comes closest"
+    tried = f"no retrained K (tried: {_listed(curve)})" if retrained else "no measured K"
+    why = f"{tried} is within the margin of {margin:g} on validation; K = {best.k} comes closest"
     return KChoice(best.k, "best", f"{why}{asked}: {_figure(best, metric)}")
 
 
@@ -182,7 +182,7 @@ def _steps(margin: float, confidence: float, test_ratio: float, power: float) ->
             lambda point, _: chance(point) >= power,
         ),
         "likely": _Step(
-            f"the smallest K with nearly the best forecast of a pass on test, where no K reaches {power:.0%}",
+            f"the smallest K whose forecast of a pass on test is nearly the best; no K reaches {power:.0%}",
             likely,
         ),
         "level": _Step(f"the smallest K within the margin of {margin:g} and one standard error of the best K", level),

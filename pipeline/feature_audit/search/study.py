@@ -202,12 +202,12 @@ def _run_trials(
                 return
             finished = _finished(study)
             if finished and most_work is not None and _with_another(finished) > most_work(_best(finished)):
-                log.info("select: no further trial, for together they would cost more than the search may")
+                log.info("select: no further trials: together they would exceed the cost limit")
                 return
             if _all_slots_wanted(study, space):
                 study.enqueue_trial({**space.defaults(), "slots": space.slots[1]}, skip_if_exists=True)
             elif len(finished) > 1 and agree is not None and agree(_best_first(finished)):
-                log.info("select: no further trial, for those so far agree")
+                log.info("select: no further trials: those so far agree")
                 return
             study.sampler = _sampler(seed + 1000 * draw)
             trial = study.ask()

@@ -20,7 +20,7 @@ from feature_audit.data import RULES, Prepared
 from feature_audit.errors import AuditError, UsageError, log_is_open
 from feature_audit.masking import MASK, masked_values
 from feature_audit.metric_names import parse_metric
-from feature_audit.models import MODELS, find_factory, own_code_digest
+from feature_audit.models import MODELS, check_arguments, own_code_digest
 from feature_audit.report import counted, promote_command, verdict_sentence
 from feature_audit.results import AuditReport, StageCost
 from feature_audit.stages import baseline as baseline_stage
@@ -328,8 +328,11 @@ def check_config(config: AuditConfig) -> None:
             hint = f"did you mean {near[0]}? " if near else ""
             own = ", or package.module:factory" if key == "model" else ""
             raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
-    if config.model not in MODELS:
-        find_factory(config.model)
+    check_arguments(config.model, config.model_params)
+    if config.group is not None and config.group == config.target:
+        raise UsageError(
+            f"group={config.group}: it is the target itself; name the user or another unit, or leave group out"
+        )
     metric = parse_metric(config.metric, config.task)[0] if config.metric else None
     if metric in ("gauc", "ndcg") and config.group is None:
         raise UsageError(f"metric={config.metric}: is computed within users; name the user column, e.g. group=user_id")

@@ -113,7 +113,7 @@ def open_folder(work_dir: Path, key: StageKey) -> StageFolder:
 
 def _why_missed(stage_dir: Path, key: StageKey) -> str:
     markers = sorted(stage_dir.glob(f"*/{MARKER}"), key=lambda path: path.stat().st_mtime)
-    if (stage_dir / key.digest).is_dir():
+    if any((stage_dir / key.digest).glob("*.json")):  # the results of finished trainings; a refused run leaves none
         return "continuing what was interrupted"
     if not markers:
         return "running for the first time"

@@ -80,7 +80,7 @@ class Retrainings:
         self.spent[k] = facts["work"]
         self.points[k] = point = self.judge.point(k, scores)
         log.info(
-            "select: retrained at K = %d, validation %s %+.4f against the full model",
+            "select: retrained at K = %d, change in validation %s against the full model: %+.4f",
             k, self.config.metric, point.delta,
         )  # fmt: skip
         if self.progress:

@@ -103,8 +103,8 @@ def _reason_to_go(*, by: str | None, explained: float, informative: bool) -> str
     if by is not None:
         return f"redundant with {by}, which holds {explained:.0%} of its information"
     if informative:
-        return "informs on the label alone, not needed beside the kept features"
-    return "noise: says nothing of the label on its own"
+        return "informative on its own, but not needed alongside the kept features"
+    return "noise: tells nothing about the label on its own"
 
 
 def _associations(prepared: Prepared, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,30 +6,35 @@ import keyword
 import re
 from collections.abc import Sequence
 
-from feature_audit.results import FeatureDecision
+from feature_audit.results import FeatureDecision, Verdict
 
 
-def sql_select(kept: Sequence[FeatureDecision], keys: Sequence[str], table: str = "features") -> str:
+def sql_select(
+    kept: Sequence[FeatureDecision], keys: Sequence[str], *, verdict: Verdict, table: str = "features"
+) -> str:
     """A ``SELECT`` of the key columns and the kept features, names quoted as standard SQL asks.
 
     Args:
         kept: rows of the decision table.
         keys: columns that are no features but belong to a row: row id, time, group.
+        verdict: of the audit; it heads the text as a comment.
         table: name to select from.
     """
     lines = [*(f"  {_quoted(key)}" for key in keys), *(f"  {_quoted(row.feature)}" for row in kept)]
-    return "SELECT\n" + ",\n".join(lines) + f"\nFROM {_quoted(table)};\n"
+    return f"-- {_mark(verdict)}\nSELECT\n" + ",\n".join(lines) + f"\nFROM {_quoted(table)};\n"
 
 
-def feast_service(kept: Sequence[FeatureDecision], name: str) -> str:
+def feast_service(kept: Sequence[FeatureDecision], name: str, *, verdict: Verdict) -> str:
     """A Python module that defines a Feast ``FeatureService`` with one projection per source table.
 
     Feature views are looked up by the name of the source table; features without one belong to the view ``features``.
+    The verdict heads the module as a comment.
     """
     views: dict[str, list[str]] = {}
     for row in kept:
         views.setdefault(row.group or "features", []).append(row.feature)
     lines = [
+        f"# {_mark(verdict)}",
         '"""The kept features as a Feast feature service; register it with `feast apply`."""',
         "",
         "from feast import FeatureService",
@@ -45,6 +50,11 @@ def feast_service(kept: Sequence[FeatureDecision], name: str) -> str:
         ")",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _mark(verdict: Verdict) -> str:
+    caution = "" if verdict == "pass" else "; this is what was tried, not a recommendation"
+    return f"Verdict of the audit: {verdict}{caution}."
 
 
 def _quoted(name: str) -> str:

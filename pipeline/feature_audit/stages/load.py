@@ -110,11 +110,11 @@ def budget(config: AuditConfig, prepared: Prepared) -> tuple[int, int]:
 def clipped_budget(config: AuditConfig, prepared: Prepared) -> str | None:
     """One sentence where the budget ``k`` is above the features that may be kept, else None.
 
-    A budget is the most that may be kept, so more than there is bounds nothing and is no mistake.
+    A budget is the most that may be kept, so one above what there is does not limit the audit and is no mistake.
     """
     if config.k == "auto" or config.k <= _usable(config, prepared):
         return None
-    return f"the budget k = {config.k} bounds nothing: {_tally(config, prepared)}"
+    return f"k = {config.k} is no limit: only {_tally(config, prepared)}"
 
 
 def _usable(config: AuditConfig, prepared: Prepared) -> int:

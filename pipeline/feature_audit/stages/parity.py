@@ -74,7 +74,7 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
         guards=information(config),
         slices=_slices(config, store, group),
         shipped=pruned.best_seed,
-        unit_name="units" if config.group is None else f"values of {config.group}",
+        unit_name="units" if config.group is None else f"{config.group} values",
         seed=config.seed,
     )
     folder.finish({"parity": asdict(result), "looks": looks})
@@ -101,7 +101,7 @@ def _record_look(config: AuditConfig, prepared: Prepared, pruned: Retrained) -> 
         log_file.write(json.dumps(look) + "\n")
     keys = {json.loads(line)["key"] for line in path.read_text(encoding="utf-8").splitlines()}
     if len(keys) > 1:
-        log.warning("parity: this is look number %d at this test split; the report says so", len(keys))
+        log.warning("parity: this test split has now been used %d times; the report says so", len(keys))
     return len(keys)
 
 

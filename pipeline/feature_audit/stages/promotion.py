@@ -18,8 +18,8 @@ def rollback(model_name: str) -> str:
     """Roll back and say so in one sentence; errors as in ``registry.rollback``."""
     event = registry.rollback(model_name)
     _name_driver(f"rollback to {f'v{event.version}' if event.version else 'none'}: {model_name}")
-    after = f"version {event.version}" if event.version else "no version (there was none before)"
-    return f"production of {model_name} is back to {after}; version {event.replaced} was taken out"
+    now = f"is back to production version {event.version}" if event.version else "has no production version again"
+    return f"{model_name} {now}" + (f"; version {event.replaced} was removed" if event.replaced else "")
 
 
 def history(model_name: str) -> list[str]:

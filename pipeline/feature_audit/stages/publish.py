@@ -169,8 +169,10 @@ def _cost_metrics(report: AuditReport, seconds: float) -> dict[str, float]:
 def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> None:
     keys = [key for key in (config.row_id, config.time, config.group) if key]
     rows = [row for row in report.decisions if row.decision == "keep"]
-    parent.text(exports.sql_select(rows, keys), "recommendation/kept_features.sql")
-    parent.text(exports.feast_service(rows, config.model_name), "recommendation/feature_service.py")
+    parent.text(exports.sql_select(rows, keys, verdict=report.verdict), "recommendation/kept_features.sql")
+    parent.text(
+        exports.feast_service(rows, config.model_name, verdict=report.verdict), "recommendation/feature_service.py"
+    )
     kept = [row.feature for row in report.decisions if row.decision == "keep"]
     dropped = [row for row in report.decisions if row.decision != "keep"]
     content = {

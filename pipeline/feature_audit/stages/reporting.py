@@ -82,7 +82,7 @@ def _warnings(
     warnings = [f"{sentence}." for sentence in soundness.warnings(config, full.facts)]
     if outcome.looks > 1:
         warnings.append(
-            f"This is look number {outcome.looks} at the same test split. Every further look makes a lucky pass more "
+            f"This test split has now been used {outcome.looks} times. Every further use makes a lucky pass more "
             "likely; confirm a close result on newer data."
         )
     leaks = [finding.column for finding in prepared.findings if finding.kind == "suspected_leak"]

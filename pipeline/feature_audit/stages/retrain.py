@@ -78,7 +78,7 @@ def seeds(config: AuditConfig, full: Trained, selection: Selection) -> int:
     each = _SLACK * max(selection.choice.retraining_work, 1e-12)
     count = int(np.clip(work_left(config, full.work, selection.work) / each, FEWEST_SEEDS, AUTO_SEEDS))
     if count < AUTO_SEEDS:
-        log.info("retrain: %d seeds, for %d would cost too much (seeds=auto)", count, AUTO_SEEDS)
+        log.info("retrain: training %d pruned models; %d would exceed the cost limit (seeds=auto)", count, AUTO_SEEDS)
     return count
 
 

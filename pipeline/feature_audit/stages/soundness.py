@@ -21,7 +21,7 @@ def line(config: AuditConfig, facts: dict[str, Any]) -> str:
     shown = f"full model: validation {chance.metric} {chance.value:.4f} {interval}, chance {chance.chance:.4f}"
     if chance.metric != config.metric:
         shown += f"; {config.metric} {facts['metric']:.4f}"
-    shown += f"; gradient boosting: {config.metric} {facts['yardstick']['metric']:.4f}"
+    shown += f"; for comparison, quick gradient boosting: {config.metric} {facts['yardstick']['metric']:.4f}"
     return ": ".join(filter(None, [shown, "; ".join(_shortfalls(config, facts))]))
 
 

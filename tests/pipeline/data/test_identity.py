@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 from data_helpers import prepared_of
+from feature_audit.data.overview import unsure_integers
+from feature_audit.schema import Column
 
 SIZES = {"signed": 60, "device": 150, "member": 200, "digits": 100, "padded": 80}
 TASKS = ("binary", "regression", "multiclass")
@@ -70,9 +72,12 @@ def test_codes_are_categories_whatever_they_are_called(tmp_path, task):
     frame, effect = codes(4_000, rng)
     made, _ = prepared_of(frame.with_columns(y=labelled(effect, task, rng)), tmp_path, task=task)
     assert {column.name: column.kind for column in made.columns} == dict.fromkeys(frame.columns, "categorical")
-    asked = made.summary["unsure"]
-    assert "kinds: {member: numeric}" in asked["member"]
-    assert "padded" not in asked  # leading zeros leave no doubt
+    [line] = made.summary["unsure"]
+    assert "integer column" in line
+    assert "member" in line
+    assert "member: numeric" in line
+    assert "order matters" in line
+    assert "padded" not in line  # leading zeros leave no doubt
 
 
 @pytest.mark.parametrize(("task", "rows"), [*((task, 500) for task in TASKS), ("binary", 6_000)])
@@ -123,5 +128,17 @@ def test_the_user_and_a_clear_order_win_over_the_name(tmp_path):
     made, _ = prepared_of(frame, tmp_path, kinds={"customer": "numeric"})
     kinds = {column.name: column.kind for column in made.columns}
     assert kinds == {"paid_id": "numeric", "customer": "numeric", "noise_id": "categorical", "rows": "numeric"}
-    assert made.summary["unsure"].keys() == {"paid_id"}
-    assert "kinds: {paid_id: categorical}" in made.summary["unsure"]["paid_id"]
+    line = "1 integer column is read as a quantity (paid_id); if it is a code: kinds: {paid_id: categorical}"
+    assert made.summary["unsure"] == [line]
+
+
+def test_many_columns_in_doubt_are_one_line_per_reading():
+    names = [f"c{number}" for number in range(12)]
+    kinds = dict.fromkeys(names, "numeric") | {"who": "categorical", "clear": "numeric"}
+    columns = tuple(Column(name, kind, "Int64") for name, kind in kinds.items())
+    numbers, categories = unsure_integers(columns, [*names, "who"])
+    assert numbers == (
+        f"12 integer columns are read as quantities ({', '.join(names[:10])} and 2 more); if they are codes: kinds: "
+        "{c0: categorical, c1: categorical, c2: categorical, ...}"
+    )
+    assert categories == ("1 integer column is read as a category (who); if its order matters: kinds: {who: numeric}")

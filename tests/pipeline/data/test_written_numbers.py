@@ -84,7 +84,7 @@ def test_text_is_a_number_in_files_of_either_kind_and_when_served(tmp_path, form
     made, _ = prepared_of(path, tmp_path)
     kinds = {column.name: column.kind for column in made.columns}
     assert kinds == dict.fromkeys(frame.columns[:-1], "numeric") | {"mass": "categorical"}
-    assert "kg" in made.summary["unsure"]["mass"]
+    assert any(line.startswith("mass: ") and "kg" in line for line in made.summary["unsure"])
     notes = [finding.detail for finding in made.findings]
     assert "off: 5 cells are no numbers and count as missing" in notes
     encoders = Encoders.load(made.directory / "encoders.json")
@@ -102,9 +102,11 @@ def test_a_comma_that_could_be_either_groups_and_is_said(tmp_path):
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"x": [f"{v:,}" for v in rng.integers(100, 9_999, 900)], "y": rng.integers(0, 2, 900)})
     made, _ = prepared_of(frame, tmp_path)
-    assert "if its comma is a decimal sign" in made.summary["unsure"]["x"]
+    [line] = made.summary["unsure"]
+    assert line.startswith("x: ")
+    assert "if its comma is a decimal sign" in line
     clear = frame.with_columns(x=pl.when(pl.int_range(900) == 5).then(pl.lit("1,234.5")).otherwise("x"))
-    assert "x" not in prepared_of(clear, tmp_path)[0].summary["unsure"]
+    assert not prepared_of(clear, tmp_path)[0].summary["unsure"]
 
 
 def test_a_served_cell_that_is_no_number_is_an_error_and_no_missing_value(tmp_path):

@@ -229,8 +229,8 @@ def test_the_contract_test_finds_wrong_shapes_and_cut_gradients() -> None:
         ("named", "lookup.user", r"attach=lookup.user gives \(8, 1, 3\)"),
         ("named", "gather,out", "one submodule gives a tensor and another names"),
         ("uncalled", "table", "attach=table: Uncalled.forward never calls it"),
-        ("no_arguments", None, r"the factory is called as no_arguments\(schema, \*\*model_params\): too many"),
-        ("Tower", None, r"the factory is called as Tower\(schema, \*\*model_params\): missing a required argument"),
+        ("no_arguments", None, r"def build\(schema, \*\*model_params\); yours takes no arguments"),
+        ("Tower", None, r"def build\(schema, \*\*model_params\); missing a required argument"),
     ],
 )
 def test_a_mistake_is_one_line(name: str, attach: str | None, message: str) -> None:

@@ -121,7 +121,7 @@ def _sentence(verdict: str) -> str:
         "fail": ("0.0087 worse", "−0.0104 to −0.0070", "it loses more than the margin of 0.0020"),
         "inconclusive": ("0.0011 worse", "−0.0029 to +0.0008", "a loss of 0.0020 is not ruled out"),
     }[verdict]
-    evidence = f"(95% interval {interval}, 3 retrainings, 240,866 test rows of 24,118 values of user_id)"
+    evidence = f"(95% interval {interval}, 3 retrainings, 240,866 test rows from 24,118 user_id values)"
     return f"{verdict.title()}: the pruned model's AUC is {change} than the full model's {evidence}: {closing}."
 
 

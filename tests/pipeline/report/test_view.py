@@ -206,3 +206,37 @@ def test_many_slices_are_continued_below():
     assert group.first + group.more == len(group.rows)
     assert group.rows[0].role == "decision"
     assert all(row.role == "information" for row in group.rows[group.first :])
+
+
+def test_names_of_the_data_are_shown_as_they_are():
+    """Columns and classes keep their underscores and dots; only the report's own keys are words."""
+    summary = {
+        "null_share": {"item_id": {"train": 0.5}, "user.age": {"train": 0.25}},
+        "target_per_split": {"train": {"not_clicked": 0.75}},
+    }
+    shown = dict(nested.summary(dataclasses.replace(make_report(), data_summary=summary)))
+    assert shown == {
+        "share of missing cells, item_id, train": "0.500000",
+        "share of missing cells, user.age, train": "0.250000",
+        "label, train, not_clicked": "0.750000",
+    }
+
+
+@pytest.mark.parametrize(
+    ("budget", "title"),
+    [(120, "Allow more features"), (419, "Allow more features")]
+    + [(budget, "Keep all features at this margin") for budget in ("auto", 420, 500, None)],
+)
+def test_a_larger_budget_is_advised_only_where_it_was_the_limit(budget, title):
+    report = make_report("fail")
+    report.provenance["config"]["k"] = budget
+    titles = [step.title for step in plan.next_steps(report)]
+    assert [name for name in titles if "features" in name] == [title]
+
+
+def test_features_dropped_by_rule_are_no_reason_for_a_larger_budget():
+    report = make_report("fail", n_features=10, k=9)
+    ruled = [FeatureDecision("gone", 10, 0.0, 0.0, "drop", "dropped by rule: on the always_drop list")]
+    report = dataclasses.replace(report, decisions=ruled)
+    report.provenance["config"]["k"] = 9
+    assert "Allow more features" not in [step.title for step in plan.next_steps(report)]

@@ -28,12 +28,12 @@ def test_prefers_the_smallest_k_that_would_pass_on_test() -> None:
 def test_steps_down_to_weaker_evidence() -> None:
     likely = choose_k(points(-0.01, -0.0009, -0.0008), **RULE)
     assert (likely.k, likely.evidence) == (20, "likely")
-    assert "nearly the best forecast" in likely.reason
+    assert "forecast of a pass on test is nearly the best" in likely.reason
     level = choose_k(points(-0.01, -0.0014, -0.0013), **RULE)
     assert (level.k, level.evidence) == (20, "level")
     best = choose_k(points(-0.02, -0.01, -0.012), **RULE)
     assert (best.k, best.evidence) == (20, "best")
-    assert "no K that was measured" in best.reason
+    assert "no measured K is within" in best.reason
 
 
 def test_level_is_never_worse_than_one_standard_error_below_the_best() -> None:

@@ -376,7 +376,7 @@ def test_far_too_few_features_fail_and_register_nothing(command: CommandLine, pa
 def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
     command: CommandLine, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And a budget above the number of columns, as in the README's first command, bounds nothing."""
+    """And a budget above the number of columns, as in the README's first command, is no limit."""
     # Without noise columns the pruned model has nothing to win by dropping them, so 200 test rows cannot decide.
     signals_only = make_log(1_000, users=150, seed=3).select(pl.exclude("^noise_.*$"))
     signals_only.write_parquet(home / "small.parquet")
@@ -398,7 +398,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
     assert run.data.tags["audit.verdict"] == "inconclusive"
     report = json.loads(artifact(run, "report/report.json").read_text())
     assert report["needed"]
-    note = "the budget k = 200 bounds nothing: 6 features are usable (3 of 9 were excluded"
+    note = "k = 200 is no limit: only 6 features are usable (3 of 9 were excluded"
     [line] = [line for line in capsys.readouterr().err.splitlines() if note in line]
     assert line.startswith("load: ")
     assert note in report["k_reason"]
@@ -414,7 +414,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
         (["--k_min", "500"], 1, ["k_min=500", "20 features are usable"]),
         (["--k", "500", "--k_min", "500"], 1, ["k=k_min=500", "20 features are usable", "between 1 and 20"]),
         (["--k", "abc"], 2, ["k=", "abc"]),
-        (["--k_rule", "smallest"], 2, ["k_rule=", "smallest", "'one_standard_error' or 'within_margin'"]),
+        (["--k_rule", "smallest"], 2, ["k_rule=", "smallest", "one_standard_error or within_margin"]),
         (["--k", "0"], 2, ["k=", "0"]),
         (["--margin", "-0.1"], 2, ["margin=", "-0.1"]),
         (["--metric", "rmse"], 1, ["metric=rmse", "binary"]),  # only the data says that the task is binary
@@ -425,6 +425,9 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
         (["--split", "time", "--time", ""], 2, ["split=time", "needs a time column"]),
         (["--split", "tme"], 1, ["split=tme", "did you mean time?"]),  # it might have been a column
         (["--model", "no.such:factory"], 2, ["model=no.such:factory", "cannot import"]),
+        (["--model", "os:getcwd"], 2, ["model=os:getcwd: must accept the schema", "yours takes no arguments"]),
+        (["--group", "clicked"], 2, ["group=clicked: it is the target itself; name the user"]),
+        (["--model_params", "{depth: 3}"], 2, ["model=mlp: model_params do not fit", "'depth'"]),
         (["--colour", "red"], 2, ["--colour"]),
         (["--model_name", "ads/ctr"], 2, ["model_name='ads/ctr'", "no '/'", "ads-ctr"]),
         (["--model_name", "a:b?c"], 2, ["model_name='a:b?c'", "no ':' '?'", "a-b-c"]),

@@ -148,7 +148,7 @@ def test_a_k_that_was_refuted_is_not_taken_while_a_larger_one_is_untried(
         assert max(deltas) == largest
         assert deltas[choice.k] == max(deltas.values())
         tried = ", ".join(map(str, sorted(deltas)))
-        assert f"of the K that were retrained ({tried}), none comes within the margin" in choice.reason
+        assert f"no retrained K (tried: {tried}) is within the margin" in choice.reason
         assert f"K = {choice.k} comes closest" in choice.reason
         assert f"{deltas[choice.k]:+.4f} ±" in choice.reason
     else:
@@ -188,7 +188,7 @@ def test_whole_groups_are_not_split_on_the_way_up() -> None:
 def test_one_retraining_that_falls_short_is_not_called_the_only_k() -> None:
     found = confirmed("assured", [-0.05, 0.01], lambda k: -0.01, slots=2, budget=3, features=3)
     assert (found.k, found.evidence) == (2, "best")
-    assert "of the K that were retrained (2), none comes within the margin" in found.reason
+    assert "no retrained K (tried: 2) is within the margin" in found.reason
 
 
 def test_each_rule_walks_to_its_own_k() -> None:
@@ -236,7 +236,7 @@ def test_a_smaller_k_that_is_forecast_to_fall_short_is_not_tried() -> None:
 def test_where_nothing_is_within_the_margin_the_budget_is_reached_and_the_best_taken(rule: str) -> None:
     found = confirmed(rule, [-0.05, -0.03, -0.02], lambda k: -1.0 / k)
     assert (found.k, found.evidence) == (50, "best")
-    assert f"({', '.join(str(point.k) for point in found.retrained)}), none comes within the margin" in found.reason
+    assert f"tried: {', '.join(str(point.k) for point in found.retrained)}) is within the margin" in found.reason
 
 
 def test_trials_leave_enough_for_what_their_proposal_will_cost(tmp_path: Path) -> None:

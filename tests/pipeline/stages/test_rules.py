@@ -85,7 +85,7 @@ def test_a_budget_above_what_there_is_is_clipped(
     assert budget(asked, made) == expected
     said = clipped_budget(asked, made)
     assert said is not None
-    assert said.startswith(f"the budget k = {keys['k']} bounds nothing: {expected[1]} features are usable (")
+    assert said.startswith(f"k = {keys['k']} is no limit: only {expected[1]} features are usable (")
 
 
 @pytest.mark.parametrize("keys", [{}, {"k": 5}, {"k": 1}, {"k_min": 5}])
