@@ -136,7 +136,9 @@ def _settle_reviews(report: AuditReport) -> Step:
     text = (
         f"{numbers.counted(len(names), 'feature')} ({listed}): the tested model lacks {it}, so the verdict covers "
         f"dropping {it}, but half of the selectors or more would keep {it}. Either let {it} go with the last group, or "
-        f"keep {it}: the command below tests the model with {it} (never_drop; the full model comes from the cache). "
+        f"keep {it}: the command below selects again with {it} protected (never_drop) and "
+        "tests that model; the full model comes from the cache. It writes into this run, replaces this "
+        "report, and uses the test split once more. "
         f"Until this is decided, keep computing {it}."
     )
     return Step("Settle the reviews", text, _keep_command(report, names))
