@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,6 @@ class TrainResult:
     Attributes:
         model: the given module, with the weights of the best epoch, in eval mode.
         best_epoch, epochs: counted from 1; the best one and how many were run.
-        cut: was it ended by ``most_epochs``, while the validation loss might still have fallen?
         history: per look at validation: epoch, train_loss, validation_loss, seconds (since the start).
         validation_loss: mean loss of the best epoch, nats or squared target units.
         seconds: wall time; ``examples``: rows passed forward and backward; ``parameters``: trainable numbers.
@@ -49,7 +48,6 @@ class TrainResult:
     model: nn.Module
     best_epoch: int
     epochs: int
-    cut: bool
     history: list[dict[str, float]]
     validation_loss: float
     seconds: float
@@ -66,7 +64,6 @@ def train(
     task: Task,
     seed: int,
     device: str = "auto",
-    most_epochs: int | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> TrainResult:
     """Train in place on the train split until the validation loss stops falling; never touches the test split.
@@ -79,7 +76,6 @@ def train(
         task: chooses the loss.
         seed: of the order of rows and of dropout.
         device: ``cpu``, ``cuda`` or ``auto``.
-        most_epochs: a limit beside the configuration's own; None = none.
         progress: called with epoch, epochs, batch, batches and loss after every batch.
 
     Raises:
@@ -92,10 +88,7 @@ def train(
         if store.rows(split) == 0:
             raise AuditError(f"split {split} has no rows; change split, test_share or validation_share")
     scale = _fit_units(model, store, task)
-    run = _Run(
-        model, store, schema, task=task, config=config, place=place, loss_scale=scale, most_epochs=most_epochs,
-        progress=progress,
-    )  # fmt: skip
+    run = _Run(model, store, schema, task=task, config=config, place=place, loss_scale=scale, progress=progress)
     history: list[dict[str, float]] = []
     best_loss, best_epoch, best_state, unimproved = math.inf, 0, None, 0
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
@@ -122,7 +115,6 @@ def train(
         model=model,
         best_epoch=best_epoch,
         epochs=int(history[-1]["epoch"]),
-        cut=run.limited and unimproved < run.pace.patience,
         history=history,
         validation_loss=best_loss,
         seconds=time.perf_counter() - started,
@@ -177,15 +169,12 @@ class _Run:
         task: Task,
         place: torch.device,
         loss_scale: float,
-        most_epochs: int | None,
         progress: Callable[[dict[str, Any]], None] | None,
     ) -> None:
         self.model, self.store, self.schema = model, store, schema
         self.place, self.loss_scale, self.progress = place, loss_scale, progress
         self.loss = row_loss(task)
-        planned = Pace.plan(store.rows("train"), config, schema)
-        self.pace = replace(planned, epochs=min(planned.epochs, most_epochs or planned.epochs))
-        self.limited = self.pace.epochs < planned.epochs
+        self.pace = Pace.plan(store.rows("train"), config, schema)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True

@@ -86,19 +86,6 @@ def test_stops_early_on_pure_noise_and_keeps_the_best_epoch() -> None:
     assert kept == pytest.approx(result.validation_loss, rel=1e-6)
 
 
-def test_a_training_cut_by_a_limit_is_the_start_of_the_longer_one_and_says_so() -> None:
-    store = planted(rows=1500)
-    whole = _fit(store, config=BRIEF)
-    cut = _fit(store, config=BRIEF, most_epochs=4)
-    assert len(cut.history) == 2
-    assert cut.epochs == cut.history[-1]["epoch"] == 4 < whole.epochs
-    assert cut.cut
-    assert not whole.cut
-    assert not _fit(store, config=BRIEF, most_epochs=10_000).cut
-    pairs = zip(cut.history[:-1], whole.history, strict=False)  # there may be a look more at the end
-    assert all(short["validation_loss"] == long["validation_loss"] for short, long in pairs)
-
-
 def test_counts_every_row_also_of_the_last_partial_batch() -> None:
     store = planted(rows=1000)
     result = _fit(store, config=TrainingConfig(max_epochs=1))
