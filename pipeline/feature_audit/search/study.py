@@ -333,7 +333,7 @@ def _summarise(study: Any) -> StudySummary:
 
 
 def _best(finished: list[Any]) -> int:
-    """Number of the best trial; a tie goes to the earlier one, so that no order of a dictionary has a say."""
+    """Number of the best trial; a tie goes to the earlier one, so that the result is reproducible."""
     return _best_first(finished)[0]
 
 
