@@ -71,17 +71,18 @@ class CurvePoint:
     """Validation quality at one K.
 
     Attributes:
-        metric: the metric's own value on the rows that measured this point.
+        k: number of features.
+        metric: the metric's own value.
         delta: improvement over the full model on the same rows; higher is better, whatever the metric.
-        source: ``masked`` (from the selection, on the rows that judged no removal) or ``retrained`` (on all rows).
-        std_error: of ``delta``.
+        source: ``masked`` (one network fine-tuned for every K) or ``retrained`` (a network of its own).
+        std_error: of ``delta``, over validation clusters.
     """
 
     k: int
     metric: float
     delta: float
     source: str
-    std_error: float | None = None
+    std_error: float = 0.0
 
 
 @dataclass(frozen=True)
