@@ -156,7 +156,7 @@ class Pace:
 
 
 def batch_rows(rows: float, steps: int) -> int:
-    """Rows of a batch with which about ``steps`` steps pass over ``rows`` rows: a power of two, not below the smallest."""
+    """Rows of a batch with which about ``steps`` steps pass over ``rows`` rows: a power of two of at least 32."""
     return max(_SMALLEST_BATCH, 2 ** round(math.log2(max(rows / steps, 1))))
 
 

@@ -219,6 +219,18 @@ def total_trainings(report: AuditReport) -> float:
     return sum(cost.full_trainings for cost in report.costs)
 
 
+def planned(report: AuditReport) -> str | None:
+    """What was planned before the selection and what it came to; None for a report without a plan."""
+    plan = report.plan
+    if plan is None:
+        return None
+    trainings = f"{numbers.plain(plan.trainings_low, 1)} to {numbers.plain(plan.trainings_high, 1)}"
+    return (
+        f"Planned after the full model's training: {plan.text}, together {trainings} full trainings. "
+        f"It came to {numbers.plain(total_trainings(report), 1)}."
+    )
+
+
 def total_seconds(report: AuditReport) -> float:
     """Wall-clock seconds of all stages."""
     return sum(cost.seconds for cost in report.costs)

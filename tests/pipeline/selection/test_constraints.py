@@ -48,7 +48,8 @@ def test_protected_and_excluded_features_by_their_places_among_the_usable_ones()
 
 def test_a_whole_group_shares_every_rule_and_one_number() -> None:
     columns = [
-        column("a", group="g"), column("b", group="h", ruled_out=True), column("c"), column("d", group="g", protected=True),
+        column("a", group="g"), column("b", group="h", ruled_out=True), column("c"),
+        column("d", group="g", protected=True),
         column("e", group="h"), column("f", group="other"), column("h", group="other"),
     ]  # fmt: skip
     found = built(columns, whole_groups=("g", "h"))
