@@ -15,12 +15,12 @@ from typing import Any
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.fitting.progress import SearchProgress
+from feature_audit.fitting.trained import Trained
 from feature_audit.search import KChoice, KPoint, best_point, choose_k, satisfies
-from feature_audit.stages.baseline import Trained
 from feature_audit.stages.confirmations import Retrainings, grid_around, walk
 from feature_audit.stages.judge import ValidationJudge, error_ratio
 from feature_audit.stages.load import unit_ids
-from feature_audit.stages.progress import SearchProgress
 
 
 @dataclass(frozen=True)

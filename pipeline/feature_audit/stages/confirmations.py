@@ -18,11 +18,11 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.fitting.progress import SearchProgress
+from feature_audit.fitting.trained import Trained, touched, train_one
 from feature_audit.schema import ModelSchema
 from feature_audit.search import KPoint, forecast
-from feature_audit.stages.baseline import Trained, touched, train_one
 from feature_audit.stages.judge import ValidationJudge
-from feature_audit.stages.progress import SearchProgress
 
 log = logging.getLogger(__name__)
 

@@ -1,20 +1,11 @@
-"""What a stage spent, in units of the baseline's own training.
-
-The unit of work is one row passed forward and backward through one parameter it touches: a row touches its own rows of
-the embedding tables and every dense weight, not the whole table. A forward pass alone counts a third (the backward pass
-costs about two forward passes). The small networks that an elimination trains beside the model count in the same unit.
-Seconds are recorded beside it.
-"""
+"""What a stage spent, in units of the baseline's own training (``fitting.compute``): the limit of a whole audit."""
 
 from __future__ import annotations
 
 import math
 
-from torch import nn
-
 from feature_audit.config import AuditConfig
 
-FORWARD_SHARE = 1 / 3
 #: What a whole audit may cost in full trainings, by profile: what is ``auto`` becomes less where it would be exceeded.
 MOST_FULL_TRAININGS = {"quick": 3.0, "default": 6.0, "thorough": math.inf}
 #: Retrainings that ``seeds = auto`` means, and to how few they may shrink.
@@ -24,20 +15,3 @@ AUTO_SEEDS, FEWEST_SEEDS = 5, 3
 def work_left(config: AuditConfig, full: float, spent: float) -> float:
     """What the profile's limit leaves after the full model's training and the work ``spent`` since."""
     return (MOST_FULL_TRAININGS[config.profile] - 1) * full - spent
-
-
-def touched_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> int:
-    """Parameters that one row touches: ``n_fields x embedding_dim`` of the tables and all dense ones."""
-    tables = {
-        id(weight)
-        for module in model.modules()
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
-        for weight in module.parameters(recurse=False)
-    }
-    dense = sum(weight.numel() for weight in model.parameters() if id(weight) not in tables)
-    return n_fields * embedding_dim + dense
-
-
-def work(examples: float, touched: int) -> float:
-    """Work of ``examples`` forward-backward row passes."""
-    return float(examples) * touched

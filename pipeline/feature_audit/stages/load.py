@@ -9,11 +9,11 @@ from pathlib import Path
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import STORE_KEYS, Prepared, data_digest, prepare
-from feature_audit.data.demo import DEFAULTS as DEMO_DEFAULTS
-from feature_audit.data.demo import ensure_demo
 from feature_audit.data.overview import overview
+from feature_audit.datasets.demo import DEFAULTS as DEMO_DEFAULTS
+from feature_audit.datasets.demo import ensure_demo
 from feature_audit.errors import AuditError, UsageError
-from feature_audit.stages.cache import StageFolder
+from feature_audit.fitting.cache import StageFolder
 
 log = logging.getLogger(__name__)
 

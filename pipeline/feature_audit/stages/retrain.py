@@ -15,9 +15,9 @@ import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.trained import Trained, open_store, train_one
 from feature_audit.schema import ModelSchema
-from feature_audit.stages.baseline import Trained, open_store, train_one
-from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.cost import AUTO_SEEDS, FEWEST_SEEDS, work_left
 from feature_audit.stages.select import Selection
 

@@ -15,15 +15,15 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.progress import SearchProgress
+from feature_audit.fitting.trained import Trained, open_store, touched_share
 from feature_audit.search import SearchSpace, StudySummary, consensus, nogueira_index, run_study, voters
-from feature_audit.stages.baseline import Trained, open_store, touched_share
-from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.choice import Choice, confirm_k, propose
 from feature_audit.stages.confirmations import MOST_WORK
 from feature_audit.stages.cost import AUTO_SEEDS, MOST_FULL_TRAININGS
 from feature_audit.stages.judge import ValidationJudge
 from feature_audit.stages.load import budget
-from feature_audit.stages.progress import SearchProgress
 from feature_audit.stages.trial import Trials, searches
 
 log = logging.getLogger(__name__)

@@ -20,16 +20,16 @@ from torch import Tensor
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.errors import AuditError
+from feature_audit.fitting.compute import FORWARD_SHARE, touched_parameters
+from feature_audit.fitting.process import tune_process
+from feature_audit.fitting.trained import Trained, load_model, open_store
 from feature_audit.models import OpenFields, Pace, row_loss, to_scores
 from feature_audit.schema import ModelSchema
 from feature_audit.search import TrialResult
-from feature_audit.stages.baseline import Trained, load_model, open_store
 from feature_audit.stages.choice import still_rising
-from feature_audit.stages.cost import FORWARD_SHARE, touched_parameters
 from feature_audit.stages.expectations import KnownExpectations
 from feature_audit.stages.judge import ValidationJudge
 from feature_audit.stages.load import protected_fields, ruled_out_fields, unit_ids
-from feature_audit.stages.process import tune_process
 
 log = logging.getLogger(__name__)
 

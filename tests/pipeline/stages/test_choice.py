@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from feature_audit.audit.run import _key
 from feature_audit.config import AuditConfig
 from feature_audit.config_files import load_config
 from feature_audit.data import Prepared
@@ -19,7 +20,6 @@ from feature_audit.schema import Column, Field, ModelSchema
 from feature_audit.search import KPoint, StudySummary, consensus
 from feature_audit.search.rule import STEPS
 from feature_audit.stages import confirmations as module
-from feature_audit.stages.audit import _key
 from feature_audit.stages.choice import Choice, confirm_k
 from feature_audit.stages.confirmations import MOST_WORK, STEP, grid_around
 from feature_audit.stages.retrain import seeds

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 from concrete_selectors import Expectations
+from data_helpers import every_kind, prepared_of
 from feature_audit.data import Store
 from feature_audit.models import OpenFields, build_model, predict, to_scores
 from feature_audit.stages.expectations import KnownExpectations
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from data_helpers import every_kind, prepared_of
-
-sys.path.pop(0)
 
 
 @pytest.fixture(scope="module")
