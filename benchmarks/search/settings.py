@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from case import Case, open_case
 from compare import line
+from feature_audit.fitting.process import tune_process
 from feature_audit.search import StudySummary, run_study
-from feature_audit.stages.process import tune_process
 from feature_audit.stages.select import search_space
 from feature_audit.stages.trial import Trials
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from case import CONFIGS, ROOT, Case
 from feature_audit.config_files import load_config
+from feature_audit.fitting.process import tune_process
+from feature_audit.fitting.trained import train_one
 from feature_audit.models import predict
 from feature_audit.parity import metric, paired_delta
-from feature_audit.stages.baseline import train_one
-from feature_audit.stages.process import tune_process
 from feature_audit.stages.select import search_space
 from feature_audit.stages.trial import Trials
 

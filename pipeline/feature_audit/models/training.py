@@ -19,8 +19,8 @@ from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
 from feature_audit.models.loss import row_loss
+from feature_audit.models.output_scaling import OutputUnits
 from feature_audit.models.prediction import mean_loss
-from feature_audit.models.units import OutputUnits
 from feature_audit.schema import ModelSchema, Task
 
 #: A small table's batches shrink until an epoch has about this many, but not below the smallest batch.
