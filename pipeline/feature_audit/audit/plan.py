@@ -53,7 +53,7 @@ def trial_trainings(config: AuditConfig, rows: int, full: Trained) -> float:
 
 
 def _confirmed_up_to(largest: int, confirmations: int, share: Callable[[int], float]) -> float:
-    """The largest K last; each K before it is smaller by a growing factor, so that together they cost about one more."""
+    """The largest K and, before it, smaller ones in growing steps, which together cost about as much again."""
     return share(largest) * min(confirmations, 2)
 
 
