@@ -117,7 +117,7 @@ class SelectionObjective:
         """Work of rows that are only scored."""
         return _FORWARD_SHARE * rows * self._active_parameters
 
-    def _settings(self, seed: int, *, slots: float, **schedule: float) -> PathSettings:
+    def _settings(self, seed: int, *, slots: float, **schedule: Any) -> PathSettings:
         grouped = self.constraints.groups is not None  # the path counts groups, the audit features
         return PathSettings(
             k_max=int(slots),
@@ -157,6 +157,10 @@ class SelectionObjective:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "progress": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        torch.set_num_threads(1)  # in a worker process: as many threads in each would only wait for each other
+        self.__dict__.update(state)
 
 
 def path_value(heldout_loss: dict[int, float]) -> float:

@@ -126,9 +126,9 @@ def select(
 
 
 def _keep(folder: StageFolder, selection: Selection) -> None:
-    arrays = {"order": selection.order, "masks": selection.masks, "scores": selection.scores}
+    arrays: dict[str, Any] = {"order": selection.order, "masks": selection.masks, "scores": selection.scores}
     np.savez(folder.path / "selection.npz", **arrays)
-    content: dict[str, Any] = asdict(replace(selection, **dict.fromkeys(arrays)))  # type: ignore[arg-type]
+    content = asdict(replace(selection, **dict.fromkeys(arrays)))
     for row in content["trials"]:
         row["notes"] = {"work": row["notes"].get("work", 0.0)}
     folder.finish(content)

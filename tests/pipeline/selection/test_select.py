@@ -18,7 +18,7 @@ from feature_audit.data import Store
 from feature_audit.errors import AuditError
 from feature_audit.models import build_model, predict, train
 from feature_audit.models.training import Pace
-from feature_audit.selection import Constraints, FullModel, Selection, SelectionPlan, select_features
+from feature_audit.selection import Constraints, FullModel, Selection, SelectionPlan, TrialRow, select_features
 from feature_audit.selection.trial import path_value
 from feature_audit.stages.select import plan_of
 from hypothesis import given
@@ -33,7 +33,7 @@ SIGNAL, NOISE = 4, 8
 CONFIG = load_config(None, {"metric": "auc", "margin": "0.02", "trials": "2"})
 
 
-def log_of(rows: int = 2_400, seed: int = 0) -> pl.DataFrame:
+def log_of(rows: int = 1_500, seed: int = 0) -> pl.DataFrame:
     """Signals s0 to s3, falling in worth, and noise."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(rows, SIGNAL + NOISE))
@@ -71,11 +71,11 @@ class Case:
         return replace(plan_of(CONFIG, self.store, constraints), **changes)
 
     def select(self, constraints: Constraints, journal: str, **changes: Any) -> Selection:
-        workers = changes.pop("workers", 1)
+        workers, on_trial = changes.pop("workers", 1), changes.pop("on_trial", None)
         self.retrained.clear()
         return select_features(
             self.full, self.store, constraints, self.plan(constraints, **changes),
-            retrain=self.retrain, journal=self.folder / journal, workers=workers,
+            retrain=self.retrain, journal=self.folder / journal, workers=workers, on_trial=on_trial,
         )  # fmt: skip
 
 
@@ -125,15 +125,16 @@ def test_all_features_are_never_the_answer_to_which_can_go(case: Case) -> None:
 
 
 def test_the_same_seed_gives_the_same_selection_and_a_journal_is_not_run_again(case: Case) -> None:
-    first = case.select(ALL, "again")
-    rows = [(row.number, row.value) for row in first.trials]
-    again = case.select(ALL, "again")
-    assert [(row.number, row.value) for row in again.trials] == rows
-    fresh = case.select(ALL, "fresh")
-    assert fresh.order.tolist() == first.order.tolist() == again.order.tolist()
-    assert fresh.curve == first.curve
-    other = case.select(ALL, "other", seed=5)
-    assert [row.value for row in other.trials] != [row.value for row in first.trials]
+    first = case.select(ALL, "first", trials=1)
+    ran: list[TrialRow] = []
+    again = case.select(ALL, "first", trials=1, on_trial=ran.append)
+    assert ran == []
+    fresh = case.select(ALL, "fresh", trials=1, on_trial=ran.append)
+    assert [row.number for row in ran] == [0]
+    for other in (again, fresh):
+        assert other.order.tolist() == first.order.tolist()
+        assert other.curve == first.curve
+    assert case.select(ALL, "other", trials=1, seed=5).trials[0].value != first.trials[0].value
 
 
 def test_trials_differ_in_seed_and_settings(case: Case) -> None:
@@ -181,6 +182,7 @@ def test_every_kind_of_selector_goes_the_same_way(case: Case, selector: str) -> 
     assert found.n_confirmations >= 1
 
 
+@pytest.mark.slow
 def test_two_workers_find_what_one_finds(case: Case) -> None:
     one = case.select(ALL, "plain")
     two = case.select(ALL, "workers", workers=2)
