@@ -44,8 +44,8 @@ def test_the_default_profile_is_the_defaults() -> None:
 def test_what_was_given_reads_as_the_same_configuration(tmp_path: Path, profile: str) -> None:
     path = tmp_path / "audit.yaml"
     path.write_text(
-        "k: 50\nkinds: {'*_id': categorical}\ntraining: {max_epochs: 3}\nselection: {epochs: 2, anneal_share: [0.7, 0.8]}\n"
-        "model_params: {depth: 2}\n",
+        "k: 50\nkinds: {'*_id': categorical}\ntraining: {max_epochs: 3}\nmodel_params: {depth: 2}\n"
+        "selection: {epochs: 2, anneal_share: [0.7, 0.8]}\n",
         encoding="utf-8",
     )
     config = load_config(str(path), {"profile": profile, "exclude": "a,b", "seeds": "auto"})
