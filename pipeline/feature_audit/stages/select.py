@@ -68,7 +68,8 @@ def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> Sele
         selector=config.selector,
         trials=config.trials,
         space=SearchSpace(
-            slots=(max(constraints.min_k, math.ceil(constraints.max_k / 2)), constraints.max_k),
+            # More slots than the largest K, so that the elimination has a choice at every K.
+            slots=(constraints.max_k, min(2 * constraints.max_k, constraints.n_selectable)),
             temperature_start=chosen.temperature_start,
             temperature_end=chosen.temperature_end,
             anneal_share=chosen.anneal_share,
