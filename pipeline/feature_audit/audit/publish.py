@@ -27,10 +27,10 @@ from feature_audit.report import (
     version_description,
 )
 from feature_audit.results import AuditReport, FeatureDecision
+from feature_audit.selection import Selection, TrialRow
 from feature_audit.stages.load import locate
 from feature_audit.stages.parity import PREDICTIONS, Outcome
 from feature_audit.stages.retrain import Retrained
-from feature_audit.stages.select import Selection
 from feature_audit.tracking import Run, address, registry
 
 #: Rows of the registered model's example.
@@ -69,7 +69,7 @@ def params(parent: Run, config: AuditConfig) -> None:
     for key, value in shown(config).items():
         if isinstance(getattr(config, key), BaseModel):
             values |= {f"cfg.{key}.{name}": one for name, one in value.items()}
-        elif (key, value) != ("seeds", "auto"):
+        else:
             values[f"cfg.{key}"] = value
     parent.params({key: _param_text(value) for key, value in values.items() if value not in (None, [], {})})
 
@@ -83,22 +83,19 @@ def shown(config: AuditConfig) -> dict[str, Any]:
     return dict(masked_values(config.model_dump(mode="json")))
 
 
-def trial(stage: Run, row: dict[str, Any]) -> None:
-    """One search trial as a child run of the select stage."""
-    run = stage.start_child(f"trial {row['number']}", {"audit.stage": "trial"})
-    settings = {key: value for key, value in row.items() if key not in ("number", "state", "value", "seconds", "notes")}
-    run.params({f"trial.{key}": value for key, value in settings.items()})
-    run.metrics({"trial/value": row["value"], "cost/seconds": row["seconds"] or 0.0})
+def trial(stage: Run, row: TrialRow) -> None:
+    """One finished trial of the selection as a child run of the select stage."""
+    run = stage.start_child(f"trial {row.number}", {"audit.stage": "trial"})
+    run.params({f"trial.{key}": value for key, value in row.settings.items()})
+    run.metrics({"trial/value": row.value or 0.0, "cost/seconds": row.seconds or 0.0})
     run.end("FINISHED")
 
 
 def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) -> None:
     """The ranking and the K curve."""
-    points = [asdict(point) | {"source": "masked"} for point in chosen.choice.masked]
-    points += [asdict(point) | {"source": "retrained"} for point in chosen.choice.retrained]
     rows = [asdict(row) for row in decisions]
     ranked = [{key: row[key] for key in _RANKING} | row for row in rows]
-    curve = [{key: point[key] for key in _CURVE} for point in points]
+    curve = [{key: getattr(point, key) for key in _CURVE} for point in chosen.curve]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("ranking.parquet", "ranking.csv"):  # MLflow's page shows no Parquet
             write_table(ranked, Path(folder) / name, text=("carried_by", "group"))

@@ -16,6 +16,7 @@ from concrete_selectors import SELECTORS
 
 from feature_audit.audit import model_contract, publish
 from feature_audit.audit.decisions import decide_features
+from feature_audit.audit.plan import cost_plan
 from feature_audit.audit.report_data import build_report
 from feature_audit.config import DEFAULT_METRIC, AuditConfig
 from feature_audit.config_files import given_values, load_config
@@ -27,8 +28,9 @@ from feature_audit.fitting.trained import Trained
 from feature_audit.masking import MASK, masked_values
 from feature_audit.metric_names import parse_metric
 from feature_audit.models import MODELS, check_arguments, own_code_digest
-from feature_audit.report import counted, promote_command, verdict_sentence
+from feature_audit.report import counted, plan_sentence, promote_command, verdict_sentence
 from feature_audit.results import AuditReport, StageCost
+from feature_audit.selection import Selection
 from feature_audit.stages import baseline as baseline_stage
 from feature_audit.stages import load as load_stage
 from feature_audit.stages import parity as parity_stage
@@ -215,10 +217,9 @@ def _run_stages(audit: _Audit, started: float) -> tuple[AuditReport | None, str 
     audit.spent("load", 0.0, detail=f"{sum(prepared.rows.values()):,} rows")
     audit.config = config = _with_metric(config, prepared)
     _note_config(parent, config)
-    load_stage.budget(config, prepared)
-    clipped = load_stage.clipped_budget(config, prepared)
-    if clipped:
-        log.info("load: %s", clipped)
+    constraints = select_stage.constraints_of(config, prepared)
+    if constraints.note:
+        log.info("load: %s", constraints.note)
     publish.data(parent, config, prepared)
     if audit.until == "load":
         return None, None
@@ -235,17 +236,23 @@ def _run_stages(audit: _Audit, started: float) -> tuple[AuditReport | None, str 
     if audit.until == "baseline":
         return None, None
 
-    def search(folder: StageFolder, run: Run) -> select_stage.Selection:
-        return select_stage.select(config, prepared, full, folder, on_trial=lambda row: publish.trial(run, row))
+    plan = cost_plan(config, prepared, full, constraints)
+    log.info("select: planned: %s", plan_sentence(plan))
+
+    def search(folder: StageFolder, run: Run) -> Selection:
+        return select_stage.select(
+            config, prepared, full, constraints, folder, on_trial=lambda row: publish.trial(run, row)
+        )
 
     baseline_digest = audit.digest
     selection = audit.stage("select", {"baseline": audit.digest, "rules": load_stage.rules_digest(prepared)}, search)
     audit.spent(
         "select",
         selection.work / full.work,
-        detail=f"{counted(len(selection.masks), 'trial')}, {counted(len(selection.choice.retrained), 'confirmation')}",
+        detail=f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}",
     )
-    decisions = decide_features(config, prepared, selection)
+    log.info("select: %s", selection.reason)
+    decisions = decide_features(prepared, constraints, selection)
     publish.selection(parent, selection, decisions)
     if audit.until == "select":
         return None, None
@@ -256,12 +263,9 @@ def _run_stages(audit: _Audit, started: float) -> tuple[AuditReport | None, str 
             run.history(facts["history"], f"retrain_{number}")
         return pruned
 
-    seeds = retrain_stage.seeds(config, full, selection)
-    audit.config = config = config.model_copy(update={"seeds": seeds})
-    _note_config(parent, config)
-    # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again,
-    # unless its confirmations leave another number of seeds.
-    pruned = audit.stage("retrain", {**encoded, "features": " ".join(selection.names)}, train_pruned)
+    # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
+    kept = " ".join(prepared.schema.names[index] for index in selection.kept)
+    pruned = audit.stage("retrain", {**encoded, "features": kept}, train_pruned)
     audit.spent("retrain", pruned.work / full.work, pruned.seconds, pruned.describe())
     if audit.until == "retrain":
         return None, None
@@ -272,7 +276,9 @@ def _run_stages(audit: _Audit, started: float) -> tuple[AuditReport | None, str 
         lambda folder, run: parity_stage.parity(config, prepared, full, pruned, folder),
     )
     audit.spent("parity", 0.0, detail=f"{prepared.rows['test']:,} test rows")
-    report = build_report(config, prepared, full, selection, pruned, outcome, decisions, audit.costs, parent.id)
+    report = build_report(
+        config, prepared, full, constraints, selection, pruned, outcome, decisions, audit.costs, plan, parent.id
+    )
     publish.outcome(parent, config, outcome, report, time.perf_counter() - started)
     try:
         report = publish.recommend(parent, config, prepared, pruned, report, outcome.folder.key.digest)

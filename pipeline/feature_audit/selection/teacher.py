@@ -1,4 +1,4 @@
-"""What the full model expects of train and validation rows: asked once, for all trials of a search."""
+"""What the full model expects of train and validation rows: asked once, for all trials."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from torch import Tensor, nn
 from feature_audit.batch import Batch
 from feature_audit.data import Store
 from feature_audit.models import predict
-from feature_audit.schema import ModelSchema, SplitName
+from feature_audit.schema import SplitName
 
 
-class KnownExpectations:
-    """Expectations (see ``concrete_selectors.Expect``) from a table by row of the store.
+class KnownTeacher:
+    """The full model's expectations (see ``concrete_selectors.TeacherProtocol``) as a table by row of the store.
 
     Args:
-        model: trained, of the model contract, over the schema's fields.
+        model: trained, of the model contract, over the store's fields.
         store: holds the rows.
-        schema: fields of the model.
-        validation: the model's scores of the validation rows where they are known already, else None.
+        validation: the model's scores of the validation rows.
 
     Attributes:
         rows_asked: rows sent through the model so far: none until the first question, which fills the table.
     """
 
-    def __init__(self, model: nn.Module, store: Store, schema: ModelSchema, validation: np.ndarray | None) -> None:
-        self._model, self._store, self._schema, self._validation = model, store, schema, validation
+    def __init__(self, model: nn.Module, store: Store, validation: np.ndarray) -> None:
+        self._model, self._store, self._validation = model, store, validation
         self._targets: Tensor | None = None
         self.rows_asked = 0
 
@@ -37,13 +36,12 @@ class KnownExpectations:
         assert isinstance(batch, Batch)
         assert batch.row is not None  # every batch of a store knows its rows
         if self._targets is None:
-            validation = self._ask("validation") if self._validation is None else self._validation
-            targets = np.concatenate([self._ask("train"), validation])
+            targets = np.concatenate([self._ask("train"), self._validation])
             self._targets = torch.from_numpy(targets).to(self._store.device)
         return self._targets[batch.row if index is None else batch.row[index]]
 
     def _ask(self, split: SplitName) -> np.ndarray:
-        device = str(self._store.device)
-        found = predict(self._model, self._store, split, self._schema, task=self._schema.task, device=device)
+        schema, device = self._store.schema, str(self._store.device)
+        found = predict(self._model, self._store, split, schema, task=schema.task, device=device)
         self.rows_asked += len(found)
         return found
