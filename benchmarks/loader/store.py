@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 from feature_audit.config import AuditConfig
-from feature_audit.data.columns.identity import settle
+from feature_audit.data.checks.identity import settle
 from feature_audit.data.columns.kinds import infer_columns
 from feature_audit.data.columns.roles import assign_roles
 from feature_audit.data.encoding.fit import fit_encoders

@@ -15,11 +15,10 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.checks.examine import Examined, examine
+from feature_audit.data.checks.identity import settle
 from feature_audit.data.checks.profile import column_profile, table_profile
-from feature_audit.data.columns.identity import settle
 from feature_audit.data.columns.kinds import infer_columns
 from feature_audit.data.columns.roles import assign_roles, lookup
-from feature_audit.data.columns.written_numbers import as_numbers
 from feature_audit.data.encoding.fit import fit_encoders
 from feature_audit.data.messages import listing
 from feature_audit.data.overview import looks_like, unsure_integers, unsure_text
@@ -27,6 +26,7 @@ from feature_audit.data.prepared import MARKER, Prepared
 from feature_audit.data.reading.source import input_digest, open_source, prepare_source
 from feature_audit.data.store.writer import write_store
 from feature_audit.data.table.dataset import Log, peek, read_log
+from feature_audit.data.table.formatted_numbers import as_numbers
 from feature_audit.data.table.slices import slice_codes
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.data.table.statistics import Statistics, gather

@@ -19,7 +19,7 @@ from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
 from feature_audit.models.loss import row_loss
-from feature_audit.models.output_scaling import OutputUnits
+from feature_audit.models.output_scaling import OutputScaling
 from feature_audit.models.prediction import mean_loss
 from feature_audit.schema import ModelSchema, Task
 
@@ -87,7 +87,7 @@ def train(
     for split in ("train", "validation"):
         if store.rows(split) == 0:
             raise AuditError(f"split {split} has no rows; change split, test_share or validation_share")
-    scale = _fit_units(model, store, task)
+    scale = _fit_scaling(model, store, task)
     run = _Run(model, store, schema, task=task, config=config, place=place, loss_scale=scale, progress=progress)
     history: list[dict[str, float]] = []
     best_loss, best_epoch, best_state, unimproved = math.inf, 0, None, 0
@@ -219,12 +219,12 @@ class _Run:
         return loss.item()
 
 
-def _fit_units(model: nn.Module, store: TrainingStore, task: Task) -> float:
-    """Fit the model's output units; returns the loss of the best constant (regression), so that losses are near 1."""
+def _fit_scaling(model: nn.Module, store: TrainingStore, task: Task) -> float:
+    """Fit the scaling of the model's output; returns the loss of the best constant (regression), so that losses are near 1."""
     target = torch.as_tensor(np.asarray(store.target("train")))
-    units = getattr(model, "units", None)
-    if isinstance(units, OutputUnits):
-        units.fit(target)
+    scaling = getattr(model, "scaling", None)
+    if isinstance(scaling, OutputScaling):
+        scaling.fit(target)
     if task != "regression":
         return 1.0
     return max(float(target.double().var(correction=0)), 1e-24)

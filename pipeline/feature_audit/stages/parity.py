@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, Store
+from feature_audit.data import Prepared, Store, write_table
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.trained import Trained, fresh_model, open_store
 from feature_audit.metric_names import METRICS
@@ -138,7 +137,7 @@ def _write_predictions(
     columns |= {"y": target, "baseline": baseline[0]}
     columns |= {f"baseline_{number}": scores for number, scores in enumerate(baseline[1:], start=1)}
     columns |= {f"pruned_{number}": scores for number, scores in enumerate(pruned)}
-    pl.DataFrame(columns).write_parquet(folder.path / PREDICTIONS)
+    write_table(columns, folder.path / PREDICTIONS)
 
 
 def _result_from(content: dict[str, Any]) -> ParityResult:

@@ -14,7 +14,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.progress import SelectionProgress
-from feature_audit.fitting.trained import Trained, load_model, open_store, touched, train_one
+from feature_audit.fitting.trained import Trained, active, load_model, open_store, train_one
 from feature_audit.models.training import Pace, batch_rows
 from feature_audit.results import CurvePoint
 from feature_audit.selection import (
@@ -100,7 +100,7 @@ def select(
         return _restore(folder)
     store = open_store(config, prepared)
     plan = plan_of(config, store, constraints)
-    model = FullModel(load_model(config, full), full.validation_scores(), touched(config, full.schema))
+    model = FullModel(load_model(config, full), full.validation_scores(), active(config, full.schema))
     names = np.asarray(prepared.schema.names)
     with SelectionProgress(plan.trials if plan.searches else 1) as progress:
 
@@ -109,7 +109,7 @@ def select(
             seed = CONFIRMATION_SEED + config.seed + number
             watch = progress.confirming(len(kept))
             _, scores, facts = train_one(config, store, schema, seed=seed, label=f"K = {len(kept)}", progress=watch)
-            return scores, facts["work"]
+            return scores, facts.compute
 
         selection = select_features(
             model,
