@@ -40,8 +40,8 @@ class SelectionObjective:
     """The study's objective: settings to a ranking and its value.
 
     A trial's value is minus the surrogate's held-out loss along the path, averaged over log K up to the largest K: how
-    little is lost on rows that neither the model nor the surrogate has learned from. Its notes hold ``order`` (features,
-    best first), ``scores``, ``work`` and ``convergence``.
+    little is lost on rows that neither the model nor the surrogate has learned from. Its notes hold ``order``
+    (features, best first), ``scores``, ``work`` and ``convergence``.
 
     Args:
         full: the trained full model.
