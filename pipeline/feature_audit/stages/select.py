@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -129,7 +129,7 @@ def select(
 def _keep(folder: StageFolder, selection: Selection) -> None:
     arrays: dict[str, Any] = {"order": selection.order, "masks": selection.masks, "scores": selection.scores}
     np.savez(folder.path / "selection.npz", **arrays)
-    content = asdict(replace(selection, **dict.fromkeys(arrays)))
+    content = {**asdict(selection), **dict.fromkeys(arrays)}
     for row in content["trials"]:
         row["notes"] = {"work": row["notes"].get("work", 0.0)}
     folder.finish(content)
