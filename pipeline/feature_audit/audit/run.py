@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from feature_audit.audit import model_contract, publish
+from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.audit.decisions import decide_features
-from feature_audit.audit.plan import cost_plan
 from feature_audit.audit.report_data import build_report
 from feature_audit.audit.settings import check_config, keep_given, keep_resolved, with_metric
 from feature_audit.audit.stage_run import run_stage, training_inputs

@@ -146,7 +146,7 @@ class Pace:
     patience: int
 
     @classmethod
-    def plan(cls, rows: int, config: TrainingConfig, schema: ModelSchema) -> Pace:
+    def of(cls, rows: int, config: TrainingConfig, schema: ModelSchema) -> Pace:
         """For a train split of ``rows`` rows; what the configuration says holds for large ones."""
         size = rows_that_fit(min(config.batch_size, batch_rows(rows, _BATCHES_PER_EPOCH)), schema)
         batches = math.ceil(rows / size)
@@ -178,7 +178,7 @@ class _Run:
         self.model, self.store, self.schema = model, store, schema
         self.place, self.loss_scale, self.progress = place, loss_scale, progress
         self.loss = row_loss(task)
-        self.pace = Pace.plan(store.rows("train"), config, schema)
+        self.pace = Pace.of(store.rows("train"), config, schema)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
@@ -220,7 +220,7 @@ class _Run:
 
 
 def _fit_scaling(model: nn.Module, store: TrainingStore, task: Task) -> float:
-    """Fit the scaling of the model's output; returns the loss of the best constant (regression), so that losses are near 1."""
+    """Fit the output scaling; returns the loss of the best constant (regression), so that losses are near 1."""
     target = torch.as_tensor(np.asarray(store.target("train")))
     scaling = getattr(model, "scaling", None)
     if isinstance(scaling, OutputScaling):

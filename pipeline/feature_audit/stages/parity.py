@@ -16,7 +16,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, write_table
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.trained import Trained, fresh_model, open_store
-from feature_audit.metric_names import METRICS
+from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.models import predict
 from feature_audit.parity import ParityResult, activity, decide, metric
 from feature_audit.results import MetricDelta
@@ -112,7 +112,7 @@ def information(config: AuditConfig) -> dict[str, float | None]:
     per_user = {"gauc", "ndcg"}
     return {
         name: None
-        for name in METRICS[config.task]
+        for name in METRIC_NAMES[config.task]
         if metric(name, config.task).name != decision and (config.group is not None or name not in per_user)
     }
 

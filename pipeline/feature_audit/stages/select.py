@@ -61,7 +61,7 @@ def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> Sele
     # A selector needs a number of steps, however few the rows: batches as large as the full model's would pass over a
     # small table more often for that than `selection.epochs` says, and cost as much as its full training.
     batch_size = min(
-        Pace.plan(rows, config.training, store.schema).batch_size,
+        Pace.of(rows, config.training, store.schema).batch_size,
         batch_rows(rows * chosen.epochs, PathSettings.fewest_steps),
     )
     return SelectionPlan(

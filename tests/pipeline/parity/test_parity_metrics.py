@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from feature_audit.errors import UsageError
-from feature_audit.metric_names import METRICS as NAMES
+from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.parity import METRICS, metric
 from feature_audit.parity.clusters import unit_codes
 from feature_audit.parity.metrics import Sample
@@ -161,7 +161,7 @@ def test_a_cut_off_that_cannot_be_is_refused_by_name(name):
 
 
 def test_every_name_that_the_configuration_accepts_can_be_computed():
-    assert {task: tuple(metrics) for task, metrics in METRICS.items()} == NAMES
+    assert {task: tuple(metrics) for task, metrics in METRICS.items()} == METRIC_NAMES
 
 
 def test_a_cut_off_beyond_all_rows_costs_no_memory():

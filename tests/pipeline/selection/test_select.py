@@ -210,5 +210,5 @@ def test_few_rows_take_small_batches(case: Case, rows: int, size: int) -> None:
 
     store: Any = Sized()
     found = plan_of(CONFIG, store, ALL).batch_size
-    assert found == size <= Pace.plan(rows, CONFIG.training, store.schema).batch_size
+    assert found == size <= Pace.of(rows, CONFIG.training, store.schema).batch_size
     assert found == 32 or math.ceil(rows / found) >= 100

@@ -30,7 +30,7 @@ def code_dtype(cardinality: int) -> np.dtype[Any]:
     return np.dtype(np.uint8 if cardinality <= 256 else np.uint16 if cardinality <= 65_536 else np.int32)
 
 
-def plan(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
+def places_of(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
     """Field name -> (file, first line of the field in it, dtype); a file is a (lines, rows) matrix, one line per value.
 
     Numeric fields share one file and code fields one file per dtype; a bag or vector has a file of ``width`` lines.
@@ -67,7 +67,7 @@ def write_store(
         progress: told the share done.
     """
     of_row, row_id, group = log.split.of_row, log.roles.row_id, log.group
-    places = plan(schema.fields)
+    places = places_of(schema.fields)
     totals = np.bincount(of_row, minlength=3)
     directory.mkdir(parents=True, exist_ok=True)
     writers = {code: _SplitWriter(directory / split, int(totals[code])) for code, split in enumerate(SPLITS)}
