@@ -111,5 +111,5 @@ def _delta(case: Case, split: Any, full: np.ndarray, pruned: np.ndarray, rows: s
     unit = case.store.group(split)
     return paired_delta(
         metric(str(case.config.metric), case.schema.task), y=case.store.target(split)[rows], baseline=full[rows],
-        pruned=pruned[rows], unit=None if unit is None else unit[rows],
+        pruned=pruned[rows], cluster=None if unit is None else unit[rows],
     )  # fmt: skip

@@ -70,8 +70,8 @@ def _references(config: AuditConfig, store: Store, schema: ModelSchema, full: np
     )
     seconds = time.perf_counter() - started
     chosen = metric(str(config.metric), schema.task)
-    _, error = paired_delta(chosen, y=target, baseline=full, pruned=boosted, unit=group)
+    _, error = paired_delta(chosen, y=target, baseline=full, pruned=boosted, cluster=group)
     chance = against_chance(
-        target, full[None], task=schema.task, metric=str(config.metric), unit=group, confidence=config.confidence
+        target, full[None], task=schema.task, metric=str(config.metric), cluster=group, confidence=config.confidence
     )
     return References(chance, quality(config, store, boosted), error, seconds)

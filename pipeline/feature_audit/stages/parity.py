@@ -65,7 +65,7 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
         y=target,
         baseline=baseline_scores,
         pruned=pruned_scores,
-        unit=group,
+        cluster=group,
         task=full.schema.task,
         metric=config.metric,
         margin=config.margin,
@@ -73,7 +73,7 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
         guards=information(config),
         slices=_slices(config, store, group),
         shipped=pruned.best_seed,
-        unit_name="units" if config.group is None else f"{config.group} values",
+        cluster_name="units" if config.group is None else f"{config.group} values",
         seed=config.seed,
     )
     folder.finish({"parity": asdict(result), "looks": looks})
