@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from concrete_selectors import SELECTORS, Expectations, PathSettings, rank_with
-from concrete_selectors.peers.ranking import TABLE_RANKERS
-from concrete_selectors.peers.tables import table_task
+from concrete_selectors import SELECTORS, PathSettings, Teacher, rank_with
+from concrete_selectors.baselines.ranking import TABLE_RANKERS
+from concrete_selectors.baselines.tables import table_task
 
 from arena.meter import Meter
 from arena.net import Net, batches, expectations, fit, loss_of, new_net
@@ -121,7 +121,7 @@ class Case:
         return rank_with(
             selector, self.model, train, validation, loss=loss_of(self.table), steps_per_epoch=self.steps_per_epoch,
             settings=settings, matrix=lambda: (self.table.x_train, self.table.y_train),
-            expect=Expectations(self.model, expectations),
+            expect=Teacher(self.model, expectations),
         ).subset  # fmt: skip
 
     def _rank_table(self, selector: str, settings: PathSettings) -> Callable[[int], np.ndarray]:

@@ -41,7 +41,7 @@ RESOLVED = "config/resolved.yaml"
 #: The configuration before the data filled in task and metric: what a continued audit starts from, so that its cache
 #: keys are those of the first run.
 GIVEN = "config/given.yaml"
-_TRAINING = ("models", "concrete_selectors/averaging.py", "concrete_selectors/lookup.py")
+_TRAINING = ("models", "concrete_selectors/weight_average.py", "concrete_selectors/indexing.py")
 _SHARED = ("schema.py", "batch.py", "results.py", "findings.py")
 _METRICS = ("metric_names.py", "parity/metrics.py", "parity/ranking.py", "parity/units.py")
 _PAIRED = (*_METRICS, "parity/paired.py", "parity/components.py")

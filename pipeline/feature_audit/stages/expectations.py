@@ -15,7 +15,7 @@ from feature_audit.schema import ModelSchema, SplitName
 
 
 class KnownExpectations:
-    """Expectations (see ``concrete_selectors.Expect``) from a table by row of the store.
+    """Expectations (see ``concrete_selectors.TeacherProtocol``) from a table by row of the store.
 
     Args:
         model: trained, of the model contract, over the schema's fields.

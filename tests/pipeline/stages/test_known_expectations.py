@@ -1,4 +1,4 @@
-"""Expectations that are asked once are those that would be asked anew, and each row is asked about once."""
+"""Teacher that are asked once are those that would be asked anew, and each row is asked about once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from concrete_selectors import Expectations
+from concrete_selectors import Teacher
 from feature_audit.data import Store
 from feature_audit.models import OpenFields, build_model, predict, to_scores
 from feature_audit.stages.expectations import KnownExpectations
@@ -32,7 +32,7 @@ def test_they_are_those_of_the_model(store: Store, shut: bool) -> None:
     if shut:
         model = OpenFields(model, [0, 2], store.batches("train", 256)).eval()
     known = KnownExpectations(model, store, schema, None if shut else scored)
-    anew = Expectations(model, partial(to_scores, task=schema.task))
+    anew = Teacher(model, partial(to_scores, task=schema.task))
     assert known.rows_asked == 0, "a search that runs no further trial asks nothing"
     index = torch.tensor([5, 1, 8])
     for split in ("train", "validation"):
