@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from concrete_selectors import SELECTORS, Expectations, PathSettings, rank_with
-from concrete_selectors.peers.ranking import TABLE_RANKERS
-from concrete_selectors.peers.tables import table_task
+from concrete_selectors import SELECTORS, PathSettings, SelectionTask, Teacher, rank_with
+from concrete_selectors.baselines.ranking import TABLE_RANKERS
+from concrete_selectors.baselines.tables import table_task
 
 from arena.meter import Meter
 from arena.net import Net, batches, expectations, fit, loss_of, new_net
@@ -117,12 +117,16 @@ class Case:
             raise ValueError(f"selector={selector}: choose {', '.join(SELECTORS)}")
         if selector in TABLE_RANKERS:
             return self._rank_table(selector, settings)
+        return rank_with(selector, self.task(), settings).subset
+
+    def task(self, **changes: Any) -> SelectionTask:
+        """The selection task of the full net, or with other values."""
         train, validation = self.loaders()
-        return rank_with(
-            selector, self.model, train, validation, loss=loss_of(self.table), steps_per_epoch=self.steps_per_epoch,
-            settings=settings, matrix=lambda: (self.table.x_train, self.table.y_train),
-            expect=Expectations(self.model, expectations),
-        ).subset  # fmt: skip
+        given = SelectionTask(
+            self.model, train, validation, loss_of(self.table), self.steps_per_epoch,
+            teacher=Teacher(self.model, expectations),
+        )  # fmt: skip
+        return replace(given, **changes)
 
     def _rank_table(self, selector: str, settings: PathSettings) -> Callable[[int], np.ndarray]:
         """Rankers of the table see vectors and lists column by column; a field gets the sum or best of its columns."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from concrete_selectors.contract import Loss
-
-_ITERATIONS = 10
+from concrete_selectors.protocols import Loss
 
 
 def fit_intercept(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
@@ -29,7 +27,7 @@ def fit_intercept(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
     logits = logits.detach()
     spread = logits.std(dim=0, correction=0).clamp_min(1e-6)
     shift = torch.zeros_like(spread, requires_grad=True)
-    optimizer = torch.optim.LBFGS([shift], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([shift], line_search_fn="strong_wolfe")
 
     def mean_loss() -> Tensor:
         optimizer.zero_grad()
