@@ -27,19 +27,23 @@ KEYS = ("model", "model_params", "attach", "training", "seed", "device", "metric
 
 def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Trained:
     """Train the full model on every usable feature, or open the one trained before."""
-    if folder.done:
-        log.info("baseline: %s", soundness.line(config, folder.result()))
-        return Trained(folder, prepared.schema, folder.result())
     store = open_store(config, prepared)
-    model, scores, facts = train_one(config, store, prepared.schema, seed=config.seed, label="baseline")
+    if not folder.done:
+        _train(config, store, prepared.schema, folder)
+    facts = folder.result()
+    # Anew each time, as the confidence is no part of this stage's key: another one must not cost a training.
+    facts["chance"] = _chance(config, store, np.load(folder.path / "validation.npy"))
+    log.info("baseline: %s", soundness.line(config, facts))
+    return Trained(folder, prepared.schema, facts)
+
+
+def _train(config: AuditConfig, store: Store, schema: ModelSchema, folder: StageFolder) -> None:
+    model, scores, facts = train_one(config, store, schema, seed=config.seed, label="baseline")
     torch.save(model.state_dict(), folder.path / "weights.pt")
     np.save(folder.path / "validation.npy", scores)
-    facts["yardstick"] = _yardstick(config, store, prepared.schema, scores)
-    facts["chance"] = _chance(config, store, scores)
+    facts["yardstick"] = _yardstick(config, store, schema, scores)
     log.info("baseline: %d epochs, %.0f s", facts["epochs"], facts["seconds"])
-    log.info("baseline: %s", soundness.line(config, facts))
     folder.finish(facts)
-    return Trained(folder, prepared.schema, facts)
 
 
 def _yardstick(config: AuditConfig, store: Store, schema: ModelSchema, full: np.ndarray) -> dict[str, float]:
