@@ -16,8 +16,6 @@ from torch import Tensor
 from concrete_selectors.run import Run
 from concrete_selectors.saliency import surgeon_order
 
-#: Rows on which every field is shuffled in turn: one pass through the network per field.
-_PERMUTATION_ROWS = 2_048
 #: The penalty on open gates grows geometrically over this range, in units of the first batch's loss per unit.
 _PENALTIES = (0.003, 30.0)
 #: Rounds of Sequential Attention; with more than this many slots several units are taken per round.
@@ -28,23 +26,20 @@ _STG_SIGMA = 0.5
 
 
 def permutation(run: Run) -> np.ndarray:
-    """Rise of the validation loss when a unit's embeddings are shuffled among the rows of a batch (Breiman 2001)."""
+    """Rise of the loss on all validation rows when a unit's embeddings are shuffled within a batch (Breiman 2001)."""
     network = run.network
     network.module.eval()
     total = np.zeros(run.units.n_units)
     rows = 0
     with torch.no_grad():
-        for batch, all_targets in run.validation(0):
-            if rows >= _PERMUTATION_ROWS:
-                break
-            embedded = network.module.embed(batch)[: _PERMUTATION_ROWS - rows]
-            target = all_targets[: len(embedded)]
+        for batch, target in run.validation(0):
+            embedded = network.module.embed(batch)
             base = float(network.loss(network.module.predict(embedded), target).sum())
             order = torch.randperm(len(embedded), generator=run.generator, device=network.device)
             for unit in range(run.units.n_units):
                 fields = torch.as_tensor(run.units.features([unit]), device=network.device)
                 shuffled = embedded.clone()
-                shuffled[:, fields] = embedded[order][:, fields]
+                shuffled[:, fields] = embedded[order[:, None], fields]
                 total[unit] += float(network.loss(network.module.predict(shuffled), target).sum()) - base
             rows += len(target)
     run.forward_rows += rows * (run.units.n_units + 1)

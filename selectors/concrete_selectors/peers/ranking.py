@@ -47,7 +47,7 @@ def rank_with(
     loss: Loss,
     steps_per_epoch: int,
     settings: PathSettings,
-    matrix: Callable[[], tuple[np.ndarray, np.ndarray]],
+    matrix: Callable[[], Sequence[Any]],
     protected: Sequence[int] = (),
     groups: Sequence[int] | None = None,
     prior: Tensor | None = None,
@@ -59,7 +59,8 @@ def rank_with(
 
     Args:
         name: one of ``SELECTORS``.
-        matrix: gives X (rows, N) and y (rows,) of train rows; called only for rankers of the table.
+        matrix: gives a :class:`concrete_selectors.peers.Matrix`, or just X (rows, N) and y (rows,) of train rows;
+            called only for rankers of the table.
         model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop, expect:
             as in :func:`concrete_selectors.learn_path`; of the settings, ``selector`` is overruled by ``name``.
         prior: only ``ip_cae`` and ``cae`` take one.
@@ -92,17 +93,15 @@ def rank_with(
     return run.path(order, Diagnosis(scores, first), grid=[run.k_max, *stages(run.k_max, run.k_min)])
 
 
-def _table_scores(run: Run, name: str, matrix: Callable[[], tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Scores per unit from a ranker of the table; a group has the best score of its features."""
+def _table_scores(run: Run, name: str, matrix: Callable[[], Sequence[Any]]) -> np.ndarray:
+    """Scores per unit from a ranker of the table."""
     task = tables.table_task(*matrix(), seed=run.settings.seed)
-    if task.x.shape[1] != run.units.n_features:
-        raise ValueError(f"matrix: X has {task.x.shape[1]} columns, the model embeds {run.units.n_features} features")
+    given = int(task.feature.max()) + 1
+    if given != run.units.n_features:
+        raise ValueError(f"matrix: X has columns of {given} features, the model embeds {run.units.n_features}")
     try:
-        by_feature = TABLE_RANKERS[name](task)
+        return tables.feature_scores(TABLE_RANKERS[name], task, run.units.of_feature)
     except ImportError as error:
         raise ImportError(
             f"selector={name}: {error.name} is not installed; pip install mlflow-feature-audit[peers]"
         ) from None
-    scores = np.full(run.units.n_units, -np.inf)
-    np.maximum.at(scores, run.units.of_feature, by_feature)
-    return scores
