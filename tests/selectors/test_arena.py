@@ -112,9 +112,45 @@ class TestTables:
         assert table.signal.max() == 44
         assert len(table.sides) >= 8
         assert {-1, -2} <= set(table.signal.tolist())
-        matrix, y, owners = table.matrix()
-        assert matrix.shape == (1200, len(owners))
-        assert len(y) == 1200
+        matrix = table.matrix()
+        assert matrix.x.shape == (1200, len(matrix.feature))
+        assert len(matrix.y) == 1200
+        assert matrix.x_validation.shape == (len(matrix.y_validation), len(matrix.feature))
+        assert 0 < matrix.categorical.sum() < len(matrix.feature)
+
+    def test_rankers_are_told_what_is_a_category_and_what_is_missing(self) -> None:
+        frame = pl.DataFrame(
+            {
+                "n": [1.0, None, 3.0, 2.0],
+                "c": ["a", "b", None, "a"],
+                "v": pl.Series([[0.0, 2.0], [2.0, 2.0], [4.0, 5.0], [1.0, 1.0]], dtype=pl.Array(pl.Float32, 2)),
+            }
+        )
+        rows = np.arange(4)
+        columns = encode.encode_frame(frame, rows)
+        table = tables.make_table("t", columns, np.array([0, 1, 0, 1]), [rows] * 3)
+        matrix = table.matrix()
+        np.testing.assert_array_equal(np.isnan(matrix.x[:, 0]), [False, True, False, False])
+        np.testing.assert_array_equal(matrix.feature, [0, 1, 2, 2])
+        np.testing.assert_array_equal(matrix.categorical, [False, True, False, False])
+
+    def test_rare_signals_are_rare_and_worth_a_hundredth_of_auc(self) -> None:
+        from arena import simulated
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.metrics import roc_auc_score
+
+        table = simulated.rare()
+        seldom = np.flatnonzero(table.signal >= 6)
+        assert len(seldom) == 12
+        active = (table.x_train[:, seldom] > 0).mean(axis=0)
+        assert (abs(active - 0.003) < 0.0015).all()
+        common = np.flatnonzero((table.signal >= 0) & (table.signal < 6))
+
+        def auc(fields: np.ndarray) -> float:
+            model = LogisticRegression().fit(table.x_train[:, fields], table.y_train)
+            return float(roc_auc_score(table.y_test, model.decision_function(table.x_test[:, fields])))
+
+        assert 0.006 < auc(np.concatenate([common, seldom])) - auc(common) < 0.02
 
 
 class TestScoring:

@@ -43,6 +43,7 @@ def test_a_category_is_ranked_by_its_values_and_an_id_is_not(name: str, task: st
 
 
 @pytest.mark.slow  # LassoNet trains a network for every penalty
+@pytest.mark.slow  # LassoNet trains a network for every penalty
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_lassonet_reads_a_category_by_its_target_means(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_LASSONET_ROWS", 400)

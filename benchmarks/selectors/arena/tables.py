@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from concrete_selectors.peers import Matrix
 
 from arena.encode import Columns, encode_frame, encode_matrix
 
@@ -30,6 +32,8 @@ class Table:
         signal: known truth, or None: the group of each field, -1 = noise, -2 = neither.
         sides: field -> float32 (codes, width), fixed vectors that codes stand for.
         classes: 2, or the number of classes.
+        categorical: (N,) bool, fields whose codes are categories, not bins of a number; None = no field.
+        missing: (N,) code of a number's missing values, -1 = none; None = none anywhere.
     """
 
     name: str
@@ -43,20 +47,34 @@ class Table:
     signal: np.ndarray | None = None
     sides: dict[int, np.ndarray] = field(default_factory=dict)
     classes: int = 2
+    categorical: np.ndarray | None = None
+    missing: np.ndarray | None = None
 
     @property
     def n_fields(self) -> int:
         return len(self.cardinalities)
 
-    def matrix(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Train rows for rankers of a table: float64 (rows, columns), labels, and the field that owns each column."""
-        parts, owners = [], []
+    def matrix(self) -> Matrix:
+        """Train and validation rows for rankers of the table: vectors and lists column by column, NaN for missing."""
+        categorical = np.zeros(self.n_fields, dtype=bool) if self.categorical is None else self.categorical
+        missing = np.full(self.n_fields, -1) if self.missing is None else self.missing
+        owners = [[number] * self._width(number) for number in range(self.n_fields)]
+        owner = np.concatenate(owners)
+        x, x_validation = (self._columns(rows, missing) for rows in (self.x_train, self.x_valid))
+        return Matrix(x, self.y_train, categorical[owner], owner, x_validation, self.y_valid)
+
+    def _width(self, number: int) -> int:
+        return self.sides[number].shape[1] if number in self.sides else 1
+
+    def _columns(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        parts = []
         for number in range(self.n_fields):
-            codes = self.x_train[:, number]
-            part = self.sides[number][codes] if number in self.sides else codes[:, None]
-            parts.append(part.astype(np.float64))
-            owners += [number] * part.shape[1]
-        return np.concatenate(parts, axis=1), self.y_train, np.array(owners)
+            codes = rows[:, number]
+            if number in self.sides:
+                parts.append(self.sides[number][codes].astype(np.float64))
+            else:
+                parts.append(np.where(codes == missing[number], np.nan, codes)[:, None])
+        return np.concatenate(parts, axis=1)
 
 
 def random_splits(rows: int, *, seed: int) -> list[np.ndarray]:
@@ -95,7 +113,11 @@ def make_table(
     parts = [v for split in splits for v in (codes[split][:, keep], y[split])]
     sides = {new: columns.sides[old] for new, old in enumerate(keep) if old in columns.sides}
     signal = None if signal is None else signal[keep]
-    return Table(name, *parts, cardinalities=sizes[keep], signal=signal, sides=sides, classes=classes)
+    categorical, missing = np.array(columns.categorical)[keep], np.array(columns.missing)[keep]
+    return Table(
+        name, *parts, cardinalities=sizes[keep], signal=signal, sides=sides, classes=classes, categorical=categorical,
+        missing=missing,
+    )  # fmt: skip
 
 
 def _file(path: str) -> Path:
@@ -111,14 +133,14 @@ def _rows(count: int, most: int | None, seed: int = 0) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
-def santander(most: int | None = None) -> Table:
+def santander(most: int | None = None, *, split: int = 0) -> Table:
     """Santander Customer Satisfaction, 4 % positives."""
     import polars as pl
 
     frame = pl.read_parquet(_file("santander/train.parquet"))
     rows = _rows(len(frame), most)
     x = frame.drop("ID", "TARGET").to_numpy().astype(np.float64)[rows]
-    splits = random_splits(len(rows), seed=0)
+    splits = random_splits(len(rows), seed=split)
     return make_table("santander", encode_matrix(x, splits[0]), frame["TARGET"].to_numpy()[rows], splits)
 
 
@@ -150,36 +172,36 @@ def movielens(most: int | None = None) -> Table:
     return make_table("ml-100k", columns, (frame["rating"] >= 4).to_numpy(), splits)
 
 
-def mnist(most: int | None = None) -> Table:
+def mnist(most: int | None = None, *, split: int = 0) -> Table:
     """The 10,000 official test images of MNIST."""
     import polars as pl
 
     frame = pl.read_parquet(_file("mnist-test/mnist-test.parquet")).head(most or 10_000)
-    splits = random_splits(len(frame), seed=0)
+    splits = random_splits(len(frame), seed=split)
     x = frame.drop("label").to_numpy().astype(np.float64)
     return make_table("mnist-test", encode_matrix(x, splits[0], bins=8), frame["label"].to_numpy(), splits)
 
 
-def _mat(name: str, file: str, bins: int) -> Callable[[int | None], Table]:
+def _mat(name: str, file: str, bins: int, split: int) -> Callable[[int | None], Table]:
     def build(most: int | None = None) -> Table:
         from scipy.io import loadmat
 
         content = loadmat(_file(f"highdim/{file}.mat"))
         y = np.unique(content["Y"].ravel(), return_inverse=True)[1]
         rows = _rows(len(y), most)
-        splits = random_splits(len(rows), seed=0)
+        splits = random_splits(len(rows), seed=split)
         columns = encode_matrix(content["X"].astype(np.float64)[rows], splits[0], bins=bins)
         return make_table(name, columns, y[rows], splits)
 
     return build
 
 
-def _bundled(name: str) -> Callable[[int | None], Table]:
+def _bundled(name: str, split: int) -> Callable[[int | None], Table]:
     def build(most: int | None = None) -> Table:
         from sklearn import datasets
 
         content = getattr(datasets, f"load_{name}")()
-        splits = random_splits(len(content.target), seed=0)
+        splits = random_splits(len(content.target), seed=split)
         return make_table(name, encode_matrix(content.data, splits[0], bins=8), content.target, splits)
 
     return build
@@ -206,24 +228,25 @@ class Entry:
     repeats: int = 1
 
 
-def registry() -> dict[str, Entry]:
-    """All tables by name."""
+def registry(split: int = 0) -> dict[str, Entry]:
+    """All tables by name; ``split`` is the seed of the real ones' random splits."""
     from arena import simulated
 
     small = {"batch": 32, "epochs": 60, "patience": 6, "repeats": 2}
     narrow = small | {"batch": 64}
     return {
-        "santander": Entry(santander, (5, 10, 20, 40), batch=512),
+        "santander": Entry(partial(santander, split=split), (5, 10, 20, 40), batch=512),
         "ml-100k": Entry(movielens, (5, 10, 20, 40), batch=512),
         "criteo-10k": Entry(criteo, (3, 5, 10, 20), batch=128, repeats=2),
         "demo": Entry(simulated.demo, (10, 20, 45, 68), batch=512),
         "planted-0": Entry(lambda most: simulated.planted(0, most), (5, 10, 20, 30, 40)),
         "planted-1": Entry(lambda most: simulated.planted(1, most), (5, 10, 20, 30, 40)),
         "leaky": Entry(simulated.leaky, (5, 10, 20, 30, 40)),
-        "isolet": Entry(_mat("isolet", "Isolet", 8), (10, 25, 50), **narrow),
-        "madelon": Entry(_mat("madelon", "madelon", 8), (5, 10, 20, 40), **narrow),
-        "mnist-test": Entry(mnist, (10, 25, 50), batch=128, epochs=20, patience=3),
-        "breast_cancer": Entry(_bundled("breast_cancer"), (3, 5, 8), **small),
-        "digits": Entry(_bundled("digits"), (5, 10, 20), **narrow),
-        "wine": Entry(_bundled("wine"), (3, 5, 8), **small),
+        "rare": Entry(simulated.rare, (6, 12, 18, 24, 36)),
+        "isolet": Entry(_mat("isolet", "Isolet", 8, split), (10, 25, 50), **narrow),
+        "madelon": Entry(_mat("madelon", "madelon", 8, split), (5, 10, 20, 40), **narrow),
+        "mnist-test": Entry(partial(mnist, split=split), (10, 25, 50), batch=128, epochs=20, patience=3),
+        "breast_cancer": Entry(_bundled("breast_cancer", split), (3, 5, 8), **small),
+        "digits": Entry(_bundled("digits", split), (5, 10, 20), **narrow),
+        "wine": Entry(_bundled("wine", split), (3, 5, 8), **small),
     }
