@@ -28,7 +28,12 @@ from feature_audit.stages.judge import ValidationJudge, error_ratio
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = {"santander": "conf/santander.yaml", "ml-100k": "conf/movielens.yaml", "demo": "conf/demo.yaml"}
+CONFIGS = {
+    "santander": "conf/santander.yaml",
+    "ml-100k": "conf/movielens.yaml",
+    "criteo": "conf/criteo.yaml",
+    "demo": "conf/demo.yaml",
+}
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,6 @@ class Case:
 
     def full_model(self) -> nn.Module:
         return load_model(self.config, self.full)
-
-    @cached_property
-    def full_test_scores(self) -> np.ndarray:
-        """Of the full model, (rows,); read as late as ``test_value`` is."""
-        return predict(
-            self.full_model(), self.store, "test", self.schema, task=self.schema.task, device=self.config.device
-        )
 
     @cached_property
     def touched(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,29 +149,17 @@ def rfecv(case: Case, *, rows: int, step: float, folds: int = 3) -> Found:
 
 def rfe(case: Case, k: int, *, rows: int, step: float) -> Found:
     """LightGBM's elimination asked for the K that ours chose: whose features are better where K is the same?"""
-    started = time.process_time()
-    left, steps = rfe_path(case, [k], rows=rows, step=step, seed=case.config.seed)[k]
-    seconds = time.process_time() - started
-    return Found(k, "K of ours", None, finals(case, case.names(left)), steps, 0, None, seconds)
-
-
-def rfe_path(case: Case, ks: Iterable[int], *, rows: int, step: float, seed: int) -> dict[int, tuple[list[int], int]]:
-    """By K, the fields that LightGBM's elimination keeps and how many trainings it took to come to them.
-
-    Each step drops a share of the features that are left, not of all, or small K would be reached in one step.
-    """
     from sklearn.feature_selection import RFE
 
-    x, y = _matrix(case, rows, seed)
+    started = time.process_time()
+    x, y = _matrix(case, rows, case.config.seed)
     left, steps = np.arange(x.shape[1]), 0
-    found = {}
-    for k in sorted(ks, reverse=True):
-        while len(left) > k:
-            size = max(k, min(len(left) - 1, round(len(left) * (1 - step))))
-            eliminated = RFE(_booster(seed), n_features_to_select=size, step=len(left)).fit(x[:, left], y)
-            left, steps = left[eliminated.support_], steps + 1
-        found[k] = (left.tolist(), steps)
-    return found
+    while len(left) > k:  # a share of what is left, not of all, or small K would be reached in one step
+        size = max(k, min(len(left) - 1, round(len(left) * (1 - step))))
+        eliminated = RFE(_booster(case.config.seed), n_features_to_select=size, step=len(left)).fit(x[:, left], y)
+        left, steps = left[eliminated.support_], steps + 1
+    seconds = time.process_time() - started
+    return Found(k, "K of ours", None, finals(case, case.names(left)), steps, 0, None, seconds)
 
 
 def _matrix(case: Case, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
