@@ -19,11 +19,12 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "selectors"))
 arena = pytest.importorskip("arena", reason="benchmarks/selectors is part of the checkout, not of the package")
 
+import practice  # noqa: E402
 import variants  # noqa: E402
 from arena import encode, scoring, tables  # noqa: E402
 from arena.case import Case  # noqa: E402
 from arena.records import Results, pick, read  # noqa: E402
-from arena.report import Board, ablation_report, arena_report  # noqa: E402
+from arena.report import Board, ablation_report, arena_report, practice_report  # noqa: E402
 from arena.runner import is_done, run_table  # noqa: E402
 from arena.tuning import trials  # noqa: E402
 from feature_audit.search.stability import nogueira_index  # noqa: E402
@@ -263,6 +264,49 @@ class TestRunner:
     def test_every_selector_has_as_many_trials_as_any_other_with_a_knob(self) -> None:
         assert {len(trials(name, 3)) for name in ("ip_cae", "cae", "l1_gates", "stg", "sequential_attention")} == {3}
         assert len(trials("gradient", 3)) == len(trials("cae", 1)) == 1
+
+
+class TestPractice:
+    def test_a_selection_is_judged_at_three_shares_and_not_run_again(self, tmp_path: Path) -> None:
+        case = practice.open_case("tiny", tables.Entry(tiny, (), batch=64, epochs=5))
+        assert case.ks == (1, 1, 2)
+        path = tmp_path / "r.jsonl"
+        practice.run(case, "f_test", [0, 1], Results(path, STAMP))
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [(r["seed"], r["share"], r["k"]) for r in lines] == [
+            (seed, share, k) for seed in (0, 1) for share, k in (("N/10", 1), ("N/5", 1), ("N/3", 2))
+        ]
+        assert lines[2]["kept"] == lines[5]["kept"], "without randomness, once and for all"
+        assert lines[2]["loss"] != lines[5]["loss"], "another net judges"
+        practice.run(case, "f_test", [0, 1], Results(path, STAMP))
+        assert len(path.read_text().splitlines()) == 6
+
+    def test_tables_of_packages_are_split_by_time(self, tmp_path: Path) -> None:
+        hours = np.random.default_rng(0).permutation(400)
+        frame = pl.DataFrame({"arrival_date": hours, "lead": hours % 7, "label": 1.5 * hours})
+        frame.write_parquet(tmp_path / "hotel_rates.parquet")
+        table = practice.packaged("hotel_rates", tmp_path)
+        assert table.classes == 2
+        assert table.y_train.sum() == 40, "the half above the median begins at the 200th of 240 rows"
+        assert table.y_test.all()
+        with pytest.raises(tables.TableAbsent, match=r"flights_13.parquet; run benchmarks/search/small.py"):
+            practice.packaged("flights_13", tmp_path)
+
+    def test_the_report_has_differences_over_whole_tables(self) -> None:
+        results = Results(None, STAMP)
+        for table, full in (("a", 0.9), ("b", 0.8), ("half", 0.7)):
+            results.add({"kind": "table", "table": table, "fields": 20, "full": full, "ks": [2, 4, 7]})
+            for method, step in (("ip_cae", 0.0), ("random", 0.1 if table == "a" else 0.2)):
+                if (table, method) == ("half", "random"):
+                    continue
+                for seed in (0, 1):
+                    for share, k in zip(practice.SHARES, (2, 4, 7), strict=True):
+                        record = {"table": table, "method": method, "seed": seed, "share": share, "k": k}
+                        results.add({"kind": "selection", **record, "metric": full - step + 0.01 * seed})
+        text = practice_report(results.find(), "note", reference="ip_cae")
+        assert "Means over 2 tables: a, b." in text
+        assert "| random | 0.7050 | +0.1500 ± 0.0500 | 2 |" in text
+        assert "| half | 20 | 0.7000 | 7 | 0.7050 | - |" in text
 
 
 @pytest.mark.slow
