@@ -7,7 +7,7 @@ Each takes a :class:`TableTask` and gives one score per column, (C,) float64, hi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -111,16 +111,17 @@ def feature_scores(ranker: Callable[[TableTask], np.ndarray], task: TableTask, u
     Args:
         unit: (N,) int, the unit that each feature belongs to.
     """
-    by_column, owner = ranker(task), unit[task.feature]
+    task = replace(task, feature=unit[task.feature])
+    by_column, units = ranker(task), int(unit.max()) + 1
     if ranker is lightgbm_gain:
-        return np.bincount(owner, by_column, minlength=int(unit.max()) + 1)
-    scores = np.full(int(unit.max()) + 1, -np.inf)
-    np.maximum.at(scores, owner, by_column)
+        return np.bincount(task.feature, by_column, minlength=units)
+    scores = np.full(units, -np.inf)
+    np.maximum.at(scores, task.feature, by_column)
     return scores
 
 
 def random_scores(task: TableTask) -> np.ndarray:
-    """Uniform scores, one for all columns of a feature: the floor that every ranking must beat."""
+    """Uniform scores, one for all columns of a feature or group: the floor that every ranking must beat."""
     return np.random.default_rng(task.seed).random(int(task.feature.max()) + 1)[task.feature]
 
 
