@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from feature_audit.audit.run import KEYS
 from feature_audit.config import AuditConfig
 from feature_audit.config_files import load_config
 from feature_audit.data import Prepared, Store
+from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
+from feature_audit.fitting.compute import touched_parameters
+from feature_audit.fitting.trained import Trained, load_model, train_one
 from feature_audit.models import predict
 from feature_audit.parity import metric
 from feature_audit.schema import ModelSchema
 from feature_audit.search import KChoice, KPoint, choose_k
 from feature_audit.stages import baseline as baseline_stage
 from feature_audit.stages import load as load_stage
-from feature_audit.stages.audit import CODE, KEYS
-from feature_audit.stages.baseline import Trained, load_model, train_one
-from feature_audit.stages.cache import StageFolder, open_folder, stage_key
-from feature_audit.stages.cost import AUTO_SEEDS, touched_parameters
+from feature_audit.stages.cost import AUTO_SEEDS
 from feature_audit.stages.judge import ValidationJudge, error_ratio
 from torch import nn
 
@@ -74,7 +75,7 @@ class Case:
     def folder(self, stage: str, inputs: dict[str, str]) -> StageFolder:
         """Folder of a stage below the benchmark's own working directory."""
         values = self.config.model_dump(mode="json")
-        key = stage_key(stage, code=CODE[stage], config={name: values[name] for name in KEYS[stage]}, inputs=inputs)
+        key = stage_key(stage, config={name: values[name] for name in KEYS[stage]}, inputs=inputs)
         return open_folder(Path(self.config.work_dir).resolve(), key)
 
     @cached_property

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from case import Case, open_case
-from feature_audit.stages.process import tune_process
+from feature_audit.fitting.process import tune_process
 from methods import Found, grid, ours, ours_at, random_search, rfe, rfecv
 
 #: How the rows of a table are split anew.

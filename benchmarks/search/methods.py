@@ -13,10 +13,10 @@ import numpy as np
 from case import Case, Finals, finals
 from concrete_selectors import PathSettings, learn_path
 from feature_audit.config import PROFILES, SelectionConfig
+from feature_audit.fitting.compute import FORWARD_SHARE
+from feature_audit.fitting.trained import Trained, load_model
 from feature_audit.models import row_loss
 from feature_audit.search import KPoint
-from feature_audit.stages.baseline import Trained, load_model
-from feature_audit.stages.cost import FORWARD_SHARE
 from feature_audit.stages.load import protected_fields
 from feature_audit.stages.retrain import retrain
 from feature_audit.stages.select import search_space, select

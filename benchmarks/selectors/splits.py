@@ -53,7 +53,7 @@ def drifting(number: int, rows: int) -> Table:
 
 def movielens(split: int, most: int | None) -> Table:
     """MovieLens-100k cut off earlier."""
-    from feature_audit.data import movielens as features
+    from feature_audit.datasets import movielens as features
 
     frame = features.build(str(tables.DATA / "ml-100k" / "ml-100k.inter")).collect()
     frame = frame.head(int(len(frame) * (0.70 + 0.03 * (split % 10)))).tail(most or len(frame))

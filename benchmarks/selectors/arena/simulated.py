@@ -87,7 +87,7 @@ def rare(most: int | None = None, *, number: int = 0, rows: int = 60_000) -> Tab
 def demo(most: int | None = None, *, seed: int = 0) -> Table:
     """The simulated recommender log of the pipeline, in time order; constants, repeats and leaks are left out."""
     try:
-        from feature_audit.data.demo import make_demo
+        from feature_audit.datasets.demo import make_demo
     except ImportError as error:
         raise TableAbsent(f"its maker needs {error.name}") from None
     frame, truth = make_demo(seed)

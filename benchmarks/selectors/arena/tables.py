@@ -162,7 +162,7 @@ def movielens(most: int | None = None) -> Table:
     """MovieLens-100k built into features that know the past only, in time order; a rating of 4 or 5 is positive."""
     path = _file("ml-100k/ml-100k.inter")
     try:
-        from feature_audit.data import movielens as features
+        from feature_audit.datasets import movielens as features
     except ImportError as error:
         raise TableAbsent(f"its builder needs {error.name}") from None
     frame = features.build(str(path)).collect()
