@@ -80,19 +80,17 @@ class Case:
 
     def retrained(self, kept: np.ndarray) -> Outcome:
         """Of nets retrained on the kept fields, means over seeds."""
-        key = tuple(kept.tolist())
-        if key not in self._known:
-            found = [self.retrained_once(kept, seed=1 + number) for number in range(self.retrains)]
-            self._known[key] = Outcome(
-                *np.mean([(o.metric, o.loss, o.validation_loss) for o in found], axis=0).tolist()
-            )
-        return self._known[key]
+        found = [self.retrained_once(kept, seed=1 + number) for number in range(self.retrains)]
+        return Outcome(*np.mean([(o.metric, o.loss, o.validation_loss) for o in found], axis=0).tolist())
 
     def retrained_once(self, kept: np.ndarray, *, seed: int) -> Outcome:
         """Of one net retrained on the kept fields."""
-        model, validation_loss, _ = self.fit(kept, seed=seed)
-        tested = score(self.table, model, kept)
-        return Outcome(tested.metric, tested.loss, validation_loss)
+        key = (seed, *kept.tolist())
+        if key not in self._known:
+            model, validation_loss, _ = self.fit(kept, seed=seed)
+            tested = score(self.table, model, kept)
+            self._known[key] = Outcome(tested.metric, tested.loss, validation_loss)
+        return self._known[key]
 
     def settings(self, *, seed: int, **changes: Any) -> PathSettings:
         """The library's defaults, with slots for the largest K; ``epoch_share`` makes a training longer or shorter."""
