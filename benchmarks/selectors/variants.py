@@ -9,7 +9,7 @@ import torch
 from arena.case import Case
 from arena.net import expectations, loss_of
 from arena.runner import Chosen, Method
-from concrete_selectors import Expectations, PathSettings, learn_path
+from concrete_selectors import PathSettings, Teacher, learn_path
 
 #: A logit that softmax never chooses.
 _CLOSED = -1e4
@@ -81,7 +81,7 @@ def _path(case: Case, settings: PathSettings, **others: Any) -> Any:
     model = others.pop("model", case.model)
     return learn_path(
         model, train, validation, loss=loss_of(case.table), steps_per_epoch=case.steps_per_epoch,
-        settings=settings, **{"expect": Expectations(model, expectations), **others},
+        settings=settings, **{"expect": Teacher(model, expectations), **others},
     )  # fmt: skip
 
 

@@ -28,12 +28,12 @@ class PathSettings:
         mean_replacement: a closed gate feeds the field's mean embedding; False = zero, as in the papers.
         nested: half of the masks use only the first k slots, k log-uniform.
         seed: seeds initial logits, noise and subsets; data order is the caller's.
-        prior_strength: handicap of units that the warm network alone would not make candidates; see
-            :func:`concrete_selectors.saliency.handicap`. 0 = all units start equal, as in the papers.
+        prior_strength: logit_prior of units that the warm network alone would not make candidates; see
+            :func:`concrete_selectors.saliency.screen.logit_prior`. 0 = all units start equal, as in the papers.
         screen: units that the surgeon would keep and that join the selector's candidates, in units of ``k_max``; the
             elimination chooses among both. 0 = the slots' candidates alone.
         trust: share of the trained model's expectations in what the elimination's surrogate (see
-            :mod:`concrete_selectors.surrogate`) and the network of the curve learn. 0 = labels alone.
+            :mod:`concrete_selectors.elimination.surrogate`) and the network of the curve learn. 0 = labels alone.
         cached_rows: most train rows whose candidate embeddings are held in memory to learn removals from.
         judged_rows: most validation rows on which removals are judged and the curve is measured.
         measure_curve: measure the loss at every K of the path; False for a caller who measures it by another metric.

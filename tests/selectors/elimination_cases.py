@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from concrete_selectors.surrogate import EmbeddingCache
+from concrete_selectors.elimination.surrogate import EmbeddingCache
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,7 +28,7 @@ def cache_of(values: np.ndarray, target: np.ndarray, expected: np.ndarray | None
 
 
 def carriers_and_noise(rows: int = 1500, units: int = 8, *, seed: int = 0) -> EmbeddingCache:
-    """Units 0 and 1 carry the target; unit 2 is a copy of unit 0; the rest is noise."""
+    """FeatureGroups 0 and 1 carry the target; unit 2 is a copy of unit 0; the rest is noise."""
     random = np.random.default_rng(seed)
     values = random.normal(size=(rows, units, 2))
     values[:, 2] = values[:, 0] + 0.05 * random.normal(size=(rows, 2))

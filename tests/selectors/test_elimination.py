@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.elimination import BackwardElimination, stages
-from concrete_selectors.judge import collect
-from concrete_selectors.surrogate import EmbeddingCache
+from concrete_selectors.elimination.backward import BackwardElimination, stages
+from concrete_selectors.elimination.surrogate import EmbeddingCache
+from concrete_selectors.gates.evaluation import collect
 from elimination_cases import bce, cache_of, carriers_and_noise
 
 
@@ -77,7 +77,7 @@ class Standing:
 
 def test_large_sets_never_lose_both_of_a_pair_in_one_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """80 units go in rounds of eight; of the eight that are cheapest at the start of one, only half may go."""
-    monkeypatch.setattr("concrete_selectors.elimination.RemovalCost", Standing)
+    monkeypatch.setattr("concrete_selectors.elimination.backward.RemovalCost", Standing)
     run = elimination(carriers_and_noise(units=80))
     assert run.shrink(56) == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46]
 

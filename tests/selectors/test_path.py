@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import Expectations, PathSettings, SelectionStopped
-from concrete_selectors import path as path_module
+from concrete_selectors import PathSettings, SelectionStopped, Teacher
+from concrete_selectors import fit_path as path_module
 from planted import learn
 
 
@@ -162,7 +162,7 @@ def test_expectations_leave_the_model_as_it_was(any_task: SimpleNamespace) -> No
 
     any_task.model.train()
     any_task.model.layers.eval()  # frozen by its owner
-    path = learn(any_task, expect=Expectations(any_task.model, expect))
+    path = learn(any_task, expect=Teacher(any_task.model, expect))
     assert any_task.model.training
     assert not any_task.model.layers.training
     assert asked
@@ -176,7 +176,7 @@ def test_trust_of_zero_asks_nobody(binary_task: SimpleNamespace) -> None:
     def fails(logits: torch.Tensor) -> torch.Tensor:
         raise AssertionError
 
-    learn(binary_task, expect=Expectations(binary_task.model, fails), settings={"trust": 0.0})
+    learn(binary_task, expect=Teacher(binary_task.model, fails), settings={"trust": 0.0})
 
 
 def test_a_failing_expectation_leaves_the_mode_of_the_model(binary_task: SimpleNamespace) -> None:
@@ -185,7 +185,7 @@ def test_a_failing_expectation_leaves_the_mode_of_the_model(binary_task: SimpleN
 
     binary_task.model.train()
     with pytest.raises(KeyError, match="mine"):
-        learn(binary_task, expect=Expectations(binary_task.model, fails))
+        learn(binary_task, expect=Teacher(binary_task.model, fails))
     assert binary_task.model.training
     binary_task.model.eval()
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.recalibration import fit_intercept
-from concrete_selectors.removal_cost import RemovalCost
-from concrete_selectors.surrogate import EmbeddingCache, Surrogate, fit_surrogate
+from concrete_selectors.elimination.recalibration import fit_intercept
+from concrete_selectors.elimination.removal_cost import RemovalCost
+from concrete_selectors.elimination.surrogate import EmbeddingCache, Surrogate, fit_surrogate
 from elimination_cases import bce, cache_of
 from hypothesis import given, settings
 from hypothesis import strategies as st

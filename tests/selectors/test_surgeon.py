@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from concrete_selectors import PathSettings
-from concrete_selectors.gating import apply_gates
-from concrete_selectors.run import Run
-from concrete_selectors.saliency import handicap, surgeon_order
-from concrete_selectors.surgeon import Contributions, contributions, fit, removal_order
+from concrete_selectors.context import Run
+from concrete_selectors.gates.gating import apply_gates
+from concrete_selectors.saliency.brain_surgeon import Contributions, contributions, fit, removal_order
+from concrete_selectors.saliency.screen import logit_prior, surgeon_order
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,7 +25,7 @@ def bce(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def columns(*, rows: int = 400, units: int = 6, seed: int = 0, binary: bool = False) -> Contributions:
-    """Units 0 and 1 matter, 2 is a near copy of 0, the others are noise; one logit."""
+    """FeatureGroups 0 and 1 matter, 2 is a near copy of 0, the others are noise; one logit."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(rows, units))
     x[:, 2] = x[:, 0] + 0.1 * random.normal(size=rows)
@@ -136,7 +136,7 @@ def test_signals_come_first_and_copies_do_not(any_task: SimpleNamespace) -> None
 def test_prior_is_flat_over_the_candidates_and_falls_behind_them(binary_task: SimpleNamespace) -> None:
     run = make_run(binary_task)
     order = surgeon_order(run)
-    prior = handicap(run, order).numpy()
+    prior = logit_prior(run, order).numpy()
     assert (prior[order[:4]] == 0).all()
     assert (np.diff(prior[order[3:]]) < 0).all()
     assert run.solver_work > 0
@@ -146,9 +146,9 @@ def test_prior_is_flat_over_the_candidates_and_falls_behind_them(binary_task: Si
 def test_of_many_units_the_steepest_are_looked_at(
     binary_task: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("concrete_selectors.saliency._MOST_UNITS", 6)
+    monkeypatch.setattr("concrete_selectors.saliency.screen._MOST_UNITS", 6)
     run = make_run(binary_task, k_max=3)
     order = surgeon_order(run, at_least=2)
     assert len(order) == 6
     assert {0, 1, 2} <= set(order.tolist())
-    assert len(np.unique(handicap(run, order).numpy().round(6))) <= 5
+    assert len(np.unique(logit_prior(run, order).numpy().round(6))) <= 5

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.surrogate import batch_size
+from concrete_selectors.elimination.surrogate import batch_size
 from elimination_cases import bce, carriers_and_noise
 from test_removal_cost import UNITS, fitted, rare_clicks, untrained
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from concrete_selectors.peers import Matrix, tables
+from concrete_selectors.baselines import Matrix, tables
 
 ROWS = 2_000
 RANKERS = {

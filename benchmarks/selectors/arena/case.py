@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from concrete_selectors import Expectations, PathSettings, rank_with
+from concrete_selectors import PathSettings, Teacher, rank_with
 
 from arena.meter import Meter
 from arena.net import Net, batches, expectations, fit, loss_of, new_net
@@ -116,5 +116,5 @@ class Case:
         train, validation = self.loaders()
         return rank_with(
             selector, self.model, train, validation, loss=loss_of(self.table), steps_per_epoch=self.steps_per_epoch,
-            settings=settings, matrix=self.table.matrix, expect=Expectations(self.model, expectations),
+            settings=settings, matrix=self.table.matrix, expect=Teacher(self.model, expectations),
         ).subset  # fmt: skip

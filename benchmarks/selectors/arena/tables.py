@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from concrete_selectors.peers import Matrix
+from concrete_selectors.baselines import Matrix
 
 from arena.encode import Columns, encode_frame, encode_matrix
 

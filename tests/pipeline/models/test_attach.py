@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from concrete_selectors import PathSettings, learn_path
-from concrete_selectors.contract import Batches
+from concrete_selectors.protocols import Batches
 from feature_audit.config import TrainingConfig
 from feature_audit.errors import UsageError
 from feature_audit.models import OpenFields, build_model, check_model, predict, row_loss, train

@@ -1,6 +1,6 @@
 """Peers that look at the trained network: what its loss does when fields are shuffled, or gates are learned.
 
-Each ranker takes a :class:`concrete_selectors.run.Run`, may train the run's network, and gives one score per unit,
+Each ranker takes a :class:`concrete_selectors.context.Run`, may train the run's network, and gives one score per unit,
 (U,) float64, higher is better.
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concrete_selectors.run import Run
-from concrete_selectors.saliency import surgeon_order
+from concrete_selectors.context import Run
+from concrete_selectors.saliency.screen import surgeon_order
 
 #: The penalty on open gates grows geometrically over this range, in units of the first batch's loss per unit.
 _PENALTIES = (0.003, 30.0)
@@ -53,7 +53,7 @@ def gradient(run: Run) -> np.ndarray:
 
 
 def surgeon(run: Run) -> np.ndarray:
-    """Optimal Brain Surgeon on the gates of the trained network; see :mod:`concrete_selectors.surgeon`."""
+    """Optimal Brain Surgeon on the gates of the trained network (:mod:`concrete_selectors.saliency.brain_surgeon`)."""
     order = surgeon_order(run)
     scores = np.zeros(run.units.n_units)
     scores[order] = np.arange(len(order), 0, -1)
@@ -111,7 +111,7 @@ def sequential_attention(run: Run) -> np.ndarray:
     """Sequential Attention (Yasuda et al. 2023): softmax attention over the units not taken yet, best ones taken.
 
     Attention is scaled so that the average unit passes unchanged, as the trained network knows it; none is amplified.
-    Units are taken in at most 16 rounds; a unit's score is the round it was taken in, then its attention.
+    Groups are taken in at most 16 rounds; a unit's score is the round it was taken in, then its attention.
     """
     units, device = run.units.n_units, run.network.device
     taken = torch.as_tensor(run.units.protected, device=device).clone()

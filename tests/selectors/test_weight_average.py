@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from concrete_selectors.averaging import WeightAverage
+from concrete_selectors.weight_average import WeightAverage
 
 
 def test_weight_average_is_its_recursion_and_is_only_held_inside() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from concrete_selectors.contract import Loss
+from concrete_selectors.protocols import Loss
 
 _ITERATIONS = 10
 

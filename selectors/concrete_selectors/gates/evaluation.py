@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concrete_selectors.gating import apply_gates
-from concrete_selectors.training import GatedNetwork
+from concrete_selectors.gates.gating import apply_gates
+from concrete_selectors.gates.training import GatedNetwork
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchSlice:
     """Some rows of a batch: ``index`` picks them after embedding; None = all."""
 
     batch: Any
@@ -28,7 +28,7 @@ class Part:
         return len(self.target)
 
 
-def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, every: int = 1) -> list[Part]:
+def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, every: int = 1) -> list[BatchSlice]:
     """Takes up to ``rows`` rows from the batches.
 
     Args:
@@ -36,7 +36,7 @@ def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, every: int = 1)
         rows: most rows to take.
         every: every n-th row, to reach the whole of ordered data with few rows.
     """
-    parts: list[Part] = []
+    parts: list[BatchSlice] = []
     left, seen = rows, 0
     for batch, target in batches:
         if left <= 0:
@@ -45,13 +45,13 @@ def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, every: int = 1)
         index = index[(index + seen) % every == 0][:left]
         seen += len(target)
         if len(index) > 0:
-            parts.append(Part(batch, target[index], None if len(index) == len(target) else index))
+            parts.append(BatchSlice(batch, target[index], None if len(index) == len(target) else index))
             left -= len(index)
     return parts
 
 
 @dataclass
-class Judge:
+class GatedEvaluator:
     """A network in evaluation mode on fixed rows. A context manager: at its end it hands itself to ``done``.
 
     Attributes:
@@ -63,12 +63,12 @@ class Judge:
     """
 
     network: GatedNetwork
-    parts: Sequence[Part]
-    done: Callable[[Judge], None] = lambda judge: None
+    parts: Sequence[BatchSlice]
+    done: Callable[[GatedEvaluator], None] = lambda judge: None
     forward_rows: int = 0
     backward_rows: int = 0
 
-    def __enter__(self) -> Judge:
+    def __enter__(self) -> GatedEvaluator:
         self.network.module.eval()
         return self
 
@@ -80,7 +80,7 @@ class Judge:
         """Rows judged on."""
         return sum(part.rows for part in self.parts)
 
-    def embedded(self) -> Iterator[tuple[Part, Tensor]]:
+    def embedded(self) -> Iterator[tuple[BatchSlice, Tensor]]:
         """Every part with its embeddings (B, N, d), detached."""
         for part in self.parts:
             with torch.no_grad():

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from concrete_selectors.averaging import WeightAverage
-from concrete_selectors.contract import Loss
-from concrete_selectors.gating import gates_of_rows
-from concrete_selectors.judge import Judge
+from concrete_selectors.gates.evaluation import GatedEvaluator
+from concrete_selectors.gates.gating import gates_of_rows
+from concrete_selectors.protocols import Loss
+from concrete_selectors.weight_average import WeightAverage
 
 #: Widths of the two hidden layers.
 HIDDEN = (64, 32)
@@ -116,7 +116,7 @@ class Surrogate(nn.Module):
         self.entry = nn.Parameter(self.entry.detach()[keep])
 
 
-def cache_rows(evaluator: Judge, units: np.ndarray, *, like: EmbeddingCache | None = None) -> EmbeddingCache:
+def cache_rows(evaluator: GatedEvaluator, units: np.ndarray, *, like: EmbeddingCache | None = None) -> EmbeddingCache:
     """Embeds the evaluator's rows once and keeps what the given units hold, scaled ``like`` another cache."""
     network, means = evaluator.network, evaluator.network.field_means()
     fields = [network.units.features([unit]) for unit in units]

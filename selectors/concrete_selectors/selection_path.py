@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concrete_selectors.gating import apply_gates
-from concrete_selectors.units import Units
+from concrete_selectors.gates.feature_groups import FeatureGroups
+from concrete_selectors.gates.gating import apply_gates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class SelectionPath:
     row_passes: dict[str, int]
     solver_work: float
     _order: np.ndarray
-    _units: Units
+    _units: FeatureGroups
     _module: Any
     _means: Tensor
 

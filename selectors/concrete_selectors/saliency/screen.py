@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concrete_selectors.run import Run
-from concrete_selectors.surgeon import contributions, fit, removal_order
+from concrete_selectors.context import Run
+from concrete_selectors.saliency.brain_surgeon import contributions, fit, removal_order
 
 #: Most units that the surgeon solves for at once; of more, those with the steepest gates.
 _MOST_UNITS = 1_024
 
 
 def surgeon_order(run: Run, *, at_least: int = 1) -> np.ndarray:
-    """Units that the surgeon looked at, best first, always-kept ones in front.
+    """Groups that the surgeon looked at, best first, always-kept ones in front.
 
     Args:
         run: its network is expanded at open gates, on half of the validation rows (and train rows, if these are few).
@@ -39,10 +39,10 @@ def surgeon_order(run: Run, *, at_least: int = 1) -> np.ndarray:
     return np.concatenate([kept, gone[::-1], rest])
 
 
-def handicap(run: Run, order: np.ndarray) -> Tensor:
+def logit_prior(run: Run, order: np.ndarray) -> Tensor:
     """Offsets of the logits, (U,): 0 for the first ``k_max`` units of the surgeon's order, below for the others.
 
-    The handicap grows with the logarithm of the place in the order. It says where to look first, not what to choose:
+    The logit_prior grows with the logarithm of the place in the order. It says where to look first, not what to choose:
     training moves logits by far more.
     """
     place = np.full(run.units.n_units, len(order))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Units:
+class FeatureGroups:
     """Maps features to the units a selector chooses among; without groups every feature is its own unit.
 
     Args:

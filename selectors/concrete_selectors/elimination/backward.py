@@ -4,7 +4,7 @@ Train rows never judge. The embedding of a rare value (an id, a postal code) can
 that have it, so train rows would keep what a retrained model can only memorise again; held-out rows show what it is
 worth on new rows.
 
-Units go in stages of about a third: the surrogate is fitted to the sizes ahead, then the cheapest go in rounds of a
+Groups go in stages of about a third: the surrogate is fitted to the sizes ahead, then the cheapest go in rounds of a
 tenth. All are asked at the start of a round; within it the cheapest is asked again until it stays the cheapest (the
 accelerated greedy algorithm, Minoux 1978). Removal costs rise as stand-ins go, so two units that stand in for each
 other never go together.
@@ -18,9 +18,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from concrete_selectors.contract import Loss
-from concrete_selectors.removal_cost import RemovalCost
-from concrete_selectors.surrogate import EmbeddingCache, Surrogate, batch_size, fit_surrogate
+from concrete_selectors.elimination.removal_cost import RemovalCost
+from concrete_selectors.elimination.surrogate import EmbeddingCache, Surrogate, batch_size, fit_surrogate
+from concrete_selectors.protocols import Loss
 
 #: Share of the units left that remains after a stage, and share that goes in one round of it.
 STAGE, ROUND = 0.7, 0.1

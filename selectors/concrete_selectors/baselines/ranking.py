@@ -9,12 +9,12 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from concrete_selectors.contract import Batches, EmbeddingModel, Expect, Loss
-from concrete_selectors.elimination import stages
-from concrete_selectors.path import learn_path
-from concrete_selectors.peers import networks, tables
-from concrete_selectors.result import SelectionPath
-from concrete_selectors.run import Diagnosis, Run
+from concrete_selectors.baselines import networks, tables
+from concrete_selectors.context import Diagnosis, Run
+from concrete_selectors.elimination.backward import stages
+from concrete_selectors.fit_path import learn_path
+from concrete_selectors.protocols import Batches, EmbeddingModel, Loss, TeacherProtocol
+from concrete_selectors.selection_path import SelectionPath
 from concrete_selectors.settings import PathSettings
 
 #: Rankers of the table alone; they need ``matrix``.
@@ -53,13 +53,13 @@ def rank_with(
     prior: Tensor | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
     should_stop: Callable[[int, float], bool] | None = None,
-    expect: Expect | None = None,
+    expect: TeacherProtocol | None = None,
 ) -> SelectionPath:
     """Ranks with any selector; peers get the same brief fine-tuning for all K as the concrete path.
 
     Args:
         name: one of ``SELECTORS``.
-        matrix: gives a :class:`concrete_selectors.peers.Matrix`, or just X (rows, N) and y (rows,) of train rows;
+        matrix: gives a :class:`concrete_selectors.baselines.Matrix`, or just X (rows, N) and y (rows,) of train rows;
             called only for rankers of the table.
         model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop, expect:
             as in :func:`concrete_selectors.learn_path`; of the settings, ``selector`` is overruled by ``name``.

@@ -13,7 +13,7 @@ from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 from torch.nn import functional
 
-from concrete_selectors.contract import Loss
+from concrete_selectors.protocols import Loss
 
 #: What a target is said to be.
 Task = Literal["auto", "classification", "regression"]

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from concrete_selectors.contract import EmbeddingModel
-from concrete_selectors.lookup import take_rows
+from concrete_selectors.indexing import take_rows
+from concrete_selectors.protocols import EmbeddingModel
 
 
 class FieldMeans:

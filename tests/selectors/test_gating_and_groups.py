@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.gating import FieldMeans, apply_gates, rows_to_groups
-from concrete_selectors.units import Units
+from concrete_selectors.gates.feature_groups import FeatureGroups
+from concrete_selectors.gates.gating import FieldMeans, apply_gates, rows_to_groups
 
 
 def test_gate_of_one_changes_nothing_and_zero_cuts_off() -> None:
@@ -47,7 +47,7 @@ def test_groups_are_contiguous_and_even(rows: int, groups: int) -> None:
 
 
 def test_groups_become_units() -> None:
-    units = Units(5, groups=[7, 3, 7, 3, 9], protected=[3])
+    units = FeatureGroups(5, groups=[7, 3, 7, 3, 9], protected=[3])
     assert units.n_units == 3
     assert units.features([1, 0]).tolist() == [1, 3, 0, 2]
     assert units.protected.tolist() == [False, True, False]
@@ -59,10 +59,10 @@ def test_groups_become_units() -> None:
 
 def test_bad_groups_protected_and_prior() -> None:
     with pytest.raises(ValueError, match="groups: 2 ids for 3 features"):
-        Units(3, groups=[0, 1])
+        FeatureGroups(3, groups=[0, 1])
     with pytest.raises(ValueError, match="protected=3: features are numbered 0 to 2"):
-        Units(3, protected=[3])
+        FeatureGroups(3, protected=[3])
     with pytest.raises(ValueError, match="prior: shape"):
-        Units(3).mean_features(torch.zeros(2), name="prior")
+        FeatureGroups(3).mean_features(torch.zeros(2), name="prior")
     with pytest.raises(ValueError, match="prior: holds NaN"):
-        Units(2).mean_features(torch.tensor([0.0, torch.nan]), name="prior")
+        FeatureGroups(2).mean_features(torch.tensor([0.0, torch.nan]), name="prior")

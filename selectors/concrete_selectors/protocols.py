@@ -28,8 +28,8 @@ class EmbeddingModel(Protocol):
         """Logits from (gated) embeddings."""
 
 
-class Expect(Protocol):
-    """What the trained model expects of rows: see :class:`concrete_selectors.Expectations`.
+class TeacherProtocol(Protocol):
+    """What the trained model expects of rows: see :class:`concrete_selectors.Teacher`.
 
     Attributes:
         rows_asked: rows sent through the trained model so far.

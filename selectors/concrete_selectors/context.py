@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from concrete_selectors.contract import Batches, EmbeddingModel, Expect, Loss
-from concrete_selectors.gating import FieldMeans, device_of
-from concrete_selectors.judge import Judge, collect
-from concrete_selectors.result import SelectionPath
+from concrete_selectors.gates.evaluation import GatedEvaluator, collect
+from concrete_selectors.gates.feature_groups import FeatureGroups
+from concrete_selectors.gates.gating import FieldMeans, device_of
+from concrete_selectors.gates.training import GatedNetwork, Stream, finetune, network_optimizer
+from concrete_selectors.protocols import Batches, EmbeddingModel, Loss, TeacherProtocol
+from concrete_selectors.selection_path import SelectionPath
 from concrete_selectors.settings import PathSettings
-from concrete_selectors.training import GatedNetwork, Stream, finetune, network_optimizer
-from concrete_selectors.units import Units
 
 #: Batches from which field means are taken exactly, before and after training.
 MEAN_BATCHES = 8
@@ -76,7 +76,7 @@ class Run:
         groups: Sequence[int] | None = None,
         progress: Callable[[dict[str, Any]], None] | None = None,
         should_stop: Callable[[int, float], bool] | None = None,
-        expect: Expect | None = None,
+        expect: TeacherProtocol | None = None,
     ) -> None:
         if steps_per_epoch < 1:
             raise ValueError(f"steps_per_epoch={steps_per_epoch}: an epoch has at least 1 batch")
@@ -87,7 +87,7 @@ class Run:
         n_features = len(means.refresh(module, islice(train(0), MEAN_BATCHES)))
         optimizer = network_optimizer(module, settings.network_learning_rate)
         self.settings, self.steps_per_epoch = settings, steps_per_epoch
-        self.units = Units(n_features, groups=groups, protected=protected)
+        self.units = FeatureGroups(n_features, groups=groups, protected=protected)
         self.network = GatedNetwork(module, loss, self.units, means, optimizer, device)
         if settings.trust:
             self.network.expected = expect
@@ -146,11 +146,11 @@ class Run:
         asked = 0 if self.network.expected is None else self.network.expected.rows_asked - self._asked_before
         return {"forward_backward": self.stream.rows + self.backward_rows, "forward": self.forward_rows + asked}
 
-    def judge(self, *, train_rows: int) -> Judge:
+    def judge(self, *, train_rows: int) -> GatedEvaluator:
         """Train rows to look at, at most so many."""
-        return Judge(self.network, collect(self.train(self.settings.seed), rows=train_rows), done=self._count)
+        return GatedEvaluator(self.network, collect(self.train(self.settings.seed), rows=train_rows), done=self._count)
 
-    def held_out_judge(self, most_rows: int) -> Judge:
+    def held_out_judge(self, most_rows: int) -> GatedEvaluator:
         """Validation rows to look at, at most so many, from the whole of ordered data.
 
         Raises:
@@ -161,9 +161,9 @@ class Run:
         if not self._validation_rows:
             raise ValueError("validation: gave no row; removals and the curve are judged on at least one")
         every = max(1, self._validation_rows // most_rows)
-        return Judge(self.network, collect(self.validation(0), rows=most_rows, every=every), done=self._count)
+        return GatedEvaluator(self.network, collect(self.validation(0), rows=most_rows, every=every), done=self._count)
 
-    def saliency_judge(self) -> Judge:
+    def saliency_judge(self) -> GatedEvaluator:
         """Rows for questions to the trained network: validation rows, and train rows where these are few.
 
         A network overrates what it has memorised of train rows, so they are only asked where there is no choice.
@@ -172,15 +172,15 @@ class Run:
         missing = _FEWEST_SALIENCY_ROWS - judge.rows
         if missing <= 0:
             return judge
-        return Judge(
+        return GatedEvaluator(
             self.network, [*judge.parts, *collect(self.train(self.settings.seed), rows=missing)], done=self._count
         )
 
-    def curve_judge(self) -> Judge:
+    def curve_judge(self) -> GatedEvaluator:
         """The held-out rows on which removals are judged."""
         return self.held_out_judge(self.settings.judged_rows)
 
-    def _count(self, judge: Judge) -> None:
+    def _count(self, judge: GatedEvaluator) -> None:
         self.forward_rows += judge.forward_rows
         self.backward_rows += judge.backward_rows
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from concrete_selectors import SELECTORS
-from concrete_selectors.peers import tables
+from concrete_selectors.baselines import tables
 from planted import rank
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from concrete_selectors.concrete import ConcreteSelector
-from concrete_selectors.contract import Batches, Expect, Loss
-from concrete_selectors.gating import FieldMeans, apply_gates, gates_of_rows
-from concrete_selectors.schedule import temperature
+from concrete_selectors.gates.concrete import ConcreteSelector
+from concrete_selectors.gates.feature_groups import FeatureGroups
+from concrete_selectors.gates.gating import FieldMeans, apply_gates, gates_of_rows
+from concrete_selectors.gates.schedule import temperature
+from concrete_selectors.protocols import Batches, Loss, TeacherProtocol
 from concrete_selectors.settings import PathSettings
-from concrete_selectors.units import Units
 
 #: Logit movement per step of a selector with P = 256 and learning rate one.
 _REFERENCE_SPEED = 0.8 * 256
@@ -61,11 +61,11 @@ class GatedNetwork:
 
     module: Any
     loss: Loss
-    units: Units
+    units: FeatureGroups
     means: FieldMeans
     optimizer: torch.optim.Optimizer
     device: torch.device
-    expected: Expect | None = None
+    expected: TeacherProtocol | None = None
 
     def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, trust: float = 0.0) -> Tensor:
         """Mean loss of a batch whose rows, in contiguous groups, see the given unit gates (S, U).

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concrete_selectors.contract import Loss
-from concrete_selectors.gating import apply_gates
-from concrete_selectors.judge import Judge
+from concrete_selectors.gates.evaluation import GatedEvaluator
+from concrete_selectors.gates.gating import apply_gates
+from concrete_selectors.protocols import Loss
 
 #: Newton steps of the weights, halvings of a step that overshoots, and the change at which weights have settled.
 _STEPS, _HALVINGS, _SETTLED = 10, 5, 1e-2
@@ -49,7 +49,7 @@ class Contributions:
 
 
 @dataclass(frozen=True)
-class Surgery:
+class GateHessian:
     """A fitted sum of contributions, ready for removals.
 
     Attributes:
@@ -63,7 +63,7 @@ class Surgery:
     work: float
 
 
-def contributions(judge: Judge, gates: Tensor, units: np.ndarray) -> Contributions:
+def contributions(judge: GatedEvaluator, gates: Tensor, units: np.ndarray) -> Contributions:
     """Contributions of some units on the judge's rows; one backward pass per logit and row.
 
     Args:
@@ -100,7 +100,7 @@ def contributions(judge: Judge, gates: Tensor, units: np.ndarray) -> Contributio
     return Contributions(together - together.mean(dim=0), torch.cat(targets), torch.cat(outputs).double(), one_logit)
 
 
-def fit(parts: Contributions, loss: Loss) -> Surgery:
+def fit(parts: Contributions, loss: Loss) -> GateHessian:
     """Fits one weight per unit by Newton's method, as likely to be one (the network's own) give or take one.
 
     The prior ``w ~ N(1, 1)`` is what keeps units of tiny contributions and near copies in check. Losses need not be
@@ -137,7 +137,7 @@ def fit(parts: Contributions, loss: Loss) -> Surgery:
         if bool(step.abs().max() < _SETTLED):
             break
     covariance = torch.linalg.inv(hessian)[:units, :units]
-    return Surgery(state[:units].cpu().numpy(), covariance.cpu().numpy(), work + units**3)
+    return GateHessian(state[:units].cpu().numpy(), covariance.cpu().numpy(), work + units**3)
 
 
 def _logits(parts: Contributions, state: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def _assemble(parts: Contributions, first: Tensor, second: Tensor) -> tuple[Tens
     return slope, hessian
 
 
-def removal_order(surgery: Surgery, *, fixed: np.ndarray, down_to: int) -> np.ndarray:
+def removal_order(surgery: GateHessian, *, fixed: np.ndarray, down_to: int) -> np.ndarray:
     """Removes the cheapest unit, refits the others, and so on.
 
     Args:

@@ -15,13 +15,13 @@ from sklearn.utils import _safe_indexing, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from concrete_selectors.concrete import ConcreteSelector
-from concrete_selectors.elimination import BackwardElimination, stages
-from concrete_selectors.estimator_checks import check_parameters, checked_data, number_of_slots, number_to_select
-from concrete_selectors.goals import Goal, Task, standardise
-from concrete_selectors.path import CONVERGED_DUPLICATES, CONVERGED_PROBABILITY
-from concrete_selectors.slots import Noise, SlotSettings, decoder, train_slots
-from concrete_selectors.surrogate import EmbeddingCache
+from concrete_selectors.elimination.backward import BackwardElimination, stages
+from concrete_selectors.elimination.surrogate import EmbeddingCache
+from concrete_selectors.fit_path import CONVERGED_DUPLICATES, CONVERGED_PROBABILITY
+from concrete_selectors.gates.concrete import ConcreteSelector
+from concrete_selectors.sklearn.autoencoder import Noise, SlotSettings, decoder, train_slots
+from concrete_selectors.sklearn.targets import Goal, Task, standardise
+from concrete_selectors.sklearn.validation import check_parameters, checked_data, number_of_slots, number_to_select
 
 #: Passes over the rows by default.
 _EPOCHS = 100

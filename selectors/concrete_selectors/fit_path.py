@@ -2,8 +2,8 @@
 
 1. *Concrete phase.* A selector with ``k_max`` slots stands at the entrance of a copy of the trained model and is
    trained together with it, both from a warm start: the network from its weights, the selector from a second-order
-   expansion of that network in its gates (:mod:`concrete_selectors.surgeon`). A maximum-weight assignment then names
-   ``k_max`` distinct candidates; those that the expansion alone would keep join them.
+   expansion of that network in its gates (:mod:`concrete_selectors.saliency.brain_surgeon`). A maximum-weight
+   assignment then names ``k_max`` distinct candidates; those that the expansion alone would keep join them.
 2. *Elimination.* The candidate whose removal costs the least held-out loss goes, again and again, down to ``k_min``. A
    surrogate, a small network on the candidates' embeddings, is asked instead of the model. Where the model can be asked
    what it expects of a row, the surrogate learns from that as well as from labels, and removals are judged by both.
@@ -22,16 +22,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concrete_selectors.concrete import ConcreteSelector
-from concrete_selectors.contract import Batches, EmbeddingModel, Expect, Loss
-from concrete_selectors.elimination import BackwardElimination, stages
-from concrete_selectors.result import SelectionPath
-from concrete_selectors.run import MEAN_BATCHES, Diagnosis, Run
-from concrete_selectors.saliency import handicap, surgeon_order
+from concrete_selectors.context import MEAN_BATCHES, Diagnosis, Run
+from concrete_selectors.elimination.backward import BackwardElimination, stages
+from concrete_selectors.elimination.surrogate import cache_rows
+from concrete_selectors.gates.concrete import ConcreteSelector
+from concrete_selectors.gates.feature_groups import FeatureGroups
+from concrete_selectors.gates.training import train_concrete
+from concrete_selectors.protocols import Batches, EmbeddingModel, Loss, TeacherProtocol
+from concrete_selectors.saliency.screen import logit_prior, surgeon_order
+from concrete_selectors.selection_path import SelectionPath
 from concrete_selectors.settings import PathSettings
-from concrete_selectors.surrogate import cache_rows
-from concrete_selectors.training import train_concrete
-from concrete_selectors.units import Units
 
 #: Convergence: mean over slots of the largest probability, and the share of slots that may repeat an argmax.
 CONVERGED_PROBABILITY = 0.99
@@ -53,7 +53,7 @@ def learn_path(
     prior: Tensor | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
     should_stop: Callable[[int, float], bool] | None = None,
-    expect: Expect | None = None,
+    expect: TeacherProtocol | None = None,
 ) -> SelectionPath:
     """Learns which features carry a trained model, for every K from ``k_max`` down to ``k_min``.
 
@@ -72,7 +72,7 @@ def learn_path(
         should_stop: called with 1 after the concrete phase and 2 after fine-tuning, and the validation loss of the
             candidates; True ends the selection.
         expect: what the model expects of rows, as targets of the loss (probabilities, values); most often
-            :class:`concrete_selectors.Expectations`. None = the elimination has nothing but labels.
+            :class:`concrete_selectors.Teacher`. None = the elimination has nothing but labels.
 
     Raises:
         ValueError: K, protected features, groups or prior do not fit the model, or training diverges.
@@ -103,7 +103,7 @@ def learn_path(
 
 
 def _screen(run: Run) -> np.ndarray:
-    """Units as the surgeon would keep them, best first; empty where neither the prior nor the elimination asks."""
+    """Groups as the surgeon would keep them, best first; empty where neither the prior nor the elimination asks."""
     settings = run.settings
     if not settings.prior_strength and not settings.screen:
         return np.empty(0, dtype=np.int64)
@@ -116,7 +116,7 @@ def _train_selector(run: Run, offset: Tensor | None, screened: np.ndarray) -> Co
     if slots == 0:
         return None
     if run.settings.prior_strength:
-        saliency = handicap(run, screened)
+        saliency = logit_prior(run, screened)
         offset = saliency if offset is None else offset + saliency
     selector = ConcreteSelector(
         run.units.n_units,
@@ -192,7 +192,7 @@ def _best_first(run: Run, units: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return units[np.lexsort((units, -scores[units], ~run.units.protected[units]))]
 
 
-def _scores(units: Units, selector: ConcreteSelector | None) -> np.ndarray:
+def _scores(units: FeatureGroups, selector: ConcreteSelector | None) -> np.ndarray:
     """Log of the expected number of slots that choose a unit, (U,); 0 for always-kept units."""
     if selector is None:
         return np.zeros(units.n_units)

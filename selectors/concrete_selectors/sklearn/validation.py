@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import validate_data
 
-from concrete_selectors.goals import Task
+from concrete_selectors.sklearn.targets import Task
 
 _NOT_READABLE = (TypeError, ValueError, OverflowError)
 #: Beginnings of scikit-learn's own lines about a target, and what they leave out.

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concrete_selectors.contract import Loss
-from concrete_selectors.recalibration import fit_intercept
-from concrete_selectors.surrogate import EmbeddingCache, Surrogate
+from concrete_selectors.elimination.recalibration import fit_intercept
+from concrete_selectors.elimination.surrogate import EmbeddingCache, Surrogate
+from concrete_selectors.protocols import Loss
 
 #: With fewer units the shrinkage factor is mostly chance; the one found with more of them stays.
 ENOUGH_UNITS = 16

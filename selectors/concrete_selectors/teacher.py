@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from concrete_selectors.contract import EmbeddingModel
+from concrete_selectors.protocols import EmbeddingModel
 
 
-class Expectations:
+class Teacher:
     """Asks the trained model anew whenever its expectations of rows are wanted.
 
     Args:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from concrete_selectors.concrete import ConcreteSelector, generalized_jensen_shannon
-from concrete_selectors.contract import Loss
-from concrete_selectors.gating import rows_to_groups
-from concrete_selectors.schedule import temperature
-from concrete_selectors.training import settle_step
+from concrete_selectors.gates.concrete import ConcreteSelector, generalized_jensen_shannon
+from concrete_selectors.gates.gating import rows_to_groups
+from concrete_selectors.gates.schedule import temperature
+from concrete_selectors.gates.training import settle_step
+from concrete_selectors.protocols import Loss
 
 #: Noise of one batch: one mask for all rows, one per group of rows, or one per row.
 Noise = int | Literal["batch", "row"]

@@ -1,0 +1,1 @@
+"""Second-order saliency of a trained network's gates."""
