@@ -285,12 +285,16 @@ class TestPractice:
         hours = np.random.default_rng(0).permutation(400)
         frame = pl.DataFrame({"arrival_date": hours, "lead": hours % 7, "label": 1.5 * hours})
         frame.write_parquet(tmp_path / "hotel_rates.parquet")
-        table = practice.packaged("hotel_rates", tmp_path)
+        table = practice.packaged("hotel_rates", tmp_path, tables.ordered_splits)
         assert table.classes == 2
         assert table.y_train.sum() == 40, "the half above the median begins at the 200th of 240 rows"
         assert table.y_test.all()
         with pytest.raises(tables.TableAbsent, match=r"flights_13.parquet; run benchmarks/search/small.py"):
-            practice.packaged("flights_13", tmp_path)
+            practice.packaged("flights_13", tmp_path, tables.ordered_splits)
+        drawn = practice.packaged("hotel_rates", tmp_path, practice.VALIDATION["drawn"])
+        np.testing.assert_array_equal(drawn.y_test, table.y_test)
+        assert 0 < drawn.y_valid.mean() < 1, "from the whole time before the test rows"
+        assert drawn.y_train.sum() + drawn.y_valid.sum() == table.y_train.sum() + table.y_valid.sum() == 100
 
     def test_the_report_has_differences_over_whole_tables(self) -> None:
         results = Results(None, STAMP)

@@ -13,6 +13,8 @@ from concrete_selectors.baselines import Matrix
 
 from arena.encode import Columns, encode_frame, encode_matrix
 
+#: Number of rows, which are in the order of their time -> row numbers of train, validation and test.
+TimeSplit = Callable[[int], list[np.ndarray]]
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
@@ -87,6 +89,13 @@ def ordered_splits(rows: int) -> list[np.ndarray]:
     return _cut(np.arange(rows))
 
 
+def drawn_validation(rows: int, *, seed: int) -> list[np.ndarray]:
+    """The last 25 % for test, as in ``ordered_splits``; validation rows are drawn at random from those before."""
+    train, validation, test = ordered_splits(rows)
+    before = np.random.default_rng(seed).permutation(len(train) + len(validation))
+    return [np.sort(before[: len(train)]), np.sort(before[len(train) :]), test]
+
+
 def _cut(order: np.ndarray) -> list[np.ndarray]:
     return np.split(order, [int(0.6 * len(order)), int(0.75 * len(order))])
 
@@ -144,7 +153,7 @@ def santander(most: int | None = None, *, split: int = 0) -> Table:
     return make_table("santander", encode_matrix(x, splits[0]), frame["TARGET"].to_numpy()[rows], splits)
 
 
-def criteo(most: int | None = None) -> Table:
+def criteo(most: int | None = None, *, in_time: TimeSplit = ordered_splits) -> Table:
     """Criteo display advertising, 10,000 rows in file order: 13 numbers, 26 hashed strings."""
     import polars as pl
 
@@ -153,12 +162,12 @@ def criteo(most: int | None = None) -> Table:
     with gzip.open(_file("criteo-10k/train_examples.txt.gz")) as file:
         frame = pl.read_csv(file.read(), separator="\t", has_header=False, new_columns=names, schema_overrides=types)
     frame = frame.tail(most or len(frame))
-    splits = ordered_splits(len(frame))
+    splits = in_time(len(frame))
     columns = encode_frame(frame.drop("label"), splits[0])
     return make_table("criteo-10k", columns, frame["label"].to_numpy(), splits)
 
 
-def movielens(most: int | None = None) -> Table:
+def movielens(most: int | None = None, *, in_time: TimeSplit = ordered_splits) -> Table:
     """MovieLens-100k built into features that know the past only, in time order; a rating of 4 or 5 is positive."""
     path = _file("ml-100k/ml-100k.inter")
     try:
@@ -167,7 +176,7 @@ def movielens(most: int | None = None) -> Table:
         raise TableAbsent(f"its builder needs {error.name}") from None
     frame = features.build(str(path)).collect()
     frame = frame.tail(most or len(frame))
-    splits = ordered_splits(len(frame))
+    splits = in_time(len(frame))
     columns = encode_frame(frame.drop("rating", "timestamp"), splits[0])
     return make_table("ml-100k", columns, (frame["rating"] >= 4).to_numpy(), splits)
 
@@ -228,16 +237,21 @@ class Entry:
     repeats: int = 1
 
 
-def registry(split: int = 0) -> dict[str, Entry]:
-    """All tables by name; ``split`` is the seed of the real ones' random splits."""
+def registry(split: int = 0, in_time: TimeSplit = ordered_splits) -> dict[str, Entry]:
+    """All tables by name.
+
+    Args:
+        split: seed of the real ones' random splits.
+        in_time: splits the rows of real ones that have a time.
+    """
     from arena import simulated
 
     small = {"batch": 32, "epochs": 60, "patience": 6, "repeats": 2}
     narrow = small | {"batch": 64}
     return {
         "santander": Entry(partial(santander, split=split), (5, 10, 20, 40), batch=512),
-        "ml-100k": Entry(movielens, (5, 10, 20, 40), batch=512),
-        "criteo-10k": Entry(criteo, (3, 5, 10, 20), batch=128, repeats=2),
+        "ml-100k": Entry(partial(movielens, in_time=in_time), (5, 10, 20, 40), batch=512),
+        "criteo-10k": Entry(partial(criteo, in_time=in_time), (3, 5, 10, 20), batch=128, repeats=2),
         "demo": Entry(simulated.demo, (10, 20, 45, 68), batch=512),
         "planted-0": Entry(lambda most: simulated.planted(0, most), (5, 10, 20, 30, 40)),
         "planted-1": Entry(lambda most: simulated.planted(1, most), (5, 10, 20, 30, 40)),
