@@ -1,14 +1,15 @@
-"""Concrete feature selectors for torch models: CAE, IP-CAE and their peers, for every K from one training."""
+"""Concrete feature selectors for torch models: CAE, IP-CAE and baselines, for every K from one training."""
 
 from concrete_selectors.baselines import SELECTORS, rank_with
-from concrete_selectors.context import SelectionStopped
-from concrete_selectors.fit_path import learn_path
+from concrete_selectors.fit_path import SelectionStopped, fit_path
 from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.schedule import temperature
+from concrete_selectors.nested import NestedModel, curve_sizes, fit_nested
 from concrete_selectors.protocols import Batches, EmbeddingModel, Loss, TeacherProtocol
 from concrete_selectors.selection_path import SelectionPath
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.sklearn.estimators import ConcreteAutoencoderSelector, IPCAESelector
+from concrete_selectors.task import SelectionTask
 from concrete_selectors.teacher import Teacher
 
 __all__ = [
@@ -19,12 +20,16 @@ __all__ = [
     "EmbeddingModel",
     "IPCAESelector",
     "Loss",
+    "NestedModel",
     "PathSettings",
     "SelectionPath",
     "SelectionStopped",
+    "SelectionTask",
     "Teacher",
     "TeacherProtocol",
-    "learn_path",
+    "curve_sizes",
+    "fit_nested",
+    "fit_path",
     "rank_with",
     "temperature",
 ]

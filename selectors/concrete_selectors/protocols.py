@@ -1,4 +1,4 @@
-"""What a selector needs to know of a model, of data and of a loss: nothing more."""
+"""What a selector needs to know of a model, of data, of a loss and of a teacher: nothing more."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class EmbeddingModel(Protocol):
-    """A torch module cut at its entrance: fields are embedded, then scored.
+    """A torch module in two parts: features are embedded, then scored.
 
     Shapes: ``embed(batch)`` gives (B, N, d) over the N features in schema order; ``predict(embedded)`` gives logits,
     (B,) for one output or (B, C) for C classes.
     """
 
     def embed(self, batch: Any) -> Tensor:
-        """Embeds every field of every row."""
+        """Embeds every feature of every row."""
 
     def predict(self, embedded: Tensor) -> Tensor:
         """Logits from (gated) embeddings."""
 
 
 class TeacherProtocol(Protocol):
-    """What the trained model expects of rows: see :class:`concrete_selectors.Teacher`.
+    """Predictions of the trained model, as targets; see :class:`concrete_selectors.Teacher`.
 
     Attributes:
         rows_asked: rows sent through the trained model so far.

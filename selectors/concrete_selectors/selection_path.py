@@ -1,17 +1,12 @@
-"""What a selection gives: a kept set for every K, and how good each was on validation data."""
+"""What a selection gives: a kept set for every K."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from concrete_selectors.gates.feature_groups import FeatureGroups
-from concrete_selectors.gates.gating import apply_gates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,59 +17,34 @@ class SelectionPath:
 
     Attributes:
         ranking: (N,) int64, best first: always-kept features and the survivors of elimination, then eliminated
-            candidates from last to first, then the rest by concrete score.
-        scores: (N,) float64, log of the expected number of slots that choose the feature; -inf where none may.
-        ks: K of the curve, ascending.
-        loss_at: K -> mean validation loss of the fine-tuned network behind ``subset(K)``; empty where the settings do
-            without it (``measure_curve``).
-        converged: did every slot make up its mind, hardly any two for the same feature?
+            candidates from last to first, then the rest by concrete score, then excluded features.
+        scores: (N,) float64, higher is better: log of the expected number of slots that choose the feature's group, or
+            what a baseline ranks by; -inf for excluded features.
+        heldout_loss: K -> mean loss of the surrogate, recalibrated, on held-out rows: with all candidates, and with the
+            groups left after every stage of the elimination. Empty where nothing was eliminated.
+        converged: is every slot certain of its group, and do hardly any two choose the same?
         n_duplicate_argmax: slots whose first choice was also an earlier slot's.
         mean_max_probability: mean over slots of the largest probability.
-        carried_by: (N,) int64, for each feature the candidate that shares its slot most, itself if a candidate.
         row_passes: rows sent through the network, ``forward_backward`` and ``forward`` only.
-        solver_work: what the elimination's small networks and linear algebra cost beside that, in rows sent forward and
-            backward times parameters met (rows sent forward only count a third).
+        surrogate_compute: what the surrogate cost beyond that, in rows sent forward and backward times parameters met
+            (rows sent forward only count a third).
     """
 
     ranking: np.ndarray
     scores: np.ndarray
-    ks: tuple[int, ...]
-    loss_at: dict[int, float]
-    converged: bool
-    n_duplicate_argmax: int
-    mean_max_probability: float
-    carried_by: np.ndarray
+    heldout_loss: dict[int, float]
+    converged: bool = True
+    n_duplicate_argmax: int = 0
+    mean_max_probability: float = 1.0
     row_passes: dict[str, int]
-    solver_work: float
+    surrogate_compute: float = 0.0
+    _groups: FeatureGroups
     _order: np.ndarray
-    _units: FeatureGroups
-    _module: Any
-    _means: Tensor
 
     def subset(self, k: int) -> np.ndarray:
-        """The ``k`` features to keep, sorted, always-kept ones inside.
+        """The features of the best ``k`` groups, sorted, always-kept ones inside.
 
         Raises:
-            ValueError: k is below the number of always-kept features (at least 1), or above N.
+            ValueError: k is below the number of always-kept groups (at least 1), or above that of usable ones.
         """
-        lowest = max(1, int(self._units.protected.sum()))
-        if not lowest <= k <= self._units.n_units:
-            raise ValueError(f"k={k}: give {lowest} to {self._units.n_units}")
-        return np.sort(self._units.features(self._order[:k]))
-
-    def predict(self, batches: Iterable[tuple[Any, Tensor]], k: int) -> Tensor:
-        """Logits of the fine-tuned network that sees only ``subset(k)``, all rows in order, on the CPU.
-
-        Args:
-            batches: ``(batch, target)`` pairs; targets are not read.
-            k: size of the subset.
-        """
-        gates = torch.zeros(self._units.n_features, device=self._means.device)
-        gates[torch.as_tensor(self.subset(k), device=gates.device)] = 1.0
-        self._module.eval()
-        with torch.no_grad():
-            parts = [
-                self._module.predict(apply_gates(self._module.embed(batch), gates, self._means)).cpu()
-                for batch, _ in batches
-            ]
-        return torch.cat(parts)
+        return self._groups.prefix(self._order, k)

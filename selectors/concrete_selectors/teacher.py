@@ -1,4 +1,4 @@
-"""What the user's own, trained model expects of rows, while a copy of it is trained further."""
+"""The trained model as a teacher: its predictions are targets for what learns from it (knowledge distillation)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from concrete_selectors.protocols import EmbeddingModel
 
 
 class Teacher:
-    """Asks the trained model anew whenever its expectations of rows are wanted.
+    """Asks the trained model anew whenever its predictions are wanted.
 
     Args:
         model: of the contract; never trained by a selection, and its modes stay as they were.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import SELECTORS
+from concrete_selectors import SELECTORS, rank_with
 from concrete_selectors.baselines import tables
-from planted import rank
+from concrete_selectors.baselines.ranking import NETWORK_RANKERS
+from planted import rank, settings_of, task_of
 
 
 @pytest.fixture(autouse=True)
@@ -22,15 +24,15 @@ def few_rows_for_lassonet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_contract(binary_task: SimpleNamespace, name: str) -> None:
     before = {key: value.clone() for key, value in binary_task.model.state_dict().items()}
     random_state = torch.get_rng_state()
-    path = rank(name, binary_task, protected=[7])
+    path = rank(name, binary_task, protected=[7], excluded=[5, 1])
     assert sorted(path.ranking.tolist()) == list(range(16))
-    for k in (1, 4, 16):
+    for k in (1, 4, 14):
         subset = path.subset(k)
         assert len(set(subset.tolist())) == k
         assert 7 in subset
-    assert path.predict(binary_task.validation(0), 3).shape == (len(binary_task.y) - binary_task.cut,)
-    assert np.isfinite(list(path.loss_at.values())).all()
-    assert set(path.ks) == set(path.loss_at)
+    assert set(path.ranking[-2:].tolist()) == {1, 5}
+    assert np.isneginf(path.scores[[1, 5]]).all()
+    assert np.isfinite(np.delete(path.scores, [1, 5])).all()
     assert all(torch.equal(before[key], value) for key, value in binary_task.model.state_dict().items())
     if name == "lassonet":
         assert torch.equal(random_state, torch.get_rng_state())
@@ -58,6 +60,25 @@ def test_groups(binary_task: SimpleNamespace, name: str) -> None:
     assert set(path.subset(2).tolist()) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("name", NETWORK_RANKERS)
+def test_values_of_excluded_features_change_nothing(binary_task: SimpleNamespace, name: str) -> None:
+    """The strongest feature is excluded; whether rows hold their own or others' values there, scores are the same."""
+
+    def flipped(source: Any) -> Any:
+        def epoch(number: int) -> Any:
+            for batch, target in source(number):
+                other = batch.clone()
+                other[:, 0] = other[:, 0].flip(0)
+                yield other, target
+
+        return epoch
+
+    task = SimpleNamespace(**vars(binary_task))
+    task.train, task.validation = flipped(binary_task.train), flipped(binary_task.validation)
+    first, second = (np.delete(rank(name, each, excluded=[0]).scores, 0) for each in (binary_task, task))
+    np.testing.assert_allclose(first, second, rtol=0.05, atol=0.05 * np.abs(first).max())
+
+
 def test_unknown_name(binary_task: SimpleNamespace) -> None:
     with pytest.raises(ValueError, match="selector=lasso: no such selector; choose ip_cae, cae"):
         rank("lasso", binary_task)
@@ -76,6 +97,8 @@ def test_matrix_is_checked(binary_task: SimpleNamespace) -> None:
         rank("f_test", binary_task, matrix=lambda: (np.zeros((5, 2)), np.arange(5) % 2))
     with pytest.raises(ValueError, match="X holds inf"):
         tables.table_task(np.array([[np.inf]]), np.array([1]), seed=0)
+    with pytest.raises(ValueError, match="selector=f_test: ranks the columns of a table; give matrix"):
+        rank_with("f_test", task_of(binary_task), settings_of())
     with pytest.raises(ValueError, match="matrix: X has shape"):
         tables.table_task(np.zeros((3, 1)), np.zeros(2), seed=0)
 

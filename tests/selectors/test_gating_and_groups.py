@@ -1,4 +1,4 @@
-"""Gates at the entrance, and units that features share."""
+"""Gates on embeddings, and groups that features share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import pytest
 import torch
 from concrete_selectors.gates.feature_groups import FeatureGroups
 from concrete_selectors.gates.gating import FieldMeans, apply_gates, rows_to_groups
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def test_gate_of_one_changes_nothing_and_zero_cuts_off() -> None:
@@ -46,15 +48,32 @@ def test_groups_are_contiguous_and_even(rows: int, groups: int) -> None:
     assert int(counts.min()) >= 1
 
 
-def test_groups_become_units() -> None:
-    units = FeatureGroups(5, groups=[7, 3, 7, 3, 9], protected=[3])
-    assert units.n_units == 3
-    assert units.features([1, 0]).tolist() == [1, 3, 0, 2]
-    assert units.protected.tolist() == [False, True, False]
-    assert units.feature_gates(torch.tensor([1.0, 2.0, 3.0])).tolist() == [1, 2, 1, 2, 3]
-    assert units.sum_features(torch.arange(5.0).unsqueeze(0)).tolist() == [[2, 4, 4]]
-    assert units.mean_features(torch.arange(5.0), name="prior").tolist() == [1, 2, 4]
-    assert units.mask(np.array([2]), torch.device("cpu")).tolist() == [0, 0, 1]
+def test_groups_of_features() -> None:
+    groups = FeatureGroups(5, groups=[7, 3, 7, 3, 9], protected=[3], excluded=[4])
+    assert (groups.n_groups, groups.n_usable) == (3, 2)
+    assert groups.features([1, 0]).tolist() == [1, 3, 0, 2]
+    assert groups.protected.tolist() == [False, True, False]
+    assert groups.excluded.tolist() == [False, False, True]
+    assert groups.feature_gates(torch.tensor([1.0, 2.0, 3.0])).tolist() == [1, 2, 1, 2, 3]
+    assert groups.sum_features(torch.arange(5.0).unsqueeze(0)).tolist() == [[2, 4, 4]]
+    assert groups.mean_features(torch.arange(5.0), name="prior").tolist() == [1, 2, 4]
+    assert groups.mask(np.array([2]), torch.device("cpu")).tolist() == [0, 0, 1]
+
+
+@given(st.permutations(range(8)), st.lists(st.integers(0, 4), min_size=8, max_size=8))
+def test_the_order_of_groups_is_that_of_their_first_features(ranking: list[int], ids: list[int]) -> None:
+    groups = FeatureGroups(8, groups=ids)
+    seen = list(dict.fromkeys(int(groups.of_feature[feature]) for feature in ranking))
+    order = groups.order_of(np.array(ranking))
+    assert order.tolist() == seen
+    for k in range(1, len(seen) + 1):
+        assert groups.prefix(order, k).tolist() == [f for f in range(8) if groups.of_feature[f] in seen[:k]]
+
+
+def test_protected_groups_come_first_and_excluded_ones_last() -> None:
+    groups = FeatureGroups(5, protected=[3], excluded=[0])
+    assert groups.ranked(np.array([9.0, 2.0, 3.0, -1.0, 3.0])).tolist() == [3, 2, 4, 1, 0]
+    assert groups.order_of(np.array([0, 1, 2, 3, 4])).tolist() == [3, 1, 2, 4, 0]
 
 
 def test_bad_groups_protected_and_prior() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from concrete_selectors import PathSettings, Teacher, rank_with
+from concrete_selectors import PathSettings, SelectionTask, Teacher, rank_with
 
 from arena.meter import Meter
 from arena.net import Net, batches, expectations, fit, loss_of, new_net
@@ -96,7 +96,7 @@ class Case:
         """The library's defaults, with slots for the largest K; ``epoch_share`` makes a training longer or shorter."""
         default = PathSettings(k_max=min(self.table.n_fields, math.ceil(_SLOTS * max(self.ks))), seed=seed)
         share = changes.pop("epoch_share", 1.0)
-        length = {"epochs": default.epochs * share, "fewest_steps": round(default.fewest_steps * share)}
+        length = {"epochs": default.epochs * share, "fewest_steps": max(1, round(default.fewest_steps * share))}
         return replace(default, **(length | changes))
 
     def loaders(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -113,8 +113,13 @@ class Case:
         Raises:
             ValueError: there is no such selector.
         """
+        return rank_with(selector, self.task(), settings, matrix=self.table.matrix).subset
+
+    def task(self, **changes: Any) -> SelectionTask:
+        """The selection task of the full net, or with other values."""
         train, validation = self.loaders()
-        return rank_with(
-            selector, self.model, train, validation, loss=loss_of(self.table), steps_per_epoch=self.steps_per_epoch,
-            settings=settings, matrix=self.table.matrix, expect=Teacher(self.model, expectations),
-        ).subset  # fmt: skip
+        given = SelectionTask(
+            self.model, train, validation, loss_of(self.table), self.steps_per_epoch,
+            teacher=Teacher(self.model, expectations),
+        )  # fmt: skip
+        return replace(given, **changes)

@@ -7,15 +7,13 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
-from torch import Tensor
 
 from concrete_selectors.baselines import networks, tables
-from concrete_selectors.context import Diagnosis, Run
-from concrete_selectors.elimination.backward import stages
-from concrete_selectors.fit_path import learn_path
-from concrete_selectors.protocols import Batches, EmbeddingModel, Loss, TeacherProtocol
+from concrete_selectors.context import Progress, SelectionContext
+from concrete_selectors.fit_path import fit_path
 from concrete_selectors.selection_path import SelectionPath
 from concrete_selectors.settings import PathSettings
+from concrete_selectors.task import SelectionTask
 
 #: Rankers of the table alone; they need ``matrix``.
 TABLE_RANKERS: dict[str, Callable[[tables.TableTask], np.ndarray]] = {
@@ -26,10 +24,9 @@ TABLE_RANKERS: dict[str, Callable[[tables.TableTask], np.ndarray]] = {
     "lassonet": tables.lassonet,
 }
 #: Rankers of the trained network.
-NETWORK_RANKERS: dict[str, Callable[[Run], np.ndarray]] = {
+NETWORK_RANKERS: dict[str, Callable[[SelectionContext], np.ndarray]] = {
     "permutation": networks.permutation,
     "gradient": networks.gradient,
-    "surgeon": networks.surgeon,
     "l1_gates": networks.l1_gates,
     "stg": networks.stg,
     "sequential_attention": networks.sequential_attention,
@@ -40,67 +37,55 @@ SELECTORS: tuple[str, ...] = ("ip_cae", "cae", *NETWORK_RANKERS, *TABLE_RANKERS)
 
 def rank_with(
     name: str,
-    model: EmbeddingModel,
-    train: Batches,
-    validation: Batches,
-    *,
-    loss: Loss,
-    steps_per_epoch: int,
+    task: SelectionTask,
     settings: PathSettings,
-    matrix: Callable[[], Sequence[Any]],
-    protected: Sequence[int] = (),
-    groups: Sequence[int] | None = None,
-    prior: Tensor | None = None,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-    should_stop: Callable[[int, float], bool] | None = None,
-    expect: TeacherProtocol | None = None,
+    *,
+    matrix: Callable[[], Sequence[Any]] | None = None,
+    progress: Progress | None = None,
 ) -> SelectionPath:
-    """Ranks with any selector; peers get the same brief fine-tuning for all K as the concrete path.
+    """Ranks the features of a task with any selector.
 
     Args:
         name: one of ``SELECTORS``.
+        task: model, rows and constraints; only ``ip_cae`` and ``cae`` read its prior.
+        settings: as in :func:`concrete_selectors.fit_path`; ``selector`` is overruled by ``name``.
         matrix: gives a :class:`concrete_selectors.baselines.Matrix`, or just X (rows, N) and y (rows,) of train rows;
             called only for rankers of the table.
-        model, train, validation, loss, steps_per_epoch, settings, protected, groups, progress, should_stop, expect:
-            as in :func:`concrete_selectors.learn_path`; of the settings, ``selector`` is overruled by ``name``.
-        prior: only ``ip_cae`` and ``cae`` take one.
+        progress: as in :func:`concrete_selectors.fit_path`.
 
     Raises:
         ValueError: unknown name, or an argument does not fit.
         ImportError: the ranker's library is not installed; the text names the extra to install.
-        SelectionStopped: ``should_stop`` returned True.
     """
     if name not in SELECTORS:
         raise ValueError(f"selector={name}: no such selector; choose {', '.join(SELECTORS)}")
-    common: dict[str, Any] = {
-        "loss": loss,
-        "steps_per_epoch": steps_per_epoch,
-        "protected": protected,
-        "groups": groups,
-        "progress": progress,
-        "should_stop": should_stop,
-        "expect": expect,
-    }
     if name in ("ip_cae", "cae"):
-        settings = replace(settings, selector=cast(Any, name))
-        return learn_path(model, train, validation, settings=settings, prior=prior, **common)
-    run = Run(model, train, validation, settings=settings, **common)
-    scores = NETWORK_RANKERS[name](run) if name in NETWORK_RANKERS else _table_scores(run, name, matrix)
-    order = np.lexsort((np.arange(len(scores)), -scores, ~run.units.protected))
-    run.fit_nested(order, steps=run.finetuning_steps)
-    run.ask_to_stop(2, order[: run.k_max])
-    first = np.array([run.units.features([unit])[0] for unit in range(run.units.n_units)], dtype=np.int64)
-    return run.path(order, Diagnosis(scores, first), grid=[run.k_max, *stages(run.k_max, run.k_min)])
+        return fit_path(task, replace(settings, selector=cast(Any, name)), progress=progress)
+    context = SelectionContext(task, settings, progress)
+    groups = context.groups
+    scores = NETWORK_RANKERS[name](context) if name in NETWORK_RANKERS else _table_scores(context, name, matrix)
+    scores = np.where(groups.excluded, -np.inf, scores)
+    order = groups.ranked(scores)
+    return SelectionPath(
+        ranking=groups.features(order),
+        scores=scores[groups.of_feature],
+        heldout_loss={},
+        row_passes=context.row_passes,
+        _groups=groups,
+        _order=order,
+    )
 
 
-def _table_scores(run: Run, name: str, matrix: Callable[[], Sequence[Any]]) -> np.ndarray:
-    """Scores per unit from a ranker of the table."""
-    task = tables.table_task(*matrix(), seed=run.settings.seed)
+def _table_scores(context: SelectionContext, name: str, matrix: Callable[[], Sequence[Any]] | None) -> np.ndarray:
+    """Scores per group from a ranker of the table."""
+    if matrix is None:
+        raise ValueError(f"selector={name}: ranks the columns of a table; give matrix")
+    task, groups = tables.table_task(*matrix(), seed=context.settings.seed), context.groups
     given = int(task.feature.max()) + 1
-    if given != run.units.n_features:
-        raise ValueError(f"matrix: X has columns of {given} features, the model embeds {run.units.n_features}")
+    if given != groups.n_features:
+        raise ValueError(f"matrix: X has columns of {given} features, the model embeds {groups.n_features}")
     try:
-        return tables.feature_scores(TABLE_RANKERS[name], task, run.units.of_feature)
+        return tables.group_scores(TABLE_RANKERS[name], task, groups.of_feature)
     except ImportError as error:
         raise ImportError(
             f"selector={name}: {error.name} is not installed; pip install mlflow-feature-audit[peers]"

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from concrete_selectors.protocols import Loss
 
-_ITERATIONS = 10
-
 
 def fit_intercept(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
     """The intercept that, added to the logits of all rows, makes their mean loss least.
@@ -29,7 +27,7 @@ def fit_intercept(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
     logits = logits.detach()
     spread = logits.std(dim=0, correction=0).clamp_min(1e-6)
     shift = torch.zeros_like(spread, requires_grad=True)
-    optimizer = torch.optim.LBFGS([shift], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([shift], line_search_fn="strong_wolfe")
 
     def mean_loss() -> Tensor:
         optimizer.zero_grad()

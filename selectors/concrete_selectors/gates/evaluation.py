@@ -1,8 +1,8 @@
-"""Fixed rows on which a gated network is judged, and the account of what that costs."""
+"""Fixed rows on which a gated network is evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,69 +22,50 @@ class BatchSlice:
     target: Tensor
     index: Tensor | None
 
-    @property
-    def rows(self) -> int:
-        """Number of rows picked."""
-        return len(self.target)
 
-
-def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, every: int = 1) -> list[BatchSlice]:
-    """Takes up to ``rows`` rows from the batches.
+def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, of: int | None = None) -> list[BatchSlice]:
+    """Takes up to ``rows`` rows from the batches: the first ones, or evenly from the first ``of``.
 
     Args:
         batches: ``(batch, target)`` pairs.
         rows: most rows to take.
-        every: every n-th row, to reach the whole of ordered data with few rows.
+        of: number of rows to spread over, so that few rows reach the end of ordered data; None = take the first.
     """
-    parts: list[BatchSlice] = []
-    left, seen = rows, 0
+    slices: list[BatchSlice] = []
+    total = max(rows, of or 0)
+    seen = 0
     for batch, target in batches:
-        if left <= 0:
+        if seen >= total:
             break
-        index = torch.arange(len(target), device=target.device)
-        index = index[(index + seen) % every == 0][:left]
+        place = torch.arange(seen, seen + len(target), device=target.device).clamp_max(total)
+        index = torch.nonzero((place + 1).clamp_max(total) * rows // total > place * rows // total).squeeze(1)
         seen += len(target)
         if len(index) > 0:
-            parts.append(BatchSlice(batch, target[index], None if len(index) == len(target) else index))
-            left -= len(index)
-    return parts
+            slices.append(BatchSlice(batch, target[index], None if len(index) == len(target) else index))
+    return slices
 
 
-@dataclass
 class GatedEvaluator:
-    """A network in evaluation mode on fixed rows. A context manager: at its end it hands itself to ``done``.
+    """A network in evaluation mode on fixed rows; what it sends through the network is added to the network's account.
+
+    Args:
+        network: evaluated as it is.
+        slices: the rows.
 
     Attributes:
-        network: judged as it is.
-        parts: the rows.
-        done: called with the judge when its block ends.
-        forward_rows: rows sent through the network so far.
-        backward_rows: rows sent forward and backward so far.
+        rows: number of rows.
     """
 
-    network: GatedNetwork
-    parts: Sequence[BatchSlice]
-    done: Callable[[GatedEvaluator], None] = lambda judge: None
-    forward_rows: int = 0
-    backward_rows: int = 0
-
-    def __enter__(self) -> GatedEvaluator:
-        self.network.module.eval()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.done(self)
-
-    @property
-    def rows(self) -> int:
-        """Rows judged on."""
-        return sum(part.rows for part in self.parts)
+    def __init__(self, network: GatedNetwork, slices: list[BatchSlice]) -> None:
+        self.network, self.slices = network, slices
+        self.rows = sum(len(part.target) for part in slices)
+        network.module.eval()
 
     def embedded(self) -> Iterator[tuple[BatchSlice, Tensor]]:
-        """Every part with its embeddings (B, N, d), detached."""
-        for part in self.parts:
+        """Every slice with its embeddings (B, N, d), detached."""
+        for part in self.slices:
             with torch.no_grad():
-                embedded = self.network.module.embed(part.batch)
+                embedded = self.network.embed(part.batch)
                 embedded = embedded if part.index is None else embedded.index_select(0, part.index)
             yield part, embedded
 
@@ -92,29 +73,33 @@ class GatedEvaluator:
         """Detached logits behind feature gates (N,)."""
         with torch.no_grad():
             logits: Tensor = self.network.module.predict(apply_gates(embedded, gates, self.network.field_means()))
-        self.forward_rows += len(embedded)
+        self.network.forward_rows += len(embedded)
         return logits
 
-    def losses(self, gates: Tensor) -> Tensor:
-        """Mean loss behind each row of unit gates (S, U); (S,) float64."""
-        feature_gates = self.network.units.feature_gates(gates)
-        totals = torch.zeros(len(gates), dtype=torch.float64, device=gates.device)
+    def mean_loss(self, groups: np.ndarray) -> float:
+        """Mean loss with the given groups open.
+
+        Raises:
+            ValueError: it is NaN or inf.
+        """
+        network = self.network
+        gates = network.groups.feature_gates(network.groups.mask(groups, network.device))
+        total = 0.0
         for part, embedded in self.embedded():
-            for number, row in enumerate(feature_gates):
-                totals[number] += self.network.loss(self.logits(embedded, row), part.target).double().sum()
-        if not bool(torch.isfinite(totals).all()):
+            total += float(network.loss(self.logits(embedded, gates), part.target).double().sum())
+        if not np.isfinite(total):
             raise ValueError("validation: its loss is NaN or inf; look for NaN or inf in targets and features")
-        return totals / self.rows
+        return total / self.rows
 
     def slopes(self) -> np.ndarray:
-        """Mean over rows of ``|dLoss / dgate|`` at open gates, (U,) float64: how much hangs on a unit."""
+        """Mean over rows of ``|dLoss / dgate|`` at open gates, (G,) float64."""
         network, means = self.network, self.network.field_means()
-        total = torch.zeros(network.units.n_units, dtype=torch.float64, device=network.device)
+        total = torch.zeros(network.groups.n_groups, dtype=torch.float64, device=network.device)
         for part, embedded in self.embedded():
             opened = embedded.requires_grad_(True)
             loss = network.loss(network.module.predict(opened), part.target).sum()
             (slope,) = torch.autograd.grad(loss, opened)
-            moves = network.units.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
+            moves = network.groups.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
             total += moves.abs().double().sum(dim=0)
-        self.backward_rows += self.rows
+        network.backward_rows += self.rows
         return (total / self.rows).cpu().numpy()

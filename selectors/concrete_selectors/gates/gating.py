@@ -1,4 +1,4 @@
-"""Gates at a model's entrance: a closed gate feeds the field's mean embedding, not zero."""
+"""Gates on a model's embeddings: a closed gate feeds the feature's mean embedding, not zero."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from concrete_selectors.protocols import EmbeddingModel
 
 
 class FieldMeans:
-    """Mean embedding of every field over the data, detached, following the embeddings while they are trained.
+    """Mean embedding of every feature over the data, detached, following the embeddings while they are trained.
 
     Args:
         enabled: False feeds zeros through closed gates instead (the papers' form).
@@ -47,7 +47,7 @@ class FieldMeans:
 
 
 def apply_gates(embedded: Tensor, gates: Tensor, means: Tensor) -> Tensor:
-    """``mean + gate * (embedding - mean)``: a gate of one changes nothing, a gate of zero cuts the field off.
+    """``mean + gate * (embedding - mean)``: a gate of one changes nothing, a gate of zero closes the feature.
 
     Args:
         embedded: (B, N, d).

@@ -1,14 +1,15 @@
-"""Training of a network behind gates: the concrete phase, and brief fine-tuning on subsets."""
+"""Training of a network behind gates: the concrete phase, and one step behind given gates."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.feature_groups import FeatureGroups
@@ -17,72 +18,74 @@ from concrete_selectors.gates.schedule import temperature
 from concrete_selectors.protocols import Batches, Loss, TeacherProtocol
 from concrete_selectors.settings import PathSettings
 
-#: Logit movement per step of a selector with P = 256 and learning rate one.
-_REFERENCE_SPEED = 0.8 * 256
 #: Total logit movement (movement per step x steps) within which concrete training settles (measured: 80 to 350).
 _TRAVEL = 120.0
 
 
-class Stream:
-    """Endless train batches, epoch after epoch; counts the rows it hands out."""
+def endless(batches: Batches) -> Iterator[tuple[Any, Tensor]]:
+    """Train batches, epoch after epoch.
 
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
-        self._epoch = 0
-        self._iterator: Iterator[tuple[Any, Tensor]] = iter(())
-        self.rows = 0
-
-    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
-        return self
-
-    def __next__(self) -> tuple[Any, Tensor]:
-        for _ in range(2):
-            for batch, target in self._iterator:
-                self.rows += len(target)
-                return batch, target
-            self._iterator = iter(self._batches(self._epoch))
-            self._epoch += 1
-        raise ValueError("train: gave no batch; selection needs at least one row")
+    Raises:
+        ValueError: an epoch has no batch.
+    """
+    for epoch in itertools.count():
+        empty = True
+        for batch, target in batches(epoch):
+            empty = False
+            yield batch, target
+        if empty:
+            raise ValueError("train: gave no batch; selection needs at least one row")
 
 
 @dataclass
 class GatedNetwork:
-    """The copy of the user's model that is trained behind gates, with what training it needs.
+    """A copy of the user's model that is trained behind gates, with what training it needs.
 
     Attributes:
         module: the copied model.
         loss: per-row loss.
-        units: what gates are shared by.
-        means: field means that closed gates feed.
-        optimizer: of the module's parameters; lives over all phases.
+        groups: what gates are shared by.
+        means: mean embeddings that closed gates feed.
+        optimizer: of the module's parameters.
         device: where the module is.
-        expected: what the user's own, trained model expects of rows; None = nobody said how to tell.
+        teacher: predictions of the user's own, trained model; None = labels alone.
+        backward_rows, forward_rows: rows sent through the module so far, forward and backward, and forward only.
     """
 
     module: Any
     loss: Loss
-    units: FeatureGroups
+    groups: FeatureGroups
     means: FieldMeans
     optimizer: torch.optim.Optimizer
     device: torch.device
-    expected: TeacherProtocol | None = None
+    teacher: TeacherProtocol | None = None
+    backward_rows: int = 0
+    forward_rows: int = 0
 
-    def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, trust: float = 0.0) -> Tensor:
-        """Mean loss of a batch whose rows, in contiguous groups, see the given unit gates (S, U).
+    def embed(self, batch: Any) -> Tensor:
+        """Embeddings (B, N, d), those of excluded features replaced by their mean: nothing ever learns from them."""
+        embedded: Tensor = self.module.embed(batch)
+        if not self.groups.excluded.any():
+            return embedded
+        closed = torch.as_tensor(self.groups.excluded[self.groups.of_feature], device=embedded.device)
+        return torch.where(closed.unsqueeze(-1), self.field_means(), embedded)
 
-        ``trust`` is the share of what the user's model expects in it; the labels have the rest, or all where the model
-        cannot be asked.
+    def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, distillation: float = 0.0) -> Tensor:
+        """Mean loss of a batch whose rows, in contiguous parts, see the given group gates (S, G).
+
+        ``distillation`` is the weight of the teacher's predictions in it; labels have the rest, or all without teacher.
         """
-        embedded = self.module.embed(batch)
-        rows = gates_of_rows(self.units.feature_gates(gates), len(target))
+        embedded = self.embed(batch)
+        rows = gates_of_rows(self.groups.feature_gates(gates), len(target))
         logits = self.module.predict(apply_gates(embedded, rows, self.means.update(embedded)))
+        self.backward_rows += len(target)
         by_label = self.loss(logits, target).mean()
-        if self.expected is None or trust == 0:
+        if self.teacher is None or distillation == 0:
             return by_label
-        return (1 - trust) * by_label + trust * self.loss(logits, self.expected(batch, None)).mean()
+        return (1 - distillation) * by_label + distillation * self.loss(logits, self.teacher(batch, None)).mean()
 
     def field_means(self) -> Tensor:
-        """Mean embedding of every field, (N, d).
+        """Mean embedding of every feature, (N, d).
 
         Raises:
             RuntimeError: no batch was seen yet.
@@ -107,22 +110,15 @@ class GatedNetwork:
             optimizer.step()
 
 
-def logit_step(settings: PathSettings, steps: int) -> float:
-    """How far one optimiser step should move a logit, whatever N, P and the length of the training."""
-    if settings.learning_rate is not None:
-        return _REFERENCE_SPEED * settings.learning_rate
-    return settings.speed * settle_step(steps)
-
-
 def settle_step(steps: int) -> float:
-    """Movement per step that lets logits travel far enough in the given number of steps."""
-    return min(max(_TRAVEL / steps, 0.02), 1.0)
+    """Movement per step that lets logits travel far enough in the given number of steps, at most 1."""
+    return min(_TRAVEL / steps, 1.0)
 
 
 def train_concrete(
     network: GatedNetwork,
     selector: ConcreteSelector,
-    stream: Stream,
+    stream: Iterator[tuple[Any, Tensor]],
     *,
     settings: PathSettings,
     steps: int,
@@ -138,14 +134,12 @@ def train_concrete(
         settings: temperatures, rates, masks.
         steps: optimiser steps.
         generator: of noise and slot counts, on the network's device.
-        report: called once per step with ``step``, ``temperature``, ``loss``.
+        report: called once per step with ``step``, ``steps``, ``temperature``, ``loss``.
     """
-    rate = selector.learning_rate(logit_step(settings, steps))
-    optimizer = torch.optim.Adam(selector.parameters(), lr=rate)
-    always = torch.as_tensor(network.units.protected, device=network.device, dtype=torch.float32)
+    optimizer = torch.optim.Adam(selector.parameters(), lr=selector.learning_rate(settle_step(steps)))
+    protected = torch.as_tensor(network.groups.protected, device=network.device, dtype=torch.float32)
     network.module.train()
-    for step in range(steps):
-        batch, target = next(stream)
+    for step, (batch, target) in enumerate(itertools.islice(stream, steps)):
         tau = temperature(
             step,
             steps=steps,
@@ -153,32 +147,17 @@ def train_concrete(
             end=settings.temperature_end,
             share=settings.anneal_share,
         )
-        slots = nested_slots(settings, selector.n_slots, generator) if settings.nested else None
+        slots = nested_slots(settings.noise_masks, selector.n_slots, generator)
         gates = selector.gates(tau, settings.noise_masks, slots=slots, generator=generator)
-        gates = torch.maximum(gates, always)
-        loss = network.gated_loss(batch, target, gates)
+        loss = network.gated_loss(batch, target, torch.maximum(gates, protected))
         network.step(loss, optimizer)
         report({"step": step + 1, "steps": steps, "temperature": tau, "loss": float(loss.detach())})
 
 
-def nested_slots(settings: PathSettings, n_slots: int, generator: torch.Generator) -> Tensor:
+def nested_slots(n_masks: int, n_slots: int, generator: torch.Generator) -> Tensor:
     """(S, K) of 0 / 1: even masks use all slots, odd ones the first k, k log-uniform in [1, K]."""
     device = generator.device
-    draws = torch.rand(settings.noise_masks, device=device, generator=generator)
+    draws = torch.rand(n_masks, device=device, generator=generator)
     counts = torch.exp(draws * math.log(n_slots + 1)).floor().clamp(1, n_slots)
     counts[::2] = n_slots
     return (torch.arange(n_slots, device=device) < counts.unsqueeze(1)).float()
-
-
-def finetune(network: GatedNetwork, stream: Stream, gates: Tensor, *, trust: float) -> float:
-    """One step of the network behind hard unit gates (S, U), each for a group of rows; the loss."""
-    network.module.train()
-    batch, target = next(stream)
-    loss = network.gated_loss(batch, target, gates, trust=trust)
-    network.step(loss)
-    return float(loss.detach())
-
-
-def network_optimizer(module: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """Adam over the module's trainable parameters."""
-    return torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=learning_rate)

@@ -333,8 +333,7 @@ def _reduce(inputs: Tensor, goal: Goal, candidates: np.ndarray, *, down_to: int,
         for rows in (fitted, judged)
     )
     no_one = np.zeros(len(candidates), dtype=bool)
-    elimination = BackwardElimination(fit_rows, held_out, fixed=no_one, loss=goal.loss, n_masks=16, seed=seed)
-    dropped: list[int] = []
+    elimination = BackwardElimination(fit_rows, held_out, fixed=no_one, loss=goal.loss, seed=seed)
     for size in stages(len(candidates), down_to):
-        dropped += elimination.shrink(size)
-    return candidates[np.concatenate([elimination.left, np.array(dropped[::-1], dtype=np.int64)])]
+        elimination.shrink(size)
+    return candidates[np.concatenate([elimination.left, np.array(elimination.dropped[::-1], dtype=np.int64)])]

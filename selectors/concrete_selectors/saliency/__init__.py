@@ -1,1 +1,0 @@
-"""Second-order saliency of a trained network's gates."""
