@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import torch
 from feature_audit.batch import Batch
-from feature_audit.data.knots import median_knot, quantile_knots
+from feature_audit.data.encoding.knots import median_knot, quantile_knots
 from feature_audit.schema import Field, ModelSchema
 from tables import Table
 

@@ -87,7 +87,7 @@ def movielens() -> Table:
 
 
 def demo() -> Table:
-    from feature_audit.data.demo import make_demo
+    from feature_audit.datasets.demo import make_demo
 
     frame, truth = make_demo(0)
     roles = {name: entry.role for name, entry in truth.columns.items()}

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 import torch
 from encode import Encoded, encode, flatten
-from feature_audit.data.demo import Truth, ensure_demo, grade
+from feature_audit.datasets.demo import Truth, ensure_demo, grade
 from sklearn.metrics import roc_auc_score
 
 _DIM = 8

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import polars as pl
 from feature_audit.config import AuditConfig
-from feature_audit.data.columns import assign_roles
-from feature_audit.data.fitting import fit_encoders
-from feature_audit.data.identity import settle
-from feature_audit.data.kinds import infer_columns
-from feature_audit.data.log import peek, read_log
-from feature_audit.data.reading import open_source
-from feature_audit.data.statistics import gather
-from feature_audit.data.writing import write_store
+from feature_audit.data.columns.identity import settle
+from feature_audit.data.columns.kinds import infer_columns
+from feature_audit.data.columns.roles import assign_roles
+from feature_audit.data.encoding.fit import fit_encoders
+from feature_audit.data.reading.source import open_source
+from feature_audit.data.store.writer import write_store
+from feature_audit.data.table.dataset import peek, read_log
+from feature_audit.data.table.statistics import gather
 from feature_audit.schema import ModelSchema
 
 

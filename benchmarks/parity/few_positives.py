@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from feature_audit.parity import decide, trials
+from feature_audit.parity import decide, scored_rows
 from scipy.stats import norm
 
 NEGATIVES = 2_000
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=2000)
     given = parser.parse_args()
-    trials.MIN_PER_CLASS = 2  # the floor is what the table is for
+    scored_rows.MIN_PER_CLASS = 2  # the floor is what the table is for
     print("| positives |", " | ".join(f"{n} + 1 trainings, correlation {shared}" for n, shared in ARMS), "|")
     print("|---" * (1 + len(ARMS)) + "|")
     for positives in POSITIVES:

@@ -84,13 +84,13 @@ for _stage in STAGES:
 
 def _audit(config_files: str | None, options: dict[str, Any], *, until: str, audit: str | None) -> None:
     if audit:
-        from feature_audit.stages.audit import config_of
+        from feature_audit.audit.run import config_of
 
         given = {key: value for key, value in options.items() if value not in (None, "")}
         config = config_of(audit, config_files, given)
     else:
         config = load_config(config_files, options)
-    from feature_audit.stages.audit import run_audit  # only now: torch takes seconds, a mistake above takes none
+    from feature_audit.audit.run import run_audit  # only now: torch takes seconds, a mistake above takes none
 
     end = run_audit(config, until=until, audit=audit)
     for line in end.lines:
@@ -109,7 +109,7 @@ def _audit(config_files: str | None, options: dict[str, Any], *, until: str, aud
 @click.option("--reason", default=None, help="why the verdict is overridden; recorded")
 def promote(model_name: str, version: str | None, force: str | None, reason: str | None) -> None:
     """Move the alias `production` to the recommended version and record which one it replaced."""
-    from feature_audit.stages.promotion import promote as promote_version
+    from feature_audit.audit.promotion import promote as promote_version
 
     forced = _truth("force", force)
     click.echo(promote_version(model_name or "feature-audit", version or None, force=forced, reason=reason or None))
@@ -119,7 +119,7 @@ def promote(model_name: str, version: str | None, force: str | None, reason: str
 @click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
 def rollback(model_name: str) -> None:
     """Put back the version that the last promotion replaced."""
-    from feature_audit.stages.promotion import rollback as roll_back
+    from feature_audit.audit.promotion import rollback as roll_back
 
     click.echo(roll_back(model_name or "feature-audit"))
 
@@ -128,7 +128,7 @@ def rollback(model_name: str) -> None:
 @click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
 def history(model_name: str) -> None:
     """List promotions and rollbacks, oldest first."""
-    from feature_audit.stages.promotion import history as events
+    from feature_audit.audit.promotion import history as events
 
     for line in events(model_name or "feature-audit"):
         click.echo(line)
@@ -139,7 +139,7 @@ def history(model_name: str) -> None:
 def check_model(config: str | None, **options: Any) -> None:
     """Test a model (``--model package.module:factory``) against the model contract on real rows of the log."""
     checked = load_config(config, options)
-    from feature_audit.stages.model_check import check  # only now, as in `_audit`
+    from feature_audit.audit.check_model import check  # only now, as in `_audit`
 
     findings = check(checked)
     for finding in findings:

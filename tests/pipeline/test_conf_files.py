@@ -12,7 +12,7 @@ import pytest
 import yaml
 from feature_audit.config import PROFILES, AuditConfig
 from feature_audit.config_files import load_config
-from feature_audit.data.demo import DEFAULTS
+from feature_audit.datasets.demo import DEFAULTS
 
 _ROOT = Path(__file__).parents[2]
 _CONF = _ROOT / "conf"
@@ -82,8 +82,8 @@ def test_the_demo_file_is_what_the_demo_says_of_itself() -> None:
 @pytest.mark.parametrize("name", ["santander", "criteo", "movielens"])
 def test_example_files_fit_their_data(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths start at the project's root; every column that the file names is there, and every feature has a table."""
-    from feature_audit.data.columns import assign_roles, lookup
-    from feature_audit.data.reading import open_source
+    from feature_audit.data.columns.roles import assign_roles, lookup
+    from feature_audit.data.reading.source import open_source
 
     monkeypatch.chdir(_ROOT)
     config = load_config(f"conf/{name}.yaml", {})

@@ -13,7 +13,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import prepare
 from feature_audit.errors import AuditError
 from feature_audit.labels import read_label
-from feature_audit.mlflow_evaluator import ParityEvaluator
+from feature_audit.tracking.evaluator import ParityEvaluator
 from mlflow.models.evaluation.evaluator_registry import _model_evaluation_registry
 
 ROWS = 800

@@ -1,9 +1,8 @@
 """Log in, training store out."""
 
-from feature_audit.data.encoders import Encoders
+from feature_audit.data.encoding.encoder_set import Encoders
 from feature_audit.data.prepare import RULES, STORE_KEYS, data_digest, prepare
 from feature_audit.data.prepared import Prepared
-from feature_audit.data.reading import resolve_data
-from feature_audit.data.store import Store
+from feature_audit.data.store.reader import Store
 
-__all__ = ["RULES", "STORE_KEYS", "Encoders", "Prepared", "Store", "data_digest", "prepare", "resolve_data"]
+__all__ = ["RULES", "STORE_KEYS", "Encoders", "Prepared", "Store", "data_digest", "prepare"]

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from feature_audit.config import AuditConfig
-from feature_audit.data.kinds import is_moment
+from feature_audit.data.columns.kinds import is_moment
+from feature_audit.data.columns.written_numbers import Form, held_words, units_of
 from feature_audit.data.messages import listing
-from feature_audit.data.written_numbers import Form, held_words, units_of
 from feature_audit.schema import Column, Kind
 
 #: Columns named one by one after load; the rest is counted.

@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 
 from feature_audit.config import AuditConfig
-from feature_audit.data.checks import Examined, examine
-from feature_audit.data.columns import assign_roles, lookup
-from feature_audit.data.fitting import fit_encoders
-from feature_audit.data.identity import settle
-from feature_audit.data.kinds import infer_columns
-from feature_audit.data.log import Log, peek, read_log
+from feature_audit.data.checks.examine import Examined, examine
+from feature_audit.data.checks.profile import column_profile, table_profile
+from feature_audit.data.columns.identity import settle
+from feature_audit.data.columns.kinds import infer_columns
+from feature_audit.data.columns.roles import assign_roles, lookup
+from feature_audit.data.columns.written_numbers import as_numbers
+from feature_audit.data.encoding.fit import fit_encoders
 from feature_audit.data.messages import listing
 from feature_audit.data.overview import looks_like, unsure_integers, unsure_text
 from feature_audit.data.prepared import MARKER, Prepared
-from feature_audit.data.profile import column_profile, table_profile
-from feature_audit.data.reading import input_digest, open_source, prepare_source, resolve_data
-from feature_audit.data.slices import slice_codes
-from feature_audit.data.splits import SPLITS
-from feature_audit.data.statistics import Statistics, gather
-from feature_audit.data.writing import write_store
-from feature_audit.data.written_numbers import as_numbers
+from feature_audit.data.reading.source import input_digest, open_source, prepare_source
+from feature_audit.data.store.writer import write_store
+from feature_audit.data.table.dataset import Log, peek, read_log
+from feature_audit.data.table.slices import slice_codes
+from feature_audit.data.table.splits import SPLITS
+from feature_audit.data.table.statistics import Statistics, gather
 from feature_audit.errors import AuditError
 from feature_audit.labels import Target
 from feature_audit.schema import Column, ModelSchema
@@ -60,9 +60,8 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
         AuditError: anything wrong with the log or the rules about it; one line with key or column, value and remedy.
     """
     directory = _empty_store(Path(directory))
-    data = resolve_data(config, directory)
-    raw = input_digest(data)
-    source = open_source(config, data, directory, progress)
+    raw = input_digest(config.data)
+    source = open_source(config, config.data, directory, progress)
     table = source.frame.collect_schema()
     log = read_log(config, source, assign_roles(config, table.names()))
     source = log.source
@@ -184,7 +183,7 @@ def _validate(
     config: AuditConfig, log: Log, columns: tuple[Column, ...], statistics: Statistics, examined: Examined
 ) -> dict[str, Any]:
     """The GX result; a critical failure ends the audit here, before anything is encoded."""
-    from feature_audit.data.expectations import validate
+    from feature_audit.data.checks.great_expectations_suite import validate
 
     gone = sum(column.name in examined.excluded for column in columns)
     result = validate(

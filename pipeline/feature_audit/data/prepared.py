@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from feature_audit.data.kinds import schema_yaml
+from feature_audit.data.columns.kinds import schema_yaml
 from feature_audit.errors import AuditError
 from feature_audit.findings import Finding
 from feature_audit.schema import Column, Field, ModelSchema

@@ -1,15 +1,15 @@
 """The model contract, the shipped models, training and prediction."""
 
+from feature_audit.models.boosting_reference import boosting_scores
 from feature_audit.models.build import MODELS, build_model, check_arguments, find_factory
-from feature_audit.models.check import ModelFinding, check_model
 from feature_audit.models.contract import FieldModel, TrainingStore, resolve_device
+from feature_audit.models.custom.by_name import by_name
+from feature_audit.models.custom.check import ModelFinding, check_model
+from feature_audit.models.custom.source import is_installed, own_code, own_code_digest
+from feature_audit.models.fixed_fields import OpenFields
 from feature_audit.models.loss import row_loss, to_scores
-from feature_audit.models.naming import by_name
-from feature_audit.models.open_fields import OpenFields
-from feature_audit.models.own_code import is_installed, own_code, own_code_digest
 from feature_audit.models.prediction import mean_loss, predict, scores
 from feature_audit.models.training import Pace, TrainResult, train
-from feature_audit.models.yardstick import boosting_scores
 
 __all__ = [
     "MODELS",

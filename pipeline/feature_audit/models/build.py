@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from feature_audit.errors import UsageError
-from feature_audit.models.attach import AttachedModel, UserModel
-from feature_audit.models.heads import DcnV2, DeepFm, Mlp
+from feature_audit.models.custom.attach import AttachedModel, UserModel
+from feature_audit.models.zoo.heads import DcnV2, DeepFm, Mlp
 from feature_audit.schema import ModelSchema
 
 MODELS: dict[str, Callable[..., nn.Module]] = {"mlp": Mlp, "dcn_v2": DcnV2, "deepfm": DeepFm}

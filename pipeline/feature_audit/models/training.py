@@ -19,8 +19,8 @@ from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
 from feature_audit.models.loss import row_loss
+from feature_audit.models.output_scaling import OutputUnits
 from feature_audit.models.prediction import mean_loss
-from feature_audit.models.units import OutputUnits
 from feature_audit.schema import ModelSchema, Task
 
 #: A small table's batches shrink until an epoch has about this many, but not below the smallest batch.
@@ -148,12 +148,16 @@ class Pace:
     @classmethod
     def plan(cls, rows: int, config: TrainingConfig, schema: ModelSchema) -> Pace:
         """For a train split of ``rows`` rows; what the configuration says holds for large ones."""
-        wanted = 2 ** round(math.log2(max(rows / _BATCHES_PER_EPOCH, 1)))
-        size = rows_that_fit(min(config.batch_size, max(wanted, _SMALLEST_BATCH)), schema)
+        size = rows_that_fit(min(config.batch_size, batch_rows(rows, _BATCHES_PER_EPOCH)), schema)
         batches = math.ceil(rows / size)
         epochs = max(config.max_epochs, math.ceil(config.max_epochs * _STEPS_PER_EPOCH / batches))
         patience = config.patience + (rows < _FEW_ROWS)
         return cls(size, batches, epochs, max(1, math.ceil(_STEPS_PER_LOOK / batches)), patience)
+
+
+def batch_rows(rows: float, steps: int) -> int:
+    """Rows of a batch with which about ``steps`` steps pass over ``rows`` rows: a power of two of at least 32."""
+    return max(_SMALLEST_BATCH, 2 ** round(math.log2(max(rows / steps, 1))))
 
 
 class _Run:

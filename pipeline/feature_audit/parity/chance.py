@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from feature_audit.parity.clusters import unit_codes
 from feature_audit.parity.components import mean_over_seeds, row_variance
 from feature_audit.parity.metrics import Metric, Sample, Task
 from feature_audit.parity.metrics import metric as find_metric
-from feature_audit.parity.units import unit_codes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from feature_audit.parity import intervals
 from feature_audit.parity.components import Components, components, mean_over_seeds
 from feature_audit.parity.metrics import Metric, UnitStatistics
 from feature_audit.parity.resampling import resampled_sums
-from feature_audit.parity.trials import Trials, check_metric
+from feature_audit.parity.scored_rows import Trials, check_metric
 from feature_audit.results import MetricDelta
 
 Role = Literal["decision", "guard", "information"]

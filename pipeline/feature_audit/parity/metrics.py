@@ -16,7 +16,7 @@ import numpy as np
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.metric_names import parse_metric
 from feature_audit.parity import ranking
-from feature_audit.parity.units import unit_codes, unit_sums
+from feature_audit.parity.clusters import unit_codes, unit_sums
 
 Task = Literal["binary", "regression", "multiclass"]
 Orientation = Literal["higher", "lower", "one"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from feature_audit.parity.clusters import unit_codes
 from feature_audit.parity.components import row_variance
 from feature_audit.parity.metrics import Metric, Sample
-from feature_audit.parity.units import unit_codes
 
 
 def paired_delta(

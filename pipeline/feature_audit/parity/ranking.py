@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_audit.parity.units import segments, unit_sums
+from feature_audit.parity.clusters import segments, unit_sums
 
 
 def auc_placements(y: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:

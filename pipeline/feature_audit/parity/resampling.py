@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from feature_audit.parity.units import unit_sums
+from feature_audit.parity.clusters import unit_sums
 
 MOST_UNITS = 100_000
 _BLOCK_CELLS = 4_000_000  # weights held at once: 32 MB in float64

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from feature_audit.errors import AuditError, UsageError
-from feature_audit.parity import intervals, planning, ranking, wording
+from feature_audit.parity import intervals, power, ranking, sentences
 from feature_audit.parity.chance import against_chance
 from feature_audit.parity.comparison import Comparison, bootstrapped, compare
 from feature_audit.parity.metrics import Metric, Task
 from feature_audit.parity.metrics import metric as find_metric
+from feature_audit.parity.scored_rows import Trials, checked
 from feature_audit.parity.slices import SmallSlice, slice_masks
-from feature_audit.parity.trials import Trials, checked
 from feature_audit.results import MetricDelta, Verdict
 
 
@@ -106,12 +106,12 @@ def decide(
         deltas[0], artifact = _at_most_inconclusive(deltas[0]), _at_most_inconclusive(artifact)
     verdict = _overall(deltas)
     name = "rows" if unit is None else unit_name
-    sentence = wording.sentence(deltas, verdict, confidence=confidence, seeds=trials.seeds, unit_name=name)
+    sentence = sentences.sentence(deltas, verdict, confidence=confidence, seeds=trials.seeds, unit_name=name)
     needed = None
     if verdict == "inconclusive":
-        needed = planning.needed(comparisons[0], confidence=confidence, seeds=trials.seeds, unit_name=name)
+        needed = power.needed(comparisons[0], confidence=confidence, seeds=trials.seeds, unit_name=name)
     if verdict == "inconclusive" and not chance.better:
-        sentence, needed = wording.no_better_than_chance(chance), wording.CHANCE_REMEDY
+        sentence, needed = sentences.no_better_than_chance(chance), sentences.CHANCE_REMEDY
     return ParityResult(
         verdict=verdict,
         sentence=sentence,

@@ -230,7 +230,7 @@ def _curve(report: AuditReport) -> str:
             f"**{point.k:,}**" if point.k == report.k else f"{point.k:,}",
             numbers.plain(point.metric, decimals),
             numbers.signed(point.delta, decimals),
-            numbers.plain(point.std_error, decimals + 1) if point.std_error is not None else "",
+            numbers.plain(point.std_error, decimals + 1),
             text(point.source),
         ]
         for point in sorted(report.curve, key=lambda point: point.k)
@@ -344,7 +344,8 @@ def _cost(report: AuditReport) -> str:
     ]
     total = [numbers.plain(view.total_trainings(report), 2), numbers.duration(view.total_seconds(report))]
     rows.append(["**whole audit**", *total, ""])
-    return "## What this audit cost\n\n" + _table(["Stage", "Full trainings", "Time", ""], rows, (1, 2))
+    table = _table(["Stage", "Full trainings", "Time", ""], rows, (1, 2))
+    return "\n\n".join(filter(None, ["## What this audit cost", view.planned(report), table]))
 
 
 def _provenance(report: AuditReport) -> str:

@@ -4,136 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
-from feature_audit.models import boosting_scores, build_model, predict, resolve_device, train
+from feature_audit.fitting import soundness
+from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.trained import Trained, open_store, quality, train_one
+from feature_audit.models import boosting_scores
 from feature_audit.parity import metric, paired_delta
 from feature_audit.parity.chance import against_chance
 from feature_audit.schema import ModelSchema
-from feature_audit.stages import soundness
-from feature_audit.stages.cache import StageFolder
-from feature_audit.stages.cost import touched_parameters, work
-from feature_audit.stages.progress import training_bar
 
 log = logging.getLogger(__name__)
 
 KEYS = ("model", "model_params", "attach", "training", "seed", "device", "metric")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """One trained model on disk.
-
-    Attributes:
-        folder: holds ``weights.pt`` and ``validation.npy`` (scores of the validation rows).
-        schema: its fields.
-        facts: JSON facts: validation value of the decision metric, epochs, examples, seconds, work, history.
-    """
-
-    folder: StageFolder
-    schema: ModelSchema
-    facts: dict[str, Any]
-
-    @property
-    def work(self) -> float:
-        """Work of this training (see ``stages.cost``)."""
-        return float(self.facts["work"])
-
-    def validation_scores(self) -> np.ndarray:
-        """Scores of the validation rows, in the store's order."""
-        return np.load(self.folder.path / "validation.npy")
-
-
-def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Module:
-    """An untrained model for the given fields; its initial weights depend on the seed alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return build_model(
-            config.model,
-            schema,
-            embedding_dim=config.training.embedding_dim,
-            params=config.model_params,
-            attach=config.attach,
-        )
-
-
-def touched(config: AuditConfig, schema: ModelSchema) -> int:
-    """Parameters that a row touches in a model of these fields; builds one to count them."""
-    return touched_parameters(fresh_model(config, schema, 0), len(schema.fields), config.training.embedding_dim)
-
-
-def touched_share(config: AuditConfig, full: ModelSchema, pruned: ModelSchema) -> float:
-    """Parameters that a row touches in a pruned model, as a share of those in the full one."""
-    return touched(config, pruned) / touched(config, full)
-
-
-def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") -> nn.Module:
-    """The trained model, in eval mode on the CPU."""
-    model = fresh_model(config, trained.schema, 0)
-    model.load_state_dict(torch.load(trained.folder.path / name, weights_only=True, map_location="cpu"))
-    return model.eval()
-
-
-def open_store(config: AuditConfig, prepared: Prepared) -> Store:
-    """The encoded rows, whose batches lie where the audit computes."""
-    return Store.open(prepared.directory, device=resolve_device(config.device))
-
-
-def train_one(
-    config: AuditConfig,
-    store: Store,
-    schema: ModelSchema,
-    *,
-    seed: int,
-    label: str,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-) -> tuple[nn.Module, np.ndarray, dict[str, Any]]:
-    """Train from scratch and score the validation rows.
-
-    Args:
-        config, store, schema, seed: what is trained, on what.
-        label: of the bar.
-        progress: takes the place of the bar.
-
-    Returns:
-        model, validation scores, facts.
-    """
-    model = fresh_model(config, schema, seed)
-    with nullcontext(progress) if progress else training_bar(label) as watch:
-        result = train(
-            model,
-            store,
-            schema,
-            config=config.training,
-            task=schema.task,
-            seed=seed,
-            device=config.device,
-            progress=watch,
-        )
-    scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
-    touched = touched_parameters(result.model, len(schema.fields), config.training.embedding_dim)
-    facts = {
-        "metric": quality(config, store, scores),
-        "validation_loss": result.validation_loss,
-        "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
-        "examples": result.examples,
-        "seconds": result.seconds,
-        "parameters": result.parameters,
-        "work": work(result.examples, touched),
-        "history": result.history,
-        "seed": seed,
-    }
-    return result.model, scores, facts
 
 
 def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Trained:
@@ -186,10 +75,3 @@ def _chance(config: AuditConfig, store: Store, scores: np.ndarray) -> dict[str, 
         confidence=config.confidence,
     )
     return asdict(found)
-
-
-def quality(config: AuditConfig, store: Store, scores: np.ndarray) -> float:
-    """The decision metric's own value on the validation rows."""
-    assert config.metric is not None  # the audit resolves metric and task before the first training
-    assert config.task is not None
-    return metric(config.metric, config.task).value(store.target("validation"), scores, store.group("validation"))

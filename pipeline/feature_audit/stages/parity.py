@@ -15,13 +15,13 @@ import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.trained import Trained, fresh_model, open_store
 from feature_audit.metric_names import METRICS
 from feature_audit.models import predict
 from feature_audit.parity import ParityResult, activity, decide, metric
 from feature_audit.results import MetricDelta
 from feature_audit.schema import ModelSchema
-from feature_audit.stages.baseline import Trained, fresh_model, open_store
-from feature_audit.stages.cache import StageFolder
 from feature_audit.stages.retrain import Retrained
 
 log = logging.getLogger(__name__)

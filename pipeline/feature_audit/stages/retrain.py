@@ -15,18 +15,15 @@ import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.trained import open_store, train_one
 from feature_audit.schema import ModelSchema
-from feature_audit.stages.baseline import Trained, open_store, train_one
-from feature_audit.stages.cache import StageFolder
-from feature_audit.stages.cost import AUTO_SEEDS, FEWEST_SEEDS, work_left
-from feature_audit.stages.select import Selection
+from feature_audit.selection import Selection
 
 log = logging.getLogger(__name__)
 
 KEYS = ("model", "model_params", "attach", "training", "device", "metric", "seeds", "baseline_seeds", "seed")
 
-#: A pruned model may train longer than any before it: retrainings may cost so many times what is expected of them.
-_SLACK = 1.25
 #: Seeds of the full model's further trainings start here, away from the pruned models'.
 _FULL_SEED = 50_000
 
@@ -67,29 +64,9 @@ class Retrained:
         return int(np.argmin([facts["validation_loss"] for facts in self.facts]))
 
 
-def seeds(config: AuditConfig, full: Trained, selection: Selection) -> int:
-    """Number of pruned models: what is given, or what ``auto`` comes to.
-
-    Five, fewer where the audit would be expected to cost more than its profile allows, but at least three: with two,
-    nobody could tell the luck of a seed from a difference.
-    """
-    if config.seeds != "auto":
-        return config.seeds
-    each = _SLACK * max(selection.choice.retraining_work, 1e-12)
-    count = int(np.clip(work_left(config, full.work, selection.work) / each, FEWEST_SEEDS, AUTO_SEEDS))
-    if count < AUTO_SEEDS:
-        log.info("retrain: training %d pruned models; %d would exceed the cost limit (seeds=auto)", count, AUTO_SEEDS)
-    return count
-
-
 def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder) -> Retrained:
-    """Train ``config.seeds`` pruned models; a killed stage keeps those that had finished.
-
-    ``config.seeds`` is a number: see ``seeds``.
-    """
-    assert config.seeds != "auto"
-    schema = prepared.schema.keep(selection.names)
-    assert len(schema.fields) == selection.choice.k
+    """Train ``config.seeds`` pruned models; a killed stage keeps those that had finished."""
+    schema = prepared.schema.keep(np.asarray(prepared.schema.names)[selection.kept])
     if not folder.done:
         store = open_store(config, prepared)
         # The baseline's seed is config.seed: no other training shares its randomness.

@@ -1,7 +1,7 @@
 """The only package of the pipeline that knows MLflow: runs, registry, and the registered model's face."""
 
+from feature_audit.tracking.connection import address, connect, where_to_look
 from feature_audit.tracking.runs import Run, driver_run, error_note, find_run, open_parent, tag_error
-from feature_audit.tracking.store import address, connect, where_to_look
 
 __all__ = [
     "Run",

@@ -14,7 +14,7 @@ import polars as pl
 import polars.selectors as cs
 
 from feature_audit.errors import AuditError, UsageError
-from feature_audit.tracking.store import connect, store_problem
+from feature_audit.tracking.connection import connect, store_problem
 
 CANDIDATE = "prune-candidate"
 _NAME_LIMIT = 256  # of MLflow's database
@@ -136,7 +136,7 @@ def _log_model(
             warnings.simplefilter("ignore", UserWarning)  # advice on type hints; the signature is explicit
             logged = mlflow.pyfunc.log_model(
                 name="pruned",
-                python_model=str(Path(__file__).with_name("scorer.py")),
+                python_model=str(Path(__file__).with_name("pyfunc_model.py")),
                 artifacts={"pruned": str(artifacts)},
                 code_paths=[str(place) for place in code],
                 signature=signature_of(inputs),

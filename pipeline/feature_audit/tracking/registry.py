@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from feature_audit.errors import AuditError
+from feature_audit.tracking.connection import connect, store_problem
 from feature_audit.tracking.registration import (
     CANDIDATE,
     RawInput,
@@ -24,7 +25,6 @@ from feature_audit.tracking.registration import (
     register,
     signature_of,
 )
-from feature_audit.tracking.store import connect, store_problem
 
 __all__ = [
     "CANDIDATE", "PRODUCTION", "Event", "RawInput", "check_name", "check_ready", "example_of", "history", "promote",

@@ -16,7 +16,7 @@ from typing import Any
 
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.masking import masked
-from feature_audit.tracking.store import connect, store_problem
+from feature_audit.tracking.connection import connect, store_problem
 
 log = logging.getLogger(__name__)
 

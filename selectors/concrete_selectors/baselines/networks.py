@@ -15,8 +15,6 @@ from torch import Tensor
 
 from concrete_selectors.context import SelectionContext
 
-#: Rows on which every field is shuffled in turn: one pass through the network per field.
-_PERMUTATION_ROWS = 2_048
 #: The penalty on open gates grows geometrically over this range, in units of the first batch's loss per unit.
 _PENALTIES = (0.003, 30.0)
 #: Rounds of Sequential Attention; with more than this many slots several units are taken per round.
@@ -27,23 +25,20 @@ _STG_SIGMA = 0.5
 
 
 def permutation(context: SelectionContext) -> np.ndarray:
-    """Rise of the validation loss when a unit's embeddings are shuffled among the rows of a batch (Breiman 2001)."""
+    """Rise of the loss on all validation rows when a group's embeddings are shuffled within a batch (Breiman 2001)."""
     network = context.network
     network.module.eval()
     total = np.zeros(context.groups.n_groups)
     rows = 0
     with torch.no_grad():
-        for batch, all_targets in context.task.validation(0):
-            if rows >= _PERMUTATION_ROWS:
-                break
-            embedded = network.embed(batch)[: _PERMUTATION_ROWS - rows]
-            target = all_targets[: len(embedded)]
+        for batch, target in context.task.validation(0):
+            embedded = network.embed(batch)
             base = float(network.loss(network.module.predict(embedded), target).sum())
             order = torch.randperm(len(embedded), generator=context.generator, device=network.device)
             for unit in range(context.groups.n_groups):
                 fields = torch.as_tensor(context.groups.features([unit]), device=network.device)
                 shuffled = embedded.clone()
-                shuffled[:, fields] = embedded[order][:, fields]
+                shuffled[:, fields] = embedded[order[:, None], fields]
                 total[unit] += float(network.loss(network.module.predict(shuffled), target).sum()) - base
             rows += len(target)
     context.network.forward_rows += rows * (context.groups.n_groups + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -40,7 +40,7 @@ def rank_with(
     task: SelectionTask,
     settings: PathSettings,
     *,
-    matrix: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None,
+    matrix: Callable[[], Sequence[Any]] | None = None,
     progress: Progress | None = None,
 ) -> SelectionPath:
     """Ranks the features of a task with any selector.
@@ -49,7 +49,8 @@ def rank_with(
         name: one of ``SELECTORS``.
         task: model, rows and constraints; only ``ip_cae`` and ``cae`` read its prior.
         settings: as in :func:`concrete_selectors.fit_path`; ``selector`` is overruled by ``name``.
-        matrix: gives X (rows, N) and y (rows,) of train rows; called only for rankers of the table.
+        matrix: gives a :class:`concrete_selectors.baselines.Matrix`, or just X (rows, N) and y (rows,) of train rows;
+            called only for rankers of the table.
         progress: as in :func:`concrete_selectors.fit_path`.
 
     Raises:
@@ -75,23 +76,17 @@ def rank_with(
     )
 
 
-def _table_scores(
-    context: SelectionContext, name: str, matrix: Callable[[], tuple[np.ndarray, np.ndarray]] | None
-) -> np.ndarray:
-    """Scores per group from a ranker of the table; a group has the best score of its features."""
+def _table_scores(context: SelectionContext, name: str, matrix: Callable[[], Sequence[Any]] | None) -> np.ndarray:
+    """Scores per group from a ranker of the table."""
     if matrix is None:
         raise ValueError(f"selector={name}: ranks the columns of a table; give matrix")
     task = tables.table_task(*matrix(), seed=context.settings.seed)
-    if task.x.shape[1] != context.groups.n_features:
-        raise ValueError(
-            f"matrix: X has {task.x.shape[1]} columns, the model embeds {context.groups.n_features} features"
-        )
+    given, wanted = int(task.feature.max()) + 1, context.groups.n_features
+    if given != wanted:
+        raise ValueError(f"matrix: X has columns of {given} features, the model embeds {wanted}")
     try:
-        by_feature = TABLE_RANKERS[name](task)
+        return tables.feature_scores(TABLE_RANKERS[name], task, context.groups.of_feature)
     except ImportError as error:
         raise ImportError(
             f"selector={name}: {error.name} is not installed; pip install mlflow-feature-audit[peers]"
         ) from None
-    scores = np.full(context.groups.n_groups, -np.inf)
-    np.maximum.at(scores, context.groups.of_feature, by_feature)
-    return scores

@@ -11,7 +11,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import PathSettings, learn_path
+from concrete_selectors import PathSettings, SelectionTask, fit_path
 from concrete_selectors.protocols import Batches
 from feature_audit.config import TrainingConfig
 from feature_audit.errors import UsageError
@@ -145,9 +145,8 @@ def test_a_selector_trains_a_copy_of_an_attached_model(name: str, attach: str) -
         return lambda seed: ((batch, batch.target) for batch in store.batches(split, 256, seed=seed))
 
     settings = PathSettings(k_max=3, fewest_steps=20, epochs=1, finetune_epochs=1, network_learning_rate=1e-2)
-    path = learn_path(
-        model, batches("train"), batches("validation"), loss=row_loss("binary"), steps_per_epoch=8, settings=settings
-    )
+    task = SelectionTask(model, batches("train"), batches("validation"), row_loss("binary"), steps_per_epoch=8)
+    path = fit_path(task, settings)
     assert sorted(path.ranking) == [0, 1, 2, 3]
     if name == "two_tower":
         assert path.subset(2).tolist() == [0, 2]  # user and item

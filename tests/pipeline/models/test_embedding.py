@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from feature_audit.batch import Batch
-from feature_audit.models.embedding import FieldEmbedding
+from feature_audit.models.zoo.embedding import FieldEmbedding
 from feature_audit.schema import Field, ModelSchema
 from memory_store import MemoryStore, planted
 

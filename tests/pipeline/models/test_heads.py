@@ -9,7 +9,7 @@ import pytest
 import torch
 from feature_audit.errors import UsageError
 from feature_audit.models import MODELS, build_model
-from feature_audit.models.heads import LowRankCross, pairwise_products
+from feature_audit.models.zoo.heads import LowRankCross, pairwise_products
 from feature_audit.schema import Field, ModelSchema
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -7,7 +7,7 @@ import pytest
 import torch
 from feature_audit.config import TrainingConfig
 from feature_audit.models import MODELS, build_model, predict, train
-from feature_audit.models.embedding import FieldEmbedding
+from feature_audit.models.zoo.embedding import FieldEmbedding
 from memory_store import MemoryStore, planted
 from sklearn.metrics import roc_auc_score
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from feature_audit.parity import metric, planning
+from feature_audit.parity import metric, power
 from feature_audit.parity.comparison import Comparison
 from feature_audit.parity.components import Components
 from feature_audit.parity.intervals import conclude, critical_value, degrees_of_freedom, holm_levels
@@ -27,7 +27,7 @@ def forecast(delta: float, today: Components, margin: float) -> str:
     undecided = Comparison(
         metric("auc"), "all", 5000, 1000, margin, "decision", arm(0.0, 1), arm(delta, 3), False, today
     )
-    return planning.needed(undecided, confidence=0.95, seeds=(3, 1), unit_name="users")
+    return power.needed(undecided, confidence=0.95, seeds=(3, 1), unit_name="users")
 
 
 class World:
@@ -126,7 +126,7 @@ def test_the_forecast_keeps_its_promise():
     delta, margin = -0.5, 3.0
     today = parts(row=1.0, between=0.45, noise=0.3)
     world = World(share=0.4, seed_noise=0.2, seeds=(3, 1))
-    grown = planning.grown(today, 3.0, (3, 1))
+    grown = power.grown(today, 3.0, (3, 1))
     assert grown.row == pytest.approx(1 / 3)
     assert grown.seed == pytest.approx(today.seed)
     sentence = forecast(delta, today, margin)

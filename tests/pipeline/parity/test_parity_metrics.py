@@ -8,8 +8,8 @@ import torch
 from feature_audit.errors import UsageError
 from feature_audit.metric_names import METRICS as NAMES
 from feature_audit.parity import METRICS, metric
+from feature_audit.parity.clusters import unit_codes
 from feature_audit.parity.metrics import Sample
-from feature_audit.parity.units import unit_codes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle

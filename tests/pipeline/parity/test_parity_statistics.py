@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from feature_audit.parity import metric, ranking
+from feature_audit.parity.clusters import unit_codes
 from feature_audit.parity.components import components, row_variance
 from feature_audit.parity.metrics import Sample
 from feature_audit.parity.resampling import resampled_sums, unit_weights
-from feature_audit.parity.units import unit_codes
 from scipy import stats
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import mlflow
 import polars as pl
 import pytest
+from feature_audit.audit import promotion
 from feature_audit.errors import AuditError, UsageError
-from feature_audit.stages import promotion
 from feature_audit.tracking import registry
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException

@@ -1,0 +1,1 @@
+"""One audit from log to recommendation, and what a person does with it afterwards."""

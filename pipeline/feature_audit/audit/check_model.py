@@ -1,0 +1,27 @@
+"""check-model: does a user's module fit the model contract? Asked on real rows, before an audit is paid for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from feature_audit.audit import model_contract
+from feature_audit.audit.run import check_config, load_key
+from feature_audit.config import AuditConfig
+from feature_audit.errors import log_is_open
+from feature_audit.fitting.cache import open_folder
+from feature_audit.models import ModelFinding
+from feature_audit.stages import load as load_stage
+
+
+def check(config: AuditConfig) -> list[ModelFinding]:
+    """Run the contract's checks on the first train rows; the load stage comes from the cache where it can.
+
+    Raises:
+        UsageError: an unknown name.
+        AuditError: the log or the model cannot be loaded.
+    """
+    config = load_stage.complete(config)
+    check_config(config)
+    with log_is_open():
+        folder = open_folder(Path(config.work_dir).resolve(), load_key(config))
+        return model_contract.findings(config, load_stage.load(config, folder))

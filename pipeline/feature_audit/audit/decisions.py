@@ -1,0 +1,155 @@
+"""The decision table: keep, drop or review for every column, and why."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from feature_audit.data import Prepared, Store
+from feature_audit.findings import Finding
+from feature_audit.results import FeatureDecision
+from feature_audit.schema import Column
+from feature_audit.selection import (
+    Constraints,
+    Selection,
+    bin_columns,
+    carriers,
+    label_information,
+    selection_frequency,
+)
+
+#: Rows that the associations are measured on.
+_ROWS = 20_000
+#: A kept feature that removes this share of a dropped one's entropy carries it.
+_REDUNDANT = 0.3
+#: Shares of the label's entropy below this are what chance gives on so many rows.
+_INFORMATIVE = 5e-4
+#: A dropped feature that at least this share of the selectors would keep is a close call.
+_CLOSE_CALL = 0.5
+
+
+def decide_features(prepared: Prepared, constraints: Constraints, selection: Selection) -> list[FeatureDecision]:
+    """One row per candidate column: usable features by rank, then the excluded ones.
+
+    Associations are measured on train rows only.
+    """
+    columns = {column.name: column for column in prepared.columns}
+    names = prepared.schema.names
+    frequency = selection_frequency(selection.masks)
+    kept = np.isin(np.arange(len(names)), selection.kept)
+    carrier, explained, informative = _associations(prepared, kept)
+    rule = {index: _rule("never_drop", columns[names[index]], columns[names[index]].protected)
+            for index in constraints.protected}  # fmt: skip
+    rule |= {index: _rule("always_drop", columns[names[index]], columns[names[index]].ruled_out)
+             for index in constraints.excluded}  # fmt: skip
+    rows = []
+    for index in selection.order:
+        name = names[index]
+        by = names[carrier[index]] if explained[index] >= _REDUNDANT else None
+        close = not kept[index] and frequency[index] >= _CLOSE_CALL and index not in rule
+        rows.append(
+            FeatureDecision(
+                feature=name,
+                rank=int(selection.rank[index]),
+                score=float(selection.scores[index]),
+                selection_frequency=float(frequency[index]),
+                decision="keep" if kept[index] else "review" if close else "drop",
+                reason=_reason(
+                    kept=bool(kept[index]),
+                    frequency=float(frequency[index]),
+                    rule=rule.get(int(index)),
+                    close=close,
+                    by=by,
+                    explained=float(explained[index]),
+                    informative=bool(informative[index]),
+                ),
+                carried_by=None if kept[index] else by,
+                kind=columns[name].kind,
+                group=columns[name].group,
+                cost=columns[name].cost,
+            )
+        )
+    return rows + _excluded(prepared, columns, len(rows))
+
+
+def _rule(key: str, column: Column, named: bool) -> str:
+    """Why a rule decided and no measurement."""
+    outcome = "protected" if key == "never_drop" else "dropped by rule"
+    return f"{outcome}: on the {key} list" if named else f"{outcome}: {key} names another of its group {column.group}"
+
+
+def _reason(
+    *,
+    kept: bool,
+    frequency: float,
+    rule: str | None,
+    close: bool,
+    by: str | None,
+    explained: float,
+    informative: bool,
+) -> str:
+    if rule is not None:
+        return rule
+    if kept and frequency < _CLOSE_CALL:
+        return (
+            "chosen, a close call: among the first K in the combined order of all selectors, although only "
+            f"{frequency:.0%} of them would keep it on their own"
+        )
+    if kept:
+        return "chosen: among the K features that the selection ranks highest"
+    if close:
+        return (
+            f"close call: {frequency:.0%} of the selectors would keep it on their own, but it is not among the first K "
+            "in their combined order"
+        )
+    return _reason_to_go(by=by, explained=explained, informative=informative)
+
+
+def _reason_to_go(*, by: str | None, explained: float, informative: bool) -> str:
+    if by is not None:
+        return f"redundant with {by}, which holds {explained:.0%} of its information"
+    if informative:
+        return "informative on its own, but not needed alongside the kept features"
+    return "noise: tells nothing about the label on its own"
+
+
+def _associations(prepared: Prepared, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Best carrier among the kept features, the share it explains, and whether a feature informs on the label."""
+    store = Store.open(prepared.directory)
+    matrix = store.matrix("train", prepared.schema)
+    target = store.target("train")
+    if len(matrix) > _ROWS:
+        chosen = np.sort(np.random.default_rng(0).choice(len(matrix), _ROWS, replace=False))
+        matrix, target = matrix[chosen], target[chosen]
+    codes = bin_columns(matrix)
+    label = bin_columns(np.asarray(target, dtype=np.float32)[:, None])[:, 0]
+    n_fields = matrix.shape[1]
+    carrier, explained = np.zeros(n_fields, dtype=np.int64), np.zeros(n_fields)
+    dropped = np.flatnonzero(~kept)
+    if len(dropped) and kept.any():
+        found = carriers(codes, dropped, np.flatnonzero(kept))
+        carrier[dropped], explained[dropped] = found.column, found.explained
+    return carrier, explained, label_information(codes, label) > _INFORMATIVE
+
+
+def _excluded(prepared: Prepared, columns: dict[str, Column], n_ranked: int) -> list[FeatureDecision]:
+    finding_of: dict[str, Finding] = {finding.column: finding for finding in prepared.findings if finding.excluded}
+    rows = []
+    for number, (name, reason) in enumerate(sorted(prepared.excluded.items())):
+        finding = finding_of.get(name)
+        column = columns[name]
+        rows.append(
+            FeatureDecision(
+                feature=name,
+                rank=n_ranked + number + 1,
+                score=float("-inf"),
+                selection_frequency=0.0,
+                decision="drop",
+                reason=(f"{finding.kind.replace('_', ' ')}: {finding.detail}" if finding else reason)
+                + ("; always_drop names it, too" if column.ruled_out else ""),
+                carried_by=finding.carried_by if finding else None,
+                kind=column.kind,
+                group=column.group,
+                cost=column.cost,
+            )
+        )
+    return rows

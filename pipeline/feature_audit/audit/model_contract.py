@@ -1,0 +1,57 @@
+"""Does a user's model fit the model contract? Asked on real rows, before a training is paid for."""
+
+from __future__ import annotations
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared, Store
+from feature_audit.errors import AuditError
+from feature_audit.fitting.trained import fresh_model
+from feature_audit.models import MODELS, ModelFinding, check_model
+from feature_audit.schema import ModelSchema
+
+_ROWS = 256
+
+
+def findings(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
+    """The contract's checks on the first train rows, for all features and for every other one.
+
+    Raises:
+        UsageError: the model cannot be built.
+    """
+    found, fewer = _findings(config, prepared, prepared.schema), prepared.schema.names[::2]
+    if not all(finding.passed for finding in found) or len(fewer) == len(prepared.schema.names):
+        return found
+    return [*found, _with_fewer(config, prepared, fewer)]
+
+
+def require(config: AuditConfig, prepared: Prepared) -> None:
+    """Refuse a user's model that would fail, or mislead, after the full model was paid for.
+
+    Raises:
+        AuditError: it does not fit the contract.
+    """
+    if config.model in MODELS:
+        return
+    failed = [finding for finding in findings(config, prepared) if not finding.passed]
+    if failed:
+        raise AuditError(
+            f"model={config.model}: does not fit the model contract; {failed[0].check}: {failed[0].detail} "
+            "(feature-audit check-model with the same options shows every check)"
+        )
+
+
+def _with_fewer(config: AuditConfig, prepared: Prepared, names: tuple[str, ...]) -> ModelFinding:
+    check, those = "fewer features", f"with {len(names)} of {len(prepared.schema.names)} features, as when pruned"
+    try:
+        failed = [one for one in _findings(config, prepared, prepared.schema.keep(names)) if not one.passed]
+    except Exception as error:  # of the user's own code, which has worked with all features
+        return ModelFinding(check, False, f"{those}: {type(error).__name__}: {' '.join(str(error).split())}")
+    if failed:
+        return ModelFinding(check, False, f"{those}: {failed[0].check}: {failed[0].detail}")
+    return ModelFinding(check, True, f"all this holds {those}")
+
+
+def _findings(config: AuditConfig, prepared: Prepared, schema: ModelSchema) -> list[ModelFinding]:
+    batch = next(iter(Store.open(prepared.directory).batches("train", _ROWS, schema=schema)))
+    model = fresh_model(config, schema, config.seed)
+    return check_model(model, schema, batch, lambda: fresh_model(config, schema, config.seed + 1))

@@ -1,0 +1,304 @@
+"""What an audit leaves behind: metrics, tags and artifacts on its runs, and the registered recommendation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import concrete_selectors
+import polars as pl
+from pydantic import BaseModel
+
+import feature_audit
+from feature_audit.audit import exports
+from feature_audit.config import AuditConfig
+from feature_audit.data import Encoders, Prepared
+from feature_audit.data.reading.source import open_source
+from feature_audit.masking import masked, masked_values
+from feature_audit.models import is_installed, own_code
+from feature_audit.report import (
+    render_html,
+    render_json,
+    render_markdown,
+    retirement,
+    run_description,
+    version_description,
+)
+from feature_audit.results import AuditReport, FeatureDecision
+from feature_audit.selection import Selection, TrialRow
+from feature_audit.stages.load import locate
+from feature_audit.stages.parity import PREDICTIONS, Outcome
+from feature_audit.stages.retrain import Retrained
+from feature_audit.tracking import Run, address, registry
+
+#: Rows of the registered model's example, and how many of the first rows they are chosen from.
+_EXAMPLE_ROWS, _EXAMPLE_FROM = 2, 1_000
+_CURVE = ("k", "metric", "source", "delta", "std_error")
+
+
+def data(parent: Run, config: AuditConfig, prepared: Prepared) -> None:
+    """Lineage, validation result and schema of the data."""
+    parent.dataset(
+        name=data_name(config),
+        source=masked(config.data),
+        digest=prepared.digest,
+        rows=sum(prepared.rows.values()),
+        features=len(prepared.schema.fields),
+    )
+    parent.text(json.dumps(prepared.validation, indent=1, default=str), "data/validation.json")
+    parent.text(prepared.schema_yaml(), "data/schema.yaml")
+    parent.tag(
+        {"audit.metric": config.metric, "audit.margin": config.margin, "audit.n_features": len(prepared.schema.fields)}
+    )
+
+
+def data_name(config: AuditConfig) -> str:
+    """What the data is called in a list of runs: ``demo``, or the file's name without its folder and suffix."""
+    return Path(masked(config.data).partition("?")[0].rstrip("/*")).stem or "data"
+
+
+def params(parent: Run, config: AuditConfig) -> None:
+    """The resolved configuration as parameters ``cfg.<key>``, of a section ``cfg.<section>.<key>``.
+
+    What is not set is left out, and what is not decided yet is left for a later call: a parameter cannot be changed.
+    """
+    values: dict[str, Any] = {}
+    for key, value in shown(config).items():
+        if isinstance(getattr(config, key), BaseModel):
+            values |= {f"cfg.{key}.{name}": one for name, one in value.items()}
+        else:
+            values[f"cfg.{key}"] = value
+    parent.params({key: _param_text(value) for key, value in values.items() if value not in (None, [], {})})
+
+
+def _param_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def shown(config: AuditConfig) -> dict[str, Any]:
+    """Every key with its value as plain data, credentials masked."""
+    return dict(masked_values(config.model_dump(mode="json")))
+
+
+def trial(stage: Run, row: TrialRow) -> None:
+    """One finished trial of the selection as a child run of the select stage."""
+    run = stage.start_child(f"trial {row.number}", {"audit.stage": "trial"})
+    run.params({f"trial.{key}": value for key, value in row.settings.items()})
+    run.metrics({"trial/value": row.value or 0.0, "cost/seconds": row.seconds or 0.0})
+    run.end("FINISHED")
+
+
+def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) -> None:
+    """The ranking and the K curve."""
+    with tempfile.TemporaryDirectory() as folder:
+        ranking = Path(folder) / "ranking.parquet"
+        order = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
+        pl.DataFrame([asdict(row) for row in decisions], infer_schema_length=None).select(
+            *order, pl.exclude(*order)
+        ).cast({"carried_by": pl.String, "group": pl.String}).write_parquet(ranking)
+        curve = Path(folder) / "k_curve.parquet"
+        pl.read_parquet(ranking).write_csv(ranking.with_suffix(".csv"))
+        pl.DataFrame([asdict(point) for point in chosen.curve], infer_schema_length=None).select(_CURVE).write_parquet(
+            curve
+        )
+        parent.file(ranking, "selection")
+        parent.file(ranking.with_suffix(".csv"), "selection")  # MLflow's page shows no Parquet
+        parent.file(curve, "selection")
+
+
+def outcome(parent: Run, config: AuditConfig, result: Outcome, report: AuditReport, seconds: float) -> None:
+    """Verdict, evidence and report: complete before anything is asked of the registry."""
+    parent.metrics(_parity_metrics(report))
+    parent.metrics(_cost_metrics(report, seconds))
+    parent.file(result.folder.path / PREDICTIONS, "parity")
+    texts(parent, config, report)
+    parent.rename(f"{report.verdict}: {report.k} of {report.n_features}, {data_name(config)}")
+    # The verdict comes last: who waits for the tag finds the evidence in place.
+    parent.tag({"audit.k": report.k, "audit.n_features": report.n_features, "audit.verdict": report.verdict})
+
+
+def texts(parent: Run, config: AuditConfig, report: AuditReport) -> None:
+    """Everything that names the recommended model, written again once that has an address."""
+    _recommendation(parent, config, report)
+    parent.text(render_html(report), "report/index.html")
+    parent.text(render_markdown(report), "report/report.md")
+    parent.text(render_json(report), "report/report.json")
+    parent.describe(run_description(report, _link(parent)))
+
+
+def _link(parent: Run) -> str:
+    server, path = address(parent.id)
+    return f"{server}/{path}" if server else path
+
+
+def _parity_metrics(report: AuditReport) -> dict[str, float]:
+    """The verdict's figures, the decision metric first."""
+    dropped = report.n_features - report.k
+    values: dict[str, float] = {
+        "audit/passed": float(report.verdict == "pass"),
+        "audit/k": report.k,
+        "audit/features_dropped": dropped,
+        "audit/share_dropped": dropped / report.n_features,
+    }
+    for row in report.deltas:
+        if row.slice == "all":
+            values |= {
+                f"parity/{row.metric}.delta": row.delta,
+                f"parity/{row.metric}.ci_low": row.ci_low,
+                f"parity/{row.metric}.ci_high": row.ci_high,
+                f"baseline/test/{row.metric}": row.baseline,
+                f"pruned/test/{row.metric}": row.pruned,
+            }
+    return {key.replace("@", "_at_"): value for key, value in values.items()}
+
+
+def _cost_metrics(report: AuditReport, seconds: float) -> dict[str, float]:
+    return {
+        "cost/full_trainings": sum(cost.full_trainings for cost in report.costs),
+        "cost/seconds": seconds,
+        **{f"cost/full_trainings.{cost.stage}": cost.full_trainings for cost in report.costs},
+        **{f"cost/seconds.{cost.stage}": cost.seconds for cost in report.costs},
+    }
+
+
+def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> None:
+    keys = [key for key in (config.row_id, config.time, config.group) if key]
+    rows = [row for row in report.decisions if row.decision == "keep"]
+    parent.text(exports.sql_select(rows, keys, verdict=report.verdict), "recommendation/kept_features.sql")
+    parent.text(
+        exports.feast_service(rows, config.model_name, verdict=report.verdict), "recommendation/feature_service.py"
+    )
+    kept = [row.feature for row in report.decisions if row.decision == "keep"]
+    dropped = [row for row in report.decisions if row.decision != "keep"]
+    content = {
+        "verdict": report.verdict,
+        "recommended": report.verdict == "pass",
+        "model": report.recommendation,
+        "sentence": report.sentence,
+        "k": report.k,
+        "n_features": report.n_features,
+        "metric": report.metric,
+        "margin": report.margin,
+        "confidence": report.confidence,
+        "kept": kept,
+        "dropped": [{"feature": row.feature, "reason": row.reason, "carried_by": row.carried_by} for row in dropped],
+        "savings": retirement.savings(report),
+        "saved_cost": retirement.saved_cost(report),
+        "retiring_tables": {table.name: table.saved for table in retirement.source_tables(report) if table.retires},
+        "run_id": report.provenance["run_id"],
+        "data_digest": report.provenance["data_digest"],
+    }
+    parent.text(json.dumps(content, indent=1, ensure_ascii=False), "recommendation/prune_recommendation.json")
+    parent.text("".join(f"{name}\n" for name in kept), "recommendation/kept_features.txt")
+    parent.text("".join(f"{row.feature}\n" for row in dropped), "recommendation/dropped_features.txt")
+
+
+def recommend(
+    parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
+) -> AuditReport:
+    """On a pass register the pruned model, else withdraw what this run recommended before.
+
+    Returns:
+        The report with the model's address; it and all texts that name it are written again.
+
+    Raises:
+        AuditError: the registry refuses or does not answer; verdict and report stay as they are.
+    """
+    before = parent.tags().get("audit.recommendation")
+    if report.verdict != "pass":
+        if before:  # a continued audit that passed before
+            registry.withdraw(before)
+            parent.untag("audit.recommendation")
+        return report
+    found = _register(parent, config, prepared, pruned, report, outcome_key)
+    report = replace(report, recommendation=found)
+    texts(parent, config, report)
+    parent.tag({"audit.recommendation": found})
+    return report
+
+
+def _register(
+    parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
+) -> str:
+    """Register the pruned model with the lowest validation loss; its inputs are the kept raw columns and no others."""
+    names = pruned.schema.names
+    with tempfile.TemporaryDirectory() as name:
+        folder, code = Path(name) / "pruned", Path(name) / "code"
+        folder.mkdir()
+        code.mkdir()
+        shutil.copy(pruned.folder.path / f"pruned_{pruned.best_seed}.pt", folder / "weights.pt")
+        Encoders.load(prepared.directory / "encoders.json").keep(names).save(folder / "encoders.json")
+        spec = {
+            "model": config.model,
+            "params": config.model_params,
+            "attach": config.attach,
+            "embedding_dim": config.training.embedding_dim,
+            "fields": [asdict(field) for field in pruned.schema.fields],
+            "task": pruned.schema.task,
+            "n_classes": pruned.schema.n_classes,
+        }
+        (folder / "model.json").write_text(json.dumps(spec, indent=1), encoding="utf-8")
+        return registry.register(
+            run_id=parent.id,
+            model_name=config.model_name,
+            artifacts=folder,
+            code=_code(config.model, code),
+            inputs=_raw_inputs(prepared, names),
+            example=_example(config, prepared, names),
+            tags=_version_tags(parent, prepared, report, outcome_key),
+            describe=lambda found: version_description(replace(report, recommendation=found), _link(parent)),
+        )
+
+
+def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_key: str) -> dict[str, Any]:
+    decision = report.deltas[0]
+    return {
+        "audit.key": outcome_key,
+        "audit.verdict": report.verdict,
+        "audit.run_id": parent.id,
+        "audit.k": report.k,
+        "audit.n_features": report.n_features,
+        "audit.metric": report.metric,
+        "audit.margin": report.margin,
+        "audit.delta": decision.delta,
+        "audit.ci_low": decision.ci_low,
+        "audit.ci_high": decision.ci_high,
+        "audit.data_digest": prepared.digest,
+    }
+
+
+def _example(config: AuditConfig, prepared: Prepared, names: tuple[str, ...]) -> pl.DataFrame:
+    """A few raw rows of the kept columns, those with the fewest missing cells among the first ones."""
+    written = [prepared.directory / name for name in ("prepared.parquet", "staged.parquet")]
+    found = next((path for path in written if path.is_file()), None)  # what `load` made of text and own tables
+    located = locate(config)
+    frame = (
+        pl.scan_parquet(found)
+        if found
+        else open_source(located, located.data, prepared.directory, lambda message: None).frame
+    )
+    first = frame.select(names).head(_EXAMPLE_FROM).collect()
+    missing = first.select(pl.sum_horizontal(pl.all().is_null().cast(pl.Int32)))
+    return first[sorted(missing.to_series().arg_sort()[:_EXAMPLE_ROWS].to_list())]
+
+
+def _code(model: str, folder: Path) -> list[Path]:
+    """What a registered model is loaded with: the project's packages, which no index has, and a team's own files.
+
+    The latter are copied into ``folder``, so that nothing else that lies beside them is uploaded.
+    """
+    for place, file in own_code(model).items():
+        if not is_installed(file):
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, folder / place)
+    project = [Path(str(package.__file__)).resolve().parent for package in (feature_audit, concrete_selectors)]
+    return [*project, *sorted(folder.iterdir())]
+
+
+def _raw_inputs(prepared: Prepared, names: tuple[str, ...]) -> list[registry.RawInput]:
+    columns = {column.name: column for column in prepared.columns}
+    return [registry.RawInput(name, columns[name].dtype) for name in names]

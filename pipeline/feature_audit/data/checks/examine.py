@@ -1,0 +1,176 @@
+"""Everything the load stage notices about the columns, and which of it excludes a column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.checks.duplicates import duplicates
+from feature_audit.data.checks.leakage import find_leaks
+from feature_audit.data.checks.predictive_power import crossfit_auc, halves, views
+from feature_audit.data.checks.reading_notes import cut_lists, reading_notes
+from feature_audit.data.checks.row_names import row_names
+from feature_audit.data.table.dataset import Log
+from feature_audit.data.table.splits import TEST, TRAIN, Split
+from feature_audit.data.table.statistics import Statistics
+from feature_audit.findings import Finding
+from feature_audit.schema import Column
+
+#: Share of test rows that also stand in train, all candidate columns equal, from which it is reported.
+ROW_OVERLAP = 0.001
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Attributes: ``findings``; ``excluded`` column -> reason; ``drift`` column -> train-against-test AUC."""
+
+    findings: tuple[Finding, ...]
+    excluded: dict[str, str]
+    drift: dict[str, float]
+
+
+def examine(
+    config: AuditConfig, log: Log, columns: tuple[Column, ...], statistics: Statistics, unusable: Mapping[str, str]
+) -> Examined:
+    """Constants, duplicates, leaks (excluded); suspicions, ids, nulls, drift, overlap (reported).
+
+    A protected column is reported like any other and kept, unless no feature can be made from it at all.
+
+    Args:
+        config: thresholds.
+        log: the table with its labels and split.
+        columns: usable candidates.
+        statistics: pass 1.
+        unusable: column -> why no feature can be made from its type.
+    """
+    findings = [Finding(name, "other", reason, excluded=True) for name, reason in unusable.items()]
+    findings += [Finding("", "other", note) for note in _notes(config, log)]
+    findings += _unread(columns, statistics)
+    findings += reading_notes(config, columns)
+    findings += _empty_or_constant(columns, statistics, log.split)
+    left = _left(columns, findings)
+    findings += duplicates(log.source, left, statistics, log.split)
+    left = _left(columns, findings)
+    findings += find_leaks(left, log, statistics, config.checks, seed=config.seed)
+    left = _left(columns, findings)
+    findings += cut_lists(config, left, log, statistics)
+    drift = _drift(left, statistics, config.seed)
+    findings += row_names(left, statistics)
+    findings += _high_nulls(left, statistics, log.split, config.checks.max_null_share)
+    findings += [
+        Finding(name, "drift", f"train and test rows can be told apart by it: AUC {auc:.3f}")
+        for name, auc in drift.items()
+        if auc >= config.checks.drift_auc
+    ]
+    findings += _row_overlap(statistics, log.split)
+    findings += _group_overlap(log)
+    excluded = {finding.column: finding.detail for finding in findings if finding.excluded}
+    return Examined(tuple(findings), excluded, drift)
+
+
+def _notes(config: AuditConfig, log: Log) -> list[str]:
+    """What had to be decided for the user: while reading, about the task, about the positive class."""
+    return [*log.source.notes, *_guessed_task(config, log), *filter(None, [log.target.note])]
+
+
+def _guessed_task(config: AuditConfig, log: Log) -> list[str]:
+    """Says where whole numbers were taken for classes: stars and nights are quantities, and nobody can tell."""
+    classes = log.target.classes
+    whole = all(re.fullmatch(r"-?\d+(\.0)?", label) for label in classes)
+    if config.task or log.target.task != "multiclass" or not whole:
+        return []
+    return [
+        f"the target's {len(classes)} whole numbers are taken for classes (task=multiclass); "
+        "if they are a quantity, give task=regression"
+    ]
+
+
+def _left(columns: tuple[Column, ...], findings: list[Finding]) -> tuple[Column, ...]:
+    gone = {finding.column for finding in findings if finding.excluded}
+    return tuple(column for column in columns if column.name not in gone)
+
+
+def _empty_or_constant(columns: tuple[Column, ...], statistics: Statistics, split: Split) -> list[Finding]:
+    rows = split.rows()["train"]
+    findings = []
+    for column in columns:
+        fact = statistics.facts[column.name]
+        note = "; never_drop cannot keep a column that holds nothing" if column.protected else ""
+        if fact.nulls["train"] == rows:
+            findings.append(
+                Finding(column.name, "all_null", f"no value in any of the {rows} train rows{note}", excluded=True)
+            )
+        elif fact.constant:
+            value = statistics.samples["train"][column.name][0]
+            findings.append(
+                Finding(column.name, "constant", f"{value!r} in all {rows} train rows{note}", excluded=True)
+            )
+    return findings
+
+
+def _unread(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding]:
+    """Text cells that could not be read as the column's kind."""
+    unread = {column: statistics.facts[column.name].unread for column in columns}
+    return [
+        Finding(column.name, "other", f"{count} cells could not be read as {column.kind} and count as missing")
+        for column, count in unread.items()
+        if count
+    ]
+
+
+def _high_nulls(columns: tuple[Column, ...], statistics: Statistics, split: Split, most: float) -> list[Finding]:
+    rows = split.rows()
+    findings = []
+    for column in columns:
+        nulls = statistics.facts[column.name].nulls
+        share = nulls["train"] / rows["train"]
+        if share >= most:
+            findings.append(Finding(column.name, "high_null", f"missing in {share:.2%} of the train rows"))
+        elif nulls["test"] == rows["test"]:
+            detail = f"filled in {1 - share:.0%} of the train rows and in no test row: is it still written?"
+            findings.append(Finding(column.name, "high_null", detail))
+    return findings
+
+
+def _drift(columns: tuple[Column, ...], statistics: Statistics, seed: int) -> dict[str, float]:
+    """Column -> cross-fitted AUC of telling test rows from train rows by it alone."""
+    train, test = statistics.samples["train"], statistics.samples["test"]
+    if not test.height:
+        return {}
+    train = train if train.height <= test.height else train.sample(test.height, seed=seed)
+    is_test = np.repeat([False, True], [train.height, test.height])
+    half = halves(len(is_test), seed)
+    drift = {}
+    for column in columns:
+        both = pl.concat([train[column.name], test[column.name]])
+        seen = views(column, both, statistics.facts[column.name])
+        drift[column.name] = max(crossfit_auc(codes, is_test, half) for codes in seen.values())
+    return drift
+
+
+def _row_overlap(statistics: Statistics, split: Split) -> list[Finding]:
+    """Rows of test whose candidate columns all equal a train row's."""
+    hashes = statistics.row_hashes
+    train, test = np.sort(hashes[split.of_row == TRAIN]), hashes[split.of_row == TEST]
+    place = np.minimum(np.searchsorted(train, test), len(train) - 1)
+    share = float((train[place] == test).mean())
+    split.info["duplicate_rows"] = {"test_rows_in_train": share}
+    if share < ROW_OVERLAP:
+        return []
+    return [Finding("", "split_overlap", f"{share:.1%} of the test rows equal a train row in every candidate column")]
+
+
+def _group_overlap(log: Log) -> list[Finding]:
+    """Units (users) on both sides of a split that does not follow time."""
+    if log.group is None or log.split.info["kind"] not in ("random", "column"):
+        return []
+    share = log.split.info["overlap"]["test"]["rows_of_units_in_train"]
+    if share == 0:
+        return []
+    detail = f"{share:.0%} of the test rows belong to a {log.roles.group} that train has seen"
+    return [Finding("", "split_overlap", f"{detail}; split=group keeps them apart")]

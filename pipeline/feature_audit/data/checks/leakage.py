@@ -1,0 +1,231 @@
+"""Columns that know the label: copies of it, records made after the event, missingness that follows from it.
+
+Rules, on the train split or a sample of it (scores are learned on one half of the rows and judged on the other):
+
+leak (excluded)
+    * one column alone reaches ``checks.leak_auc`` (binary: AUC; multiclass: one-against-the-rest AUC, classes weighted
+      by their rows; regression: R-squared of the label's rank), as it stands, by its missingness, by its calendar
+      parts, or as the distance to the time column or to a date put together from year / month / day columns;
+    * or a column is filled in, missing, or other than its commonest value only on rows of one class (positive; any one
+      of several; for regression all targets but the commonest) that holds at most 60 % of the rows, on enough rows to
+      show that exceptions are at least 20 times rarer than in the table (p < 0.01); one in 1,000 is forgiven.
+suspected_leak (reported, kept)
+    * the same with ``checks.suspect_auc``, or with exceptions at least 3 times rarer;
+    * exceptions at least 20 times rarer, but more than one in 1,000, in the rows of one value of several, or on rows
+      of the negative class;
+    * dates after the row's own time.
+
+A strong honest feature (a deposit policy that goes with cancellations in 99.4 % of its bookings) stays a suspicion.
+``purity`` explains how rows are counted as evidence.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.stats import rankdata
+
+from feature_audit.config import ChecksConfig
+from feature_audit.data.checks.predictive_power import (
+    crossfit_auc,
+    crossfit_class_auc,
+    crossfit_r2,
+    entry_scores,
+    halves,
+    number_codes,
+    score_auc,
+    score_r2,
+    vector_scores,
+    views,
+)
+from feature_audit.data.checks.purity import Evidence, Outcomes, pure_patterns
+from feature_audit.data.columns.casting import as_datetime, as_lists, epoch
+from feature_audit.data.columns.dates import anchors, moments_of, recorded_later
+from feature_audit.data.table.dataset import Log
+from feature_audit.data.table.statistics import Statistics
+from feature_audit.findings import Finding
+from feature_audit.schema import Column, Task
+
+#: Datetime columns that are compared pair by pair.
+MAX_DATES = 20
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What every column is judged with: labels, halves and thresholds of the sampled train rows."""
+
+    task: Task
+    label: np.ndarray
+    half: np.ndarray
+    checks: ChecksConfig
+
+    def score(self, codes: np.ndarray) -> float:
+        """Cross-fitted strength of one view."""
+        if self.task == "binary":
+            return crossfit_auc(codes, self.label, self.half)
+        return (crossfit_r2 if self.task == "regression" else crossfit_class_auc)(codes, self.label, self.half)
+
+    @property
+    def measure(self) -> str:
+        """Name of ``score`` for people."""
+        return {"binary": "AUC", "regression": "R2 of the label's rank", "multiclass": "one-against-rest AUC"}[
+            self.task
+        ]
+
+    def signals(self) -> Iterator[np.ndarray]:
+        """0/1 or rank signals that entries of a list and elements of a vector are judged by."""
+        if self.task == "regression":
+            yield rankdata(self.label) / len(self.label)
+        elif self.task == "binary":
+            yield self.label.astype(np.float64)
+        else:
+            for one in np.argsort(-np.bincount(self.label), kind="stable")[:10]:
+                yield (self.label == one).astype(np.float64)
+
+    def evidence(self, codes: np.ndarray, words: str) -> Evidence:
+        """The verdict on one view."""
+        return self.evidence_of(self.score(codes), words)
+
+    def evidence_of(self, score: float, words: str) -> Evidence:
+        """The verdict on a score found elsewhere."""
+        text = f"{words} has a held-out {self.measure} of {score:.3f}"
+        return Evidence(score, text, score >= self.checks.leak_auc, score >= self.checks.suspect_auc)
+
+
+def find_leaks(
+    columns: tuple[Column, ...], log: Log, statistics: Statistics, checks: ChecksConfig, *, seed: int = 0
+) -> list[Finding]:
+    """Leaks and suspicions among the columns.
+
+    Args:
+        columns: candidates that are neither constant nor duplicates.
+        log: labels and times of all rows.
+        statistics: pass 1, with the train sample.
+        checks: thresholds.
+        seed: of the halves.
+    """
+    sample = statistics.samples["train"]
+    rows = statistics.sample_rows["train"]
+    outcomes = Outcomes.of(log, statistics)
+    judge = Judge(log.target.task, log.target.values[rows], halves(len(rows), seed), checks)
+    time = None if log.time is None else log.time[rows]
+    base = anchors(sample, time, is_datetime=log.time_is_datetime)
+    findings = []
+    for column in columns:
+        fact = statistics.facts[column.name]
+        values = sample[column.name]
+        seen_as = views(column, values, fact)
+        seen = [judge.evidence(codes, _words(view)) for view, codes in seen_as.items()]
+        seen += _inside(column, values, fact.separator, judge)
+        seen += _relative(column, values, fact.format, base, judge)
+        seen += pure_patterns(column, values, next(iter(seen_as.values())), outcomes)
+        finding = _verdict(column, seen)
+        if finding is not None:
+            findings.append(finding)
+    clear = tuple(
+        c for c in columns if c.name not in {finding.column for finding in findings if finding.kind == "leak"}
+    )
+    return findings + _date_pairs(clear, statistics, judge)
+
+
+def _date_pairs(columns: tuple[Column, ...], statistics: Statistics, judge: Judge) -> list[Finding]:
+    """Two dates whose distance tells the label: the one recorded later leaks, if it can be told which that is."""
+    sample = statistics.samples["train"]
+    moments = {
+        column.name: epoch(as_datetime(sample[column.name], statistics.facts[column.name].format))
+        for column in columns
+        if column.kind == "datetime"
+    }
+    findings = []
+    for one, other in itertools.combinations(list(moments)[:MAX_DATES], 2):
+        seen = judge.evidence(number_codes(moments[one] - moments[other]), f"the distance between {one} and {other}")
+        if not seen.certain:
+            continue
+        guilty = recorded_later(one, other, moments)
+        for column in columns:
+            if column.name in ((one, other) if guilty is None else (guilty,)):
+                sure = guilty is not None
+                note = "; kept because never_drop names it" if sure and column.protected else ""
+                findings.append(
+                    Finding(
+                        column.name,
+                        "leak" if sure else "suspected_leak",
+                        seen.words + note,
+                        excluded=sure and not column.protected,
+                    )
+                )
+    return list({finding.column: finding for finding in findings}.values())
+
+
+def _verdict(column: Column, seen: list[Evidence]) -> Finding | None:
+    certain = [evidence for evidence in seen if evidence.certain]
+    suspect = [evidence for evidence in seen if evidence.suspect]
+    if not certain and not suspect:
+        return None
+    best = max(certain or suspect, key=lambda evidence: evidence.score)
+    if not certain:
+        return Finding(column.name, "suspected_leak", best.words)
+    note = "; kept because never_drop names it" if column.protected else ""
+    return Finding(column.name, "leak", best.words + note, excluded=not column.protected)
+
+
+def _words(view: str) -> str:
+    known = {"value": "the column alone", "list": "the list as a whole", "length": "the length of the list"}
+    return {**known, "filled": "whether it is filled in"}.get(view, f"its {view} alone")
+
+
+def _inside(column: Column, values: pl.Series, separator: str | None, judge: Judge) -> list[Evidence]:
+    """Entries of lists, elements of vectors."""
+    score: Callable[[np.ndarray], np.ndarray]
+    if column.kind == "multi":
+        lists = as_lists(values, separator)
+        words = "the entries of the list together"
+
+        def score(signal: np.ndarray) -> np.ndarray:
+            return entry_scores(lists, signal, judge.half)
+
+    elif column.kind == "vector":
+        lists = as_lists(values, None)
+        width = int(lists.list.len().max() or 0)  # type: ignore[arg-type]
+        words = "a linear map of the vector"
+        if not 0 < width <= 2_000:
+            return []
+
+        def score(signal: np.ndarray) -> np.ndarray:
+            return vector_scores(values, width, signal, judge.half)
+
+    else:
+        return []
+    if judge.task == "regression":
+        found = score_r2(score(next(judge.signals())), judge.label, judge.half)
+    else:
+        signals = list(judge.signals())
+        found = float(
+            np.average(
+                [score_auc(score(signal), signal, judge.half) for signal in signals],
+                weights=[1.0 if judge.task == "binary" else signal.sum() for signal in signals],
+            )
+        )
+    return [judge.evidence_of(found, words)]
+
+
+def _relative(
+    column: Column, values: pl.Series, pattern: str | None, base: dict[str, np.ndarray], judge: Judge
+) -> list[Evidence]:
+    """Distance of a date to the anchors: the time column and dates put together from year, month and day columns."""
+    moments = moments_of(column, values, pattern, base)
+    if moments is None:
+        return []
+    seen = []
+    for name, anchor in base.items():
+        distance = moments - anchor
+        seen.append(judge.evidence(number_codes(distance), f"its distance to {name}"))
+        held = np.isfinite(distance)
+        after = float((distance[held] > 0).mean()) if held.any() else 0.0
+        if name == "the time column" and after >= 0.05:
+            seen.append(Evidence(0.5, f"{after:.0%} of its dates lie after the row's own time", False, True))
+    return seen

@@ -1,0 +1,195 @@
+"""Values and gaps that always go with one class: the traces that an outcome leaves (likes, amounts, dwell times).
+
+A column that is written after the event departs from its default only on rows of one class, however few they are. What
+counts is how many rows say so, not which share of the class they are: an honest column departs from its default on rows
+of other classes as well, and the more rows are seen without one, the less room is left for it.
+
+* A *departure* is being filled in where other cells are missing, being missing where others are filled in, or differing
+  from the column's commonest value (0, -1, "none", an empty list). A single value of many is weaker: one of a hundred
+  agents may well sell nothing but bookings that are cancelled.
+* The evidence is binomial. The other classes have a certain share of all rows; in the pattern their rows are
+  *exceptions*. The rows show that exceptions are at least r times rarer than in the table where, at that rate, so few
+  of them would be seen by chance less than once in 100 times.
+* A class of more than 60 % of the rows is not judged, and of the negative class nothing is beyond doubt: an article
+  that is out of stock is never bought.
+* Rows of one unit (user) that all show the pattern are one observation, as the pattern may be the unit's own attribute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.stats import binom
+
+from feature_audit.data.table.dataset import Log
+from feature_audit.data.table.statistics import Statistics
+from feature_audit.schema import Column
+
+#: Exceptions in a pattern against the table: what no honest pattern stays below, and what is worth a look.
+OVERWHELMING = 1 / 20
+NOTABLE = 1 / 3
+#: Chance of as few exceptions as were seen, below which such a rate of them is ruled out.
+CHANCE = 0.01
+#: Share of one class from which a departure is pure: one mistake of recording in 1,000 rows.
+PURE = 0.999
+#: Largest share of a class that purity proves anything about: of a class that is the rule, much is pure honestly.
+RULE = 0.6
+#: Fewest rows that can be overwhelming, whatever the class's share is.
+_FEWEST = math.ceil(math.log(CHANCE) / math.log(1 - OVERWHELMING))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Attributes: ``score`` of what was seen, the same in words, and whether it is beyond doubt or worth a look."""
+
+    score: float
+    words: str
+    certain: bool
+    suspect: bool
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of the sampled train rows.
+
+    Attributes:
+        label: int64 (rows,), class of each row; for regression 1 where the label differs from its commonest value.
+        names: of the classes, to follow "all of them".
+        shares: float64 (classes,), each class's share of the rows.
+        event: bool (classes,), False for the class in which nothing happens: the negative one, the commonest target.
+        unit: int (rows,) codes of the unit each row belongs to, or None.
+        rows: what to call the rows.
+    """
+
+    label: np.ndarray
+    names: Sequence[str]
+    shares: np.ndarray
+    event: np.ndarray
+    unit: np.ndarray | None
+    rows: str
+
+    @classmethod
+    def of(cls, log: Log, statistics: Statistics) -> Outcomes:
+        """Those of the train sample."""
+        rows = statistics.sample_rows["train"]
+        label, task = log.target.values[rows], log.target.task
+        if task == "regression":
+            values, counts = np.unique(label, return_counts=True)
+            common = values[counts.argmax()]
+            label, names = label != common, [f"with the target {common:g}", f"with a target other than {common:g}"]
+        else:
+            names = [f"of class {name!r}" for name in log.target.classes]
+            names = ["negative", "positive"] if task == "binary" else names
+        label = label.astype(np.int64)
+        shares = np.bincount(label, minlength=len(names)) / max(len(label), 1)
+        whole = len(rows) == log.split.rows()["train"]
+        unit = None if log.group is None else log.group[0][rows]
+        event = np.array([task == "multiclass" or code == 1 for code in range(len(names))])
+        return cls(label, names, shares, event, unit, "train rows" if whole else "sampled train rows")
+
+
+def pure_patterns(column: Column, values: pl.Series, codes: np.ndarray, outcomes: Outcomes) -> Iterator[Evidence]:
+    """Evidence for every pattern of one column that goes with one class.
+
+    Args:
+        column: its kind says which codes stand for one value.
+        values: raw cells (rows,).
+        codes: int64 (rows,), the column's first view: 0 = missing.
+        outcomes: classes of the same rows.
+    """
+    counts = np.bincount(codes)
+    counts[0] = 0
+    if column.kind in ("numeric", "datetime"):
+        counts[1::2] = 0  # codes of ranges, not of one value
+    common = int(counts.argmax())
+    absent = codes == 0
+    departures = {"missing": absent, "filled": ~absent} if absent.any() and not absent.all() else {}
+    if counts[common]:
+        departures[f"other than {_shown(values, codes == common)}"] = ~absent & (codes != common)
+    for words, mask in departures.items():
+        yield from _departure(words, mask, outcomes)
+    frequent = np.flatnonzero(counts >= _FEWEST)
+    if not len(frequent):
+        return
+    place = np.zeros(len(counts), dtype=np.int64)
+    place[frequent] = np.arange(1, 1 + len(frequent))
+    classes = len(outcomes.names)
+    hits = np.bincount(place[codes] * classes + outcomes.label, minlength=(1 + len(frequent)) * classes)
+    hits = hits.reshape(-1, classes)[1:]
+    for code in frequent[hits.max(axis=1) > (1 - OVERWHELMING) * hits.sum(axis=1)]:
+        yield from _value(codes == code, values, outcomes)
+
+
+def _departure(words: str, mask: np.ndarray, outcomes: Outcomes) -> Iterator[Evidence]:
+    seen = _Seen.of(mask, outcomes)
+    pure, overwhelming = seen.purity >= PURE, seen.exceptions_below(OVERWHELMING)
+    if overwhelming or (pure and seen.exceptions_below(NOTABLE)):
+        certain = pure and overwhelming and seen.event
+        doubt = "probably recorded after the event" if certain else "is it known before the event?"
+        yield Evidence(seen.purity, f"{words} on {seen.words}: {doubt}", certain, True)
+
+
+def _value(mask: np.ndarray, values: pl.Series, outcomes: Outcomes) -> Iterator[Evidence]:
+    seen = _Seen.of(mask, outcomes)
+    if seen.exceptions_below(OVERWHELMING):
+        words = f"{_shown(values, mask)} on {seen.words}: is it known before the event?"
+        yield Evidence(seen.purity, words, False, True)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Rows of one pattern.
+
+    Attributes:
+        rows, hits: independent rows, and how many of them are of the most frequent class.
+        share: that class's share of all rows.
+        event: something happens in that class.
+        purity: and of the pattern's.
+        words: for people.
+    """
+
+    rows: int
+    hits: int
+    share: float
+    event: bool
+    purity: float
+    words: str
+
+    @classmethod
+    def of(cls, mask: np.ndarray, outcomes: Outcomes) -> _Seen:
+        counts = np.bincount(outcomes.label[mask], minlength=len(outcomes.names))
+        rows, one = int(counts.sum()), int(counts.argmax())
+        hits = int(counts[one])
+        repeats = 0
+        if outcomes.unit is not None and hits > (1 - NOTABLE) * rows:
+            inside = np.bincount(outcomes.unit[mask])
+            whole = inside == np.bincount(outcomes.unit)[: len(inside)]
+            repeats = int((inside - 1)[whole & (inside > 0)].sum())
+        share = "all" if hits == rows else f"{math.floor(1000 * hits / rows) / 10:g}%" if rows else "none"
+        words = f"{rows:,} {outcomes.rows}, {share} of them {outcomes.names[one]}"
+        return cls(
+            rows - repeats,
+            max(hits - repeats, 0),
+            float(outcomes.shares[one]),
+            bool(outcomes.event[one]),
+            hits / max(rows, 1),
+            words,
+        )
+
+    def exceptions_below(self, rate: float) -> bool:
+        """Do the rows show that exceptions are rarer than this, measured in the table's rate of them?"""
+        if self.share > RULE:
+            return False
+        least = 1 - rate * (1 - self.share)
+        return self.hits > least * self.rows and bool(binom.sf(self.hits - 1, self.rows, least) < CHANCE)
+
+
+def _shown(values: pl.Series, mask: np.ndarray) -> str:
+    """The value that the rows share, for people."""
+    value = values[int(mask.argmax())]
+    value = value.to_list() if isinstance(value, pl.Series) else value
+    return repr(value) if isinstance(value, str) else str(value)

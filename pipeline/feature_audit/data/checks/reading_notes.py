@@ -1,0 +1,75 @@
+"""What was decided about how cells are read, with the key that decides otherwise; and what a limit cut away."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from scipy.stats import rankdata
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.checks.predictive_power import entry_scores, halves, score_auc, score_r2
+from feature_audit.data.columns.casting import as_lists
+from feature_audit.data.columns.roles import lookup
+from feature_audit.data.table.dataset import Log
+from feature_audit.data.table.statistics import Statistics
+from feature_audit.findings import Finding
+from feature_audit.schema import Column
+
+#: The other end of lists is asked about where it predicts better by so much (AUC, or R-squared of the label's rank).
+CLEARLY = 0.03
+
+
+def reading_notes(config: AuditConfig, columns: tuple[Column, ...]) -> list[Finding]:
+    """One finding on text that is read as lists and one on numbers that are read as datetimes; not where told so."""
+    formed = [column for column in columns if column.form and lookup(config.kinds, column.name) is None]
+    lists = [c for c in formed if c.kind == "multi" and lookup(config.reader.list_separator, c.name) is None]
+    dates = [c for c in formed if c.kind == "datetime" and c.dtype != "String"]
+    findings = []
+    if lists:
+        shown = ", ".join(f"{column.name} ({column.form!r})" for column in lists)
+        weights = "; weights behind entries (:w) are not used" if any(":w" in str(c.form) for c in lists) else ""
+        detail = f"text read as lists, with their separators: {shown}{weights}; reader.list_separator or kinds decides"
+        findings.append(Finding("", "other", detail))
+    if dates:
+        shown = ", ".join(f"{column.name} ({column.form})" for column in dates)
+        findings.append(Finding("", "other", f"numbers read as datetimes: {shown}; kinds decides, e.g. numeric"))
+    return findings
+
+
+def cut_lists(config: AuditConfig, columns: tuple[Column, ...], log: Log, statistics: Statistics) -> list[Finding]:
+    """Lists that are longer than the limit, and whether the entries that are not used would predict better."""
+    most, end = config.encoding.max_list_length, config.encoding.list_end
+    other = "first" if end == "last" else "last"
+    findings = []
+    for column in columns:
+        fact = statistics.facts[column.name]
+        if column.kind != "multi" or fact.longest <= most:
+            continue
+        lists = as_lists(statistics.samples["train"][column.name], fact.separator)
+        cut = int((lists.list.len() > most).sum())
+        detail = (
+            f"{cut:,} of {len(lists):,} sampled train lists have more than encoding.max_list_length={most} entries; "
+            f"the {end} {most} are used (encoding.list_end={end})"
+        )
+        findings.append(Finding(column.name, "other", detail))
+        rows = statistics.sample_rows["train"]
+        used, unused = (_worth(lists, which, most, log, rows, config.seed) for which in (end, other))
+        if unused - used > CLEARLY:
+            question = (
+                f"{column.name}: the {other} {most} entries predict better than the {end} ones that are used "
+                f"({unused:.3f} against {used:.3f} on held-out train rows); if the newest stand {other}, give "
+                f"encoding.list_end: {other}"
+            )
+            findings.append(Finding("", "other", question))
+    return findings
+
+
+def _worth(lists: pl.Series, end: str, most: int, log: Log, rows: np.ndarray, seed: int) -> float:
+    """Cross-fitted AUC (regression: R-squared of the rank) of the entries at one end; of classes, for the commonest."""
+    part = lists.list.head(most) if end == "first" else lists.list.tail(most)
+    label, half = log.target.values[rows], halves(len(rows), seed)
+    if log.target.task == "regression":
+        return score_r2(entry_scores(part, rankdata(label) / len(label), half), label, half)
+    classes = np.bincount(label.astype(np.int64))
+    signal = (label == (1 if log.target.task == "binary" else classes.argmax())).astype(np.float64)
+    return score_auc(entry_scores(part, signal, half), signal, half)

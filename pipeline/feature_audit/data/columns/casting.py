@@ -1,0 +1,182 @@
+"""Raw series of whatever type -> the plain arrays and series that encoders and checks work on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from feature_audit.data.columns.lists import split, split_numbers
+from feature_audit.data.columns.moments import NUMBER_FORMATS, UNITS, number_moment, text_moment
+from feature_audit.data.reading.delimited import NULL_WORDS
+
+#: Whole numbers from here on have no float64 of their own.
+BEYOND_FLOAT = 2**53
+#: What a category is looked up by.
+Key = Literal["text", "integer", "float", "boolean"]
+
+#: Entries of vectors from here on are no values but damage, as infinities are; squares of the others stay finite.
+_LARGEST = 1e100
+_TRUE = ("true", "t", "yes", "y", "1")
+_FALSE = ("false", "f", "no", "n", "0")
+
+
+def is_plain_number(dtype: pl.DataType) -> bool:
+    """True for number types that NumPy has too."""
+    return (dtype.is_float() or dtype.is_integer()) and dtype not in (pl.Int128, pl.UInt128)
+
+
+def as_float(values: pl.Series) -> np.ndarray:
+    """float64 (B,); null and text that is no number -> NaN; durations and times in seconds."""
+    if is_plain_number(values.dtype):
+        return values.to_numpy().astype(np.float64, copy=False)  # Polars turns nulls of numbers into NaN
+    if values.dtype == pl.Duration:
+        values = values.dt.total_microseconds() / 1e6
+    elif values.dtype == pl.Time:
+        values = values.cast(pl.Int64) / 1e9
+    elif values.dtype.is_temporal():
+        return epoch(values.cast(pl.Datetime("us")))
+    elif values.dtype == pl.String:
+        values = values.str.strip_chars()
+    elif values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    return values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().astype(np.float64, copy=False)
+
+
+def as_key(values: pl.Series, key: Key) -> pl.Series:
+    """A flat series in the vocabulary's key type; what cannot be read as it becomes null.
+
+    Integers keep every digit: Int64 where the type fits into it, Int128 for all others, text of digits included.
+    """
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    if key == "text":
+        return _digits_of(values) if values.dtype.is_float() else values.cast(pl.String)
+    if key == "boolean":
+        if values.dtype == pl.String:
+            words = values.str.strip_chars().str.to_lowercase()
+            known = {**dict.fromkeys(_TRUE, 1), **dict.fromkeys(_FALSE, 0)}
+            return words.replace_strict(known, default=None, return_dtype=pl.Int64)
+        return values.cast(pl.Int64, strict=False)
+    if values.dtype == pl.String:
+        values = values.str.strip_chars()
+    if key == "float":
+        return values.cast(pl.Float64, strict=False).fill_nan(None)
+    if values.dtype.is_float() or values.dtype.is_decimal():
+        values = values.set(values != values.round(), None)
+    fits = values.dtype.is_signed_integer() or values.dtype in (pl.UInt8, pl.UInt16, pl.UInt32, pl.Boolean, pl.Null)
+    return values.cast(pl.Int64 if fits and values.dtype != pl.Int128 else pl.Int128, strict=False)
+
+
+def key_of(dtype: pl.DataType, *, boolean: bool = False) -> Key:
+    """The key type that a column of this type is looked up by."""
+    if boolean or dtype == pl.Boolean:
+        return "boolean"
+    if dtype.is_integer() and dtype != pl.UInt128:  # half of UInt128 fits no signed type; as text it is exact
+        return "integer"
+    return "float" if dtype.is_float() else "text"
+
+
+def is_missing(values: pl.Series) -> pl.Series:
+    """True for null, NaN and text that means "no value"; False for a cell that merely cannot be read."""
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    if values.dtype == pl.String:
+        return values.is_null() | values.str.strip_chars().is_in(["", *NULL_WORDS])
+    return values.is_null() | values.is_nan() if values.dtype.is_float() else values.is_null()
+
+
+def is_whole(values: pl.Series) -> bool:
+    """True where every cell that is a number is a whole one, and there is one."""
+    if values.dtype == pl.String:
+        numbers = values.str.strip_chars()
+        numbers = numbers.filter(numbers.cast(pl.Float64, strict=False).is_finite().fill_null(False))
+        return len(numbers) > 0 and bool(numbers.str.contains(r"^[-+]?\d+$").all())
+    if values.dtype.is_float() or values.dtype.is_decimal():
+        held = values.fill_nan(None).drop_nulls() if values.dtype.is_float() else values.drop_nulls()
+        return len(held) > 0 and bool((held == held.round()).all())
+    return values.dtype.is_integer() and values.count() > 0
+
+
+def _digits_of(values: pl.Series) -> pl.Series:
+    """Floats as text, whole ones as an integer is written: pandas makes floats of integers beside a null."""
+    values = values.fill_nan(None)
+    whole = values.round() == values
+    return values.cast(pl.Int128, strict=False).cast(pl.String).zip_with(whole.fill_null(False), values.cast(pl.String))
+
+
+def as_lists(values: pl.Series, form: str | None) -> pl.Series:
+    """A series of lists: arrays become lists, text is split by its list format (see ``lists``).
+
+    Args:
+        values: any cells.
+        form: the list format of text, without empty parts; None = text holds vectors of numbers.
+
+    Raises:
+        ValueError: text without a list format that holds no number.
+    """
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    if values.dtype == pl.String:
+        return split(values, form) if form else split_numbers(values)
+    if isinstance(values.dtype, pl.Array):
+        return values.arr.to_list()
+    if values.dtype == pl.Null:
+        return values.cast(pl.List(pl.String))
+    return values
+
+
+def as_datetime(values: pl.Series, form: str | None) -> pl.Series:
+    """Datetime in microseconds, no zone (UTC where cells name one), by a format of ``moments``.
+
+    Without a format, numbers are epoch seconds, milliseconds or microseconds by their size, and text is ISO.
+    """
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    cell, frame = pl.col("cell"), values.alias("cell").to_frame()
+    if values.dtype == pl.String:
+        if form in UNITS or form in NUMBER_FORMATS:
+            return frame.select(number_moment(cell.str.strip_chars(), form)).to_series().alias(values.name)
+        return frame.select(text_moment(cell.str.strip_chars(), form or "%Y-%m-%d")).to_series().alias(values.name)
+    if values.dtype.is_numeric():
+        if form in UNITS or form in NUMBER_FORMATS:
+            return frame.select(number_moment(cell, form)).to_series().alias(values.name)
+        raw = as_float(values)
+        size = np.nanmax(np.abs(raw)) if np.isfinite(raw).any() else 0.0
+        unit = 1e6 if size < 1e11 else 1e3 if size < 1e14 else 1.0
+        micro = pl.Series(values.name, np.where(np.isfinite(raw), raw * unit, 0).astype(np.int64))
+        return micro.set(pl.Series(~np.isfinite(raw)), None).cast(pl.Datetime("us"))
+    if values.dtype == pl.Null:
+        return values.cast(pl.Datetime("us"))
+    if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone:
+        values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return values.cast(pl.Datetime("us"))
+
+
+def epoch(moments: pl.Series) -> np.ndarray:
+    """float64 microseconds since 1970; null -> NaN."""
+    return moments.cast(pl.Int64).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def date_part(moments: pl.Series, part: str) -> np.ndarray:
+    """One part as int32 counted from 0; null -> 0."""
+    parts = {
+        "hour": (moments.dt.hour, 0),
+        "weekday": (moments.dt.weekday, 1),
+        "day": (moments.dt.day, 1),
+        "month": (moments.dt.month, 1),
+    }
+    values, first = parts[part]
+    return values().cast(pl.Int32).fill_null(first).to_numpy() - first
+
+
+def as_matrix(values: pl.Series, width: int) -> np.ndarray:
+    """float64 (B, width); null rows, rows of another length, infinities and absurdly large entries -> NaN."""
+    lists = as_lists(values, None).cast(pl.List(pl.Float64))
+    fits = (lists.list.len() == width).fill_null(False).to_numpy()
+    matrix = np.full((len(values), width), np.nan)
+    if fits.any():
+        flat = lists.filter(pl.Series(fits)).list.explode().fill_null(float("nan")).to_numpy()
+        matrix[fits] = flat.reshape(-1, width)
+    return np.where(np.abs(matrix) < _LARGEST, matrix, np.nan)

@@ -1,0 +1,211 @@
+"""Whole numbers: codes or quantities? Decided by the label on train rows, with the name as a hint.
+
+Rows that share a value are compared with rows of the values next to it. Of a quantity, neighbours tell (nearly) what
+the value itself tells; of a code, rows of the same value agree and neighbours say nothing. Every comparison is between
+different rows, so that noise earns nothing on either side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from scipy.stats import rankdata
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.checks.predictive_power import MAX_CLASSES, PRIOR_ROWS
+from feature_audit.data.columns.casting import as_key, is_whole
+from feature_audit.data.columns.kinds import is_id_name, is_moment
+from feature_audit.data.columns.roles import lookup
+from feature_audit.data.table.dataset import Log, peek_rows
+from feature_audit.data.table.splits import TRAIN
+from feature_audit.schema import Column, Kind
+
+#: Standard errors by which the label must speak for one reading, and for codes where the values look like codes, too.
+SURE, LIKELY = 3.0, 1.0
+#: Values of two rows or more that such a standard error needs.
+ENOUGH = 30
+#: Distinct values that one more value of a second column may add before the first no longer determines the second.
+SLACK = 1.02
+
+
+def settle(
+    config: AuditConfig, log: Log, columns: tuple[Column, ...], shown: pl.DataFrame
+) -> tuple[tuple[Column, ...], list[str]]:
+    """The columns with whole numbers read as categories or as numbers, by what the label says.
+
+    Only columns with more distinct values than a numeric feature has knots are decided: with fewer, both readings give
+    every value an embedding of its own. Kinds that the user gave are left alone.
+
+    Args:
+        config: ``kinds`` and ``encoding.max_bins``.
+        log: labels, split and groups of every row.
+        columns: with the kinds inferred from type, name and values.
+        shown: the rows of ``log.peek``.
+
+    Returns:
+        The columns, and the names of those that may be the other.
+    """
+    rows = peek_rows(log.rows)
+    inside = log.split.of_row[rows] == TRAIN
+    label = _centred(log, rows[inside])
+    train = shown.filter(pl.Series(inside))
+    units = {} if log.group is None else {"": log.group[0][rows][inside]}
+    numbers = {}
+    for column in columns:
+        if lookup(config.kinds, column.name) is not None or column.kind not in ("numeric", "categorical"):
+            continue
+        whole = _whole_numbers(train[column.name])
+        if whole is not None and whole.n_unique() > config.encoding.max_bins:
+            numbers[column.name] = whole
+        elif column.kind == "categorical":
+            units[column.name] = _codes(train[column.name])
+    kinds: dict[str, Kind] = {}
+    doubtful = []
+    given = {column.name: column.kind for column in columns}
+    order = sorted(numbers, key=lambda name: -numbers[name].n_unique())  # what determines others comes first
+    for name in order:
+        whole = numbers[name]
+        kinds[name], doubt = _decide(name, given[name], whole, label, units, config.encoding.max_bins)
+        if kinds[name] == "categorical":
+            units[name] = _codes(whole)
+        if doubt:
+            doubtful.append(name)
+    return tuple(replace(column, kind=kinds.get(column.name, column.kind)) for column in columns), doubtful
+
+
+def _decide(
+    name: str, kind: Kind, whole: pl.Series, label: np.ndarray, units: Mapping[str, np.ndarray], bins: int
+) -> tuple[Kind, bool]:
+    """Kind of one column of whole numbers, and whether the other reading is possible, too."""
+    if kind == "numeric" and is_moment(name, whole):
+        return kind, False
+    held = whole.is_not_null().to_numpy()
+    values = whole.drop_nulls()
+    codes = _codes(values)
+    unit = next((code[held] for code in units.values() if _determines(code[held], codes)), None)
+    surplus = identity_surplus(codes, label[held], bins=bins, unit=unit)
+    named, gaps = is_id_name(name), unit is None and _repeat_with_gaps(values)
+    if surplus >= (LIKELY if gaps else SURE):  # rows of one value have similar labels, neighbouring values do not
+        return "categorical", not named
+    beyond_order = named and identity_surplus(codes, label[held], bins=bins, unit=unit, share=1.0) >= SURE
+    if surplus <= -SURE and not beyond_order:  # neighbouring values have similar labels
+        return "numeric", kind == "categorical"
+    if kind == "categorical":  # too long for a quantity, or named like an id
+        return kind, not named
+    return kind, gaps or (surplus >= LIKELY and unit is None)
+
+
+def _repeat_with_gaps(values: pl.Series) -> bool:
+    """True where values repeat although most stand alone, as codes do: the next whole number up or down never occurs.
+
+    Numbers that all end alike (9.99, 19.99) are counted in the largest step that leads to all of them.
+    """
+    counts = values.alias("value").value_counts(name="rows").sort("value")
+    distinct = counts["value"].to_list()
+    if len(values) < 2 * len(distinct):
+        return False
+    steps = [high - low for low, high in pairwise(distinct)]
+    step = math.gcd(*steps)
+    next_up = np.array([one == step for one in steps])
+    alone = ~(np.append(next_up, False) | np.append(False, next_up))
+    return bool(np.average(alone, weights=counts["rows"].to_numpy()) > 0.5)
+
+
+def identity_surplus(
+    codes: np.ndarray, label: np.ndarray, *, bins: int, unit: np.ndarray | None = None, share: float = 0.5
+) -> float:
+    """By how many standard errors a share of what a value tells about the label exceeds what its neighbours tell.
+
+    For every value: the product of the labels of two of its rows (what the value tells), against the product of its
+    rows' labels and those of its neighbours in order (what the order tells). Values count alike, those with few rows
+    less, as the mean that could be learned from them is shrunk.
+
+    Args:
+        codes: int (rows,), dense and in the order of the values.
+        label: float (rows, classes), centred.
+        bins: the neighbourhood is the share 1 / bins of the rows.
+        unit: int (rows,) or None; two rows of one unit are never compared, because the unit determines the value.
+        share: 0.5 asks whether most of it is tied to the value itself, 1.0 whether anything is.
+
+    Returns:
+        Above 0 for codes, below 0 for quantities; 0.0 where nothing can be compared.
+    """
+    size = int(codes.max(initial=0)) + 1
+    rows: np.ndarray = np.bincount(codes, minlength=size).astype(np.float64)
+    sums = _sums(codes, label, size)
+    twins, pairs = (sums**2).sum(1), rows**2
+    if unit is None:
+        own = np.bincount(codes, weights=(label**2).sum(1), minlength=size)
+        own_rows = rows
+    else:
+        _, cell, cell_rows = np.unique(codes * (int(unit.max()) + 1) + unit, return_inverse=True, return_counts=True)
+        cell_code = np.zeros(len(cell_rows), np.int64)
+        cell_code[cell] = codes
+        own = np.bincount(cell_code, (_sums(cell, label, len(cell_rows)) ** 2).sum(1), size)
+        own_rows = np.bincount(cell_code, cell_rows.astype(np.float64) ** 2, size)
+    weight = 1 / (rows * (rows + PRIOR_ROWS))
+    told = (twins - own) * weight
+    near = (pairs - own_rows) * weight * (sums / rows[:, None] * _neighbours(rows, sums, bins)).sum(1)
+    surplus = (share * told - near)[pairs > own_rows]
+    error = surplus.std() * np.sqrt(len(surplus)) if len(surplus) >= ENOUGH else 0.0
+    return float(surplus.sum() / error) if error > 0 else 0.0
+
+
+def _neighbours(rows: np.ndarray, sums: np.ndarray, bins: int) -> np.ndarray:
+    """Mean label (values, classes) of the rows around each value, its own left out: on each side half a bin of rows."""
+    reach = rows.sum() / bins / 2
+    ends = np.concatenate([[0.0], np.cumsum(rows)])
+    total = np.concatenate([np.zeros((1, sums.shape[1])), np.cumsum(sums, axis=0)])
+    place = np.arange(len(rows))
+    low = np.minimum(np.searchsorted(ends, ends[:-1] - reach, side="left"), np.maximum(place - 1, 0))
+    high = np.maximum(np.searchsorted(ends, ends[1:] + reach, side="right") - 1, np.minimum(place + 2, len(rows)))
+    count = ends[high] - ends[low] - rows
+    return (total[high] - total[low] - sums) / np.maximum(count, 1)[:, None]
+
+
+def _sums(codes: np.ndarray, label: np.ndarray, size: int) -> np.ndarray:
+    return np.stack([np.bincount(codes, weights=one, minlength=size) for one in label.T], axis=1)
+
+
+def _determines(unit: np.ndarray, codes: np.ndarray) -> bool:
+    """True where each unit has (nearly) one value, units repeat, and there are at least as many units as values."""
+    if unit.max(initial=0) < codes.max():  # spares the counting for the many columns with few values
+        return False
+    units = len(np.unique(unit))
+    if units > len(unit) / 2 or units < codes.max() + 1:
+        return False
+    return len(np.unique(unit.astype(np.int64) * (int(codes.max()) + 1) + codes)) <= SLACK * units
+
+
+def _whole_numbers(values: pl.Series) -> pl.Series | None:
+    """The cells as Int128, or None where they are no whole numbers; text with leading zeros is none."""
+    if values.dtype == pl.String and values.str.contains(r"^\s*[-+]?0\d").any():
+        return None
+    held = values.drop_nulls()
+    if not is_whole(held):
+        return None
+    return as_key(values, "integer")
+
+
+def _codes(values: pl.Series) -> np.ndarray:
+    """Dense codes in the order of the values; null is a value."""
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    ranks = values.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    return np.unique(ranks, return_inverse=True)[1]
+
+
+def _centred(log: Log, rows: np.ndarray) -> np.ndarray:
+    """float64 (rows, classes): the label, ranks of it, or one column per class; each column with mean 0."""
+    values = log.target.values[rows]
+    if log.target.task == "multiclass":
+        frequent = np.argsort(-np.bincount(values), kind="stable")[:MAX_CLASSES]
+        columns = (values[:, None] == frequent).astype(np.float64)
+    else:
+        columns = (rankdata(values) / len(values) if log.target.task == "regression" else values)[:, None]
+    return columns - columns.mean(axis=0, dtype=np.float64)

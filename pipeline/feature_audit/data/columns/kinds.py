@@ -1,0 +1,270 @@
+"""What a column's values mean (its *kind*), inferred from type, name and a sample; globs of the user win."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+import yaml
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.columns.casting import BEYOND_FLOAT, as_key, is_whole
+from feature_audit.data.columns.costs import read_costs
+from feature_audit.data.columns.lists import fallback_format, is_vector, list_format
+from feature_audit.data.columns.moments import MOST, likely_formats, number_format
+from feature_audit.data.columns.roles import Roles, lookup, match_globs
+from feature_audit.data.columns.written_numbers import find_form
+from feature_audit.data.reading.delimited import NULL_WORDS
+from feature_audit.errors import AuditError
+from feature_audit.schema import Column, Kind
+
+_TIME_NAME = re.compile(r"(?i)time|date|epoch|stamp|(^|[_\s.-])(ts|at|day|when)($|[_\s.-])|(?-i:[a-z]At$)")
+#: Epoch seconds of 1990 and 2040, and how many of each unit are a second.
+_EPOCH = (631_152_000, 2_208_988_800)
+_PER_SECOND = (1, 10**3, 10**6, 10**9)
+_CAMEL_ID = re.compile(r"[a-z](Id|ID|UUID)$")
+
+
+def infer_columns(
+    config: AuditConfig,
+    roles: Roles,
+    schema: Mapping[str, pl.DataType],
+    sample: pl.DataFrame,
+    origin: Mapping[str, str],
+) -> tuple[tuple[Column, ...], dict[str, str], dict[str, float]]:
+    """Name, kind, source table, protection and cost of every candidate column.
+
+    Args:
+        config: ``kinds``, ``groups`` and ``cost`` globs.
+        roles: the candidates and which of them are protected.
+        schema: column -> Polars type.
+        sample: some rows of the candidates.
+        origin: column -> source table where the input says so.
+
+    Returns:
+        The columns, name -> reason for columns of a type that no feature can be made from, and what tables cost.
+
+    Raises:
+        AuditError: a glob of ``kinds``, ``groups`` or ``cost`` without a match, a column in two groups, or a kind that
+            does not fit its type.
+    """
+    names = list(schema)
+    for pattern in config.kinds:
+        match_globs("kinds", [pattern], names)
+    groups = {**origin, **group_of(config, names)}
+    separators = _separators(config, schema, sample)
+    costs = read_costs(config.cost, names, sorted({*config.groups, *origin.values()}))
+    columns, unusable = [], {}
+    for name in roles.candidates:
+        kind = lookup(config.kinds, name) or ("multi" if name in separators else None)
+        if kind is None:
+            kind = infer_kind(name, schema[name], sample[name])
+        else:
+            _check_kind(name, kind, schema[name])
+        if kind is None:
+            unusable[name] = f"type {schema[name]} is not supported; unnest or cast it"
+            kind = "categorical"
+        columns.append(
+            Column(
+                name, kind, str(schema[name]), groups.get(name),
+                name in roles.protected, costs.of(name), name in roles.ruled_out,
+                form_of(name, kind, sample[name], separators.get(name)),
+            )
+        )  # fmt: skip
+    return tuple(columns), unusable, costs.tables
+
+
+def group_of(config: AuditConfig, names: Sequence[str]) -> dict[str, str]:
+    """Column -> the source table that ``groups`` puts it into.
+
+    Raises:
+        AuditError: a glob without a match, or a column that two tables claim.
+    """
+    groups: dict[str, str] = {}
+    for table, globs in config.groups.items():
+        for name in match_globs(f"groups.{table}", globs, names):
+            if name in groups:
+                raise AuditError(
+                    f"groups.{table}: column {name} is in groups.{groups[name]}, too; a column comes from one table, "
+                    "so take it out of one"
+                )
+            groups[name] = table
+    return groups
+
+
+def infer_kind(name: str, dtype: pl.DataType, sample: pl.Series) -> Kind | None:
+    """The kind of one column, or None where its type cannot be a feature."""
+    kind: Kind | None = None
+    if dtype == pl.Boolean:
+        kind = "boolean"
+    elif dtype.is_numeric() and date_format(sample):
+        kind = "datetime"
+    elif dtype.is_numeric() and is_whole(sample):  # ids with gaps are floats
+        kind = "categorical" if is_code(name, sample) and sample.n_unique() > 2 else "numeric"
+    elif dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
+        kind = "numeric"
+    elif dtype.is_temporal():
+        kind = "datetime"
+    elif isinstance(dtype, pl.List | pl.Array):
+        kind = _list_kind(dtype, sample)
+    elif dtype == pl.String:
+        kind = _text_kind(sample)
+    elif dtype in (pl.Categorical, pl.Enum, pl.Null):
+        kind = "categorical"
+    return kind
+
+
+def is_id_name(name: str) -> bool:
+    """True for names such as ``hotel_id``, ``userId``, ``uuid``, ``zip``."""
+    return bool(
+        re.search(r"(^|[_\s.-])(id|ids|uuid|guid|hash|zip|zipcode|postcode|sku)$", name, re.I) or _CAMEL_ID.search(name)
+    )
+
+
+def is_code(name: str, whole: pl.Series) -> bool:
+    """True for whole numbers that are no quantity: named like an id, or too long for a float and no moment in time."""
+    if is_id_name(name):
+        return True
+    if whole.dtype.is_float():  # of floats, every large one is whole
+        return False
+    if whole.dtype == pl.String:
+        whole = whole.filter(whole.str.contains(r"^[-+]?\d+$"))
+    exact = as_key(whole.drop_nulls(), "integer")
+    if exact.null_count():  # longer than 128 bits
+        return True
+    longest = max(abs(int(exact.min() or 0)), abs(int(exact.max() or 0)))  # type: ignore[arg-type]
+    return longest > BEYOND_FLOAT and not is_moment(name, exact)
+
+
+def is_moment(name: str, whole: pl.Series) -> bool:
+    """True for whole numbers that are epoch times of 1990 to 2040, by their size, and by their name or precision.
+
+    Nanoseconds need no name where they end in three zeros, as clocks that count microseconds write them.
+    """
+    low, high = whole.min(), whole.max()
+    if low is None or high is None:
+        return False
+    unit = next((per for per in _PER_SECOND if _EPOCH[0] * per <= int(low) and int(high) <= _EPOCH[1] * per), None)  # type: ignore[arg-type]
+    if unit is None:
+        return False
+    return bool(_TIME_NAME.search(name)) or (
+        unit == 10**9 and bool((whole.drop_nulls().cast(pl.Int64) % 1_000 == 0).all())
+    )
+
+
+def date_format(values: pl.Series, *, asked: bool = False, most: float = MOST) -> str | None:
+    """The datetime format that (nearly) every cell of a sample has, of text or of numbers; see ``moments``.
+
+    Args:
+        values: text or numbers.
+        asked: the user says that these are datetimes; numbers are then read by any format.
+        most: share of the cells of text that must have the format.
+    """
+    if values.dtype.is_numeric():
+        return number_format(values, asked=asked)
+    words = _words(values)
+    if len(words) and words.str.contains(r"^\d{5,19}$").sum() >= MOST * len(words):
+        return number_format(words, asked=asked)
+    return next(iter(likely_formats(words, most)), None)
+
+
+def form_of(name: str, kind: Kind, values: pl.Series, separator: str | None) -> str | None:
+    """How the cells of a column are written: the list format of text, the format of datetimes that have no type.
+
+    Raises:
+        AuditError: the user calls it a datetime, and no format fits.
+    """
+    text = values.dtype in (pl.String, pl.Categorical, pl.Enum)
+    if kind == "multi" and text:
+        words = _words(values.cast(pl.String))
+        return list_format(words, separator) or fallback_format(words)
+    if kind == "vector" and text and not is_vector(_words(values), any_numbers=True):
+        raise AuditError(f"kinds.{name}=vector: the column is {values.dtype}, which cannot be read as vector")
+    if kind == "datetime" and (text or values.dtype.is_numeric()):
+        values = values.cast(pl.String) if text else values
+        form = date_format(values, asked=True)
+        if form is None and values.count():
+            raise AuditError(
+                f"kinds.{name}=datetime: {values.drop_nulls()[0]!r} fits no known datetime format; give ISO dates, "
+                "numbers such as 20141021, epoch seconds, or another kind"
+            )
+        return form
+    return None
+
+
+def _separators(config: AuditConfig, schema: Mapping[str, pl.DataType], sample: pl.DataFrame) -> dict[str, str]:
+    """Text column -> the separator that ``reader.list_separator`` gives it; a glob means those of its text columns
+    whose cells hold the separator.
+
+    Raises:
+        AuditError: a name or glob without a match, or a column that is named and no text.
+    """
+    found: dict[str, str] = {}
+    for pattern, separator in config.reader.list_separator.items():
+        for name in match_globs("reader.list_separator", [pattern], list(schema)):
+            text = schema[name] in (pl.String, pl.Categorical, pl.Enum)
+            if name == pattern and not text:
+                raise AuditError(f"reader.list_separator.{name}={separator!r}: the column is {schema[name]}, not text")
+            if name == pattern or (text and name in sample and _holds(sample[name], separator)):
+                found[name] = config.reader.list_separator.get(name, separator)
+    return found
+
+
+def _holds(text: pl.Series, separator: str) -> bool:
+    held = text.cast(pl.String).drop_nulls()
+    return len(held) > 0 and held.str.contains(separator, literal=True).sum() >= 0.05 * len(held)
+
+
+def _words(text: pl.Series) -> pl.Series:
+    """The cells of a text column that hold something."""
+    words = text.drop_nulls().str.strip_chars()
+    return words.filter(~words.is_in(["", *NULL_WORDS]))
+
+
+def schema_yaml(columns: Sequence[Column]) -> str:
+    """The inferred kinds as text that can be put into a configuration and edited."""
+    kinds = {column.name: column.kind for column in columns}
+    head = "# Inferred by feature-audit. Put any of these lines into your configuration to change a kind:\n"
+    head += "# numeric, categorical, boolean, multi (list), vector, datetime. Names may be globs.\n"
+    return head + yaml.safe_dump({"kinds": kinds}, sort_keys=False, allow_unicode=True)
+
+
+def _list_kind(dtype: pl.List | pl.Array, sample: pl.Series) -> Kind | None:
+    inner = dtype.inner
+    if isinstance(dtype, pl.Array):
+        return "vector" if inner.is_numeric() else "multi" if inner == pl.String else None
+    if inner.is_float():
+        lengths = sample.drop_nulls().list.len()
+        return "vector" if len(lengths) and lengths.min() == lengths.max() and lengths.max() > 0 else "multi"  # type: ignore[operator]
+    return "multi" if inner.is_integer() or inner in (pl.String, pl.Categorical, pl.Enum, pl.Boolean) else None
+
+
+def _text_kind(sample: pl.Series) -> Kind:
+    words = _words(sample)
+    if len(words) and date_format(words):
+        return "datetime"
+    if not len(words) or words.str.contains(r"^0\d+$").any():
+        return "categorical"
+    if words.cast(pl.Float64, strict=False).count() >= MOST * len(words):
+        return "categorical" if is_id_name(sample.name) or (is_whole(words) and is_code("", words)) else "numeric"
+    if find_form(words, MOST) is not None:
+        return "numeric"
+    if words.str.to_lowercase().is_in(["true", "false"]).all():
+        return "boolean"
+    return "vector" if is_vector(words) else "multi" if list_format(words) else "categorical"
+
+
+def _check_kind(name: str, kind: Kind, dtype: pl.DataType) -> None:
+    inner = dtype.inner if isinstance(dtype, pl.List | pl.Array) else None
+    nested = inner is not None
+    fits = {
+        "numeric": not nested and dtype != pl.Struct,
+        "categorical": not nested and dtype != pl.Struct,
+        "boolean": not nested and dtype != pl.Struct,
+        "multi": nested or dtype == pl.String,
+        "vector": inner.is_numeric() if inner is not None else dtype == pl.String,
+        "datetime": not nested and dtype not in (pl.Struct, pl.Boolean),
+    }
+    if not fits[kind]:
+        raise AuditError(f"kinds.{name}={kind}: the column is {dtype}, which cannot be read as {kind}")

@@ -1,0 +1,225 @@
+"""Numbers written for people: ``$1,234.50``, ``1 234,50 €``, ``37.5%``, ``1.2k``, ``(1,234)``, ``5 kg``.
+
+One column has one form: its decimal sign and the marks (currency, unit, factor) that may stand around the digits. The
+form is found on a sample of train and validation cells, kept by the encoder, and used for every later cell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from feature_audit.data.columns.moments import MOST
+from feature_audit.data.messages import listing
+from feature_audit.data.reading.delimited import NULL_WORDS
+from feature_audit.data.reading.source import Source
+from feature_audit.schema import Column
+
+#: Letters that stand for a factor where a column mixes them with each other or with plain numbers.
+FACTORS = {"k": 1e3, "m": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9}
+#: Currencies that are written as letters; any other word before a number makes it a label ("zone 3").
+CURRENCIES = (
+    "EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|CZK|HUF|RON|TRY|RUB|UAH|ILS|ZAR|INR|JPY|CNY|RMB|KRW|HKD|TWD|SGD|THB|IDR|MYR|PHP|VND|"
+    "AUD|NZD|CAD|MXN|BRL|ARS|CLP|COP|PEN|AED|SAR|EGP|NGN|KES|Rs|kr|Kr|Fr|RM|Rp|zł|Kč|Ft"
+)
+_GROUPS = {".": r"\d{1,3}(?:,\d{2,3})*,\d{3}|\d{1,3}(?:[ '_]\d{3})+", ",": r"\d{1,3}(?:[. '_]\d{3})+"}
+#: Words by which other text is told apart before all of a sample is looked at.
+GLANCE = 500
+_SPACES = "[\u00a0\u202f\u2009\u2007]"
+_MINUS = "[\u2212\u2013\ufe63\uff0d]"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the numbers of one column are written.
+
+    Attributes:
+        decimal: ``.`` or ``,``; the other sign, spaces and apostrophes group digits.
+        marks: what may stand before (``$ |``) and after the digits (``| kg``) -> factor.
+        ambiguous: nothing in the sample tells whether its commas group digits (1,234 = 1234) or are decimal.
+    """
+
+    decimal: str
+    marks: Mapping[str, float]
+    ambiguous: bool = False
+
+    def expression(self, text: pl.Expr) -> pl.Expr:
+        """Text -> Float64; null for cells that are not written in this form."""
+        parts = _parts(text, self.decimal).struct.field
+        factor = parts("mark").replace_strict(
+            list(self.marks), list(self.marks.values()), default=None, return_dtype=pl.Float64
+        )
+        plain = text.str.strip_chars().cast(pl.Float64, strict=False)
+        return pl.coalesce(parts("number") * factor * parts("sign"), plain)
+
+    def read(self, text: pl.Series) -> pl.Series:
+        """The same for a series."""
+        return text.to_frame("text").select(self.expression(pl.col("text"))).to_series().rename(text.name)
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"decimal": self.decimal, "marks": dict(self.marks)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Form:
+        """The form whose ``state()`` this is."""
+        return cls(state["decimal"], state["marks"])
+
+
+def as_numbers(
+    source: Source, columns: Sequence[Column], shown: pl.DataFrame, given: Collection[str]
+) -> tuple[Source, dict[str, Form]]:
+    """The table with the number columns that people wrote turned into Float64, and column -> form.
+
+    Args:
+        source: the table as it was read.
+        columns: with their kinds.
+        shown: some rows, from which the forms are found.
+        given: columns whose kind the user gave; they may hold fewer numbers.
+
+    Returns:
+        The table, its notes extended by what was read and how many cells could not be, and the forms.
+    """
+    forms = {}
+    for column in columns:
+        if column.kind == "numeric" and shown[column.name].dtype in (pl.String, pl.Categorical, pl.Enum):
+            form = find_form(held_words(shown[column.name]), 0.5 if column.name in given else MOST)
+            if form is not None:
+                forms[column.name] = form
+    if not forms:
+        return source, forms
+    read = {name: form.expression(pl.col(name).cast(pl.String)).alias(name) for name, form in forms.items()}
+    words = {name: pl.col(name).cast(pl.String).str.strip_chars().is_in(["", *NULL_WORDS]) for name in forms}
+    lost = source.collect(
+        source.frame.select((pl.col(name).is_not_null() & ~words[name] & read[name].is_null()).sum() for name in forms)
+    ).row(0, named=True)
+    examples = []
+    for name in forms:
+        cells = held_words(shown[name])
+        example = cells[int(cells.str.len_chars().arg_max() or 0)]
+        examples.append(f"{name} ({example} is read as {forms[name].read(pl.Series([example]))[0]:.10g})")
+    notes = [f"formatted numbers are parsed: {listing(examples)}"]
+    notes += [f"{name}: {count} cells are no numbers and count as missing" for name, count in lost.items() if count]
+    frame = source.frame.with_columns(read.values())
+    return replace(source, frame=frame, notes=(*source.notes, *notes)), forms
+
+
+def held_words(cells: pl.Series) -> pl.Series:
+    """Text cells without nulls and the words for null, stripped."""
+    words = cells.cast(pl.String).drop_nulls().str.strip_chars()
+    return words.filter(~words.is_in(["", *NULL_WORDS]))
+
+
+def find_form(words: pl.Series, least: float) -> Form | None:
+    """The form in which at least this share of the words is a number; None where they are not, or are plain numbers.
+
+    A sign that could be either (``1,234`` in every cell) groups if it is a comma and is decimal if it is a point.
+
+    Args:
+        words: text without nulls and words for null.
+        least: share in (0, 1].
+    """
+    plain = words.str.strip_chars().cast(pl.Float64, strict=False).count()
+    if plain == len(words) or _best_form(words.head(GLANCE), least / 2) is None:
+        return None
+    found = _best_form(words, least)
+    if found is None or found[1] == plain or _is_list(words, found[0]):
+        return None
+    form = found[0]
+    commas = words.str.count_matches(",")
+    unsure = form.decimal == "." and commas.max() == 1 and not words.str.contains(r"\d[. '’]\d|\d{4},|^\D*0,").any()
+    return Form(form.decimal, form.marks, unsure)
+
+
+def _best_form(words: pl.Series, least: float) -> tuple[Form, int] | None:
+    """The form that reads most words, a decimal point before a comma, and how many; None below the least share."""
+    best: tuple[Form, int] | None = None
+    for decimal in (".", ","):
+        marks = _marks(_marks_seen(words, decimal))
+        if marks is not None:
+            form = Form(decimal, marks)
+            read = form.read(words).count()
+            if read >= least * len(words) and (best is None or read > best[1]):
+                best = form, read
+    return best
+
+
+def units_of(words: pl.Series) -> list[str]:
+    """The units of numbers that are written in more than one, such as kg and g; empty for other text."""
+    if not len(_marks_seen(words.head(GLANCE), ".")):
+        return []
+    marks = _marks_seen(words, ".")
+    units = sorted({_unit(mark)[1] for mark in marks.unique().to_list()} - {""})
+    return units if 1 < len(units) <= 12 and len(marks) == len(words) else []
+
+
+def _marks_seen(words: pl.Series, decimal: str) -> pl.Series:
+    found = words.to_frame("text").select(_parts(pl.col("text"), decimal).struct.field("mark"))
+    return found.to_series().drop_nulls()
+
+
+def _parts(text: pl.Expr, decimal: str) -> pl.Expr:
+    """A struct: ``number`` without sign, ``sign`` +-1, ``mark``; null where the text is no number of this form."""
+    clean = text.str.replace_all(_SPACES, " ").str.replace_all(_MINUS, "-").str.replace_all("[’‘´`]", "'")
+    pattern = (
+        r"^\s*(?<open>\()?(?<s1>[-+]?)\s*(?<before>(?:[A-Z]{0,3}\p{Sc}|(?:" + CURRENCIES + r")\b\.?)?)"
+        r"\s*(?<s2>[-+]?)\s*"
+        r"(?<whole>" + _GROUPS[decimal] + r"|\d+)?(?:" + re.escape(decimal) + r"(?<part>\d+))?"
+        r"\s*(?<after>(?:[%‰°\p{Sc}\p{L}µ/²³\"]{1,12}\.?(?:\s\p{L}{1,4}|\s?\p{Sc})?)?)\s*(?<s3>-?)(?<close>\))?\s*$"
+    )
+    field = clean.str.extract_groups(pattern).struct.field
+    empty = (field("whole").fill_null("") + field("part").fill_null("")) == ""
+    brackets = field("open").is_not_null().cast(pl.Int8) + field("close").is_not_null().cast(pl.Int8)
+    signs = field("s1").fill_null("") + field("s2").fill_null("") + field("s3").fill_null("")
+    good = ~empty & (brackets != 1) & (signs.str.len_chars() <= 1) & ~((brackets == 2) & (signs != ""))
+    digits = field("whole").fill_null("0").str.replace_all(r"[^\d]", "") + "." + field("part").fill_null("0")
+    return pl.struct(
+        pl.when(good).then(digits.cast(pl.Float64, strict=False)).alias("number"),
+        pl.when((brackets == 2) | (signs == "-")).then(-1.0).otherwise(1.0).alias("sign"),
+        pl.when(good).then(field("before").fill_null("") + "|" + field("after").fill_null("")).alias("mark"),
+    )
+
+
+def _marks(seen: pl.Series) -> dict[str, float] | None:
+    """Mark -> factor for the marks of a sample; None where they are of several units, or too many to be units."""
+    marks = seen.unique().sort().to_list()
+    split = {mark: _unit(mark) for mark in marks}
+    letters = {factor for factor, _ in split.values()}
+    scaled = len(letters) > 1
+    if not scaled:  # one letter on every number is a unit: metres, bytes
+        one_unit = marks and len({unit for _, unit in split.values()} - {""}) <= 1
+        return dict.fromkeys((*marks, "|"), 1.0) if one_unit else None
+    if len({unit for _, unit in split.values()}) > 1:
+        return None
+    known = {mark: FACTORS.get(factor.casefold(), 1.0) for mark, (factor, _) in split.items()}
+    for mark, (factor, _) in split.items():  # a billion may be rarer than a sample shows
+        if not factor:
+            before, after = mark.split("|")
+            known |= {
+                f"{before}|{letter}{after}": scale
+                for one, scale in FACTORS.items()
+                for letter in (one, one.upper(), one.capitalize())
+            }
+    return known
+
+
+def _unit(mark: str) -> tuple[str, str]:
+    """(letter for a factor or "", unit or "") of one mark; "days" and "Day" are one unit, "Rs." and "Rs", too."""
+    before, after = (part.strip().rstrip(".") for part in mark.split("|"))
+    found = re.match(r"(?i)(k|mn|m|bn|b)(?=$|\s|[^\w%/²³\".])", after)
+    factor = found.group(1) if found else ""
+    unit = f"{before} {after[len(factor) :].strip()}".strip().casefold()
+    return factor, unit.removesuffix("s") if len(unit) > 3 else unit
+
+
+def _is_list(words: pl.Series, form: Form) -> bool:
+    """True for lists of three-digit codes, which look like grouped digits: never a shorter first group, any length."""
+    sign = "," if form.decimal == "." else r"\."
+    grouped = words.filter(words.str.contains(rf"^\d{{1,3}}(?:(?:{sign}|\s)\d{{3}})+$"))
+    if not len(grouped) or not grouped.str.contains(r"^\d{3}\D").all():
+        return False
+    return grouped.str.count_matches(r"\D").n_unique() > 1

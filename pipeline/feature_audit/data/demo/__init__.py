@@ -1,6 +1,0 @@
-"""The embedded default ``demo``: a simulated recommender log with known truth."""
-
-from feature_audit.data.demo.build import DEFAULTS, DemoData, ensure_demo, make_demo
-from feature_audit.data.demo.truth import ColumnTruth, Grade, Truth, grade
-
-__all__ = ["DEFAULTS", "ColumnTruth", "DemoData", "Grade", "Truth", "ensure_demo", "grade", "make_demo"]

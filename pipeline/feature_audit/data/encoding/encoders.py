@@ -1,0 +1,349 @@
+"""The five encoders: raw cells -> positions, codes, bags of codes, vectors. Whole columns at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+
+from feature_audit.data.columns.casting import (
+    BEYOND_FLOAT,
+    Key,
+    as_datetime,
+    as_float,
+    as_key,
+    as_lists,
+    as_matrix,
+    date_part,
+    epoch,
+    is_missing,
+    is_plain_number,
+)
+from feature_audit.data.columns.written_numbers import Form
+from feature_audit.data.encoding.knots import Positions
+from feature_audit.schema import MISSING, OOV, Field
+
+#: First code of a known value; below stand MISSING (also the padding of bags) and OOV.
+FIRST = OOV + 1
+#: Entries of a vector lie at most so many standard deviations from the mean.
+_MOST_DEVIATIONS = 1_000.0
+
+
+class Encoder(ABC):
+    """Encodes one raw column."""
+
+    tag: ClassVar[str]
+    name: str
+
+    @property
+    @abstractmethod
+    def field(self) -> Field:
+        """The encoded field."""
+
+    @abstractmethod
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """Raw cells -> encoded cells, same length."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Plain JSON values; ``from_state`` restores them."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Encoder:
+        """The encoder whose ``state()`` this is."""
+
+
+@dataclass(frozen=True, eq=False)
+class NumericEncoder(Encoder):
+    """Position on train-quantile knots: 0 = missing, 1 + j on knot j, linear between knots, clamped outside.
+
+    Text is read in ``form`` where the column was written for people. ``moment``: the column held dates.
+    """
+
+    tag: ClassVar[str] = "numeric"
+    name: str
+    knots: np.ndarray
+    form: Form | None = None
+    moment: bool = False
+    origin: int = 0  # position of the knot at the train median; 0 = unknown
+
+    @property
+    def field(self) -> Field:
+        """Cardinality = 1 + number of knots."""
+        return Field(self.name, "numeric", 1 + len(self.knots), origin=self.origin)
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """Float32 (B,)."""
+        if self.form is not None and values.dtype in (pl.String, pl.Categorical, pl.Enum):
+            values = self.form.read(values.cast(pl.String))
+        plain = is_plain_number(values.dtype) and (values.dtype.is_float() or not values.null_count())
+        position = self._positions(values.to_numpy() if plain else as_float(values))
+        position[np.isnan(position)] = MISSING
+        return position
+
+    def unread(self, values: pl.Series) -> pl.Series:
+        """True for cells that hold something, but no number: words, other decimal signs, dates among numbers."""
+        if values.dtype in (pl.Date, pl.Datetime):
+            return values.is_not_null() & (not self.moment)
+        if values.dtype not in (pl.String, pl.Categorical, pl.Enum):
+            return pl.repeat(False, len(values), eager=True)
+        text = values.cast(pl.String)
+        read = as_float(text) if self.form is None else self.form.read(text).to_numpy()
+        return ~is_missing(text) & pl.Series(np.isnan(read), dtype=pl.Boolean)
+
+    @cached_property
+    def _positions(self) -> Positions:
+        return Positions(self.knots)
+
+    def state(self) -> dict[str, Any]:
+        """Knots as a list, and how text is read."""
+        own = {"tag": self.tag, "name": self.name, "knots": self.knots.tolist(), "moment": self.moment}
+        return own | {"origin": self.origin} | ({"form": self.form.state()} if self.form else {})
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> NumericEncoder:
+        """See ``Encoder``."""
+        form = Form.from_state(state["form"]) if "form" in state else None
+        knots = np.asarray(state["knots"], dtype=np.float64)
+        return cls(state["name"], knots, form, state.get("moment", False), state.get("origin", 0))
+
+
+class Vocabulary:
+    """Values -> codes; equal values must arrive as equal keys whatever type they come in."""
+
+    def __init__(self, key: Key, values: list[Any], buckets: int = 0) -> None:
+        self.key = key
+        self.values = values
+        self.buckets = buckets
+        self.size = FIRST + len(values) + buckets
+        self._tables: dict[pl.DataType, tuple[pl.Series, pl.Series]] = {}
+
+    def codes(self, values: pl.Series) -> np.ndarray:
+        """int32 codes of a flat series; null -> MISSING, unknown -> OOV or its hash bucket.
+
+        Raises:
+            ValueError: the known values have more digits than a float holds, and these are floats.
+        """
+        if values.dtype.is_float() and self._is_long and (values.fill_nan(None).abs() > BEYOND_FLOAT).any():
+            raise ValueError(
+                "floats cannot tell its long codes apart, and pandas makes floats of integers beside a null; "
+                "send integers without nulls, or text"
+            )
+        keys = as_key(values, self.key)
+        codes = self._known(keys)
+        if self.buckets:
+            bucket = (keys.cast(pl.String).hash(0) % self.buckets).cast(pl.Int32) + (FIRST + len(self.values))
+            codes = codes.fill_null(bucket)
+        if not codes.null_count() and not keys.null_count():
+            return codes.to_numpy()
+        # In NumPy, where nulls are NaN: a Series method such as fill_null is a whole query each time.
+        known = np.nan_to_num(codes.to_numpy(), nan=OOV).astype(np.int32)
+        if keys.null_count():
+            absent = is_missing(values) if self.key in ("integer", "float") else keys.is_null()  # a word is no null
+            known[absent.to_numpy()] = MISSING
+        return known
+
+    def _known(self, keys: pl.Series) -> pl.Series:
+        """Int32 codes of known values, null for all others."""
+        if self.key == "text":
+            return keys.cast(self._enum, strict=False).to_physical().cast(pl.Int32) + FIRST
+        if keys.dtype not in self._tables:
+            self._tables[keys.dtype] = self._table(keys.dtype)
+        known, codes = self._tables[keys.dtype]
+        return keys.replace_strict(known, codes, default=None, return_dtype=pl.Int32)
+
+    def _table(self, dtype: pl.DataType) -> tuple[pl.Series, pl.Series]:
+        """Known values in the type of the keys, and their codes; what is too long for Int64 equals no such key."""
+        fits = [dtype != pl.Int64 or -(2**63) <= value < 2**63 for value in self.values]
+        known = pl.Series([value for value, one in zip(self.values, fits, strict=True) if one], dtype=dtype)
+        return known, pl.Series(np.arange(FIRST, FIRST + len(fits), dtype=np.int32)[fits])
+
+    @cached_property
+    def _is_long(self) -> bool:
+        """True where a known value is a whole number that a float cannot hold."""
+        if self.key == "text":
+            return any(value.isdigit() and len(value) > 15 for value in self.values)
+        return self.key == "integer" and any(abs(value) > BEYOND_FLOAT for value in self.values)
+
+    @cached_property
+    def _enum(self) -> pl.Enum:
+        return pl.Enum(self.values)
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"key": self.key, "values": self.values, "buckets": self.buckets}
+
+
+class Buckets:
+    """Numbers -> codes of quantile ranges, for lists of numbers; the part of a vocabulary that a bag needs."""
+
+    def __init__(self, edges: np.ndarray) -> None:
+        self.edges = edges
+        self.size = FIRST + len(edges) + 1
+
+    def codes(self, values: pl.Series) -> np.ndarray:
+        """int32 codes of a flat series; null and NaN -> MISSING."""
+        numbers = as_float(values)
+        codes = np.searchsorted(self.edges, numbers, side="right").astype(np.int32) + FIRST
+        return np.where(np.isnan(numbers), np.int32(MISSING), codes)
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"edges": self.edges.tolist()}
+
+
+@dataclass(frozen=True, eq=False)
+class CodeEncoder(Encoder):
+    """One code per cell: 0 = missing, 1 = out of vocabulary or rare, then the values by falling frequency."""
+
+    tag: ClassVar[str] = "code"
+    name: str
+    vocabulary: Vocabulary
+
+    @property
+    def field(self) -> Field:
+        """Cardinality counts MISSING and OOV."""
+        return Field(self.name, "code", self.vocabulary.size)
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """int32 (B,)."""
+        return self.vocabulary.codes(values)
+
+    def state(self) -> dict[str, Any]:
+        """Values in code order."""
+        return {"tag": self.tag, "name": self.name, **self.vocabulary.state()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> CodeEncoder:
+        """See ``Encoder``."""
+        return cls(state["name"], Vocabulary(state["key"], state["values"], state["buckets"]))
+
+
+@dataclass(frozen=True, eq=False)
+class BagEncoder(Encoder):
+    """``width`` entries of a list as codes, 0 = padding; text is split by its list format ``separator`` first.
+
+    Of longer lists the entries at the recent ``end`` are used. Entries are looked up as categories; numbers with
+    fractions are put into quantile ranges.
+    """
+
+    tag: ClassVar[str] = "bag"
+    name: str
+    vocabulary: Vocabulary | Buckets
+    width: int
+    separator: str | None = None
+    end: str = "first"
+
+    @property
+    def field(self) -> Field:
+        """Cardinality counts padding and OOV."""
+        return Field(self.name, "bag", self.vocabulary.size, self.width)
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """int32 (B, width)."""
+        whole = as_lists(values, self.separator or "|").list
+        lists = whole.tail(self.width) if self.end == "last" else whole.head(self.width)
+        lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+        codes = np.zeros((len(values), self.width), np.int32)
+        entries = lists.drop_nulls().list.explode(empty_as_null=False) if lengths.any() else None
+        if entries is not None:
+            row = np.repeat(np.arange(len(values)), lengths)
+            place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            codes[row, place] = self.vocabulary.codes(entries)
+        return codes
+
+    def state(self) -> dict[str, Any]:
+        """Values in code order."""
+        own = {"tag": self.tag, "name": self.name, "width": self.width, "separator": self.separator, "end": self.end}
+        return {**own, **self.vocabulary.state()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> BagEncoder:
+        """See ``Encoder``."""
+        known = (
+            Buckets(np.asarray(state["edges"], np.float64))
+            if "edges" in state
+            else Vocabulary(state["key"], state["values"], state["buckets"])
+        )
+        end = state.get("end", "first")  # models registered before there was a choice use the first entries
+        return cls(state["name"], known, state["width"], state["separator"], end)
+
+
+#: Parts of a datetime -> number of values; ``age`` is the quantile bucket of the moment itself.
+DATE_PARTS = {"hour": 24, "weekday": 7, "day": 31, "month": 12}
+
+
+@dataclass(frozen=True, eq=False)
+class DateEncoder(Encoder):
+    """A datetime as a bag of its parts in one joint vocabulary; null = all padding."""
+
+    tag: ClassVar[str] = "datetime"
+    name: str
+    parts: tuple[str, ...]
+    edges: np.ndarray
+    format: str | None = None
+
+    @property
+    def field(self) -> Field:
+        """One code per part and one for the age bucket."""
+        size = FIRST + sum(DATE_PARTS[part] for part in self.parts) + len(self.edges) + 1
+        return Field(self.name, "bag", size, len(self.parts) + 1)
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """int32 (B, parts + 1)."""
+        moments = as_datetime(values, self.format)
+        codes = np.zeros((len(values), len(self.parts) + 1), np.int32)
+        first = FIRST
+        for place, part in enumerate(self.parts):
+            codes[:, place] = date_part(moments, part) + first
+            first += DATE_PARTS[part]
+        codes[:, -1] = np.searchsorted(self.edges, epoch(moments), side="right") + first
+        codes[moments.is_null().to_numpy()] = MISSING
+        return codes
+
+    def state(self) -> dict[str, Any]:
+        """Part names and bucket edges (microseconds since 1970)."""
+        own = {"tag": self.tag, "name": self.name, "parts": list(self.parts), "format": self.format}
+        return {**own, "edges": self.edges.tolist()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> DateEncoder:
+        """See ``Encoder``."""
+        return cls(state["name"], tuple(state["parts"]), np.asarray(state["edges"], np.float64), state["format"])
+
+
+@dataclass(frozen=True, eq=False)
+class VectorEncoder(Encoder):
+    """A fixed-size vector, standardised per element; null, wrong length and non-finite count as the mean."""
+
+    tag: ClassVar[str] = "vector"
+    name: str
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def field(self) -> Field:
+        """Width = length of the vector."""
+        return Field(self.name, "vector", 0, len(self.mean))
+
+    def encode(self, values: pl.Series) -> np.ndarray:
+        """float32 (B, width)."""
+        raw = as_matrix(values, len(self.mean))
+        scaled = (raw - self.mean) / self.scale
+        bounded = np.clip(scaled, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)  # one wild cell must not become an infinity
+        return np.where(np.isfinite(scaled), bounded, 0.0).astype(np.float32)
+
+    def state(self) -> dict[str, Any]:
+        """Mean and scale as lists."""
+        return {"tag": self.tag, "name": self.name, "mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> VectorEncoder:
+        """See ``Encoder``."""
+        return cls(state["name"], np.asarray(state["mean"]), np.asarray(state["scale"]))

@@ -1,0 +1,409 @@
+"""Opens what the user points at as one lazy Polars frame with a fixed row order."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.columns.roles import SPLIT_COLUMN
+from feature_audit.data.messages import READ_ERRORS, one_line
+from feature_audit.data.reading import delimited, recbole
+from feature_audit.data.reading.files import (
+    ARROW,
+    JSON,
+    TEXT,
+    bare_suffix,
+    format_of,
+    local_files,
+    looks_like_splits,
+    split_of_files,
+)
+from feature_audit.errors import AuditError
+
+Progress = Callable[[str], None]
+
+#: Rows per row group of the tables we write; a fixed number makes their bytes independent of the thread count.
+ROW_GROUP = 65_536
+#: First and last rows of remote data by which it is told that it has changed.
+_GLANCE_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table to audit.
+
+    Attributes:
+        frame: all rows in a fixed order, typed.
+        origin: column -> source table, where the input says so (RecBole's user and item files).
+        notes: what reading had to decide, for the report.
+        used: int64 row numbers of ``frame`` that the audit uses, rising; None = all. All methods leave the others out.
+    """
+
+    frame: pl.LazyFrame
+    origin: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    used: np.ndarray | None = None
+
+    def column(self, name: str) -> pl.Series:
+        """One whole column.
+
+        Raises:
+            AuditError: a file is corrupt there.
+        """
+        return self.select(pl.col(name))
+
+    def select(self, expression: pl.Expr) -> pl.Series:
+        """One expression over the columns, row by row.
+
+        Raises:
+            AuditError: a file is corrupt there.
+            PolarsError: the expression cannot be computed.
+        """
+        values = self.collect(self.frame.select(expression)).to_series()
+        return values if self.used is None else values[self.used]
+
+    def rows(self, columns: Sequence[str], start: int, length: int) -> pl.DataFrame:
+        """Consecutive rows of some columns."""
+        frame = self.frame.select(columns)
+        if self.used is None:
+            return self.collect(frame.slice(start, length))
+        wanted = self.used[start : start + length]
+        if not len(wanted):
+            return self.collect(frame.head(0))
+        return self.collect(frame.slice(wanted[0], wanted[-1] - wanted[0] + 1))[wanted - wanted[0]]
+
+    def row_numbers(self, start: int, stop: int) -> pl.Series:
+        """Where consecutive rows stand in the input, from 0."""
+        return pl.Series("row", np.arange(start, stop) if self.used is None else self.used[start:stop])
+
+    def without(self, rows: np.ndarray, why: str) -> Source:
+        """The same table without the rows for which bool ``rows`` is true, and a note that says how many and why."""
+        used = np.arange(len(rows)) if self.used is None else self.used
+        note = f"{int(rows.sum()):,} of {len(rows):,} rows are left out: {why}"
+        return replace(self, used=used[~rows], notes=(*self.notes, note))
+
+    @staticmethod
+    def collect(frame: pl.LazyFrame) -> pl.DataFrame:
+        """A query on the table, run; a corrupt file is an ``AuditError``."""
+        try:
+            return frame.collect()
+        except READ_ERRORS as error:
+            raise AuditError(f"data: cannot be read to the end ({one_line(error)}); write the file again") from None
+
+    def chunks(self, rows: int, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
+        """The table in order, ``rows`` rows at a time (the last one shorter), so that memory is bounded.
+
+        Raises:
+            AuditError: a file turns out to be corrupt in the middle.
+        """
+        frame = self.frame if columns is None else self.frame.select(columns)
+        try:
+            start = 0
+            for batch in frame.collect_batches(chunk_size=rows, maintain_order=True):
+                stop = start + batch.height
+                chunk = batch
+                if self.used is not None:
+                    first, last = np.searchsorted(self.used, [start, stop])
+                    chunk = batch[self.used[first:last] - start]
+                start = stop
+                yield from chunk.iter_slices(rows)
+        except READ_ERRORS as error:
+            raise AuditError(f"data: cannot be read to the end ({one_line(error)}); write the file again") from None
+
+
+def open_source(config: AuditConfig, data: str, directory: Path, progress: Progress) -> Source:
+    """Open ``data``, staging text and prepared tables as Parquet once.
+
+    Args:
+        config: reader settings and ``prepare``.
+        data: path, glob, folder or URI.
+        directory: where staged tables are written.
+        progress: told what takes long.
+
+    Raises:
+        AuditError: nothing there, empty, corrupt, ragged or of mixed types; the line names the file.
+    """
+    if config.prepare:
+        _no_split_files(config, "prepare makes the table; let it make a split column")
+        return Source(_stage(_call_prepare(config.prepare, data), directory / "prepared.parquet", progress))
+    if _is_remote(data):
+        _no_split_files(config, "it is for local files")
+        remote = _open_remote(data)
+        as_text = bare_suffix(_path_of(data)) in (*TEXT, *JSON)
+        return Source(_stage(remote, directory / "staged.parquet", progress) if as_text else _not_empty(remote, data))
+    files = local_files(data)
+    suffix = _common_format(files)
+    splits = split_of_files(files, config.split_files) if config.split_files else {}
+    notes = _split_notes(config, files)
+    staged = directory / "staged.parquet"
+    if suffix == "inter":
+        _no_split_files(config, "a .inter file is one file; give split=<column>")
+        if len(files) > 1:
+            raise AuditError(f"data={data}: {len(files)} .inter files; point to one")
+        frame, origin = recbole.read_atomic(files[0], progress)
+        return Source(_stage(frame, staged, progress), origin)
+    if suffix == "text":
+        frame, more = delimited.read_text(files, config.reader, staged, progress, splits)
+        return Source(_numbered(_not_empty(frame, data), config.reader.row_number), notes=(*notes, *more))
+    if suffix == "json":
+        frame = _numbered(_stage(_scan_json(files, splits), staged, progress), config.reader.row_number)
+        return Source(frame, notes=notes)
+    root = Path(data) if Path(data).is_dir() else None
+    return Source(_not_empty(_scan_binary(files, suffix, root, splits), data), notes=notes)
+
+
+def _common_format(files: tuple[Path, ...]) -> str:
+    """The format of all files.
+
+    Raises:
+        AuditError: an empty file, an unknown format, or two formats.
+    """
+    suffix = format_of(files[0])
+    for file in files:
+        if file.stat().st_size == 0:
+            raise AuditError(f"data={file}: the file is empty")
+        if format_of(file) != suffix:
+            raise AuditError(
+                f"data={file}: a {format_of(file)} file beside {suffix} files; point to files of one format"
+            )
+    return suffix
+
+
+def _no_split_files(config: AuditConfig, why: str) -> None:
+    if config.split_files:
+        raise AuditError(f"split_files={config.split_files}: {why}")
+
+
+def _split_notes(config: AuditConfig, files: tuple[Path, ...]) -> tuple[str, ...]:
+    """A question where files are named like splits and nothing says how to split."""
+    if len(files) == 1 or config.split_files or config.time or config.split:
+        return ()
+    sentence = looks_like_splits(files)
+    return () if sentence is None else (sentence,)
+
+
+def _numbered(frame: pl.LazyFrame, name: str | None) -> pl.LazyFrame:
+    """The frame with a first column that counts its rows from 0, where a name for it is given."""
+    if name is None:
+        return frame
+    if name in frame.collect_schema():
+        raise AuditError(f"reader.row_number={name}: the table has a column of that name; choose another")
+    return frame.with_row_index(name)
+
+
+def input_digest(data: str) -> str:
+    """blake2b of every input file's name and bytes; of remote data, which is not read as a whole for this, a glance."""
+    digest = hashlib.blake2b(digest_size=16)
+    if _is_remote(data):
+        for part in _glance(data):
+            digest.update(part)
+        return digest.hexdigest()
+    files = list(local_files(data))
+    if files[0].suffix == ".inter":
+        files += [file for file in recbole.companions(files[0]).values() if file.is_file()]
+    for file in files:
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _is_remote(data: str) -> bool:
+    return re.match(r"^[a-z][a-z0-9+.-]+://", data, flags=re.IGNORECASE) is not None
+
+
+def _path_of(uri: str) -> Path:
+    return Path(uri.split("?", maxsplit=1)[0])
+
+
+def _glance(uri: str) -> Iterator[bytes]:
+    """URI, schema and first rows of remote data; of Parquet and Arrow, whose files know them, last rows and count.
+
+    Raises:
+        AuditError: it cannot be read.
+    """
+    frame = _open_remote(uri)
+    yield repr((uri, frame.collect_schema())).encode()
+    parts = [frame.head(_GLANCE_ROWS)]
+    if bare_suffix(_path_of(uri)) not in (*TEXT, *JSON):
+        parts += [frame.tail(_GLANCE_ROWS), frame.select(pl.len())]
+    try:
+        for part in parts:
+            yield part.collect().write_ipc(None).getvalue()
+    except READ_ERRORS as error:
+        raise AuditError(f"data={uri}: cannot be read ({one_line(error)})") from None
+
+
+def _open_remote(uri: str) -> pl.LazyFrame:
+    suffix = bare_suffix(_path_of(uri))
+    try:
+        if suffix in JSON:
+            frame = pl.scan_ndjson(uri, infer_schema_length=None)
+        elif suffix in TEXT:
+            frame = pl.scan_csv(uri)
+        else:
+            frame = pl.scan_ipc(uri) if suffix in ARROW else pl.scan_parquet(uri)
+        frame.collect_schema()
+    except READ_ERRORS as error:
+        raise AuditError(f"data={uri}: cannot be opened ({one_line(error)})") from None
+    return frame
+
+
+def _scan_json(files: tuple[Path, ...], splits: Mapping[Path, str]) -> pl.LazyFrame:
+    """JSON lines, or of .json files one array of records; types are told from all rows."""
+    frames = []
+    for file in files:
+        try:
+            if file.suffix.lower() == ".json" and file.read_bytes()[:100].lstrip().startswith(b"["):
+                frame = pl.read_json(file, infer_schema_length=None).lazy()
+            else:
+                frame = pl.scan_ndjson(glob.escape(str(file)), infer_schema_length=None)
+            frame.collect_schema()
+        except READ_ERRORS as error:
+            raise AuditError(
+                f"data={file}: cannot be read as JSON lines, one record a line ({one_line(error)}); write it again"
+            ) from None
+        frames.append(_marked(frame, splits.get(file)))
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _marked(frame: pl.LazyFrame, split: str | None) -> pl.LazyFrame:
+    """The frame with a column that says which split its rows are of, where that is known."""
+    if split is None:
+        return frame
+    if SPLIT_COLUMN in frame.collect_schema():
+        raise AuditError(f"split_files: the table has a column {SPLIT_COLUMN} already; rename it")
+    return frame.with_columns(pl.lit(split).alias(SPLIT_COLUMN))
+
+
+def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits: Mapping[Path, str]) -> pl.LazyFrame:
+    """One scan over Parquet or Arrow files whose columns and types agree; hive keys of a folder become columns."""
+    first: pl.Schema | None = None
+    for file in files:
+        schema = _schema_of(file, suffix)
+        if first is None:
+            first = schema
+        else:
+            _same_schema(first, schema, files[0], file)
+    hive = root is not None and any("=" in part for part in files[0].relative_to(root).parts[:-1])
+
+    def scan(mine: list[Path]) -> pl.LazyFrame:
+        if suffix == "arrow":
+            return pl.scan_ipc(mine, hive_partitioning=hive, glob=False)
+        return pl.scan_parquet(
+            mine,
+            hive_partitioning=hive,
+            glob=False,
+            cast_options=pl.ScanCastOptions(integer_cast="upcast", float_cast="upcast"),
+        )
+
+    if not splits:
+        return scan(list(files))
+    parts = {split: [file for file in files if splits[file] == split] for split in dict.fromkeys(splits.values())}
+    return pl.concat([_marked(scan(mine), split) for split, mine in parts.items()], how="vertical_relaxed")
+
+
+def _schema_of(file: Path, suffix: str) -> pl.Schema:
+    try:
+        scan = pl.scan_parquet if suffix == "parquet" else pl.scan_ipc
+        return scan(file, glob=False).collect_schema()
+    except READ_ERRORS as error:
+        raise AuditError(f"data={file}: not a readable {suffix} file ({one_line(error)}); write it again") from None
+
+
+def _same_schema(first: pl.Schema, other: pl.Schema, first_file: Path, file: Path) -> None:
+    missing = [name for name in first if name not in other]
+    extra = [name for name in other if name not in first]
+    if missing or extra:
+        which, where = (missing[0], first_file) if missing else (extra[0], file)
+        raise AuditError(
+            f"data={file}: column {which} is only in {where.name}; all files of a glob need the same columns"
+        )
+    for name, dtype in first.items():
+        if dtype != other[name] and not _widens(other[name], dtype):
+            raise AuditError(
+                f"data={file}: column {name} is {other[name]}, but {dtype} in {first_file.name}; write it with one type"
+            )
+
+
+def _widens(narrow: pl.DataType, wide: pl.DataType) -> bool:
+    """True where Polars reads ``narrow`` as ``wide`` without loss, as its scan options allow."""
+    if narrow.is_float() and wide.is_float():
+        return narrow == pl.Float32 and wide == pl.Float64
+    if (narrow.is_signed_integer() and wide.is_signed_integer()) or (
+        narrow.is_unsigned_integer() and wide.is_unsigned_integer()
+    ):
+        return int(re.sub(r"\D", "", str(narrow))) < int(re.sub(r"\D", "", str(wide)))
+    return False
+
+
+def _not_empty(frame: pl.LazyFrame, data: str) -> pl.LazyFrame:
+    try:
+        rows = frame.select(pl.len()).collect().item()
+    except READ_ERRORS as error:
+        raise AuditError(f"data={data}: cannot be read ({one_line(error)})") from None
+    if rows == 0:
+        raise AuditError(f"data={data}: no rows")
+    return frame
+
+
+def _call_prepare(name: str, data: str) -> pl.LazyFrame:
+    module, _, function = name.partition(":")
+    if not function:
+        raise AuditError(f"prepare={name}: write it as package.module:function")
+    _see_working_directory()
+    try:
+        build = getattr(importlib.import_module(module), function)
+    except ImportError as error:
+        raise AuditError(f"prepare={name}: cannot import {module} ({one_line(error)})") from None
+    except AttributeError:
+        raise AuditError(f"prepare={name}: module {module} has no function {function}") from None
+    try:
+        made = build(data)
+    except AuditError:
+        raise
+    except Exception as error:  # the user's code may fail in any way; the chain keeps its traceback for the log
+        raise AuditError(f"prepare={name}: failed with {type(error).__name__}: {one_line(error)}") from error
+    if isinstance(made, pl.DataFrame):
+        made = made.lazy()
+    if not isinstance(made, pl.LazyFrame):
+        raise AuditError(f"prepare={name}: returned a {type(made).__name__}; return a Polars LazyFrame of features")
+    return made
+
+
+def prepare_source(name: str) -> bytes:
+    """The bytes of the file that holds the user's ``prepare`` function, so that an edit counts as new data."""
+    _see_working_directory()
+    try:
+        found = importlib.util.find_spec(name.partition(":")[0])
+    except (ImportError, ValueError):
+        found = None
+    return Path(found.origin).read_bytes() if found and found.origin and Path(found.origin).is_file() else b""
+
+
+def _see_working_directory() -> None:
+    """Let imports find a module of the user's in the working directory, as ``python -m`` would."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+
+
+def _stage(frame: pl.LazyFrame, path: Path, progress: Progress) -> pl.LazyFrame:
+    progress(f"writing the prepared table to {path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        frame.sink_parquet(path, row_group_size=ROW_GROUP, maintain_order=True)
+    except READ_ERRORS as error:
+        raise AuditError(f"data: the table cannot be built ({one_line(error)})") from None
+    return _not_empty(pl.scan_parquet(path, glob=False), path.name)

@@ -1,0 +1,1 @@
+"""The encoded rows on disk."""

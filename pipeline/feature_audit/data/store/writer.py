@@ -1,0 +1,169 @@
+"""Pass 2: encodes the table chunk by chunk into the training store's files. Layout in ``store.py``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from feature_audit.data.encoding.encoder_set import Encoders
+from feature_audit.data.table.dataset import Labelled, Log
+from feature_audit.data.table.splits import SPLITS
+from feature_audit.data.table.statistics import chunk_rows
+from feature_audit.schema import Field, ModelSchema
+
+ROW_GROUP = 65_536
+#: Columns that are encoded at once.
+_THREADS = min(4, os.cpu_count() or 1)
+
+
+def code_dtype(cardinality: int) -> np.dtype[Any]:
+    """The smallest of uint8, uint16 and int32 that holds the codes."""
+    return np.dtype(np.uint8 if cardinality <= 256 else np.uint16 if cardinality <= 65_536 else np.int32)
+
+
+def plan(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
+    """Field name -> (file, first line of the field in it, dtype); a file is a (lines, rows) matrix, one line per value.
+
+    Numeric fields share one file and code fields one file per dtype; a bag or vector has a file of ``width`` lines.
+    """
+    places: dict[str, tuple[str, int, str]] = {}
+    used: dict[str, int] = {}
+    for number, field in enumerate(fields):
+        if field.form == "numeric":
+            file, dtype = "numeric", np.dtype(np.float32)
+        elif field.form == "code":
+            dtype = code_dtype(field.cardinality)
+            file = f"codes_{dtype.name}"
+        elif field.form == "bag":
+            file, dtype = f"bag_{number}", code_dtype(field.cardinality)
+        else:
+            file, dtype = f"vector_{number}", np.dtype(np.float32)
+        places[field.name] = (file, used.get(file, 0), dtype.name)
+        used[file] = used.get(file, 0) + field.width
+    return places
+
+
+def write_store(
+    directory: Path, log: Log, encoders: Encoders, schema: ModelSchema, slices: Mapping[str, Labelled],
+    *, progress: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Encode every row once and write it to its split's files.
+
+    Args:
+        directory: the store's folder, made if needed.
+        log: the raw table with labels, split and groups.
+        encoders: fitted on train.
+        schema: the fields, in the encoders' order.
+        slices: column -> codes (rows,) and their labels.
+        progress: told the share done.
+    """
+    of_row, row_id, group = log.split.of_row, log.roles.row_id, log.group
+    places = plan(schema.fields)
+    totals = np.bincount(of_row, minlength=3)
+    directory.mkdir(parents=True, exist_ok=True)
+    writers = {code: _SplitWriter(directory / split, int(totals[code])) for code, split in enumerate(SPLITS)}
+    for writer in writers.values():
+        writer.open(sorted({file for file, _, _ in places.values()}))
+    names = list(schema.names) + ([row_id] if row_id and row_id not in schema.names else [])
+    start = 0
+    # Fields are independent and most of their time is spent in NumPy, Polars and writes, which release the lock.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for chunk in log.source.chunks(chunk_rows(len(names)), names):
+            stop = start + chunk.height
+            inside = of_row[start:stop]
+            rows = {code: np.flatnonzero(inside == code) for code in writers}
+            list(pool.map(partial(_write_field, chunk, rows, writers, encoders, places), schema.names))
+            for code, writer in writers.items():
+                writer.ids(chunk[row_id] if row_id else log.source.row_numbers(start, stop), rows[code])
+                writer.advance(len(rows[code]))
+            if stop * 10 // len(of_row) > start * 10 // len(of_row):  # a line per tenth, however many chunks there are
+                progress(f"encoding: {stop / len(of_row):.0%} of {len(of_row):,} rows")
+            start = stop
+    for code, writer in writers.items():
+        writer.close()
+        mine = of_row == code
+        np.save(writer.directory / "target.npy", log.target.values[mine])
+        if group is not None:
+            np.save(writer.directory / "group.npy", group[0][mine])
+        for number, (codes, _) in enumerate(slices.values()):
+            np.save(writer.directory / f"slice_{number}.npy", codes[mine])
+    if group is not None:
+        pl.DataFrame({"label": group[1]}).write_parquet(directory / "group_labels.parquet")
+    layout = {
+        "fields": [asdict(field) for field in schema.fields],
+        "task": schema.task,
+        "n_classes": schema.n_classes,
+        "places": places,
+        "rows": {split: int(totals[code]) for code, split in enumerate(SPLITS)},
+        "slices": {
+            name: {"file": f"slice_{i}", "labels": labels} for i, (name, (_, labels)) in enumerate(slices.items())
+        },
+    }
+    (directory / "layout.json").write_text(json.dumps(layout), encoding="utf-8")
+
+
+def _write_field(
+    chunk: pl.DataFrame,
+    rows: Mapping[int, np.ndarray],
+    writers: Mapping[int, _SplitWriter],
+    encoders: Encoders,
+    places: Mapping[str, tuple[str, int, str]],
+    name: str,
+) -> None:
+    """Encode one column of a chunk and put each split's rows into its file."""
+    cells = encoders.encode_column(name, chunk[name])
+    file, line, dtype = places[name]
+    lines = cells[None] if cells.ndim == 1 else cells.T
+    lines = lines.astype(dtype, copy=False)
+    for code, writer in writers.items():
+        if len(rows[code]):
+            mine = lines if len(rows[code]) == chunk.height else lines[:, rows[code]]
+            writer.write(file, line, mine)
+
+
+class _SplitWriter:
+    """Appends encoded lines to one split's files; plain positional writes, so memory holds one chunk."""
+
+    def __init__(self, directory: Path, rows: int) -> None:
+        self.directory = directory
+        self.rows = rows
+        self._done = 0
+        self._files: dict[str, int] = {}
+        self._ids: list[Path] = []
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def open(self, files: Sequence[str]) -> None:
+        """Create the files, empty."""
+        for file in files:
+            self._files[file] = os.open(self.directory / f"{file}.bin", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def write(self, file: str, line: int, lines: np.ndarray) -> None:
+        """Put ``lines`` (width, chunk rows) at the split's current row, from ``line`` on; threads may do so at once."""
+        size = lines.dtype.itemsize
+        for offset, values in enumerate(np.ascontiguousarray(lines)):
+            os.pwrite(self._files[file], values.data, ((line + offset) * self.rows + self._done) * size)
+
+    def ids(self, ids: pl.Series, rows: np.ndarray) -> None:
+        """Append the ids of these rows."""
+        if len(rows):
+            path = self.directory / f"row_id_{len(self._ids):06d}.parquet"
+            ids[rows].alias("row_id").to_frame().write_parquet(path, row_group_size=ROW_GROUP)
+            self._ids.append(path)
+
+    def advance(self, rows: int) -> None:
+        """Move on by the rows just written."""
+        self._done += rows
+
+    def close(self) -> None:
+        """Close every file."""
+        for handle in self._files.values():
+            os.close(handle)

@@ -1,0 +1,1 @@
+"""The labelled, split table and its statistics."""

@@ -1,0 +1,143 @@
+"""The log with what each of its rows is: label, split, time and group. Everything per row that stays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.columns.roles import Roles
+from feature_audit.data.reading.source import Source
+from feature_audit.data.table.splits import Split, format_time, overlap, split_rows
+from feature_audit.data.table.target import check_row_ids, read_codes, read_time, target_cells
+from feature_audit.errors import AuditError
+from feature_audit.labels import Target, read_label, settles
+
+#: Codes of every row and the label of each code.
+Labelled = tuple[np.ndarray, list[str]]
+#: Rows that kinds are inferred from, taken from the start, the middle and the end of the table.
+PEEK_ROWS = 21_000
+#: Share of the rows that may have no time: so few are left out and counted without a word from the user.
+FEW_GAPS = 0.01
+
+
+@dataclass(frozen=True)
+class Log:
+    """A table whose rows are labelled and split.
+
+    Attributes:
+        source: all rows.
+        roles: the part each column plays.
+        target: label of every row.
+        split: split of every row.
+        time: float64 (rows,) or None; microseconds since 1970 where ``time_is_datetime``.
+        time_is_datetime: the time column holds datetimes, not plain numbers.
+        group: int32 codes (rows,) of the unit of resampling and their labels, or None.
+    """
+
+    source: Source
+    roles: Roles
+    target: Target
+    split: Split
+    time: np.ndarray | None
+    time_is_datetime: bool
+    group: Labelled | None
+
+    @property
+    def rows(self) -> int:
+        """Rows of all splits."""
+        return len(self.split.of_row)
+
+
+def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
+    """Read the label and the key columns, check them, leave out rows without label or time, and split the rows.
+
+    Raises:
+        AuditError: a bad label, time, row id or split; see ``keys`` and ``splits``.
+    """
+    label = target_cells(source, roles, str(config.target))
+    time, is_datetime = read_time(source, roles.time) if roles.time else (None, False)
+    source, label, time = _without_gaps(config, source, label, time)
+    target = read_label(label, shown=str(config.target), task=config.task, positive=config.positive)
+    if roles.row_id:
+        check_row_ids(source, roles.row_id)
+    group = read_codes(source, roles.group) if roles.group else None
+    if group:
+        _refuse_the_label(str(roles.group), group, target, is_target=roles.group in roles.target_columns)
+    column = source.column(roles.split_column) if roles.split_column else None
+    split = split_rows(config, roles, target, time=time, group=group[0] if group else None, column=column)
+    if time is not None:
+        split.info["time"] = {
+            "column": roles.time,
+            "first": format_time(float(time.min()), is_datetime=is_datetime),
+            "last": format_time(float(time.max()), is_datetime=is_datetime),
+        }
+    for name in ("train_from", "validation_from", "test_from", "test_to"):
+        if name in split.info:
+            split.info[name] = format_time(split.info[name], is_datetime=is_datetime)
+    if group:
+        split.info["overlap"] = overlap(split.of_row, group[0])
+    return Log(source, roles, target, split, time, is_datetime, group)
+
+
+def _refuse_the_label(name: str, group: Labelled, target: Target, *, is_target: bool) -> None:
+    """A group that is the label, or from which the label follows, leaves no noise to resample."""
+    if is_target:
+        reason = "it is the target itself"
+    elif target.classes and settles(group[0], target.values):
+        reason = (
+            "it determines the label (all rows with the same value share one label), so resampling it shows no noise"
+        )
+    else:
+        return
+    raise AuditError(f"group={name}: {reason}; name the user or another unit, or leave group out")
+
+
+def _without_gaps(
+    config: AuditConfig, source: Source, label: pl.Series, time: np.ndarray | None
+) -> tuple[Source, pl.Series, np.ndarray | None]:
+    """Leaves out the rows that ``drop_rows`` names, and rows without a time where they are few.
+
+    Raises:
+        AuditError: more rows have no time, and ``drop_rows`` does not say what to do; or none would be left.
+    """
+    gaps = label.is_null().to_numpy()
+    if "no_label" in config.drop_rows and gaps.any():
+        source, label = source.without(gaps, f"target={config.target} is missing there"), label.drop_nulls()
+        time = None if time is None else time[~gaps]
+    if time is not None and (gaps := np.isnan(time)).any():
+        if gaps.mean() > FEW_GAPS and "no_time" not in config.drop_rows:
+            raise AuditError(
+                f"time={config.time}: {gaps.sum():,} of {len(gaps):,} rows have no time (first: row {gaps.argmax()}); "
+                "give drop_rows=no_time to leave them out, or split=random without time"
+            )
+        source = source.without(gaps, f"time={config.time} is missing or unreadable there")
+        label, time = label.filter(pl.Series(~gaps)), time[~gaps]
+    if not len(label):
+        raise AuditError(f"drop_rows={','.join(config.drop_rows)}: no row is left")
+    return source, label, time
+
+
+def peek(source: Source, columns: Sequence[str], rows: int) -> pl.DataFrame:
+    """Some rows from the start, the middle and the end; a sorted log shows more of itself than in its first rows.
+
+    Args:
+        source: the table.
+        columns: which columns.
+        rows: rows of the whole table.
+    """
+    return pl.concat([source.rows(columns, start, length) for start, length in _peek_parts(rows)])
+
+
+def peek_rows(rows: int) -> np.ndarray:
+    """Numbers of the rows that ``peek`` shows, in its order."""
+    return np.concatenate([np.arange(start, min(start + length, rows)) for start, length in _peek_parts(rows)])
+
+
+def _peek_parts(rows: int) -> list[tuple[int, int]]:
+    """First row and length of each part."""
+    part = PEEK_ROWS // 3
+    return [(0, PEEK_ROWS)] if rows <= PEEK_ROWS else [(0, part), (rows // 2, part), (rows - part, part)]

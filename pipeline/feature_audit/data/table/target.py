@@ -1,0 +1,91 @@
+"""The per-row facts that stay in memory (about 30 bytes a row): target, time order, group codes, row-id check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from feature_audit.data.columns.casting import as_datetime, as_float, epoch
+from feature_audit.data.columns.kinds import date_format
+from feature_audit.data.columns.roles import Roles
+from feature_audit.data.messages import READ_ERRORS, one_line
+from feature_audit.data.reading.source import Source
+from feature_audit.errors import AuditError
+
+#: Share of the cells of a text column that must be datetimes to be a time column at all.
+LEAST_TIMES = 0.5
+#: Rows that the format of a time column of numbers is told from.
+PEEK_ROWS = 100_000
+
+
+def target_cells(source: Source, roles: Roles, shown: str) -> pl.Series:
+    """The label's expression on every row, as it is; ``labels.read_label`` reads it.
+
+    Args:
+        source: the table.
+        roles: holds the target expression.
+        shown: the user's text for the target, for messages.
+
+    Raises:
+        AuditError: it cannot be computed.
+    """
+    try:
+        label = source.select(roles.target.alias("target"))
+    except READ_ERRORS as error:
+        raise AuditError(f"target={shown}: cannot be computed ({one_line(error)})") from None
+    return label.fill_nan(None) if label.dtype.is_float() else label
+
+
+def read_time(source: Source, name: str) -> tuple[np.ndarray, bool]:
+    """The time column as float64 (rows,), NaN where a row has none, and whether these are datetimes.
+
+    Datetimes, text and numbers such as 20141021 are microseconds since 1970 (UTC where zones are named); other numbers
+    are themselves.
+
+    Raises:
+        AuditError: it is neither, or most of its text is no datetime.
+    """
+    values = source.column(name)
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+    if values.dtype in (pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    if values.dtype.is_numeric() or values.dtype == pl.Null:
+        form = date_format(values.sample(PEEK_ROWS, seed=0) if len(values) > PEEK_ROWS else values)
+        return (as_float(values), False) if form is None else (epoch(as_datetime(values, form)), True)
+    form = None
+    if values.dtype == pl.String:
+        form = date_format(values, asked=True, most=LEAST_TIMES)
+        if form is None and values.count():
+            first = values.drop_nulls()[0]
+            raise AuditError(f"time={name}: {first!r} is not a datetime in a known format; give ISO dates or numbers")
+    elif not values.dtype.is_temporal() or values.dtype in (pl.Duration, pl.Time):
+        raise AuditError(f"time={name}: its type {values.dtype} is no moment in time; give a datetime or a number")
+    return epoch(as_datetime(values, form)), True
+
+
+def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:
+    """A column as dense int32 codes (rows,) in the order of its sorted labels, and those labels; null is one too."""
+    values = source.column(name)
+    labels = values.unique().sort()
+    codes = values.rank("dense").cast(pl.Int32) - 1
+    if values.null_count():
+        labels = labels.drop_nulls()
+        codes = codes.fill_null(len(labels))
+    names = [str(label) for label in labels] + (["(none)"] if values.null_count() else [])
+    return codes.to_numpy(), names
+
+
+def check_row_ids(source: Source, name: str) -> None:
+    """Raise if an id is missing or stands twice, naming one."""
+    ids = source.column(name)
+    if ids.null_count():
+        raise AuditError(f"row_id={name}: {ids.null_count()} rows have no id; fill them or leave row_id out")
+    repeats = len(ids) - ids.n_unique()
+    if repeats:
+        example: Any = ids.filter(ids.is_duplicated())[0]
+        raise AuditError(
+            f"row_id={name}: {repeats} duplicate ids (one is {example!r}); ids must be unique, or leave row_id out"
+        )

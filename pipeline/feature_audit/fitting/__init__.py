@@ -1,0 +1,1 @@
+"""One model trained on one store: the training, its cost, its cache."""

@@ -1,0 +1,148 @@
+"""Progress on a terminal; silence elsewhere, so that logs stay readable."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
+
+log = logging.getLogger(__name__)
+
+#: Phases of a trial in their order, with their shares of its time.
+_PHASES = {"concrete": 0.5, "eliminate": 0.5}
+#: Seconds between two drawings of a bar.
+_REDRAW = 0.2
+
+
+@contextmanager
+def training_bar(label: str) -> Iterator[Callable[[dict[str, Any]], None] | None]:
+    """A bar over the batches of a training; None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=label, unit=" batches", leave=False, dynamic_ncols=True) as bar:
+
+        def update(state: dict[str, Any]) -> None:
+            bar.total = state["batches"] * state["epochs"]
+            bar.set_postfix_str(f"epoch {state['epoch']}, loss {state['loss']:.4f}", refresh=False)
+            bar.update(1)
+
+        yield update
+
+
+class SelectionProgress:
+    """How far a selection is: trials, then the curve over K, then the retrainings that confirm K.
+
+    On a terminal it is one bar; elsewhere a line in the log after every trial. Use it as a context manager.
+
+    Args:
+        trials: finished trials to reach.
+        clock: seconds, for tests.
+    """
+
+    def __init__(self, trials: int, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.trials = trials
+        self._finished = self._before = self._confirmed = 0
+        self._part = 0.0  # of the step under way, 0 to 1
+        self._clock = clock
+        self._began = self._drawn = clock()
+        self._label = ""
+        self._bar: Any = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+            from tqdm.contrib.logging import logging_redirect_tqdm
+
+            layout = "{desc} {percentage:3.0f}%|{bar}|"
+            bar = tqdm(total=self._steps, bar_format=layout, leave=False, dynamic_ncols=True)
+            self._bar = self._stack.enter_context(bar)
+            self._stack.enter_context(logging_redirect_tqdm())  # other lines go above the bar
+            self._draw()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        self._bar = None
+
+    def resume(self, trials: int) -> None:
+        """So many trials were finished before."""
+        self._finished = self._before = trials
+        self._draw()
+
+    def trial_step(self, state: dict[str, Any]) -> None:
+        """A step of the trial or curve under way: phase, step and steps, as the selector reports them."""
+        done, phase = 0.0, state["phase"]
+        part = state["step"] / state["steps"]
+        if phase not in _PHASES:
+            self._label, done = "curve over K", part
+        for name, share in _PHASES.items():
+            if name == phase:
+                done += share * part
+                break
+            done += share if phase in _PHASES else 0.0
+        self._step(done)
+
+    def trial_done(self) -> None:
+        """A trial is finished."""
+        self._finished, self._part = self._finished + 1, 0.0
+        if self._bar is None:
+            log.info("select: %s", ", ".join(filter(None, (self._trial(self._finished), self.time_left()))))
+        self._draw()
+
+    def confirming(self, k: int) -> Callable[[dict[str, Any]], None]:
+        """The callback for the training that confirms ``k``."""
+        self._label, self._part = f"retraining at K = {k}", 0.0
+        self._confirmed += 1
+        self._draw()
+        return lambda state: self._step(
+            (state["epoch"] - 1 + (state["batch"] + 1) / state["batches"]) / max(1, state["epochs"])
+        )
+
+    def time_left(self) -> str:
+        """``about 45 s left for the trials``, or nothing while there is nothing to estimate it by."""
+        done = self._finished - self._before + self._part
+        left = self.trials - self._before - done
+        if done <= 0 or left <= 0:
+            return ""
+        seconds = left * (self._clock() - self._began) / done
+        return f"about {_duration(seconds)} left for the trials" if seconds >= 1 else ""
+
+    def words(self) -> str:
+        """What stands before the bar."""
+        under_way = self._label or self._trial(min(self._finished + 1, self.trials))
+        return ", ".join(filter(None, (f"select: {under_way}", self.time_left())))
+
+    def _trial(self, number: int) -> str:
+        return f"trial {number} of {self.trials}"
+
+    @property
+    def _steps(self) -> int:
+        """Trials, the curve, and as many retrainings as there have been, but room for one."""
+        return self.trials + 1 + max(1, self._confirmed)
+
+    def _step(self, part: float) -> None:
+        self._part = min(max(part, 0.0), 1.0)
+        if self._clock() - self._drawn >= _REDRAW:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._bar is None:
+            return
+        self._drawn = self._clock()
+        before = self._finished + (self._confirmed > 0) + max(0, self._confirmed - 1)
+        self._bar.total, self._bar.n = self._steps, min(before + self._part, self._steps)
+        self._bar.set_description_str(self.words(), refresh=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

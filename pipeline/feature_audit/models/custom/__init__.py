@@ -1,0 +1,1 @@
+"""A team's own model: attached, checked, found and kept."""

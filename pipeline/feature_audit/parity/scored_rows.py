@@ -1,0 +1,127 @@
+"""The checked inputs of a decision: labels, units and the scores of both arms on the same rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from feature_audit.errors import AuditError, UsageError
+from feature_audit.labels import MIN_PER_CLASS, settles
+from feature_audit.parity.clusters import unit_codes
+from feature_audit.parity.metrics import Metric, Sample, Task
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Both arms on the same test rows.
+
+    Attributes:
+        y: (rows,) labels.
+        baseline, pruned: (seeds, rows[, classes]) float64 scores.
+        unit: (rows,) codes 0..units-1, or None where each row is a unit.
+        units: number of units.
+        task: binary, regression or multiclass.
+    """
+
+    y: np.ndarray
+    baseline: np.ndarray
+    pruned: np.ndarray
+    unit: np.ndarray | None
+    units: int
+    task: Task
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Trainings of (pruned, baseline)."""
+        return len(self.pruned), len(self.baseline)
+
+    def on(self, mask: np.ndarray) -> Trials:
+        """The same trials on some of the rows."""
+        unit, units = unit_codes(None if self.unit is None else self.unit[mask], int(np.count_nonzero(mask)))
+        return Trials(self.y[mask], self.baseline[:, mask], self.pruned[:, mask], unit, units, self.task)
+
+    def sample(self, score: np.ndarray) -> Sample:
+        """One training's scores beside the labels and units."""
+        return Sample(self.y, score, self.unit, self.units)
+
+
+def checked(y: Any, baseline: Any, pruned: Any, unit: Any, task: Task) -> Trials:
+    """Arrays of agreeing shapes, both arms with a seed axis.
+
+    Raises:
+        AuditError: a shape, label or score that no metric of the task could take.
+    """
+    y = np.asarray(y)
+    if y.ndim != 1 or len(y) < 2:
+        raise AuditError(f"y has shape {y.shape}; at least two test rows are needed")
+    if y.dtype.kind not in "biuf" or not np.isfinite(y).all():
+        raise AuditError("y holds values that are not finite numbers; drop those test rows")
+    arms = [_scores(name, given, len(y), task) for name, given in (("baseline", baseline), ("pruned", pruned))]
+    _check_labels(y, task, arms[0].shape[-1])
+    if unit is not None and np.shape(unit) != (len(y),):
+        raise AuditError(f"unit has shape {np.shape(unit)}; one code per test row ({len(y)}) is needed")
+    codes, units = unit_codes(None if unit is None else np.asarray(unit), len(y))
+    if codes is not None and task != "regression" and settles(codes, y):
+        raise AuditError(
+            f"unit: each of the {units} units holds one label only, and one label has fewer than {MIN_PER_CLASS} of "
+            "them; resampling them shows no noise: name the user, or leave the unit out"
+        )
+    if units < 2:
+        raise AuditError("all test rows belong to one single unit; resampling needs several users, or no `group`")
+    return Trials(y, arms[0], arms[1], codes, units, task)
+
+
+def _scores(name: str, given: Any, rows: int, task: Task) -> np.ndarray:
+    axes = 3 if task == "multiclass" else 2
+    score = np.asarray(given, dtype=np.float64)
+    score = score[None] if score.ndim == axes - 1 else score
+    if score.ndim != axes or score.shape[1] != rows or not len(score):
+        shape = "(seeds, rows, classes)" if axes == 3 else "(seeds, rows)"
+        raise AuditError(f"{name} scores have shape {np.shape(given)}; {shape} with rows={rows} is needed")
+    wrong = int((~np.isfinite(score)).sum())
+    if wrong:
+        raise AuditError(f"{name} scores hold {wrong} values that are not finite; drop those rows in both models")
+    return score
+
+
+def _check_labels(y: np.ndarray, task: Task, classes: int) -> None:
+    allowed = {"binary": 2, "multiclass": classes}.get(task)
+    if allowed is None:
+        return
+    found = np.unique(y)
+    strange = found[~np.isin(found, np.arange(allowed))]
+    if len(strange):
+        wanted = "0 or 1" if task == "binary" else f"a class code from 0 to {allowed - 1}"
+        raise AuditError(f"y holds {strange[:5].tolist()}; a {task} target is {wanted}")
+
+
+def check_metric(metric: Metric, trials: Trials) -> None:
+    """Can the metric be computed on these rows?
+
+    Raises:
+        UsageError: a per-user metric without users.
+        AuditError: labels or scores that do not fit it.
+    """
+    if metric.per_unit and trials.unit is None:
+        raise UsageError(f"metric={metric.name} is defined within users; name the user column with `group`")
+    if not metric.defined(trials.y):
+        raise AuditError(
+            f"metric={metric.name}: the {len(trials.y)} test rows hold one label value only; "
+            "take a longer test period or more rows"
+        )
+    if trials.task == "binary":
+        ones = int(np.count_nonzero(trials.y))
+        if min(ones, len(trials.y) - ones) < MIN_PER_CLASS:
+            raise AuditError(
+                f"metric={metric.name}: {ones} positive and {len(trials.y) - ones} negative rows; at least "
+                f"{MIN_PER_CLASS} of each are needed for an interval, take more test rows"
+            )
+    if metric.probabilities:
+        for name, score in (("baseline", trials.baseline), ("pruned", trials.pruned)):
+            if score.min() < 0 or score.max() > 1:
+                raise AuditError(
+                    f"metric={metric.name}: {name} scores run from {score.min():.4g} to {score.max():.4g}; "
+                    "probabilities between 0 and 1 are needed"
+                )

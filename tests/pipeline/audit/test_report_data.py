@@ -1,0 +1,74 @@
+"""What the report warns of."""
+
+from __future__ import annotations
+
+import pytest
+from feature_audit.audit.report_data import too_good
+from feature_audit.config import AuditConfig, Task
+from feature_audit.fitting.soundness import weaker_than_boosting
+from feature_audit.stages.parity import information
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "warned"),
+    [("auc", 0.995, True), ("gauc", 0.99, True), ("auc", 0.93, False), ("logloss", 0.995, False)],
+)
+def test_a_model_too_good_to_be_true_is_named_with_its_first_features(metric: str, value: float, warned: bool) -> None:
+    found = too_good(AuditConfig(metric=metric), value, ["arrival", "planned_arrival"])
+    assert bool(found) is warned
+    if warned:
+        assert f"{value:.4f}" in found[0]
+        assert "arrival, planned_arrival" in found[0]
+        assert "exclude" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "full", "boosting", "warned"),
+    [
+        ("binary", "calibration", 1.30, 1.00, True),
+        ("binary", "calibration", 1.00, 1.30, False),
+        ("binary", "calibration", 1.00, 0.70, False),
+        ("binary", "calibration", 0.70, 1.00, True),
+        ("binary", "auc", 0.70, 0.75, True),
+        ("binary", "auc", 0.75, 0.70, False),
+        ("binary", "ndcg@5", 0.40, 0.45, True),
+        ("binary", "logloss", 0.40, 0.35, True),
+        ("binary", "logloss", 0.35, 0.40, False),
+        ("binary", "auc", 0.700, 0.703, False),  # less than two margins
+        ("regression", "rmse", 2.0, 1.5, True),
+        ("multiclass", "accuracy", 0.8, 0.7, False),
+    ],
+)
+def test_the_metric_says_which_of_two_models_is_weaker(
+    task: Task, metric: str, full: float, boosting: float, warned: bool
+) -> None:
+    config = AuditConfig(task=task, metric=metric, margin=0.002)
+    assert weaker_than_boosting(config, full, boosting) is warned
+
+
+def test_boosting_is_ahead_only_beyond_noise() -> None:
+    config = AuditConfig(task="binary", metric="auc", margin=0.002)
+    assert weaker_than_boosting(config, 0.70, 0.72, std_error=0.009)
+    assert not weaker_than_boosting(config, 0.70, 0.72, std_error=0.011)
+
+
+def test_the_threshold_is_the_one_of_a_single_column() -> None:
+    config = AuditConfig(metric="auc", checks={"leak_auc": 0.999})
+    assert too_good(config, 0.995, ["a"]) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "others"),
+    [
+        ("auc", {"logloss", "normalised_entropy", "calibration", "gauc", "ndcg"}),
+        ("ndcg@10", {"auc", "logloss", "normalised_entropy", "calibration", "gauc"}),
+        ("ndcg@5", {"auc", "logloss", "normalised_entropy", "calibration", "gauc", "ndcg"}),
+    ],
+)
+def test_the_decision_metric_is_not_reported_a_second_time(metric: str, others: set[str]) -> None:
+    assert set(information(AuditConfig(task="binary", metric=metric, group="user"))) == others
+    assert set(information(AuditConfig(task="binary", metric="auc"))) == {
+        "logloss",
+        "normalised_entropy",
+        "calibration",
+    }

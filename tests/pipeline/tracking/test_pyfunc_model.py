@@ -1,0 +1,103 @@
+"""The registered model on the rows that a client sends: every digit counts, and nothing is missing in silence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from feature_audit.config import AuditConfig
+from feature_audit.data import prepare
+from feature_audit.errors import AuditError
+from feature_audit.models import build_model
+from feature_audit.tracking.pyfunc_model import PrunedModel
+from feature_audit.tracking.registry import RawInput, signature_of
+from mlflow.pyfunc.scoring_server import _parse_json_data
+
+KEYS = [2**63 + 3 * number for number in range(20)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts of a version: an untrained model over long ids, lists of them, written prices and a number."""
+    folder = tmp_path_factory.mktemp("version")
+    rng = np.random.default_rng(0)
+    who = rng.integers(0, 20, (2_000, 2))
+    frame = pl.DataFrame(
+        {
+            "user": [KEYS[one] for one, _ in who],
+            "items": [[KEYS[one], KEYS[other]] for one, other in who],
+            "price": [f"${value:,.2f}" for value in np.exp(rng.normal(6, 1, 2_000))],
+            "age": rng.integers(18, 90, 2_000),
+            "y": rng.integers(0, 2, 2_000),
+        },
+        schema_overrides={"user": pl.UInt64, "items": pl.List(pl.UInt64)},
+    )
+    frame.write_parquet(folder / "log.parquet")
+    made = prepare(
+        AuditConfig.model_validate({"data": str(folder / "log.parquet"), "target": "y", "model": "mlp"}),
+        folder / "store",
+    )
+    assert {column.name: column.kind for column in made.columns} == {
+        "user": "categorical", "items": "multi", "price": "numeric", "age": "numeric",
+    }  # fmt: skip
+    torch.manual_seed(0)
+    torch.save(build_model("mlp", made.schema, embedding_dim=4, params={}).state_dict(), folder / "weights.pt")
+    (folder / "encoders.json").write_bytes((folder / "store" / "encoders.json").read_bytes())
+    spec = {
+        "model": "mlp", "embedding_dim": 4, "params": {}, "attach": None, "task": made.schema.task,
+        "n_classes": made.schema.n_classes, "fields": [asdict(field) for field in made.schema.fields],
+        "dtypes": {column.name: column.dtype for column in made.columns},
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(spec))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> PrunedModel:
+    made = PrunedModel()
+    made.load_context(SimpleNamespace(artifacts={"pruned": str(folder)}))
+    return made
+
+
+def row(number: int, **other: object) -> dict[str, object]:
+    return {"user": KEYS[number], "items": [KEYS[number], KEYS[0]], "price": "$1,234.50", "age": 30} | other
+
+
+def test_long_ids_are_told_apart_however_they_are_sent(model: PrunedModel, folder: Path) -> None:
+    rows = [row(number) for number in range(20)]
+    scores = model.predict(None, pl.DataFrame(rows, schema_overrides={"user": pl.UInt64}))
+    assert len(np.unique(scores)) == 20
+    as_text = [one | {"user": str(one["user"])} for one in rows]
+    for sent in (rows, pd.DataFrame(rows), as_text, pd.DataFrame(as_text)):
+        np.testing.assert_array_equal(model.predict(None, sent), scores)
+    mixed = pd.DataFrame([*rows[:3], *as_text[3:]])
+    np.testing.assert_array_equal(model.predict(None, mixed), scores)
+    dtypes = json.loads((folder / "model.json").read_text())["dtypes"]
+    schema = signature_of([RawInput(name, dtype) for name, dtype in dtypes.items()]).inputs
+    parsed = _parse_json_data(json.dumps({"dataframe_records": rows}), None, schema).data
+    np.testing.assert_array_equal(model.predict(None, parsed), scores)
+
+
+def test_what_cannot_be_read_is_one_line_and_no_score(model: PrunedModel) -> None:
+    beside_null = pd.DataFrame([row(1), row(2, user=None)])  # pandas makes floats of both
+    with pytest.raises(AuditError, match=r"column user .*floats cannot tell its long codes apart"):
+        model.predict(None, beside_null)
+    for bad in ("old", "30,5", pd.Timestamp("2024-05-01")):
+        with pytest.raises(AuditError, match=r"column age: .* is no number"):
+            model.predict(None, [row(1), row(2, age=bad)] if isinstance(bad, str) else pd.DataFrame([row(1, age=bad)]))
+    with pytest.raises(AuditError, match=r"column price: '1\.234,50 €' .* is no number"):
+        model.predict(None, [row(1, price="1.234,50 €")])
+
+
+def test_a_price_scores_alike_as_text_and_as_a_number(model: PrunedModel) -> None:
+    scores = model.predict(None, [row(1), row(1, price="1234.5"), row(1, price="$1234.5")])
+    assert len(set(scores.tolist())) == 1
+    assert model.predict(None, pd.DataFrame([row(1, price=1234.5)]))[0] == scores[0]
+    assert model.predict(None, [row(1, price="$9.00")])[0] != scores[0]
