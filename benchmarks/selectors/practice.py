@@ -55,7 +55,7 @@ from arena.tables import (
     random_splits,
     registry,
 )
-from arena.tuning import DETERMINISTIC, NO_CURVE
+from arena.tuning import DETERMINISTIC
 
 OURS = "ip_cae"
 METHODS = (OURS, "lightgbm_gain", "mutual_information", "f_test", "permutation", "gradient", "random")
@@ -116,7 +116,7 @@ def run(case: Case, method: str, seeds: list[int], results: Results) -> None:
             continue
         started = time.process_time()
         if chosen is None or method not in DETERMINISTIC:
-            chosen = case.select(method, case.settings(seed=seed, **({} if method == OURS else NO_CURVE)))
+            chosen = case.select(method, case.settings(seed=seed))
         spent = time.process_time() - started
         metrics = []
         for share, k in zip(SHARES, case.ks, strict=True):

@@ -12,11 +12,8 @@ TRAINED = ("ip_cae", "cae", "l1_gates", "stg", "sequential_attention")
 DETERMINISTIC = ("f_test", "mutual_information", "lightgbm_gain")
 #: Rankers that run with one seed because they take longest (LassoNet retrains a network for every penalty).
 ONE_SEED = ("lassonet",)
-#: Of the others, those that need no curve: their time is that of the ranking alone.
-NO_CURVE = {"finetune_epochs": 0.0}
 
 
 def trials(selector: str, count: int) -> list[dict[str, Any]]:
     """Settings to try, at least one; selectors without a knob have one."""
-    given = LENGTHS[: max(count, 1)] if selector in TRAINED else LENGTHS[:1]
-    return given if selector in ("ip_cae", "cae") else [NO_CURVE | changes for changes in given]
+    return LENGTHS[: max(count, 1)] if selector in TRAINED else LENGTHS[:1]
