@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import importlib
 import importlib.util
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from feature_audit.data.reading import delimited, recbole
 from feature_audit.data.reading.files import (
     ARROW,
     JSON,
+    ROW_GROUP,
     TEXT,
     bare_suffix,
     format_of,
@@ -30,11 +29,11 @@ from feature_audit.data.reading.files import (
     split_of_files,
 )
 from feature_audit.errors import AuditError
+from feature_audit.importing import import_function, see_working_directory
 
 Progress = Callable[[str], None]
 
 #: Rows per row group of the tables we write; a fixed number makes their bytes independent of the thread count.
-ROW_GROUP = 65_536
 #: First and last rows of remote data by which it is told that it has changed.
 _GLANCE_ROWS = 1_000
 
@@ -360,16 +359,7 @@ def _not_empty(frame: pl.LazyFrame, data: str) -> pl.LazyFrame:
 
 
 def _call_prepare(name: str, data: str) -> pl.LazyFrame:
-    module, _, function = name.partition(":")
-    if not function:
-        raise AuditError(f"prepare={name}: write it as package.module:function")
-    _see_working_directory()
-    try:
-        build = getattr(importlib.import_module(module), function)
-    except ImportError as error:
-        raise AuditError(f"prepare={name}: cannot import {module} ({one_line(error)})") from None
-    except AttributeError:
-        raise AuditError(f"prepare={name}: module {module} has no function {function}") from None
+    build = import_function("prepare", name)
     try:
         made = build(data)
     except AuditError:
@@ -385,18 +375,12 @@ def _call_prepare(name: str, data: str) -> pl.LazyFrame:
 
 def prepare_source(name: str) -> bytes:
     """The bytes of the file that holds the user's ``prepare`` function, so that an edit counts as new data."""
-    _see_working_directory()
+    see_working_directory()
     try:
         found = importlib.util.find_spec(name.partition(":")[0])
     except (ImportError, ValueError):
         found = None
     return Path(found.origin).read_bytes() if found and found.origin and Path(found.origin).is_file() else b""
-
-
-def _see_working_directory() -> None:
-    """Let imports find a module of the user's in the working directory, as ``python -m`` would."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
 
 
 def _stage(frame: pl.LazyFrame, path: Path, progress: Progress) -> pl.LazyFrame:
