@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from feature_audit.config import AuditConfig
 from feature_audit.parity import metric
@@ -25,15 +24,6 @@ class References:
     boosting: float
     boosting_error: float
     boosting_seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> References:
-        """The references whose ``to_dict()`` this is."""
-        return cls(**{**content, "chance": Chance(**content["chance"])})
 
 
 def line(config: AuditConfig, value: float, references: References) -> str:

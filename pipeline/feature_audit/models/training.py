@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from concrete_selectors.averaging import WeightAverage
+from concrete_selectors.weight_average import WeightAverage
 from torch import nn
 
 from feature_audit.batch import Batch

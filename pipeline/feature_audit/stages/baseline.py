@@ -17,7 +17,7 @@ from feature_audit.fitting.soundness import References
 from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, quality, train_one
 from feature_audit.models import boosting_scores
 from feature_audit.parity import metric, paired_delta
-from feature_audit.parity.chance import against_chance
+from feature_audit.parity.chance import Chance, against_chance
 from feature_audit.schema import ModelSchema
 
 log = logging.getLogger(__name__)
@@ -38,26 +38,28 @@ class Baseline(Trained):
 
 def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Baseline:
     """Train the full model on every usable feature, or open the one trained before."""
+    store = open_store(config, prepared)
     if not folder.done:
-        _train(config, prepared, folder)
+        _train(config, store, prepared.schema, folder)
     result = folder.result()
-    facts, references = TrainingFacts.from_dict(result["training"]), References.from_dict(result["references"])
+    facts = TrainingFacts.from_dict(result["training"])
+    # Chance anew each time: the confidence is no part of this stage's key, because it must not cost a training.
+    chance = _chance(config, store, np.load(folder.path / "validation.npy"))
+    references = References(chance, **result["boosting"])
     log.info("baseline: %s", soundness.line(config, facts.metric, references))
     return Baseline(folder, prepared.schema, facts, references)
 
 
-def _train(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> None:
-    store = open_store(config, prepared)
-    model, scores, facts = train_one(config, store, prepared.schema, seed=config.seed, label="baseline")
+def _train(config: AuditConfig, store: Store, schema: ModelSchema, folder: StageFolder) -> None:
+    model, scores, facts = train_one(config, store, schema, seed=config.seed, label="baseline")
     torch.save(model.state_dict(), folder.path / "weights.pt")
     np.save(folder.path / "validation.npy", scores)
     log.info("baseline: %d epochs, %.0f s", facts.epochs, facts.seconds)
-    references = _references(config, store, prepared.schema, scores)
-    folder.finish({"training": facts.to_dict(), "references": references.to_dict()})
+    folder.finish({"training": facts.to_dict(), "boosting": _boosting(config, store, schema, scores)})
 
 
-def _references(config: AuditConfig, store: Store, schema: ModelSchema, full: np.ndarray) -> References:
-    """Chance, and gradient boosting on the same encoded rows: parity with a weak baseline would be worth nothing."""
+def _boosting(config: AuditConfig, store: Store, schema: ModelSchema, full: np.ndarray) -> dict[str, float]:
+    """Gradient boosting on the same encoded rows: parity with a weak baseline would be worth nothing."""
     started = time.perf_counter()
     target, group = store.target("validation"), store.group("validation")
     boosted = boosting_scores(
@@ -71,7 +73,16 @@ def _references(config: AuditConfig, store: Store, schema: ModelSchema, full: np
     seconds = time.perf_counter() - started
     chosen = metric(str(config.metric), schema.task)
     _, error = paired_delta(chosen, y=target, baseline=full, pruned=boosted, cluster=group)
-    chance = against_chance(
-        target, full[None], task=schema.task, metric=str(config.metric), cluster=group, confidence=config.confidence
+    return {"boosting": quality(config, store, boosted), "boosting_error": error, "boosting_seconds": seconds}
+
+
+def _chance(config: AuditConfig, store: Store, scores: np.ndarray) -> Chance:
+    """The full model against the best constant, on validation."""
+    return against_chance(
+        store.target("validation"),
+        scores[None],
+        task=store.schema.task,
+        metric=str(config.metric),
+        cluster=store.group("validation"),
+        confidence=config.confidence,
     )
-    return References(chance, quality(config, store, boosted), error, seconds)
