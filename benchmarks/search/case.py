@@ -16,7 +16,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.config_files import load_config
 from feature_audit.data import Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
-from feature_audit.fitting.trained import Trained, load_model, open_store, touched, train_one
+from feature_audit.fitting.trained import Trained, active, load_model, open_store, train_one
 from feature_audit.models import predict
 from feature_audit.parity import metric
 from feature_audit.results import CurvePoint
@@ -95,10 +95,10 @@ class Case:
         started = time.process_time()
         full = baseline_stage.baseline(self.config, self.prepared, folder)
         if not kept.is_file():
-            # the stage trains a boosting yardstick as well: its share of the time is not the baseline's
-            share = full.facts["seconds"] / (full.facts["seconds"] + full.facts["yardstick"]["seconds"])
+            # the stage trains a boosting reference as well: its share of the time is not the baseline's
+            share = full.facts.seconds / (full.facts.seconds + full.references.boosting_seconds)
             kept.write_text(json.dumps((time.process_time() - started) * share), encoding="utf-8")
-        return full, Spent(full.work, json.loads(kept.read_text(encoding="utf-8")))
+        return full, Spent(full.facts.compute, json.loads(kept.read_text(encoding="utf-8")))
 
     def full_model(self) -> nn.Module:
         return load_model(self.config, self.full)
@@ -106,7 +106,7 @@ class Case:
     @cached_property
     def objective(self) -> SelectionObjective:
         """Concrete trainings on the full model, and what they cost."""
-        full = FullModel(self.full_model(), self.full.validation_scores(), touched(self.config, self.prepared.schema))
+        full = FullModel(self.full_model(), self.full.validation_scores(), active(self.config, self.prepared.schema))
         return SelectionObjective(full, self.store, self.constraints, self.plan)
 
     @property
@@ -122,7 +122,7 @@ class Case:
         _, scores, facts = train_one(
             self.config, self.store, self.schema.keep(names), seed=seed, label=f"{self.name}, K = {len(names)}"
         )
-        return self._comparison.point(len(names), scores, "retrained"), float(facts["work"])
+        return self._comparison.point(len(names), scores, "retrained"), facts.compute
 
     def choose(self, points: list[CurvePoint]) -> KChoice:
         """The audit's rule for K on retrained points."""
@@ -155,7 +155,7 @@ def finals(case: Case, names: tuple[str, ...]) -> Finals:
         for number in range(case.config.seeds)
     ]
     return Finals(
-        tuple(facts["metric"] for _, _, facts in trained),
+        tuple(facts.metric for _, _, facts in trained),
         tuple(case.test_value(model, schema) for model, _, _ in trained),
     )
 

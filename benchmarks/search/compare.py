@@ -101,7 +101,7 @@ def cells(case: Case, method: str, row: dict[str, Any], full_test: float, twin_t
 def full_cells(case: Case) -> tuple[list[str], float]:
     """The full model's row, and its test value."""
     test = case.test_value(case.full_model(), case.schema)
-    shown = [case.name, "full model", str(len(case.schema.fields)), "-", f"{case.full.facts['metric']:.4f}"]
+    shown = [case.name, "full model", str(len(case.schema.fields)), "-", f"{case.full.facts.metric:.4f}"]
     return [*shown, f"{test:.4f}", "-", "", "", "-", "-", "1.00", "1.00"], test
 
 

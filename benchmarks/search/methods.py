@@ -66,7 +66,7 @@ def ours(case: Case) -> Found:
         k=selection.k,
         evidence=selection.evidence,
         confirmed=next((point.metric for point in confirmed if point.k == selection.k), None),
-        finals=Finals(tuple(facts["metric"] for facts in pruned.facts), test),
+        finals=Finals(tuple(facts.metric for facts in pruned.facts), test),
         trials=len(selection.trials),
         retrained=len(confirmed),
         work=selection.work,
