@@ -18,7 +18,7 @@ def import_function(key: str, name: str) -> Callable[..., Any]:
         name: ``package.module:function``; the module may lie in the working directory.
 
     Raises:
-        UsageError: not of this form, no such module or no such function.
+        UsageError: not of this form, no such module, one that fails while it is imported, or no such function.
     """
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
@@ -28,6 +28,9 @@ def import_function(key: str, name: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise UsageError(f"{key}={name}: cannot import {module_name}: {error}") from None
+    except Exception as error:  # a module of the user's may fail in any way
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{key}={name}: {module_name} fails while it is imported: {what}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
         raise UsageError(f"{key}={name}: {module_name} has no function {attribute}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,8 +27,8 @@ from feature_audit.data.reading.files import (
     looks_like_splits,
     split_of_files,
 )
+from feature_audit.data.reading.prepare_function import call_prepare
 from feature_audit.errors import AuditError
-from feature_audit.importing import import_function, see_working_directory
 
 Progress = Callable[[str], None]
 
@@ -135,7 +134,7 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
     """
     if config.prepare:
         _no_split_files(config, "prepare makes the table; let it make a split column")
-        return Source(_stage(_call_prepare(config.prepare, data), directory / "prepared.parquet", progress))
+        return Source(_stage(call_prepare(config.prepare, data), directory / "prepared.parquet", progress))
     if _is_remote(data):
         _no_split_files(config, "it is for local files")
         remote = _open_remote(data)
@@ -356,31 +355,6 @@ def _not_empty(frame: pl.LazyFrame, data: str) -> pl.LazyFrame:
     if rows == 0:
         raise AuditError(f"data={data}: no rows")
     return frame
-
-
-def _call_prepare(name: str, data: str) -> pl.LazyFrame:
-    build = import_function("prepare", name)
-    try:
-        made = build(data)
-    except AuditError:
-        raise
-    except Exception as error:  # the user's code may fail in any way; the chain keeps its traceback for the log
-        raise AuditError(f"prepare={name}: failed with {type(error).__name__}: {one_line(error)}") from error
-    if isinstance(made, pl.DataFrame):
-        made = made.lazy()
-    if not isinstance(made, pl.LazyFrame):
-        raise AuditError(f"prepare={name}: returned a {type(made).__name__}; return a Polars LazyFrame of features")
-    return made
-
-
-def prepare_source(name: str) -> bytes:
-    """The bytes of the file that holds the user's ``prepare`` function, so that an edit counts as new data."""
-    see_working_directory()
-    try:
-        found = importlib.util.find_spec(name.partition(":")[0])
-    except (ImportError, ValueError):
-        found = None
-    return Path(found.origin).read_bytes() if found and found.origin and Path(found.origin).is_file() else b""
 
 
 def _stage(frame: pl.LazyFrame, path: Path, progress: Progress) -> pl.LazyFrame:
