@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from feature_audit.errors import UsageError
 from feature_audit.metric_names import parse_metric
+from feature_audit.schema import Task
 
-Task = Literal["binary", "regression", "multiclass"]
 KindName = Literal["numeric", "categorical", "boolean", "multi", "vector", "datetime"]
 
 #: Decision metric per task where the user names none; all are "higher is better" as reported.

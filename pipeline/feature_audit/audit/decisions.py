@@ -12,8 +12,8 @@ from feature_audit.selection import (
     Constraints,
     Selection,
     bin_columns,
-    carriers,
     label_information,
+    proxies,
     selection_frequency,
 )
 
@@ -36,7 +36,7 @@ def decide_features(prepared: Prepared, constraints: Constraints, selection: Sel
     names = prepared.schema.names
     frequency = selection_frequency(selection.masks)
     kept = np.isin(np.arange(len(names)), selection.kept)
-    carrier, explained, informative = _associations(prepared, kept)
+    proxy, explained, informative = _associations(prepared, kept)
     rule = {index: _rule("never_drop", columns[names[index]], columns[names[index]].protected)
             for index in constraints.protected}  # fmt: skip
     rule |= {index: _rule("always_drop", columns[names[index]], columns[names[index]].ruled_out)
@@ -44,7 +44,7 @@ def decide_features(prepared: Prepared, constraints: Constraints, selection: Sel
     rows = []
     for index in selection.order:
         name = names[index]
-        by = names[carrier[index]] if explained[index] >= _REDUNDANT else None
+        by = names[proxy[index]] if explained[index] >= _REDUNDANT else None
         close = not kept[index] and frequency[index] >= _CLOSE_CALL and index not in rule
         rows.append(
             FeatureDecision(
@@ -113,7 +113,7 @@ def _reason_to_go(*, by: str | None, explained: float, informative: bool) -> str
 
 
 def _associations(prepared: Prepared, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Best carrier among the kept features, the share it explains, and whether a feature informs on the label."""
+    """Best proxy among the kept features, the share it explains, and whether a feature informs on the label."""
     store = Store.open(prepared.directory)
     matrix = store.matrix("train", prepared.schema)
     target = store.target("train")
@@ -123,12 +123,12 @@ def _associations(prepared: Prepared, kept: np.ndarray) -> tuple[np.ndarray, np.
     codes = bin_columns(matrix)
     label = bin_columns(np.asarray(target, dtype=np.float32)[:, None])[:, 0]
     n_fields = matrix.shape[1]
-    carrier, explained = np.zeros(n_fields, dtype=np.int64), np.zeros(n_fields)
+    proxy, explained = np.zeros(n_fields, dtype=np.int64), np.zeros(n_fields)
     dropped = np.flatnonzero(~kept)
     if len(dropped) and kept.any():
-        found = carriers(codes, dropped, np.flatnonzero(kept))
-        carrier[dropped], explained[dropped] = found.column, found.explained
-    return carrier, explained, label_information(codes, label) > _INFORMATIVE
+        found = proxies(codes, dropped, np.flatnonzero(kept))
+        proxy[dropped], explained[dropped] = found.column, found.explained
+    return proxy, explained, label_information(codes, label) > _INFORMATIVE
 
 
 def _excluded(prepared: Prepared, columns: dict[str, Column], n_ranked: int) -> list[FeatureDecision]:

@@ -79,15 +79,14 @@ class Trained:
 
 def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Module:
     """An untrained model for the given fields; its initial weights depend on the seed alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return build_model(
-            config.model,
-            schema,
-            embedding_dim=config.training.embedding_dim,
-            params=config.model_params,
-            attach=config.attach,
-        )
+    return build_model(
+        config.model,
+        schema,
+        embedding_dim=config.training.embedding_dim,
+        params=config.model_params,
+        attach=config.attach,
+        seed=seed,
+    )
 
 
 def active(config: AuditConfig, schema: ModelSchema) -> int:

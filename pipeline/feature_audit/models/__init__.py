@@ -2,7 +2,7 @@
 
 from feature_audit.models.boosting_reference import boosting_scores
 from feature_audit.models.build import MODELS, build_model, check_arguments, find_factory
-from feature_audit.models.contract import FieldModel, TrainingStore, resolve_device
+from feature_audit.models.contract import TrainingStore, resolve_device
 from feature_audit.models.custom.by_name import by_name
 from feature_audit.models.custom.check import ModelFinding, check_model
 from feature_audit.models.custom.source import is_installed, own_code, own_code_digest
@@ -12,7 +12,6 @@ from feature_audit.models.training import Pace, TrainResult, train
 
 __all__ = [
     "MODELS",
-    "FieldModel",
     "ModelFinding",
     "Pace",
     "TrainResult",

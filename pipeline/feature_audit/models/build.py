@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
 from feature_audit.errors import UsageError
+from feature_audit.importing import import_function
 from feature_audit.models.custom.attach import AttachedModel, UserModel
 from feature_audit.models.zoo.heads import DcnV2, DeepFm, Mlp
 from feature_audit.schema import ModelSchema
@@ -46,7 +44,9 @@ def build_model(
     if attach and name in MODELS:
         raise UsageError(f"attach={attach}: model={name} needs none; attach is for package.module:factory models")
     factory = check_arguments(name, params)
-    with _seeded(seed):
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
         if name in MODELS:
             return MODELS[name](schema, embedding_dim=embedding_dim, **params)
         module = _made(factory, name, schema, params)
@@ -69,19 +69,9 @@ def find_factory(name: str) -> Callable[..., Any]:
     Raises:
         UsageError: no such module or function.
     """
-    module_name, colon, attribute = name.partition(":")
-    if not colon or not module_name or not attribute:
+    if ":" not in name:
         raise UsageError(f"model={name}: no such model; choose {', '.join(MODELS)} or package.module:factory")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a team's module usually lies where the command is started
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UsageError(f"model={name}: cannot import {module_name}: {error}") from None
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        raise UsageError(f"model={name}: {module_name} has no function {attribute}")
-    return factory
+    return import_function("model", name)
 
 
 def check_arguments(name: str, params: dict[str, Any]) -> Callable[..., Any]:
@@ -137,24 +127,3 @@ def _made(factory: Callable[..., Any], name: str, schema: ModelSchema, params: d
         raise UsageError(
             f"model={name}: {_CONTRACT}; the class {factory.__name__} cannot be built so: {error}"
         ) from error
-
-
-def _seeded(seed: int | None) -> Any:
-    if seed is None:
-        return nullcontext()
-    return _SeededInitialisation(seed)
-
-
-class _SeededInitialisation:
-    """Initial weights from a seed, leaving torch's global random state as it was."""
-
-    def __init__(self, seed: int) -> None:
-        self._fork = torch.random.fork_rng(devices=[])
-        self._seed = seed
-
-    def __enter__(self) -> None:
-        self._fork.__enter__()
-        torch.manual_seed(self._seed)
-
-    def __exit__(self, *exception: Any) -> None:
-        self._fork.__exit__(*exception)

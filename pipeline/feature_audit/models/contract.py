@@ -1,15 +1,15 @@
-"""What this package needs of others: a store to read batches from, and a model to train.
+"""What a training needs of others: a store to read batches from, rows that fit into memory, a device.
 
-Both are structural types, so a team's own store or model joins without importing anything from here.
+The store is a structural type, so a team's own one joins without importing anything from here. The model contract
+(``embed``, ``predict``) is ``concrete_selectors.protocols.EmbeddingModel``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from feature_audit.batch import Batch
 from feature_audit.schema import ModelSchema, SplitName
@@ -30,19 +30,6 @@ class TrainingStore(Protocol):
 
     def target(self, split: SplitName) -> Any:
         """Labels of a split as an array of shape (rows,)."""
-        ...
-
-
-@runtime_checkable
-class FieldModel(Protocol):
-    """The model contract: a feature selector stands between ``embed`` and ``predict``."""
-
-    def embed(self, batch: Batch) -> Tensor:
-        """Field embeddings, float (B, N, d), in the order of the schema's N fields."""
-        ...
-
-    def predict(self, embedded: Tensor) -> Tensor:
-        """(B,) logits (binary), (B,) values in target units (regression) or (B, C) logits (multiclass)."""
         ...
 
 

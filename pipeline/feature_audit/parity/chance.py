@@ -13,8 +13,9 @@ from scipy import special
 
 from feature_audit.parity.clusters import cluster_codes
 from feature_audit.parity.components import mean_over_seeds, row_variance
-from feature_audit.parity.metrics import Metric, Sample, Task
+from feature_audit.parity.metrics import Metric, Sample
 from feature_audit.parity.metrics import metric as find_metric
+from feature_audit.schema import Task
 
 
 @dataclass(frozen=True)

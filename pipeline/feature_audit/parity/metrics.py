@@ -17,8 +17,8 @@ from feature_audit.errors import AuditError, UsageError
 from feature_audit.metric_names import parse_metric
 from feature_audit.parity import ranking
 from feature_audit.parity.clusters import cluster_codes, cluster_sums
+from feature_audit.schema import Task
 
-Task = Literal["binary", "regression", "multiclass"]
 Orientation = Literal["higher", "lower", "one"]
 
 _STEP = 1e-100  # complex-step differentiation has no cancellation, so the step can be this small

@@ -48,28 +48,6 @@ def auc_influence(y: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
     return auc, (placement - auc) / size
 
 
-def weighted_auc(y: np.ndarray, score: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """AUC under row weights, exactly, for many weightings of the same rows.
-
-    Args:
-        y, score: (rows,).
-        weight: (draws, rows) non-negative counts.
-
-    Returns:
-        (draws,) float64; NaN where a draw holds one class only.
-    """
-    order = np.argsort(score)
-    positive = np.asarray(y)[order] > 0
-    first, last = segments(np.asarray(score)[order])
-    weight = weight[:, order].astype(np.float64)
-    below = np.cumsum(np.where(positive, 0.0, weight), axis=1)
-    below = np.concatenate((np.zeros((len(weight), 1)), below), axis=1)
-    heavy = np.where(positive, weight, 0.0)
-    pairs = heavy.sum(axis=1) * below[:, -1]
-    wins = np.einsum("dr,dr->d", heavy, (below[:, first] + below[:, last]) / 2)
-    return np.divide(wins, pairs, out=np.full(len(weight), np.nan), where=pairs > 0)
-
-
 def delong(
     y: np.ndarray, placed_a: tuple[float, np.ndarray], placed_b: tuple[float, np.ndarray]
 ) -> tuple[float, float]:

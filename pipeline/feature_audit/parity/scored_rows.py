@@ -10,7 +10,8 @@ import numpy as np
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.labels import MIN_PER_CLASS, settles
 from feature_audit.parity.clusters import cluster_codes
-from feature_audit.parity.metrics import Metric, Sample, Task
+from feature_audit.parity.metrics import Metric, Sample
+from feature_audit.schema import Task
 
 
 @dataclass(frozen=True)

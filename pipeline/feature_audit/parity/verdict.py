@@ -12,11 +12,12 @@ from feature_audit.errors import AuditError, UsageError
 from feature_audit.parity import intervals, power, ranking, sentences
 from feature_audit.parity.chance import against_chance
 from feature_audit.parity.comparison import Comparison, bootstrapped, compare
-from feature_audit.parity.metrics import Metric, Task
+from feature_audit.parity.metrics import Metric
 from feature_audit.parity.metrics import metric as find_metric
 from feature_audit.parity.scored_rows import ScoredArms, checked
 from feature_audit.parity.slices import SmallSlice, slice_masks
 from feature_audit.results import MetricDelta, Verdict
+from feature_audit.schema import Task
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def render_html(report: AuditReport) -> str:
         curves=charts.k_curves(report),
         dots=charts.frequency_dots(report),
         tables=retirement.source_tables(report),
-        carriers=view.carriers(report),
+        proxies=view.proxies(report),
         steps=actions.next_steps(report),
         waves=actions.removal_waves(report),
         decisions=_decision_table(report),
@@ -152,9 +152,9 @@ def _value(report: AuditReport, row: FeatureDecision, key: str) -> Any:
     return view.decision_of(report, row) if key == "decision" else getattr(row, key)
 
 
-def _naming(text: str, carrier: str | None) -> str:
-    """A reason that names the carrier, so that a narrow table needs no column for it."""
-    return f"{text.rstrip('. ')}; carried by {carrier}" if carrier and carrier not in text else text
+def _naming(text: str, proxy: str | None) -> str:
+    """A reason that names the proxy, so that a narrow table needs no column for it."""
+    return f"{text.rstrip('. ')}; carried by {proxy}" if proxy and proxy not in text else text
 
 
 def _finding_table(report: AuditReport) -> Table | None:

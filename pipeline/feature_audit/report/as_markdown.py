@@ -271,7 +271,7 @@ def _decisions(report: AuditReport) -> str:
 
 
 def _redundancy(report: AuditReport) -> str:
-    found = view.carriers(report)
+    found = view.proxies(report)
     if not found:
         return ""
     rows = [[code(one.feature), numbers.count(len(one.carried)), ", ".join(map(code, one.carried))] for one in found]

@@ -1,7 +1,7 @@
 """Geometry of the charts: where each mark, line and label stands, in SVG user units. The template only draws.
 
-The SVG is drawn by hand rather than by matplotlib's writer because its colours must follow the page (dark, light,
-print) and its text must stay text. Tick positions come from matplotlib's locators.
+The SVG is drawn by hand rather than by a plotting library because its colours must follow the page (dark, light,
+print) and its text must stay text.
 """
 
 from __future__ import annotations
@@ -266,11 +266,20 @@ def log_scale(low: float, high: float, start: float, end: float) -> Scale:
 
 
 def linear_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round values inside [low, high]."""
-    from matplotlib.ticker import MaxNLocator
+    """Round values inside [low, high]: multiples of a 1-2-2.5-5 step that divides it into ``most`` parts or fewer.
 
-    values = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    return [float(value) for value in values if low <= value <= high]
+    A step that has fewer than two multiples inside gives way to the next smaller one.
+    """
+    if low == high:
+        return [low]
+    least = (high - low) / most
+    power = math.floor(math.log10(least))
+    steps = [size * 10.0**exponent for exponent in range(power - 1, power + 2) for size in (1.0, 2.0, 2.5, 5.0)]
+    for step in reversed([step for step in steps if step < least] + [min(step for step in steps if step >= least)]):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last > first:
+            break
+    return [place * step for place in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:

@@ -30,7 +30,7 @@ CURVE_ROWS = (
 
 
 @dataclass(frozen=True)
-class Carrier:
+class Proxy:
     """A feature and the features whose information it carries."""
 
     feature: str
@@ -153,7 +153,7 @@ RANK_AND_SCORE = (
 )
 
 
-def carriers(report: AuditReport) -> list[Carrier]:
+def proxies(report: AuditReport) -> list[Proxy]:
     """Who carries whom, the largest groups first: of dropped columns only, excluded duplicates included."""
     groups: dict[str, dict[str, None]] = defaultdict(dict)
     needed = {row.feature for row in report.decisions if row.decision != "drop"}
@@ -163,8 +163,8 @@ def carriers(report: AuditReport) -> list[Carrier]:
     for finding in report.findings:
         if finding.carried_by and finding.column and finding.column not in needed:
             groups[finding.carried_by][finding.column] = None
-    found = [Carrier(feature, tuple(carried)) for feature, carried in groups.items()]
-    return sorted(found, key=lambda carrier: (-len(carrier.carried), carrier.feature))
+    found = [Proxy(feature, tuple(carried)) for feature, carried in groups.items()]
+    return sorted(found, key=lambda proxy: (-len(proxy.carried), proxy.feature))
 
 
 def finding_counts(report: AuditReport) -> list[tuple[str, int, int]]:
@@ -255,7 +255,7 @@ def sections(report: AuditReport) -> list[tuple[str, str]]:
         ("quality", "Quality", bool(report.deltas)),
         ("k-curve", "How many", any(numbers.known(point.delta) for point in report.curve)),
         ("features", "Features", bool(report.decisions)),
-        ("redundancy", "Redundancy", bool(carriers(report))),
+        ("redundancy", "Redundancy", bool(proxies(report))),
         ("savings", "Savings", bool(retirement.source_tables(report))),
         ("data", "Data", bool(report.data_summary or report.findings)),
         ("search", "Search", bool(report.trials or report.importances)),

@@ -4,18 +4,18 @@ from feature_audit.selection.constraints import Constraints, build_constraints
 from feature_audit.selection.k.confirm import most_confirmations
 from feature_audit.selection.k.rule import Criterion, KChoice, choose_k
 from feature_audit.selection.plan import FullModel, SelectionPlan
-from feature_audit.selection.redundancy import Carriers, bin_columns, carriers, label_information
+from feature_audit.selection.redundancy import Proxies, bin_columns, label_information, proxies
 from feature_audit.selection.select import Progress, Retrain, Selection, select_features
 from feature_audit.selection.stability import nogueira_index, selection_frequency
 from feature_audit.selection.study import SearchSpace, StudySummary, TrialResult, TrialRow, run_study
 
 __all__ = [
-    "Carriers",
     "Constraints",
     "Criterion",
     "FullModel",
     "KChoice",
     "Progress",
+    "Proxies",
     "Retrain",
     "SearchSpace",
     "Selection",
@@ -25,11 +25,11 @@ __all__ = [
     "TrialRow",
     "bin_columns",
     "build_constraints",
-    "carriers",
     "choose_k",
     "label_information",
     "most_confirmations",
     "nogueira_index",
+    "proxies",
     "run_study",
     "select_features",
     "selection_frequency",

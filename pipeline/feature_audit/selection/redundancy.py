@@ -16,7 +16,7 @@ _CHUNK = 512
 
 
 @dataclass(frozen=True)
-class Carriers:
+class Proxies:
     """For each queried column: the index of the column that explains it best, and the share explained in [0, 1]."""
 
     column: NDArray[np.int64]
@@ -48,7 +48,7 @@ def bin_columns(values: NDArray[np.float32], bins: int = 12) -> NDArray[np.int64
     return codes
 
 
-def carriers(codes: NDArray[np.int64], queried: NDArray[np.int64], candidates: NDArray[np.int64]) -> Carriers:
+def proxies(codes: NDArray[np.int64], queried: NDArray[np.int64], candidates: NDArray[np.int64]) -> Proxies:
     """For each queried column the candidate that explains most of it.
 
     Args:
@@ -66,7 +66,7 @@ def carriers(codes: NDArray[np.int64], queried: NDArray[np.int64], candidates: N
         winner = share.argmax(axis=1)
         best[start : start + len(part)] = candidates[winner]
         explained[start : start + len(part)] = share[np.arange(len(part)), winner]
-    return Carriers(best, explained)
+    return Proxies(best, explained)
 
 
 def label_information(codes: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.float64]:

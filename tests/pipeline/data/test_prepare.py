@@ -195,7 +195,7 @@ def test_prepare_function_of_the_user(tmp_path, monkeypatch):
     for name, message in {
         "my_features:wrong": "returned a int; return a Polars LazyFrame",
         "my_features:broken": "prepare=my_features:broken: failed with KeyError: 'price'",
-        "my_features:absent": "module my_features has no function absent",
+        "my_features:absent": "my_features has no function absent",
         "no_such_module:build": "cannot import no_such_module",
         "my_features": "write it as package.module:function",
     }.items():

@@ -77,7 +77,7 @@ def test_duplicates_of_the_findings_count_as_carried_once():
     decisions = [FeatureDecision("copy", 2, 0.0, 0.0, "drop", "duplicate", carried_by="original")]
     findings = [Finding("copy", "duplicate", "equal", excluded=True, carried_by="original")]
     report = dataclasses.replace(make_report(), decisions=decisions, findings=findings)
-    assert view.carriers(report) == [view.Carrier("original", ("copy",))]
+    assert view.proxies(report) == [view.Proxy("original", ("copy",))]
 
 
 def test_a_kept_feature_is_never_listed_as_one_that_can_go():
@@ -89,7 +89,7 @@ def test_a_kept_feature_is_never_listed_as_one_that_can_go():
     ]
     findings = [Finding(name, "duplicate", "nearly equal", carried_by="original") for name in ("twin", "waits", "goes")]
     report = dataclasses.replace(make_report(), decisions=decisions, findings=findings)
-    assert view.carriers(report) == [view.Carrier("original", ("goes",))]
+    assert view.proxies(report) == [view.Proxy("original", ("goes",))]
 
 
 def _counted():

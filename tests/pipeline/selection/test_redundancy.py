@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from feature_audit.search import bin_columns, carriers, label_information, nogueira_index, selection_frequency
+from feature_audit.selection import bin_columns, label_information, nogueira_index, proxies, selection_frequency
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import mutual_info_score
@@ -15,7 +15,7 @@ def test_explained_share_is_mutual_information_over_entropy_less_chance() -> Non
     left = rng.integers(0, 4, 3000)
     right = np.where(rng.random(3000) < 0.6, left, rng.integers(0, 4, 3000))
     codes = np.stack([left, right], axis=1)
-    found = carriers(codes, np.array([0]), np.array([1]))
+    found = proxies(codes, np.array([0]), np.array([1]))
     entropy = mutual_info_score(left, left)
     expected = (mutual_info_score(left, right) - 9 / 6000) / entropy
     assert found.explained[0] == pytest.approx(expected, rel=1e-5)
@@ -25,7 +25,7 @@ def test_a_noisy_copy_is_carried_by_its_source_and_noise_by_nobody() -> None:
     rng = np.random.default_rng(1)
     source, other = rng.normal(size=(2, 5000))
     values = np.stack([source, other, source + 0.3 * rng.normal(size=5000), rng.normal(size=5000)], axis=1)
-    found = carriers(bin_columns(values.astype(np.float32)), np.array([2, 3]), np.array([0, 1]))
+    found = proxies(bin_columns(values.astype(np.float32)), np.array([2, 3]), np.array([0, 1]))
     assert found.column[0] == 0
     assert found.explained[0] > 0.3
     assert found.explained[1] < 0.01

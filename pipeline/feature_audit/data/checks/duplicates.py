@@ -99,13 +99,13 @@ def _propose(
 ) -> Iterator[_Pair]:
     """Pairs that agree on the sample; a column that another one carries carries none itself."""
     every = max(1, -(-sample.height // PROPOSING_ROWS))
-    carriers: dict[tuple[str, int], tuple[str, int]] = {}
+    proxies: dict[tuple[str, int], tuple[str, int]] = {}
     for column in columns:
         read = cells[column.name](sample[column.name])
         keys = [("equal", 0, _fingerprint(read)), *_keys(column, read.gather_every(every))]
-        found = [(kind, side, *carriers[kind, key]) for kind, side, key in keys if (kind, key) in carriers]
+        found = [(kind, side, *proxies[kind, key]) for kind, side, key in keys if (kind, key) in proxies]
         if not found:
-            carriers.update({(kind, key): (column.name, side) for kind, side, key in keys})
+            proxies.update({(kind, key): (column.name, side) for kind, side, key in keys})
             continue
         kind, side, first, first_side = found[0]
         yield _Pair(column.name, first, kind if kind != "order" else "rising" if side == first_side else "falling")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from feature_audit.config import ChecksConfig
+from feature_audit.data.checks.row_names import ID_SHARE
 from feature_audit.data.table.splits import MIN_ROWS
 from feature_audit.schema import Task
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Fewest rows of the rarest class (as a share of train) before it is remarked on.
 RARE_CLASS = 0.001
-#: Share of distinct values from which a category names rows.
-ID_SHARE = 0.5
 #: Difference of null shares between train and a later split that is remarked on.
 NULL_GAP = 0.2
 

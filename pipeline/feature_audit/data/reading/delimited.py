@@ -17,11 +17,10 @@ from feature_audit.data.columns.casting import NULL_WORDS
 from feature_audit.data.columns.moments import MOST, is_date, likely_formats, text_moment
 from feature_audit.data.columns.roles import SPLIT_COLUMN, match_globs
 from feature_audit.data.messages import READ_ERRORS, one_line
-from feature_audit.data.reading.files import bare_suffix
+from feature_audit.data.reading.files import ROW_GROUP, bare_suffix
 from feature_audit.data.reading.row_shape import open_text, scan_lines, shape_of
 from feature_audit.errors import AuditError
 
-ROW_GROUP = 65_536
 #: Share of the cells that a type of the user's may fail to read.
 MOST_LOST = 0.5
 #: First rows that decide which datetime formats are tried on all rows.

@@ -13,6 +13,8 @@ from typing import Any
 from feature_audit.data.messages import listing
 from feature_audit.errors import AuditError
 
+#: Rows of a row group in the Parquet files that are written.
+ROW_GROUP = 65_536
 PARQUET = (".parquet", ".pq", ".parq")
 ARROW = (".arrow", ".ipc", ".feather")
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data")

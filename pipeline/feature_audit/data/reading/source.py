@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import importlib
-import importlib.util
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +19,7 @@ from feature_audit.data.reading import delimited, recbole
 from feature_audit.data.reading.files import (
     ARROW,
     JSON,
+    ROW_GROUP,
     TEXT,
     bare_suffix,
     format_of,
@@ -29,12 +27,12 @@ from feature_audit.data.reading.files import (
     looks_like_splits,
     split_of_files,
 )
+from feature_audit.data.reading.prepare_function import call_prepare
 from feature_audit.errors import AuditError
 
 Progress = Callable[[str], None]
 
 #: Rows per row group of the tables we write; a fixed number makes their bytes independent of the thread count.
-ROW_GROUP = 65_536
 #: First and last rows of remote data by which it is told that it has changed.
 _GLANCE_ROWS = 1_000
 
@@ -136,7 +134,7 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
     """
     if config.prepare:
         _no_split_files(config, "prepare makes the table; let it make a split column")
-        return Source(_stage(_call_prepare(config.prepare, data), directory / "prepared.parquet", progress))
+        return Source(_stage(call_prepare(config.prepare, data), directory / "prepared.parquet", progress))
     if _is_remote(data):
         _no_split_files(config, "it is for local files")
         remote = _open_remote(data)
@@ -357,46 +355,6 @@ def _not_empty(frame: pl.LazyFrame, data: str) -> pl.LazyFrame:
     if rows == 0:
         raise AuditError(f"data={data}: no rows")
     return frame
-
-
-def _call_prepare(name: str, data: str) -> pl.LazyFrame:
-    module, _, function = name.partition(":")
-    if not function:
-        raise AuditError(f"prepare={name}: write it as package.module:function")
-    _see_working_directory()
-    try:
-        build = getattr(importlib.import_module(module), function)
-    except ImportError as error:
-        raise AuditError(f"prepare={name}: cannot import {module} ({one_line(error)})") from None
-    except AttributeError:
-        raise AuditError(f"prepare={name}: module {module} has no function {function}") from None
-    try:
-        made = build(data)
-    except AuditError:
-        raise
-    except Exception as error:  # the user's code may fail in any way; the chain keeps its traceback for the log
-        raise AuditError(f"prepare={name}: failed with {type(error).__name__}: {one_line(error)}") from error
-    if isinstance(made, pl.DataFrame):
-        made = made.lazy()
-    if not isinstance(made, pl.LazyFrame):
-        raise AuditError(f"prepare={name}: returned a {type(made).__name__}; return a Polars LazyFrame of features")
-    return made
-
-
-def prepare_source(name: str) -> bytes:
-    """The bytes of the file that holds the user's ``prepare`` function, so that an edit counts as new data."""
-    _see_working_directory()
-    try:
-        found = importlib.util.find_spec(name.partition(":")[0])
-    except (ImportError, ValueError):
-        found = None
-    return Path(found.origin).read_bytes() if found and found.origin and Path(found.origin).is_file() else b""
-
-
-def _see_working_directory() -> None:
-    """Let imports find a module of the user's in the working directory, as ``python -m`` would."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
 
 
 def _stage(frame: pl.LazyFrame, path: Path, progress: Progress) -> pl.LazyFrame:

@@ -15,12 +15,12 @@ import numpy as np
 import polars as pl
 
 from feature_audit.data.encoding.encoder_set import Encoders
+from feature_audit.data.reading.files import ROW_GROUP
 from feature_audit.data.table.dataset import Labelled, LabelledTable
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.data.table.statistics import chunk_rows
 from feature_audit.schema import Field, ModelSchema
 
-ROW_GROUP = 65_536
 #: Columns that are encoded at once.
 _THREADS = min(4, os.cpu_count() or 1)
 

@@ -1,0 +1,55 @@
+"""A function that a user names as ``package.module:function``."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from feature_audit.errors import UsageError
+from feature_audit.importing import import_function
+
+_NAMES = (f"a_users_module_{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a module that is not there yet; its file is expected in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])  # as a console script starts
+    name = next(_NAMES)
+    yield name
+    sys.modules.pop(name, None)
+
+
+def test_it_is_found_in_the_working_directory_and_among_the_installed(module: str, tmp_path: Path) -> None:
+    (tmp_path / f"{module}.py").write_text("def build(x):\n    return x + 1\n")
+    assert import_function("model", f"{module}:build")(1) == 2
+    assert import_function("prepare", "math:sqrt") is math.sqrt
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "says"),
+    [
+        ("{}", "", "write it as package.module:function"),
+        ("{}:", "", "write it as package.module:function"),
+        (":build", "", "write it as package.module:function"),
+        ("{}_absent:build", "", "cannot import {}_absent: No module named"),
+        ("{}:build", "import not_there_at_all", "cannot import {}: No module named 'not_there_at_all'"),
+        ("{}:build", "def build(:", "{} fails while it is imported: SyntaxError: "),
+        ("{}:build", "1 / 0", "{} fails while it is imported: ZeroDivisionError: division by zero"),
+        ("{}:built", "def build(): ...", "{} has no function built"),
+        ("{}:build", "build = 3", "{} has no function build"),
+    ],
+)
+def test_a_mistake_names_key_value_and_what_is_wrong(
+    module: str, tmp_path: Path, name: str, source: str, says: str
+) -> None:
+    (tmp_path / f"{module}.py").write_text(source)
+    name = name.format(module)
+    with pytest.raises(UsageError) as refused:
+        import_function("model", name)
+    assert str(refused.value).startswith(f"model={name}: {says.format(module)}")
