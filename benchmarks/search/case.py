@@ -11,25 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from feature_audit.audit.run import KEYS
+from feature_audit.audit.stage_run import KEYS
 from feature_audit.config import AuditConfig
 from feature_audit.config_files import load_config
-from feature_audit.data import Prepared, Store
+from feature_audit.data import Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
-from feature_audit.fitting.compute import touched_parameters
-from feature_audit.fitting.trained import Trained, load_model, train_one
+from feature_audit.fitting.trained import Trained, load_model, open_store, touched, train_one
 from feature_audit.models import predict
 from feature_audit.parity import metric
+from feature_audit.results import CurvePoint
 from feature_audit.schema import ModelSchema
-from feature_audit.search import KChoice, KPoint, choose_k
+from feature_audit.selection import FullModel, KChoice, choose_k
+from feature_audit.selection.k.comparison import ValidationComparison
+from feature_audit.selection.trial import SelectionObjective
 from feature_audit.stages import baseline as baseline_stage
 from feature_audit.stages import load as load_stage
-from feature_audit.stages.cost import AUTO_SEEDS
-from feature_audit.stages.judge import ValidationJudge, error_ratio
+from feature_audit.stages.select import constraints_of, plan_of
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = {"santander": "conf/santander.yaml", "ml-100k": "conf/movielens.yaml", "demo": "conf/demo.yaml"}
+CONFIGS = {
+    "santander": "conf/santander.yaml",
+    "ml-100k": "conf/movielens.yaml",
+    "criteo": "conf/criteo.yaml",
+    "demo": "conf/demo.yaml",
+}
 
 
 @dataclass(frozen=True)
@@ -50,22 +56,27 @@ class Case:
 
     def __init__(self, name: str, config: AuditConfig) -> None:
         self.name = name
-        config = load_stage.complete(config)
-        if config.seeds == "auto":  # as many for every method: the audit would give the dearer ones fewer
-            config = config.model_copy(update={"seeds": AUTO_SEEDS})
-        self.config = config
-        folder = self.folder("load", {"data": load_stage.digest(config)})
-        self.prepared: Prepared = load_stage.load(config, folder)
+        self.config = load_stage.complete(config)
+        folder = self.folder("load", {"data": load_stage.digest(self.config)})
+        self.prepared: Prepared = load_stage.load(self.config, folder)
         task = self.prepared.schema.task
         if task != "binary":
             raise ValueError(f"data={name}: the target is {task}; this benchmark's RFECV is for binary targets")
-        usable = len(self.prepared.schema.fields)
-        budget = usable if config.k == "auto" else min(config.k, usable)
-        self.config = config.model_copy(update={"task": task, "metric": config.metric or "auc", "k": budget})
-        self.low, self.high = load_stage.budget(self.config, self.prepared)
-        self.store = Store.open(self.prepared.directory)
+        self.config = self.config.model_copy(update={"task": task, "metric": self.config.metric or "auc"})
+        self.constraints = constraints_of(self.config, self.prepared)
+        self.store = open_store(self.config, self.prepared)
+        self.plan = plan_of(self.config, self.store, self.constraints)
         self.full, self.baseline = self._train_full(folder)
-        self.judge = ValidationJudge(self.config, self.store, self.full.validation_scores())
+        self._comparison = ValidationComparison(self.plan.criterion.metric, self.store, self.full.validation_scores())
+
+    @property
+    def low(self) -> int:
+        """The smallest K that may be chosen; ``high`` is the largest."""
+        return self.constraints.min_k
+
+    @property
+    def high(self) -> int:
+        return self.constraints.max_k
 
     def folder(self, stage: str, inputs: dict[str, str]) -> StageFolder:
         """Folder of a stage below the benchmark's own working directory."""
@@ -93,16 +104,10 @@ class Case:
         return load_model(self.config, self.full)
 
     @cached_property
-    def full_test_scores(self) -> np.ndarray:
-        """Of the full model, (rows,); read as late as ``test_value`` is."""
-        return predict(
-            self.full_model(), self.store, "test", self.schema, task=self.schema.task, device=self.config.device
-        )
-
-    @cached_property
-    def touched(self) -> int:
-        """Parameters that one row of the full model touches."""
-        return touched_parameters(self.full_model(), len(self.schema.fields), self.config.training.embedding_dim)
+    def objective(self) -> SelectionObjective:
+        """Concrete trainings on the full model, and what they cost."""
+        full = FullModel(self.full_model(), self.full.validation_scores(), touched(self.config, self.prepared.schema))
+        return SelectionObjective(full, self.store, self.constraints, self.plan)
 
     @property
     def schema(self) -> ModelSchema:
@@ -112,22 +117,16 @@ class Case:
         """Field names of indices, in schema order."""
         return tuple(self.schema.names[place] for place in sorted(int(place) for place in places))
 
-    def confirm(self, names: tuple[str, ...], seed: int) -> tuple[KPoint, float]:
+    def confirm(self, names: tuple[str, ...], seed: int) -> tuple[CurvePoint, float]:
         """Retrain on some features and compare on validation: what the audit's own confirmation does."""
         _, scores, facts = train_one(
             self.config, self.store, self.schema.keep(names), seed=seed, label=f"{self.name}, K = {len(names)}"
         )
-        return self.judge.point(len(names), scores), float(facts["work"])
+        return self._comparison.point(len(names), scores, "retrained"), float(facts["work"])
 
-    def choose(self, points: list[KPoint]) -> KChoice:
+    def choose(self, points: list[CurvePoint]) -> KChoice:
         """The audit's rule for K on retrained points."""
-        return choose_k(
-            points if len(points) > 1 else points * 2,
-            margin=self.config.margin,
-            confidence=self.config.confidence,
-            metric=str(self.config.metric),
-            test_ratio=error_ratio(self.prepared),
-        )
+        return choose_k(points, self.plan.criterion, retrained=True)
 
     def value(self, split: Any, scores: np.ndarray) -> float:
         """The decision metric of a split's rows."""

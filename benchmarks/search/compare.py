@@ -27,8 +27,9 @@ import numpy as np
 from case import Case, open_case
 from feature_audit.fitting.process import tune_process
 from methods import Found, grid, ours, ours_at, random_search, rfe, rfecv
-from splits import TABLES, mean_and_error
 
+#: How the rows of a table are split anew.
+SPLITS = {"santander": "random", "ml-100k": "group", "criteo": "random", "demo": "random"}
 METHODS = ("ours", "grid", "random", "rfecv", "rfe")
 HEAD = (
     "data", "method", "K", "chosen by", "validation", "test", "± seeds", "test - full", "ours at this K", "trials",
@@ -126,6 +127,12 @@ def gap_cells(name: str, rival: str, pairs: list[tuple[dict[str, Any], dict[str,
     return [*shown, f"{costs.mean():.2f}", f"{others.mean():.2f}", str((costs < others).sum())]
 
 
+def mean_and_error(values: np.ndarray) -> str:
+    """Mean of differences on several splits, and its standard error where there are two or more."""
+    error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
+    return f"{values.mean():+.4f}{error}"
+
+
 def line(texts: list[str] | tuple[str, ...]) -> str:
     return "| " + " | ".join(texts) + " |"
 
@@ -156,8 +163,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="profile quick, coarser grids, fewer rows and seeds")
     parser.add_argument("--work-dir", type=Path, default=Path(".audit/benchmark-search"))
     given = parser.parse_args(arguments)
-    if given.splits and not set(given.data) <= set(TABLES):
-        parser.error(f"--splits: not for {sorted(set(given.data) - set(TABLES))}; give some of {', '.join(TABLES)}")
+    if given.splits and not set(given.data) <= set(SPLITS):
+        parser.error(f"--splits: not for {sorted(set(given.data) - set(SPLITS))}; give some of {', '.join(SPLITS)}")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("feature_audit").setLevel(logging.INFO)
     tune_process(threads=1)  # as audits do, on one thread
@@ -168,7 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in given.data:
         found = []
         for split in given.splits or [None]:
-            anew = {} if split is None else {"split": TABLES[name]["split"], "seed": split}
+            anew = {} if split is None else {"split": SPLITS[name], "seed": split}
             case = open_case(name, k=given.k, work_dir=given.work_dir, profile=profile, trials=given.trials, **anew)
             found.append(compare(case, given.methods, quick=given.quick, twins=split is None))
         gaps += [gap_cells(name, rival, [(rows["ours"], rows[rival]) for rows in found]) for rival in rivals]

@@ -5,27 +5,19 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from case import Case, Finals, finals
-from concrete_selectors import PathSettings, learn_path
-from feature_audit.config import PROFILES, SelectionConfig
-from feature_audit.fitting.compute import FORWARD_SHARE
+from concrete_selectors import PathSettings, fit_path
 from feature_audit.fitting.trained import Trained, load_model
-from feature_audit.models import row_loss
-from feature_audit.search import KPoint
-from feature_audit.stages.load import protected_fields
+from feature_audit.results import CurvePoint
 from feature_audit.stages.retrain import retrain
-from feature_audit.stages.select import search_space, select
-from feature_audit.stages.trial import selection_batch
-from torch import Tensor
+from feature_audit.stages.select import select
 
 #: Seeds of the rivals' confirmations: neither the audit's confirmations nor the final retrainings use them.
 CONFIRMATION_SEED = 70_000
-_EVALUATION_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ def ours(case: Case) -> Found:
     started = time.process_time()
     folder = case.select_folder
     seconds = math.nan if folder.done else 0.0  # a search that ran before left no CPU seconds
-    selection = select(case.config, case.prepared, case.full, folder)
+    selection = select(case.config, case.prepared, case.full, case.constraints, folder)
     seconds += time.process_time() - started
     retrained_folder = case.folder("retrain", {"select": folder.key.digest})
     pruned = retrain(case.config, case.prepared, selection, retrained_folder)
@@ -69,18 +61,18 @@ def ours(case: Case) -> Found:
         case.test_value(load_model(case.config, trained, f"pruned_{number}.pt"), pruned.schema)
         for number in range(case.config.seeds)
     )
+    confirmed = [point for point in selection.curve if point.source == "retrained"]
     return Found(
-        k=selection.choice.k,
-        evidence=selection.choice.evidence,
-        confirmed=next((point.metric for point in selection.choice.retrained if point.k == selection.choice.k), None),
+        k=selection.k,
+        evidence=selection.evidence,
+        confirmed=next((point.metric for point in confirmed if point.k == selection.k), None),
         finals=Finals(tuple(facts["metric"] for facts in pruned.facts), test),
-        trials=len(selection.summary.trials),
-        retrained=len(selection.choice.retrained),
+        trials=len(selection.trials),
+        retrained=len(confirmed),
         work=selection.work,
         seconds=seconds,
-        extra={"importances": selection.summary.importances, "trials": selection.summary.trials,
-               "points": [(point.k, point.delta) for point in selection.choice.retrained],
-               "order": np.argsort(selection.rank).tolist()},
+        extra={"importances": selection.importances, "trials": [row.shown() for row in selection.trials],
+               "points": [(point.k, point.delta) for point in confirmed], "order": selection.order.tolist()},
     )  # fmt: skip
 
 
@@ -98,11 +90,8 @@ def log_grid(low: int, high: int, factor: float) -> list[int]:
 def grid(case: Case, factor: float = 2.0) -> Found:
     """For each K of a log grid one concrete training with K slots and one retraining; the rule picks K."""
     started = time.process_time()
-    defaults = search_space(case.config, case.low, case.high).defaults()
-    tried = [
-        _try(case, k, defaults, number)
-        for number, k in enumerate(log_grid(case.low, case.high, factor))
-    ]  # fmt: skip
+    schedule = case.plan.space.point(0, case.plan.seed)
+    tried = [_try(case, k, schedule, number) for number, k in enumerate(log_grid(case.low, case.high, factor))]
     return _conclude(case, tried, started)
 
 
@@ -110,15 +99,13 @@ def random_search(case: Case, budget: float) -> Found:
     """Random settings and log-uniform K, each trained and retrained, until the work of ``budget`` is used."""
     started = time.process_time()
     random = np.random.default_rng(case.config.seed)
-    ranges = SelectionConfig(**case.config.selection.model_dump() | PROFILES["thorough"]["selection"])
-    space = search_space(case.config.model_copy(update={"selection": ranges}), case.low, case.high)
+    space = case.plan.space
     tried: list[_Tried] = []
     while not tried or sum(one.work for one in tried) < budget:
         settings = {
             "temperature_start": _log_uniform(random, space.temperature_start),
             "temperature_end": _log_uniform(random, space.temperature_end),
             "anneal_share": float(random.uniform(*space.anneal_share)),
-            "speed": _log_uniform(random, space.speed),
         }
         k = round(_log_uniform(random, (max(case.low, 2), case.high)))
         tried.append(_try(case, k, settings, len(tried)))
@@ -126,7 +113,10 @@ def random_search(case: Case, budget: float) -> Found:
 
 
 def rfecv(case: Case, *, rows: int, step: float, folds: int = 3) -> Found:
-    """scikit-learn's RFECV with LightGBM on the encoded matrix of train rows; the best size within the budget."""
+    """scikit-learn's RFECV with LightGBM on the encoded matrix of train rows; the best size within the budget.
+
+    RFECV hands arrays on, in which a code is a number.
+    """
     from sklearn.feature_selection import RFE, RFECV
     from sklearn.model_selection import StratifiedKFold
 
@@ -148,30 +138,21 @@ def rfecv(case: Case, *, rows: int, step: float, folds: int = 3) -> Found:
 
 
 def rfe(case: Case, k: int, *, rows: int, step: float) -> Found:
-    """LightGBM's elimination asked for the K that ours chose: whose features are better where K is the same?"""
+    """LightGBM's elimination asked for the K that ours chose: whose features are better where K is the same?
+
+    Categories are split as categories; each step drops the features whose splits gain least.
+    """
     started = time.process_time()
-    left, steps = rfe_path(case, [k], rows=rows, step=step, seed=case.config.seed)[k]
+    x, y = _matrix(case, rows, case.config.seed)
+    categorical = np.array([field.form == "code" for field in case.schema.fields])
+    left, steps = np.arange(x.shape[1]), 0
+    while len(left) > k:  # a share of what is left, not of all, or small K would be reached in one step
+        booster = _booster(case.config.seed, importance_type="gain")
+        booster.fit(x[:, left], y, categorical_feature=np.flatnonzero(categorical[left]).tolist())
+        size = max(k, min(len(left) - 1, round(len(left) * (1 - step))))
+        left, steps = np.sort(left[np.argsort(-booster.feature_importances_, kind="stable")[:size]]), steps + 1
     seconds = time.process_time() - started
     return Found(k, "K of ours", None, finals(case, case.names(left)), steps, 0, None, seconds)
-
-
-def rfe_path(case: Case, ks: Iterable[int], *, rows: int, step: float, seed: int) -> dict[int, tuple[list[int], int]]:
-    """By K, the fields that LightGBM's elimination keeps and how many trainings it took to come to them.
-
-    Each step drops a share of the features that are left, not of all, or small K would be reached in one step.
-    """
-    from sklearn.feature_selection import RFE
-
-    x, y = _matrix(case, rows, seed)
-    left, steps = np.arange(x.shape[1]), 0
-    found = {}
-    for k in sorted(ks, reverse=True):
-        while len(left) > k:
-            size = max(k, min(len(left) - 1, round(len(left) * (1 - step))))
-            eliminated = RFE(_booster(seed), n_features_to_select=size, step=len(left)).fit(x[:, left], y)
-            left, steps = left[eliminated.support_], steps + 1
-        found[k] = (left.tolist(), steps)
-    return found
 
 
 def _matrix(case: Case, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -182,44 +163,34 @@ def _matrix(case: Case, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _booster(seed: int) -> Any:
+def _booster(seed: int, **more: Any) -> Any:
     from lightgbm import LGBMClassifier
 
     return LGBMClassifier(n_estimators=100, learning_rate=0.06, num_leaves=15, min_child_samples=50, n_jobs=1,
-                          random_state=seed, verbose=-1)  # fmt: skip
+                          random_state=seed, verbose=-1, **more)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Tried:
-    point: KPoint
+    point: CurvePoint
     names: tuple[str, ...]
     work: float
 
 
-def dedicated(case: Case, k: int, settings: dict[str, float], seed: int) -> tuple[tuple[str, ...], float]:
+def dedicated(case: Case, k: int, schedule: dict[str, float], seed: int) -> tuple[tuple[str, ...], float]:
     """The features of one concrete training that is asked for exactly K, and its work."""
-    chosen = PathSettings(
-        k_max=k, k_min=k, selector="ip_cae", epochs=case.config.selection.epochs,
-        finetune_epochs=0, nested=False, screen=0.0,  # no curve, no smaller K, and the slots' own choice
-        temperature_start=settings["temperature_start"], temperature_end=settings["temperature_end"],
-        anneal_share=settings["anneal_share"], speed=settings["speed"],
-        network_learning_rate=case.config.training.learning_rate,
-        noise_masks=case.config.selection.noise_masks, seed=seed,
-    )  # fmt: skip
-    rows = case.store.rows("train")
-    batch = selection_batch(case.config, rows, case.schema)
-    path = learn_path(
-        case.full_model(),  # type: ignore[arg-type]  # of the model contract
-        _batches(case, "train", batch),
-        _batches(case, "validation", _EVALUATION_ROWS),
-        loss=row_loss(case.schema.task),
-        steps_per_epoch=math.ceil(rows / batch),
-        settings=chosen,
-        protected=protected_fields(case.config, case.prepared),
+    settings = PathSettings(
+        k_max=k,
+        k_min=k,
+        epochs=case.plan.epochs,
+        network_learning_rate=case.plan.learning_rate,
+        temperature_start=schedule["temperature_start"],
+        temperature_end=schedule["temperature_end"],
+        anneal_share=schedule["anneal_share"],
+        seed=seed,
     )
-    passes = path.row_passes
-    work = (passes["forward_backward"] + FORWARD_SHARE * passes["forward"]) * case.touched
-    return case.names(path.ranking[:k]), work
+    path = fit_path(case.objective.task, settings)
+    return case.names(path.ranking[:k]), case.objective.work(path)
 
 
 def _try(case: Case, k: int, settings: dict[str, float], number: int) -> _Tried:
@@ -227,15 +198,6 @@ def _try(case: Case, k: int, settings: dict[str, float], number: int) -> _Tried:
     names, learning = dedicated(case, k, settings, case.config.seed + number)
     point, retraining = case.confirm(names, CONFIRMATION_SEED + case.config.seed + number)
     return _Tried(point, names, learning + retraining)
-
-
-def _batches(case: Case, split: Any, size: int) -> Callable[[int], Iterator[tuple[Any, Tensor]]]:
-    def draw(epoch: int) -> Iterator[tuple[Any, Tensor]]:
-        seed = case.config.seed * 7919 + epoch + 1 if split == "train" else None
-        for batch in case.store.batches(split, size, seed=seed, schema=case.schema):
-            yield batch, batch.target
-
-    return draw
 
 
 def _conclude(case: Case, tried: list[_Tried], started: float) -> Found:

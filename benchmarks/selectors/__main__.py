@@ -10,13 +10,13 @@ Protocol, the same for every selector:
   fixed seed. Codes are fitted on train. Budget `small` takes at most 20,000 rows of a table and retrains one net per
   kept set; `full` takes all rows and retrains two; tables of few rows get twice as many.
 * One full net is trained per table (seed 0, early stopping on validation). A selector sees this net, train and
-  validation rows; rankers of the table see train rows only. Each gets the library's defaults and slots for 1.2 x
-  the largest K.
+  validation rows. Each gets the library's defaults and slots for 1.2 x
+  the largest K. Rankers of the table stop on validation rows where they stop at all.
 * One selection serves all K; selections are repeated with seeds 0, 1, 2. Rankers without randomness run once, LassoNet
   with one seed.
-* Tuning: three trials for every selector that has a knob (`arena/tuning.py`: rate of the logits for ip_cae and cae,
-  length of the training for the gates), with the first seed; the trial with the least validation loss of retrained
-  nets, mean over K, is used for all seeds. `--trials 1` leaves all at their defaults.
+* Tuning: three trials for every selector that is trained (`arena/tuning.py`: the length of its training), with the
+  first seed; the trial with the least validation loss of retrained nets, mean over K, is used for all seeds.
+  `--trials 1` leaves all at their defaults. LightGBM tries three sizes of its trees by itself.
 * A selection is judged by nets retrained from scratch on the K kept fields (seeds 1, 2): test ROC AUC, or accuracy
   where there are more than two classes. Cells are medians over selection seeds, the worst seed in brackets.
 * `area`: mean over log K of the metric's way from no field (0) to the best net seen on the table, the full one among

@@ -7,20 +7,14 @@ Protocol, splits, nets and budgets are the arena's (`python benchmarks/selectors
 defaults. The variants:
 
 * zero instead of mean replacement: a closed gate feeds zero, as in the papers, not the field's mean embedding.
-* no nested slots: every mask uses all slots.
-* one noise mask per batch, not 16. A single mask is never a nested one, so this takes nested slots away too.
-* no prior: all fields start with equal logits, not with a handicap for those that the surgeon (Optimal Brain Surgeon on
-  the trained net's gates) would not keep.
-* no surgeon's candidates: elimination starts from the slots' candidates alone.
+* one noise mask per batch, not one per share of its rows.
 * labels alone: the surrogate is not taught by what the trained net expects, and removals are judged by labels only.
-* no warm start: the concrete training starts from an untrained net, without prior, and lasts as long as with a trained
-  one.
+* no warm start: the concrete training starts from an untrained net, and lasts as long as with a trained one.
 * no elimination, order of scores: one training; its candidates by the number of slots expected to choose them.
 * no elimination, one training per K: as many slots as K each time, their assignment is the answer. Costs a training
   for every K.
-* no concrete training: the fields with the largest mean |dLoss/dgate| of the trained net, or those that the surgeon
-  keeps, go into elimination.
-* none of them: untrained net, no prior, zeros, one mask per batch, all slots, a training per K, no elimination.
+* no concrete training: the fields with the largest mean |dLoss/dgate| of the trained net go into elimination.
+* none of them: untrained net, zeros, one mask per batch, a training per K, no elimination.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ import torch
 from arena import tables
 from arena.pixels import borders, draw, neighbours
 from concrete_selectors import ConcreteAutoencoderSelector, ConcreteSelector, IPCAESelector
-from concrete_selectors.slots import Noise, SlotSettings, decoder, train_slots
+from concrete_selectors.sklearn.autoencoder import Noise, SlotSettings, decoder, train_slots
 from torch import Tensor
 from torch.nn import functional
 

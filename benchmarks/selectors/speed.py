@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from concrete_selectors import ConcreteSelector, IPCAESelector, PathSettings, learn_path
+from concrete_selectors import ConcreteSelector, IPCAESelector, PathSettings, SelectionTask, fit_path
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -95,18 +95,18 @@ def train_wide(face: str, n: int, k: int, rows: int) -> None:
     x = torch.randn(rows, n)
     y = (x[:, :10].sum(dim=1) > 0).float()
     started = time.perf_counter()
-    if face == "learn_path":
+    if face == "fit_path":
         half = rows // 2
 
         def batches(part: slice) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
             return lambda epoch: zip(x[part].split(64), y[part].split(64), strict=True)
 
-        path = learn_path(
+        task = SelectionTask(
             WideNet(n), batches(slice(half)), batches(slice(half, None)),
             loss=lambda out, goal: functional.binary_cross_entropy_with_logits(out, goal, reduction="none"),
-            steps_per_epoch=-(-half // 64), settings=PathSettings(k_max=k, epochs=1),
+            steps_per_epoch=-(-half // 64),
         )  # fmt: skip
-        kept = path.subset(k)
+        kept = fit_path(task, PathSettings(k_max=k, epochs=1)).subset(k)
     else:
         kept = (
             IPCAESelector(k, epochs=1, random_state=0).fit(x.numpy(), y.numpy().astype(int)).get_support(indices=True)
@@ -119,7 +119,7 @@ def train_wide(face: str, n: int, k: int, rows: int) -> None:
 def memory_table(rows: int) -> None:
     print(f"Training on {rows:,} rows in a fresh process, 1 epoch\n")
     print("| what | N | K | seconds | peak GiB | kept |\n|---|---|---|---|---|---|")
-    for face in ("learn_path", "IPCAESelector"):
+    for face in ("fit_path", "IPCAESelector"):
         for n, k in ((10_000, 50), (100_000, 200)):
             command = [sys.executable, str(Path(__file__)), "train", face, str(n), str(k), "--rows", str(rows)]
             printed = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -163,7 +163,7 @@ def main() -> None:
     noise.add_argument("--epochs", type=int, default=20)
     noise.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     train = parts.add_parser("train", help="one training of `memory`, in this process")
-    train.add_argument("face", choices=["learn_path", "IPCAESelector"])
+    train.add_argument("face", choices=["fit_path", "IPCAESelector"])
     train.add_argument("n", type=int)
     train.add_argument("k", type=int)
     train.add_argument("--rows", type=int, default=512)

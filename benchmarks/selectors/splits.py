@@ -5,7 +5,7 @@
 Protocol, nets and K are the arena's (`python benchmarks/selectors --help`), settings the library's defaults.
 ``--split`` picks another random split of the real tables, another end of ml-100k's time, and other simulated tables:
 
-* planted, leaky, demo: as in the arena, of another seed.
+* planted, leaky, rare, demo: as in the arena, of another seed.
 * drift-N: in time order; stable numbers, counts of six values and rare flags that are worth half as much in the end,
   and three ids that mean nothing, which embeddings can memorise.
 
@@ -64,17 +64,16 @@ def movielens(split: int, most: int | None) -> Table:
 
 def entries(split: int) -> dict[str, Entry]:
     """The arena's tables, split and simulated anew."""
-    seeded, demo, planted = tables.random_splits, simulated.demo, simulated.planted
-    for module in (tables, simulated):
-        module.random_splits = lambda rows, *, seed: seeded(rows, seed=seed + split)
+    demo, planted = simulated.demo, simulated.planted
     world = split % 50 + 3
     simulated.planted = lambda number, most=None: planted(number + world + 1, most)
-    found = registry()
+    found = registry(split)
     found["ml-100k"] = replace(found["ml-100k"], build=lambda most: movielens(split, most))
     found["planted"] = replace(
         found["planted-0"], build=lambda most: replace(simulated.planted(0, most), name="planted")
     )
     found["demo"] = replace(found["demo"], build=lambda most: demo(most, seed=split % 97 + 1))
+    found["rare"] = replace(found["rare"], build=lambda most: simulated.rare(most, number=split))
     for number in (3, 4):
         found[f"drift-{number}"] = Entry(
             lambda most, number=number: drifting(number, most or 20_000), (5, 8, 12, 20), batch=128

@@ -22,21 +22,11 @@ KindName = Literal["numeric", "categorical", "boolean", "multi", "vector", "date
 #: Decision metric per task where the user names none; all are "higher is better" as reported.
 DEFAULT_METRIC: dict[str, str] = {"binary": "auc", "regression": "r2", "multiclass": "accuracy"}
 
-#: What a search profile changes. ``default`` is the defaults of the classes below.
+#: What a profile sets: plain keys, below every file and the command line.
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {},  # a limit of three full trainings instead of six, to which trials and seeds shrink (stages/cost.py)
-    "default": {},
-    "thorough": {
-        "trials": 12,
-        "seeds": 8,
-        "baseline_seeds": 3,
-        "selection": {
-            "temperature_start": [2.0, 20.0],
-            "temperature_end": [0.05, 0.5],
-            "anneal_share": [0.5, 1.0],
-            "speed": [0.5, 2.0],
-        },
-    },
+    "quick": {"trials": 1, "seeds": 3},
+    "default": {"trials": 3, "seeds": 5},
+    "thorough": {"trials": 12, "seeds": 8, "baseline_seeds": 3},
 }
 
 
@@ -106,21 +96,20 @@ class TrainingConfig(_Section):
 
 
 class SelectionConfig(_Section):
-    """Ranges and settings of the selector's training; a range of one value fixes a dimension of the search.
+    """Ranges and settings of the selector's training; a range of one value fixes a setting.
 
-    By default only the number of slots is searched: seeds move a trial's value as much as temperatures and rates do
-    (docs/search.md). The profile ``thorough`` searches all of them.
+    Every trial draws its own temperature schedule and number of slots; the first has the middle of every range.
     """
 
     epochs: float = Field(1.0, gt=0, description="passes over the train split per concrete training")
-    temperature_start: tuple[float, float] = (6.3, 6.3)
-    temperature_end: tuple[float, float] = (0.16, 0.16)
-    anneal_share: tuple[float, float] = (0.75, 0.75)
-    speed: tuple[float, float] = Field(
-        (1.0, 1.0), description="factor on the learning rate that the step count asks for"
+    temperature_start: tuple[float, float] = Field((2.0, 20.0), description="range of the first temperature")
+    temperature_end: tuple[float, float] = Field((0.05, 0.5), description="range of the last temperature")
+    anneal_share: tuple[float, float] = Field(
+        (0.5, 1.0), description="range of the share of the training over which the temperature falls"
     )
+    max_candidates: int = Field(256, ge=1, description="the largest K where k = auto")
 
-    @field_validator("temperature_start", "temperature_end", "anneal_share", "speed")
+    @field_validator("temperature_start", "temperature_end", "anneal_share")
     @classmethod
     def _check_range(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not 0 < value[0] <= value[1] < math.inf:
@@ -144,9 +133,6 @@ class SelectionConfig(_Section):
                 f"selection.temperature_start={start}; give at most {start[0]}"
             )
         return self
-
-    noise_masks: int = Field(16, ge=1, description="noise matrices per batch, each for a group of rows")
-    max_candidates: int = Field(256, ge=1, description="most slots of one concrete training where k = auto")
 
 
 class ChecksConfig(_Section):
@@ -186,20 +172,14 @@ class AuditConfig(_Section):
     split: str | None = Field(None, description="time, random, group, or a column holding train / validation / test")
     k: int | Literal["auto"] = Field("auto", description="the most features to keep; auto = no budget")
     k_min: int = Field(1, ge=1, description="the fewest features worth considering; k_min = k fixes K")
-    k_rule: Literal["assured", "one_standard_error", "within_margin"] = Field(
-        "assured", description="evidence that the chosen K needs: assured, one_standard_error or within_margin"
-    )
     metric: str | None = Field(None, description="decision metric; None = auc, r2 or accuracy, by task")
     margin: float = Field(
         0.002, ge=0, allow_inf_nan=False, description="largest loss that counts as none, in the metric's own units"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the interval that the verdict stands on")
-    trials: int | Literal["auto"] = Field(
-        "auto", description="Optuna trials; auto = 3, fewer where they would cost over three full trainings"
-    )
-    seeds: int | Literal["auto"] = Field(
-        "auto",
-        description="pruned models to train, more narrow the interval; auto = 5, or 3 if the audit would cost too much",
+    trials: int = Field(3, ge=1, description="selection runs, Optuna trials; auto = the profile's number")
+    seeds: int = Field(
+        5, ge=2, description="pruned models to train, more narrow the interval; auto = the profile's number"
     )
     baseline_seeds: int = Field(
         1,
@@ -242,6 +222,15 @@ class AuditConfig(_Section):
         if isinstance(values, Mapping) and isinstance(values.get("split_files"), Mapping) and not values.get("data"):
             return {**values, "data": ",".join(map(str, values["split_files"].values()))}
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto_is_the_profile(cls, values: Any) -> Any:
+        """``auto`` for a count means what the profile sets."""
+        if not isinstance(values, Mapping):
+            return values
+        counts = PROFILES.get(str(values.get("profile", "default")), PROFILES["default"])
+        return {**values, **{key: counts[key] for key in ("trials", "seeds") if values.get(key) == "auto"}}
 
     @field_validator("exclude", "never_drop", "always_drop", "whole_groups", "slices", "drop_rows", mode="before")
     @classmethod

@@ -71,17 +71,18 @@ class CurvePoint:
     """Validation quality at one K.
 
     Attributes:
-        metric: the metric's own value on the rows that measured this point.
+        k: number of features.
+        metric: the metric's own value.
         delta: improvement over the full model on the same rows; higher is better, whatever the metric.
-        source: ``masked`` (from the selection, on the rows that judged no removal) or ``retrained`` (on all rows).
-        std_error: of ``delta``.
+        source: ``masked`` (one network fine-tuned for every K) or ``retrained`` (a network of its own).
+        std_error: of ``delta``, over validation clusters.
     """
 
     k: int
     metric: float
     delta: float
     source: str
-    std_error: float | None = None
+    std_error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,24 @@ class StageCost:
     seconds: float
     full_trainings: float
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class CostPlan:
+    """What the rest of an audit is expected to cost, said after the full model's training and before the selection.
+
+    Attributes:
+        text: the steps, as one sentence without a full stop.
+        trainings_low, trainings_high: of the whole audit, in full trainings; the first if one confirmation is enough
+            and K is as small as it may be, the second with all of them and the largest K.
+        seconds_low, seconds_high: the same in wall time, at the baseline's speed.
+    """
+
+    text: str
+    trainings_low: float
+    trainings_high: float
+    seconds_low: float
+    seconds_high: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +129,7 @@ class AuditReport:
             at least ``-margin``.
         decisions: one row per feature column, kept first.
         findings: of the data.
-        costs: per stage.
+        costs: per stage; ``plan``: what was expected of them.
         needed: for inconclusive, what would decide it (a sentence).
         stability: Nogueira index over selectors or None; ``convergence``: a sentence about the selector's state.
         trials: rows of the search (number, parameters, value, state); ``importances``: of its parameters.
@@ -145,3 +164,4 @@ class AuditReport:
     importances: dict[str, float] = field(default_factory=dict)
     data_summary: dict[str, Any] = field(default_factory=dict)
     table_costs: dict[str, float] = field(default_factory=dict)
+    plan: CostPlan | None = None

@@ -1,15 +1,16 @@
-"""Concrete feature selectors for torch models: CAE, IP-CAE and their peers, for every K from one training."""
+"""Concrete feature selectors for torch models: CAE, IP-CAE and baselines, for every K from one training."""
 
-from concrete_selectors.concrete import ConcreteSelector
-from concrete_selectors.contract import Batches, EmbeddingModel, Expect, Loss
-from concrete_selectors.estimators import ConcreteAutoencoderSelector, IPCAESelector
-from concrete_selectors.expectations import Expectations
-from concrete_selectors.path import learn_path
-from concrete_selectors.peers import SELECTORS, rank_with
-from concrete_selectors.result import SelectionPath
-from concrete_selectors.run import SelectionStopped
-from concrete_selectors.schedule import temperature
+from concrete_selectors.baselines import SELECTORS, rank_with
+from concrete_selectors.fit_path import SelectionStopped, fit_path
+from concrete_selectors.gates.concrete import ConcreteSelector
+from concrete_selectors.gates.schedule import temperature
+from concrete_selectors.nested import NestedModel, curve_sizes, fit_nested
+from concrete_selectors.protocols import Batches, EmbeddingModel, Loss, TeacherProtocol
+from concrete_selectors.selection_path import SelectionPath
 from concrete_selectors.settings import PathSettings
+from concrete_selectors.sklearn.estimators import ConcreteAutoencoderSelector, IPCAESelector
+from concrete_selectors.task import SelectionTask
+from concrete_selectors.teacher import Teacher
 
 __all__ = [
     "SELECTORS",
@@ -17,14 +18,18 @@ __all__ = [
     "ConcreteAutoencoderSelector",
     "ConcreteSelector",
     "EmbeddingModel",
-    "Expect",
-    "Expectations",
     "IPCAESelector",
     "Loss",
+    "NestedModel",
     "PathSettings",
     "SelectionPath",
     "SelectionStopped",
-    "learn_path",
+    "SelectionTask",
+    "Teacher",
+    "TeacherProtocol",
+    "curve_sizes",
+    "fit_nested",
+    "fit_path",
     "rank_with",
     "temperature",
 ]

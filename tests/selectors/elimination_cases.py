@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from concrete_selectors.surrogate import EmbeddingCache
+from concrete_selectors.elimination.surrogate import EmbeddingCache
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,8 +13,8 @@ def bce(logits: Tensor, target: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
-def cache_of(values: np.ndarray, target: np.ndarray, expected: np.ndarray | None = None) -> EmbeddingCache:
-    """(rows, units, width) values as they are, one logit."""
+def cache_of(values: np.ndarray, target: np.ndarray, taught: np.ndarray | None = None) -> EmbeddingCache:
+    """(rows, groups, width) values as they are, one logit."""
     one = torch.ones(1)
     return EmbeddingCache(
         torch.as_tensor(values.astype(np.float32)),
@@ -23,14 +23,14 @@ def cache_of(values: np.ndarray, target: np.ndarray, expected: np.ndarray | None
         torch.zeros(1),
         one,
         one_logit=True,
-        expected=None if expected is None else torch.as_tensor(expected.astype(np.float32)),
+        taught=None if taught is None else torch.as_tensor(taught.astype(np.float32)),
     )
 
 
-def carriers_and_noise(rows: int = 1500, units: int = 8, *, seed: int = 0) -> EmbeddingCache:
-    """Units 0 and 1 carry the target; unit 2 is a copy of unit 0; the rest is noise."""
+def signals_and_noise(rows: int = 1500, groups: int = 8, *, seed: int = 0) -> EmbeddingCache:
+    """Groups 0 and 1 carry the target; group 2 is a copy of group 0; the rest is noise."""
     random = np.random.default_rng(seed)
-    values = random.normal(size=(rows, units, 2))
+    values = random.normal(size=(rows, groups, 2))
     values[:, 2] = values[:, 0] + 0.05 * random.normal(size=(rows, 2))
     chance = 1 / (1 + np.exp(-2 * values[:, 0, 0] + 2 * values[:, 1, 1]))
     return cache_of(values, random.random(rows) < chance)

@@ -1,36 +1,44 @@
-"""Selections of the planted task, as the tests of the two faces and of the card ask for them."""
+"""Selections of the planted task, as the tests of the model face, the baselines and CUDA ask for them."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
 
-from concrete_selectors import PathSettings, SelectionPath, learn_path, rank_with
+from concrete_selectors import NestedModel, PathSettings, SelectionPath, SelectionTask, fit_nested, fit_path, rank_with
 
 
-def learn(task: SimpleNamespace, *, settings: dict[str, Any] | None = None, **arguments: Any) -> SelectionPath:
+def task_of(task: SimpleNamespace, **constraints: Any) -> SelectionTask:
+    """The library's task of a planted one."""
+    return SelectionTask(task.model, task.train, task.validation, task.loss, task.steps_per_epoch, **constraints)
+
+
+def settings_of(**changes: Any) -> PathSettings:
+    """From six features down, in a short training."""
+    return PathSettings(**{"k_max": 6, "epochs": 3, "finetune_epochs": 1, **changes})
+
+
+def learn(
+    task: SimpleNamespace,
+    *,
+    settings: dict[str, Any] | None = None,
+    progress: Any = None,
+    should_stop: Any = None,
+    **constraints: Any,
+) -> SelectionPath:
     """A path from six features down."""
-    return learn_path(
-        task.model,
-        task.train,
-        task.validation,
-        loss=task.loss,
-        steps_per_epoch=task.steps_per_epoch,
-        settings=PathSettings(**{"k_max": 6, "epochs": 3, "finetune_epochs": 1, **(settings or {})}),
-        **arguments,
+    return fit_path(
+        task_of(task, **constraints), settings_of(**(settings or {})), progress=progress, should_stop=should_stop
     )
 
 
-def rank(name: str, task: SimpleNamespace, *, matrix: Any = None, **arguments: Any) -> SelectionPath:
+def nest(task: SimpleNamespace, ranking: Any, ks: Any, *, settings: Any = None, **constraints: Any) -> NestedModel:
+    """A network fine-tuned on prefixes of a ranking."""
+    return fit_nested(task_of(task, **constraints), ranking, ks, settings_of(**(settings or {})))
+
+
+def rank(name: str, task: SimpleNamespace, *, matrix: Any = None, **constraints: Any) -> SelectionPath:
     """A selector by name."""
     return rank_with(
-        name,
-        task.model,
-        task.train,
-        task.validation,
-        loss=task.loss,
-        steps_per_epoch=task.steps_per_epoch,
-        settings=PathSettings(k_max=6, epochs=4, finetune_epochs=0.5),
-        matrix=task.matrix if matrix is None else matrix,
-        **arguments,
+        name, task_of(task, **constraints), settings_of(epochs=4), matrix=task.matrix if matrix is None else matrix
     )

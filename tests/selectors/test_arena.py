@@ -19,11 +19,12 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "selectors"))
 arena = pytest.importorskip("arena", reason="benchmarks/selectors is part of the checkout, not of the package")
 
+import practice  # noqa: E402
 import variants  # noqa: E402
 from arena import encode, scoring, tables  # noqa: E402
 from arena.case import Case  # noqa: E402
 from arena.records import Results, pick, read  # noqa: E402
-from arena.report import Board, ablation_report, arena_report  # noqa: E402
+from arena.report import Board, ablation_report, arena_report, practice_report  # noqa: E402
 from arena.runner import is_done, run_table  # noqa: E402
 from arena.tuning import trials  # noqa: E402
 from feature_audit.search.stability import nogueira_index  # noqa: E402
@@ -112,9 +113,45 @@ class TestTables:
         assert table.signal.max() == 44
         assert len(table.sides) >= 8
         assert {-1, -2} <= set(table.signal.tolist())
-        matrix, y, owners = table.matrix()
-        assert matrix.shape == (1200, len(owners))
-        assert len(y) == 1200
+        matrix = table.matrix()
+        assert matrix.x.shape == (1200, len(matrix.feature))
+        assert len(matrix.y) == 1200
+        assert matrix.x_validation.shape == (len(matrix.y_validation), len(matrix.feature))
+        assert 0 < matrix.categorical.sum() < len(matrix.feature)
+
+    def test_rankers_are_told_what_is_a_category_and_what_is_missing(self) -> None:
+        frame = pl.DataFrame(
+            {
+                "n": [1.0, None, 3.0, 2.0],
+                "c": ["a", "b", None, "a"],
+                "v": pl.Series([[0.0, 2.0], [2.0, 2.0], [4.0, 5.0], [1.0, 1.0]], dtype=pl.Array(pl.Float32, 2)),
+            }
+        )
+        rows = np.arange(4)
+        columns = encode.encode_frame(frame, rows)
+        table = tables.make_table("t", columns, np.array([0, 1, 0, 1]), [rows] * 3)
+        matrix = table.matrix()
+        np.testing.assert_array_equal(np.isnan(matrix.x[:, 0]), [False, True, False, False])
+        np.testing.assert_array_equal(matrix.feature, [0, 1, 2, 2])
+        np.testing.assert_array_equal(matrix.categorical, [False, True, False, False])
+
+    def test_rare_signals_are_rare_and_worth_a_hundredth_of_auc(self) -> None:
+        from arena import simulated
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.metrics import roc_auc_score
+
+        table = simulated.rare()
+        seldom = np.flatnonzero(table.signal >= 6)
+        assert len(seldom) == 12
+        active = (table.x_train[:, seldom] > 0).mean(axis=0)
+        assert (abs(active - 0.003) < 0.0015).all()
+        common = np.flatnonzero((table.signal >= 0) & (table.signal < 6))
+
+        def auc(fields: np.ndarray) -> float:
+            model = LogisticRegression().fit(table.x_train[:, fields], table.y_train)
+            return float(roc_auc_score(table.y_test, model.decision_function(table.x_test[:, fields])))
+
+        assert 0.006 < auc(np.concatenate([common, seldom])) - auc(common) < 0.02
 
 
 class TestScoring:
@@ -229,12 +266,61 @@ class TestRunner:
         assert len(trials("gradient", 3)) == len(trials("cae", 1)) == 1
 
 
+class TestPractice:
+    def test_a_selection_is_judged_at_three_shares_and_not_run_again(self, tmp_path: Path) -> None:
+        case = practice.open_case("tiny", tables.Entry(tiny, (), batch=64, epochs=5))
+        assert case.ks == (1, 1, 2)
+        path = tmp_path / "r.jsonl"
+        practice.run(case, "f_test", [0, 1], Results(path, STAMP))
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [(r["seed"], r["share"], r["k"]) for r in lines] == [
+            (seed, share, k) for seed in (0, 1) for share, k in (("N/10", 1), ("N/5", 1), ("N/3", 2))
+        ]
+        assert lines[2]["kept"] == lines[5]["kept"], "without randomness, once and for all"
+        assert lines[2]["loss"] != lines[5]["loss"], "another net judges"
+        practice.run(case, "f_test", [0, 1], Results(path, STAMP))
+        assert len(path.read_text().splitlines()) == 6
+
+    def test_tables_of_packages_are_split_by_time(self, tmp_path: Path) -> None:
+        hours = np.random.default_rng(0).permutation(400)
+        frame = pl.DataFrame({"arrival_date": hours, "lead": hours % 7, "label": 1.5 * hours})
+        frame.write_parquet(tmp_path / "hotel_rates.parquet")
+        table = practice.packaged("hotel_rates", tmp_path, tables.ordered_splits)
+        assert table.classes == 2
+        assert table.y_train.sum() == 40, "the half above the median begins at the 200th of 240 rows"
+        assert table.y_test.all()
+        with pytest.raises(tables.TableAbsent, match=r"flights_13.parquet; run benchmarks/search/small.py"):
+            practice.packaged("flights_13", tmp_path, tables.ordered_splits)
+        drawn = practice.packaged("hotel_rates", tmp_path, practice.VALIDATION["drawn"])
+        np.testing.assert_array_equal(drawn.y_test, table.y_test)
+        assert 0 < drawn.y_valid.mean() < 1, "from the whole time before the test rows"
+        assert drawn.y_train.sum() + drawn.y_valid.sum() == table.y_train.sum() + table.y_valid.sum() == 100
+
+    def test_the_report_has_differences_over_whole_tables(self) -> None:
+        results = Results(None, STAMP)
+        for table, full in (("a", 0.9), ("b", 0.8), ("half", 0.7)):
+            results.add({"kind": "table", "table": table, "fields": 20, "full": full, "ks": [2, 4, 7]})
+            for method, step in (("ip_cae", 0.0), ("random", 0.1 if table == "a" else 0.2)):
+                if (table, method) == ("half", "random"):
+                    continue
+                for seed in (0, 1):
+                    for share, k in zip(practice.SHARES, (2, 4, 7), strict=True):
+                        record = {"table": table, "method": method, "seed": seed, "share": share, "k": k}
+                        results.add({"kind": "selection", **record, "metric": full - step + 0.01 * seed})
+        text = practice_report(results.find(), "note", reference="ip_cae")
+        assert "Means over 2 tables: a, b." in text
+        assert "| random | 0.7050 | +0.1500 ± 0.0500 | 2 |" in text
+        assert "| half | 20 | 0.7000 | 7 | 0.7050 | - |" in text
+
+
 @pytest.mark.slow
 class TestCommands:
     @pytest.mark.parametrize("command", [["benchmarks/selectors"], ["benchmarks/selectors/ablation.py"]])
     def test_a_run_and_its_report(self, command: list[str], tmp_path: Path) -> None:
         results = ["--results", str(tmp_path / "r.jsonl")]
-        some = ["--selectors", "f_test", "random"] if len(command[0]) < 25 else ["--variants", "no nested slots"]
+        some = (
+            ["--selectors", "f_test", "random"] if len(command[0]) < 25 else ["--variants", "one noise mask per batch"]
+        )
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}"}
 
         def call(*words: str) -> subprocess.CompletedProcess[str]:
@@ -262,11 +348,9 @@ class TestVariants:
         for k in case.ks:
             assert len(set(chosen(k).tolist())) == k
 
-    @pytest.mark.parametrize("ranker", ["gradient", "surgeon"])
-    def test_a_screen_leaves_nothing_but_its_first_fields(self, case: Case, ranker: str) -> None:
-        changes: dict[str, Any] = {"k_max": 3, "epochs": 1.0}
-        screened = case.select(ranker, case.settings(seed=0, finetune_epochs=0.0))(3)
-        chosen = variants.screen(ranker)(case, 0, changes)
+    def test_a_screen_leaves_nothing_but_its_first_fields(self, case: Case) -> None:
+        screened = case.select("gradient", case.settings(seed=0))(3)
+        chosen = variants.gradient_screen(case, 0, {"k_max": 3})
         np.testing.assert_array_equal(chosen(3), screened)
 
     @pytest.mark.parametrize("selector", ["ip_cae", "gradient", "f_test", "lightgbm_gain"])
@@ -302,7 +386,7 @@ class TestPapersAndSpeed:
 
         times = speed.milliseconds([speed.stepper(100, 64), speed.stepper(100, 100)], rounds=1)
         assert len(times) == 2
-        speed.train_wide("learn_path", 100, 5, 128)
+        speed.train_wide("fit_path", 100, 5, 128)
         speed.train_wide("IPCAESelector", 100, 5, 128)
         printed = capsys.readouterr().out.split("\n")
         assert [line.split()[2] for line in printed if line] == ["5", "5"]

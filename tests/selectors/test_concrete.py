@@ -8,9 +8,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import concrete
-from concrete_selectors.concrete import ConcreteSelector, assign_distinct, gates_from_masks, generalized_jensen_shannon
-from concrete_selectors.slots import decoder, select
+from concrete_selectors.gates import concrete
+from concrete_selectors.gates.concrete import (
+    ConcreteSelector,
+    assign_distinct,
+    gates_from_masks,
+    generalized_jensen_shannon,
+)
+from concrete_selectors.sklearn.autoencoder import decoder, select
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import entropy

@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.elimination import BackwardElimination, stages
-from concrete_selectors.judge import collect
-from concrete_selectors.surrogate import EmbeddingCache
-from elimination_cases import bce, cache_of, carriers_and_noise
+from concrete_selectors.elimination.backward import BackwardElimination, stages
+from concrete_selectors.elimination.surrogate import EmbeddingCache
+from concrete_selectors.gates.evaluation import collect
+from elimination_cases import bce, cache_of, signals_and_noise
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def rows(cache: EmbeddingCache, part: slice) -> EmbeddingCache:
@@ -25,13 +27,14 @@ def elimination(
     mask = np.zeros(cache.inputs.shape[1], dtype=bool)
     mask[list(fixed)] = True
     return BackwardElimination(
-        rows(cache, slice(train)), rows(cache, slice(train, None)), fixed=mask, loss=bce, n_masks=8, seed=0, prior=prior
+        rows(cache, slice(train)), rows(cache, slice(train, None)), fixed=mask, loss=bce, seed=0, prior=prior
     )
 
 
 def test_keeps_one_of_two_copies_and_drops_noise_first() -> None:
-    run = elimination(carriers_and_noise())
-    dropped = run.shrink(2)
+    run = elimination(signals_and_noise())
+    run.shrink(2)
+    dropped = run.dropped
     assert set(dropped[:5]) == {3, 4, 5, 6, 7}
     assert 1 in run.left
     assert len({0, 2} & set(run.left.tolist())) == 1
@@ -58,50 +61,57 @@ def test_of_two_that_stand_in_for_each_other_one_stays() -> None:
 
 
 class Standing:
-    """Costs where units 2 n and 2 n + 1 stand in for each other: either is free while the other is there."""
+    """Costs where groups 2 n and 2 n + 1 stand in for each other: either is free while the other is there."""
 
-    shrinkage, work = 1.0, 0.0
+    shrinkage, compute = 1.0, 0.0
 
     def __init__(self, *_: object, **__: object) -> None:
         self.gone: set[int] = set()
 
-    def cost(self, unit: int) -> float:
-        return 100.0 if unit ^ 1 in self.gone else unit / 1000
+    def cost(self, group: int) -> float:
+        return 100.0 if group ^ 1 in self.gone else group / 1000
 
-    def costs(self, units: Sequence[int]) -> np.ndarray:
-        return np.array([self.cost(unit) for unit in units])
+    def costs(self, groups: Sequence[int]) -> np.ndarray:
+        return np.array([self.cost(group) for group in groups])
 
-    def drop(self, unit: int) -> None:
-        self.gone.add(unit)
+    def drop(self, group: int) -> None:
+        self.gone.add(group)
+
+    def mean_loss(self) -> float:
+        return float(len(self.gone))
 
 
 def test_large_sets_never_lose_both_of_a_pair_in_one_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """80 units go in rounds of eight; of the eight that are cheapest at the start of one, only half may go."""
-    monkeypatch.setattr("concrete_selectors.elimination.RemovalCost", Standing)
-    run = elimination(carriers_and_noise(units=80))
-    assert run.shrink(56) == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46]
+    """80 groups go in rounds of eight; of the eight that are cheapest at the start of one, only half may go."""
+    monkeypatch.setattr("concrete_selectors.elimination.backward.RemovalCost", Standing)
+    run = elimination(signals_and_noise(groups=80))
+    run.shrink(56)
+    assert run.dropped == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46]
 
 
-def test_fixed_units_stay() -> None:
-    run = elimination(carriers_and_noise(), (6, 7))
+def test_fixed_groups_stay() -> None:
+    run = elimination(signals_and_noise(), (6, 7))
     run.shrink(2)
     assert run.left.tolist() == [6, 7]
-    assert run.shrink(1) == []
+    run.shrink(1)
+    assert run.left.tolist() == [6, 7]
 
 
 def test_of_two_copies_the_expensive_one_goes() -> None:
-    """Unit 2 is the worse copy of unit 0; where unit 0 is expensive, it is dropped for it all the same."""
-    cache = carriers_and_noise()
+    """Group 2 is the worse copy of group 0; where group 0 is expensive, it is dropped for it all the same."""
+    cache = signals_and_noise()
     for expensive, kept in ((0, 2), (2, 0)):
         prior = np.zeros(8)
         prior[expensive] = -3.0
-        assert set(elimination(cache, prior=prior).shrink(2)) == set(range(8)) - {1, kept}
+        run = elimination(cache, prior=prior)
+        run.shrink(2)
+        assert set(run.left.tolist()) == {1, kept}
 
 
 @pytest.mark.parametrize("told", [0.35, 1.0])
 def test_what_only_train_rows_know_goes(told: float) -> None:
-    """Unit 7 holds labels of train rows, as the embedding of a rare id does, and nothing on held-out rows."""
-    cache = carriers_and_noise(6000)
+    """Group 7 holds labels of train rows, as the embedding of a rare id does, and nothing on held-out rows."""
+    cache = signals_and_noise(6000)
     random = np.random.default_rng(4)
     known = (random.random(6000) < told) & (np.arange(6000) < 4000)
     shown = np.where(known, 2 * cache.target.numpy() - 1, random.choice([-1.0, 1.0], 6000))
@@ -113,7 +123,7 @@ def test_what_only_train_rows_know_goes(told: float) -> None:
 
 
 def test_a_carrier_that_fades_stays() -> None:
-    """Unit 0's copy is gone, and on held-out rows unit 0 carries half as much: less, but more than noise."""
+    """Group 0's copy is gone, and on held-out rows group 0 carries half as much: less, but more than noise."""
     random = np.random.default_rng(1)
     values = random.normal(size=(6000, 8, 2))
     weight = np.where(np.arange(6000) < 4000, 2.0, 1.0)
@@ -124,16 +134,34 @@ def test_a_carrier_that_fades_stays() -> None:
 
 
 def test_seed_reproduces() -> None:
-    first, second = (elimination(carriers_and_noise()).shrink(3) for _ in range(2))
-    assert first == second
+    first, second = (elimination(signals_and_noise()) for _ in range(2))
+    for run in (first, second):
+        run.shrink(3)
+    assert first.dropped == second.dropped
+    assert first.heldout_loss == second.heldout_loss
 
 
-def test_collected_rows_reach_the_end_of_ordered_data() -> None:
-    data = [(None, torch.arange(start, start + 100)) for start in range(0, 1000, 100)]
-    found = torch.cat([part.target for part in collect(data, rows=50, every=20)])
-    assert found.tolist() == list(range(0, 1000, 20))
-    assert sum(part.rows for part in collect(data, rows=130)) == 130
-    assert collect(data, rows=0) == []
+def test_the_loss_is_known_at_the_start_and_after_every_stage() -> None:
+    cache = signals_and_noise(4000)
+    run = elimination(cache, train=2500)
+    for size in (5, 2, 1):
+        run.shrink(size)
+    assert sorted(run.heldout_loss) == [1, 2, 5, 8]
+    assert run.heldout_loss[2] < run.heldout_loss[1] < np.log(2)
+    assert run.heldout_loss[2] == pytest.approx(run.heldout_loss[8], abs=0.02), "noise costs nothing"
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 400))
+def test_collected_rows_are_spread_over_ordered_data(sizes: list[int], rows: int) -> None:
+    total = sum(sizes)
+    data = [(None, part) for part in torch.arange(total).split(sizes)]
+    found = torch.cat([part.target for part in collect(data, rows=rows, of=total)]).tolist()
+    assert len(found) == len(set(found)) == min(rows, total)
+    assert found == sorted(found)
+    gaps = np.diff([-1, *found, total])
+    assert gaps.max() <= -(-total // min(rows, total)) + 1
+    first = torch.cat([part.target for part in collect(data, rows=rows)]).tolist()
+    assert first == list(range(min(rows, total)))
 
 
 @pytest.mark.parametrize(("k_max", "k_min"), [(256, 1), (48, 5), (3, 1), (2, 1), (7, 7)])

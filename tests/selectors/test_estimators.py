@@ -362,7 +362,7 @@ def test_whole_numbers_are_quantities_where_they_cannot_be_classes(quantity: str
     y = {
         "cents": np.round(1000 + 300 * level).astype(np.int64),
         "milliseconds": np.round(np.exp(5 + 0.4 * level)).astype(np.int32),
-        "counts": np.random.default_rng(1).poisson(np.exp(level)),
+        "counts": np.random.default_rng(1).poisson(np.exp(1 + level / 2)),
         "thousands": 1000 * np.round(50 + 9 * level).astype(np.int64),
         "floats": np.round(1000 + 300 * level),
         "objects": np.round(1000 + 300 * level).astype(np.int64).astype(object),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.recalibration import fit_intercept
+from concrete_selectors.elimination.recalibration import fit_intercept
 from conftest import LOSSES
 from hypothesis import given
 from hypothesis import strategies as st

@@ -7,90 +7,90 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.recalibration import fit_intercept
-from concrete_selectors.removal_cost import RemovalCost
-from concrete_selectors.surrogate import EmbeddingCache, Surrogate, fit_surrogate
+from concrete_selectors.elimination.recalibration import fit_intercept
+from concrete_selectors.elimination.removal_cost import RemovalCost
+from concrete_selectors.elimination.surrogate import EmbeddingCache, Surrogate, fit_surrogate
 from elimination_cases import bce, cache_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-UNITS = 24
+GROUPS = 24
 
 
 def rare_clicks(rows: int, *, seed: int = 0) -> tuple[EmbeddingCache, Tensor]:
-    """Half of the units carry a rare target; the true probabilities as well."""
+    """Half of the groups carry a rare target; the true probabilities as well."""
     random = np.random.default_rng(seed)
-    values = random.normal(size=(rows, UNITS, 1))
-    truth = 1 / (1 + np.exp(-0.5 * values[:, : UNITS // 2, 0].sum(axis=1) + 3.0))
+    values = random.normal(size=(rows, GROUPS, 1))
+    truth = 1 / (1 + np.exp(-0.5 * values[:, : GROUPS // 2, 0].sum(axis=1) + 3.0))
     return cache_of(values, random.random(rows) < truth), torch.as_tensor(truth.astype(np.float32))
 
 
 def untrained(cache: EmbeddingCache, seed: int = 0) -> Surrogate:
-    return Surrogate(cache, generator=torch.Generator().manual_seed(seed))
+    return Surrogate(cache, seed=seed)
 
 
 def fitted(cache: EmbeddingCache, *, distillation: float = 0.0, steps: int = 200) -> Surrogate:
     surrogate = untrained(cache)
     fit_surrogate(
-        surrogate, cache, loss=bce, steps=steps, fixed=np.zeros(UNITS, dtype=bool), smallest=1, n_masks=8,
-        random=np.random.default_rng(0), distillation=distillation,
+        surrogate, cache, loss=bce, steps=steps, fixed=np.zeros(GROUPS, dtype=bool), smallest=0.5,
+        distillation=distillation, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     return surrogate
 
 
 def behind_gates(surrogate: Surrogate, cache: EmbeddingCache, *closed: int) -> tuple[float, float]:
-    """Summed losses against the model's expectations and against the labels, by the definition."""
+    """Summed losses against the model's predictions and against the labels, by the definition."""
     gates = torch.ones(cache.inputs.shape[:2])
-    logits = surrogate(cache.inputs, gates).detach()
+    logits = surrogate(cache.inputs * gates.unsqueeze(-1)).detach()
     intercept = fit_intercept(logits, cache.target, bce)
     gates[:, list(closed)] = 0
-    logits = surrogate(cache.inputs, gates).detach()
+    logits = surrogate(cache.inputs * gates.unsqueeze(-1)).detach()
     by_label = float(bce(logits + intercept, cache.target).double().sum())
-    return by_label if cache.expected is None else float(bce(logits, cache.expected).double().sum()), by_label
+    return by_label if cache.taught is None else float(bce(logits, cache.taught).double().sum()), by_label
 
 
 @settings(max_examples=20)
-@given(st.floats(0, 1), st.lists(st.integers(0, UNITS - 1), min_size=1, max_size=3, unique=True))
-def test_a_cost_is_the_rise_of_the_loss_behind_closed_gates(shrinkage: float, units: list[int]) -> None:
+@given(st.floats(0, 1), st.lists(st.integers(0, GROUPS - 1), min_size=1, max_size=3, unique=True))
+def test_a_cost_is_the_rise_of_the_loss_behind_closed_gates(shrinkage: float, groups: list[int]) -> None:
     cache, truth = rare_clicks(300)
-    cache = replace(cache, expected=truth)
+    cache = replace(cache, taught=truth)
     surrogate = untrained(cache, seed=1)
     cost = RemovalCost(surrogate, cache, loss=bce, shrinkage=shrinkage)
-    *gone, unit = units
+    *gone, group = groups
     for other in gone:
         cost.drop(other)
-    before, after = behind_gates(surrogate, cache, *gone), behind_gates(surrogate, cache, *gone, unit)
+    before, after = behind_gates(surrogate, cache, *gone), behind_gates(surrogate, cache, *gone, group)
     by_model, by_label = after[0] - before[0], after[1] - before[1]
-    assert cost.cost(unit) == pytest.approx((1 - shrinkage) * by_model + shrinkage * by_label, abs=2e-3)
-    assert cost.costs([unit])[0] == pytest.approx(cost.cost(unit), abs=1e-9)
+    assert cost.cost(group) == pytest.approx((1 - shrinkage) * by_model + shrinkage * by_label, abs=2e-3)
+    assert cost.costs([group])[0] == pytest.approx(cost.cost(group), abs=1e-9)
 
 
 def test_without_a_model_labels_are_all() -> None:
     cache, _ = rare_clicks(300)
     surrogate = untrained(cache)
     open_loss = behind_gates(surrogate, cache)[1]
-    expected = [behind_gates(surrogate, cache, unit)[1] - open_loss for unit in range(UNITS)]
-    np.testing.assert_allclose(RemovalCost(surrogate, cache, loss=bce).costs(range(UNITS)), expected, atol=2e-3)
+    expected = [behind_gates(surrogate, cache, group)[1] - open_loss for group in range(GROUPS)]
+    np.testing.assert_allclose(RemovalCost(surrogate, cache, loss=bce).costs(range(GROUPS)), expected, atol=2e-3)
 
 
 def test_a_true_model_is_trusted_and_a_wrong_one_is_not() -> None:
     cache, truth = rare_clicks(4000)
-    surrogate = fitted(replace(cache, expected=truth), distillation=1.0)
+    surrogate = fitted(replace(cache, taught=truth), distillation=1.0)
     fresh, truth = rare_clicks(4000, seed=1)
-    wrong = fresh.inputs[:, UNITS // 2 :, 0].sum(dim=1).sigmoid()
+    wrong = fresh.inputs[:, GROUPS // 2 :, 0].sum(dim=1).sigmoid()
     found = []
-    for expected in (truth, wrong):
-        cost = RemovalCost(surrogate, replace(fresh, expected=expected), loss=bce)
-        cost.costs(range(UNITS))
+    for predictions in (truth, wrong):
+        cost = RemovalCost(surrogate, replace(fresh, taught=predictions), loss=bce)
+        cost.costs(range(GROUPS))
         found.append(cost.shrinkage)
     assert found[0] < 0.5
     assert found[1] > 0.9
 
 
-def test_few_units_leave_the_shrinkage_as_it_was() -> None:
+def test_few_groups_leave_the_shrinkage_as_it_was() -> None:
     cache, truth = rare_clicks(1000)
-    cost = RemovalCost(untrained(cache), replace(cache, expected=truth), loss=bce, shrinkage=0.3)
+    cost = RemovalCost(untrained(cache), replace(cache, taught=truth), loss=bce, shrinkage=0.3)
     cost.costs(range(15))
     assert cost.shrinkage == 0.3
     cost.costs(range(16))
@@ -101,7 +101,7 @@ def test_a_shifted_level_changes_no_cost() -> None:
     """Held-out rows with a much lower base rate: costs are those behind the recalibrated intercept."""
     cache, _ = rare_clicks(4000)
     surrogate = fitted(cache)
-    costs = RemovalCost(surrogate, cache, loss=bce).costs(range(UNITS))
+    costs = RemovalCost(surrogate, cache, loss=bce).costs(range(GROUPS))
     with torch.no_grad():
-        surrogate.out_bias += 2.0
-    np.testing.assert_allclose(RemovalCost(surrogate, cache, loss=bce).costs(range(UNITS)), costs, rtol=0.02, atol=0.5)
+        surrogate.out.bias += 2.0
+    np.testing.assert_allclose(RemovalCost(surrogate, cache, loss=bce).costs(range(GROUPS)), costs, rtol=0.02, atol=0.5)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import SELECTORS
-from concrete_selectors.peers import tables
-from planted import learn, rank
+from concrete_selectors import SELECTORS, Teacher
+from concrete_selectors.baselines import tables
+from planted import learn, nest, rank
 from torch import Tensor
 
 pytestmark = [
@@ -43,11 +43,16 @@ def moved(source: Any) -> Any:
     return epoch
 
 
-@pytest.mark.parametrize("asked", [False, True], ids=["labels only", "taught by the model"])
-def test_the_signals_are_found_and_scores_come_back_to_the_cpu(cuda_task: SimpleNamespace, asked: bool) -> None:
-    path = learn(cuda_task, protected=[7], **({"expect": torch.sigmoid} if asked else {}))
+@pytest.mark.parametrize("taught", [False, True], ids=["labels only", "taught by the model"])
+def test_the_signals_are_found(cuda_task: SimpleNamespace, taught: bool) -> None:
+    teacher = Teacher(cuda_task.model, torch.sigmoid) if taught else None
+    path = learn(cuda_task, protected=[7], excluded=[9], teacher=teacher, should_stop=lambda step, loss: False)
     assert {1, 2, 7} <= set(path.subset(4).tolist())
-    predicted = path.predict(cuda_task.validation(0), 3)
+    assert path.ranking[-1] == 9
+
+
+def test_scores_of_the_nested_network_come_back_to_the_cpu(cuda_task: SimpleNamespace) -> None:
+    predicted = nest(cuda_task, np.arange(16), [3, 5], excluded=[9]).predict(cuda_task.validation(0), 3)
     assert predicted.device.type == "cpu"
     assert bool(torch.isfinite(predicted).all())
 
@@ -56,7 +61,7 @@ def test_the_signals_are_found_and_scores_come_back_to_the_cpu(cuda_task: Simple
 def test_the_same_seed_gives_the_same_path(cuda_task: SimpleNamespace, groups: list[int] | None) -> None:
     first, second = learn(cuda_task, groups=groups), learn(cuda_task, groups=groups)
     np.testing.assert_array_equal(first.ranking, second.ranking)
-    assert first.loss_at == second.loss_at
+    assert first.heldout_loss == second.heldout_loss
 
 
 def test_whole_groups(cuda_task: SimpleNamespace) -> None:
@@ -75,4 +80,3 @@ def test_contract(cuda_task: SimpleNamespace, name: str) -> None:
     path = rank(name, cuda_task, protected=[7])
     assert sorted(path.ranking.tolist()) == list(range(16))
     assert 7 in path.subset(1)
-    assert np.isfinite(list(path.loss_at.values())).all()

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.surrogate import batch_size
-from elimination_cases import bce, carriers_and_noise
-from test_removal_cost import UNITS, fitted, rare_clicks, untrained
+from concrete_selectors.elimination.surrogate import batch_size
+from elimination_cases import bce, signals_and_noise
+from test_removal_cost import fitted, rare_clicks, untrained
 
 
 @pytest.mark.parametrize(("rows", "size"), [(1, 1), (10, 1), (2_000, 125), (4_096, 256), (10**6, 256)])
@@ -17,26 +17,26 @@ def test_few_rows_take_small_batches(rows: int, size: int) -> None:
     assert batch_size(rows) == size
 
 
-def test_cutting_units_away_is_exact() -> None:
-    cache = carriers_and_noise(100)
+def test_cutting_groups_away_is_exact() -> None:
+    cache = signals_and_noise(100)
     surrogate = untrained(cache)
     keep = torch.tensor([1, 4, 5])
     gates = torch.zeros(100, 8)
     gates[:, keep] = 1
-    before = surrogate(cache.inputs, gates)
+    before = surrogate(cache.inputs * gates.unsqueeze(-1))
     surrogate.cut(keep)
-    after = surrogate(cache.units(keep).inputs, torch.ones(100, 3))
+    after = surrogate(cache.groups(keep).inputs)
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
 
 
 def test_a_good_model_teaches_more_than_rare_labels() -> None:
-    """Against the truth, what a good model expects leads closer than labels."""
+    """Against the truth, what a good model predicts leads closer than labels."""
     cache, truth = rare_clicks(600)
     fresh, fresh_truth = rare_clicks(4000, seed=1)
     gaps = []
     for distillation in (0.0, 1.0):
-        surrogate = fitted(replace(cache, expected=truth), distillation=distillation)
+        surrogate = fitted(replace(cache, taught=truth), distillation=distillation)
         with torch.no_grad():
-            gaps.append(float(bce(surrogate(fresh.inputs, torch.ones(4000, UNITS)), fresh_truth).mean()))
+            gaps.append(float(bce(surrogate(fresh.inputs), fresh_truth).mean()))
     assert gaps[1] < gaps[0]
     assert np.isfinite(gaps).all()

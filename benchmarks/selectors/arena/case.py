@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from concrete_selectors import SELECTORS, Expectations, PathSettings, rank_with
-from concrete_selectors.peers.ranking import TABLE_RANKERS
-from concrete_selectors.peers.tables import table_task
+from concrete_selectors import PathSettings, SelectionTask, Teacher, rank_with
 
 from arena.meter import Meter
 from arena.net import Net, batches, expectations, fit, loss_of, new_net
@@ -82,21 +80,23 @@ class Case:
 
     def retrained(self, kept: np.ndarray) -> Outcome:
         """Of nets retrained on the kept fields, means over seeds."""
-        key = tuple(kept.tolist())
+        found = [self.retrained_once(kept, seed=1 + number) for number in range(self.retrains)]
+        return Outcome(*np.mean([(o.metric, o.loss, o.validation_loss) for o in found], axis=0).tolist())
+
+    def retrained_once(self, kept: np.ndarray, *, seed: int) -> Outcome:
+        """Of one net retrained on the kept fields."""
+        key = (seed, *kept.tolist())
         if key not in self._known:
-            found = []
-            for number in range(self.retrains):
-                model, validation_loss, _ = self.fit(kept, seed=1 + number)
-                tested = score(self.table, model, kept)
-                found.append((tested.metric, tested.loss, validation_loss))
-            self._known[key] = Outcome(*np.mean(found, axis=0).tolist())
+            model, validation_loss, _ = self.fit(kept, seed=seed)
+            tested = score(self.table, model, kept)
+            self._known[key] = Outcome(tested.metric, tested.loss, validation_loss)
         return self._known[key]
 
     def settings(self, *, seed: int, **changes: Any) -> PathSettings:
         """The library's defaults, with slots for the largest K; ``epoch_share`` makes a training longer or shorter."""
         default = PathSettings(k_max=min(self.table.n_fields, math.ceil(_SLOTS * max(self.ks))), seed=seed)
         share = changes.pop("epoch_share", 1.0)
-        length = {"epochs": default.epochs * share, "fewest_steps": round(default.fewest_steps * share)}
+        length = {"epochs": default.epochs * share, "fewest_steps": max(1, round(default.fewest_steps * share))}
         return replace(default, **(length | changes))
 
     def loaders(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -113,25 +113,13 @@ class Case:
         Raises:
             ValueError: there is no such selector.
         """
-        if selector not in SELECTORS:
-            raise ValueError(f"selector={selector}: choose {', '.join(SELECTORS)}")
-        if selector in TABLE_RANKERS:
-            return self._rank_table(selector, settings)
-        train, validation = self.loaders()
-        return rank_with(
-            selector, self.model, train, validation, loss=loss_of(self.table), steps_per_epoch=self.steps_per_epoch,
-            settings=settings, matrix=lambda: (self.table.x_train, self.table.y_train),
-            expect=Expectations(self.model, expectations),
-        ).subset  # fmt: skip
+        return rank_with(selector, self.task(), settings, matrix=self.table.matrix).subset
 
-    def _rank_table(self, selector: str, settings: PathSettings) -> Callable[[int], np.ndarray]:
-        """Rankers of the table see vectors and lists column by column; a field gets the sum or best of its columns."""
-        x, y, owners = self.table.matrix()
-        by_column = TABLE_RANKERS[selector](table_task(x, y, seed=settings.seed))
-        scores = np.full(self.table.n_fields, -np.inf)
-        if selector == "lightgbm_gain":
-            scores = np.bincount(owners, by_column, minlength=self.table.n_fields)
-        else:
-            np.maximum.at(scores, owners, by_column)
-        order = np.argsort(-scores, kind="stable")
-        return lambda k: np.sort(order[:k])
+    def task(self, **changes: Any) -> SelectionTask:
+        """The selection task of the full net, or with other values."""
+        train, validation = self.loaders()
+        given = SelectionTask(
+            self.model, train, validation, loss_of(self.table), self.steps_per_epoch,
+            teacher=Teacher(self.model, expectations),
+        )  # fmt: skip
+        return replace(given, **changes)

@@ -21,26 +21,40 @@ class Columns:
         sizes: number of codes of each field.
         sides: field number -> float32 (codes, width), fixed vectors that a field's codes stand for.
         names: of the fields.
+        categorical: are the field's codes categories, not bins of a number?
+        missing: code of a number's missing values; -1 = none.
     """
 
     codes: list[np.ndarray] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     sides: dict[int, np.ndarray] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
+    categorical: list[bool] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
 
-    def add(self, name: str, codes: np.ndarray, size: int, side: np.ndarray | None = None) -> None:
+    def add_number(self, name: str, values: np.ndarray, train: np.ndarray, *, bins: int) -> None:
+        """A field of numbers, NaN for missing, by quantiles of its train rows."""
+        codes, size = quantile_codes(values, train, bins=bins)
+        self.add(name, codes, size, categorical=False)
+        self.missing[-1] = size - 1 if np.isnan(values).any() else -1
+
+    def add(
+        self, name: str, codes: np.ndarray, size: int, side: np.ndarray | None = None, *, categorical: bool = True
+    ) -> None:
         if side is not None:
             self.sides[len(self.codes)] = side.astype(np.float32)
         self.codes.append(codes.astype(np.int64))
         self.sizes.append(int(size))
         self.names.append(name)
+        self.categorical.append(categorical and side is None)
+        self.missing.append(-1)
 
 
 def encode_matrix(x: np.ndarray, train: np.ndarray, *, bins: int = 16) -> Columns:
     """Every column of a float matrix (rows, N) by quantiles of its train rows."""
     columns = Columns()
     for number in range(x.shape[1]):
-        columns.add(f"x{number}", *quantile_codes(x[:, number], train, bins=bins))
+        columns.add_number(f"x{number}", x[:, number], train, bins=bins)
     return columns
 
 
@@ -57,7 +71,7 @@ def encode_frame(frame: pl.DataFrame, train: np.ndarray, *, bins: int = 16) -> C
         elif isinstance(series.dtype, pl.Datetime):
             columns.add(series.name, *_clock(series))
         elif series.dtype.is_numeric() or series.dtype == pl.Boolean:
-            columns.add(series.name, *quantile_codes(series.cast(pl.Float64).to_numpy(), train, bins=bins))
+            columns.add_number(series.name, series.cast(pl.Float64).to_numpy(), train, bins=bins)
         else:
             columns.add(series.name, *category_codes(series.cast(pl.String), train))
     return columns

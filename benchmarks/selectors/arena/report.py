@@ -105,6 +105,37 @@ def ablation_report(records: Sequence[Record], note: str, *, reference: str) -> 
     return "\n\n".join(parts)
 
 
+def practice_report(records: Sequence[Record], note: str, *, reference: str) -> str:
+    """Means over tables at each share of the fields, the reference less each other, then every table by itself."""
+    facts = {r["table"]: r for r in records if r["kind"] == "table"}
+    cells: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for record in records:
+        if record["kind"] == "selection":
+            cells[record["table"], record["method"], record["share"]].append(record["metric"])
+    methods = list(dict.fromkeys([reference, *(method for _, method, _ in cells)]))
+    shares = list(dict.fromkeys(share for *_, share in cells))
+    whole = [t for t in facts if all((t, m, share) in cells for m in methods for share in shares)]
+    means = {key: float(np.mean(values)) for key, values in cells.items()}
+    lines = [note, "", f"Means over {len(whole)} tables: {', '.join(whole)}.", ""]
+    lines.append("| selector | " + " | ".join(f"{share} | {reference} - it | ahead in" for share in shares) + " |")
+    lines.append("|---" * (1 + 3 * len(shares)) + "|")
+    for method in methods if whole else []:
+        shown = [method]
+        for share in shares:
+            own = np.array([means[table, method, share] for table in whole])
+            gap = np.array([means[table, reference, share] for table in whole]) - own
+            error = f" ± {gap.std(ddof=1) / len(gap) ** 0.5:.4f}" if len(gap) > 1 else ""
+            ahead = ["", ""] if method == reference else [f"{gap.mean():+.4f}{error}", str(int((gap > 0).sum()))]
+            shown += [f"{own.mean():.4f}", *ahead]
+        lines.append(f"| {' | '.join(shown)} |")
+    lines += ["", f"| table | fields | full net | K | {' | '.join(methods)} |", "|---" * (4 + len(methods)) + "|"]
+    for table, fact in facts.items():
+        for share, k in zip(shares, fact["ks"], strict=True):
+            found = [f"{means[table, m, share]:.4f}" if (table, m, share) in means else "-" for m in methods]
+            lines.append(f"| {table} | {fact['fields']} | {fact['full']:.4f} | {k} | {' | '.join(found)} |")
+    return "\n".join(lines)
+
+
 def _summary(board: Board, methods: Sequence[str], ranks: dict[str, float]) -> str:
     tables = board.complete()
     seeds = sorted({len(board.seeds(t, m)) for t in tables for m in methods} - {0})

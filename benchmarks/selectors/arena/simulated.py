@@ -10,6 +10,8 @@ from arena.encode import encode_frame, encode_matrix
 from arena.tables import Table, TableAbsent, make_table, ordered_splits, random_splits
 
 NOISE, NEITHER = -1, -2
+#: Common and rare signals of the table ``rare``.
+_COMMON, _RARE = 6, 12
 
 
 def planted(
@@ -53,7 +55,33 @@ def leaky(most: int | None = None, *, ids: int = 12, cardinality: int = 3000) ->
         x_test=wider(table.x_test),
         cardinalities=np.concatenate([table.cardinalities, np.full(ids, cardinality)]),
         signal=np.concatenate([table.signal, np.full(ids, NOISE)]),
+        categorical=np.concatenate([table.categorical, np.full(ids, True)]),
+        missing=np.concatenate([table.missing, np.full(ids, -1)]),
     )
+
+
+def rare(most: int | None = None, *, number: int = 0, rows: int = 60_000) -> Table:
+    """Six common signals, twelve rare ones that are together worth about .01 AUC, and 80 fields of noise.
+
+    A rare field is a flag or an amount that is 0 but for 0.3 % of rows; so are 60 of the noise fields. Each signal is
+    a group of its own: 0 to 5 the common ones, 6 to 17 the rare ones.
+    """
+    random = np.random.default_rng(3000 + number)
+    common = random.normal(size=(rows, _COMMON + 20))
+    active = random.random((rows, _RARE + 60)) < 0.003
+    is_amount = np.arange(active.shape[1]) % 2 == 1
+    seldom = active * np.where(is_amount, random.lognormal(0, 0.5, active.shape), 1.0)
+    weight = np.where(np.arange(_RARE) // 2 % 2 == 0, 1.8, -1.8)
+    score = common[:, :_COMMON] @ [0.7, -0.6, 0.5, -0.4, 0.35, 0.3] + seldom[:, :_RARE] @ weight
+    y = random.random(rows) < 1 / (1 + np.exp(-score))
+    signals = [common[:, :_COMMON], seldom[:, :_RARE]]
+    x = np.concatenate([*signals, common[:, _COMMON:], seldom[:, _RARE:]], axis=1)
+    order, truth = random.permutation(x.shape[1]), np.full(x.shape[1], NOISE)
+    truth[: _COMMON + _RARE] = np.arange(_COMMON + _RARE)
+    used = slice(None, most)
+    splits = random_splits(len(y[used]), seed=number)
+    codes = encode_matrix(x[used][:, order], splits[0])
+    return make_table("rare", codes, y[used], splits, signal=truth[order])
 
 
 def demo(most: int | None = None, *, seed: int = 0) -> Table:

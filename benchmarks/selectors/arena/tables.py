@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from concrete_selectors.baselines import Matrix
 
 from arena.encode import Columns, encode_frame, encode_matrix
 
+#: Number of rows, which are in the order of their time -> row numbers of train, validation and test.
+TimeSplit = Callable[[int], list[np.ndarray]]
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
@@ -30,6 +34,8 @@ class Table:
         signal: known truth, or None: the group of each field, -1 = noise, -2 = neither.
         sides: field -> float32 (codes, width), fixed vectors that codes stand for.
         classes: 2, or the number of classes.
+        categorical: (N,) bool, fields whose codes are categories, not bins of a number; None = no field.
+        missing: (N,) code of a number's missing values, -1 = none; None = none anywhere.
     """
 
     name: str
@@ -43,20 +49,34 @@ class Table:
     signal: np.ndarray | None = None
     sides: dict[int, np.ndarray] = field(default_factory=dict)
     classes: int = 2
+    categorical: np.ndarray | None = None
+    missing: np.ndarray | None = None
 
     @property
     def n_fields(self) -> int:
         return len(self.cardinalities)
 
-    def matrix(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Train rows for rankers of a table: float64 (rows, columns), labels, and the field that owns each column."""
-        parts, owners = [], []
+    def matrix(self) -> Matrix:
+        """Train and validation rows for rankers of the table: vectors and lists column by column, NaN for missing."""
+        categorical = np.zeros(self.n_fields, dtype=bool) if self.categorical is None else self.categorical
+        missing = np.full(self.n_fields, -1) if self.missing is None else self.missing
+        owners = [[number] * self._width(number) for number in range(self.n_fields)]
+        owner = np.concatenate(owners)
+        x, x_validation = (self._columns(rows, missing) for rows in (self.x_train, self.x_valid))
+        return Matrix(x, self.y_train, categorical[owner], owner, x_validation, self.y_valid)
+
+    def _width(self, number: int) -> int:
+        return self.sides[number].shape[1] if number in self.sides else 1
+
+    def _columns(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        parts = []
         for number in range(self.n_fields):
-            codes = self.x_train[:, number]
-            part = self.sides[number][codes] if number in self.sides else codes[:, None]
-            parts.append(part.astype(np.float64))
-            owners += [number] * part.shape[1]
-        return np.concatenate(parts, axis=1), self.y_train, np.array(owners)
+            codes = rows[:, number]
+            if number in self.sides:
+                parts.append(self.sides[number][codes].astype(np.float64))
+            else:
+                parts.append(np.where(codes == missing[number], np.nan, codes)[:, None])
+        return np.concatenate(parts, axis=1)
 
 
 def random_splits(rows: int, *, seed: int) -> list[np.ndarray]:
@@ -67,6 +87,13 @@ def random_splits(rows: int, *, seed: int) -> list[np.ndarray]:
 def ordered_splits(rows: int) -> list[np.ndarray]:
     """60 / 15 / 25 in the order of the rows, which is time."""
     return _cut(np.arange(rows))
+
+
+def drawn_validation(rows: int, *, seed: int) -> list[np.ndarray]:
+    """The last 25 % for test, as in ``ordered_splits``; validation rows are drawn at random from those before."""
+    train, validation, test = ordered_splits(rows)
+    before = np.random.default_rng(seed).permutation(len(train) + len(validation))
+    return [np.sort(before[: len(train)]), np.sort(before[len(train) :]), test]
 
 
 def _cut(order: np.ndarray) -> list[np.ndarray]:
@@ -95,7 +122,11 @@ def make_table(
     parts = [v for split in splits for v in (codes[split][:, keep], y[split])]
     sides = {new: columns.sides[old] for new, old in enumerate(keep) if old in columns.sides}
     signal = None if signal is None else signal[keep]
-    return Table(name, *parts, cardinalities=sizes[keep], signal=signal, sides=sides, classes=classes)
+    categorical, missing = np.array(columns.categorical)[keep], np.array(columns.missing)[keep]
+    return Table(
+        name, *parts, cardinalities=sizes[keep], signal=signal, sides=sides, classes=classes, categorical=categorical,
+        missing=missing,
+    )  # fmt: skip
 
 
 def _file(path: str) -> Path:
@@ -111,18 +142,18 @@ def _rows(count: int, most: int | None, seed: int = 0) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
-def santander(most: int | None = None) -> Table:
+def santander(most: int | None = None, *, split: int = 0) -> Table:
     """Santander Customer Satisfaction, 4 % positives."""
     import polars as pl
 
     frame = pl.read_parquet(_file("santander/train.parquet"))
     rows = _rows(len(frame), most)
     x = frame.drop("ID", "TARGET").to_numpy().astype(np.float64)[rows]
-    splits = random_splits(len(rows), seed=0)
+    splits = random_splits(len(rows), seed=split)
     return make_table("santander", encode_matrix(x, splits[0]), frame["TARGET"].to_numpy()[rows], splits)
 
 
-def criteo(most: int | None = None) -> Table:
+def criteo(most: int | None = None, *, in_time: TimeSplit = ordered_splits) -> Table:
     """Criteo display advertising, 10,000 rows in file order: 13 numbers, 26 hashed strings."""
     import polars as pl
 
@@ -131,12 +162,12 @@ def criteo(most: int | None = None) -> Table:
     with gzip.open(_file("criteo-10k/train_examples.txt.gz")) as file:
         frame = pl.read_csv(file.read(), separator="\t", has_header=False, new_columns=names, schema_overrides=types)
     frame = frame.tail(most or len(frame))
-    splits = ordered_splits(len(frame))
+    splits = in_time(len(frame))
     columns = encode_frame(frame.drop("label"), splits[0])
     return make_table("criteo-10k", columns, frame["label"].to_numpy(), splits)
 
 
-def movielens(most: int | None = None) -> Table:
+def movielens(most: int | None = None, *, in_time: TimeSplit = ordered_splits) -> Table:
     """MovieLens-100k built into features that know the past only, in time order; a rating of 4 or 5 is positive."""
     path = _file("ml-100k/ml-100k.inter")
     try:
@@ -145,41 +176,41 @@ def movielens(most: int | None = None) -> Table:
         raise TableAbsent(f"its builder needs {error.name}") from None
     frame = features.build(str(path)).collect()
     frame = frame.tail(most or len(frame))
-    splits = ordered_splits(len(frame))
+    splits = in_time(len(frame))
     columns = encode_frame(frame.drop("rating", "timestamp"), splits[0])
     return make_table("ml-100k", columns, (frame["rating"] >= 4).to_numpy(), splits)
 
 
-def mnist(most: int | None = None) -> Table:
+def mnist(most: int | None = None, *, split: int = 0) -> Table:
     """The 10,000 official test images of MNIST."""
     import polars as pl
 
     frame = pl.read_parquet(_file("mnist-test/mnist-test.parquet")).head(most or 10_000)
-    splits = random_splits(len(frame), seed=0)
+    splits = random_splits(len(frame), seed=split)
     x = frame.drop("label").to_numpy().astype(np.float64)
     return make_table("mnist-test", encode_matrix(x, splits[0], bins=8), frame["label"].to_numpy(), splits)
 
 
-def _mat(name: str, file: str, bins: int) -> Callable[[int | None], Table]:
+def _mat(name: str, file: str, bins: int, split: int) -> Callable[[int | None], Table]:
     def build(most: int | None = None) -> Table:
         from scipy.io import loadmat
 
         content = loadmat(_file(f"highdim/{file}.mat"))
         y = np.unique(content["Y"].ravel(), return_inverse=True)[1]
         rows = _rows(len(y), most)
-        splits = random_splits(len(rows), seed=0)
+        splits = random_splits(len(rows), seed=split)
         columns = encode_matrix(content["X"].astype(np.float64)[rows], splits[0], bins=bins)
         return make_table(name, columns, y[rows], splits)
 
     return build
 
 
-def _bundled(name: str) -> Callable[[int | None], Table]:
+def _bundled(name: str, split: int) -> Callable[[int | None], Table]:
     def build(most: int | None = None) -> Table:
         from sklearn import datasets
 
         content = getattr(datasets, f"load_{name}")()
-        splits = random_splits(len(content.target), seed=0)
+        splits = random_splits(len(content.target), seed=split)
         return make_table(name, encode_matrix(content.data, splits[0], bins=8), content.target, splits)
 
     return build
@@ -206,24 +237,30 @@ class Entry:
     repeats: int = 1
 
 
-def registry() -> dict[str, Entry]:
-    """All tables by name."""
+def registry(split: int = 0, in_time: TimeSplit = ordered_splits) -> dict[str, Entry]:
+    """All tables by name.
+
+    Args:
+        split: seed of the real ones' random splits.
+        in_time: splits the rows of real ones that have a time.
+    """
     from arena import simulated
 
     small = {"batch": 32, "epochs": 60, "patience": 6, "repeats": 2}
     narrow = small | {"batch": 64}
     return {
-        "santander": Entry(santander, (5, 10, 20, 40), batch=512),
-        "ml-100k": Entry(movielens, (5, 10, 20, 40), batch=512),
-        "criteo-10k": Entry(criteo, (3, 5, 10, 20), batch=128, repeats=2),
+        "santander": Entry(partial(santander, split=split), (5, 10, 20, 40), batch=512),
+        "ml-100k": Entry(partial(movielens, in_time=in_time), (5, 10, 20, 40), batch=512),
+        "criteo-10k": Entry(partial(criteo, in_time=in_time), (3, 5, 10, 20), batch=128, repeats=2),
         "demo": Entry(simulated.demo, (10, 20, 45, 68), batch=512),
         "planted-0": Entry(lambda most: simulated.planted(0, most), (5, 10, 20, 30, 40)),
         "planted-1": Entry(lambda most: simulated.planted(1, most), (5, 10, 20, 30, 40)),
         "leaky": Entry(simulated.leaky, (5, 10, 20, 30, 40)),
-        "isolet": Entry(_mat("isolet", "Isolet", 8), (10, 25, 50), **narrow),
-        "madelon": Entry(_mat("madelon", "madelon", 8), (5, 10, 20, 40), **narrow),
-        "mnist-test": Entry(mnist, (10, 25, 50), batch=128, epochs=20, patience=3),
-        "breast_cancer": Entry(_bundled("breast_cancer"), (3, 5, 8), **small),
-        "digits": Entry(_bundled("digits"), (5, 10, 20), **narrow),
-        "wine": Entry(_bundled("wine"), (3, 5, 8), **small),
+        "rare": Entry(simulated.rare, (6, 12, 18, 24, 36)),
+        "isolet": Entry(_mat("isolet", "Isolet", 8, split), (10, 25, 50), **narrow),
+        "madelon": Entry(_mat("madelon", "madelon", 8, split), (5, 10, 20, 40), **narrow),
+        "mnist-test": Entry(partial(mnist, split=split), (10, 25, 50), batch=128, epochs=20, patience=3),
+        "breast_cancer": Entry(_bundled("breast_cancer", split), (3, 5, 8), **small),
+        "digits": Entry(_bundled("digits", split), (5, 10, 20), **narrow),
+        "wine": Entry(_bundled("wine", split), (3, 5, 8), **small),
     }

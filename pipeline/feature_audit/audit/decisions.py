@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.findings import Finding
 from feature_audit.results import FeatureDecision
 from feature_audit.schema import Column
-from feature_audit.search import bin_columns, carriers, label_information, selection_frequency
-from feature_audit.stages.load import protected_fields, ruled_out_fields
-from feature_audit.stages.select import Selection
+from feature_audit.selection import (
+    Constraints,
+    Selection,
+    bin_columns,
+    carriers,
+    label_information,
+    selection_frequency,
+)
 
 #: Rows that the associations are measured on.
 _ROWS = 20_000
@@ -23,7 +27,7 @@ _INFORMATIVE = 5e-4
 _CLOSE_CALL = 0.5
 
 
-def decide_features(config: AuditConfig, prepared: Prepared, selection: Selection) -> list[FeatureDecision]:
+def decide_features(prepared: Prepared, constraints: Constraints, selection: Selection) -> list[FeatureDecision]:
     """One row per candidate column: usable features by rank, then the excluded ones.
 
     Associations are measured on train rows only.
@@ -31,13 +35,14 @@ def decide_features(config: AuditConfig, prepared: Prepared, selection: Selectio
     columns = {column.name: column for column in prepared.columns}
     names = prepared.schema.names
     frequency = selection_frequency(selection.masks)
-    kept = np.isin(np.arange(len(names)), [names.index(name) for name in selection.names])
+    kept = np.isin(np.arange(len(names)), selection.kept)
     carrier, explained, informative = _associations(prepared, kept)
-    protected, ruled_out = protected_fields(config, prepared), ruled_out_fields(config, prepared)
-    rule = {index: _rule("never_drop", columns[names[index]], columns[names[index]].protected) for index in protected}
-    rule |= {index: _rule("always_drop", columns[names[index]], columns[names[index]].ruled_out) for index in ruled_out}
+    rule = {index: _rule("never_drop", columns[names[index]], columns[names[index]].protected)
+            for index in constraints.protected}  # fmt: skip
+    rule |= {index: _rule("always_drop", columns[names[index]], columns[names[index]].ruled_out)
+             for index in constraints.excluded}  # fmt: skip
     rows = []
-    for index in np.argsort(selection.rank, kind="stable"):
+    for index in selection.order:
         name = names[index]
         by = names[carrier[index]] if explained[index] >= _REDUNDANT else None
         close = not kept[index] and frequency[index] >= _CLOSE_CALL and index not in rule

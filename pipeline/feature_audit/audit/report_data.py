@@ -7,50 +7,48 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import LIBRARIES
-from feature_audit.fitting.trained import Trained
 from feature_audit.masking import masked, masked_values
-from feature_audit.results import AuditReport, CurvePoint, FeatureDecision, StageCost
-from feature_audit.search import nogueira_index
-from feature_audit.stages.load import clipped_budget
+from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
+from feature_audit.selection import Constraints, Selection, nogueira_index
+from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.parity import Outcome
 from feature_audit.stages.retrain import Retrained
-from feature_audit.stages.select import Selection
 
 
 def build_report(
     config: AuditConfig,
     prepared: Prepared,
-    full: Trained,
+    full: Baseline,
+    constraints: Constraints,
     selection: Selection,
     pruned: Retrained,
     outcome: Outcome,
     decisions: list[FeatureDecision],
     costs: list[StageCost],
+    plan: CostPlan,
     run_id: str,
 ) -> AuditReport:
     """Everything the report shows, without the recommendation's address (registered later)."""
     result = outcome.result
     assert config.metric is not None
-    reasons = (selection.choice.reason, clipped_budget(config, prepared))
+    reasons = (selection.reason, constraints.note)
     return AuditReport(
         verdict=result.verdict,
         sentence=result.sentence,
         metric=config.metric,
         margin=config.margin,
         confidence=config.confidence,
-        k=selection.choice.k,
+        k=selection.k,
         n_features=len(prepared.schema.fields),
         n_columns=len(prepared.columns),
         deltas=result.deltas,
         artifact_delta=result.artifact,
-        curve=_curve(selection),
-        target_quality=full.facts["metric"],
+        curve=selection.curve,
+        target_quality=full.facts.metric,
         k_reason="; ".join(filter(None, reasons)),
         decisions=decisions,
         findings=list(prepared.findings),
@@ -60,26 +58,19 @@ def build_report(
         stability=nogueira_index(selection.masks),
         convergence=selection.convergence,
         warnings=_warnings(config, prepared, full, selection, pruned, outcome),
-        trials=[{key: value for key, value in row.items() if key != "notes"} for row in selection.summary.trials],
-        importances=selection.summary.importances,
+        trials=[row.shown() for row in selection.trials],
+        importances=selection.importances,
         data_summary=prepared.summary,
         table_costs=prepared.table_costs,
+        plan=plan,
     )
 
 
-def _curve(selection: Selection) -> list[CurvePoint]:
-    return [
-        CurvePoint(point.k, point.metric, point.delta, source, point.std_error)
-        for source, points in (("masked", selection.choice.masked), ("retrained", selection.choice.retrained))
-        for point in points
-    ]
-
-
 def _warnings(
-    config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, pruned: Retrained, outcome: Outcome
+    config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection, pruned: Retrained, outcome: Outcome
 ) -> list[str]:
-    value = full.facts["metric"]
-    warnings = [f"{sentence}." for sentence in soundness.warnings(config, full.facts)]
+    value = full.facts.metric
+    warnings = [f"{sentence}." for sentence in soundness.warnings(config, value, full.references)]
     if outcome.looks > 1:
         warnings.append(
             f"This test split has now been used {outcome.looks} times. Every further use makes a lucky pass more "
@@ -88,7 +79,7 @@ def _warnings(
     leaks = [finding.column for finding in prepared.findings if finding.kind == "suspected_leak"]
     if leaks:
         warnings.append(f"Suspected label leaks were kept and need a person's eye: {', '.join(leaks[:5])}.")
-    first = [prepared.schema.names[index] for index in np.argsort(selection.rank)[:3]]
+    first = [prepared.schema.names[index] for index in selection.order[:3]]
     return [*warnings, *too_good(config, value, first)]
 
 
@@ -112,7 +103,7 @@ def too_good(config: AuditConfig, value: float, first: Sequence[str]) -> list[st
 
 
 def _provenance(
-    config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retrained, outcome: Outcome, run_id: str
+    config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, outcome: Outcome, run_id: str
 ) -> dict[str, Any]:
     return {
         "run_id": run_id,
@@ -126,8 +117,8 @@ def _provenance(
             "parity": outcome.folder.key.digest,
         },
         "seeds": {
-            "baseline": [full.facts["seed"], *(facts["seed"] for facts in pruned.full_facts)],
-            "retrain": [facts["seed"] for facts in pruned.facts],
+            "baseline": [full.facts.seed, *(facts.seed for facts in pruned.full_facts)],
+            "retrain": [facts.seed for facts in pruned.facts],
         },
         "test_looks": outcome.looks,
         "parity": outcome.result.diagnostics,

@@ -173,7 +173,7 @@ def _series(
             continue
         error = point.std_error
         whisker = None
-        if error is not None and numbers.known(error) and error > 0:
+        if numbers.known(error) and error > 0:
             whisker = (y(max(point.delta - error, span[0])), y(min(point.delta + error, span[1])))
         marks.append(Mark(x(point.k), y(point.delta), whisker, point.k == ringed))
     return Series(source, SOURCES.get(source, source), line if len(points) > 1 else "", marks)

@@ -9,12 +9,11 @@ from typing import Any
 from feature_audit.report import charts, numbers
 from feature_audit.results import LEAST_TRIALS, AuditReport
 
-#: What a trial's value is and what trials are for, for readers of the table and the chart.
+#: What a trial's value is and what trials are for, shown to readers of the table and the chart.
 VALUE = (
-    "A trial is one training of the selector. Its value is the mean change against the full model along its masked "
-    "curve, K on a log scale, on validation rows: higher is better. The test split plays no part in it. Trials rank "
-    "features together, by the geometric mean of ranks (of those with as many slots as the proposed K, where they are "
-    "many the better half; with whole_groups the best trial alone); the masked curve is that of the best trial."
+    "A trial is one run of the selector, with its own seed and settings. Its value is minus the held-out loss along "
+    "its path, averaged over K on a log scale: higher is better. The test split plays no part in it. All trials rank "
+    "features together, by the geometric mean of their ranks; the masked curve belongs to that common ranking."
 )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from feature_audit.report import numbers, retirement
-from feature_audit.results import AuditReport, FeatureDecision, MetricDelta
+from feature_audit.results import AuditReport, CostPlan, FeatureDecision, MetricDelta
 
 VERDICTS: dict[str, str] = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "error": "Error"}
 METRIC_NAMES: dict[str, str] = {
@@ -217,6 +217,22 @@ def slice_label(row: MetricDelta) -> str:
 def total_trainings(report: AuditReport) -> float:
     """Cost of the whole audit in units of the baseline's own training."""
     return sum(cost.full_trainings for cost in report.costs)
+
+
+def plan_sentence(plan: CostPlan) -> str:
+    """The steps and what they are expected to cost together, for a log or a page."""
+    trainings = f"{numbers.plain(plan.trainings_low, 1)} to {numbers.plain(plan.trainings_high, 1)}"
+    seconds = f"{numbers.duration(plan.seconds_low)} to {numbers.duration(plan.seconds_high)}"
+    return f"{plan.text}; with the full model {trainings} full trainings, about {seconds}"
+
+
+def planned(report: AuditReport) -> str | None:
+    """What was planned before the selection and what it came to; None for a report without a plan."""
+    plan = report.plan
+    if plan is None:
+        return None
+    came_to = f"{numbers.plain(total_trainings(report), 1)}, {numbers.duration(total_seconds(report))}"
+    return f"Planned before the selection: {plan_sentence(plan)}. It came to {came_to}."
 
 
 def total_seconds(report: AuditReport) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,17 +15,14 @@ import torch
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting.cache import StageFolder
-from feature_audit.fitting.trained import Trained, open_store, train_one
+from feature_audit.fitting.trained import TrainingFacts, open_store, train_one
 from feature_audit.schema import ModelSchema
-from feature_audit.stages.cost import AUTO_SEEDS, FEWEST_SEEDS, work_left
-from feature_audit.stages.select import Selection
+from feature_audit.selection import Selection
 
 log = logging.getLogger(__name__)
 
 KEYS = ("model", "model_params", "attach", "training", "device", "metric", "seeds", "baseline_seeds", "seed")
 
-#: A pruned model may train longer than any before it: retrainings may cost so many times what is expected of them.
-_SLACK = 1.25
 #: Seeds of the full model's further trainings start here, away from the pruned models'.
 _FULL_SEED = 50_000
 
@@ -38,24 +34,24 @@ class Retrained:
     Attributes:
         folder: holds ``pruned_<i>.pt`` and ``full_<i>.pt``.
         schema: the K kept fields.
-        facts: one dict of facts per seed (see ``baseline.Trained``).
+        facts: of each training, one per seed.
         full_facts: the same for the full model's further trainings; empty by default.
     """
 
     folder: StageFolder
     schema: ModelSchema
-    facts: list[dict[str, Any]]
-    full_facts: list[dict[str, Any]]
+    facts: list[TrainingFacts]
+    full_facts: list[TrainingFacts]
 
     @property
-    def work(self) -> float:
-        """Work of all trainings."""
-        return float(sum(facts["work"] for facts in self.facts + self.full_facts))
+    def compute(self) -> float:
+        """Compute of all trainings."""
+        return float(sum(facts.compute for facts in self.facts + self.full_facts))
 
     @property
     def seconds(self) -> float:
         """Seconds of all trainings."""
-        return float(sum(facts["seconds"] for facts in self.facts + self.full_facts))
+        return float(sum(facts.seconds for facts in self.facts + self.full_facts))
 
     def describe(self) -> str:
         """What was trained, for the table of costs."""
@@ -64,32 +60,12 @@ class Retrained:
     @property
     def best_seed(self) -> int:
         """Index of the training with the lowest validation loss: the one that is registered."""
-        return int(np.argmin([facts["validation_loss"] for facts in self.facts]))
-
-
-def seeds(config: AuditConfig, full: Trained, selection: Selection) -> int:
-    """Number of pruned models: what is given, or what ``auto`` comes to.
-
-    Five, fewer where the audit would be expected to cost more than its profile allows, but at least three: with two,
-    nobody could tell the luck of a seed from a difference.
-    """
-    if config.seeds != "auto":
-        return config.seeds
-    each = _SLACK * max(selection.choice.retraining_work, 1e-12)
-    count = int(np.clip(work_left(config, full.work, selection.work) / each, FEWEST_SEEDS, AUTO_SEEDS))
-    if count < AUTO_SEEDS:
-        log.info("retrain: training %d pruned models; %d would exceed the cost limit (seeds=auto)", count, AUTO_SEEDS)
-    return count
+        return int(np.argmin([facts.validation_loss for facts in self.facts]))
 
 
 def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder) -> Retrained:
-    """Train ``config.seeds`` pruned models; a killed stage keeps those that had finished.
-
-    ``config.seeds`` is a number: see ``seeds``.
-    """
-    assert config.seeds != "auto"
-    schema = prepared.schema.keep(selection.names)
-    assert len(schema.fields) == selection.choice.k
+    """Train ``config.seeds`` pruned models; a killed stage keeps those that had finished."""
+    schema = prepared.schema.keep(np.asarray(prepared.schema.names)[selection.kept])
     if not folder.done:
         store = open_store(config, prepared)
         # The baseline's seed is config.seed: no other training shares its randomness.
@@ -120,9 +96,9 @@ def _train(
         return
     model, _, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}")
     torch.save(model.state_dict(), folder.path / f"{name}.pt")
-    (folder.path / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
-    log.info("retrain: %s, validation %s %.4f", name, config.metric, facts["metric"])
+    (folder.path / f"{name}.json").write_text(json.dumps(facts.to_dict()), encoding="utf-8")
+    log.info("retrain: %s, validation %s %.4f", name, config.metric, facts.metric)
 
 
-def _facts(folder: StageFolder, name: str) -> dict[str, Any]:
-    return dict(json.loads((folder.path / f"{name}.json").read_text(encoding="utf-8")))
+def _facts(folder: StageFolder, name: str) -> TrainingFacts:
+    return TrainingFacts.from_dict(json.loads((folder.path / f"{name}.json").read_text(encoding="utf-8")))

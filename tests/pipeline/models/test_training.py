@@ -121,7 +121,7 @@ def test_counts_every_row_also_of_the_last_partial_batch() -> None:
 def test_pace_gives_small_tables_steps_and_large_ones_what_was_asked(
     rows: int, batch_size: int, max_epochs: int
 ) -> None:
-    pace = Pace.plan(rows, TrainingConfig(batch_size=batch_size, max_epochs=max_epochs), SCHEMA)
+    pace = Pace.of(rows, TrainingConfig(batch_size=batch_size, max_epochs=max_epochs), SCHEMA)
     assert pace.batch_size <= batch_size
     assert pace.batches == math.ceil(rows / pace.batch_size)
     assert pace.epochs >= max_epochs
@@ -134,7 +134,7 @@ def test_pace_gives_small_tables_steps_and_large_ones_what_was_asked(
 
 def test_batches_of_a_wide_table_hold_fewer_rows() -> None:
     wide = ModelSchema(tuple(Field(f"f{n}", "numeric", 9) for n in range(20_000)), "binary")
-    assert Pace.plan(1_000_000, TrainingConfig(), wide).batch_size == 100
+    assert Pace.of(1_000_000, TrainingConfig(), wide).batch_size == 100
 
 
 def test_progress_is_reported_batch_by_batch() -> None:

@@ -8,7 +8,7 @@ from feature_audit.parity import metric, power
 from feature_audit.parity.comparison import Comparison
 from feature_audit.parity.components import Components
 from feature_audit.parity.intervals import conclude, critical_value, degrees_of_freedom, holm_levels, seed_constant
-from feature_audit.parity.metrics import UnitStatistics
+from feature_audit.parity.metrics import ClusterStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -21,13 +21,13 @@ def parts(
 
 
 def forecast(delta: float, today: Components, margin: float) -> str:
-    def arm(value: float, seeds: int) -> list[UnitStatistics]:
-        return [UnitStatistics(value, np.zeros(1000), np.zeros((1000, 1)))] * seeds
+    def arm(value: float, seeds: int) -> list[ClusterStatistics]:
+        return [ClusterStatistics(value, np.zeros(1000), np.zeros((1000, 1)))] * seeds
 
     undecided = Comparison(
         metric("auc"), "all", 5000, 1000, margin, "decision", arm(0.0, 1), arm(delta, 3), False, today
     )
-    return power.needed(undecided, confidence=0.95, seeds=(3, 1), unit_name="users")
+    return power.needed(undecided, confidence=0.95, seeds=(3, 1), cluster_name="users")
 
 
 class World:

@@ -15,11 +15,10 @@ import numpy as np
 import polars as pl
 import pytest
 from click_log import make_log
-from feature_audit.audit.run import KEYS
+from feature_audit.audit.stage_run import KEYS
 from feature_audit.config import AuditConfig
 from feature_audit.data import RULES, Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
-from feature_audit.fitting.trained import Trained
 from feature_audit.stages import baseline, load, parity, retrain, select
 from feature_audit.stages.retrain import Retrained
 from sklearn.metrics import roc_auc_score
@@ -58,7 +57,7 @@ class Ran:
     config: AuditConfig
     folder: Path
     prepared: Prepared
-    full: Trained
+    full: baseline.Baseline
     pruned: Retrained
     read: dict[str, set[str]]
 
@@ -99,7 +98,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     with noted("baseline") as place:
         full = baseline.baseline(config, prepared, place)
     with noted("select") as place:
-        selection = select.select(config, prepared, full, place)
+        selection = select.select(config, prepared, full, select.constraints_of(config, prepared), place)
     with noted("retrain") as place:
         pruned = retrain.retrain(config, prepared, selection, place)
     with noted("parity") as place:
@@ -126,7 +125,7 @@ def test_a_stage_that_draws_random_numbers_names_the_seed_itself(ran: Ran, stage
 
 
 def test_no_two_trainings_share_a_seed(ran: Ran) -> None:
-    seeds = [facts["seed"] for facts in (ran.full.facts, *ran.pruned.facts, *ran.pruned.full_facts)]
+    seeds = [facts.seed for facts in (ran.full.facts, *ran.pruned.facts, *ran.pruned.full_facts)]
     assert len(seeds) == 1 + 3 + 1
     assert len(set(seeds)) == len(seeds)
     assert seeds[0] == ran.config.seed
@@ -135,7 +134,7 @@ def test_no_two_trainings_share_a_seed(ran: Ran) -> None:
 @pytest.mark.parametrize("best", [0, 1, 2])
 def test_the_artifact_row_is_about_the_model_that_would_be_registered(ran: Ran, best: int) -> None:
     """The one with the lowest validation loss, whichever it is."""
-    facts = [{**each, "validation_loss": 0.5 - 0.1 * (n == best)} for n, each in enumerate(ran.pruned.facts)]
+    facts = [replace(each, validation_loss=0.5 - 0.1 * (n == best)) for n, each in enumerate(ran.pruned.facts)]
     pruned = replace(ran.pruned, facts=facts)
     assert pruned.best_seed == best
     outcome = ran.judge(pruned, f"parity_{best}")
@@ -148,10 +147,10 @@ def test_the_artifact_row_is_about_the_model_that_would_be_registered(ran: Ran, 
 
 
 def test_another_confidence_is_heeded_without_another_training(ran: Ran) -> None:
-    def again(confidence: float) -> Trained:
+    def again(confidence: float) -> baseline.Baseline:
         config = ran.config.model_copy(update={"confidence": confidence})
         return baseline.baseline(config, ran.prepared, ran.full.folder)
 
-    wide, narrow = again(0.99).facts, again(0.8).facts
-    assert wide["seconds"] == narrow["seconds"] == ran.full.facts["seconds"], "trained once"
-    assert wide["chance"]["low"] < ran.full.facts["chance"]["low"] < narrow["chance"]["low"]
+    wide, narrow = again(0.99), again(0.8)
+    assert wide.facts.seconds == narrow.facts.seconds == ran.full.facts.seconds, "trained once"
+    assert wide.references.chance.low < ran.full.references.chance.low < narrow.references.chance.low

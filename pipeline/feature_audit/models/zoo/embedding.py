@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from concrete_selectors.lookup import take_rows
+from concrete_selectors.indexing import take_rows
 from torch import Tensor, nn
 
 from feature_audit.batch import Batch

@@ -1,0 +1,36 @@
+"""From a trained model to K features and the evidence for K; ``select_features`` is the entry."""
+
+from feature_audit.selection.constraints import Constraints, build_constraints
+from feature_audit.selection.k.confirm import most_confirmations
+from feature_audit.selection.k.rule import Criterion, KChoice, choose_k
+from feature_audit.selection.plan import FullModel, SelectionPlan
+from feature_audit.selection.redundancy import Carriers, bin_columns, carriers, label_information
+from feature_audit.selection.select import Progress, Retrain, Selection, select_features
+from feature_audit.selection.stability import nogueira_index, selection_frequency
+from feature_audit.selection.study import SearchSpace, StudySummary, TrialResult, TrialRow, run_study
+
+__all__ = [
+    "Carriers",
+    "Constraints",
+    "Criterion",
+    "FullModel",
+    "KChoice",
+    "Progress",
+    "Retrain",
+    "SearchSpace",
+    "Selection",
+    "SelectionPlan",
+    "StudySummary",
+    "TrialResult",
+    "TrialRow",
+    "bin_columns",
+    "build_constraints",
+    "carriers",
+    "choose_k",
+    "label_information",
+    "most_confirmations",
+    "nogueira_index",
+    "run_study",
+    "select_features",
+    "selection_frequency",
+]

@@ -1,0 +1,1 @@
+"""Choosing K: the rule, the comparison on validation, the retrainings that confirm it."""

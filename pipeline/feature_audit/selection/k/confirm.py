@@ -1,0 +1,67 @@
+"""Retrainings on validation that confirm K: the proposed one, and larger ones where it falls short.
+
+The curve of a selection comes from one network that serves every K at once; the pruned model is trained from scratch
+for its own. So the proposal is retrained. Where it falls short of what the rule asks for, larger K follow by galloping
+search (Bentley and Yao 1976): the step grows from one retraining to the next, so that few of them reach any K, and a K
+that was refuted is never taken while a larger one is untried.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from feature_audit.results import CurvePoint
+from feature_audit.selection.k.rule import Criterion, is_confident
+
+log = logging.getLogger(__name__)
+
+#: Factor from the proposed K to the next larger one that is retrained; it is squared each time.
+STEP = 1.4
+
+
+def confirm(
+    ks: Sequence[int], proposed: int, criterion: Criterion, retrain: Callable[[int], CurvePoint]
+) -> list[CurvePoint]:
+    """Retrain at the proposed K, and at larger ones until one has all the evidence that the rule asks for.
+
+    Args:
+        ks: K that may be retrained, ascending, at least one.
+        proposed: K to begin with; the nearest K below it that may be retrained is, or else the smallest.
+        criterion: of the verdict.
+        retrain: trains a model at a K and measures it on validation.
+
+    Returns:
+        What was measured, K ascending.
+    """
+    found: list[CurvePoint] = []
+    for k in ladder(ks, proposed):
+        point = retrain(k)
+        found.append(point)
+        log.info(
+            "select: retrained at K = %d, change in validation %s against the full model: %+.4f",
+            k, criterion.metric, point.delta,
+        )  # fmt: skip
+        if is_confident(point, found, criterion):
+            break
+    return found
+
+
+def ladder(ks: Sequence[int], proposed: int) -> Iterator[int]:
+    """K to retrain one after the other; the last one is the largest.
+
+    >>> list(ladder(range(1, 301), 20))
+    [20, 28, 55, 211, 300]
+    """
+    k = max((k for k in ks if k <= proposed), default=min(ks))
+    factor = STEP
+    yield k
+    while k < max(ks):
+        k = min((other for other in ks if other >= k * factor), default=max(ks))
+        factor *= factor
+        yield k
+
+
+def most_confirmations(ks: Sequence[int]) -> int:
+    """The most retrainings that a confirmation may take, wherever it begins."""
+    return max(len(list(ladder(ks, k))) for k in ks)

@@ -1,0 +1,218 @@
+"""The whole selection: from a trained model to K features and the evidence for K.
+
+trials (gates > candidates > surrogate > backward elimination)  >  one ranking  >  curve over K  >  K  >  confirmed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from concrete_selectors import curve_sizes
+
+from feature_audit.data import Store
+from feature_audit.errors import AuditError
+from feature_audit.models import to_scores
+from feature_audit.results import CurvePoint
+from feature_audit.selection.constraints import Constraints
+from feature_audit.selection.k.comparison import ValidationComparison
+from feature_audit.selection.k.confirm import confirm
+from feature_audit.selection.k.rule import KChoice, choose_k
+from feature_audit.selection.plan import FullModel, SelectionPlan
+from feature_audit.selection.rank_aggregation import aggregate_ranks
+from feature_audit.selection.study import TrialRow, run_study
+from feature_audit.selection.trial import SelectionObjective
+
+
+class Retrain(Protocol):
+    """Trains a model on some of the features."""
+
+    def __call__(self, kept: np.ndarray, number: int) -> tuple[np.ndarray, float]:
+        """Train on ``kept`` (int64, ascending); ``number`` counts such trainings from 0 and seeds them.
+
+        Returns:
+            Scores of the validation rows, and the training's work.
+        """
+
+
+class Progress(Protocol):
+    """Is told how far the selection is."""
+
+    def resume(self, trials: int) -> None:
+        """So many trials were finished before."""
+
+    def trial_step(self, state: dict[str, Any]) -> None:
+        """A step of the concrete training under way: phase, step, steps."""
+
+    def trial_done(self) -> None:
+        """A trial is finished."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """K features and how they were found.
+
+    Attributes:
+        k, evidence, reason: see ``selection.k.KChoice``.
+        order: (N,) int64, all features, best first; the first K are kept.
+        masks: bool (R, N), what each finished trial alone would keep at K.
+        scores: (N,) float64, of the best trial (see ``concrete_selectors.SelectionPath``).
+        curve: validation quality over K, first of the fine-tuned network, then of the retrainings.
+        trials: of the study; ``importances``: of its settings.
+        convergence: a sentence about the best trial's selector.
+        work: of trials, curve and confirmations.
+    """
+
+    k: int
+    evidence: str
+    reason: str
+    order: np.ndarray
+    masks: np.ndarray
+    scores: np.ndarray
+    curve: list[CurvePoint]
+    trials: list[TrialRow]
+    importances: dict[str, float]
+    convergence: str
+    work: float
+
+    @property
+    def kept(self) -> np.ndarray:
+        """The K features, ascending."""
+        return np.sort(self.order[: self.k])
+
+    @property
+    def rank(self) -> np.ndarray:
+        """(N,) int64, rank of each feature, 1 = best."""
+        return np.argsort(self.order) + 1
+
+    @property
+    def n_confirmations(self) -> int:
+        """Retrainings that confirmed K."""
+        return sum(point.source == "retrained" for point in self.curve)
+
+
+def select_features(
+    full: FullModel,
+    store: Store,
+    constraints: Constraints,
+    plan: SelectionPlan,
+    *,
+    retrain: Retrain,
+    journal: Path,
+    workers: int = 1,
+    progress: Progress | None = None,
+    on_trial: Callable[[TrialRow], None] | None = None,
+) -> Selection:
+    """Rank the features in several trials, choose K on validation and confirm it. No test row is read.
+
+    Args:
+        full: the trained full model.
+        store: its encoded rows.
+        constraints: what may be kept.
+        plan: trials, settings, and what the verdict will ask for.
+        retrain: trains a model from scratch on some features.
+        journal: file of the study; what it holds already is not run again.
+        workers: processes that run trials at once.
+        progress: is told about every step.
+        on_trial: called with every trial that is finished by this call.
+
+    Raises:
+        AuditError: no set of whole groups fits the range of K.
+    """
+    told = progress if workers == 1 else None  # other processes tell of whole trials only
+
+    def finished(row: TrialRow) -> None:
+        if progress is not None:
+            progress.trial_done()
+        if on_trial is not None:
+            on_trial(row)
+
+    objective = SelectionObjective(full, store, constraints, plan, told.trial_step if told else None)
+    summary = run_study(
+        objective,
+        space=plan.space,
+        trials=plan.trials if plan.searches else 1,
+        seed=plan.seed,
+        journal=journal,
+        workers=workers,
+        on_start=lambda rows: progress.resume(len(rows)) if progress is not None else None,
+        on_trial=finished,
+    )
+    best = summary.finished[0]
+    orders = [row.notes["order"] for row in sorted(summary.finished, key=lambda row: row.number)]
+    order = aggregate_ranks(orders, constraints.groups)
+    compare = ValidationComparison(plan.criterion.metric, store, full.validation_scores)
+    curve, work = validation_curve(objective, order, compare)
+    choice, retrained, retraining_work = _choose(curve, order, constraints, plan, compare, retrain)
+    return Selection(
+        k=choice.k,
+        evidence=choice.evidence,
+        reason=choice.reason,
+        order=order,
+        masks=np.stack([np.isin(np.arange(len(order)), each[: choice.k]) for each in orders]),
+        scores=np.array([-np.inf if score is None else score for score in best.notes["scores"]]),
+        curve=[*curve, *retrained],
+        trials=summary.trials,
+        importances=summary.importances,
+        convergence=best.notes["convergence"],
+        work=sum(row.notes.get("work", 0.0) for row in summary.trials) + work + retraining_work,
+    )
+
+
+def validation_curve(
+    objective: SelectionObjective, order: np.ndarray, compare: ValidationComparison
+) -> tuple[list[CurvePoint], float]:
+    """Validation quality over K, of one network fine-tuned on prefixes of the ranking; and its work.
+
+    Raises:
+        AuditError: no set of whole groups fits the range of K.
+    """
+    constraints = objective.constraints
+    sizes = constraints.prefix_sizes(order)
+    fits = [place + 1 for place, k in enumerate(sizes) if constraints.min_k <= k <= constraints.max_k]
+    if not fits:
+        raise AuditError(
+            f"k={constraints.max_k}: no set of whole groups holds {constraints.min_k} to {constraints.max_k} features "
+            f"(the best single one has {sizes[0]}); raise k or take a group out of whole_groups"
+        )
+    network = objective.nested(order, curve_sizes(fits[-1], fits[0]))
+    points, rows = [], 0
+    for units in network.ks:
+        logits = network.predict(objective.validation_batches(), units)
+        scores = to_scores(logits, objective.store.schema.task).numpy()
+        points.append(compare.point(sizes[units - 1], scores, "masked"))
+        rows += len(scores)
+    return points, objective.work(network) + objective.forward_work(rows)
+
+
+def _choose(
+    curve: list[CurvePoint],
+    order: np.ndarray,
+    constraints: Constraints,
+    plan: SelectionPlan,
+    compare: ValidationComparison,
+    retrain: Retrain,
+) -> tuple[KChoice, list[CurvePoint], float]:
+    """K, what the confirmations measured, and their work."""
+    # All features again would be the full model again, which says nothing about dropping any.
+    droppable = [point for point in curve if point.k < constraints.n_features] or curve
+    proposal = choose_k(droppable, plan.criterion)
+    if constraints.is_fixed:
+        reason = f"K = {proposal.k} is given (k_min = k)"
+        return KChoice(proposal.k, "fixed", reason), [], 0.0
+    ks = [
+        k for k in constraints.prefix_sizes(order)
+        if constraints.min_k <= k <= constraints.max_k and (k < constraints.n_features or len(droppable) == 1)
+    ]  # fmt: skip
+    spent: list[float] = []
+
+    def measure(k: int) -> CurvePoint:
+        scores, work = retrain(np.sort(order[:k]), len(spent))
+        spent.append(work)
+        return compare.point(k, scores, "retrained")
+
+    found = confirm(ks, proposal.k, plan.criterion, measure)
+    return choose_k(found, plan.criterion, retrained=True), found, sum(spent)

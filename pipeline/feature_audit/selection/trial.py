@@ -1,0 +1,188 @@
+"""One trial: one run of the selector on the trained model, which ranks all features."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from concrete_selectors import (
+    NestedModel,
+    PathSettings,
+    SelectionPath,
+    SelectionStopped,
+    SelectionTask,
+    fit_nested,
+    fit_path,
+    rank_with,
+)
+from torch import Tensor
+
+from feature_audit.data import Store
+from feature_audit.models import row_loss
+from feature_audit.selection.constraints import Constraints
+from feature_audit.selection.plan import FullModel, SelectionPlan
+from feature_audit.selection.study import ShouldStop, TrialResult
+from feature_audit.selection.teacher import KnownTeacher
+
+log = logging.getLogger(__name__)
+
+#: Rows of a validation batch.
+_EVALUATION_ROWS = 4096
+#: A forward pass costs a third of a forward and a backward one.
+_FORWARD_SHARE = 1 / 3
+
+
+class SelectionObjective:
+    """The study's objective: settings to a ranking and its value.
+
+    A trial's value is minus the surrogate's held-out loss along the path, averaged over log K up to the largest K: how
+    little is lost on rows that neither the model nor the surrogate has learned from. Its notes hold ``order``
+    (features, best first), ``scores``, ``work`` and ``convergence``.
+
+    Args:
+        full: the trained full model.
+        store: the encoded rows; where it puts batches, the model is trained.
+        constraints: what may be kept.
+        plan: selector and settings.
+        progress: called with every step of a concrete training; not pickled, so only with one worker.
+    """
+
+    def __init__(
+        self,
+        full: FullModel,
+        store: Store,
+        constraints: Constraints,
+        plan: SelectionPlan,
+        progress: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.store, self.constraints, self.plan, self.progress = store, constraints, plan, progress
+        self._active_parameters = full.active_parameters
+        prior = None if constraints.prior is None else torch.tensor(constraints.prior)
+        model: Any = full.model.to(store.device)
+        self.task = SelectionTask(
+            model,
+            self._train,
+            self._validation,
+            loss=row_loss(store.schema.task),
+            steps_per_epoch=math.ceil(store.rows("train") / plan.batch_size),
+            protected=constraints.protected,
+            excluded=constraints.excluded,
+            groups=constraints.groups,
+            prior=prior,
+            teacher=KnownTeacher(full.model, store, full.validation_scores),
+        )
+
+    def __call__(self, settings: dict[str, float], draw: int, should_stop: ShouldStop | None) -> TrialResult:
+        """One trial; see ``selection.study.run_study``.
+
+        Raises:
+            optuna.TrialPruned: it falls behind earlier trials.
+        """
+        seed = self.plan.seed + draw
+        devices = [self.store.device] if self.store.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)  # of the network's dropout
+            path = self._select(self._settings(seed, **settings), should_stop)
+        scores = [float(value) if math.isfinite(value) else None for value in path.scores]
+        notes = {
+            "order": path.ranking.tolist(),
+            "scores": scores,
+            "work": self.work(path),
+            "convergence": describe_convergence(path),
+        }
+        return TrialResult(path_value(path.heldout_loss, self.constraints.max_k), notes)
+
+    def nested(self, order: np.ndarray, ks: tuple[int, ...]) -> NestedModel:
+        """One network fine-tuned on prefixes of a ranking, for the curve over K."""
+        settings = self._settings(self.plan.seed, **self.plan.space.point(0, self.plan.seed))
+        with torch.random.fork_rng(devices=[self.store.device] if self.store.device.type == "cuda" else []):
+            torch.manual_seed(self.plan.seed)
+            return fit_nested(self.task, order, ks, settings, progress=self.progress)
+
+    def validation_batches(self) -> Iterator[tuple[Any, Tensor]]:
+        """The validation rows, in order."""
+        return self._validation(0)
+
+    def work(self, spent: SelectionPath | SelectionStopped | NestedModel) -> float:
+        """Work of a selection, whole or stopped, in the unit of ``feature_audit.fitting``."""
+        passes = spent.row_passes
+        rows = passes["forward_backward"] + _FORWARD_SHARE * passes["forward"]
+        return float(rows * self._active_parameters + getattr(spent, "surrogate_compute", 0.0))
+
+    def forward_work(self, rows: int) -> float:
+        """Work of rows that are only scored."""
+        return _FORWARD_SHARE * rows * self._active_parameters
+
+    def _settings(self, seed: int, *, slots: float, **schedule: Any) -> PathSettings:
+        grouped = self.constraints.groups is not None  # the path counts groups, the audit features
+        return PathSettings(
+            k_max=int(slots),
+            k_min=1 if grouped else self.constraints.min_k,
+            selector="cae" if self.plan.selector == "cae" else "ip_cae",
+            epochs=self.plan.epochs,
+            network_learning_rate=self.plan.learning_rate,
+            seed=seed,
+            **schedule,
+        )
+
+    def _select(self, settings: PathSettings, should_stop: ShouldStop | None) -> SelectionPath:
+        if not self.plan.searches:
+            return rank_with(self.plan.selector, self.task, settings, matrix=self._matrix)
+        stop = None if should_stop is None else lambda step, loss: should_stop(step, -loss)
+        try:
+            return fit_path(self.task, settings, progress=self.progress, should_stop=stop)
+        except SelectionStopped as stopped:
+            import optuna
+
+            log.info("select: %s", stopped)
+            pruned = optuna.TrialPruned()
+            pruned.notes = {"work": self.work(stopped)}  # type: ignore[attr-defined]  # read by selection.study
+            raise pruned from stopped
+
+    def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
+        seed = self.plan.seed * 7919 + epoch + 1
+        for batch in self.store.batches("train", self.plan.batch_size, seed=seed):
+            yield batch, batch.target
+
+    def _validation(self, _: int) -> Iterator[tuple[Any, Tensor]]:
+        for batch in self.store.batches("validation", _EVALUATION_ROWS):
+            yield batch, batch.target
+
+    def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.store.matrix("train"), self.store.target("train")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "progress": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        torch.set_num_threads(1)  # in a worker process: as many threads in each would only wait for each other
+        self.__dict__.update(state)
+
+
+def path_value(heldout_loss: dict[int, float], max_k: int) -> float:
+    """Minus the held-out loss along a path, averaged over log K; 0 for a ranking that measured none.
+
+    Args:
+        heldout_loss: K -> mean loss.
+        max_k: where the average ends, so that trials with other numbers of slots compare.
+    """
+    if not heldout_loss:
+        return 0.0
+    ks = sorted(heldout_loss)
+    grid = np.linspace(math.log(ks[0]), math.log(max(max_k, ks[0])), 64)
+    return -float(np.interp(grid, np.log(ks), [heldout_loss[k] for k in ks]).mean())
+
+
+def describe_convergence(path: SelectionPath) -> str:
+    """One sentence for the report."""
+    state = "converged" if path.converged else "did not fully converge"
+    shared = path.n_duplicate_argmax
+    slots = "1 slot" if shared == 1 else f"{shared} slots"
+    return (
+        f"The selector {state}: mean largest probability {path.mean_max_probability:.3f}, {slots} chose a feature that "
+        "another slot also chose (made distinct by maximum-weight assignment)."
+    )

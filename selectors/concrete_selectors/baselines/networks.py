@@ -1,0 +1,133 @@
+"""Peers that look at the trained network: what its loss does when fields are shuffled, or gates are learned.
+
+Each ranker takes a :class:`concrete_selectors.context.SelectionContext`, may train its network, and gives one score per
+group, (G,) float64, higher is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from concrete_selectors.context import SelectionContext
+
+#: The penalty on open gates grows geometrically over this range, in units of the first batch's loss per unit.
+_PENALTIES = (0.003, 30.0)
+#: Rounds of Sequential Attention; with more than this many slots several units are taken per round.
+_ROUNDS = 16
+#: Fewest steps of a round; short trainings have fewer rounds.
+_ROUND_STEPS = 10
+_STG_SIGMA = 0.5
+
+
+def permutation(context: SelectionContext) -> np.ndarray:
+    """Rise of the loss on all validation rows when a unit's embeddings are shuffled within a batch (Breiman 2001)."""
+    network = context.network
+    network.module.eval()
+    total = np.zeros(context.groups.n_groups)
+    rows = 0
+    with torch.no_grad():
+        for batch, target in context.task.validation(0):
+            embedded = network.embed(batch)
+            base = float(network.loss(network.module.predict(embedded), target).sum())
+            order = torch.randperm(len(embedded), generator=context.generator, device=network.device)
+            for unit in range(context.groups.n_groups):
+                fields = torch.as_tensor(context.groups.features([unit]), device=network.device)
+                shuffled = embedded.clone()
+                shuffled[:, fields] = embedded[order[:, None], fields]
+                total[unit] += float(network.loss(network.module.predict(shuffled), target).sum()) - base
+            rows += len(target)
+    context.network.forward_rows += rows * (context.groups.n_groups + 1)
+    return total / max(rows, 1)
+
+
+def gradient(context: SelectionContext) -> np.ndarray:
+    """Mean over rows of ``|dLoss/dgate|`` at open gates: the first Taylor term of closing it (SHARK's, unsigned)."""
+    return context.held_out().slopes()
+
+
+def l1_gates(context: SelectionContext) -> np.ndarray:
+    """One gate per unit under a growing L1 penalty (the family of AutoField and LPFS): how long a gate stays open."""
+    gates = torch.ones(context.groups.n_groups, device=context.network.device, requires_grad=True)
+
+    def draw(_: int) -> tuple[Tensor, Tensor]:
+        return gates.unsqueeze(0), gates.abs().sum()
+
+    return _penalty_path(context, gates, draw)
+
+
+def stg(context: SelectionContext) -> np.ndarray:
+    """Stochastic gates ``clip(mu + sigma * e, 0, 1)`` (Yamada et al. 2020, eq. 6) under a growing penalty.
+
+    The penalty is the expected number of open gates, ``sum Phi(mu / sigma)``; the score is how long a gate stays open.
+    """
+    centre = torch.full((context.groups.n_groups,), 0.5, device=context.network.device, requires_grad=True)
+
+    def draw(n_masks: int) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(n_masks, len(centre), generator=context.generator, device=centre.device)
+        return (centre + _STG_SIGMA * noise).clamp(0, 1), torch.special.ndtr(centre / _STG_SIGMA).sum()
+
+    return _penalty_path(context, centre, draw)
+
+
+def _penalty_path(context: SelectionContext, gates: Tensor, draw: Callable[[int], tuple[Tensor, Tensor]]) -> np.ndarray:
+    """Trains gates and network while the penalty grows; the mean over steps of each gate's (clipped) value."""
+    steps = context.training_steps
+    optimizer = torch.optim.Adam([gates], lr=min(0.1, 6.0 / steps))
+    always = torch.as_tensor(context.groups.protected, device=context.network.device, dtype=torch.float32)
+    first, last = (math.log(penalty) for penalty in _PENALTIES)
+    total = torch.zeros(len(gates), dtype=torch.float64, device=gates.device)
+    scale: float | None = None
+    context.network.module.train()
+    for step in range(steps):
+        batch, target = next(context.stream)
+        values, penalty = draw(context.settings.noise_masks)
+        loss = context.network.gated_loss(batch, target, torch.maximum(values, always))
+        scale = float(loss.detach()) / len(gates) if scale is None else scale
+        weight = scale * math.exp(first + (last - first) * step / max(steps - 1, 1))
+        context.network.step(loss + weight * penalty, optimizer)
+        with torch.no_grad():
+            gates.clamp_(-1.0, 2.0)
+            total += gates.clamp(0, 1)
+        context.report("gates", step=step + 1, steps=steps, loss=float(loss.detach()))
+    return (total / steps).cpu().numpy()
+
+
+def sequential_attention(context: SelectionContext) -> np.ndarray:
+    """Sequential Attention (Yasuda et al. 2023): softmax attention over the units not taken yet, best ones taken.
+
+    Attention is scaled so that the average unit passes unchanged, as the trained network knows it; none is amplified.
+    Groups are taken in at most 16 rounds; a unit's score is the round it was taken in, then its attention.
+    """
+    units, device = context.groups.n_groups, context.network.device
+    taken = torch.as_tensor(context.groups.protected, device=device).clone()
+    excluded = torch.as_tensor(context.groups.excluded, device=device)
+    slots = context.k_max - int(taken.sum())
+    total = context.training_steps
+    rounds = max(1, min(_ROUNDS, slots, total // _ROUND_STEPS))
+    steps = max(1, total // rounds)
+    scores = np.zeros(units)
+    context.network.module.train()
+    for number in range(rounds):
+        free = ~(taken | excluded)
+        attention = torch.zeros(units, device=device, requires_grad=True)
+        optimizer = torch.optim.Adam([attention], lr=min(0.5, 10.0 / steps))
+        for _ in range(steps):
+            batch, target = next(context.stream)
+            open_share = torch.softmax(attention.masked_fill(~free, -torch.inf), dim=0) * free.sum()
+            gates = torch.where(taken, torch.ones_like(open_share), open_share.clamp_max(1.0))
+            context.network.step(context.network.gated_loss(batch, target, gates.unsqueeze(0)), optimizer)
+        values = attention.detach().masked_fill(~free, -torch.inf)
+        count = slots * (number + 1) // rounds - slots * number // rounds
+        best = torch.topk(values, count).indices
+        share = torch.softmax(values, dim=0).double().cpu().numpy()
+        scores[best.cpu().numpy()] = rounds - number + share[best.cpu().numpy()]
+        taken[best] = True
+        context.report("attention", step=number + 1, steps=rounds)
+    left = (~(taken | excluded)).cpu().numpy()
+    scores[left] = share[left] if slots else 0.0
+    return scores

@@ -1,0 +1,1 @@
+"""Backward elimination on a distilled surrogate network."""

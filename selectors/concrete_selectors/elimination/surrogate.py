@@ -1,0 +1,211 @@
+"""The surrogate: a small network on the candidates' cached embeddings that answers "what if this one goes too?".
+
+A team's own model of thousands of inputs is too expensive for thousands of such questions. The surrogate is a
+perceptron on the candidates' embeddings as the trained network left them, centred so that a closed gate (which feeds
+the mean) is a zero. Its first layer is linear: the loss without a candidate takes one subtraction, and candidates that
+are gone are cut away exactly.
+
+It is taught by the labels and by the trained model (knowledge distillation, Hinton et al. 2015): what the model
+predicts for a row is averaged over many rows like it, while a label is one draw.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from concrete_selectors.gates.evaluation import GatedEvaluator
+from concrete_selectors.gates.training import GatedNetwork
+from concrete_selectors.protocols import Loss
+from concrete_selectors.weight_average import WeightAverage
+
+#: Most memory for the cached embeddings of one split.
+CACHE_BYTES = 512 * 2**20
+#: Widths of the two hidden layers.
+HIDDEN = (64, 32)
+#: Most rows of a batch, and its largest share of all rows: few rows are not passed over more than about 20 times.
+BATCH, BATCH_SHARE = 256, 1 / 16
+LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-5
+#: Slowest decay of the weight average that a training ends with.
+EMA_DECAY = 0.99
+
+
+@dataclass(frozen=True)
+class EmbeddingCache:
+    """Rows as the surrogate sees them.
+
+    Attributes:
+        inputs: (R, k, w) float32, centred embeddings of k groups over their common deviation; a group of several
+            features has w = features x d numbers, narrower ones are padded with zeros.
+        target: (R,).
+        deviation: (), what the centred embeddings were divided by.
+        logit_mean, logit_std: (C,), of the network's own logits.
+        one_logit: the network gives (B,) and not (B, C).
+        taught: the teacher's predictions, as the loss takes targets; None = there is no teacher.
+    """
+
+    inputs: Tensor
+    target: Tensor
+    deviation: Tensor
+    logit_mean: Tensor
+    logit_std: Tensor
+    one_logit: bool
+    taught: Tensor | None = None
+
+    def groups(self, keep: Tensor) -> EmbeddingCache:
+        """Some of the groups (int64)."""
+        return replace(self, inputs=self.inputs[:, keep])
+
+
+class Surrogate(nn.Module):
+    """Perceptron whose first layer adds up one contribution per group.
+
+    Args:
+        cache: rows it will see; sets the sizes and the range of the outputs.
+        seed: of the initial weights.
+    """
+
+    def __init__(self, cache: EmbeddingCache, *, seed: int) -> None:
+        super().__init__()
+        _, groups, width = cache.inputs.shape
+        first, second = HIDDEN
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            entry = nn.Linear(groups * width, first)
+            self._head = nn.Sequential(nn.ReLU(), nn.Linear(first, second), nn.ReLU())
+            self.out = nn.Linear(second, len(cache.logit_mean))
+        self.entry = nn.Parameter(entry.weight.detach().T.reshape(groups, width, first).clone())
+        self.bias = entry.bias
+        self.register_buffer("logit_mean", cache.logit_mean)
+        self.register_buffer("logit_std", cache.logit_std)
+        self.one_logit = cache.one_logit
+        self.to(cache.inputs.device)
+
+    @property
+    def n_weights(self) -> int:
+        """Numbers a row is multiplied with."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def n_head_weights(self) -> int:
+        """The same behind the first layer."""
+        return self.n_weights - self.entry.numel()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (B,) or (B, C) of rows (B, k, w)."""
+        return self.head(self.enter(inputs))
+
+    def enter(self, inputs: Tensor) -> Tensor:
+        """The first layer's sum (B, h) over all groups of rows (B, k, w)."""
+        return torch.addmm(self.bias, inputs.flatten(1), self.entry.flatten(0, 1))
+
+    def head(self, entered: Tensor) -> Tensor:
+        """Logits (B,) or (B, C) from the first layer's sum (B, h)."""
+        logits: Tensor = self.out(self._head(entered))
+        logits = logits * self.get_buffer("logit_std") + self.get_buffer("logit_mean")
+        return logits.squeeze(-1) if self.one_logit else logits
+
+    def cut(self, keep: Tensor) -> None:
+        """Removes all other groups; exact, since a closed group contributes zero."""
+        self.entry = nn.Parameter(self.entry.detach()[keep])
+
+
+def most_rows(network: GatedNetwork, groups: np.ndarray) -> int:
+    """Rows whose embeddings of the given groups fit into memory."""
+    widest = max(len(network.groups.features([group])) for group in groups)  # narrower groups are padded
+    return max(1, CACHE_BYTES // (4 * len(groups) * widest * network.field_means().shape[1]))
+
+
+def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: EmbeddingCache | None = None) -> EmbeddingCache:
+    """Embeds the evaluator's rows once and keeps what the given groups hold, scaled ``like`` another cache."""
+    network, means = evaluator.network, evaluator.network.field_means()
+    members = [network.groups.features([group]) for group in groups]
+    width = max(len(part) for part in members)
+    index = torch.zeros(len(groups), width, dtype=torch.int64, device=network.device)
+    used = torch.zeros(len(groups), width, 1, device=network.device)
+    for number, owned in enumerate(members):
+        index[number, : len(owned)] = torch.as_tensor(owned, device=network.device)
+        used[number, : len(owned)] = 1.0
+    gates = network.groups.feature_gates(network.groups.mask(groups, network.device))
+    chosen = index.flatten()
+    inputs: list[Tensor] = []
+    taught: list[Tensor] = []
+    logits: Tensor | None = None  # of the first slice: they set a range, no more
+    for part, embedded in evaluator.embedded():
+        if network.teacher is not None:
+            taught.append(network.teacher(part.batch, part.index))
+        if like is None and logits is None:
+            logits = evaluator.logits(embedded, gates)
+        centred = embedded.index_select(1, chosen) - means.index_select(0, chosen)
+        inputs.append((centred.view(len(part.target), len(groups), width, -1) * used).flatten(2))
+    values, target = torch.cat(inputs), torch.cat([part.target for part in evaluator.slices])
+    predictions = torch.cat(taught) if taught else None
+    if like is not None:
+        return replace(like, inputs=values.div_(like.deviation), target=target, taught=predictions)
+    assert logits is not None  # training rows: there is at least one
+    deviation = values.std(correction=0).clamp_min(1e-12)
+    flat = logits.unsqueeze(1) if logits.dim() == 1 else logits
+    spread = flat.std(dim=0, correction=0).clamp_min(1e-6)
+    return EmbeddingCache(
+        values.div_(deviation), target, deviation, flat.mean(dim=0), spread, logits.dim() == 1, predictions
+    )
+
+
+def batch_size(rows: int) -> int:
+    """Rows of a batch of a surrogate's training on ``rows`` rows."""
+    return min(BATCH, math.ceil(BATCH_SHARE * rows))
+
+
+def fit_surrogate(
+    surrogate: Surrogate,
+    cache: EmbeddingCache,
+    *,
+    loss: Loss,
+    steps: int,
+    fixed: np.ndarray,
+    smallest: float,
+    distillation: float,
+    generator: torch.Generator,
+) -> None:
+    """Trains a surrogate on cached rows behind random gates, so that it fits the subsets it will be asked about.
+
+    Args:
+        surrogate: changed in place.
+        cache: rows to train on.
+        loss: per-row loss.
+        steps: batches to train on.
+        fixed: (k,) bool, groups that are always open.
+        smallest: share of the groups that are open in the smallest subsets.
+        distillation: weight of the teacher's predictions in the loss; labels have the rest, or all without a teacher.
+        generator: of the order of rows and of gates, on the cache's device.
+    """
+    share = distillation if cache.taught is not None else 0.0
+    rows, device = len(cache.target), cache.inputs.device
+    always = torch.as_tensor(fixed, device=device)
+    optimizer = torch.optim.Adam(surrogate.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    batches = torch.randperm(rows, generator=generator, device=device).split(batch_size(rows))
+    average = WeightAverage(surrogate.parameters(), decay=EMA_DECAY)
+    for step in range(steps):
+        index = batches[step % len(batches)]
+        gates = random_gates(len(index), always, smallest=smallest, generator=generator)
+        logits = surrogate(cache.inputs.index_select(0, index) * gates.unsqueeze(-1))
+        value = (1 - share) * loss(logits, cache.target.index_select(0, index)).mean()
+        if cache.taught is not None and share > 0:
+            value = value + share * loss(logits, cache.taught.index_select(0, index)).mean()
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+        average.update()
+    average.swap()
+
+
+def random_gates(rows: int, always: Tensor, *, smallest: float, generator: torch.Generator) -> Tensor:
+    """(B, k) bool: every other row sees all groups, the others a share of them, uniform from ``smallest`` to all."""
+    device = always.device
+    shares = smallest + (1 - smallest) * torch.rand(rows, 1, generator=generator, device=device)
+    shares[::2] = 1.0
+    return (torch.rand(rows, len(always), generator=generator, device=device) < shares) | always

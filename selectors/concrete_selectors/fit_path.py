@@ -1,0 +1,167 @@
+"""From a trained model to a kept set for every K, in one run.
+
+1. *Concrete gates.* A selector with ``k_max`` slots gates the embeddings of a copy of the trained model and is trained
+   together with it, from its weights. A maximum-weight assignment then names ``k_max`` distinct candidates.
+2. *Surrogate.* One small network on the candidates' cached embeddings, taught by labels and by the trained model, is
+   asked what a removal costs instead of the model.
+3. *Backward elimination.* The candidate whose removal costs the least held-out loss goes, again and again, down to
+   ``k_min``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from concrete_selectors.context import Progress, SelectionContext
+from concrete_selectors.elimination.backward import BackwardElimination, stages
+from concrete_selectors.elimination.surrogate import cache_rows, most_rows
+from concrete_selectors.gates.concrete import ConcreteSelector
+from concrete_selectors.gates.training import train_concrete
+from concrete_selectors.selection_path import SelectionPath
+from concrete_selectors.settings import PathSettings
+from concrete_selectors.task import SelectionTask
+
+#: Convergence: mean over slots of the largest probability, and the share of slots that may repeat an argmax.
+CONVERGED_PROBABILITY = 0.99
+CONVERGED_DUPLICATES = 0.1
+
+
+class SelectionStopped(Exception):
+    """``should_stop`` asked for an end; nothing of the selection is returned but what it has cost.
+
+    Attributes:
+        row_passes, surrogate_compute: as in :class:`concrete_selectors.SelectionPath`.
+    """
+
+    def __init__(self, message: str, row_passes: dict[str, int]) -> None:
+        super().__init__(message)
+        self.row_passes, self.surrogate_compute = row_passes, 0.0
+
+
+def fit_path(
+    task: SelectionTask,
+    settings: PathSettings,
+    *,
+    progress: Progress | None = None,
+    should_stop: Callable[[int, float], bool] | None = None,
+) -> SelectionPath:
+    """Finds which features carry a trained model, for every K from ``k_max`` down to ``k_min``.
+
+    Args:
+        task: model, rows and constraints.
+        settings: sizes, temperatures, rates.
+        progress: called with a dict that holds ``phase``, ``step`` and ``steps`` at least.
+        should_stop: called once, after the concrete phase, with 1 and the validation loss behind the candidates; True
+            ends the selection. Costs a pass over the judged rows; None costs nothing.
+
+    Raises:
+        ValueError: K, constraints or prior do not fit the model, or training diverges.
+        SelectionStopped: ``should_stop`` returned True.
+    """
+    context = SelectionContext(task, settings, progress)
+    groups = context.groups
+    prior = None if task.prior is None else groups.mean_features(task.prior, name="prior")
+    selector = _train_selector(context, prior)
+    candidates = np.flatnonzero(groups.protected)
+    if selector is not None:
+        candidates = np.union1d(candidates, selector.assignment())
+    if should_stop is not None:
+        loss = context.held_out().mean_loss(candidates)
+        if should_stop(1, loss):
+            message = f"stopped with {len(candidates)} features open at validation loss {loss:.5f}"
+            raise SelectionStopped(message, context.row_passes)
+    scores = _scores(context, selector)
+    elimination = _eliminate(context, candidates, prior) if context.k_min < len(candidates) else None
+    order = _order(context, candidates, scores, elimination)
+    return SelectionPath(
+        ranking=groups.features(order),
+        scores=scores[groups.of_feature],
+        heldout_loss={} if elimination is None else elimination.heldout_loss,
+        row_passes=context.row_passes,
+        surrogate_compute=0.0 if elimination is None else elimination.compute,
+        _groups=groups,
+        _order=order,
+        **({} if selector is None else convergence(selector)),
+    )
+
+
+def _train_selector(context: SelectionContext, prior: Tensor | None) -> ConcreteSelector | None:
+    """The concrete phase; None where every slot is taken by an always-kept group."""
+    groups, settings = context.groups, context.settings
+    slots = context.k_max - int(groups.protected.sum())
+    if slots == 0:
+        return None
+    selector = ConcreteSelector(
+        groups.n_groups,
+        slots,
+        kind=settings.selector,
+        prior=prior,
+        blocked=torch.as_tensor(groups.protected | groups.excluded),
+        generator=torch.Generator().manual_seed(settings.seed),
+    ).to(context.network.device)
+    train_concrete(
+        context.network,
+        selector,
+        context.stream,
+        settings=settings,
+        steps=context.training_steps,
+        generator=context.generator,
+        report=lambda values: context.report("concrete", **values),
+    )
+    return selector
+
+
+def convergence(selector: ConcreteSelector) -> dict[str, Any]:
+    """``converged`` and what it is judged by, as :class:`SelectionPath` holds them."""
+    certainty, duplicates = selector.mean_max_probability(), selector.n_duplicate_argmax()
+    converged = certainty >= CONVERGED_PROBABILITY and duplicates <= CONVERGED_DUPLICATES * selector.n_slots
+    return {"converged": converged, "n_duplicate_argmax": duplicates, "mean_max_probability": certainty}
+
+
+def _eliminate(context: SelectionContext, candidates: np.ndarray, prior: Tensor | None) -> BackwardElimination:
+    """The whole elimination, on a surrogate of as many rows as the settings and memory allow."""
+    settings, groups = context.settings, context.groups
+    context.refresh_means()
+    most = most_rows(context.network, candidates)
+    train = cache_rows(context.train_rows(min(settings.cached_rows, most)), candidates)
+    held_out = cache_rows(context.held_out(min(settings.judged_rows, most)), candidates, like=train)
+    elimination = BackwardElimination(
+        train,
+        held_out,
+        fixed=groups.protected[candidates],
+        loss=context.task.loss,
+        seed=settings.seed,
+        distillation=settings.distillation,
+        prior=None if prior is None else prior.numpy()[candidates],
+    )
+    sizes = list(stages(len(candidates), context.k_min))
+    for number, size in enumerate(sizes):
+        elimination.shrink(size)
+        context.report("eliminate", step=number + 1, steps=len(sizes), k=len(elimination.left))
+    return elimination
+
+
+def _order(
+    context: SelectionContext, candidates: np.ndarray, scores: np.ndarray, elimination: BackwardElimination | None
+) -> np.ndarray:
+    """Groups, best first: survivors by score, eliminated candidates from last to first, the rest by score."""
+    survivors, dropped = candidates, candidates[:0]
+    if elimination is not None:
+        survivors, dropped = candidates[elimination.left], candidates[elimination.dropped[::-1]]
+    ranked = context.groups.ranked(scores)
+    return np.concatenate([ranked[np.isin(ranked, survivors)], dropped, ranked[~np.isin(ranked, candidates)]])
+
+
+def _scores(context: SelectionContext, selector: ConcreteSelector | None) -> np.ndarray:
+    """Log of the expected number of slots that choose a group, (G,); 0 for always-kept groups, -inf for excluded."""
+    groups = context.groups
+    scores = np.zeros(groups.n_groups)
+    if selector is not None:
+        logits = selector.logits().detach().double()
+        scores = torch.logsumexp(torch.log_softmax(logits, dim=-1), dim=0).cpu().numpy()
+    return np.where(groups.protected, 0.0, np.where(groups.excluded, -np.inf, scores))

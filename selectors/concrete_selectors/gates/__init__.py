@@ -1,0 +1,1 @@
+"""The concrete phase: gates at a model's embeddings, their selector, and its training."""

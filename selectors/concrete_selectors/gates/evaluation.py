@@ -1,0 +1,105 @@
+"""Fixed rows on which a gated network is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from concrete_selectors.gates.gating import apply_gates
+from concrete_selectors.gates.training import GatedNetwork
+
+
+@dataclass(frozen=True)
+class BatchSlice:
+    """Some rows of a batch: ``index`` picks them after embedding; None = all."""
+
+    batch: Any
+    target: Tensor
+    index: Tensor | None
+
+
+def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, of: int | None = None) -> list[BatchSlice]:
+    """Takes up to ``rows`` rows from the batches: the first ones, or evenly from the first ``of``.
+
+    Args:
+        batches: ``(batch, target)`` pairs.
+        rows: most rows to take.
+        of: number of rows to spread over, so that few rows reach the end of ordered data; None = take the first.
+    """
+    slices: list[BatchSlice] = []
+    total = max(rows, of or 0)
+    seen = 0
+    for batch, target in batches:
+        if seen >= total:
+            break
+        place = torch.arange(seen, seen + len(target), device=target.device).clamp_max(total)
+        index = torch.nonzero((place + 1).clamp_max(total) * rows // total > place * rows // total).squeeze(1)
+        seen += len(target)
+        if len(index) > 0:
+            slices.append(BatchSlice(batch, target[index], None if len(index) == len(target) else index))
+    return slices
+
+
+class GatedEvaluator:
+    """A network in evaluation mode on fixed rows; what it sends through the network is added to the network's account.
+
+    Args:
+        network: evaluated as it is.
+        slices: the rows.
+
+    Attributes:
+        rows: number of rows.
+    """
+
+    def __init__(self, network: GatedNetwork, slices: list[BatchSlice]) -> None:
+        self.network, self.slices = network, slices
+        self.rows = sum(len(part.target) for part in slices)
+        network.module.eval()
+
+    def embedded(self) -> Iterator[tuple[BatchSlice, Tensor]]:
+        """Every slice with its embeddings (B, N, d), detached."""
+        for part in self.slices:
+            with torch.no_grad():
+                embedded = self.network.embed(part.batch)
+                embedded = embedded if part.index is None else embedded.index_select(0, part.index)
+            yield part, embedded
+
+    def logits(self, embedded: Tensor, gates: Tensor) -> Tensor:
+        """Detached logits behind feature gates (N,)."""
+        with torch.no_grad():
+            logits: Tensor = self.network.module.predict(apply_gates(embedded, gates, self.network.field_means()))
+        self.network.forward_rows += len(embedded)
+        return logits
+
+    def mean_loss(self, groups: np.ndarray) -> float:
+        """Mean loss with the given groups open.
+
+        Raises:
+            ValueError: it is NaN or inf.
+        """
+        network = self.network
+        gates = network.groups.feature_gates(network.groups.mask(groups, network.device))
+        total = 0.0
+        for part, embedded in self.embedded():
+            total += float(network.loss(self.logits(embedded, gates), part.target).double().sum())
+        if not np.isfinite(total):
+            raise ValueError("validation: its loss is NaN or inf; look for NaN or inf in targets and features")
+        return total / self.rows
+
+    def slopes(self) -> np.ndarray:
+        """Mean over rows of ``|dLoss / dgate|`` at open gates, (G,) float64."""
+        network, means = self.network, self.network.field_means()
+        total = torch.zeros(network.groups.n_groups, dtype=torch.float64, device=network.device)
+        for part, embedded in self.embedded():
+            opened = embedded.requires_grad_(True)
+            loss = network.loss(network.module.predict(opened), part.target).sum()
+            (slope,) = torch.autograd.grad(loss, opened)
+            moves = network.groups.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
+            total += moves.abs().double().sum(dim=0)
+        network.backward_rows += self.rows
+        return (total / self.rows).cpu().numpy()

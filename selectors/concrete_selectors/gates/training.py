@@ -1,0 +1,163 @@
+"""Training of a network behind gates: the concrete phase, and one step behind given gates."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from concrete_selectors.gates.concrete import ConcreteSelector
+from concrete_selectors.gates.feature_groups import FeatureGroups
+from concrete_selectors.gates.gating import FieldMeans, apply_gates, gates_of_rows
+from concrete_selectors.gates.schedule import temperature
+from concrete_selectors.protocols import Batches, Loss, TeacherProtocol
+from concrete_selectors.settings import PathSettings
+
+#: Total logit movement (movement per step x steps) within which concrete training settles (measured: 80 to 350).
+_TRAVEL = 120.0
+
+
+def endless(batches: Batches) -> Iterator[tuple[Any, Tensor]]:
+    """Train batches, epoch after epoch.
+
+    Raises:
+        ValueError: an epoch has no batch.
+    """
+    for epoch in itertools.count():
+        empty = True
+        for batch, target in batches(epoch):
+            empty = False
+            yield batch, target
+        if empty:
+            raise ValueError("train: gave no batch; selection needs at least one row")
+
+
+@dataclass
+class GatedNetwork:
+    """A copy of the user's model that is trained behind gates, with what training it needs.
+
+    Attributes:
+        module: the copied model.
+        loss: per-row loss.
+        groups: what gates are shared by.
+        means: mean embeddings that closed gates feed.
+        optimizer: of the module's parameters.
+        device: where the module is.
+        teacher: predictions of the user's own, trained model; None = labels alone.
+        backward_rows, forward_rows: rows sent through the module so far, forward and backward, and forward only.
+    """
+
+    module: Any
+    loss: Loss
+    groups: FeatureGroups
+    means: FieldMeans
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    teacher: TeacherProtocol | None = None
+    backward_rows: int = 0
+    forward_rows: int = 0
+
+    def embed(self, batch: Any) -> Tensor:
+        """Embeddings (B, N, d), those of excluded features replaced by their mean: nothing ever learns from them."""
+        embedded: Tensor = self.module.embed(batch)
+        if not self.groups.excluded.any():
+            return embedded
+        closed = torch.as_tensor(self.groups.excluded[self.groups.of_feature], device=embedded.device)
+        return torch.where(closed.unsqueeze(-1), self.field_means(), embedded)
+
+    def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, distillation: float = 0.0) -> Tensor:
+        """Mean loss of a batch whose rows, in contiguous parts, see the given group gates (S, G).
+
+        ``distillation`` is the weight of the teacher's predictions in it; labels have the rest, or all without teacher.
+        """
+        embedded = self.embed(batch)
+        rows = gates_of_rows(self.groups.feature_gates(gates), len(target))
+        logits = self.module.predict(apply_gates(embedded, rows, self.means.update(embedded)))
+        self.backward_rows += len(target)
+        by_label = self.loss(logits, target).mean()
+        if self.teacher is None or distillation == 0:
+            return by_label
+        return (1 - distillation) * by_label + distillation * self.loss(logits, self.teacher(batch, None)).mean()
+
+    def field_means(self) -> Tensor:
+        """Mean embedding of every feature, (N, d).
+
+        Raises:
+            RuntimeError: no batch was seen yet.
+        """
+        if self.means.value is None:
+            raise RuntimeError("field means are needed before anything is gated; call means.refresh first")
+        return self.means.value
+
+    def step(self, loss: Tensor, *others: torch.optim.Optimizer) -> None:
+        """One step of the network's optimiser and the others along a loss.
+
+        Raises:
+            ValueError: the loss is NaN or inf.
+        """
+        if not torch.isfinite(loss):
+            value = float(loss.detach())
+            raise ValueError(f"loss={value}: training diverged; lower the learning rates or look for NaN in the data")
+        for optimizer in (self.optimizer, *others):
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimizer in (self.optimizer, *others):
+            optimizer.step()
+
+
+def settle_step(steps: int) -> float:
+    """Movement per step that lets logits travel far enough in the given number of steps, at most 1."""
+    return min(_TRAVEL / steps, 1.0)
+
+
+def train_concrete(
+    network: GatedNetwork,
+    selector: ConcreteSelector,
+    stream: Iterator[tuple[Any, Tensor]],
+    *,
+    settings: PathSettings,
+    steps: int,
+    generator: torch.Generator,
+    report: Callable[[dict[str, Any]], None],
+) -> None:
+    """Trains selector and network together while the temperature falls.
+
+    Args:
+        network: warm-started copy of the model; changed in place.
+        selector: changed in place.
+        stream: endless train batches.
+        settings: temperatures, rates, masks.
+        steps: optimiser steps.
+        generator: of noise and slot counts, on the network's device.
+        report: called once per step with ``step``, ``steps``, ``temperature``, ``loss``.
+    """
+    optimizer = torch.optim.Adam(selector.parameters(), lr=selector.learning_rate(settle_step(steps)))
+    protected = torch.as_tensor(network.groups.protected, device=network.device, dtype=torch.float32)
+    network.module.train()
+    for step, (batch, target) in enumerate(itertools.islice(stream, steps)):
+        tau = temperature(
+            step,
+            steps=steps,
+            start=settings.temperature_start,
+            end=settings.temperature_end,
+            share=settings.anneal_share,
+        )
+        slots = nested_slots(settings.noise_masks, selector.n_slots, generator)
+        gates = selector.gates(tau, settings.noise_masks, slots=slots, generator=generator)
+        loss = network.gated_loss(batch, target, torch.maximum(gates, protected))
+        network.step(loss, optimizer)
+        report({"step": step + 1, "steps": steps, "temperature": tau, "loss": float(loss.detach())})
+
+
+def nested_slots(n_masks: int, n_slots: int, generator: torch.Generator) -> Tensor:
+    """(S, K) of 0 / 1: even masks use all slots, odd ones the first k, k log-uniform in [1, K]."""
+    device = generator.device
+    draws = torch.rand(n_masks, device=device, generator=generator)
+    counts = torch.exp(draws * math.log(n_slots + 1)).floor().clamp(1, n_slots)
+    counts[::2] = n_slots
+    return (torch.arange(n_slots, device=device) < counts.unsqueeze(1)).float()

@@ -1,5 +1,0 @@
-"""Selectors that people would use instead, behind the same face as the concrete ones."""
-
-from concrete_selectors.peers.ranking import SELECTORS, rank_with
-
-__all__ = ["SELECTORS", "rank_with"]

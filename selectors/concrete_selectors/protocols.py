@@ -1,0 +1,41 @@
+"""What a selector needs to know of a model, of data, of a loss and of a teacher: nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from torch import Tensor
+
+#: Epoch number -> iterable of ``(batch, target)``, already on the device; restartable, shuffled anew for each number.
+Batches = Callable[[int], Iterable[tuple[Any, Tensor]]]
+
+#: ``loss(logits, target)`` -> one loss per row, shape (B,).
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class EmbeddingModel(Protocol):
+    """A torch module in two parts: features are embedded, then scored.
+
+    Shapes: ``embed(batch)`` gives (B, N, d) over the N features in schema order; ``predict(embedded)`` gives logits,
+    (B,) for one output or (B, C) for C classes.
+    """
+
+    def embed(self, batch: Any) -> Tensor:
+        """Embeds every feature of every row."""
+
+    def predict(self, embedded: Tensor) -> Tensor:
+        """Logits from (gated) embeddings."""
+
+
+class TeacherProtocol(Protocol):
+    """Predictions of the trained model, as targets; see :class:`concrete_selectors.Teacher`.
+
+    Attributes:
+        rows_asked: rows sent through the trained model so far.
+    """
+
+    rows_asked: int
+
+    def __call__(self, batch: Any, index: Tensor | None) -> Tensor:
+        """Targets that the loss takes, probabilities (B,) or (B, C) or values (B,), of rows of a batch; None = all."""

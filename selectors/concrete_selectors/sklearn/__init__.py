@@ -1,0 +1,1 @@
+"""The scikit-learn face: concrete selectors for tables of numbers."""

@@ -1,0 +1,339 @@
+"""The scikit-learn face: concrete selectors for tables of numbers."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_selection import SelectorMixin
+from sklearn.utils import _safe_indexing, check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from concrete_selectors.elimination.backward import BackwardElimination, stages
+from concrete_selectors.elimination.surrogate import EmbeddingCache
+from concrete_selectors.fit_path import CONVERGED_DUPLICATES, CONVERGED_PROBABILITY
+from concrete_selectors.gates.concrete import ConcreteSelector
+from concrete_selectors.sklearn.autoencoder import Noise, SlotSettings, decoder, train_slots
+from concrete_selectors.sklearn.targets import Goal, Task, standardise
+from concrete_selectors.sklearn.validation import check_parameters, checked_data, number_of_slots, number_to_select
+
+#: Passes over the rows by default.
+_EPOCHS = 100
+
+
+class _ConcreteEstimator(SelectorMixin, BaseEstimator):
+    """What both estimators share; subclasses say what the decoder is trained for."""
+
+    _logits: Literal["cae", "ip_cae"]
+    n_features_to_select: int | None
+    hidden: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    selector_learning_rate: float | None
+    temperature_start: float
+    temperature_end: float
+    anneal_share: float
+    noise: Noise
+    diversity: float
+    random_state: Any
+
+    def _fit_slots(
+        self, x: np.ndarray, goal: Goal | None, *, rank: int | None = None, candidates: int | None = None
+    ) -> None:
+        """Trains on a checked matrix; no goal = reconstruct the standardised matrix itself."""
+        varies, scaled = standardise(x)
+        n_features, n_varying = x.shape[1], int(varies.sum())
+        k = number_to_select(self.n_features_to_select, n_features, n_varying)
+        slots = number_of_slots(candidates, k, n_features, default=k if goal is None else 2 * k)
+        slots = min(slots, n_varying)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        inputs = torch.as_tensor(scaled, dtype=torch.float32)
+        goal = goal or Goal.reconstruction(inputs)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head = decoder(slots, tuple(self.hidden), goal.n_outputs)
+        selector = ConcreteSelector(
+            x.shape[1],
+            slots,
+            kind=self._logits,
+            rank=rank,
+            blocked=torch.as_tensor(~varies),
+            generator=torch.Generator().manual_seed(seed),
+        )
+        settings = self._settings(seed)
+        self.loss_ = train_slots(selector, head, inputs, goal.target, loss=goal.loss, settings=settings)
+        order = selector.assignment()
+        if slots > k:
+            order = _reduce(inputs, goal, order, down_to=k, seed=seed)
+        self._read(selector, order, k)
+        if not self.converged_:
+            automatic = replace(settings, selector_learning_rate=None).rate(selector, len(inputs))
+            self._warn(selector, k, automatic)
+
+    def _settings(self, seed: int) -> SlotSettings:
+        return SlotSettings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            temperature_start=self.temperature_start,
+            temperature_end=self.temperature_end,
+            anneal_share=self.anneal_share,
+            learning_rate=self.learning_rate,
+            selector_learning_rate=self.selector_learning_rate,
+            noise=self.noise,
+            diversity=self.diversity,
+            seed=seed,
+        )
+
+    def _read(self, selector: ConcreteSelector, order: np.ndarray, k: int) -> None:
+        """Takes the fitted attributes from a trained selector; ``order`` has its candidates, the k kept ones first."""
+        scores = torch.logsumexp(torch.log_softmax(selector.logits().detach().double(), dim=-1), dim=0).numpy()
+        self.support_ = np.zeros(len(scores), dtype=bool)
+        self.support_[order[:k]] = True
+        self.scores_ = scores
+        by_score = np.argsort(-scores, kind="stable")
+        rest = np.concatenate([order[k:], by_score[~np.isin(by_score, order)]])
+        self.ranking_ = np.ones(len(scores), dtype=np.int64)
+        self.ranking_[rest] = np.arange(2, len(rest) + 2)
+        self.n_duplicate_argmax_ = selector.n_duplicate_argmax()
+        self.mean_max_probability_ = selector.mean_max_probability()
+        distinct = selector.n_slots - self.n_duplicate_argmax_
+        certain = self.mean_max_probability_ >= CONVERGED_PROBABILITY
+        self.converged_ = bool(certain and distinct >= (1 - CONVERGED_DUPLICATES) * k)
+
+    def _warn(self, selector: ConcreteSelector, k: int, automatic: float) -> None:
+        """Says that the selector did not converge, and what to try; ``automatic`` is the rate that None stands for."""
+        given = self.selector_learning_rate
+        slow = given is not None and given < automatic
+        faster = f", or selector_learning_rate={automatic:.2g} instead of {given:g}" if slow else ""
+        distinct = selector.n_slots - self.n_duplicate_argmax_
+        warnings.warn(
+            f"{type(self).__name__} did not converge: mean largest probability {self.mean_max_probability_:.3f} "
+            f"(wanted {CONVERGED_PROBABILITY}), {selector.n_slots} slots agree on {distinct} features for K={k}; "
+            f"try epochs={max(2 * self.epochs, _EPOCHS)}{faster}",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+    def _get_support_mask(self) -> np.ndarray:
+        check_is_fitted(self)
+        return self.support_
+
+    def transform(self, X: Any) -> Any:
+        """Keeps the selected columns; a data frame stays the frame it is, its dtypes and nulls untouched.
+
+        Args:
+            X: (rows, N) array, pandas or Polars frame.
+
+        Returns:
+            (rows, K), of the container given unless ``set_output`` asks for another.
+        """
+        check_is_fitted(self)
+        if hasattr(X, "columns") and not isinstance(X, np.ndarray):
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return _safe_indexing(X, np.flatnonzero(self.support_), axis=1)
+        X = validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=False)
+        return X[:, self.support_]
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Puts columns back where they came from; columns that were not selected are zero.
+
+        Args:
+            X: (rows, K) array or frame of the selected columns; missing values stay missing.
+
+        Raises:
+            ValueError: X does not have K columns.
+        """
+        check_is_fitted(self)
+        X = check_array(X, dtype=None, ensure_all_finite="allow-nan")
+        if X.shape[1] != self.support_.sum():
+            raise ValueError(f"X has {X.shape[1]} columns; {self.support_.sum()} features were selected")
+        out = np.zeros((len(X), len(self.support_)), dtype=X.dtype)
+        out[:, self.support_] = X
+        return out
+
+    def __sklearn_tags__(self) -> Any:
+        """Missing values are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class ConcreteAutoencoderSelector(_ConcreteEstimator):
+    """Selects the K features that reconstruct all others best (Abid, Balin, Zou 2019, concrete autoencoders).
+
+    Columns are standardised inside; a missing value counts as its column's mean. Constant columns are never selected.
+
+    Args:
+        n_features_to_select: K; None = half of the features.
+        hidden: widths of the decoder's hidden layers.
+        epochs: passes over the rows.
+        batch_size: rows per step.
+        learning_rate: Adam rate of the decoder.
+        selector_learning_rate: Adam rate of the logits; None = from the number of steps (1e-3 as published fails).
+        temperature_start, temperature_end, anneal_share: exponential annealing per step.
+        noise: ``batch``, ``row``, or a number of groups of rows; one mask each.
+        diversity: weight of the slots' generalised Jensen-Shannon divergence, 0 = off.
+        random_state: seed or RandomState.
+
+    Attributes:
+        support_: (N,) bool.
+        ranking_: (N,) int64, 1 = selected, then by score.
+        scores_: (N,) float64, log of the expected number of slots that choose the feature.
+        converged_: has every slot made up its mind, hardly any two for the same feature?
+        n_duplicate_argmax_, mean_max_probability_: what that is judged by.
+        loss_: training loss of the last epoch.
+        n_features_in_, feature_names_in_: as in scikit-learn.
+    """
+
+    _logits = "cae"
+
+    def __init__(
+        self,
+        n_features_to_select: int | None = None,
+        *,
+        hidden: tuple[int, ...] = (200,),
+        epochs: int = _EPOCHS,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        selector_learning_rate: float | None = None,
+        temperature_start: float = 10.0,
+        temperature_end: float = 0.01,
+        anneal_share: float = 1.0,
+        noise: Noise = "batch",
+        diversity: float = 0.0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_features_to_select = n_features_to_select
+        self.hidden = hidden
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.selector_learning_rate = selector_learning_rate
+        self.temperature_start = temperature_start
+        self.temperature_end = temperature_end
+        self.anneal_share = anneal_share
+        self.noise = noise
+        self.diversity = diversity
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learns the support from X (rows, N); ``y`` is ignored.
+
+        Raises:
+            ValueError: a parameter is outside its range, K does not fit X, X holds inf, text or dates, or has fewer
+                than two rows.
+        """
+        check_parameters(self)
+        x, _ = checked_data(self, X)
+        self._fit_slots(x, None)
+        return self
+
+
+class IPCAESelector(_ConcreteEstimator):
+    """Selects K features with indirectly parameterised logits (Nilsson et al. 2024, IP-CAE).
+
+    Supervised where ``y`` is given (classes by cross-entropy, numbers by squared error), else by reconstruction.
+    ``task`` says which of the two ``y`` is. Left to itself, texts and flags are classes and numbers with fractions are
+    quantities. Whole numbers (codes of classes? cents, milliseconds, counts?) are classes where there are two, or where
+    each occurs at least as often as there are different ones; where that is not plain, a warning says what they were
+    taken for.
+    Columns are standardised inside; a missing value counts as its column's mean. Constant columns are never selected.
+
+    Args:
+        n_features_to_select: K; None = half of the features.
+        task: ``classification``, ``regression``, or ``auto``, from the values of ``y``.
+        n_candidates: slots of the concrete training, K to N (never more than features vary); more than K are reduced
+            to K by backward elimination, for slots alone settle for near misses. None = 2 K with a target, K without;
+            K = the published form.
+        rank: P, length of the slots' and features' embeddings; None = ``max(64, n_candidates)``.
+        hidden: widths of the decoder's hidden layers.
+        epochs: passes over the rows.
+        batch_size: rows per step.
+        learning_rate: Adam rate of the decoder.
+        selector_learning_rate: Adam rate of the logits' factors; None = from the number of steps.
+        temperature_start, temperature_end, anneal_share: exponential annealing per step.
+        noise: ``batch``, ``row`` (as published; slow), or a number of groups of rows; one mask each.
+        diversity: weight of the slots' generalised Jensen-Shannon divergence, 0 = off.
+        random_state: seed or RandomState.
+
+    Attributes:
+        support_, ranking_, scores_, converged_, n_duplicate_argmax_, mean_max_probability_, loss_: as in
+            :class:`ConcreteAutoencoderSelector`.
+    """
+
+    _logits = "ip_cae"
+
+    def __init__(
+        self,
+        n_features_to_select: int | None = None,
+        *,
+        task: Task = "auto",
+        n_candidates: int | None = None,
+        rank: int | None = None,
+        hidden: tuple[int, ...] = (200,),
+        epochs: int = _EPOCHS,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        selector_learning_rate: float | None = None,
+        temperature_start: float = 10.0,
+        temperature_end: float = 0.01,
+        anneal_share: float = 1.0,
+        noise: Noise = 8,
+        diversity: float = 0.0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_features_to_select = n_features_to_select
+        self.task = task
+        self.n_candidates = n_candidates
+        self.rank = rank
+        self.hidden = hidden
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.selector_learning_rate = selector_learning_rate
+        self.temperature_start = temperature_start
+        self.temperature_end = temperature_end
+        self.anneal_share = anneal_share
+        self.noise = noise
+        self.diversity = diversity
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learns the support from X (rows, N) and, where given, y (rows,).
+
+        Raises:
+            ValueError: a parameter is outside its range, K or ``n_candidates`` does not fit X, X holds inf, text or
+                dates, or has fewer than two rows, y has one class or does not fit X or the task.
+        """
+        check_parameters(self)
+        x, y = checked_data(self, X, y)
+        goal = None if y is None else Goal.supervised(y, self.task)
+        self._fit_slots(x, goal, rank=self.rank, candidates=self.n_candidates)
+        return self
+
+
+def _reduce(inputs: Tensor, goal: Goal, candidates: np.ndarray, *, down_to: int, seed: int) -> np.ndarray:
+    """Candidates with the ``down_to`` kept ones first, then the eliminated ones from last to first.
+
+    A third of the rows, at random, is held out to judge removals.
+    """
+    values = inputs[:, torch.as_tensor(candidates)].unsqueeze(2)
+    one = torch.ones(goal.n_outputs)
+    order = torch.as_tensor(np.random.default_rng(seed).permutation(len(inputs)))
+    fitted, judged = order[len(order) // 3 :], order[: max(len(order) // 3, 1)]
+    fit_rows, held_out = (
+        EmbeddingCache(values[rows], goal.target[rows], torch.tensor(1.0), torch.zeros_like(one), one, one_logit=False)
+        for rows in (fitted, judged)
+    )
+    no_one = np.zeros(len(candidates), dtype=bool)
+    elimination = BackwardElimination(fit_rows, held_out, fixed=no_one, loss=goal.loss, seed=seed)
+    for size in stages(len(candidates), down_to):
+        elimination.shrink(size)
+    return candidates[np.concatenate([elimination.left, np.array(elimination.dropped[::-1], dtype=np.int64)])]

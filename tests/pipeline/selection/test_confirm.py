@@ -1,0 +1,55 @@
+"""Retrainings that confirm K: where they begin, where they go, when they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from feature_audit.results import CurvePoint
+from feature_audit.selection import Criterion, most_confirmations
+from feature_audit.selection.k.confirm import confirm, ladder
+from feature_audit.selection.k.rule import is_confident
+from hypothesis import given
+from hypothesis import strategies as st
+
+CRITERION = Criterion(metric="auc", margin=0.002, confidence=0.95, test_ratio=1.0)
+
+
+def confirmed(quality: Callable[[int], float], ks: range | list[int], proposed: int) -> list[int]:
+    found = confirm(ks, proposed, CRITERION, lambda k: CurvePoint(k, 0.8, quality(k), "retrained", 0.0005))
+    return [point.k for point in found]
+
+
+def test_a_proposal_that_holds_is_retrained_once() -> None:
+    assert confirmed(lambda _: 0.0, range(1, 100), 20) == [20]
+
+
+def test_a_proposal_that_falls_short_is_followed_by_larger_ones_in_growing_steps() -> None:
+    assert confirmed(lambda k: 0.0 if k >= 25 else -0.01, range(1, 100), 20) == [20, 28]
+    assert confirmed(lambda k: 0.0 if k >= 60 else -0.01, range(1, 100), 20) == [20, 28, 55, 99]
+
+
+@given(st.sets(st.integers(1, 2_000), min_size=1), st.integers(1, 2_500))
+def test_the_ladder_climbs_to_the_largest_k_in_few_steps(ks: set[int], proposed: int) -> None:
+    found = list(ladder(sorted(ks), proposed))
+    assert found == sorted(set(found))
+    assert set(found) <= ks
+    assert found[-1] == max(ks), "a refuted K is never the end while a larger one is untried"
+    assert found[0] == max((k for k in ks if k <= proposed), default=min(ks))
+    assert len(found) <= most_confirmations(sorted(ks)) <= 7
+
+
+@given(st.lists(st.floats(-0.01, 0.01), min_size=40, max_size=40), st.integers(1, 40))
+def test_it_ends_at_the_first_k_that_has_the_evidence_or_at_the_largest(qualities: list[float], proposed: int) -> None:
+    def point(k: int) -> CurvePoint:
+        return CurvePoint(k, 0.8, qualities[k - 1], "retrained", 0.0005)
+
+    found = confirm(range(1, 41), proposed, CRITERION, point)
+    for place, one in enumerate(found[:-1]):
+        assert not is_confident(one, found[:place], CRITERION)
+    assert found[-1].k == 40 or is_confident(found[-1], found, CRITERION)
+
+
+@pytest.mark.parametrize("ks", [[5], [5, 300]])
+def test_few_k_are_tried_one_after_the_other(ks: list[int]) -> None:
+    assert confirmed(lambda _: -0.1, ks, 1) == ks

@@ -1,0 +1,109 @@
+"""The rule for K."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from feature_audit.results import CurvePoint
+from feature_audit.selection import Criterion, choose_k
+from feature_audit.selection.k.rule import POWER, is_confident, log_pass_chances
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+CRITERION = Criterion(metric="auc", margin=0.002, confidence=0.95, test_ratio=1.0)
+
+
+def at(k: int, delta: float, error: float = 0.0005) -> CurvePoint:
+    return CurvePoint(k, 0.8 + delta, delta, "masked", error)
+
+
+def points(*deltas: float, error: float = 0.0005) -> list[CurvePoint]:
+    return [at(10 * (place + 1), delta, error) for place, delta in enumerate(deltas)]
+
+
+def test_prefers_the_smallest_k_that_would_pass_on_test() -> None:
+    choice = choose_k(points(-0.01, -0.0009, 0.0004, 0.0005), CRITERION)
+    assert (choice.k, choice.evidence) == (30, "confident")
+    assert "with at least 90% probability" in choice.reason
+    assert "validation auc 0.8004, +0.0004 ± 0.0005" in choice.reason
+
+
+def test_says_so_where_no_k_is_likely_enough() -> None:
+    choice = choose_k(points(-0.01, -0.0014, -0.0013), CRITERION)
+    assert (choice.k, choice.evidence) == (30, "best_effort")
+    assert "no K is forecast to pass" in choice.reason
+    retrained = choose_k(points(-0.02, -0.012, -0.01), CRITERION, retrained=True)
+    assert (retrained.k, retrained.evidence) == (30, "best_effort")
+    assert "no retrained K (tried: 10, 20, 30)" in retrained.reason
+
+
+def test_nearly_as_good_a_chance_with_fewer_features_is_better() -> None:
+    curve = [at(10, -0.0005, 0.002), at(20, 0.0030, 0.002), at(40, 0.0032, 0.002)]
+    choice = choose_k(curve, replace(CRITERION, test_ratio=0.8))
+    assert (choice.k, choice.evidence) == (20, "best_effort")
+
+
+def test_k_does_not_follow_a_full_model_that_sinks_under_its_own_features() -> None:
+    """On a wide table with few rows every small set beats the full model; the best of them is what counts."""
+    curve = [at(14, 0.012, 0.003), at(29, 0.018, 0.003), at(42, 0.037, 0.003), at(60, 0.036, 0.003)]
+    assert choose_k(curve, CRITERION).k == 42
+    noisy = [replace(point, std_error=0.008) for point in curve]
+    assert choose_k(noisy, CRITERION).k == 42, "within one standard error and the margin of the best: 29 is not"
+    assert choose_k([at(14, 0.030, 0.008), *noisy[1:]], CRITERION).k == 14
+
+
+@pytest.mark.parametrize(
+    ("delta", "error", "test_ratio"), [(0.001, 0.001, 0.8), (0.004, 0.002, 1.3), (-0.001, 0.0004, 0.5)]
+)
+def test_the_chance_to_pass_is_that_of_audits_played_out(delta: float, error: float, test_ratio: float) -> None:
+    """Draw truths that fit the validation estimate, then test estimates of each, and count the passes of parity."""
+    random = np.random.default_rng(5)
+    truth = delta + error * random.normal(size=200_000)
+    test_error = error * test_ratio
+    bound = truth + test_error * random.normal(size=truth.size) - norm.ppf(0.95) * test_error
+    chance = math.exp(log_pass_chances([at(5, delta, error)], replace(CRITERION, test_ratio=test_ratio))[0])
+    assert chance == pytest.approx(float((bound >= -0.002).mean()), abs=0.004)
+
+
+def test_a_larger_test_split_asks_less() -> None:
+    curve = points(-0.01, -0.0004, 0.0004)
+    assert choose_k(curve, replace(CRITERION, test_ratio=0.5)).k < choose_k(curve, CRITERION).k
+
+
+def test_no_points_is_refused() -> None:
+    with pytest.raises(ValueError, match="points"):
+        choose_k([], CRITERION)
+
+
+curves = st.lists(st.tuples(st.floats(-0.05, 0.05), st.floats(0, 0.02)), min_size=1, max_size=8).map(
+    lambda cells: [at(3 * place + 1, delta, error) for place, (delta, error) in enumerate(cells)]
+)
+
+
+@given(curves, st.floats(0, 0.01), st.floats(0.1, 3))
+def test_the_choice_is_the_smallest_k_of_its_step(curve: list[CurvePoint], margin: float, ratio: float) -> None:
+    criterion = replace(CRITERION, margin=margin, test_ratio=ratio)
+    choice = choose_k(curve, criterion)
+    picked = next(point for point in curve if point.k == choice.k)
+    assert (choice.evidence == "confident") == any(is_confident(point, curve, criterion) for point in curve)
+    if choice.evidence == "confident":
+        assert is_confident(picked, curve, criterion)
+        assert not any(is_confident(point, curve, criterion) for point in curve if point.k < picked.k)
+    best = max(curve, key=lambda point: point.delta)
+    assert picked.delta >= best.delta - best.std_error - margin, "never clearly worse than the best K"
+
+
+@given(curves)
+def test_the_order_of_points_does_not_matter(curve: list[CurvePoint]) -> None:
+    assert choose_k(curve[::-1], CRITERION) == choose_k(curve, CRITERION)
+
+
+def test_hopeless_curves_keep_their_order() -> None:
+    """Chances far in the tail are zero as probabilities and still differ as logarithms."""
+    assert choose_k(points(-0.09, -0.08, -0.05, -0.0502, error=1e-4), CRITERION).k == 30
+    assert math.exp(log_pass_chances(points(-0.09, error=1e-4), CRITERION)[0]) == 0.0
+    assert POWER < 1

@@ -1,0 +1,214 @@
+"""The whole selection through its one entry, on a small log with known truth."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from feature_audit.config_files import load_config
+from feature_audit.data import Store
+from feature_audit.errors import AuditError
+from feature_audit.models import build_model, predict, train
+from feature_audit.models.training import Pace
+from feature_audit.selection import Constraints, FullModel, Selection, SelectionPlan, TrialRow, select_features
+from feature_audit.selection.trial import path_value
+from feature_audit.stages.select import plan_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+from data_helpers import prepared_of
+
+sys.path.pop(0)
+
+SIGNAL, NOISE = 4, 8
+CONFIG = load_config(None, {"metric": "auc", "margin": "0.02", "trials": "2"})
+
+
+def log_of(rows: int = 1_500, seed: int = 0) -> pl.DataFrame:
+    """Signals s0 to s3, falling in worth, and noise."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, SIGNAL + NOISE))
+    logit = x[:, :SIGNAL] @ [1.6, 1.2, 0.9, 0.7]
+    names = [f"s{place}" for place in range(SIGNAL)] + [f"n{place}" for place in range(NOISE)]
+    frame = pl.DataFrame(dict(zip(names, x.T, strict=True)))
+    return frame.with_columns(y=pl.Series((random.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int8)))
+
+
+@dataclass
+class Case:
+    """A trained full model on a store, and a way to retrain."""
+
+    store: Store
+    full: FullModel
+    folder: Path
+    retrained: list[list[int]]
+
+    def model_of(self, kept: np.ndarray) -> torch.nn.Module:
+        schema = self.store.schema.keep(np.asarray(self.store.schema.names)[kept])
+        torch.manual_seed(0)
+        return build_model("mlp", schema, embedding_dim=4, params={})
+
+    def scores(self, kept: np.ndarray, seed: int) -> tuple[torch.nn.Module, np.ndarray]:
+        model = self.model_of(kept)
+        schema = self.store.schema.keep(np.asarray(self.store.schema.names)[kept])
+        train(model, self.store, schema, config=CONFIG.training, task="binary", seed=seed, device="cpu")
+        return model, predict(model, self.store, "validation", schema, task="binary", device="cpu")
+
+    def retrain(self, kept: np.ndarray, number: int) -> tuple[np.ndarray, float]:
+        self.retrained.append(kept.tolist())
+        return self.scores(kept, 100 + number)[1], 1.0
+
+    def plan(self, constraints: Constraints, **changes: Any) -> SelectionPlan:
+        return replace(plan_of(CONFIG, self.store, constraints), **changes)
+
+    def select(self, constraints: Constraints, journal: str, **changes: Any) -> Selection:
+        workers, on_trial = changes.pop("workers", 1), changes.pop("on_trial", None)
+        self.retrained.clear()
+        return select_features(
+            self.full, self.store, constraints, self.plan(constraints, **changes),
+            retrain=self.retrain, journal=self.folder / journal, workers=workers, on_trial=on_trial,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    folder = tmp_path_factory.mktemp("selection")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    _, store = prepared_of(log_of(), folder)
+    empty = Case(store, FullModel(torch.nn.Identity(), None, 1), folder, [])
+    model, scores = empty.scores(np.arange(SIGNAL + NOISE), 0)
+    yield replace(empty, full=FullModel(model.eval(), scores, 1_000))
+    torch.set_num_threads(threads)
+
+
+ALL = Constraints(n_features=12, min_k=1, max_k=12)
+
+
+def test_finds_the_signals_confirms_k_and_accounts_for_its_work(case: Case) -> None:
+    before = {name: value.clone() for name, value in case.full.model.state_dict().items()}
+    found = case.select(ALL, "plain")
+    assert sorted(found.order[:SIGNAL].tolist()) == [0, 1, 2, 3]
+    assert sorted(found.order.tolist()) == list(range(12))
+    assert found.rank[found.order[0]] == 1
+    assert found.evidence == "confident"
+    assert found.k <= SIGNAL
+    assert found.kept.tolist() == sorted(found.order[: found.k].tolist())
+    assert case.retrained[-1] == found.kept.tolist() or found.n_confirmations > 1
+    assert found.masks.shape == (2, 12)
+    assert (found.masks.sum(axis=1) == found.k).all()
+    masked = [point.k for point in found.curve if point.source == "masked"]
+    assert masked == sorted(masked)
+    assert max(masked) == 12
+    trials = sum(row.notes["work"] for row in found.trials)
+    assert trials > 0
+    assert found.work > trials + found.n_confirmations, "curve and confirmations count as well"
+    assert all(torch.equal(before[name], value) for name, value in case.full.model.state_dict().items())
+
+
+def test_all_features_are_never_the_answer_to_which_can_go(case: Case) -> None:
+    """However strict: K = N would compare the full model with itself."""
+    strict = replace(case.plan(ALL).criterion, margin=0.0, confidence=0.9999)
+    found = case.select(ALL, "strict", criterion=strict, trials=1)
+    assert found.k < 12
+    assert found.evidence == "best_effort"
+    assert all(len(kept) < 12 for kept in case.retrained)
+
+
+def test_the_same_seed_gives_the_same_selection_and_a_journal_is_not_run_again(case: Case) -> None:
+    first = case.select(ALL, "first", trials=1)
+    ran: list[TrialRow] = []
+    again = case.select(ALL, "first", trials=1, on_trial=ran.append)
+    assert ran == []
+    fresh = case.select(ALL, "fresh", trials=1, on_trial=ran.append)
+    assert [row.number for row in ran] == [0]
+    for other in (again, fresh):
+        assert other.order.tolist() == first.order.tolist()
+        assert other.curve == first.curve
+    assert case.select(ALL, "other", trials=1, seed=5).trials[0].value != first.trials[0].value
+
+
+def test_trials_differ_in_seed_and_settings(case: Case) -> None:
+    found = case.select(ALL, "plain")
+    first, second = found.trials
+    assert first.settings["slots"] == 12
+    assert first.settings != second.settings
+    assert first.value != second.value
+    assert -1 < first.value < 0, "minus a held-out loss"
+
+
+def test_protected_excluded_and_fixed_k_are_kept_to(case: Case) -> None:
+    constraints = Constraints(n_features=12, min_k=4, max_k=4, protected=(11,), excluded=(0, 5))
+    found = case.select(constraints, "bound", trials=1)
+    assert (found.k, found.evidence) == (4, "fixed")
+    assert case.retrained == [], "a given K is not confirmed"
+    assert found.order[0] == 11
+    assert set(found.order[-2:]) == {0, 5}
+    assert set(found.kept.tolist()) == {1, 2, 3, 11}
+
+
+def test_whole_groups_are_kept_or_dropped_together(case: Case) -> None:
+    groups = (0, 0, 1, 1, *range(2, 10))
+    found = case.select(Constraints(n_features=12, min_k=1, max_k=6, groups=groups), "groups")
+    kept = set(found.kept.tolist())
+    assert len(kept & {0, 1}) != 1
+    assert len(kept & {2, 3}) != 1
+    with pytest.raises(AuditError, match=r"k=1: no set of whole groups holds 1 to 1 .* smallest|k=1: no set of whole"):
+        case.select(Constraints(n_features=12, min_k=1, max_k=1, groups=(0,) * 6 + (1,) * 6), "none", trials=1)
+
+
+def test_a_high_cost_moves_a_feature_back(case: Case) -> None:
+    plain = case.select(ALL, "plain")
+    last = int(plain.order[SIGNAL - 1])
+    prior = tuple(-3.0 if feature == last else 0.0 for feature in range(12))
+    costly = case.select(replace(ALL, prior=prior), "costly")
+    assert costly.rank[last] > plain.rank[last], "a prior is subtracted, not added"
+
+
+@pytest.mark.parametrize("selector", ["cae", "mutual_information", "random"])
+def test_every_kind_of_selector_goes_the_same_way(case: Case, selector: str) -> None:
+    found = case.select(ALL, selector, selector=selector)
+    assert sorted(found.order.tolist()) == list(range(12))
+    assert len(found.trials) == (2 if selector == "cae" else 1), "a baseline has nothing to repeat"
+    assert found.n_confirmations >= 1
+
+
+@pytest.mark.slow
+def test_two_workers_find_what_one_finds(case: Case) -> None:
+    one = case.select(ALL, "plain")
+    two = case.select(ALL, "workers", workers=2)
+    assert sorted(row.value for row in two.trials) == pytest.approx(sorted(row.value for row in one.trials), abs=1e-9)
+
+
+@given(st.dictionaries(st.integers(1, 300), st.floats(0.1, 2.0), min_size=1))
+def test_a_path_is_worth_minus_its_mean_loss(losses: dict[int, float]) -> None:
+    value = path_value(losses, 300)
+    assert -max(losses.values()) - 1e-9 <= value <= -min(losses.values()) + 1e-9
+    better = {k: loss - 0.05 for k, loss in losses.items()}
+    assert path_value(better, 300) == pytest.approx(value + 0.05)
+    assert path_value({**losses, 400: 9.0, 300: 0.5}, 300) == pytest.approx(path_value({**losses, 300: 0.5}, 300)), "K"
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1_000_000, 1024), (54_400, 512), (7_000, 64), (1_400, 32)])
+def test_few_rows_take_small_batches(case: Case, rows: int, size: int) -> None:
+    """A selector needs its steps; larger batches would pass over a small table many times for them."""
+
+    class Sized:
+        schema = case.store.schema
+
+        def rows(self, split: str) -> int:
+            return rows
+
+    store: Any = Sized()
+    found = plan_of(CONFIG, store, ALL).batch_size
+    assert found == size <= Pace.of(rows, CONFIG.training, store.schema).batch_size
+    assert found == 32 or math.ceil(rows / found) >= 100
