@@ -81,6 +81,21 @@ def test_serving_needs_the_kept_columns_only(made):
         encoders.encode(frame.select("amount"), kept)
 
 
+def test_a_range_of_a_slice_holds_what_its_label_says(tmp_path):
+    """Ranges end at values that occur, so many rows lie on an end: it belongs to the range below it."""
+    frame = pl.DataFrame({"y": np.arange(4_000) % 7 < 3, "x": np.arange(4_000) % 13, "age": np.arange(4_000) % 50})
+    _, store = prepared_of(frame.with_columns(row=pl.int_range(4_000)), tmp_path, row_id="row", slices="age")
+    ages = store.row_id("test").astype(int) % 50
+    for age, label in zip(ages, store.slice_values("test", "age"), strict=True):
+        if label.startswith("<= "):
+            assert age <= float(label[3:])
+        elif label.startswith("> "):
+            assert age > float(label[2:])
+        else:
+            low, high = map(float, label.split(" to "))
+            assert low < age <= high
+
+
 def test_labels_groups_and_slices_stand_beside_the_rows(made):
     _, store, frame = made
     rows = frame.filter(pl.col("row").is_in(store.row_id("test").tolist()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -68,6 +69,16 @@ def test_a_key_depends_on_stage_settings_and_inputs_and_on_each_by_its_name() ->
             ("select", {"k_min": 5}, {}),
             ("select", {}, {"k": "5"}),
             ("select", {}, {"store": "5"}),
+            ("select", {}, {"store": "6"}),
         )
     ]
     assert len(set(keys)) == len(keys)
+
+
+def test_another_version_of_a_library_changes_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = stage_key("select", config={}, inputs={})
+    version = importlib.metadata.version
+    for library in ("torch", "polars", "numpy", "scikit-learn", "scipy", "optuna"):
+        with monkeypatch.context() as patch:
+            patch.setattr(importlib.metadata, "version", lambda name, new=library: version(name) + "1" * (name == new))
+            assert stage_key("select", config={}, inputs={}).digest != key.digest

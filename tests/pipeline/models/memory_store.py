@@ -16,14 +16,14 @@ class MemoryStore:
     def __init__(
         self, schema: ModelSchema, columns: Mapping[str, np.ndarray], target: np.ndarray, splits: dict[str, np.ndarray]
     ):
-        self.schema, self.columns, self._target, self.splits = schema, columns, target, splits
+        self.schema, self.columns, self.labels, self.splits = schema, columns, target, splits
         self.read: set[str] = set()
 
     def rows(self, split: str) -> int:
         return len(self.splits[split])
 
     def target(self, split: str) -> np.ndarray:
-        return self._target[self.splits[split]]
+        return self.labels[self.splits[split]]
 
     def batches(
         self, split: str, size: int, *, seed: int | None = None, schema: ModelSchema | None = None
@@ -51,7 +51,7 @@ class MemoryStore:
             stack("code", np.int64),
             each("bag"),
             each("vector"),
-            torch.from_numpy(self._target[rows].astype(kind)),
+            torch.from_numpy(self.labels[rows].astype(kind)),
         )
 
 

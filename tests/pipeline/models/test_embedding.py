@@ -90,7 +90,7 @@ def test_mixed_forms_come_back_in_schema_order() -> None:
     for place, field in enumerate(store.schema.fields):
         changed = dict(store.columns)
         changed[field.name] = np.roll(store.columns[field.name], 1, axis=0)
-        other = embedding(MemoryStore(store.schema, changed, store._target, store.splits).batch(np.arange(5)))
+        other = embedding(MemoryStore(store.schema, changed, store.labels, store.splits).batch(np.arange(5)))
         differs = (whole != other).any(dim=2).any(dim=0)
         assert differs.nonzero().flatten().tolist() == [place]
 

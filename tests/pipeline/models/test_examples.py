@@ -23,7 +23,7 @@ def _store() -> MemoryStore:
     names = {f.name: ("item_" if place % 2 else "user_") + f.name for place, f in enumerate(store.schema.fields)}
     schema = ModelSchema(tuple(replace(f, name=names[f.name]) for f in store.schema.fields), "binary")
     columns = {names[name]: values for name, values in store.columns.items()}
-    return MemoryStore(schema, columns, store._target, store.splits)
+    return MemoryStore(schema, columns, store.labels, store.splits)
 
 
 @pytest.mark.parametrize("example", ["two_tower", "fuxictr"])

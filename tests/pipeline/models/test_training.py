@@ -74,7 +74,7 @@ def test_the_test_split_is_never_read() -> None:
 
 def test_stops_early_on_pure_noise_and_keeps_the_best_epoch() -> None:
     store = planted(rows=1500)
-    noise = MemoryStore(store.schema, store.columns, np.random.default_rng(1).permutation(store._target), store.splits)
+    noise = MemoryStore(store.schema, store.columns, np.random.default_rng(1).permutation(store.labels), store.splits)
     result = _fit(noise, config=TrainingConfig(batch_size=64, learning_rate=0.01, max_epochs=200, patience=2))
     losses = [row["validation_loss"] for row in result.history]
     assert result.epochs < 200
@@ -147,7 +147,7 @@ def test_progress_is_reported_batch_by_batch() -> None:
 
 def test_a_loss_that_is_not_finite_is_one_clear_line() -> None:
     store = planted("regression", rows=500)
-    store._target[store.splits["train"][3]] = np.inf
+    store.labels[store.splits["train"][3]] = np.inf
     with pytest.raises(AuditError, match=r"loss is (nan|inf).*epoch 1.*learning_rate") as caught:
         _fit(store)
     assert "\n" not in str(caught.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,21 +12,25 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from data_helpers import prepared_of
 from feature_audit.config_files import load_config
 from feature_audit.data import Store
 from feature_audit.errors import AuditError
 from feature_audit.models import build_model, predict, train
 from feature_audit.models.training import Pace
-from feature_audit.selection import Constraints, FullModel, Selection, SelectionPlan, TrialRow, select_features
+from feature_audit.selection import (
+    Constraints,
+    FullModel,
+    SearchSpace,
+    Selection,
+    SelectionPlan,
+    TrialRow,
+    select_features,
+)
 from feature_audit.selection.trial import path_value
 from feature_audit.stages.select import plan_of
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from data_helpers import prepared_of
-
-sys.path.pop(0)
 
 SIGNAL, NOISE = 4, 8
 CONFIG = load_config(None, {"metric": "auc", "margin": "0.02", "trials": "2"})
@@ -51,6 +54,7 @@ class Case:
     full: FullModel
     folder: Path
     retrained: list[list[int]]
+    numbers: list[int]
 
     def model_of(self, kept: np.ndarray) -> torch.nn.Module:
         schema = self.store.schema.keep(np.asarray(self.store.schema.names)[kept])
@@ -65,6 +69,7 @@ class Case:
 
     def retrain(self, kept: np.ndarray, number: int) -> tuple[np.ndarray, float]:
         self.retrained.append(kept.tolist())
+        self.numbers.append(number)
         return self.scores(kept, 100 + number)[1], 1.0
 
     def plan(self, constraints: Constraints, **changes: Any) -> SelectionPlan:
@@ -73,6 +78,7 @@ class Case:
     def select(self, constraints: Constraints, journal: str, **changes: Any) -> Selection:
         workers, on_trial = changes.pop("workers", 1), changes.pop("on_trial", None)
         self.retrained.clear()
+        self.numbers.clear()
         return select_features(
             self.full, self.store, constraints, self.plan(constraints, **changes),
             retrain=self.retrain, journal=self.folder / journal, workers=workers, on_trial=on_trial,
@@ -85,7 +91,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     _, store = prepared_of(log_of(), folder)
-    empty = Case(store, FullModel(torch.nn.Identity(), None, 1), folder, [])
+    empty = Case(store, FullModel(torch.nn.Identity(), None, 1), folder, [], [])
     model, scores = empty.scores(np.arange(SIGNAL + NOISE), 0)
     yield replace(empty, full=FullModel(model.eval(), scores, 1_000))
     torch.set_num_threads(threads)
@@ -119,6 +125,8 @@ def test_all_features_are_never_the_answer_to_which_can_go(case: Case) -> None:
     """However strict: K = N would compare the full model with itself."""
     strict = replace(case.plan(ALL).criterion, margin=0.0, confidence=0.9999)
     found = case.select(ALL, "strict", criterion=strict, trials=1)
+    assert case.numbers == list(range(found.n_confirmations)), "each with a seed of its own"
+    assert found.n_confirmations > 1
     assert found.k < 12
     assert found.evidence == "best_effort"
     assert all(len(kept) < 12 for kept in case.retrained)
@@ -144,6 +152,26 @@ def test_trials_differ_in_seed_and_settings(case: Case) -> None:
     assert first.settings != second.settings
     assert first.value != second.value
     assert -1 < first.value < 0, "minus a held-out loss"
+    alone = [set(row.notes["order"][: found.k]) for row in found.trials]
+    assert [set(np.flatnonzero(mask)) for mask in found.masks] == alone, "what each trial would keep by itself"
+    wide = [set(row.notes["order"][:6]) for row in found.trials]
+    six = case.select(replace(ALL, min_k=6, max_k=6), "plain")
+    assert [set(np.flatnonzero(mask)) for mask in six.masks] == wide
+    assert wide[0] != wide[1], "beyond the signals they differ by chance"
+
+
+def test_trials_of_the_same_settings_differ_by_their_seeds(case: Case) -> None:
+    space = SearchSpace((12, 12), (6.3, 6.3), (0.16, 0.16), (0.75, 0.75))
+    first, second = case.select(ALL, "repeats", space=space).trials
+    assert first.settings == second.settings
+    assert first.value != second.value
+
+
+def test_the_forecast_knows_how_large_validation_and_test_are(case: Case) -> None:
+    """180 validation and 300 test rows: the test split's standard error is smaller than validation's."""
+    rows = {split: case.store.rows(split) for split in ("validation", "test")}
+    assert case.plan(ALL).criterion.test_ratio == pytest.approx(math.sqrt(rows["validation"] / rows["test"]))
+    assert rows["validation"] < rows["test"]
 
 
 def test_protected_excluded_and_fixed_k_are_kept_to(case: Case) -> None:

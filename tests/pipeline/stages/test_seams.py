@@ -1,6 +1,6 @@
 """Where the stages meet: what keys a stage's results, which seeds are trained, which model the evidence is about.
 
-One small table goes through all five stages, with a baseline selector and a fixed K, so that it takes a second or two.
+One small table goes through all five stages, with a baseline selector, so that it takes a second or two.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from feature_audit.audit.stage_run import KEYS
 from feature_audit.config import AuditConfig
 from feature_audit.data import RULES, Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
+from feature_audit.selection import Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
 from feature_audit.stages.retrain import Retrained
 from sklearn.metrics import roc_auc_score
@@ -58,8 +59,16 @@ class Ran:
     folder: Path
     prepared: Prepared
     full: baseline.Baseline
+    selection: Selection
     pruned: Retrained
+    outcome: parity.Outcome
     read: dict[str, set[str]]
+
+    def done(self, stage: str) -> StageFolder:
+        """The folder of a stage, whose results are there."""
+        place = folder(self.folder, stage)
+        assert place.done
+        return place
 
     def judge(self, pruned: Retrained, name: str) -> parity.Outcome:
         """Parity of other pruned models, in a folder of its own."""
@@ -80,7 +89,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     config = Watched.model_validate(
         {
             "data": str(home / "log.parquet"), "target": "clicked", "time": "ts", "group": "user_id",
-            "task": "binary", "metric": "auc", "margin": 0.05, "model": "mlp", "selector": "random", "k": 2, "k_min": 2,
+            "task": "binary", "metric": "auc", "margin": 0.05, "model": "mlp", "selector": "random", "k": 2,
             "trials": 1, "seeds": 3, "baseline_seeds": 2, "seed": 5, "work_dir": str(home), "slices": "device",
             "training": {"max_epochs": 1},
         }
@@ -102,8 +111,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     with noted("retrain") as place:
         pruned = retrain.retrain(config, prepared, selection, place)
     with noted("parity") as place:
-        parity.parity(config, prepared, full, pruned, place)
-    return Ran(config, home, prepared, full, pruned, read)
+        outcome = parity.parity(config, prepared, full, pruned, place)
+    return Ran(config, home, prepared, full, selection, pruned, outcome, read)
 
 
 def keyed(stage: str) -> set[str]:
@@ -154,3 +163,22 @@ def test_another_confidence_is_heeded_without_another_training(ran: Ran) -> None
     wide, narrow = again(0.99), again(0.8)
     assert wide.facts.seconds == narrow.facts.seconds == ran.full.facts.seconds, "trained once"
     assert wide.references.chance.low < ran.full.references.chance.low < narrow.references.chance.low
+
+
+def test_a_finished_stage_opened_again_gives_what_it_gave(ran: Ran) -> None:
+    constraints = select.constraints_of(ran.config, ran.prepared)
+    assert load.load(ran.config, ran.done("load")) == ran.prepared
+    full = baseline.baseline(ran.config, ran.prepared, ran.done("baseline"))
+    assert (full.facts, full.references) == (ran.full.facts, ran.full.references)
+    found = select.select(ran.config, ran.prepared, full, constraints, ran.done("select"))
+    for name, value in vars(ran.selection).items():
+        if name == "trials":
+            assert [row.shown() for row in found.trials] == [row.shown() for row in value]
+        else:
+            np.testing.assert_equal(getattr(found, name), value)
+    pruned = retrain.retrain(ran.config, ran.prepared, found, ran.done("retrain"))
+    assert pruned == ran.pruned
+    outcome = parity.parity(ran.config, ran.prepared, full, pruned, ran.done("parity"))
+    assert outcome.looks == ran.outcome.looks == 1
+    assert outcome.result.deltas == ran.outcome.result.deltas
+    assert outcome.result.sentence == ran.outcome.result.sentence

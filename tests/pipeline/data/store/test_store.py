@@ -36,8 +36,10 @@ def row_keys(table: dict[str, torch.Tensor]) -> list[bytes]:
     return sorted(row.tobytes() for row in flat.numpy())
 
 
-def small_chunks(monkeypatch, rows: int) -> None:
-    monkeypatch.setattr(Store, "_chunk_rows", lambda self, schema, size: rows)
+def small_chunks(monkeypatch, store: Store, rows: int) -> None:
+    """As if the table were so large that a chunk holds about so many rows of it."""
+    stored = sum(file.stat().st_size for file in (store.directory / "train").glob("*.bin"))
+    monkeypatch.setattr(store_module, "CHUNK_BYTES", rows * stored // store.rows("train"))
     monkeypatch.setattr(store_module, "BLOCKS_PER_CHUNK", 4)
 
 
@@ -69,7 +71,7 @@ def test_every_size_covers_every_row_in_order(store, size):
 @pytest.mark.parametrize("rows", [None, 130, 500])
 def test_shuffling_keeps_whole_rows_and_follows_the_seed(store, monkeypatch, rows):
     if rows:
-        small_chunks(monkeypatch, rows)
+        small_chunks(monkeypatch, store, rows)
     plain = joined(store.batches("train", 64))
     one, again, other = (joined(store.batches("train", 64, seed=seed)) for seed in (1, 1, 2))
     assert row_keys(one) == row_keys(plain) == row_keys(other)
@@ -82,7 +84,7 @@ def test_shuffling_keeps_whole_rows_and_follows_the_seed(store, monkeypatch, row
 def test_every_row_says_where_it_stands(store, monkeypatch, rows):
     """Shuffled or not, whole or in part: the number leads back to the row, and no two splits share one."""
     if rows:
-        small_chunks(monkeypatch, rows)
+        small_chunks(monkeypatch, store, rows)
     total = 0
     for split in ("train", "validation", "test"):
         batches = list(store.batches(split, 64, seed=5))
@@ -99,7 +101,7 @@ def test_every_row_says_where_it_stands(store, monkeypatch, rows):
 
 def test_chunks_change_no_row_when_in_order(store, monkeypatch):
     plain = joined(store.batches("train", 64))
-    small_chunks(monkeypatch, 130)
+    small_chunks(monkeypatch, store, 130)
     chunked = list(store.batches("train", 64))
     assert all(len(batch) == 64 for batch in chunked[:-1])
     for name, part in joined(chunked).items():
@@ -107,7 +109,7 @@ def test_chunks_change_no_row_when_in_order(store, monkeypatch):
 
 
 def test_a_shuffled_chunk_mixes_early_and_late_rows(store, monkeypatch):
-    small_chunks(monkeypatch, 400)
+    small_chunks(monkeypatch, store, 400)
     monkeypatch.setattr(store_module, "BLOCKS_PER_CHUNK", 40)
     ids = store.row_id("train")
     order = np.argsort(ids)

@@ -2,45 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
 from data_helpers import every_kind, prepared_of
-from feature_audit.data.table.splits import TEST, TRAIN, VALIDATION, _by_hash, _by_time, overlap
+from feature_audit.config import AuditConfig
+from feature_audit.data.columns.roles import Roles
+from feature_audit.data.table.splits import TEST, TRAIN, VALIDATION, Split, overlap, split_rows
 from feature_audit.errors import AuditError
-from hypothesis import given, settings
+from feature_audit.labels import Target
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 
-@given(st.lists(st.integers(0, 400), min_size=100, max_size=500), st.floats(0.05, 0.5), st.floats(0.05, 0.5))
+def split(kind: str, rows: int, *, time: np.ndarray | None = None, **keys: Any) -> Split:
+    """Rows whose labels are all different, split by a kind."""
+    roles = Roles(pl.col("y"), ("y",), None, None, None, kind, None, (), (), (), ())
+    target = Target(np.arange(rows, dtype=np.float32), "regression", ())
+    return split_rows(AuditConfig(**keys), roles, target, time=time, group=None, column=None)
+
+
+@given(st.lists(st.integers(0, 400), min_size=400, max_size=900), st.floats(0.15, 0.5), st.floats(0.15, 0.5))
 @settings(max_examples=80)
 def test_time_split_is_ordered_and_keeps_ties_together(times, test_share, validation_share):
     time = np.array(times, dtype=float)
-    of_row, info = _by_time(time, test_share, validation_share)
+    try:
+        found = split("time", len(time), time=time, test_share=test_share, validation_share=validation_share)
+    except AuditError:
+        reject()  # too many ties for three splits
     for code in (VALIDATION, TEST):
-        earlier, later = time[of_row < code], time[of_row == code]
-        if len(earlier) and len(later):
-            assert earlier.max() < later.min()
-    assert (of_row[time >= info["test_from"]] == TEST).all()
+        assert time[found.of_row < code].max() < time[found.of_row == code].min()
+    assert (found.of_row[time >= found.info["test_from"]] == TEST).all()
     most_tied = np.unique(time, return_counts=True)[1].max() / len(time)
-    assert abs((of_row == TEST).mean() - test_share) <= most_tied + 1 / len(time)
+    assert abs((found.of_row == TEST).mean() - test_share) <= most_tied + 1 / len(time)
 
 
 def test_time_split_shares_without_ties():
-    of_row, _ = _by_time(np.random.default_rng(0).permutation(10_000).astype(float), 0.2, 0.15)
-    assert np.bincount(of_row).tolist() == [6_800, 1_200, 2_000]
+    time = np.random.default_rng(0).permutation(10_000).astype(float)
+    assert split("time", 10_000, time=time).rows() == {"train": 6_800, "validation": 1_200, "test": 2_000}
 
 
-@given(st.integers(0, 10_000), st.integers(200, 3_000))
+@given(st.integers(0, 10_000), st.integers(400, 3_000))
 @settings(max_examples=30)
 def test_a_row_keeps_its_random_split_when_rows_are_added(seed, rows):
-    np.testing.assert_array_equal(_by_hash(rows, seed, 0.2, 0.15), _by_hash(rows + 500, seed, 0.2, 0.15)[:rows])
+    before, after = (split("random", count, seed=seed).of_row for count in (rows, rows + 500))
+    np.testing.assert_array_equal(before, after[:rows])
 
 
 def test_random_shares_and_seeds():
-    of_row = _by_hash(200_000, 0, 0.2, 0.15)
+    of_row = split("random", 200_000, seed=0).of_row
     np.testing.assert_allclose(np.bincount(of_row) / 200_000, [0.68, 0.12, 0.2], atol=0.005)
-    other = _by_hash(200_000, 1, 0.2, 0.15)
+    other = split("random", 200_000, seed=1).of_row
     assert (of_row == TEST)[other == TEST].mean() == pytest.approx(0.2, abs=0.01)  # seeds are independent
 
 
