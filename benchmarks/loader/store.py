@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 from feature_audit.config import AuditConfig
-from feature_audit.data.columns.identity import settle
+from feature_audit.data.checks.identity import settle
 from feature_audit.data.columns.kinds import infer_columns
 from feature_audit.data.columns.roles import assign_roles
 from feature_audit.data.encoding.fit import fit_encoders
@@ -26,17 +26,17 @@ from feature_audit.schema import ModelSchema
 def fitted(config: AuditConfig, work: Path) -> Callable[[Path], None]:
     """Everything up to the encoders; what is returned encodes the table into a folder."""
     source = open_source(config, config.data, work, lambda message: None)
-    table = source.frame.collect_schema()
-    log = read_log(config, source, assign_roles(config, table.names()))
-    shown = peek(source, log.roles.candidates, log.rows)
-    columns, _, _ = infer_columns(config, log.roles, table, shown, source.origin)
-    columns, _ = settle(config, log, columns, shown)
+    dtypes = source.frame.collect_schema()
+    table = read_log(config, source, assign_roles(config, dtypes.names()))
+    shown = peek(source, table.roles.candidates, table.rows)
+    columns, _, _ = infer_columns(config, table.roles, dtypes, shown, source.origin)
+    columns, _ = settle(config, table, columns, shown)
     statistics = gather(
-        source, columns, shown, log.split.of_row, seed=config.seed, max_values=config.encoding.max_categories
+        source, columns, shown, table.split.of_row, seed=config.seed, max_values=config.encoding.max_categories
     )
     encoders = fit_encoders(columns, statistics, config.encoding)
-    schema = ModelSchema(encoders.fields, log.target.task, log.target.n_classes)
-    return lambda folder: write_store(folder, log, encoders, schema, {}, progress=lambda message: None)
+    schema = ModelSchema(encoders.fields, table.target.task, table.target.n_classes)
+    return lambda folder: write_store(folder, table, encoders, schema, {}, progress=lambda message: None)
 
 
 def encode_only(config: AuditConfig, work: Path) -> None:

@@ -103,8 +103,8 @@ def speed(rows: int, draws: int) -> None:
     full, *pruned = (1 / (1 + np.exp(-(shared + 0.1 * rng.standard_normal(rows)))) for _ in range(4))
     reported = dict.fromkeys(("logloss", "normalised_entropy", "calibration"), None)
     print(f"\n**Speed**: {rows:,} test rows, 3 + 1 trainings, {draws:,} paired resamples, one process\n")
-    print("| resampled unit | metrics | seconds |\n|---|---|---|")
-    for name, unit, guards in (
+    print("| resampled cluster | metrics | seconds |\n|---|---|---|")
+    for name, cluster, guards in (
         ("100,000 users", rng.integers(0, 100_000, rows), {**reported, "gauc": None, "ndcg": None}),
         ("each row", None, reported),
     ):
@@ -113,7 +113,7 @@ def speed(rows: int, draws: int) -> None:
             y=y,
             baseline=full,
             pruned=np.stack(pruned),
-            unit=unit,
+            cluster=cluster,
             task="binary",
             metric="auc",
             margin=MARGIN,

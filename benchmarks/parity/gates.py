@@ -25,7 +25,7 @@ def passes(audit: Audit, margin: float, confidence: float) -> tuple[dict[str, bo
     """Who lets the pruned model pass, and our own full answer."""
     ours = decide(
         y=audit.y,
-        unit=audit.unit,
+        cluster=audit.cluster,
         baseline=audit.baseline,
         pruned=audit.pruned,
         task="binary",

@@ -1,7 +1,7 @@
 """Audits with known truth: users, rows, labels and scores whose population AUC is exact by construction.
 
 Scores are normal given the label, so a model's AUC over rows of different users is Phi(mu / sqrt(2)) (binormal model).
-Their unit variance is split into what both models share, what a model has to itself per user and per row, and what a
+Their cluster variance is split into what both models share, what a model has to itself per user and per row, and what a
 single training has to itself; users' rows hang together in all of the first three.
 """
 
@@ -52,7 +52,7 @@ class Audit:
     """What an audit sees: (rows,) labels and users, (seeds, rows) scores of both arms."""
 
     y: np.ndarray
-    unit: np.ndarray
+    cluster: np.ndarray
     baseline: np.ndarray
     pruned: np.ndarray
 
@@ -68,15 +68,15 @@ def simulate(design: Design, rng: np.random.Generator) -> Audit:
         size = np.minimum(1 + rng.pareto(1.5, design.users) * design.rows_per_user / 3, 200).astype(int)
     else:
         size = rng.geometric(1 / design.rows_per_user, design.users)
-    unit = np.repeat(np.arange(design.users), size)
-    rows = len(unit)
+    cluster = np.repeat(np.arange(design.users), size)
+    rows = len(cluster)
     y = (rng.random(rows) < POSITIVE_RATE).astype(np.int8)
     own = design.model_user + design.model_row + design.training_row
-    shared = np.sqrt(SHARED_USER) * rng.standard_normal(design.users)[unit]
+    shared = np.sqrt(SHARED_USER) * rng.standard_normal(design.users)[cluster]
     shared += np.sqrt(1 - SHARED_USER - own) * rng.standard_normal(rows)
 
     def arm(auc: float, seeds: int, scale: float) -> np.ndarray:
-        base = shared + np.sqrt(design.model_user) * rng.standard_normal(design.users)[unit]
+        base = shared + np.sqrt(design.model_user) * rng.standard_normal(design.users)[cluster]
         base += np.sqrt(design.model_row) * rng.standard_normal(rows)
         signal = np.sqrt(2) * stats.norm.ppf(auc + scale * _seed_effects(design.noise, seeds, rng))
         fresh = np.sqrt(design.training_row) * rng.standard_normal((seeds, rows))
@@ -85,7 +85,7 @@ def simulate(design: Design, rng: np.random.Generator) -> Audit:
     noise = design.seed_noise * design.scale
     pruned = arm(FULL_AUC - design.loss * design.scale, design.seeds[0], noise)
     baseline = arm(FULL_AUC, design.seeds[1], noise * design.baseline_noise)
-    return Audit(y, unit, baseline, pruned)
+    return Audit(y, cluster, baseline, pruned)
 
 
 def _seed_effects(law: str, seeds: int, rng: np.random.Generator) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from feature_audit.audit.run import KEYS
+from feature_audit.audit.stage_run import KEYS
 from feature_audit.config import AuditConfig
 from feature_audit.config_files import load_config
 from feature_audit.data import Prepared

@@ -84,7 +84,7 @@ for _stage in STAGES:
 
 def _audit(config_files: str | None, options: dict[str, Any], *, until: str, audit: str | None) -> None:
     if audit:
-        from feature_audit.audit.run import config_of
+        from feature_audit.audit.settings import config_of
 
         given = {key: value for key, value in options.items() if value not in (None, "")}
         config = config_of(audit, config_files, given)

@@ -7,7 +7,7 @@ import re
 
 from feature_audit.errors import UsageError
 
-METRICS: dict[str, tuple[str, ...]] = {
+METRIC_NAMES: dict[str, tuple[str, ...]] = {
     "binary": ("auc", "logloss", "normalised_entropy", "calibration", "gauc", "ndcg"),
     "regression": ("r2", "rmse", "mae"),
     "multiclass": ("accuracy", "logloss"),
@@ -25,7 +25,7 @@ def parse_metric(name: str, task: str | None = None) -> tuple[str, int | None]:
         UsageError: an unknown metric, one of another task, or a cut-off that it cannot have.
     """
     base, at, depth = name.partition("@")
-    known = METRICS[task] if task else sorted({each for names in METRICS.values() for each in names})
+    known = METRIC_NAMES[task] if task else sorted({each for names in METRIC_NAMES.values() for each in names})
     if base not in known:
         raise UsageError(_unknown(name, base, task, known))
     if at and base != "ndcg":
@@ -38,7 +38,7 @@ def parse_metric(name: str, task: str | None = None) -> tuple[str, int | None]:
 def _unknown(name: str, base: str, task: str | None, known: tuple[str, ...] | list[str]) -> str:
     if task:
         return f"metric={name} does not fit task={task}; choose {', '.join(known)}"
-    choice = "choose " + "; ".join(f"{', '.join(names)} (task={of})" for of, names in METRICS.items())
+    choice = "choose " + "; ".join(f"{', '.join(names)} (task={of})" for of, names in METRIC_NAMES.items())
     near = difflib.get_close_matches(base, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"metric={name}: unknown; {hint}{choice}"

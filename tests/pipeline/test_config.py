@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from feature_audit.config import PROFILES, AuditConfig
 from feature_audit.config_files import given_values, load_config
 from feature_audit.errors import UsageError
 
@@ -23,17 +24,28 @@ def test_command_line_wins_over_file_and_file_over_default(tmp_path: Path) -> No
 
 
 def test_profile_lies_below_what_the_user_says(tmp_path: Path) -> None:
-    assert load_config(None, {}).trials == "auto"
+    assert load_config(None, {}).trials == 3
     assert load_config(None, {"profile": "thorough"}).trials == 12
     assert load_config(None, {"profile": "thorough", "trials": "2"}).trials == 2
+
+
+@pytest.mark.parametrize(("profile", "trials", "seeds"), [("quick", 1, 3), ("default", 3, 5), ("thorough", 12, 8)])
+def test_auto_is_the_number_of_the_profile_and_nothing_else(profile: str, trials: int, seeds: int) -> None:
+    auto = load_config(None, {"profile": profile, "trials": "auto", "seeds": "auto"})
+    assert auto == load_config(None, {"profile": profile, "trials": str(trials), "seeds": str(seeds)})
+    assert auto == load_config(None, {"profile": profile})
+
+
+def test_the_default_profile_is_the_defaults() -> None:
+    assert AuditConfig().model_dump() == AuditConfig.model_validate(PROFILES["default"]).model_dump()
 
 
 @pytest.mark.parametrize("profile", ["quick", "default", "thorough"])
 def test_what_was_given_reads_as_the_same_configuration(tmp_path: Path, profile: str) -> None:
     path = tmp_path / "audit.yaml"
     path.write_text(
-        "k: 50\nkinds: {'*_id': categorical}\ntraining: {max_epochs: 3}\nselection: {epochs: 2, speed: [0.7, 0.8]}\n"
-        "model_params: {depth: 2}\n",
+        "k: 50\nkinds: {'*_id': categorical}\ntraining: {max_epochs: 3}\nmodel_params: {depth: 2}\n"
+        "selection: {epochs: 2, anneal_share: [0.7, 0.8]}\n",
         encoding="utf-8",
     )
     config = load_config(str(path), {"profile": profile, "exclude": "a,b", "seeds": "auto"})
@@ -63,7 +75,6 @@ def test_another_profile_brings_its_own_values_along() -> None:
         ({"trials": "few"}, ["trials=", "few", "whole number", "auto"]),
         ({"margin": "-0.1"}, ["margin=", "-0.1", "greater than or equal to 0"]),
         ({"k": "5", "k_min": "9"}, ["k_min=9", "k=5"]),
-        ({"k_rule": "1se"}, ["k_rule=", "1se", "choose assured, one_standard_error or within_margin"]),
         ({"confidence": "95"}, ["confidence=", "95", "give a share between 0.5 and 1, such as 0.95"]),
         ({"confidence": "0.4"}, ["confidence=", "0.4", "give a share between 0.5 and 1"]),
         ({"metrik": "auc"}, ["metrik", "unknown key", "did you mean metric?"]),
@@ -140,7 +151,10 @@ def test_a_count_is_no_list_or_mapping(tmp_path: Path, key: str, value: str, sho
             "selection.temperature_start=[1.0, 2.0]; give at most 1.0",
         ),
         ("temperature_end: [9, 9]", "selection.temperature_end=[9.0, 9.0]: temperatures fall"),
-        ("speed: [1.0, .inf]", "selection.speed=[1.0, inf]: give a low and a high end, both above 0"),
+        (
+            "temperature_start: [1.0, .inf]",
+            "selection.temperature_start=[1.0, inf]: give a low and a high end, both above",
+        ),
     ],
 )
 def test_an_annealing_that_no_trial_could_run_is_refused(tmp_path: Path, lines: str, says: str) -> None:

@@ -64,7 +64,7 @@ def test_a_vector_is_one_feature(name: str) -> None:
     x = random.normal(size=(ROWS, 4))
     y = (x[:, 1] + x[:, 2] + 0.5 * x[:, 3] + 0.5 * random.normal(size=ROWS) > 0).astype(np.int64)
     task = tables.table_task(*Matrix(x, y, feature=np.array([0, 1, 1, 2])), seed=0)
-    scores = tables.feature_scores(RANKERS[name], task, np.arange(3))
+    scores = tables.group_scores(RANKERS[name], task, np.arange(3))
     np.testing.assert_array_equal(np.argsort(-scores), [1, 2, 0])
 
 
@@ -72,7 +72,7 @@ def test_many_columns_are_no_better_draw_at_random() -> None:
     x = np.zeros((5, 51))
     feature = np.array([0] * 50 + [1])
     first = [
-        tables.feature_scores(
+        tables.group_scores(
             tables.random_scores, tables.table_task(*Matrix(x, x[:, 0], feature=feature), seed=s), np.arange(2)
         ).argmax()
         for s in range(60)
@@ -83,8 +83,8 @@ def test_many_columns_are_no_better_draw_at_random() -> None:
 def test_gains_of_a_group_add_up() -> None:
     matrix = shuffled_categories("binary")
     task = tables.table_task(*matrix, seed=0)
-    alone = tables.feature_scores(tables.lightgbm_gain, task, np.arange(4))
-    together = tables.feature_scores(tables.lightgbm_gain, task, np.array([0, 1, 1, 1]))
+    alone = tables.group_scores(tables.lightgbm_gain, task, np.arange(4))
+    together = tables.group_scores(tables.lightgbm_gain, task, np.array([0, 1, 1, 1]))
     np.testing.assert_allclose(together, [alone[0], alone[1:].sum()])
 
 

@@ -96,7 +96,7 @@ class Case:
         """The library's defaults, with slots for the largest K; ``epoch_share`` makes a training longer or shorter."""
         default = PathSettings(k_max=min(self.table.n_fields, math.ceil(_SLOTS * max(self.ks))), seed=seed)
         share = changes.pop("epoch_share", 1.0)
-        length = {"epochs": default.epochs * share, "fewest_steps": round(default.fewest_steps * share)}
+        length = {"epochs": default.epochs * share, "fewest_steps": max(1, round(default.fewest_steps * share))}
         return replace(default, **(length | changes))
 
     def loaders(self) -> tuple[Callable[..., Any], Callable[..., Any]]:

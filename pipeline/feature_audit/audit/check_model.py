@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from feature_audit.audit import model_contract
-from feature_audit.audit.run import check_config, load_key
+from feature_audit.audit.settings import check_config
+from feature_audit.audit.stage_run import load_key
 from feature_audit.config import AuditConfig
 from feature_audit.errors import log_is_open
 from feature_audit.fitting.cache import open_folder

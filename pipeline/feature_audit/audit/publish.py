@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import concrete_selectors
-import polars as pl
 from pydantic import BaseModel
 
 import feature_audit
 from feature_audit.audit import exports
 from feature_audit.config import AuditConfig
-from feature_audit.data import Encoders, Prepared
-from feature_audit.data.reading.source import open_source
+from feature_audit.data import Encoders, Prepared, example_rows, write_table
 from feature_audit.masking import masked, masked_values
 from feature_audit.models import is_installed, own_code
 from feature_audit.report import (
@@ -35,8 +33,9 @@ from feature_audit.stages.parity import PREDICTIONS, Outcome
 from feature_audit.stages.retrain import Retrained
 from feature_audit.tracking import Run, address, registry
 
-#: Rows of the registered model's example, and how many of the first rows they are chosen from.
-_EXAMPLE_ROWS, _EXAMPLE_FROM = 2, 1_000
+#: Rows of the registered model's example.
+_EXAMPLE_ROWS = 2
+_RANKING = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
 _CURVE = ("k", "metric", "source", "delta", "std_error")
 
 
@@ -94,20 +93,15 @@ def trial(stage: Run, row: TrialRow) -> None:
 
 def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) -> None:
     """The ranking and the K curve."""
+    rows = [asdict(row) for row in decisions]
+    ranked = [{key: row[key] for key in _RANKING} | row for row in rows]
+    curve = [{key: getattr(point, key) for key in _CURVE} for point in chosen.curve]
     with tempfile.TemporaryDirectory() as folder:
-        ranking = Path(folder) / "ranking.parquet"
-        order = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
-        pl.DataFrame([asdict(row) for row in decisions], infer_schema_length=None).select(
-            *order, pl.exclude(*order)
-        ).cast({"carried_by": pl.String, "group": pl.String}).write_parquet(ranking)
-        curve = Path(folder) / "k_curve.parquet"
-        pl.read_parquet(ranking).write_csv(ranking.with_suffix(".csv"))
-        pl.DataFrame([asdict(point) for point in chosen.curve], infer_schema_length=None).select(_CURVE).write_parquet(
-            curve
-        )
-        parent.file(ranking, "selection")
-        parent.file(ranking.with_suffix(".csv"), "selection")  # MLflow's page shows no Parquet
-        parent.file(curve, "selection")
+        for name in ("ranking.parquet", "ranking.csv"):  # MLflow's page shows no Parquet
+            write_table(ranked, Path(folder) / name, text=("carried_by", "group"))
+        write_table(curve, Path(folder) / "k_curve.parquet")
+        for file in sorted(Path(folder).iterdir()):
+            parent.file(file, "selection")
 
 
 def outcome(parent: Run, config: AuditConfig, result: Outcome, report: AuditReport, seconds: float) -> None:
@@ -248,7 +242,7 @@ def _register(
             artifacts=folder,
             code=_code(config.model, code),
             inputs=_raw_inputs(prepared, names),
-            example=_example(config, prepared, names),
+            example=example_rows(locate(config), prepared, names, _EXAMPLE_ROWS),
             tags=_version_tags(parent, prepared, report, outcome_key),
             describe=lambda found: version_description(replace(report, recommendation=found), _link(parent)),
         )
@@ -269,21 +263,6 @@ def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_
         "audit.ci_high": decision.ci_high,
         "audit.data_digest": prepared.digest,
     }
-
-
-def _example(config: AuditConfig, prepared: Prepared, names: tuple[str, ...]) -> pl.DataFrame:
-    """A few raw rows of the kept columns, those with the fewest missing cells among the first ones."""
-    written = [prepared.directory / name for name in ("prepared.parquet", "staged.parquet")]
-    found = next((path for path in written if path.is_file()), None)  # what `load` made of text and own tables
-    located = locate(config)
-    frame = (
-        pl.scan_parquet(found)
-        if found
-        else open_source(located, located.data, prepared.directory, lambda message: None).frame
-    )
-    first = frame.select(names).head(_EXAMPLE_FROM).collect()
-    missing = first.select(pl.sum_horizontal(pl.all().is_null().cast(pl.Int32)))
-    return first[sorted(missing.to_series().arg_sort()[:_EXAMPLE_ROWS].to_list())]
 
 
 def _code(model: str, folder: Path) -> list[Path]:

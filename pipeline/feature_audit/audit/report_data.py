@@ -11,10 +11,10 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import LIBRARIES
-from feature_audit.fitting.trained import Trained
 from feature_audit.masking import masked, masked_values
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
 from feature_audit.selection import Constraints, Selection, nogueira_index
+from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.parity import Outcome
 from feature_audit.stages.retrain import Retrained
 
@@ -22,7 +22,7 @@ from feature_audit.stages.retrain import Retrained
 def build_report(
     config: AuditConfig,
     prepared: Prepared,
-    full: Trained,
+    full: Baseline,
     constraints: Constraints,
     selection: Selection,
     pruned: Retrained,
@@ -48,7 +48,7 @@ def build_report(
         deltas=result.deltas,
         artifact_delta=result.artifact,
         curve=selection.curve,
-        target_quality=full.facts["metric"],
+        target_quality=full.facts.metric,
         k_reason="; ".join(filter(None, reasons)),
         decisions=decisions,
         findings=list(prepared.findings),
@@ -67,10 +67,10 @@ def build_report(
 
 
 def _warnings(
-    config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, pruned: Retrained, outcome: Outcome
+    config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection, pruned: Retrained, outcome: Outcome
 ) -> list[str]:
-    value = full.facts["metric"]
-    warnings = [f"{sentence}." for sentence in soundness.warnings(config, full.facts)]
+    value = full.facts.metric
+    warnings = [f"{sentence}." for sentence in soundness.warnings(config, value, full.references)]
     if outcome.looks > 1:
         warnings.append(
             f"This test split has now been used {outcome.looks} times. Every further use makes a lucky pass more "
@@ -103,7 +103,7 @@ def too_good(config: AuditConfig, value: float, first: Sequence[str]) -> list[st
 
 
 def _provenance(
-    config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retrained, outcome: Outcome, run_id: str
+    config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, outcome: Outcome, run_id: str
 ) -> dict[str, Any]:
     return {
         "run_id": run_id,
@@ -117,8 +117,8 @@ def _provenance(
             "parity": outcome.folder.key.digest,
         },
         "seeds": {
-            "baseline": [full.facts["seed"], *(facts["seed"] for facts in pruned.full_facts)],
-            "retrain": [facts["seed"] for facts in pruned.facts],
+            "baseline": [full.facts.seed, *(facts.seed for facts in pruned.full_facts)],
+            "retrain": [facts.seed for facts in pruned.facts],
         },
         "test_looks": outcome.looks,
         "parity": outcome.result.diagnostics,

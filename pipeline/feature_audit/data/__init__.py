@@ -4,5 +4,16 @@ from feature_audit.data.encoding.encoder_set import Encoders
 from feature_audit.data.prepare import RULES, STORE_KEYS, data_digest, prepare
 from feature_audit.data.prepared import Prepared
 from feature_audit.data.store.reader import Store
+from feature_audit.data.written_tables import example_rows, write_table
 
-__all__ = ["RULES", "STORE_KEYS", "Encoders", "Prepared", "Store", "data_digest", "prepare"]
+__all__ = [
+    "RULES",
+    "STORE_KEYS",
+    "Encoders",
+    "Prepared",
+    "Store",
+    "data_digest",
+    "example_rows",
+    "prepare",
+    "write_table",
+]

@@ -15,18 +15,18 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.checks.examine import Examined, examine
+from feature_audit.data.checks.identity import settle
 from feature_audit.data.checks.profile import column_profile, table_profile
-from feature_audit.data.columns.identity import settle
 from feature_audit.data.columns.kinds import infer_columns
 from feature_audit.data.columns.roles import assign_roles, lookup
-from feature_audit.data.columns.written_numbers import as_numbers
 from feature_audit.data.encoding.fit import fit_encoders
 from feature_audit.data.messages import listing
 from feature_audit.data.overview import looks_like, unsure_integers, unsure_text
 from feature_audit.data.prepared import MARKER, Prepared
 from feature_audit.data.reading.source import input_digest, open_source, prepare_source
 from feature_audit.data.store.writer import write_store
-from feature_audit.data.table.dataset import Log, peek, read_log
+from feature_audit.data.table.dataset import LabelledTable, peek, read_log
+from feature_audit.data.table.formatted_numbers import as_numbers
 from feature_audit.data.table.slices import slice_codes
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.data.table.statistics import Statistics, gather
@@ -62,43 +62,43 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     directory = _empty_store(Path(directory))
     raw = input_digest(config.data)
     source = open_source(config, config.data, directory, progress)
-    table = source.frame.collect_schema()
-    log = read_log(config, source, assign_roles(config, table.names()))
-    source = log.source
-    progress(f"inferring the kinds of {len(log.roles.candidates)} columns")
-    shown = peek(source, log.roles.candidates, log.rows)
-    columns, unusable, table_costs = infer_columns(config, log.roles, table, shown, source.origin)
-    columns, doubtful = settle(config, log, columns, shown)
+    dtypes = source.frame.collect_schema()
+    table = read_log(config, source, assign_roles(config, dtypes.names()))
+    source = table.source
+    progress(f"inferring the kinds of {len(table.roles.candidates)} columns")
+    shown = peek(source, table.roles.candidates, table.rows)
+    columns, unusable, table_costs = infer_columns(config, table.roles, dtypes, shown, source.origin)
+    columns, doubtful = settle(config, table, columns, shown)
     given = {column.name for column in columns if lookup(config.kinds, column.name) is not None}
     source, forms = as_numbers(source, columns, shown, given)
-    log = replace(log, source=source)
+    table = replace(table, source=source)
     unsure = unsure_integers(columns, doubtful) + unsure_text(columns, shown, forms, given)
     looks = looks_like(config, columns, shown)
-    shown = peek(source, log.roles.candidates, log.rows) if forms else shown
+    shown = peek(source, table.roles.candidates, table.rows) if forms else shown
     usable = tuple(column for column in columns if column.name not in unusable)
-    progress(f"counting {len(usable)} columns on {log.split.rows()['train']:,} train rows")
+    progress(f"counting {len(usable)} columns on {table.split.rows()['train']:,} train rows")
     statistics = gather(
-        source, usable, shown, log.split.of_row, seed=config.seed, max_values=config.encoding.max_categories
+        source, usable, shown, table.split.of_row, seed=config.seed, max_values=config.encoding.max_categories
     )
     progress("looking for constants, duplicates, leaks and drift")
-    examined = examine(config, log, usable, statistics, unusable)
+    examined = examine(config, table, usable, statistics, unusable)
     kept = tuple(column for column in usable if column.name not in examined.excluded)
     if not kept:
         name, reason = next(iter(examined.excluded.items()))
         raise AuditError(f"data: none of the {len(columns)} columns is a usable feature (for example {name}: {reason})")
     progress("validating the profile")
-    validation = _validate(config, log, usable, statistics, examined)
+    validation = _validate(config, table, usable, statistics, examined)
     encoders = fit_encoders(kept, statistics, config.encoding, forms)
-    summary = summarise(usable, log, statistics) | {"looks_like": looks, "unsure": unsure}
+    summary = summarise(usable, table, statistics) | {"looks_like": looks, "unsure": unsure}
     del statistics  # its samples are not needed while the table is encoded
-    schema = ModelSchema(encoders.fields, log.target.task, log.target.n_classes)
-    slices = slice_codes(source, log.roles.slices, log.split.of_row)
-    write_store(directory, log, encoders, schema, slices, progress=progress)
+    schema = ModelSchema(encoders.fields, table.target.task, table.target.n_classes)
+    slices = slice_codes(source, table.roles.slices, table.split.of_row)
+    write_store(directory, table, encoders, schema, slices, progress=progress)
     encoders.save(directory / "encoders.json")
     prepared = Prepared(
-        directory, schema, columns, examined.findings, examined.excluded, log.split.rows(), log.split.info,
+        directory, schema, columns, examined.findings, examined.excluded, table.split.rows(), table.split.info,
         _digest(config, raw), validation, summary, table_costs, _content(config, raw, schema),
-        _test_rows(log),
+        _test_rows(table),
     )  # fmt: skip
     prepared.save()
     return prepared
@@ -139,20 +139,20 @@ def _content(config: AuditConfig, raw: str, schema: ModelSchema) -> str:
     return digest.hexdigest()
 
 
-def _test_rows(log: Log) -> str:
+def _test_rows(table: LabelledTable) -> str:
     """Of which rows the test split holds and their labels, whatever the columns."""
-    test = np.flatnonzero(log.split.of_row == SPLITS.index("test"))
+    test = np.flatnonzero(table.split.of_row == SPLITS.index("test"))
     digest = hashlib.blake2b(test.astype(np.int64).tobytes(), digest_size=16)
-    digest.update(log.target.values[test].tobytes())
+    digest.update(table.target.values[test].tobytes())
     return digest.hexdigest()
 
 
-def summarise(columns: tuple[Column, ...], log: Log, statistics: Statistics) -> dict[str, Any]:
+def summarise(columns: tuple[Column, ...], table: LabelledTable, statistics: Statistics) -> dict[str, Any]:
     """Figures for the report: sizes, time range, label balance and null shares per split."""
-    target, of_row, rows = log.target, log.split.of_row, log.split.rows()
+    target, of_row, rows = table.target, table.split.of_row, table.split.rows()
     kinds = Counter(column.kind for column in columns)
     return {
-        "rows": log.rows,
+        "rows": table.rows,
         "columns": len(columns),
         "kinds": {str(kind): count for kind, count in sorted(kinds.items())},
         "task": target.task,
@@ -160,9 +160,9 @@ def summarise(columns: tuple[Column, ...], log: Log, statistics: Statistics) -> 
         "positive_class": target.classes[1] if target.task == "binary" else None,
         "positives_share": float(target.values.mean()) if target.task == "binary" else None,
         "target_per_split": {name: _balance(target, of_row == code) for code, name in enumerate(SPLITS)},
-        "time": log.split.info.get("time"),
-        "group": log.roles.group,
-        "groups": len(log.group[1]) if log.group else None,
+        "time": table.split.info.get("time"),
+        "group": table.roles.group,
+        "groups": len(table.group[1]) if table.group else None,
         "null_share": {
             column.name: {name: statistics.facts[column.name].nulls[name] / max(rows[name], 1) for name in SPLITS}
             for column in columns
@@ -180,17 +180,17 @@ def _balance(target: Target, inside: np.ndarray) -> dict[str, float]:
 
 
 def _validate(
-    config: AuditConfig, log: Log, columns: tuple[Column, ...], statistics: Statistics, examined: Examined
+    config: AuditConfig, table: LabelledTable, columns: tuple[Column, ...], statistics: Statistics, examined: Examined
 ) -> dict[str, Any]:
     """The GX result; a critical failure ends the audit here, before anything is encoded."""
     from feature_audit.data.checks.great_expectations_suite import validate
 
     gone = sum(column.name in examined.excluded for column in columns)
     result = validate(
-        column_profile(columns, log, statistics, examined.excluded, examined.drift),
-        table_profile(log, examined.findings, usable=len(columns) - gone, excluded=gone),
+        column_profile(columns, table, statistics, examined.excluded, examined.drift),
+        table_profile(table, examined.findings, usable=len(columns) - gone, excluded=gone),
         config.checks,
-        log.target.task,
+        table.target.task,
     )
     if not result["passed"]:
         first = next(line for line in result["failures"] if line["severity"] == "critical")

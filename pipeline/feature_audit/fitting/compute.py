@@ -1,9 +1,9 @@
-"""Compute: what a training costs, whatever the machine.
+"""What a training costs, whatever the machine.
 
-The unit of work is one row passed forward and backward through one parameter it touches: a row touches its own rows of
-the embedding tables and every dense weight, not the whole table. A forward pass alone counts a third (the backward pass
-costs about two forward passes). The small networks that an elimination trains beside the model count in the same unit.
-Seconds are recorded beside it.
+The unit of compute is one row passed forward and backward through one active parameter: a row uses its own rows of the
+embedding tables and every dense weight, not the whole table. A forward pass alone counts a third (the backward pass
+costs about two forward passes). The small networks that an elimination trains count in the same unit. Seconds are
+recorded as well.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import nn
 FORWARD_SHARE = 1 / 3
 
 
-def touched_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> int:
-    """Parameters that one row touches: ``n_fields x embedding_dim`` of the tables and all dense ones."""
+def active_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> int:
+    """Parameters that one row uses: ``n_fields x embedding_dim`` of the tables and all dense ones."""
     tables = {
         id(weight)
         for module in model.modules()
@@ -23,8 +23,3 @@ def touched_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> i
     }
     dense = sum(weight.numel() for weight in model.parameters() if id(weight) not in tables)
     return n_fields * embedding_dim + dense
-
-
-def work(examples: float, touched: int) -> float:
-    """Work of ``examples`` forward-backward row passes."""
-    return float(examples) * touched

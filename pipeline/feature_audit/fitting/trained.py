@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,48 @@ from torch import nn
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting.cache import StageFolder
-from feature_audit.fitting.compute import touched_parameters, work
+from feature_audit.fitting.compute import active_parameters
 from feature_audit.fitting.progress import training_bar
 from feature_audit.models import build_model, predict, resolve_device, train
 from feature_audit.parity import metric
 from feature_audit.schema import ModelSchema
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What one training came to.
+
+    Attributes:
+        metric: the decision metric on the validation rows.
+        validation_loss: mean loss of the best epoch, nats or squared target units.
+        epochs, best_epoch: counted from 1; how many were run and the best one.
+        examples: rows passed forward and backward.
+        seconds: wall time.
+        parameters: trainable numbers.
+        compute: see ``fitting.compute``.
+        history: see ``models.training.TrainResult``.
+        seed: of initial weights, order of rows and dropout.
+    """
+
+    metric: float
+    validation_loss: float
+    epochs: int
+    best_epoch: int
+    examples: int
+    seconds: float
+    parameters: int
+    compute: float
+    history: list[dict[str, float]]
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> TrainingFacts:
+        """The facts whose ``to_dict()`` this is."""
+        return cls(**content)
 
 
 @dataclass(frozen=True)
@@ -28,17 +65,12 @@ class Trained:
     Attributes:
         folder: holds ``weights.pt`` and ``validation.npy`` (scores of the validation rows).
         schema: its fields.
-        facts: JSON facts: validation value of the decision metric, epochs, examples, seconds, work, history.
+        facts: of the training.
     """
 
     folder: StageFolder
     schema: ModelSchema
-    facts: dict[str, Any]
-
-    @property
-    def work(self) -> float:
-        """Work of this training (see ``fitting.compute``)."""
-        return float(self.facts["work"])
+    facts: TrainingFacts
 
     def validation_scores(self) -> np.ndarray:
         """Scores of the validation rows, in the store's order."""
@@ -58,14 +90,9 @@ def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Modul
         )
 
 
-def touched(config: AuditConfig, schema: ModelSchema) -> int:
-    """Parameters that a row touches in a model of these fields; builds one to count them."""
-    return touched_parameters(fresh_model(config, schema, 0), len(schema.fields), config.training.embedding_dim)
-
-
-def touched_share(config: AuditConfig, full: ModelSchema, pruned: ModelSchema) -> float:
-    """Parameters that a row touches in a pruned model, as a share of those in the full one."""
-    return touched(config, pruned) / touched(config, full)
+def active(config: AuditConfig, schema: ModelSchema) -> int:
+    """Parameters that a row uses in a model of these fields; builds one to count them."""
+    return active_parameters(fresh_model(config, schema, 0), len(schema.fields), config.training.embedding_dim)
 
 
 def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") -> nn.Module:
@@ -88,7 +115,7 @@ def train_one(
     seed: int,
     label: str,
     progress: Callable[[dict[str, Any]], None] | None = None,
-) -> tuple[nn.Module, np.ndarray, dict[str, Any]]:
+) -> tuple[nn.Module, np.ndarray, TrainingFacts]:
     """Train from scratch and score the validation rows.
 
     Args:
@@ -112,19 +139,19 @@ def train_one(
             progress=watch,
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
-    touched = touched_parameters(result.model, len(schema.fields), config.training.embedding_dim)
-    facts = {
-        "metric": quality(config, store, scores),
-        "validation_loss": result.validation_loss,
-        "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
-        "examples": result.examples,
-        "seconds": result.seconds,
-        "parameters": result.parameters,
-        "work": work(result.examples, touched),
-        "history": result.history,
-        "seed": seed,
-    }
+    active = active_parameters(result.model, len(schema.fields), config.training.embedding_dim)
+    facts = TrainingFacts(
+        metric=quality(config, store, scores),
+        validation_loss=result.validation_loss,
+        epochs=result.epochs,
+        best_epoch=result.best_epoch,
+        examples=result.examples,
+        seconds=result.seconds,
+        parameters=result.parameters,
+        compute=float(result.examples) * active,
+        history=result.history,
+        seed=seed,
+    )
     return result.model, scores, facts
 
 

@@ -6,7 +6,6 @@ from feature_audit.models.contract import FieldModel, TrainingStore, resolve_dev
 from feature_audit.models.custom.by_name import by_name
 from feature_audit.models.custom.check import ModelFinding, check_model
 from feature_audit.models.custom.source import is_installed, own_code, own_code_digest
-from feature_audit.models.fixed_fields import OpenFields
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.prediction import mean_loss, predict, scores
 from feature_audit.models.training import Pace, TrainResult, train
@@ -15,7 +14,6 @@ __all__ = [
     "MODELS",
     "FieldModel",
     "ModelFinding",
-    "OpenFields",
     "Pace",
     "TrainResult",
     "TrainingStore",

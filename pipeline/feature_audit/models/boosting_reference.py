@@ -1,4 +1,4 @@
-"""A quick gradient-boosting yardstick: is the baseline worth matching?"""
+"""A quick gradient-boosting reference: is the baseline worth matching?"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from feature_audit.schema import ModelSchema, Task
 
 
-class OutputUnits(nn.Module):
+class OutputScaling(nn.Module):
     """``shift + scale * raw``, both fixed from the training labels so that learning starts at the best constant.
 
     Attributes:

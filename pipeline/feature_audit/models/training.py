@@ -19,7 +19,7 @@ from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
 from feature_audit.models.loss import row_loss
-from feature_audit.models.output_scaling import OutputUnits
+from feature_audit.models.output_scaling import OutputScaling
 from feature_audit.models.prediction import mean_loss
 from feature_audit.schema import ModelSchema, Task
 
@@ -87,7 +87,7 @@ def train(
     for split in ("train", "validation"):
         if store.rows(split) == 0:
             raise AuditError(f"split {split} has no rows; change split, test_share or validation_share")
-    scale = _fit_units(model, store, task)
+    scale = _fit_scaling(model, store, task)
     run = _Run(model, store, schema, task=task, config=config, place=place, loss_scale=scale, progress=progress)
     history: list[dict[str, float]] = []
     best_loss, best_epoch, best_state, unimproved = math.inf, 0, None, 0
@@ -146,7 +146,7 @@ class Pace:
     patience: int
 
     @classmethod
-    def plan(cls, rows: int, config: TrainingConfig, schema: ModelSchema) -> Pace:
+    def of(cls, rows: int, config: TrainingConfig, schema: ModelSchema) -> Pace:
         """For a train split of ``rows`` rows; what the configuration says holds for large ones."""
         size = rows_that_fit(min(config.batch_size, batch_rows(rows, _BATCHES_PER_EPOCH)), schema)
         batches = math.ceil(rows / size)
@@ -178,7 +178,7 @@ class _Run:
         self.model, self.store, self.schema = model, store, schema
         self.place, self.loss_scale, self.progress = place, loss_scale, progress
         self.loss = row_loss(task)
-        self.pace = Pace.plan(store.rows("train"), config, schema)
+        self.pace = Pace.of(store.rows("train"), config, schema)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
@@ -219,12 +219,12 @@ class _Run:
         return loss.item()
 
 
-def _fit_units(model: nn.Module, store: TrainingStore, task: Task) -> float:
-    """Fit the model's output units; returns the loss of the best constant (regression), so that losses are near 1."""
+def _fit_scaling(model: nn.Module, store: TrainingStore, task: Task) -> float:
+    """Fit the output scaling; returns the loss of the best constant (regression), so that losses are near 1."""
     target = torch.as_tensor(np.asarray(store.target("train")))
-    units = getattr(model, "units", None)
-    if isinstance(units, OutputUnits):
-        units.fit(target)
+    scaling = getattr(model, "scaling", None)
+    if isinstance(scaling, OutputScaling):
+        scaling.fit(target)
     if task != "regression":
         return 1.0
     return max(float(target.double().var(correction=0)), 1e-24)

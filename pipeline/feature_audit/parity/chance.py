@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from feature_audit.parity.clusters import unit_codes
+from feature_audit.parity.clusters import cluster_codes
 from feature_audit.parity.components import mean_over_seeds, row_variance
 from feature_audit.parity.metrics import Metric, Sample, Task
 from feature_audit.parity.metrics import metric as find_metric
@@ -24,7 +24,7 @@ class Chance:
     Attributes:
         metric: what was compared, ``auc``, ``r2`` or the decision metric (see ``skill_metric``).
         value: the model's, mean over seeds.
-        low, high: two-sided interval of the value against other test units, within the metric's range.
+        low, high: two-sided interval of the value against other test clusters, within the metric's range.
         chance: the constant's value.
         higher_is_better: how to read them.
     """
@@ -54,7 +54,7 @@ def skill_metric(name: str, task: Task) -> Metric:
     the order is right; but GAUC and NDCG are compared as themselves. Regression: R2. Multiclass: the decision metric.
     """
     decision = find_metric(name, task)
-    if task == "multiclass" or decision.per_unit:
+    if task == "multiclass" or decision.per_cluster:
         return decision
     return find_metric("r2" if task == "regression" else "auc", task)
 
@@ -65,7 +65,7 @@ def against_chance(
     *,
     task: Task,
     metric: str,
-    unit: np.ndarray | None = None,
+    cluster: np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> Chance:
     """Compare trainings of one model with the best constant on the same rows.
@@ -75,13 +75,13 @@ def against_chance(
         scores: (seeds, rows[, classes]).
         task: binary, regression or multiclass.
         metric: the decision metric.
-        unit: (rows,) what is resampled; None = each row by itself.
+        cluster: (rows,) what is resampled; None = each row by itself.
         confidence: of the two-sided interval.
     """
     chosen = skill_metric(metric, task)
-    codes, units = unit_codes(unit, len(y))
-    model = [chosen.statistics(Sample(y, np.asarray(one, dtype=np.float64), codes, units)) for one in scores]
-    constant = chosen.statistics(Sample(y, _constant(y, scores[0], task), codes, units))
+    codes, clusters = cluster_codes(cluster, len(y))
+    model = [chosen.statistics(Sample(y, np.asarray(one, dtype=np.float64), codes, clusters)) for one in scores]
+    constant = chosen.statistics(Sample(y, _constant(y, scores[0], task), codes, clusters))
     variance, df = row_variance(mean_over_seeds(np.stack([one.influence for one in model])) - constant.influence)
     reach = float(special.stdtrit(df, (1 + confidence) / 2)) * float(np.sqrt(variance))
     value = float(np.mean([one.value for one in model]))

@@ -1,26 +1,26 @@
-"""Rows into resampling units (users, sessions, or each row by itself)."""
+"""Rows into resampling clusters (users, sessions, or each row by itself)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def unit_codes(unit: np.ndarray | None, rows: int) -> tuple[np.ndarray | None, int]:
-    """Codes 0..n-1 in the order of the sorted unit labels, and n; ``(None, rows)`` where each row is a unit."""
-    if unit is None:
+def cluster_codes(cluster: np.ndarray | None, rows: int) -> tuple[np.ndarray | None, int]:
+    """Codes 0..n-1 in the order of the sorted cluster labels, and n; ``(None, rows)`` where each row is a cluster."""
+    if cluster is None:
         return None, rows
-    labels, codes = np.unique(unit, return_inverse=True)
+    labels, codes = np.unique(cluster, return_inverse=True)
     return codes.reshape(-1), len(labels)
 
 
-def unit_sums(values: np.ndarray, codes: np.ndarray | None, n_units: int) -> np.ndarray:
-    """Sum of (rows,) or (rows, q) values per unit, in float64: (n_units,) or (n_units, q)."""
+def cluster_sums(values: np.ndarray, codes: np.ndarray | None, n_clusters: int) -> np.ndarray:
+    """Sum of (rows,) or (rows, q) values per cluster, in float64: (n_clusters,) or (n_clusters, q)."""
     values = np.asarray(values, dtype=np.float64)
     if codes is None:
         return values
     if values.ndim == 1:
-        return np.bincount(codes, weights=values, minlength=n_units)
-    return np.stack([np.bincount(codes, weights=column, minlength=n_units) for column in values.T], axis=1)
+        return np.bincount(codes, weights=values, minlength=n_clusters)
+    return np.stack([np.bincount(codes, weights=column, minlength=n_clusters) for column in values.T], axis=1)
 
 
 def segments(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from feature_audit.parity import intervals
 from feature_audit.parity.components import Components, components, mean_over_seeds
-from feature_audit.parity.metrics import Metric, UnitStatistics
+from feature_audit.parity.metrics import ClusterStatistics, Metric
 from feature_audit.parity.resampling import resampled_sums
-from feature_audit.parity.scored_rows import Trials, check_metric
+from feature_audit.parity.scored_rows import ScoredArms, check_metric
 from feature_audit.results import MetricDelta
 
 Role = Literal["decision", "guard", "information"]
@@ -23,7 +23,7 @@ class Comparison:
     """Both arms on one metric and one set of rows, before any verdict.
 
     Attributes:
-        metric, slice, rows, units, margin, role: as in ``MetricDelta``.
+        metric, slice, rows, clusters, margin, role: as in ``MetricDelta``.
         baseline, pruned: statistics of each training.
         identical: all trainings of both arms gave the very same scores.
         parts: variance components of the delta over retrainings.
@@ -32,11 +32,11 @@ class Comparison:
     metric: Metric
     slice: str
     rows: int
-    units: int
+    clusters: int
     margin: float | None
     role: Role
-    baseline: list[UnitStatistics]
-    pruned: list[UnitStatistics]
+    baseline: list[ClusterStatistics]
+    pruned: list[ClusterStatistics]
     identical: bool
     parts: Components
 
@@ -54,7 +54,7 @@ class Comparison:
             metric=self.metric.name,
             slice=self.slice,
             rows=self.rows,
-            units=self.units,
+            units=self.clusters,
             baseline=float(np.mean([one.value for one in self.baseline])),
             pruned=float(np.mean([one.value for one in self.pruned])),
             delta=self.delta,
@@ -90,22 +90,22 @@ class Comparison:
         }
 
 
-def compare(trials: Trials, metric: Metric, name: str, margin: float | None, role: Role) -> Comparison:
+def compare(scored: ScoredArms, metric: Metric, name: str, margin: float | None, role: Role) -> Comparison:
     """Compute the statistics of every training on these rows.
 
     Raises:
         AuditError: the metric cannot be computed on them.
     """
-    check_metric(metric, trials)
+    check_metric(metric, scored)
     baseline, pruned = (
-        [metric.statistics(trials.sample(score)) for score in arm] for arm in (trials.baseline, trials.pruned)
+        [metric.statistics(scored.sample(score)) for score in arm] for arm in (scored.baseline, scored.pruned)
     )
-    identical = bool((trials.baseline == trials.baseline[0]).all() and (trials.pruned == trials.baseline[0]).all())
+    identical = bool((scored.baseline == scored.baseline[0]).all() and (scored.pruned == scored.baseline[0]).all())
     return Comparison(
         metric=metric,
         slice=name,
-        rows=len(trials.y),
-        units=trials.units,
+        rows=len(scored.y),
+        clusters=scored.clusters,
         margin=margin,
         role=role,
         baseline=baseline,
@@ -115,18 +115,18 @@ def compare(trials: Trials, metric: Metric, name: str, margin: float | None, rol
     )
 
 
-def qualities(metric: Metric, arm: Sequence[UnitStatistics]) -> np.ndarray:
+def qualities(metric: Metric, arm: Sequence[ClusterStatistics]) -> np.ndarray:
     """(seeds,) metric values, signed so that higher is better."""
     return np.array([metric.quality(one.value) for one in arm])
 
 
 def _components(
-    metric: Metric, baseline: Sequence[UnitStatistics], pruned: Sequence[UnitStatistics], identical: bool
+    metric: Metric, baseline: Sequence[ClusterStatistics], pruned: Sequence[ClusterStatistics], identical: bool
 ) -> Components:
-    """Variance components of the delta; different models whom no test unit tells apart are not certain to be equal.
+    """Variance components of the delta; different models whom no test cluster tells apart are not certain to be equal.
 
-    Such a zero variance becomes that of one unit changing sides, with the two degrees of freedom of a single unit. For
-    accuracy on n rows it bounds the loss by about 3 / n, the rule of three (Hanley & Lippman-Hand 1983).
+    Such a zero variance becomes that of one cluster changing sides, with the two degrees of freedom of a single one.
+    For accuracy on n rows it bounds the loss by about 3 / n, the rule of three (Hanley & Lippman-Hand 1983).
     """
     arms = pruned, baseline
     influence = [np.stack([one.influence for one in arm]) for arm in arms]
@@ -140,7 +140,7 @@ def _components(
 
 
 def _unfolded(
-    influence: list[np.ndarray], arms: tuple[Sequence[UnitStatistics], ...]
+    influence: list[np.ndarray], arms: tuple[Sequence[ClusterStatistics], ...]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """For ratios: influence and values of the log ratio itself, which -|log ratio| folds at zero.
 
@@ -160,10 +160,10 @@ def _unfolded(
 def bootstrapped(
     comparisons: Sequence[Comparison], *, draws: int, seed: int, confidence: float
 ) -> tuple[list[Comparison], dict[str, dict[str, float]]]:
-    """Check the row variances of comparisons on the same rows by one paired bootstrap over units.
+    """Check the row variances of comparisons on the same rows by one paired bootstrap over clusters.
 
     Args:
-        comparisons: all on the same units.
+        comparisons: all on the same clusters.
         draws: resamples; fewer than two = no check.
         seed: of the resamples.
         confidence: of the percentile interval that is reported.

@@ -24,8 +24,8 @@ class Components:
     """The variance of one metric's delta, in parts (squared metric units).
 
     Attributes:
-        row: V, variance of the delta over test units with the artifacts fixed.
-        row_df: its degrees of freedom (few where a handful of units carries the variance).
+        row: V, variance of the delta over test clusters with the artifacts fixed.
+        row_df: its degrees of freedom (few where a handful of clusters carries the variance).
         between: s^2, spread of the quality between seeds on these rows; 0 where no arm has two seeds.
         shared_noise: tau^2, the part of s^2 that is row noise.
         seed_df: degrees of freedom of s^2; 0 = seed noise was not measured.
@@ -61,13 +61,13 @@ class Components:
 
 
 def row_variance(influence: np.ndarray) -> tuple[float, float]:
-    """Variance of a sum of unit influence values, and its degrees of freedom.
+    """Variance of a sum of cluster influence values, and its degrees of freedom.
 
     The degrees of freedom match the variance's own sampling error, 2 n / (kurtosis - 1): n for normal values, far
-    fewer where single units dominate, so that the t quantile widens when the standard error itself is shaky.
+    fewer where single clusters dominate, so that the t quantile widens when the standard error itself is shaky.
 
     Args:
-        influence: (units,) values that sum to zero.
+        influence: (clusters,) values that sum to zero.
     """
     n = len(influence)
     if n < 2:
@@ -87,17 +87,17 @@ def components(
     """Variance components of mean(pruned) - mean(baseline).
 
     Args:
-        pruned, baseline: (seeds, units) influence values of the quality.
+        pruned, baseline: (seeds, clusters) influence values of the quality.
         pruned_quality, baseline_quality: (seeds,) qualities.
     """
-    units = pruned.shape[1]
+    clusters = pruned.shape[1]
     row, row_df = row_variance(mean_over_seeds(pruned) - mean_over_seeds(baseline))
     seed_df = len(pruned) + len(baseline) - 2
     between = noise = 0.0
     if seed_df:
         for psi, quality in ((pruned, pruned_quality), (baseline, baseline_quality)):
             between += _scatter(quality[:, None]) / seed_df
-            noise += _scatter(psi) / seed_df * units / (units - 1)
+            noise += _scatter(psi) / seed_df * clusters / (clusters - 1)
     return Components(row, row_df, between, noise, seed_df, 1 / len(pruned) + 1 / len(baseline))
 
 

@@ -1,7 +1,7 @@
-"""The metrics parity can decide on: value, orientation, and what resampling by unit needs.
+"""The metrics parity can decide on: value, orientation, and what resampling by cluster needs.
 
-Most metrics are smooth functions of sums over rows (``MomentMetric``): then a resample of units is a weighted sum and
-exact. AUC is not a sum; its resamples use the first-order (influence) expansion, whose error is O(1 / rows).
+Most metrics are smooth functions of sums over rows (``MomentMetric``): a resample of clusters is then a weighted sum
+and exact. AUC is not a sum; its resamples use the first-order (influence) expansion, whose error is O(1 / rows).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.metric_names import parse_metric
 from feature_audit.parity import ranking
-from feature_audit.parity.clusters import unit_codes, unit_sums
+from feature_audit.parity.clusters import cluster_codes, cluster_sums
 
 Task = Literal["binary", "regression", "multiclass"]
 Orientation = Literal["higher", "lower", "one"]
@@ -31,30 +31,30 @@ class Sample:
     Attributes:
         y: (rows,) labels: 0/1, a number, or class codes.
         score: (rows,) probabilities of the positive class or predictions, (rows, classes) for multiclass.
-        codes: (rows,) unit codes 0..n_units-1, or None where each row is a unit.
-        n_units: units.
+        codes: (rows,) cluster codes 0..n_clusters-1, or None where each row is a cluster.
+        n_clusters: clusters.
     """
 
     y: np.ndarray
     score: np.ndarray
     codes: np.ndarray | None
-    n_units: int
+    n_clusters: int
 
     @property
     def row_codes(self) -> np.ndarray:
-        """(rows,) unit codes even where each row is a unit."""
+        """(rows,) cluster codes even where each row is a cluster."""
         return np.arange(len(self.y)) if self.codes is None else self.codes
 
 
 @dataclass(frozen=True)
-class UnitStatistics:
-    """What one model's metric looks like from the units' side.
+class ClusterStatistics:
+    """What one model's metric looks like from the clusters' side.
 
     Attributes:
         value: the metric's own value.
-        influence: (units,) derivative of the *quality* by each unit's weight; sums to zero.
-        sums: (units, q) addends for exact resampling; for linearised metrics the influence column itself.
-        excluded: units that cannot contribute (one class only).
+        influence: (clusters,) derivative of the *quality* by each cluster's weight; sums to zero.
+        sums: (clusters, q) addends for exact resampling; for linearised metrics the influence column itself.
+        excluded: clusters that cannot contribute (one class only).
     """
 
     value: float
@@ -69,39 +69,39 @@ class Metric(ABC):
     Attributes:
         name: as in the configuration.
         orientation: which values are better: ``higher``, ``lower``, or those near ``one`` (a ratio).
-        per_unit: True if the metric is defined within users (GAUC, NDCG) and therefore needs units.
+        per_cluster: True if the metric is defined within users (GAUC, NDCG) and therefore needs clusters.
         probabilities: True if scores must lie in [0, 1].
         bounded: True if the value lies in [0, 1].
     """
 
     name: str
     orientation: Orientation
-    per_unit: bool = False
+    per_cluster: bool = False
     probabilities: bool = False
     bounded: bool = False
 
     @abstractmethod
-    def statistics(self, sample: Sample) -> UnitStatistics:
+    def statistics(self, sample: Sample) -> ClusterStatistics:
         """Value, influence values and resampling sums of one model."""
 
     @abstractmethod
-    def resampled(self, sums: np.ndarray, statistics: UnitStatistics) -> np.ndarray:
-        """Qualities of resamples: (draws,) from their (draws, q) weighted sums over units."""
+    def resampled(self, sums: np.ndarray, statistics: ClusterStatistics) -> np.ndarray:
+        """Qualities of resamples: (draws,) from their (draws, q) weighted sums over clusters."""
 
     def defined(self, y: np.ndarray) -> bool:
         """Can the metric be computed on these labels at all?"""
         return len(y) > 0
 
-    def value(self, y: np.ndarray, score: np.ndarray, unit: np.ndarray | None = None) -> float:
+    def value(self, y: np.ndarray, score: np.ndarray, cluster: np.ndarray | None = None) -> float:
         """The metric's own value.
 
         Args:
             y: (rows,) labels.
             score: (rows,), or (rows, classes) for multiclass.
-            unit: (rows,) user of each row, for metrics that are defined within users.
+            cluster: (rows,) user of each row, for metrics that are defined within users.
         """
-        codes, n_units = unit_codes(unit, len(y))
-        return self.statistics(Sample(np.asarray(y), np.asarray(score, dtype=np.float64), codes, n_units)).value
+        codes, n_clusters = cluster_codes(cluster, len(y))
+        return self.statistics(Sample(np.asarray(y), np.asarray(score, dtype=np.float64), codes, n_clusters)).value
 
     def quality(self, value: Any) -> Any:
         """The value, signed so that higher is better; for a ratio ``-|log ratio|``."""
@@ -126,13 +126,13 @@ class Auc(Metric):
         """Both classes are there."""
         return has_variety(y)
 
-    def statistics(self, sample: Sample) -> UnitStatistics:
-        """Placement-based influence values, summed by unit."""
+    def statistics(self, sample: Sample) -> ClusterStatistics:
+        """Placement-based influence values, summed by cluster."""
         value, influence = ranking.auc_influence(sample.y, sample.score)
-        by_unit = unit_sums(influence, sample.codes, sample.n_units)
-        return UnitStatistics(value, by_unit, by_unit[:, None])
+        by_cluster = cluster_sums(influence, sample.codes, sample.n_clusters)
+        return ClusterStatistics(value, by_cluster, by_cluster[:, None])
 
-    def resampled(self, sums: np.ndarray, statistics: UnitStatistics) -> np.ndarray:
+    def resampled(self, sums: np.ndarray, statistics: ClusterStatistics) -> np.ndarray:
         """First-order expansion around the sample's AUC."""
         return statistics.value + sums[..., 0]
 
@@ -142,7 +142,7 @@ class MomentMetric(Metric):
     """A metric that is a function of sums over rows.
 
     Attributes:
-        moments: sample -> (units, q) addends, and the number of units that cannot contribute.
+        moments: sample -> (clusters, q) addends, and the number of clusters that cannot contribute.
         combine: (..., q) sums -> (...,) values; must accept complex numbers (it is differentiated by complex step).
         needs_variety: undefined where all labels are the same.
     """
@@ -151,7 +151,7 @@ class MomentMetric(Metric):
     orientation: Orientation
     moments: Callable[[Sample], tuple[np.ndarray, int]]
     combine: Callable[[np.ndarray], np.ndarray]
-    per_unit: bool = False
+    per_cluster: bool = False
     probabilities: bool = False
     needs_variety: bool = False
     bounded: bool = False
@@ -160,19 +160,19 @@ class MomentMetric(Metric):
         """Labels are there, and differ where the metric needs it."""
         return len(y) > 0 and (not self.needs_variety or has_variety(y))
 
-    def statistics(self, sample: Sample) -> UnitStatistics:
-        """Addends by unit, and influence values by the chain rule."""
+    def statistics(self, sample: Sample) -> ClusterStatistics:
+        """Addends by cluster, and influence values by the chain rule."""
         sums, excluded = self.moments(sample)
-        if excluded == sample.n_units:
+        if excluded == sample.n_clusters:
             raise AuditError(f"metric={self.name}: none of the {excluded:,} users has rows of both classes")
         total = sums.sum(axis=0)
         value = float(self.combine(total))
         steps = total.astype(complex) + 1j * _STEP * np.eye(len(total))
         slope = np.imag(self.combine(steps)) / _STEP * self._quality_slope(value)
         influence = sums @ slope
-        return UnitStatistics(value, influence - influence.mean(), sums, excluded)
+        return ClusterStatistics(value, influence - influence.mean(), sums, excluded)
 
-    def resampled(self, sums: np.ndarray, statistics: UnitStatistics) -> np.ndarray:
+    def resampled(self, sums: np.ndarray, statistics: ClusterStatistics) -> np.ndarray:
         """Exact qualities of the resamples; NaN where a resample leaves the metric undefined."""
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.asarray(self.quality(self.combine(sums)))
@@ -189,7 +189,7 @@ def _per_row(*columns: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callab
 
     def moments(sample: Sample) -> tuple[np.ndarray, int]:
         terms = np.stack([np.asarray(column(sample.y, sample.score), dtype=np.float64) for column in columns], axis=1)
-        return unit_sums(terms, sample.codes, sample.n_units), 0
+        return cluster_sums(terms, sample.codes, sample.n_clusters), 0
 
     return moments
 
@@ -227,14 +227,14 @@ def _centred_label(power: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def _gauc_moments(sample: Sample) -> tuple[np.ndarray, int]:
     codes = sample.row_codes
-    auc, valid = ranking.group_auc(sample.y, sample.score, codes, sample.n_units)
-    rows = np.bincount(codes, minlength=sample.n_units) * valid
+    auc, valid = ranking.group_auc(sample.y, sample.score, codes, sample.n_clusters)
+    rows = np.bincount(codes, minlength=sample.n_clusters) * valid
     return np.stack([rows * auc, rows], axis=1), int((~valid).sum())
 
 
 def _ndcg_moments(k: int) -> Callable[[Sample], tuple[np.ndarray, int]]:
     def moments(sample: Sample) -> tuple[np.ndarray, int]:
-        ndcg, valid = ranking.group_ndcg(sample.y, sample.score, sample.row_codes, sample.n_units, k)
+        ndcg, valid = ranking.group_ndcg(sample.y, sample.score, sample.row_codes, sample.n_clusters, k)
         return np.stack([ndcg, valid.astype(np.float64)], axis=1), int((~valid).sum())
 
     return moments
@@ -257,7 +257,7 @@ def _r2(sums: np.ndarray) -> np.ndarray:
 
 def _ndcg(k: int) -> MomentMetric:
     name = "ndcg" if k == 10 else f"ndcg@{k}"
-    return MomentMetric(name, "higher", _ndcg_moments(k), _ratio, per_unit=True, needs_variety=True, bounded=True)
+    return MomentMetric(name, "higher", _ndcg_moments(k), _ratio, per_cluster=True, needs_variety=True, bounded=True)
 
 
 def _squared_error(y: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -284,7 +284,9 @@ METRICS: dict[Task, dict[str, Metric]] = {
         "calibration": MomentMetric(
             "calibration", "one", _per_row(_probability, _label), _ratio, probabilities=True, needs_variety=True
         ),
-        "gauc": MomentMetric("gauc", "higher", _gauc_moments, _ratio, per_unit=True, needs_variety=True, bounded=True),
+        "gauc": MomentMetric(
+            "gauc", "higher", _gauc_moments, _ratio, per_cluster=True, needs_variety=True, bounded=True
+        ),
         "ndcg": _ndcg(10),
     },
     "regression": {

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_audit.parity.clusters import unit_codes
+from feature_audit.parity.clusters import cluster_codes
 from feature_audit.parity.components import row_variance
 from feature_audit.parity.metrics import Metric, Sample
 
 
 def paired_delta(
-    metric: Metric, *, y: np.ndarray, baseline: np.ndarray, pruned: np.ndarray, unit: np.ndarray | None = None
+    metric: Metric, *, y: np.ndarray, baseline: np.ndarray, pruned: np.ndarray, cluster: np.ndarray | None = None
 ) -> tuple[float, float]:
-    """Difference of quality (pruned - baseline, higher is better) and its standard error over units.
+    """Difference of quality (pruned - baseline, higher is better) and its standard error over clusters.
 
     Args:
         metric: compares the scores.
         y: (rows,) labels.
         baseline, pruned: (rows,) or (rows, classes) scores.
-        unit: (rows,) user of each row; None = each row by itself.
+        cluster: (rows,) user of each row; None = each row by itself.
     """
-    codes, n_units = unit_codes(unit, len(y))
+    codes, n_clusters = cluster_codes(cluster, len(y))
     full, small = (
-        metric.statistics(Sample(np.asarray(y), np.asarray(scores, dtype=np.float64), codes, n_units))
+        metric.statistics(Sample(np.asarray(y), np.asarray(scores, dtype=np.float64), codes, n_clusters))
         for scores in (baseline, pruned)
     )
     variance, _ = row_variance(small.influence - full.influence)

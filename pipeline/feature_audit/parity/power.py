@@ -18,14 +18,14 @@ MOST_SEEDS = 100
 MOST_ROWS = 1000.0  # times the present test split
 
 
-def needed(comparison: Comparison, *, confidence: float, seeds: tuple[int, int], unit_name: str) -> str:
-    """One sentence: how many test units, or how many seeds, would decide if the estimate stays as it is.
+def needed(comparison: Comparison, *, confidence: float, seeds: tuple[int, int], cluster_name: str) -> str:
+    """One sentence: how many test clusters, or how many seeds, would decide if the estimate stays as it is.
 
     Args:
         comparison: the undecided one, with its margin.
         confidence: of the decision.
         seeds: pruned and baseline trainings so far.
-        unit_name: what the units are called.
+        cluster_name: what the clusters are called.
     """
     delta, parts = comparison.delta, comparison.parts
     gap = delta + (comparison.margin or 0.0)
@@ -40,7 +40,9 @@ def needed(comparison: Comparison, *, confidence: float, seeds: tuple[int, int],
     factor = _first(np.geomspace(1.05, MOST_ROWS, 200), lambda f: decides(float(f), *seeds))
     if factor is not None:
         times = _round_up(100 * factor) / 100
-        options.append(f"about {_round_up(factor * comparison.units):,} test {unit_name} ({times:g} times as many)")
+        options.append(
+            f"about {_round_up(factor * comparison.clusters):,} test {cluster_name} ({times:g} times as many)"
+        )
     if parts.seed_df:
         more = _first(range(seeds[0] + 1, MOST_SEEDS), lambda s: decides(1.0, int(s), seeds[1]))
         both = _first(range(max(seeds) + 1, MOST_SEEDS), lambda s: decides(1.0, int(s), int(s)))
@@ -50,7 +52,7 @@ def needed(comparison: Comparison, *, confidence: float, seeds: tuple[int, int],
             options.append(f"{both:g} trainings of both models")
     if not options:
         return (
-            f"If the difference is really {delta:+.2g}, neither {MOST_ROWS:,.0f} times the test {unit_name} nor "
+            f"If the difference is really {delta:+.2g}, neither {MOST_ROWS:,.0f} times the test {cluster_name} nor "
             f"{MOST_SEEDS} retrainings alone would decide it; more of both, a larger K or a larger margin would."
         )
     side = "a pass" if gap > 0 else "a fail"
@@ -58,7 +60,7 @@ def needed(comparison: Comparison, *, confidence: float, seeds: tuple[int, int],
 
 
 def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components:
-    """Expected components with ``factor`` times the units and ``arms`` trainings of (pruned, baseline)."""
+    """Expected components with ``factor`` times the clusters and ``arms`` trainings of (pruned, baseline)."""
     weight = 1 / arms[0] + 1 / arms[1]
     # Each training's own row noise averages out over seeds; what both arms share does not.
     own = parts.row - parts.common

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_audit.parity.clusters import segments, unit_sums
+from feature_audit.parity.clusters import cluster_sums, segments
 
 
 def auc_placements(y: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
@@ -40,7 +40,7 @@ def auc_placements(y: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]
 def auc_influence(y: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
     """AUC and the (rows,) infinitesimal-jackknife values: d AUC / d weight of the row; they sum to zero.
 
-    Summed over a unit's rows they give the clustered variance of Obuchowski (1997).
+    Summed over a cluster's rows they give the clustered variance of Obuchowski (1997).
     """
     auc, placement = auc_placements(y, score)
     positive = np.asarray(y) > 0
@@ -89,58 +89,58 @@ def delong(
     return placed_b[0] - placed_a[0], float(np.sqrt(sum(np.var(part, ddof=1) / len(part) for part in parts)))
 
 
-def group_auc(y: np.ndarray, score: np.ndarray, unit: np.ndarray, n_units: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every unit's own AUC.
+def group_auc(y: np.ndarray, score: np.ndarray, cluster: np.ndarray, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every cluster's own AUC.
 
     Args:
         y, score: (rows,).
-        unit: (rows,) codes 0..n_units-1.
+        cluster: (rows,) codes 0..n_clusters-1.
 
     Returns:
-        (n_units,) float64 AUC (0 where undefined) and (n_units,) bool: the unit has both classes.
+        (n_clusters,) float64 AUC (0 where undefined) and (n_clusters,) bool: the cluster has both classes.
     """
-    order = np.lexsort((score, unit))
-    codes, sorted_score = unit[order], np.asarray(score)[order]
+    order = np.lexsort((score, cluster))
+    codes, sorted_score = cluster[order], np.asarray(score)[order]
     positive = np.asarray(y)[order] > 0
     first, last = segments(codes, sorted_score)
     start, _ = segments(codes)
     below = np.concatenate(([0], np.cumsum(~positive)))
-    wins = (below[first] + below[last]) / 2 - below[start]  # negatives of the same unit below, ties half
-    n_positive = unit_sums(positive.astype(np.float64), codes, n_units)
-    n_negative = unit_sums((~positive).astype(np.float64), codes, n_units)
+    wins = (below[first] + below[last]) / 2 - below[start]  # negatives of the same cluster below, ties half
+    n_positive = cluster_sums(positive.astype(np.float64), codes, n_clusters)
+    n_negative = cluster_sums((~positive).astype(np.float64), codes, n_clusters)
     pairs = n_positive * n_negative
-    won = unit_sums(np.where(positive, wins, 0.0), codes, n_units)
-    return np.divide(won, pairs, out=np.zeros(n_units), where=pairs > 0), pairs > 0
+    won = cluster_sums(np.where(positive, wins, 0.0), codes, n_clusters)
+    return np.divide(won, pairs, out=np.zeros(n_clusters), where=pairs > 0), pairs > 0
 
 
 def group_ndcg(
-    y: np.ndarray, score: np.ndarray, unit: np.ndarray, n_units: int, k: int
+    y: np.ndarray, score: np.ndarray, cluster: np.ndarray, n_clusters: int, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every unit's own NDCG@k with linear gains (Järvelin & Kekäläinen 2002); tied scores share their positions.
+    """Every cluster's own NDCG@k with linear gains (Järvelin & Kekäläinen 2002); tied scores share their positions.
 
     Args:
         y: (rows,) gains >= 0.
         score: (rows,).
-        unit: (rows,) codes 0..n_units-1.
+        cluster: (rows,) codes 0..n_clusters-1.
         k: positions that count.
 
     Returns:
-        (n_units,) float64 NDCG (0 where undefined) and (n_units,) bool: the unit has a positive gain.
+        (n_clusters,) float64 NDCG (0 where undefined) and (n_clusters,) bool: the cluster has a positive gain.
     """
     gain = np.asarray(y, dtype=np.float64)
-    ideal = _group_dcg(gain, gain, unit, n_units, k)
-    reached = _group_dcg(gain, score, unit, n_units, k)
-    return np.divide(reached, ideal, out=np.zeros(n_units), where=ideal > 0), ideal > 0
+    ideal = _group_dcg(gain, gain, cluster, n_clusters, k)
+    reached = _group_dcg(gain, score, cluster, n_clusters, k)
+    return np.divide(reached, ideal, out=np.zeros(n_clusters), where=ideal > 0), ideal > 0
 
 
-def _group_dcg(gain: np.ndarray, score: np.ndarray, unit: np.ndarray, n_units: int, k: int) -> np.ndarray:
-    """(n_units,) DCG@k; a block of tied rows earns its mean gain at each of its positions (as scikit-learn does)."""
-    order = np.lexsort((-np.asarray(score), unit))
-    codes, gains = unit[order], gain[order]
+def _group_dcg(gain: np.ndarray, score: np.ndarray, cluster: np.ndarray, n_clusters: int, k: int) -> np.ndarray:
+    """(n_clusters,) DCG@k; a block of tied rows earns its mean gain at each of its positions (as scikit-learn does)."""
+    order = np.lexsort((-np.asarray(score), cluster))
+    codes, gains = cluster[order], gain[order]
     first, last = segments(codes, np.asarray(score)[order])
     start, _ = segments(codes)
-    k = min(k, len(gains))  # no unit reaches further, and a huge cut-off would fill the memory
+    k = min(k, len(gains))  # no cluster reaches further, and a huge cut-off would fill the memory
     discount = 1.0 / np.log2(np.arange(k) + 2.0)
     reach = np.concatenate(([0.0], np.cumsum(discount)))  # sum of the first i discounts
     share = (reach[np.minimum(last - start, k)] - reach[np.minimum(first - start, k)]) / (last - first)
-    return unit_sums(gains * share, codes, n_units)
+    return cluster_sums(gains * share, codes, n_clusters)

@@ -1,4 +1,4 @@
-"""The checked inputs of a decision: labels, units and the scores of both arms on the same rows."""
+"""The checked inputs of a decision: labels, clusters and the scores of both arms on the same rows."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.labels import MIN_PER_CLASS, settles
-from feature_audit.parity.clusters import unit_codes
+from feature_audit.parity.clusters import cluster_codes
 from feature_audit.parity.metrics import Metric, Sample, Task
 
 
 @dataclass(frozen=True)
-class Trials:
+class ScoredArms:
     """Both arms on the same test rows.
 
     Attributes:
         y: (rows,) labels.
         baseline, pruned: (seeds, rows[, classes]) float64 scores.
-        unit: (rows,) codes 0..units-1, or None where each row is a unit.
-        units: number of units.
+        cluster: (rows,) codes 0..units-1, or None where each row is a cluster.
+        clusters: number of clusters.
         task: binary, regression or multiclass.
     """
 
     y: np.ndarray
     baseline: np.ndarray
     pruned: np.ndarray
-    unit: np.ndarray | None
-    units: int
+    cluster: np.ndarray | None
+    clusters: int
     task: Task
 
     @property
@@ -37,17 +37,19 @@ class Trials:
         """Trainings of (pruned, baseline)."""
         return len(self.pruned), len(self.baseline)
 
-    def on(self, mask: np.ndarray) -> Trials:
-        """The same trials on some of the rows."""
-        unit, units = unit_codes(None if self.unit is None else self.unit[mask], int(np.count_nonzero(mask)))
-        return Trials(self.y[mask], self.baseline[:, mask], self.pruned[:, mask], unit, units, self.task)
+    def on(self, mask: np.ndarray) -> ScoredArms:
+        """The same arms on some of the rows."""
+        cluster, clusters = cluster_codes(
+            None if self.cluster is None else self.cluster[mask], int(np.count_nonzero(mask))
+        )
+        return ScoredArms(self.y[mask], self.baseline[:, mask], self.pruned[:, mask], cluster, clusters, self.task)
 
     def sample(self, score: np.ndarray) -> Sample:
-        """One training's scores beside the labels and units."""
-        return Sample(self.y, score, self.unit, self.units)
+        """One training's scores beside the labels and clusters."""
+        return Sample(self.y, score, self.cluster, self.clusters)
 
 
-def checked(y: Any, baseline: Any, pruned: Any, unit: Any, task: Task) -> Trials:
+def checked(y: Any, baseline: Any, pruned: Any, cluster: Any, task: Task) -> ScoredArms:
     """Arrays of agreeing shapes, both arms with a seed axis.
 
     Raises:
@@ -60,17 +62,17 @@ def checked(y: Any, baseline: Any, pruned: Any, unit: Any, task: Task) -> Trials
         raise AuditError("y holds values that are not finite numbers; drop those test rows")
     arms = [_scores(name, given, len(y), task) for name, given in (("baseline", baseline), ("pruned", pruned))]
     _check_labels(y, task, arms[0].shape[-1])
-    if unit is not None and np.shape(unit) != (len(y),):
-        raise AuditError(f"unit has shape {np.shape(unit)}; one code per test row ({len(y)}) is needed")
-    codes, units = unit_codes(None if unit is None else np.asarray(unit), len(y))
+    if cluster is not None and np.shape(cluster) != (len(y),):
+        raise AuditError(f"unit has shape {np.shape(cluster)}; one code per test row ({len(y)}) is needed")
+    codes, clusters = cluster_codes(None if cluster is None else np.asarray(cluster), len(y))
     if codes is not None and task != "regression" and settles(codes, y):
         raise AuditError(
-            f"unit: each of the {units} units holds one label only, and one label has fewer than {MIN_PER_CLASS} of "
+            f"unit: each of the {clusters} units holds one label only, and one label has fewer than {MIN_PER_CLASS} of "
             "them; resampling them shows no noise: name the user, or leave the unit out"
         )
-    if units < 2:
+    if clusters < 2:
         raise AuditError("all test rows belong to one single unit; resampling needs several users, or no `group`")
-    return Trials(y, arms[0], arms[1], codes, units, task)
+    return ScoredArms(y, arms[0], arms[1], codes, clusters, task)
 
 
 def _scores(name: str, given: Any, rows: int, task: Task) -> np.ndarray:
@@ -97,29 +99,29 @@ def _check_labels(y: np.ndarray, task: Task, classes: int) -> None:
         raise AuditError(f"y holds {strange[:5].tolist()}; a {task} target is {wanted}")
 
 
-def check_metric(metric: Metric, trials: Trials) -> None:
+def check_metric(metric: Metric, scored: ScoredArms) -> None:
     """Can the metric be computed on these rows?
 
     Raises:
         UsageError: a per-user metric without users.
         AuditError: labels or scores that do not fit it.
     """
-    if metric.per_unit and trials.unit is None:
+    if metric.per_cluster and scored.cluster is None:
         raise UsageError(f"metric={metric.name} is defined within users; name the user column with `group`")
-    if not metric.defined(trials.y):
+    if not metric.defined(scored.y):
         raise AuditError(
-            f"metric={metric.name}: the {len(trials.y)} test rows hold one label value only; "
+            f"metric={metric.name}: the {len(scored.y)} test rows hold one label value only; "
             "take a longer test period or more rows"
         )
-    if trials.task == "binary":
-        ones = int(np.count_nonzero(trials.y))
-        if min(ones, len(trials.y) - ones) < MIN_PER_CLASS:
+    if scored.task == "binary":
+        ones = int(np.count_nonzero(scored.y))
+        if min(ones, len(scored.y) - ones) < MIN_PER_CLASS:
             raise AuditError(
-                f"metric={metric.name}: {ones} positive and {len(trials.y) - ones} negative rows; at least "
+                f"metric={metric.name}: {ones} positive and {len(scored.y) - ones} negative rows; at least "
                 f"{MIN_PER_CLASS} of each are needed for an interval, take more test rows"
             )
     if metric.probabilities:
-        for name, score in (("baseline", trials.baseline), ("pruned", trials.pruned)):
+        for name, score in (("baseline", scored.baseline), ("pruned", scored.pruned)):
             if score.min() < 0 or score.max() > 1:
                 raise AuditError(
                     f"metric={metric.name}: {name} scores run from {score.min():.4g} to {score.max():.4g}; "

@@ -26,7 +26,7 @@ def title(metric: str) -> str:
 
 
 def sentence(
-    deltas: list[MetricDelta], verdict: Verdict, *, confidence: float, seeds: tuple[int, int], unit_name: str
+    deltas: list[MetricDelta], verdict: Verdict, *, confidence: float, seeds: tuple[int, int], cluster_name: str
 ) -> str:
     """What the verdict says, with its numbers.
 
@@ -35,11 +35,11 @@ def sentence(
         verdict: of the whole audit.
         confidence: of the interval.
         seeds: pruned and baseline trainings.
-        unit_name: what was resampled.
+        cluster_name: what was resampled.
     """
     row = deltas[0]
     digits = _digits(row.margin or row.delta)
-    who = f"{row.rows:,} test rows" + (f" from {row.units:,} {unit_name}" if unit_name != "rows" else "")
+    who = f"{row.rows:,} test rows" + (f" from {row.units:,} {cluster_name}" if cluster_name != "rows" else "")
     trained = f"{seeds[0]} retraining{'s' if seeds[0] > 1 else ''}"
     direction = "better" if row.delta >= 0 else "worse"
     estimate = (

@@ -1,4 +1,4 @@
-"""Slices of the test rows: chosen columns, and head / tail / new users made from unit counts."""
+"""Slices of the test rows: chosen columns, and head / tail / new users made from cluster counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from feature_audit.errors import AuditError
 
 MIN_ROWS = 50
-MIN_UNITS = 10
+MIN_CLUSTERS = 10
 MAX_VALUES = 20  # per column, largest first; a slice per city would drown the ones that matter
 
 
@@ -24,14 +24,14 @@ class SmallSlice:
 
 
 def slice_masks(
-    slices: Mapping[str, np.ndarray], rows: int, unit: np.ndarray | None
+    slices: Mapping[str, np.ndarray], rows: int, cluster: np.ndarray | None
 ) -> tuple[list[tuple[str, np.ndarray]], list[SmallSlice]]:
     """Row masks of the slices that are large enough for an interval, and the ones that are not.
 
     Args:
         slices: column -> (rows,) labels; every value is a slice named ``column = value``.
         rows: test rows.
-        unit: (rows,) user codes or None.
+        cluster: (rows,) user codes or None.
     """
     usable: list[tuple[str, np.ndarray]] = []
     small: list[SmallSlice] = []
@@ -47,33 +47,33 @@ def slice_masks(
                 small.append(SmallSlice(name, size, f"beyond the {MAX_VALUES} largest values of the column"))
             elif size < MIN_ROWS:
                 small.append(SmallSlice(name, size, f"fewer than {MIN_ROWS} rows"))
-            elif unit is not None and len(np.unique(unit[mask])) < MIN_UNITS:
-                small.append(SmallSlice(name, size, f"fewer than {MIN_UNITS} users"))
+            elif cluster is not None and len(np.unique(cluster[mask])) < MIN_CLUSTERS:
+                small.append(SmallSlice(name, size, f"fewer than {MIN_CLUSTERS} users"))
             else:
                 usable.append((name, mask))
     return usable, small
 
 
-def activity(unit: np.ndarray, train_unit: np.ndarray) -> np.ndarray:
+def activity(cluster: np.ndarray, train_cluster: np.ndarray) -> np.ndarray:
     """Head, tail and new users of the test split by what the train split knew of them.
 
     ``new``: not in train. ``head``: the most active users who together own half of the other test rows; ``tail``: the
     rest. Ties in activity stay together.
 
     Args:
-        unit: (rows,) user codes of the test rows.
+        cluster: (rows,) user codes of the test rows.
         train_unit: (train rows,) user codes of the train rows, same coding.
 
     Returns:
         (rows,) str labels for ``decide(slices={"activity": ...})``.
     """
-    known, counts = np.unique(train_unit, return_counts=True)
+    known, counts = np.unique(train_cluster, return_counts=True)
     if not len(known):
-        return np.full(len(unit), "new")
-    place = np.minimum(np.searchsorted(known, unit), len(known) - 1)
-    seen = known[place] == unit
+        return np.full(len(cluster), "new")
+    place = np.minimum(np.searchsorted(known, cluster), len(known) - 1)
+    seen = known[place] == cluster
     history = np.where(seen, counts[place], 0)
-    labels = np.full(len(unit), "new", dtype="<U4")
+    labels = np.full(len(cluster), "new", dtype="<U4")
     if seen.any():
         # Test rows sorted by their user's history, most active first: the head ends where half of them are covered.
         cut = np.sort(history[seen])[::-1][(np.count_nonzero(seen) - 1) // 2]

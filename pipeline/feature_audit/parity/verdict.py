@@ -14,7 +14,7 @@ from feature_audit.parity.chance import against_chance
 from feature_audit.parity.comparison import Comparison, bootstrapped, compare
 from feature_audit.parity.metrics import Metric, Task
 from feature_audit.parity.metrics import metric as find_metric
-from feature_audit.parity.scored_rows import Trials, checked
+from feature_audit.parity.scored_rows import ScoredArms, checked
 from feature_audit.parity.slices import SmallSlice, slice_masks
 from feature_audit.results import MetricDelta, Verdict
 
@@ -49,7 +49,7 @@ def decide(
     y: np.ndarray,
     baseline: np.ndarray,
     pruned: np.ndarray,
-    unit: np.ndarray | None = None,
+    cluster: np.ndarray | None = None,
     task: Task,
     metric: str,
     margin: float,
@@ -58,7 +58,7 @@ def decide(
     slices: Mapping[str, np.ndarray] | None = None,
     slice_margin: float | None = None,
     shipped: int | None = None,
-    unit_name: str = "users",
+    cluster_name: str = "users",
     draws: int = 2000,
     seed: int = 0,
 ) -> ParityResult:
@@ -68,7 +68,7 @@ def decide(
         y: (rows,) labels: 0/1, a number, or class codes from 0.
         baseline: (rows,) or (seeds, rows) scores of the full model; with a last class axis for multiclass.
         pruned: (rows,) or (seeds, rows[, classes]) scores of the retrained pruned model on the same rows.
-        unit: (rows,) user of each row, what is resampled; None = each row by itself.
+        cluster: (rows,) user of each row, what is resampled; None = each row by itself.
         task: binary, regression or multiclass.
         metric: decision metric, see ``METRICS``.
         margin: largest tolerable loss, >= 0, in the metric's units (for calibration: of |log ratio|).
@@ -77,39 +77,39 @@ def decide(
         slices: column -> (rows,) labels; the decision metric is reported in each value of each column.
         slice_margin: margin of every slice, which makes them guards; None = reported only.
         shipped: index of the pruned seed that would go live, for the artifact row; None = mean of all seeds.
-        unit_name: what the units are called in sentences.
+        cluster_name: what the clusters are called in sentences.
         draws: bootstrap resamples that cross-check the standard errors; 0 = none.
         seed: of the bootstrap.
 
     Raises:
-        UsageError: unknown metric, negative margin, a per-user metric without units.
+        UsageError: unknown metric, negative margin, a per-user metric without clusters.
         AuditError: shapes that do not fit, labels or scores that the metric cannot take.
     """
     _check_settings(margin, confidence)
     chosen = find_metric(metric, task)
-    trials = checked(y, baseline, pruned, unit, task)
-    if shipped is not None and not 0 <= shipped < len(trials.pruned):
-        raise UsageError(f"shipped={shipped}: there are {len(trials.pruned)} pruned seeds, counted from 0")
+    scored = checked(y, baseline, pruned, cluster, task)
+    if shipped is not None and not 0 <= shipped < len(scored.pruned):
+        raise UsageError(f"shipped={shipped}: there are {len(scored.pruned)} pruned seeds, counted from 0")
 
-    whole = [compare(trials, chosen, "all", margin, "decision")]
-    guarding, skipped = _guards(trials, guards or {}, metric)
+    whole = [compare(scored, chosen, "all", margin, "decision")]
+    guarding, skipped = _guards(scored, guards or {}, metric)
     whole, checks = bootstrapped([*whole, *guarding], draws=draws, seed=seed, confidence=confidence)
-    sliced, small = _slices(trials, chosen, slices or {}, slice_margin)
+    sliced, small = _slices(scored, chosen, slices or {}, slice_margin)
     comparisons = [*whole, *sliced]
     levels = _levels(comparisons, confidence)
     deltas = [one.row(1 - level) for one, level in zip(comparisons, levels, strict=True)]
     artifact = comparisons[0].of_artifacts(shipped).row(confidence)
     chance = against_chance(
-        trials.y, trials.baseline, task=task, metric=metric, unit=trials.unit, confidence=confidence
+        scored.y, scored.baseline, task=task, metric=metric, cluster=scored.cluster, confidence=confidence
     )
     if not chance.better:
         deltas[0], artifact = _at_most_inconclusive(deltas[0]), _at_most_inconclusive(artifact)
     verdict = _overall(deltas)
-    name = "rows" if unit is None else unit_name
-    sentence = sentences.sentence(deltas, verdict, confidence=confidence, seeds=trials.seeds, unit_name=name)
+    name = "rows" if cluster is None else cluster_name
+    sentence = sentences.sentence(deltas, verdict, confidence=confidence, seeds=scored.seeds, cluster_name=name)
     needed = None
     if verdict == "inconclusive":
-        needed = power.needed(comparisons[0], confidence=confidence, seeds=trials.seeds, unit_name=name)
+        needed = power.needed(comparisons[0], confidence=confidence, seeds=scored.seeds, cluster_name=name)
     if verdict == "inconclusive" and not chance.better:
         sentence, needed = sentences.no_better_than_chance(chance), sentences.CHANCE_REMEDY
     return ParityResult(
@@ -120,10 +120,10 @@ def decide(
         deltas=deltas,
         needed=needed,
         diagnostics={
-            **_diagnostics(trials, comparisons, levels, confidence),
+            **_diagnostics(scored, comparisons, levels, confidence),
             "chance": {**asdict(chance), "better": chance.better},
             "bootstrap": checks,
-            "delong": _delong(trials) if metric == "auc" else None,
+            "delong": _delong(scored) if metric == "auc" else None,
             "small_slices": [vars(one) for one in small],
             "skipped_guards": skipped,
         },
@@ -131,12 +131,12 @@ def decide(
 
 
 def _diagnostics(
-    trials: Trials, comparisons: Sequence[Comparison], levels: Sequence[float], confidence: float
+    scored: ScoredArms, comparisons: Sequence[Comparison], levels: Sequence[float], confidence: float
 ) -> dict[str, Any]:
     """How the intervals came about: seeds, variance components, the level of each guard."""
     guards = [(one, level) for one, level in zip(comparisons, levels, strict=True) if one.role == "guard"]
     return {
-        "seeds": {"pruned": trials.seeds[0], "baseline": trials.seeds[1]},
+        "seeds": {"pruned": scored.seeds[0], "baseline": scored.seeds[1]},
         "seed_noise_measured": bool(comparisons[0].parts.seed_df),
         "components": [one.described(confidence) for one in comparisons],
         "correction": {
@@ -154,7 +154,7 @@ def _check_settings(margin: float, confidence: float) -> None:
 
 
 def _guards(
-    trials: Trials, guards: Mapping[str, float | None], decision: str
+    scored: ScoredArms, guards: Mapping[str, float | None], decision: str
 ) -> tuple[list[Comparison], dict[str, str]]:
     """Comparisons of the other metrics; one that is only reported and cannot be computed is skipped with its reason."""
     made, skipped = [], {}
@@ -164,7 +164,7 @@ def _guards(
         try:
             made.append(
                 compare(
-                    trials, find_metric(name, trials.task), "all", margin, "information" if margin is None else "guard"
+                    scored, find_metric(name, scored.task), "all", margin, "information" if margin is None else "guard"
                 )
             )
         except AuditError as problem:
@@ -175,13 +175,13 @@ def _guards(
 
 
 def _slices(
-    trials: Trials, metric: Metric, slices: Mapping[str, np.ndarray], margin: float | None
+    scored: ScoredArms, metric: Metric, slices: Mapping[str, np.ndarray], margin: float | None
 ) -> tuple[list[Comparison], list[SmallSlice]]:
-    masks, small = slice_masks(slices, len(trials.y), trials.unit)
+    masks, small = slice_masks(slices, len(scored.y), scored.cluster)
     made = []
     for name, mask in masks:
         try:
-            made.append(compare(trials.on(mask), metric, name, margin, "information" if margin is None else "guard"))
+            made.append(compare(scored.on(mask), metric, name, margin, "information" if margin is None else "guard"))
         except AuditError as problem:
             small.append(SmallSlice(name, int(np.count_nonzero(mask)), str(problem)))
     return made, small
@@ -207,10 +207,10 @@ def _overall(deltas: list[MetricDelta]) -> Verdict:
     return "fail" if failed else deltas[0].verdict
 
 
-def _delong(trials: Trials) -> dict[str, float | None]:
+def _delong(scored: ScoredArms) -> dict[str, float | None]:
     """Mean over seed pairs of DeLong's delta and standard error, which know nothing of users."""
     full, small = (
-        [ranking.auc_placements(trials.y, score) for score in arm] for arm in (trials.baseline, trials.pruned)
+        [ranking.auc_placements(scored.y, score) for score in arm] for arm in (scored.baseline, scored.pruned)
     )
-    delta, error = np.mean([ranking.delong(trials.y, a, b) for a in full for b in small], axis=0)
+    delta, error = np.mean([ranking.delong(scored.y, a, b) for a in full for b in small], axis=0)
     return {"delta": float(delta), "standard_error": float(error) if np.isfinite(error) else None}

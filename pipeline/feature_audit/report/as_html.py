@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from feature_audit.report import charts, history, nested, numbers, plan, retirement, view
+from feature_audit.report import actions, charts, history, nested, numbers, retirement, view
 from feature_audit.report.as_json import to_plain
 from feature_audit.results import AuditReport, FeatureDecision
 
@@ -76,8 +76,8 @@ def render_html(report: AuditReport) -> str:
         dots=charts.frequency_dots(report),
         tables=retirement.source_tables(report),
         carriers=view.carriers(report),
-        steps=plan.next_steps(report),
-        waves=plan.removal_waves(report),
+        steps=actions.next_steps(report),
+        waves=actions.removal_waves(report),
         decisions=_decision_table(report),
         findings=_finding_table(report),
         trials=nested.trial_columns(report),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from feature_audit.report import history, nested, numbers, plan, retirement, view
+from feature_audit.report import actions, history, nested, numbers, retirement, view
 from feature_audit.results import AuditReport, MetricDelta
 
 #: MLflow cuts a run's note at 8,000 characters; a cut table is a broken table.
@@ -51,7 +51,7 @@ def run_description(report: AuditReport, link: str = "") -> str:
         link: where a browser finds the whole report, or "".
     """
     judged = [row for row in report.deltas if row.margin is not None]
-    steps = "\n".join(f"{at}. {_step(step)}" for at, step in enumerate(plan.next_steps(report), 1))
+    steps = "\n".join(f"{at}. {_step(step)}" for at, step in enumerate(actions.next_steps(report), 1))
     needed = f"**What would decide it:** {text(view.prose(report.needed))}" if report.needed else ""
     opening = f"**{view.VERDICTS[report.verdict]}:** {view.headline(report)} {text(view.sentence(report))}"
     note = _cut(opening, 1_500)
@@ -73,7 +73,7 @@ def run_description(report: AuditReport, link: str = "") -> str:
 
 def version_description(report: AuditReport, link: str = "") -> str:
     """The note on a registered version's page: what it is, how to promote it, and the run's note."""
-    command = plan.promote_command(report)
+    command = actions.promote_command(report)
     start = (
         f"Promote this version with {code(command)}. The button **Promote model** of this page is not that: it copies "
         "the version to another registered model, and `feature-audit rollback` knows nothing of it."
@@ -168,15 +168,15 @@ def _warnings(report: AuditReport) -> str:
     return "\n".join([title, "", *(f"- {text(warning)}" for warning in report.warnings)])
 
 
-def _step(step: plan.Step) -> str:
+def _step(step: actions.Step) -> str:
     command = f" {code(step.command)}" if step.command else ""
     return f"**{step.title}.** {text(step.text)}{command}"
 
 
 def _steps(report: AuditReport) -> str:
     lines = ["## What to do next", ""]
-    lines += [f"{at}. {_step(step)}" for at, step in enumerate(plan.next_steps(report), 1)]
-    waves = plan.removal_waves(report)
+    lines += [f"{at}. {_step(step)}" for at, step in enumerate(actions.next_steps(report), 1)]
+    waves = actions.removal_waves(report)
     if waves:
         rows = [
             [str(at), text(wave.title), numbers.count(wave.features), numbers.total(wave.saved), text(wave.text)]

@@ -38,6 +38,11 @@ class Constraints:
     note: str | None = None
 
     @property
+    def n_selectable(self) -> int:
+        """Features that may be kept."""
+        return self.n_features - len(self.excluded)
+
+    @property
     def is_fixed(self) -> bool:
         """Is there only one K?"""
         return self.min_k == self.max_k

@@ -33,7 +33,7 @@ class SelectionPlan:
     Attributes:
         selector: ``ip_cae``, ``cae``, or a baseline, which has one trial and no settings.
         trials: selection runs that rank together.
-        space: settings that the trials draw; its upper number of slots is the largest K.
+        space: settings that the trials draw; slots are the largest K at least.
         criterion: of the verdict.
         seed: start of all random numbers.
         batch_size: rows of a train batch.

@@ -39,7 +39,7 @@ class SearchSpace:
     """Ranges of the searched settings; a range of one value fixes a setting.
 
     Attributes:
-        slots: number of concrete slots; log scale. The recommended number is the upper end.
+        slots: number of concrete slots; log scale.
         temperature_start, temperature_end: log scale.
         anneal_share: share of the steps over which the temperature falls; linear.
     """
@@ -53,12 +53,11 @@ class SearchSpace:
         """Settings of a trial among few.
 
         Args:
-            draw: 0 = the recommended settings: all slots, and the middle of every other range; else the place in a
-                Halton sequence.
+            draw: 0 = the recommended settings, the middle of every range; else the place in a Halton sequence.
             seed: shifts the sequence.
         """
         if draw == 0:
-            place = np.array([1.0, 0.5, 0.5, 0.5])
+            place = np.full(4, 0.5)
         else:
             shift = np.random.default_rng(seed).random(4)
             place = (qmc.Halton(4, scramble=False).random(draw + 1)[draw] + shift) % 1.0

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from concrete_selectors import (
+    Matrix,
     NestedModel,
     PathSettings,
     SelectionPath,
@@ -39,9 +40,9 @@ _FORWARD_SHARE = 1 / 3
 class SelectionObjective:
     """The study's objective: settings to a ranking and its value.
 
-    A trial's value is minus the surrogate's held-out loss along the path, averaged over log K: how little is lost, at
-    every K, on rows that neither the model nor the surrogate has learned from. Its notes hold ``order`` (features, best
-    first), ``scores``, ``work`` and ``convergence``.
+    A trial's value is minus the surrogate's held-out loss along the path, averaged over log K up to the largest K: how
+    little is lost on rows that neither the model nor the surrogate has learned from. Its notes hold ``order``
+    (features, best first), ``scores``, ``work`` and ``convergence``.
 
     Args:
         full: the trained full model.
@@ -94,7 +95,7 @@ class SelectionObjective:
             "work": self.work(path),
             "convergence": describe_convergence(path),
         }
-        return TrialResult(path_value(path.heldout_loss), notes)
+        return TrialResult(path_value(path.heldout_loss, self.constraints.max_k), notes)
 
     def nested(self, order: np.ndarray, ks: tuple[int, ...]) -> NestedModel:
         """One network fine-tuned on prefixes of a ranking, for the curve over K."""
@@ -152,8 +153,14 @@ class SelectionObjective:
         for batch in self.store.batches("validation", _EVALUATION_ROWS):
             yield batch, batch.target
 
-    def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.store.matrix("train"), self.store.target("train")
+    def _matrix(self) -> Matrix:
+        return Matrix(
+            self.store.matrix("train"),
+            self.store.target("train"),
+            categorical=np.array([field.form == "code" for field in self.store.schema.fields]),
+            x_validation=self.store.matrix("validation"),
+            y_validation=self.store.target("validation"),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "progress": None}
@@ -163,13 +170,18 @@ class SelectionObjective:
         self.__dict__.update(state)
 
 
-def path_value(heldout_loss: dict[int, float]) -> float:
-    """Minus the held-out loss along a path, averaged over log K; 0 for a ranking that measured none."""
+def path_value(heldout_loss: dict[int, float], max_k: int) -> float:
+    """Minus the held-out loss along a path, averaged over log K; 0 for a ranking that measured none.
+
+    Args:
+        heldout_loss: K -> mean loss.
+        max_k: where the average ends, so that trials with other numbers of slots compare.
+    """
     if not heldout_loss:
         return 0.0
-    ks = np.log(sorted(heldout_loss))
-    grid = np.linspace(ks[0], ks[-1], 64)
-    return -float(np.interp(grid, ks, [heldout_loss[k] for k in sorted(heldout_loss)]).mean())
+    ks = sorted(heldout_loss)
+    grid = np.linspace(math.log(ks[0]), math.log(max(max_k, ks[0])), 64)
+    return -float(np.interp(grid, np.log(ks), [heldout_loss[k] for k in ks]).mean())
 
 
 def describe_convergence(path: SelectionPath) -> str:

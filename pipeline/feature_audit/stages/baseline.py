@@ -1,11 +1,10 @@
-"""baseline: train the full model once, and a quick boosting yardstick beside it."""
+"""baseline: train the full model once, and compare it with gradient boosting and with chance."""
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,10 +13,11 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
-from feature_audit.fitting.trained import Trained, open_store, quality, train_one
+from feature_audit.fitting.soundness import References
+from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, quality, train_one
 from feature_audit.models import boosting_scores
 from feature_audit.parity import metric, paired_delta
-from feature_audit.parity.chance import against_chance
+from feature_audit.parity.chance import Chance, against_chance
 from feature_audit.schema import ModelSchema
 
 log = logging.getLogger(__name__)
@@ -25,53 +25,64 @@ log = logging.getLogger(__name__)
 KEYS = ("model", "model_params", "attach", "training", "seed", "device", "metric")
 
 
-def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Trained:
+@dataclass(frozen=True)
+class Baseline(Trained):
+    """The full model.
+
+    Attributes:
+        references: what its quality on validation is compared with.
+    """
+
+    references: References
+
+
+def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Baseline:
     """Train the full model on every usable feature, or open the one trained before."""
-    if folder.done:
-        log.info("baseline: %s", soundness.line(config, folder.result()))
-        return Trained(folder, prepared.schema, folder.result())
     store = open_store(config, prepared)
-    model, scores, facts = train_one(config, store, prepared.schema, seed=config.seed, label="baseline")
+    if not folder.done:
+        _train(config, store, prepared.schema, folder)
+    result = folder.result()
+    facts = TrainingFacts.from_dict(result["training"])
+    # Chance anew each time: the confidence is no part of this stage's key, because it must not cost a training.
+    chance = _chance(config, store, np.load(folder.path / "validation.npy"))
+    references = References(chance, **result["boosting"])
+    log.info("baseline: %s", soundness.line(config, facts.metric, references))
+    return Baseline(folder, prepared.schema, facts, references)
+
+
+def _train(config: AuditConfig, store: Store, schema: ModelSchema, folder: StageFolder) -> None:
+    model, scores, facts = train_one(config, store, schema, seed=config.seed, label="baseline")
     torch.save(model.state_dict(), folder.path / "weights.pt")
     np.save(folder.path / "validation.npy", scores)
-    facts["yardstick"] = _yardstick(config, store, prepared.schema, scores)
-    facts["chance"] = _chance(config, store, scores)
-    log.info("baseline: %d epochs, %.0f s", facts["epochs"], facts["seconds"])
-    log.info("baseline: %s", soundness.line(config, facts))
-    folder.finish(facts)
-    return Trained(folder, prepared.schema, facts)
+    log.info("baseline: %d epochs, %.0f s", facts.epochs, facts.seconds)
+    folder.finish({"training": facts.to_dict(), "boosting": _boosting(config, store, schema, scores)})
 
 
-def _yardstick(config: AuditConfig, store: Store, schema: ModelSchema, full: np.ndarray) -> dict[str, float]:
-    """Gradient boosting on the same encoded rows: parity with a weak baseline would be worth nothing.
-
-    Returns:
-        Its metric on validation, the standard error of its difference from the full model's, and seconds.
-    """
+def _boosting(config: AuditConfig, store: Store, schema: ModelSchema, full: np.ndarray) -> dict[str, float]:
+    """Gradient boosting on the same encoded rows: parity with a weak baseline would be worth nothing."""
     started = time.perf_counter()
-    categorical = np.array([field.form == "code" for field in schema.fields])
-    target = store.target("validation")
-    scores = boosting_scores(
+    target, group = store.target("validation"), store.group("validation")
+    boosted = boosting_scores(
         store.matrix("train", schema),
         store.target("train"),
         store.matrix("validation", schema),
         task=schema.task,
-        categorical=categorical,
+        categorical=np.array([field.form == "code" for field in schema.fields]),
         seed=config.seed,
     )
+    seconds = time.perf_counter() - started
     chosen = metric(str(config.metric), schema.task)
-    _, error = paired_delta(chosen, y=target, baseline=full, pruned=scores, unit=store.group("validation"))
-    return {"metric": quality(config, store, scores), "std_error": error, "seconds": time.perf_counter() - started}
+    _, error = paired_delta(chosen, y=target, baseline=full, pruned=boosted, cluster=group)
+    return {"boosting": quality(config, store, boosted), "boosting_error": error, "boosting_seconds": seconds}
 
 
-def _chance(config: AuditConfig, store: Store, scores: np.ndarray) -> dict[str, Any]:
-    """The full model beside the best constant, on validation."""
-    found = against_chance(
+def _chance(config: AuditConfig, store: Store, scores: np.ndarray) -> Chance:
+    """The full model against the best constant, on validation."""
+    return against_chance(
         store.target("validation"),
         scores[None],
         task=store.schema.task,
         metric=str(config.metric),
-        unit=store.group("validation"),
+        cluster=store.group("validation"),
         confidence=config.confidence,
     )
-    return asdict(found)

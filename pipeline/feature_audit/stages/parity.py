@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, Store
+from feature_audit.data import Prepared, Store, write_table
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.trained import Trained, fresh_model, open_store
-from feature_audit.metric_names import METRICS
+from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.models import predict
 from feature_audit.parity import ParityResult, activity, decide, metric
 from feature_audit.results import MetricDelta
@@ -66,7 +65,7 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
         y=target,
         baseline=baseline_scores,
         pruned=pruned_scores,
-        unit=group,
+        cluster=group,
         task=full.schema.task,
         metric=config.metric,
         margin=config.margin,
@@ -74,7 +73,7 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
         guards=information(config),
         slices=_slices(config, store, group),
         shipped=pruned.best_seed,
-        unit_name="units" if config.group is None else f"{config.group} values",
+        cluster_name="units" if config.group is None else f"{config.group} values",
         seed=config.seed,
     )
     folder.finish({"parity": asdict(result), "looks": looks})
@@ -113,7 +112,7 @@ def information(config: AuditConfig) -> dict[str, float | None]:
     per_user = {"gauc", "ndcg"}
     return {
         name: None
-        for name in METRICS[config.task]
+        for name in METRIC_NAMES[config.task]
         if metric(name, config.task).name != decision and (config.group is not None or name not in per_user)
     }
 
@@ -138,7 +137,7 @@ def _write_predictions(
     columns |= {"y": target, "baseline": baseline[0]}
     columns |= {f"baseline_{number}": scores for number, scores in enumerate(baseline[1:], start=1)}
     columns |= {f"pruned_{number}": scores for number, scores in enumerate(pruned)}
-    pl.DataFrame(columns).write_parquet(folder.path / PREDICTIONS)
+    write_table(columns, folder.path / PREDICTIONS)
 
 
 def _result_from(content: dict[str, Any]) -> ParityResult:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ import torch
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting.cache import StageFolder
-from feature_audit.fitting.trained import open_store, train_one
+from feature_audit.fitting.trained import TrainingFacts, open_store, train_one
 from feature_audit.schema import ModelSchema
 from feature_audit.selection import Selection
 
@@ -35,24 +34,24 @@ class Retrained:
     Attributes:
         folder: holds ``pruned_<i>.pt`` and ``full_<i>.pt``.
         schema: the K kept fields.
-        facts: one dict of facts per seed (see ``baseline.Trained``).
+        facts: of each training, one per seed.
         full_facts: the same for the full model's further trainings; empty by default.
     """
 
     folder: StageFolder
     schema: ModelSchema
-    facts: list[dict[str, Any]]
-    full_facts: list[dict[str, Any]]
+    facts: list[TrainingFacts]
+    full_facts: list[TrainingFacts]
 
     @property
-    def work(self) -> float:
-        """Work of all trainings."""
-        return float(sum(facts["work"] for facts in self.facts + self.full_facts))
+    def compute(self) -> float:
+        """Compute of all trainings."""
+        return float(sum(facts.compute for facts in self.facts + self.full_facts))
 
     @property
     def seconds(self) -> float:
         """Seconds of all trainings."""
-        return float(sum(facts["seconds"] for facts in self.facts + self.full_facts))
+        return float(sum(facts.seconds for facts in self.facts + self.full_facts))
 
     def describe(self) -> str:
         """What was trained, for the table of costs."""
@@ -61,7 +60,7 @@ class Retrained:
     @property
     def best_seed(self) -> int:
         """Index of the training with the lowest validation loss: the one that is registered."""
-        return int(np.argmin([facts["validation_loss"] for facts in self.facts]))
+        return int(np.argmin([facts.validation_loss for facts in self.facts]))
 
 
 def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder) -> Retrained:
@@ -97,9 +96,9 @@ def _train(
         return
     model, _, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}")
     torch.save(model.state_dict(), folder.path / f"{name}.pt")
-    (folder.path / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
-    log.info("retrain: %s, validation %s %.4f", name, config.metric, facts["metric"])
+    (folder.path / f"{name}.json").write_text(json.dumps(facts.to_dict()), encoding="utf-8")
+    log.info("retrain: %s, validation %s %.4f", name, config.metric, facts.metric)
 
 
-def _facts(folder: StageFolder, name: str) -> dict[str, Any]:
-    return dict(json.loads((folder.path / f"{name}.json").read_text(encoding="utf-8")))
+def _facts(folder: StageFolder, name: str) -> TrainingFacts:
+    return TrainingFacts.from_dict(json.loads((folder.path / f"{name}.json").read_text(encoding="utf-8")))

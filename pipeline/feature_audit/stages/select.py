@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.progress import SelectionProgress
-from feature_audit.fitting.trained import Trained, load_model, open_store, touched, train_one
+from feature_audit.fitting.trained import Trained, active, load_model, open_store, train_one
 from feature_audit.models.training import Pace, batch_rows
 from feature_audit.results import CurvePoint
 from feature_audit.selection import (
@@ -61,14 +61,15 @@ def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> Sele
     # A selector needs a number of steps, however few the rows: batches as large as the full model's would pass over a
     # small table more often for that than `selection.epochs` says, and cost as much as its full training.
     batch_size = min(
-        Pace.plan(rows, config.training, store.schema).batch_size,
+        Pace.of(rows, config.training, store.schema).batch_size,
         batch_rows(rows * chosen.epochs, PathSettings.fewest_steps),
     )
     return SelectionPlan(
         selector=config.selector,
         trials=config.trials,
         space=SearchSpace(
-            slots=(max(constraints.min_k, math.ceil(constraints.max_k / 2)), constraints.max_k),
+            # More slots than the largest K, so that the elimination has a choice at every K.
+            slots=(constraints.max_k, min(2 * constraints.max_k, constraints.n_selectable)),
             temperature_start=chosen.temperature_start,
             temperature_end=chosen.temperature_end,
             anneal_share=chosen.anneal_share,
@@ -99,7 +100,7 @@ def select(
         return _restore(folder)
     store = open_store(config, prepared)
     plan = plan_of(config, store, constraints)
-    model = FullModel(load_model(config, full), full.validation_scores(), touched(config, full.schema))
+    model = FullModel(load_model(config, full), full.validation_scores(), active(config, full.schema))
     names = np.asarray(prepared.schema.names)
     with SelectionProgress(plan.trials if plan.searches else 1) as progress:
 
@@ -108,7 +109,7 @@ def select(
             seed = CONFIRMATION_SEED + config.seed + number
             watch = progress.confirming(len(kept))
             _, scores, facts = train_one(config, store, schema, seed=seed, label=f"K = {len(kept)}", progress=watch)
-            return scores, facts["work"]
+            return scores, facts.compute
 
         selection = select_features(
             model,
@@ -128,7 +129,7 @@ def select(
 def _keep(folder: StageFolder, selection: Selection) -> None:
     arrays: dict[str, Any] = {"order": selection.order, "masks": selection.masks, "scores": selection.scores}
     np.savez(folder.path / "selection.npz", **arrays)
-    content = asdict(replace(selection, **dict.fromkeys(arrays)))
+    content = {**asdict(selection), **dict.fromkeys(arrays)}
     for row in content["trials"]:
         row["notes"] = {"work": row["notes"].get("work", 0.0)}
     folder.finish(content)

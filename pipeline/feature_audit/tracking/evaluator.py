@@ -79,14 +79,14 @@ class ParityEvaluator(ModelEvaluator):
         own = reader.array(dataset.predictions_data) if model is None else reader.predict(model)
         pruned = np.stack([own, *(reader.read(name) for name in _listed(config.get("retrainings")))])
         baseline = np.stack([reader.read(name) for name in _listed(config["baseline"])])
-        unit = _column(frame, config["unit"], "unit") if config.get("unit") else None
+        cluster = _column(frame, config["unit"], "unit") if config.get("unit") else None
         result = decide(
             y=target.values,
             baseline=baseline,
             pruned=pruned,
-            unit=None if unit is None else np.unique(unit.astype(str), return_inverse=True)[1],
+            cluster=None if cluster is None else np.unique(cluster.astype(str), return_inverse=True)[1],
             slices={name: _column(frame, name, "slices") for name in _listed(config.get("slices"))},
-            unit_name=f"{config['unit']} values" if unit is not None else "rows",
+            cluster_name=f"{config['unit']} values" if cluster is not None else "rows",
             **{
                 "task": target.task,
                 "metric": DEFAULT_METRIC[target.task],

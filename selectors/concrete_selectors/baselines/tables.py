@@ -1,7 +1,7 @@
 """Rankers that look at the table only: columns of numbers and of category codes, and a target.
 
 Each takes a :class:`TableTask` and gives one score per column, (C,) float64, higher is better;
-:func:`feature_scores` puts the columns of a feature together.
+:func:`group_scores` puts the columns of a feature or group together.
 """
 
 from __future__ import annotations
@@ -105,17 +105,17 @@ def table_task(
     return TableTask(x, y.astype(kind), categorical, feature, held_out, is_classification, seed)
 
 
-def feature_scores(ranker: Callable[[TableTask], np.ndarray], task: TableTask, unit: np.ndarray) -> np.ndarray:
-    """Scores per unit, (U,): the sum of its columns' gains, or the best of their other scores.
+def group_scores(ranker: Callable[[TableTask], np.ndarray], task: TableTask, group: np.ndarray) -> np.ndarray:
+    """Scores per group, (G,): the sum of its columns' gains, or the best of their other scores.
 
     Args:
-        unit: (N,) int, the unit that each feature belongs to.
+        group: (N,) int, the group that each feature belongs to.
     """
-    task = replace(task, feature=unit[task.feature])
-    by_column, units = ranker(task), int(unit.max()) + 1
+    task = replace(task, feature=group[task.feature])
+    by_column, groups = ranker(task), int(group.max()) + 1
     if ranker is lightgbm_gain:
-        return np.bincount(task.feature, by_column, minlength=units)
-    scores = np.full(units, -np.inf)
+        return np.bincount(task.feature, by_column, minlength=groups)
+    scores = np.full(groups, -np.inf)
     np.maximum.at(scores, task.feature, by_column)
     return scores
 

@@ -302,24 +302,6 @@ def test_another_rule_or_slice_costs_no_full_training(command: CommandLine, pass
     assert report["provenance"]["test_looks"] > 1, "other features were looked at on the same test rows"
 
 
-@pytest.mark.parametrize("rule", ["one_standard_error", "within_margin"])
-def test_another_rule_for_k_chooses_anew_and_is_said_in_the_report(
-    command: CommandLine, passed: Run, home: Path, rule: str
-) -> None:
-    assert command("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "12", "--k_rule", rule) == 0
-    run = parents()[0]
-    children = MlflowClient().search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
-    cached = {child.data.tags["audit.stage"]: child.data.tags.get("audit.cached") for child in children}
-    assert (cached["baseline"], cached["select"]) == ("True", "False")
-    report = json.loads(artifact(run, "report/report.json").read_text())
-    assert f"(k_rule = {rule})" in report["k_reason"]
-    assert report["provenance"]["config"]["k_rule"] == rule
-    assert f"(k_rule = {rule})" in artifact(run, "report/index.html").read_text()
-    assert report["k"] <= 12
-    [chosen] = [row for row in report["curve"] if row["source"] == "retrained" and row["k"] == report["k"]]
-    assert chosen["delta"] >= -report["margin"]
-
-
 def test_rules_groups_and_costs_are_honoured_together(command: CommandLine, passed: Run, home: Path) -> None:
     rules = {
         "groups": {"prices": ["price_gap", "price_gap_copy"], "clock": ["hour_score*"], "junk": ["noise_0*"]},
@@ -414,7 +396,6 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
         (["--k_min", "500"], 1, ["k_min=500", "20 features are usable"]),
         (["--k", "500", "--k_min", "500"], 1, ["k=k_min=500", "20 features are usable", "between 1 and 20"]),
         (["--k", "abc"], 2, ["k=", "abc"]),
-        (["--k_rule", "smallest"], 2, ["k_rule=", "smallest", "one_standard_error or within_margin"]),
         (["--k", "0"], 2, ["k=", "0"]),
         (["--margin", "-0.1"], 2, ["margin=", "-0.1"]),
         (["--metric", "rmse"], 1, ["metric=rmse", "binary"]),  # only the data says that the task is binary

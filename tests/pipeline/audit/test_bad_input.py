@@ -172,7 +172,7 @@ def test_a_panic_of_a_library_is_one_line_too(
     def panic(*_: object) -> None:
         raise pl.exceptions.PanicException("index out of bounds")
 
-    monkeypatch.setattr("feature_audit.audit.run.load_stage.load", panic)
+    monkeypatch.setattr("feature_audit.audit.run.load.load", panic)
     assert feature_audit("run", "--data", str(home / "panic.parquet"), *KEYS) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == (

@@ -1,10 +1,15 @@
-"""What is said about a stage before it runs."""
+"""What a stage's key depends on, and what is said about a stage before it runs."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from feature_audit.fitting import cache
 from feature_audit.fitting.cache import open_folder, stage_key
 
 
@@ -19,3 +24,50 @@ def test_a_refused_run_leaves_nothing_to_continue(tmp_path: Path, caplog: pytest
     assert open_folder(tmp_path, key).done
     said = [record.getMessage().removeprefix("retrain: ").split(" with")[0] for record in caplog.records]
     assert said == ["running for the first time"] * 2 + ["continuing what was interrupted", "done before"]
+
+
+def test_any_change_of_the_source_changes_every_key(tmp_path: Path) -> None:
+    """Two small packages of the same names, as a checkout has them: contents, names and new modules count, no more."""
+    ours, theirs = tmp_path / "feature_audit", tmp_path / "concrete_selectors"
+    for package in (ours / "fitting", theirs):
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+    (ours / "__init__.py").touch()
+    shutil.copy(str(cache.__file__), ours / "fitting" / "cache.py")
+    rule = theirs / "rule.py"
+    rule.write_text("MARGIN = 1")
+
+    def digest() -> str:
+        code = "from feature_audit.fitting.cache import stage_key; print(stage_key('s', config={}, inputs={}).digest)"
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
+        ).stdout
+
+    seen = [digest()]
+    (theirs / "notes.txt").write_text("no code")
+    assert digest() == seen[0]
+    rule.write_text("MARGIN = 2")
+    seen.append(digest())
+    rule.rename(theirs / "rules.py")
+    seen.append(digest())
+    (ours / "fitting" / "more.py").touch()
+    seen.append(digest())
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_key_depends_on_stage_settings_and_inputs_and_on_each_by_its_name() -> None:
+    keys = [
+        stage_key(stage, config=config, inputs=inputs).digest
+        for stage, config, inputs in (
+            ("select", {}, {}),
+            ("retrain", {}, {}),
+            ("select", {"k": 5}, {}),
+            ("select", {"k": 6}, {}),
+            ("select", {"k": None}, {}),
+            ("select", {"k_min": 5}, {}),
+            ("select", {}, {"k": "5"}),
+            ("select", {}, {"store": "5"}),
+        )
+    ]
+    assert len(set(keys)) == len(keys)

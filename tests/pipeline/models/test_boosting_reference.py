@@ -1,4 +1,4 @@
-"""The boosting yardstick: works on what audits have, and sees the signal."""
+"""The boosting reference: works on what audits have, and sees the signal."""
 
 from __future__ import annotations
 

@@ -86,6 +86,30 @@ def test_stops_early_on_pure_noise_and_keeps_the_best_epoch() -> None:
     assert kept == pytest.approx(result.validation_loss, rel=1e-6)
 
 
+def test_validation_is_asked_about_the_averaged_weights_and_these_are_kept() -> None:
+    """The moving average of a training, computed here from the weights after each step."""
+    store = planted(rows=500)
+    model = build_model("mlp", store.schema, embedding_dim=4, params={"hidden": [32]}, seed=0)
+    average: list[torch.Tensor] = []
+    at_end_of: dict[int, list[torch.Tensor]] = {}
+    steps = 0
+
+    def step(row: dict) -> None:
+        nonlocal average, steps
+        steps += 1
+        weights = [weight.detach().clone() for weight in model.parameters()]
+        decay = min(0.9, (1 + steps) / (4 + steps))
+        average = [decay * old + (1 - decay) * new for old, new in zip(average or weights, weights, strict=True)]
+        at_end_of[row["epoch"]] = average
+
+    config = TrainingConfig(batch_size=128, learning_rate=0.05, average_decay=0.9, max_epochs=1)
+    result = train(model, store, store.schema, config=config, task="binary", seed=0, device="cpu", progress=step)
+    for kept, averaged in zip(result.model.parameters(), at_end_of[result.best_epoch], strict=True):
+        torch.testing.assert_close(kept.detach(), averaged, rtol=1e-3, atol=1e-3)
+    loss = mean_loss(result.model, store, "validation", store.schema, task="binary", device="cpu")
+    assert loss == pytest.approx(min(row["validation_loss"] for row in result.history), rel=1e-5)
+
+
 def test_counts_every_row_also_of_the_last_partial_batch() -> None:
     store = planted(rows=1000)
     result = _fit(store, config=TrainingConfig(max_epochs=1))
@@ -97,7 +121,7 @@ def test_counts_every_row_also_of_the_last_partial_batch() -> None:
 def test_pace_gives_small_tables_steps_and_large_ones_what_was_asked(
     rows: int, batch_size: int, max_epochs: int
 ) -> None:
-    pace = Pace.plan(rows, TrainingConfig(batch_size=batch_size, max_epochs=max_epochs), SCHEMA)
+    pace = Pace.of(rows, TrainingConfig(batch_size=batch_size, max_epochs=max_epochs), SCHEMA)
     assert pace.batch_size <= batch_size
     assert pace.batches == math.ceil(rows / pace.batch_size)
     assert pace.epochs >= max_epochs
@@ -110,7 +134,7 @@ def test_pace_gives_small_tables_steps_and_large_ones_what_was_asked(
 
 def test_batches_of_a_wide_table_hold_fewer_rows() -> None:
     wide = ModelSchema(tuple(Field(f"f{n}", "numeric", 9) for n in range(20_000)), "binary")
-    assert Pace.plan(1_000_000, TrainingConfig(), wide).batch_size == 100
+    assert Pace.of(1_000_000, TrainingConfig(), wide).batch_size == 100
 
 
 def test_progress_is_reported_batch_by_batch() -> None:

@@ -26,7 +26,7 @@ def audits(design: world.Design, count: int) -> list[ParityResult]:
     for _ in range(count):
         audit = world.simulate(design, rng)
         found.append(
-            decide(y=audit.y, unit=audit.unit, baseline=audit.baseline, pruned=audit.pruned, task="binary",
+            decide(y=audit.y, cluster=audit.cluster, baseline=audit.baseline, pruned=audit.pruned, task="binary",
                    metric="auc", margin=MARGIN, draws=0)
         )  # fmt: skip
     return found
@@ -77,22 +77,24 @@ def test_every_metrics_interval_covers_the_population_it_was_sampled_from(name, 
     """Users drawn from a large population whose true delta is known; the artifacts are fixed."""
     rng = np.random.default_rng(12)
     users, per_user = 20_000, 5
-    unit = np.repeat(np.arange(users), per_user)
-    level = rng.normal(size=users)[unit]
+    cluster = np.repeat(np.arange(users), per_user)
+    level = rng.normal(size=users)[cluster]
     signal = level + rng.normal(size=users * per_user)
-    full, small = (signal + 0.4 * rng.normal(size=users)[unit] + 0.3 * rng.normal(size=len(unit)) for _ in range(2))
-    y = signal + rng.normal(size=len(unit))
+    full, small = (
+        signal + 0.4 * rng.normal(size=users)[cluster] + 0.3 * rng.normal(size=len(cluster)) for _ in range(2)
+    )
+    y = signal + rng.normal(size=len(cluster))
     if task == "binary":
-        y = (rng.random(len(unit)) < 1 / (1 + np.exp(-signal))).astype(int)
+        y = (rng.random(len(cluster)) < 1 / (1 + np.exp(-signal))).astype(int)
         full, small = 1 / (1 + np.exp(-full)), 1 / (1 + np.exp(-1.2 * small + 0.1))
     chosen = metric(name, task)
-    truth = chosen.quality(chosen.value(y, small, unit)) - chosen.quality(chosen.value(y, full, unit))
+    truth = chosen.quality(chosen.value(y, small, cluster)) - chosen.quality(chosen.value(y, full, cluster))
     covered = 0
     for _ in range(300):
         drawn = rng.integers(0, users, 250)
         rows = (drawn[:, None] * per_user + np.arange(per_user)).ravel()
         row = decide(
-            y=y[rows], unit=np.repeat(np.arange(250), per_user), baseline=full[rows], pruned=small[rows], task=task,
+            y=y[rows], cluster=np.repeat(np.arange(250), per_user), baseline=full[rows], pruned=small[rows], task=task,
             metric=name, margin=1.0, draws=0,
         ).artifact  # fmt: skip
         covered += row.ci_low <= truth <= row.ci_high

@@ -28,8 +28,10 @@ def ask(data: dict[str, np.ndarray], **changed: object):
 
 @pytest.mark.parametrize("metric_", ["auc", "logloss", "normalised_entropy", "calibration", "gauc", "ndcg@5"])
 def test_no_metric_passes_a_binary_model_at_chance(metric_) -> None:
-    unit = np.arange(8000) % 500
-    blind, seeing = (ask({**binary(8000, skill=skill), "unit": unit}, metric=metric_, margin=0.1) for skill in (0, 2))
+    cluster = np.arange(8000) % 500
+    blind, seeing = (
+        ask({**binary(8000, skill=skill), "cluster": cluster}, metric=metric_, margin=0.1) for skill in (0, 2)
+    )
     assert seeing.verdict == seeing.decision.verdict == seeing.artifact.verdict == "pass"
     assert blind.verdict == blind.decision.verdict == blind.artifact.verdict == "inconclusive"
     assert "the full model is not better than chance on the test split" in blind.sentence
@@ -72,10 +74,10 @@ def test_a_model_below_chance_is_called_worse_and_a_failing_one_still_fails() ->
 
 def test_chance_is_what_a_constant_reaches() -> None:
     rng = np.random.default_rng(2)
-    y, unit = rng.integers(0, 2, 3000), rng.integers(0, 300, 3000)
+    y, cluster = rng.integers(0, 2, 3000), rng.integers(0, 300, 3000)
     for name in ("auc", "gauc", "ndcg"):
-        found = against_chance(y, rng.random((1, 3000)), task="binary", metric=name, unit=unit)
-        assert found.chance == pytest.approx(metric(name).value(y, np.full(3000, 0.3), unit))
+        found = against_chance(y, rng.random((1, 3000)), task="binary", metric=name, cluster=cluster)
+        assert found.chance == pytest.approx(metric(name).value(y, np.full(3000, 0.3), cluster))
         assert found.low < found.chance < found.high
         assert not found.better
         assert not found.worse
@@ -98,12 +100,12 @@ def test_the_interval_against_chance_covers_as_often_as_it_says() -> None:
 def test_no_interval_leaves_the_range_of_its_metric(seed, positives, skill, other) -> None:
     rng = np.random.default_rng(seed)
     y = (np.arange(24) < positives).astype(int)
-    unit = rng.integers(0, 4, 24)
+    cluster = rng.integers(0, 4, 24)
     full, small = (gain * y + rng.normal(size=24) for gain in (skill, other))
     for name in ("auc", "ndcg"):
-        row = ask({"y": y, "baseline": full, "pruned": small, "unit": unit}, metric=name).decision
+        row = ask({"y": y, "baseline": full, "pruned": small, "cluster": cluster}, metric=name).decision
         assert -1 <= row.ci_low <= row.delta <= row.ci_high <= 1
-        found = against_chance(y, full[None], task="binary", metric=name, unit=unit)
+        found = against_chance(y, full[None], task="binary", metric=name, cluster=cluster)
         assert 0 <= found.low <= found.value <= found.high <= 1
 
 
@@ -134,5 +136,5 @@ def test_resamples_without_a_positive_warn_of_nothing() -> None:
 def test_units_that_settle_the_label_are_refused() -> None:
     data = binary(2000, skill=1)
     with pytest.raises(AuditError, match="unit: each of the 2 units holds one label only"):
-        ask({**data, "unit": data["y"]})
-    ask({**data, "unit": data["y"] * 100 + np.arange(2000) % 50})  # users of one label each, many of both
+        ask({**data, "cluster": data["y"]})
+    ask({**data, "cluster": data["y"] * 100 + np.arange(2000) % 50})  # users of one label each, many of both

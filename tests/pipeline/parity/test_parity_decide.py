@@ -16,11 +16,11 @@ from statsmodels.stats.weightstats import ttost_paired
 
 def models(seed: int, rows: int = 600, seeds: int = 3, gap: float = 0.0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    unit = rng.integers(0, rows // 6, rows)
+    cluster = rng.integers(0, rows // 6, rows)
     signal = rng.normal(size=rows)
     y = (rng.random(rows) < 1 / (1 + np.exp(-2 * signal))).astype(int)
     scores = [1 / (1 + np.exp(-(2 - gap * (i > 0)) * (signal + 0.2 * rng.normal(size=rows)))) for i in range(seeds + 1)]
-    return {"y": y, "unit": unit, "baseline": scores[0], "pruned": np.stack(scores[1:])}
+    return {"y": y, "cluster": cluster, "baseline": scores[0], "pruned": np.stack(scores[1:])}
 
 
 def ask(data: dict[str, np.ndarray], **settings_: object):
@@ -50,7 +50,7 @@ def test_the_order_of_rows_and_the_names_of_users_do_not_matter(seed):
     order = np.random.default_rng(seed).permutation(len(data["y"]))
     moved = {
         "y": data["y"][order],
-        "unit": data["unit"][order],
+        "cluster": data["cluster"][order],
         "baseline": data["baseline"][order],
         "pruned": data["pruned"][:, order],
     }
@@ -58,7 +58,7 @@ def test_the_order_of_rows_and_the_names_of_users_do_not_matter(seed):
     for there, here in zip(ask(data, guards=guards).deltas, ask(moved, guards=guards).deltas, strict=True):
         assert there.verdict == here.verdict
         assert [there.delta, there.ci_low, there.ci_high] == pytest.approx([here.delta, here.ci_low, here.ci_high])
-    renamed = ask({**data, "unit": 7919 * data["unit"] - 5})
+    renamed = ask({**data, "cluster": 7919 * data["cluster"] - 5})
     assert renamed.decision == ask(data).decision
 
 
@@ -205,7 +205,7 @@ def test_a_kink_that_the_expansion_misses_is_widened_by_the_bootstrap():
 
 
 def test_a_reported_metric_that_cannot_be_computed_is_skipped_and_a_guard_is_refused():
-    data = {**models(11), "unit": np.arange(600)}
+    data = {**models(11), "cluster": np.arange(600)}
     result = ask(data, guards={"gauc": None})
     assert "none of the 600 users" in result.diagnostics["skipped_guards"]["gauc"]
     with pytest.raises(AuditError, match="metric=gauc"):
@@ -240,7 +240,7 @@ def test_class_codes_must_fit_the_scores():
 
 def test_the_result_is_plain_data():
     data = models(9)
-    result = ask(data, guards={"logloss": 0.01}, slices={"half": data["unit"] % 2}, draws=100)
+    result = ask(data, guards={"logloss": 0.01}, slices={"half": data["cluster"] % 2}, draws=100)
     assert json.loads(json.dumps(asdict(result), allow_nan=False))["verdict"] == result.verdict
 
 
@@ -274,7 +274,7 @@ def test_activity_names_new_head_and_tail_users():
         ({"margin": float("nan")}, UsageError, "margin=nan"),
         ({"confidence": 95}, UsageError, "confidence=95: give a value between 0.5 and 1"),
         ({"metric": "rmse"}, UsageError, "metric=rmse does not fit task=binary; choose auc"),
-        ({"metric": "gauc", "unit": None}, UsageError, "metric=gauc is defined within users; name the user column"),
+        ({"metric": "gauc", "cluster": None}, UsageError, "metric=gauc is defined within users; name the user column"),
         ({"y": np.ones(600, dtype=int)}, AuditError, "the 600 test rows hold one label value only"),
         ({"y": np.full(600, 2)}, AuditError, r"y holds \[2\]; a binary target is 0 or 1"),
         (
@@ -282,15 +282,19 @@ def test_activity_names_new_head_and_tail_users():
             AuditError,
             r"baseline scores have shape \(600,\); \(seeds, rows\) with rows=10",
         ),
-        ({"metric": "gauc", "unit": np.arange(600)}, AuditError, "metric=gauc: none of the 600 users has rows of both"),
+        (
+            {"metric": "gauc", "cluster": np.arange(600)},
+            AuditError,
+            "metric=gauc: none of the 600 users has rows of both",
+        ),
         ({"baseline": np.full(600, np.nan)}, AuditError, "baseline scores hold 600 values that are not finite"),
         (
             {"metric": "logloss", "baseline": np.full(600, 3.0)},
             AuditError,
             "metric=logloss: baseline scores run from 3",
         ),
-        ({"unit": np.zeros(7, dtype=int)}, AuditError, r"unit has shape \(7,\); one code per test row \(600\)"),
-        ({"unit": np.zeros(600, dtype=int)}, AuditError, "one single unit"),
+        ({"cluster": np.zeros(7, dtype=int)}, AuditError, r"unit has shape \(7,\); one code per test row \(600\)"),
+        ({"cluster": np.zeros(600, dtype=int)}, AuditError, "one single unit"),
         ({"slices": {"country": np.zeros(3)}}, AuditError, r"slice country: has shape \(3,\); one label per test row"),
         ({"shipped": 3}, UsageError, "shipped=3: there are 3 pruned seeds, counted from 0"),
     ],

@@ -7,8 +7,8 @@ import pytest
 from feature_audit.parity import metric, power
 from feature_audit.parity.comparison import Comparison
 from feature_audit.parity.components import Components
-from feature_audit.parity.intervals import conclude, critical_value, degrees_of_freedom, holm_levels
-from feature_audit.parity.metrics import UnitStatistics
+from feature_audit.parity.intervals import conclude, critical_value, degrees_of_freedom, holm_levels, seed_constant
+from feature_audit.parity.metrics import ClusterStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -21,13 +21,13 @@ def parts(
 
 
 def forecast(delta: float, today: Components, margin: float) -> str:
-    def arm(value: float, seeds: int) -> list[UnitStatistics]:
-        return [UnitStatistics(value, np.zeros(1000), np.zeros((1000, 1)))] * seeds
+    def arm(value: float, seeds: int) -> list[ClusterStatistics]:
+        return [ClusterStatistics(value, np.zeros(1000), np.zeros((1000, 1)))] * seeds
 
     undecided = Comparison(
         metric("auc"), "all", 5000, 1000, margin, "decision", arm(0.0, 1), arm(delta, 3), False, today
     )
-    return power.needed(undecided, confidence=0.95, seeds=(3, 1), unit_name="users")
+    return power.needed(undecided, confidence=0.95, seeds=(3, 1), cluster_name="users")
 
 
 class World:
@@ -105,6 +105,19 @@ def test_degrees_of_freedom_fall_as_the_seeds_disagree():
     found = [degrees_of_freedom(parts(between=between), 0.05) for between in (0.01, 0.3, 1.0, 10.0, 1000.0)]
     assert found == sorted(found, reverse=True)
     assert found[-1] == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize("share", [0.195, 0.305, 0.509, 0.719, 0.855])
+@pytest.mark.parametrize("alpha", [0.05, 0.045])
+def test_rounding_the_share_of_row_noise_never_makes_a_bound_tighter(share, alpha):
+    """The constant is tabulated for whole percents; a share between two of them takes the safe one."""
+    row, between, weight = 1.0, 0.9, 4 / 3
+    one = parts(row=row, between=between, noise=share * row / weight, row_df=1e12)
+    seed = weight * between
+    exact = 2 * (1 + seed_constant(2, share, alpha) * ((one.total - seed) / seed) ** 2)
+    rounded = degrees_of_freedom(one, alpha)
+    assert rounded <= exact * (1 + 1e-9)
+    assert rounded == pytest.approx(exact, rel=0.03)
 
 
 def test_seed_row_noise_is_not_counted_twice():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from feature_audit.errors import UsageError
-from feature_audit.metric_names import METRICS as NAMES
+from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.parity import METRICS, metric
-from feature_audit.parity.clusters import unit_codes
+from feature_audit.parity.clusters import cluster_codes
 from feature_audit.parity.metrics import Sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,18 +65,18 @@ def test_multiclass_metrics_equal_scikit_learn():
 
 @pytest.mark.parametrize("ties", [False, True])
 def test_gauc_weighs_users_by_rows_and_counts_those_with_one_class(ties):
-    y, score, unit = binary_sample(5, ties=ties)
-    y[unit == unit[0]] = 1
-    codes, n_units = unit_codes(unit, len(y))
+    y, score, cluster = binary_sample(5, ties=ties)
+    y[cluster == cluster[0]] = 1
+    codes, n_clusters = cluster_codes(cluster, len(y))
     total = rows = excluded = 0.0
-    for code in range(n_units):
+    for code in range(n_clusters):
         mine = codes == code
         if len(set(y[mine])) < 2:
             excluded += 1
             continue
         total += mine.sum() * oracle.roc_auc_score(y[mine], score[mine])
         rows += mine.sum()
-    statistics = metric("gauc").statistics(Sample(y, score, codes, n_units))
+    statistics = metric("gauc").statistics(Sample(y, score, codes, n_clusters))
     assert excluded > 0
     assert statistics.excluded == excluded
     assert statistics.value == pytest.approx(total / rows, rel=1e-12)
@@ -84,52 +84,52 @@ def test_gauc_weighs_users_by_rows_and_counts_those_with_one_class(ties):
 
 @pytest.mark.parametrize("k", [1, 3, 10])
 def test_ndcg_with_ties_equals_scikit_learn(k):
-    y, score, unit = binary_sample(6, ties=True)
+    y, score, cluster = binary_sample(6, ties=True)
     each = []
-    for code in np.unique(unit):
-        mine = unit == code
+    for code in np.unique(cluster):
+        mine = cluster == code
         if y[mine].any():
             pair = y[mine][None], score[mine][None]
             each.append(oracle.ndcg_score(*pair, k=k) if mine.sum() > 1 else 1.0)
-    assert metric(f"ndcg@{k}").value(y, score, unit) == pytest.approx(np.mean(each), rel=1e-12)
+    assert metric(f"ndcg@{k}").value(y, score, cluster) == pytest.approx(np.mean(each), rel=1e-12)
 
 
 def test_ndcg_without_ties_equals_torchmetrics():
-    y, score, unit = binary_sample(7, ties=False)
+    y, score, cluster = binary_sample(7, ties=False)
     reference = RetrievalNormalizedDCG(top_k=10, empty_target_action="skip")
-    expected = reference(torch.tensor(score), torch.tensor(y), indexes=torch.tensor(unit))
-    assert metric("ndcg").value(y, score, unit) == pytest.approx(float(expected), rel=1e-5)
+    expected = reference(torch.tensor(score), torch.tensor(y), indexes=torch.tensor(cluster))
+    assert metric("ndcg").value(y, score, cluster) == pytest.approx(float(expected), rel=1e-5)
 
 
 def sample_for(task: str, seed: int) -> Sample:
     rng = np.random.default_rng(seed)
     if task == "binary":
-        y, score, unit = binary_sample(seed, ties=True)
+        y, score, cluster = binary_sample(seed, ties=True)
         score = np.clip(score, 0.05, 0.95)
     else:
-        unit = rng.integers(0, 40, 300)
+        cluster = rng.integers(0, 40, 300)
         y = rng.normal(size=300) if task == "regression" else rng.integers(0, 3, 300)
         score = y + rng.normal(size=300) if task == "regression" else rng.dirichlet(np.ones(3), 300)
-    codes, n_units = unit_codes(unit, 300)
-    return Sample(y, score, codes, n_units)
+    codes, n_clusters = cluster_codes(cluster, 300)
+    return Sample(y, score, codes, n_clusters)
 
 
 @pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in METRICS.items() for name in names])
 def test_influence_is_the_slope_of_the_quality_in_each_units_weight(task, name):
-    """A unit whose rows are repeated moves the quality by its influence value, to first order."""
+    """A cluster whose rows are repeated moves the quality by its influence value, to first order."""
     sample = sample_for(task, 8)
     chosen = metric(name, task)
     statistics = chosen.statistics(sample)
     assert abs(statistics.influence.sum()) < 1e-9
-    copies = 40  # everyone 40 times, one unit 41 times: a weight step of 1/40
-    for unit in (0, 7, 23):
-        index = np.concatenate([np.arange(300).repeat(copies), np.flatnonzero(sample.codes == unit)])
-        # A repeated unit must stay a unit of its own, or per-user metrics would see longer lists.
-        copy = np.concatenate([np.tile(np.arange(copies), 300), np.full(np.sum(sample.codes == unit), copies)])
-        codes, n_units = unit_codes(sample.codes[index] * (copies + 1) + copy, len(index))
-        grown = chosen.statistics(Sample(sample.y[index], sample.score[index], codes, n_units))
+    copies = 40  # everyone 40 times, one cluster 41 times: a weight step of 1/40
+    for cluster in (0, 7, 23):
+        index = np.concatenate([np.arange(300).repeat(copies), np.flatnonzero(sample.codes == cluster)])
+        # A repeated cluster must stay a cluster of its own, or per-user metrics would see longer lists.
+        copy = np.concatenate([np.tile(np.arange(copies), 300), np.full(np.sum(sample.codes == cluster), copies)])
+        codes, n_clusters = cluster_codes(sample.codes[index] * (copies + 1) + copy, len(index))
+        grown = chosen.statistics(Sample(sample.y[index], sample.score[index], codes, n_clusters))
         step = float(chosen.quality(grown.value) - chosen.quality(statistics.value))
-        assert step * copies == pytest.approx(statistics.influence[unit], rel=0.05, abs=2e-5)
+        assert step * copies == pytest.approx(statistics.influence[cluster], rel=0.05, abs=2e-5)
 
 
 def test_orientation_makes_higher_better():
@@ -161,9 +161,9 @@ def test_a_cut_off_that_cannot_be_is_refused_by_name(name):
 
 
 def test_every_name_that_the_configuration_accepts_can_be_computed():
-    assert {task: tuple(metrics) for task, metrics in METRICS.items()} == NAMES
+    assert {task: tuple(metrics) for task, metrics in METRICS.items()} == METRIC_NAMES
 
 
 def test_a_cut_off_beyond_all_rows_costs_no_memory():
-    y, score, unit = binary_sample(6, ties=True)
-    assert metric(f"ndcg@{10**15}").value(y, score, unit) == metric(f"ndcg@{len(y)}").value(y, score, unit)
+    y, score, cluster = binary_sample(6, ties=True)
+    assert metric(f"ndcg@{10**15}").value(y, score, cluster) == metric(f"ndcg@{len(y)}").value(y, score, cluster)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from feature_audit.parity import metric, ranking
-from feature_audit.parity.clusters import unit_codes
+from feature_audit.parity.clusters import cluster_codes
 from feature_audit.parity.components import components, row_variance
 from feature_audit.parity.metrics import Sample
-from feature_audit.parity.resampling import resampled_sums, unit_weights
+from feature_audit.parity.resampling import cluster_weights, resampled_sums
 from scipy import stats
 
 
 def clustered(seed: int, users: int = 200, per_user: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Labels, two correlated models' scores and users; the models differ by user as well as by row."""
     rng = np.random.default_rng(seed)
-    unit = rng.integers(0, users, users * per_user)
-    rows = len(unit)
+    cluster = rng.integers(0, users, users * per_user)
+    rows = len(cluster)
     y = (rng.random(rows) < 0.3).astype(int)
     shared = y + rng.normal(size=rows)
-    full, small = (shared + 0.5 * rng.normal(size=users)[unit] + 0.3 * rng.normal(size=rows) for _ in range(2))
-    return y, full, small, unit
+    full, small = (shared + 0.5 * rng.normal(size=users)[cluster] + 0.3 * rng.normal(size=rows) for _ in range(2))
+    return y, full, small, cluster
 
 
 def delong(y: np.ndarray, full: np.ndarray, small: np.ndarray) -> tuple[float, float]:
@@ -29,17 +29,17 @@ def delong(y: np.ndarray, full: np.ndarray, small: np.ndarray) -> tuple[float, f
 
 def test_paired_auc_bootstrap_equals_scipys_over_users():
     """The linearised resampling has the standard error of scipy's exact paired bootstrap of users."""
-    y, full, small, unit = clustered(0)
-    codes, n_units = unit_codes(unit, len(y))
-    psi = [metric("auc").statistics(Sample(y, score, codes, n_units)).influence for score in (full, small)]
-    rows_of = [np.flatnonzero(codes == code) for code in range(n_units)]
+    y, full, small, cluster = clustered(0)
+    codes, n_clusters = cluster_codes(cluster, len(y))
+    psi = [metric("auc").statistics(Sample(y, score, codes, n_clusters)).influence for score in (full, small)]
+    rows_of = [np.flatnonzero(codes == code) for code in range(n_clusters)]
 
     def exact(users: np.ndarray) -> float:
         index = np.concatenate([rows_of[user] for user in users])
         return ranking.auc_influence(y[index], small[index])[0] - ranking.auc_influence(y[index], full[index])[0]
 
     reference = stats.bootstrap(
-        (np.arange(n_units),), exact, n_resamples=1500, vectorized=False, method="percentile", rng=1
+        (np.arange(n_clusters),), exact, n_resamples=1500, vectorized=False, method="percentile", rng=1
     )
     ours = resampled_sums((psi[1] - psi[0])[:, None], 1500, 0)[:, 0]
     analytic = np.sqrt(row_variance(psi[1] - psi[0])[0])
@@ -48,13 +48,13 @@ def test_paired_auc_bootstrap_equals_scipys_over_users():
 
 
 def test_linearised_auc_resamples_agree_with_exact_ones_draw_by_draw():
-    y, full, _, unit = clustered(1)
-    codes, n_units = unit_codes(unit, len(y))
+    y, full, _, cluster = clustered(1)
+    codes, n_clusters = cluster_codes(cluster, len(y))
     auc, influence = ranking.auc_influence(y, full)
-    by_unit = np.bincount(codes, weights=influence, minlength=n_units)
-    weights = next(unit_weights(n_units, 300, 5))
+    by_cluster = np.bincount(codes, weights=influence, minlength=n_clusters)
+    weights = next(cluster_weights(n_clusters, 300, 5))
     exact = ranking.weighted_auc(y, full, weights[:, codes])
-    linear = auc + weights @ by_unit
+    linear = auc + weights @ by_cluster
     assert np.corrcoef(exact, linear)[0, 1] > 0.995
     assert linear.std() == pytest.approx(exact.std(), rel=0.02)
 
@@ -64,11 +64,11 @@ def test_moment_metrics_resample_exactly(name, task):
     rng = np.random.default_rng(2)
     y = rng.normal(size=90)
     score = y + rng.normal(size=90)
-    unit = rng.integers(0, 20, 90)
-    codes, n_units = unit_codes(unit, 90)
+    cluster = rng.integers(0, 20, 90)
+    codes, n_clusters = cluster_codes(cluster, 90)
     chosen = metric(name, task)
-    statistics = chosen.statistics(Sample(y, score, codes, n_units))
-    weights = next(unit_weights(n_units, 20, 3))
+    statistics = chosen.statistics(Sample(y, score, codes, n_clusters))
+    weights = next(cluster_weights(n_clusters, 20, 3))
     ours = chosen.resampled(weights @ statistics.sums, statistics)
     for draw, weight in zip(ours, weights, strict=True):
         index = np.repeat(np.arange(90), weight[codes].astype(int))
@@ -104,12 +104,12 @@ def test_delong_equals_its_definition_by_pairs():
 def test_users_widen_the_interval_that_delong_gives():
     """Users who are mostly positive or mostly negative, and whom the models rank differently."""
     rng = np.random.default_rng(5)
-    unit = np.repeat(np.arange(150), 20)
-    y = (rng.random(3000) < np.where(rng.random(150) < 0.5, 0.9, 0.1)[unit]).astype(int)
-    full, small = (y + rng.normal(size=150)[unit] + 0.3 * rng.normal(size=3000) for _ in range(2))
+    cluster = np.repeat(np.arange(150), 20)
+    y = (rng.random(3000) < np.where(rng.random(150) < 0.5, 0.9, 0.1)[cluster]).astype(int)
+    full, small = (y + rng.normal(size=150)[cluster] + 0.3 * rng.normal(size=3000) for _ in range(2))
     _, row_level = delong(y, full, small)
-    codes, n_units = unit_codes(unit, len(y))
-    a, b = (metric("auc").statistics(Sample(y, score, codes, n_units)).influence for score in (full, small))
+    codes, n_clusters = cluster_codes(cluster, len(y))
+    a, b = (metric("auc").statistics(Sample(y, score, codes, n_clusters)).influence for score in (full, small))
     assert np.sqrt(row_variance(b - a)[0]) > 2 * row_level
 
 
@@ -149,18 +149,18 @@ def test_components_recover_known_variances():
 
 
 def test_resamples_are_multinomial_and_repeatable():
-    first = np.concatenate(list(unit_weights(50, 400, 9)))
+    first = np.concatenate(list(cluster_weights(50, 400, 9)))
     assert (first.sum(axis=1) == 50).all()
     assert first.mean() == 1
     assert first.var() == pytest.approx(49 / 50, rel=0.05)
-    np.testing.assert_array_equal(first, np.concatenate(list(unit_weights(50, 400, 9))))
+    np.testing.assert_array_equal(first, np.concatenate(list(cluster_weights(50, 400, 9))))
 
 
 def test_pooling_many_units_keeps_the_variance(monkeypatch):
     rng = np.random.default_rng(10)
     sums = rng.exponential(size=(6000, 2))
     each = resampled_sums(sums, 3000, 0)
-    monkeypatch.setattr("feature_audit.parity.resampling.MOST_UNITS", 1500)
+    monkeypatch.setattr("feature_audit.parity.resampling.MOST_CLUSTERS", 1500)
     pooled = resampled_sums(sums, 3000, 0)
     np.testing.assert_allclose(pooled.mean(axis=0), sums.sum(axis=0), rtol=0.002)
     np.testing.assert_allclose(pooled.var(axis=0), each.var(axis=0), rtol=0.12)

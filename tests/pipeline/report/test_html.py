@@ -10,7 +10,7 @@ import shlex
 
 import pytest
 from feature_audit.report import charts, render_html
-from feature_audit.report.plan import promote_command
+from feature_audit.report.actions import promote_command
 from feature_audit.results import AuditReport, CurvePoint, FeatureDecision
 from hypothesis import given, settings
 from hypothesis import strategies as st

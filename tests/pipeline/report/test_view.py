@@ -6,8 +6,8 @@ import shlex
 import pytest
 from feature_audit.findings import Finding
 from feature_audit.report import (
+    actions,
     nested,
-    plan,
     render_html,
     render_markdown,
     retirement,
@@ -115,12 +115,12 @@ def test_one_count_everywhere():
         for wrong in ("drop 355", "drop 369"):
             assert wrong not in text
     assert ">no feature <" in page
-    assert sum(wave.features for wave in plan.removal_waves(report)) == 352 + 17
+    assert sum(wave.features for wave in actions.removal_waves(report)) == 352 + 17
 
 
 def test_a_review_says_how_it_is_settled():
     report = _counted()
-    step = plan.next_steps(report)[0]
+    step = actions.next_steps(report)[0]
     assert step.title == "Settle the reviews"
     for word in ("f392, f393, f394", "never_drop", "Until this is decided, keep computing them"):
         assert word in step.text
@@ -129,7 +129,7 @@ def test_a_review_says_how_it_is_settled():
     assert shlex.split(step.command) == ["feature-audit", "parity", "--audit", run_id, "--never_drop", named]
     settled = [dataclasses.replace(row, decision="drop") for row in report.decisions if row.decision == "review"]
     without = dataclasses.replace(report, decisions=[*report.decisions[:391], *settled, *report.decisions[394:]])
-    assert plan.next_steps(without)[0].title == "Promote"
+    assert actions.next_steps(without)[0].title == "Promote"
     assert view.headline(without) == "Production can drop 355 of 394 features."
 
 
@@ -153,7 +153,7 @@ def test_the_versions_page_promotes_itself_and_warns_of_the_button():
 
 def test_waves_cover_every_dropped_feature_once():
     report = make_report(n_features=420)
-    waves = plan.removal_waves(report)
+    waves = actions.removal_waves(report)
     assert sum(wave.features for wave in waves) == view.decision_counts(report)["drop"]
     assert sum(wave.saved for wave in waves) == pytest.approx(retirement.saved_cost(report))
     assert [wave.title for wave in waves[:2]] == ["Table legacy_scores", "Table partner_feed"]
@@ -174,7 +174,7 @@ def test_a_retiring_table_saves_its_own_cost_too_and_a_staying_one_does_not():
     saved = {table.name: (table.retires, table.saved) for table in retirement.source_tables(report)}
     assert saved == {"goes": (True, 1_010.0), "stays": (False, 3.0), "waits": (False, 0.0)}
     assert retirement.saved_cost(report) == 1_015.0
-    assert sum(wave.saved for wave in plan.removal_waves(report)) == 1_015.0
+    assert sum(wave.saved for wave in actions.removal_waves(report)) == 1_015.0
     assert retirement.savings(report) == (
         "1 of 3 source tables retires (goes), saving 1,010 a year; single features save another 5."
     )
@@ -194,7 +194,7 @@ def test_many_retiring_tables_are_one_wave_after_the_largest():
     decisions = [
         FeatureDecision(f"f{i}", i, 0.0, 0.0, "drop", "noise", group=f"table_{i}", cost=i) for i in range(1, 21)
     ]
-    waves = plan.removal_waves(dataclasses.replace(make_report(), decisions=decisions))
+    waves = actions.removal_waves(dataclasses.replace(make_report(), decisions=decisions))
     assert [wave.title for wave in waves] == [*(f"Table table_{i}" for i in range(20, 14, -1)), "14 more tables"]
     assert sum(wave.features for wave in waves) == 20
 
@@ -230,7 +230,7 @@ def test_names_of_the_data_are_shown_as_they_are():
 def test_a_larger_budget_is_advised_only_where_it_was_the_limit(budget, title):
     report = make_report("fail")
     report.provenance["config"]["k"] = budget
-    titles = [step.title for step in plan.next_steps(report)]
+    titles = [step.title for step in actions.next_steps(report)]
     assert [name for name in titles if "features" in name] == [title]
 
 
@@ -239,4 +239,4 @@ def test_features_dropped_by_rule_are_no_reason_for_a_larger_budget():
     ruled = [FeatureDecision("gone", 10, 0.0, 0.0, "drop", "dropped by rule: on the always_drop list")]
     report = dataclasses.replace(report, decisions=ruled)
     report.provenance["config"]["k"] = 9
-    assert "Allow more features" not in [step.title for step in plan.next_steps(report)]
+    assert "Allow more features" not in [step.title for step in actions.next_steps(report)]

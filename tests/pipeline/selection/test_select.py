@@ -191,10 +191,11 @@ def test_two_workers_find_what_one_finds(case: Case) -> None:
 
 @given(st.dictionaries(st.integers(1, 300), st.floats(0.1, 2.0), min_size=1))
 def test_a_path_is_worth_minus_its_mean_loss(losses: dict[int, float]) -> None:
-    value = path_value(losses)
+    value = path_value(losses, 300)
     assert -max(losses.values()) - 1e-9 <= value <= -min(losses.values()) + 1e-9
     better = {k: loss - 0.05 for k, loss in losses.items()}
-    assert path_value(better) == pytest.approx(value + 0.05)
+    assert path_value(better, 300) == pytest.approx(value + 0.05)
+    assert path_value({**losses, 400: 9.0, 300: 0.5}, 300) == pytest.approx(path_value({**losses, 300: 0.5}, 300)), "K"
 
 
 @pytest.mark.parametrize(("rows", "size"), [(1_000_000, 1024), (54_400, 512), (7_000, 64), (1_400, 32)])
@@ -209,5 +210,5 @@ def test_few_rows_take_small_batches(case: Case, rows: int, size: int) -> None:
 
     store: Any = Sized()
     found = plan_of(CONFIG, store, ALL).batch_size
-    assert found == size <= Pace.plan(rows, CONFIG.training, store.schema).batch_size
+    assert found == size <= Pace.of(rows, CONFIG.training, store.schema).batch_size
     assert found == 32 or math.ceil(rows / found) >= 100

@@ -10,7 +10,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Field, ModelSchema
-from feature_audit.stages.load import budget, clipped_budget, protected_fields, ruled_out_fields, unit_ids
+from feature_audit.stages.select import constraints_of
 
 TABLES = {"a": "user", "b": "user", "c": "item", "d": "item", "e": None, "gone": "item"}
 
@@ -30,23 +30,22 @@ def config(**keys: Any) -> AuditConfig:
 
 
 def test_single_features_follow_their_own_rule() -> None:
-    made = prepared(stays="a", goes="c e")
-    assert protected_fields(config(), made) == [0]
-    assert ruled_out_fields(config(), made) == [2, 4]
-    assert budget(config(), made) == (1, 3)
-    assert unit_ids(config(), made) is None
+    found = constraints_of(config(), prepared(stays="a", goes="c e"))
+    assert (found.protected, found.excluded) == ((0,), (2, 4))
+    assert (found.min_k, found.max_k) == (1, 3)
+    assert found.groups is None
 
 
 def test_a_whole_group_follows_its_member() -> None:
     made = prepared(stays="a", goes="d")
-    assert protected_fields(config(whole_groups="*"), made) == [0, 1]
-    assert ruled_out_fields(config(whole_groups="*"), made) == [2, 3]
-    assert budget(config(whole_groups="*"), made) == (2, 3)
-    assert ruled_out_fields(config(whole_groups="user"), made) == [3]
+    found = constraints_of(config(whole_groups="*"), made)
+    assert (found.protected, found.excluded) == ((0, 1), (2, 3))
+    assert (found.min_k, found.max_k) == (2, 3)
+    assert constraints_of(config(whole_groups="user"), made).excluded == (3,)
 
 
 def test_an_excluded_member_still_speaks_for_its_group() -> None:
-    assert ruled_out_fields(config(whole_groups="item"), prepared(goes="gone")) == [2, 3]
+    assert constraints_of(config(whole_groups="item"), prepared(goes="gone")).excluded == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_an_excluded_member_still_speaks_for_its_group() -> None:
 )
 def test_rules_that_cannot_all_hold_are_one_line(keys: dict[str, Any], rules: dict[str, str], message: str) -> None:
     with pytest.raises(AuditError, match=message) as caught:
-        budget(config(**keys), prepared(**rules))
+        constraints_of(config(**keys), prepared(**rules))
     assert "\n" not in str(caught.value)
 
 
@@ -81,13 +80,12 @@ def test_rules_that_cannot_all_hold_are_one_line(keys: dict[str, Any], rules: di
 def test_a_budget_above_what_there_is_is_clipped(
     keys: dict[str, Any], rules: dict[str, str], expected: tuple[int, int]
 ) -> None:
-    asked, made = config(**keys), prepared(**rules)
-    assert budget(asked, made) == expected
-    said = clipped_budget(asked, made)
-    assert said is not None
-    assert said.startswith(f"k = {keys['k']} is no limit: only {expected[1]} features are usable (")
+    found = constraints_of(config(**keys), prepared(**rules))
+    assert (found.min_k, found.max_k) == expected
+    assert found.note is not None
+    assert found.note.startswith(f"k = {keys['k']} is no limit: only {expected[1]} features are usable (")
 
 
 @pytest.mark.parametrize("keys", [{}, {"k": 5}, {"k": 1}, {"k_min": 5}])
 def test_a_budget_that_bounds_is_not_talked_about(keys: dict[str, Any]) -> None:
-    assert clipped_budget(config(**keys), prepared()) is None
+    assert constraints_of(config(**keys), prepared()).note is None

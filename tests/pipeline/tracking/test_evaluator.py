@@ -61,12 +61,12 @@ def evaluate(frame: pd.DataFrame, *, predictions: str | None = "pruned", **confi
 
 def test_two_columns_give_decides_answer_on_the_run(frame):
     with mlflow.start_run() as run:
-        found = evaluate(frame, baseline="full", unit="user", margin=0.02, guards={"logloss": 0.02})
+        found = evaluate(frame, baseline="full", cluster="user", margin=0.02, guards={"logloss": 0.02})
     own = decide(
         y=frame.clicked.to_numpy(),
         baseline=frame.full.to_numpy(),
         pruned=frame.pruned.to_numpy(),
-        unit=np.unique(frame.user, return_inverse=True)[1],
+        cluster=np.unique(frame.user, return_inverse=True)[1],
         task="binary",
         metric="auc",
         margin=0.02,

@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from typing import Any, cast
 
 import mlflow
 import polars as pl
 import pytest
-from feature_audit.audit import promotion
+from feature_audit.audit import promotion, publish
+from feature_audit.config import AuditConfig
 from feature_audit.errors import AuditError, UsageError
-from feature_audit.tracking import registry
+from feature_audit.results import Verdict
+from feature_audit.tracking import Run, registry
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_schema
+from report_factory import make_report
 
 NAME = "ranker"
 
@@ -79,6 +83,64 @@ def test_a_withdrawn_version_is_no_candidate_and_cannot_be_promoted(client: Mlfl
     assert registry.CANDIDATE not in client.get_registered_model(NAME).aliases
     with pytest.raises(AuditError, match="its verdict is withdrawn, not pass"):
         promotion.promote(NAME, "1", force=False, reason=None)
+
+
+def recommended(client: MlflowClient, version: str) -> Run:
+    """The run of an audit that passed and recommends this version."""
+    run = Run(client.create_run("0").info.run_id)
+    run.tag({"audit.recommendation": f"models:/{NAME}/{version}", "audit.verdict": "pass"})
+    return run
+
+
+@pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
+def test_an_audit_that_no_longer_passes_withdraws_what_it_recommended(client: MlflowClient, verdict: Verdict) -> None:
+    run, nothing = recommended(client, "1"), cast("Any", None)  # no model is trained or looked for
+    report = make_report(verdict)
+    assert publish.recommend(run, AuditConfig(), nothing, nothing, report, "key") == report
+    assert "audit.recommendation" not in run.tags()
+    assert registry.CANDIDATE not in client.get_registered_model(NAME).aliases
+    assert client.get_model_version(NAME, "1").tags["audit.verdict"] == "withdrawn"
+    with pytest.raises(AuditError, match="its verdict is withdrawn, not pass"):
+        promotion.promote(NAME, "1", force=False, reason=None)
+    publish.recommend(run, AuditConfig(), nothing, nothing, report, "key")  # and once more: nothing is left to do
+
+
+def test_withdrawing_leaves_a_newer_candidate_and_what_is_in_production(client: MlflowClient) -> None:
+    promotion.promote(NAME, "1", force=False, reason=None)
+    client.set_registered_model_alias(NAME, registry.CANDIDATE, "2")
+    registry.withdraw(f"models:/{NAME}/1")
+    assert str(client.get_registered_model(NAME).aliases[registry.CANDIDATE]) == "2"
+    assert production(client) == "1", "a person decides about production"
+
+
+def register_again(client: MlflowClient, key: str, folder: Path) -> str:
+    """Register what was judged under a key; the folder holds no model, so a new version cannot be made of it."""
+    return registry.register(
+        run_id=client.create_run("0").info.run_id,
+        model_name=NAME,
+        artifacts=folder / "none",
+        code=[],
+        inputs=[registry.RawInput("age", "Int64")],
+        example=pl.DataFrame({"age": [1]}),
+        tags={"audit.key": key},
+        describe=lambda address: f"about {address}",
+    )
+
+
+def test_a_version_is_used_again_only_where_its_own_audit_passed_and_stands(
+    client: MlflowClient, tmp_path: Path
+) -> None:
+    for version, key in (("1", "here"), ("2", "withdrawn"), ("3", "undecided")):
+        client.set_model_version_tag(NAME, version, "audit.key", key)
+    client.delete_registered_model_alias(NAME, registry.CANDIDATE)
+    registry.withdraw(f"models:/{NAME}/2")
+    for key in ("withdrawn", "undecided", "unheard of"):
+        with pytest.raises(AuditError, match=f"model_name={NAME}"):
+            register_again(client, key, tmp_path)
+        assert registry.CANDIDATE not in client.get_registered_model(NAME).aliases
+    assert register_again(client, "here", tmp_path) == f"models:/{NAME}/1"
+    assert str(client.get_registered_model(NAME).aliases[registry.CANDIDATE]) == "1"
+    assert client.get_model_version(NAME, "1").description == f"about models:/{NAME}/1"
 
 
 def test_unknown_names_are_one_line(client: MlflowClient) -> None:

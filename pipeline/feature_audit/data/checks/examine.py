@@ -15,7 +15,7 @@ from feature_audit.data.checks.leakage import find_leaks
 from feature_audit.data.checks.predictive_power import crossfit_auc, halves, views
 from feature_audit.data.checks.reading_notes import cut_lists, reading_notes
 from feature_audit.data.checks.row_names import row_names
-from feature_audit.data.table.dataset import Log
+from feature_audit.data.table.dataset import LabelledTable
 from feature_audit.data.table.splits import TEST, TRAIN, Split
 from feature_audit.data.table.statistics import Statistics
 from feature_audit.findings import Finding
@@ -35,7 +35,11 @@ class Examined:
 
 
 def examine(
-    config: AuditConfig, log: Log, columns: tuple[Column, ...], statistics: Statistics, unusable: Mapping[str, str]
+    config: AuditConfig,
+    table: LabelledTable,
+    columns: tuple[Column, ...],
+    statistics: Statistics,
+    unusable: Mapping[str, str],
 ) -> Examined:
     """Constants, duplicates, leaks (excluded); suspicions, ids, nulls, drift, overlap (reported).
 
@@ -43,46 +47,46 @@ def examine(
 
     Args:
         config: thresholds.
-        log: the table with its labels and split.
+        table: the table with its labels and split.
         columns: usable candidates.
         statistics: pass 1.
         unusable: column -> why no feature can be made from its type.
     """
     findings = [Finding(name, "other", reason, excluded=True) for name, reason in unusable.items()]
-    findings += [Finding("", "other", note) for note in _notes(config, log)]
+    findings += [Finding("", "other", note) for note in _notes(config, table)]
     findings += _unread(columns, statistics)
     findings += reading_notes(config, columns)
-    findings += _empty_or_constant(columns, statistics, log.split)
+    findings += _empty_or_constant(columns, statistics, table.split)
     left = _left(columns, findings)
-    findings += duplicates(log.source, left, statistics, log.split)
+    findings += duplicates(table.source, left, statistics, table.split)
     left = _left(columns, findings)
-    findings += find_leaks(left, log, statistics, config.checks, seed=config.seed)
+    findings += find_leaks(left, table, statistics, config.checks, seed=config.seed)
     left = _left(columns, findings)
-    findings += cut_lists(config, left, log, statistics)
+    findings += cut_lists(config, left, table, statistics)
     drift = _drift(left, statistics, config.seed)
     findings += row_names(left, statistics)
-    findings += _high_nulls(left, statistics, log.split, config.checks.max_null_share)
+    findings += _high_nulls(left, statistics, table.split, config.checks.max_null_share)
     findings += [
         Finding(name, "drift", f"train and test rows can be told apart by it: AUC {auc:.3f}")
         for name, auc in drift.items()
         if auc >= config.checks.drift_auc
     ]
-    findings += _row_overlap(statistics, log.split)
-    findings += _group_overlap(log)
+    findings += _row_overlap(statistics, table.split)
+    findings += _group_overlap(table)
     excluded = {finding.column: finding.detail for finding in findings if finding.excluded}
     return Examined(tuple(findings), excluded, drift)
 
 
-def _notes(config: AuditConfig, log: Log) -> list[str]:
+def _notes(config: AuditConfig, table: LabelledTable) -> list[str]:
     """What had to be decided for the user: while reading, about the task, about the positive class."""
-    return [*log.source.notes, *_guessed_task(config, log), *filter(None, [log.target.note])]
+    return [*table.source.notes, *_guessed_task(config, table), *filter(None, [table.target.note])]
 
 
-def _guessed_task(config: AuditConfig, log: Log) -> list[str]:
+def _guessed_task(config: AuditConfig, table: LabelledTable) -> list[str]:
     """Says where whole numbers were taken for classes: stars and nights are quantities, and nobody can tell."""
-    classes = log.target.classes
+    classes = table.target.classes
     whole = all(re.fullmatch(r"-?\d+(\.0)?", label) for label in classes)
-    if config.task or log.target.task != "multiclass" or not whole:
+    if config.task or table.target.task != "multiclass" or not whole:
         return []
     return [
         f"the target's {len(classes)} whole numbers are taken for classes (task=multiclass); "
@@ -165,12 +169,12 @@ def _row_overlap(statistics: Statistics, split: Split) -> list[Finding]:
     return [Finding("", "split_overlap", f"{share:.1%} of the test rows equal a train row in every candidate column")]
 
 
-def _group_overlap(log: Log) -> list[Finding]:
+def _group_overlap(table: LabelledTable) -> list[Finding]:
     """Units (users) on both sides of a split that does not follow time."""
-    if log.group is None or log.split.info["kind"] not in ("random", "column"):
+    if table.group is None or table.split.info["kind"] not in ("random", "column"):
         return []
-    share = log.split.info["overlap"]["test"]["rows_of_units_in_train"]
+    share = table.split.info["overlap"]["test"]["rows_of_units_in_train"]
     if share == 0:
         return []
-    detail = f"{share:.0%} of the test rows belong to a {log.roles.group} that train has seen"
+    detail = f"{share:.0%} of the test rows belong to a {table.roles.group} that train has seen"
     return [Finding("", "split_overlap", f"{detail}; split=group keeps them apart")]

@@ -45,7 +45,7 @@ from feature_audit.data.checks.predictive_power import (
 from feature_audit.data.checks.purity import Evidence, Outcomes, pure_patterns
 from feature_audit.data.columns.casting import as_datetime, as_lists, epoch
 from feature_audit.data.columns.dates import anchors, moments_of, recorded_later
-from feature_audit.data.table.dataset import Log
+from feature_audit.data.table.dataset import LabelledTable
 from feature_audit.data.table.statistics import Statistics
 from feature_audit.findings import Finding
 from feature_audit.schema import Column, Task
@@ -97,23 +97,23 @@ class Judge:
 
 
 def find_leaks(
-    columns: tuple[Column, ...], log: Log, statistics: Statistics, checks: ChecksConfig, *, seed: int = 0
+    columns: tuple[Column, ...], table: LabelledTable, statistics: Statistics, checks: ChecksConfig, *, seed: int = 0
 ) -> list[Finding]:
     """Leaks and suspicions among the columns.
 
     Args:
         columns: candidates that are neither constant nor duplicates.
-        log: labels and times of all rows.
+        table: labels and times of all rows.
         statistics: pass 1, with the train sample.
         checks: thresholds.
         seed: of the halves.
     """
     sample = statistics.samples["train"]
     rows = statistics.sample_rows["train"]
-    outcomes = Outcomes.of(log, statistics)
-    judge = Judge(log.target.task, log.target.values[rows], halves(len(rows), seed), checks)
-    time = None if log.time is None else log.time[rows]
-    base = anchors(sample, time, is_datetime=log.time_is_datetime)
+    outcomes = Outcomes.of(table, statistics)
+    judge = Judge(table.target.task, table.target.values[rows], halves(len(rows), seed), checks)
+    time = None if table.time is None else table.time[rows]
+    base = anchors(sample, time, is_datetime=table.time_is_datetime)
     findings = []
     for column in columns:
         fact = statistics.facts[column.name]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from feature_audit.data.table.dataset import Log
+from feature_audit.data.table.dataset import LabelledTable
 from feature_audit.data.table.splits import SPLITS, TRAIN, Split
 from feature_audit.data.table.statistics import Statistics
 from feature_audit.findings import Finding
@@ -22,7 +22,7 @@ from feature_audit.schema import Column
 
 def column_profile(
     columns: tuple[Column, ...],
-    log: Log,
+    table: LabelledTable,
     statistics: Statistics,
     excluded: Mapping[str, str],
     drift: Mapping[str, float],
@@ -34,7 +34,7 @@ def column_profile(
         between train and a later split), ``distinct`` and ``distinct_share`` (of the sampled train rows), ``drift_auc``
         (0.5 where not measured).
     """
-    rows = log.split.rows()
+    rows = table.split.rows()
     sample = statistics.samples["train"]
     lines: list[dict[str, Any]] = []
     for column in columns:
@@ -56,7 +56,7 @@ def column_profile(
     return pl.DataFrame(lines, infer_schema_length=None)
 
 
-def table_profile(log: Log, findings: Iterable[Finding], *, usable: int, excluded: int) -> pl.DataFrame:
+def table_profile(table: LabelledTable, findings: Iterable[Finding], *, usable: int, excluded: int) -> pl.DataFrame:
     """One row of facts about the whole table.
 
     Returns:
@@ -65,7 +65,7 @@ def table_profile(log: Log, findings: Iterable[Finding], *, usable: int, exclude
         every row of a later one; 0 without a time split), ``rarest_class_share`` (1 for regression),
         ``excluded_share``, ``leaks``, ``suspected_leaks``.
     """
-    target, split = log.target, log.split
+    target, split = table.target, table.split
     rows = split.rows()
     kinds = Counter(finding.kind for finding in findings)
     facts: dict[str, Any] = {
@@ -74,7 +74,7 @@ def table_profile(log: Log, findings: Iterable[Finding], *, usable: int, exclude
         "usable_features": usable,
         "excluded_share": excluded / max(usable + excluded, 1),
         "rarest_class_share": _rarest(target, split),
-        "time_disorder": _disorder(log.time, split),
+        "time_disorder": _disorder(table.time, split),
         "leaks": kinds["leak"],
         "suspected_leaks": kinds["suspected_leak"],
     }

@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import binom
 
-from feature_audit.data.table.dataset import Log
+from feature_audit.data.table.dataset import LabelledTable
 from feature_audit.data.table.statistics import Statistics
 from feature_audit.schema import Column
 
@@ -73,21 +73,21 @@ class Outcomes:
     rows: str
 
     @classmethod
-    def of(cls, log: Log, statistics: Statistics) -> Outcomes:
+    def of(cls, table: LabelledTable, statistics: Statistics) -> Outcomes:
         """Those of the train sample."""
         rows = statistics.sample_rows["train"]
-        label, task = log.target.values[rows], log.target.task
+        label, task = table.target.values[rows], table.target.task
         if task == "regression":
             values, counts = np.unique(label, return_counts=True)
             common = values[counts.argmax()]
             label, names = label != common, [f"with the target {common:g}", f"with a target other than {common:g}"]
         else:
-            names = [f"of class {name!r}" for name in log.target.classes]
+            names = [f"of class {name!r}" for name in table.target.classes]
             names = ["negative", "positive"] if task == "binary" else names
         label = label.astype(np.int64)
         shares = np.bincount(label, minlength=len(names)) / max(len(label), 1)
-        whole = len(rows) == log.split.rows()["train"]
-        unit = None if log.group is None else log.group[0][rows]
+        whole = len(rows) == table.split.rows()["train"]
+        unit = None if table.group is None else table.group[0][rows]
         event = np.array([task == "multiclass" or code == 1 for code in range(len(names))])
         return cls(label, names, shares, event, unit, "train rows" if whole else "sampled train rows")
 

@@ -10,7 +10,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data.checks.predictive_power import entry_scores, halves, score_auc, score_r2
 from feature_audit.data.columns.casting import as_lists
 from feature_audit.data.columns.roles import lookup
-from feature_audit.data.table.dataset import Log
+from feature_audit.data.table.dataset import LabelledTable
 from feature_audit.data.table.statistics import Statistics
 from feature_audit.findings import Finding
 from feature_audit.schema import Column
@@ -36,7 +36,9 @@ def reading_notes(config: AuditConfig, columns: tuple[Column, ...]) -> list[Find
     return findings
 
 
-def cut_lists(config: AuditConfig, columns: tuple[Column, ...], log: Log, statistics: Statistics) -> list[Finding]:
+def cut_lists(
+    config: AuditConfig, columns: tuple[Column, ...], table: LabelledTable, statistics: Statistics
+) -> list[Finding]:
     """Lists that are longer than the limit, and whether the entries that are not used would predict better."""
     most, end = config.encoding.max_list_length, config.encoding.list_end
     other = "first" if end == "last" else "last"
@@ -53,7 +55,7 @@ def cut_lists(config: AuditConfig, columns: tuple[Column, ...], log: Log, statis
         )
         findings.append(Finding(column.name, "other", detail))
         rows = statistics.sample_rows["train"]
-        used, unused = (_worth(lists, which, most, log, rows, config.seed) for which in (end, other))
+        used, unused = (_worth(lists, which, most, table, rows, config.seed) for which in (end, other))
         if unused - used > CLEARLY:
             question = (
                 f"{column.name}: the {other} {most} entries predict better than the {end} ones that are used "
@@ -64,12 +66,12 @@ def cut_lists(config: AuditConfig, columns: tuple[Column, ...], log: Log, statis
     return findings
 
 
-def _worth(lists: pl.Series, end: str, most: int, log: Log, rows: np.ndarray, seed: int) -> float:
+def _worth(lists: pl.Series, end: str, most: int, table: LabelledTable, rows: np.ndarray, seed: int) -> float:
     """Cross-fitted AUC (regression: R-squared of the rank) of the entries at one end; of classes, for the commonest."""
     part = lists.list.head(most) if end == "first" else lists.list.tail(most)
-    label, half = log.target.values[rows], halves(len(rows), seed)
-    if log.target.task == "regression":
+    label, half = table.target.values[rows], halves(len(rows), seed)
+    if table.target.task == "regression":
         return score_r2(entry_scores(part, rankdata(label) / len(label), half), label, half)
     classes = np.bincount(label.astype(np.int64))
-    signal = (label == (1 if log.target.task == "binary" else classes.argmax())).astype(np.float64)
+    signal = (label == (1 if table.target.task == "binary" else classes.argmax())).astype(np.float64)
     return score_auc(entry_scores(part, signal, half), signal, half)

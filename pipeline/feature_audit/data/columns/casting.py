@@ -9,8 +9,9 @@ import polars as pl
 
 from feature_audit.data.columns.lists import split, split_numbers
 from feature_audit.data.columns.moments import NUMBER_FORMATS, UNITS, number_moment, text_moment
-from feature_audit.data.reading.delimited import NULL_WORDS
 
+#: Texts that mean "no number" in a column whose other cells are numbers; in a column of words they stay words.
+NULL_WORDS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "\\N", "-", "#N/A", "n/a")
 #: Whole numbers from here on have no float64 of their own.
 BEYOND_FLOAT = 2**53
 #: What a category is looked up by.

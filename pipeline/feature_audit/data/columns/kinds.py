@@ -9,13 +9,12 @@ import polars as pl
 import yaml
 
 from feature_audit.config import AuditConfig
-from feature_audit.data.columns.casting import BEYOND_FLOAT, as_key, is_whole
+from feature_audit.data.columns.casting import BEYOND_FLOAT, NULL_WORDS, as_key, is_whole
 from feature_audit.data.columns.costs import read_costs
 from feature_audit.data.columns.lists import fallback_format, is_vector, list_format
 from feature_audit.data.columns.moments import MOST, likely_formats, number_format
 from feature_audit.data.columns.roles import Roles, lookup, match_globs
 from feature_audit.data.columns.written_numbers import find_form
-from feature_audit.data.reading.delimited import NULL_WORDS
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Kind
 

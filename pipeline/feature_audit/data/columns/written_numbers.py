@@ -7,17 +7,13 @@ form is found on a sample of train and validation cells, kept by the encoder, an
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from feature_audit.data.columns.moments import MOST
-from feature_audit.data.messages import listing
-from feature_audit.data.reading.delimited import NULL_WORDS
-from feature_audit.data.reading.source import Source
-from feature_audit.schema import Column
+from feature_audit.data.columns.casting import NULL_WORDS
 
 #: Letters that stand for a factor where a column mixes them with each other or with plain numbers.
 FACTORS = {"k": 1e3, "m": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9}
@@ -68,44 +64,6 @@ class Form:
     def from_state(cls, state: Mapping[str, Any]) -> Form:
         """The form whose ``state()`` this is."""
         return cls(state["decimal"], state["marks"])
-
-
-def as_numbers(
-    source: Source, columns: Sequence[Column], shown: pl.DataFrame, given: Collection[str]
-) -> tuple[Source, dict[str, Form]]:
-    """The table with the number columns that people wrote turned into Float64, and column -> form.
-
-    Args:
-        source: the table as it was read.
-        columns: with their kinds.
-        shown: some rows, from which the forms are found.
-        given: columns whose kind the user gave; they may hold fewer numbers.
-
-    Returns:
-        The table, its notes extended by what was read and how many cells could not be, and the forms.
-    """
-    forms = {}
-    for column in columns:
-        if column.kind == "numeric" and shown[column.name].dtype in (pl.String, pl.Categorical, pl.Enum):
-            form = find_form(held_words(shown[column.name]), 0.5 if column.name in given else MOST)
-            if form is not None:
-                forms[column.name] = form
-    if not forms:
-        return source, forms
-    read = {name: form.expression(pl.col(name).cast(pl.String)).alias(name) for name, form in forms.items()}
-    words = {name: pl.col(name).cast(pl.String).str.strip_chars().is_in(["", *NULL_WORDS]) for name in forms}
-    lost = source.collect(
-        source.frame.select((pl.col(name).is_not_null() & ~words[name] & read[name].is_null()).sum() for name in forms)
-    ).row(0, named=True)
-    examples = []
-    for name in forms:
-        cells = held_words(shown[name])
-        example = cells[int(cells.str.len_chars().arg_max() or 0)]
-        examples.append(f"{name} ({example} is read as {forms[name].read(pl.Series([example]))[0]:.10g})")
-    notes = [f"formatted numbers are parsed: {listing(examples)}"]
-    notes += [f"{name}: {count} cells are no numbers and count as missing" for name, count in lost.items() if count]
-    frame = source.frame.with_columns(read.values())
-    return replace(source, frame=frame, notes=(*source.notes, *notes)), forms
 
 
 def held_words(cells: pl.Series) -> pl.Series:

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from feature_audit.config import ReaderConfig
+from feature_audit.data.columns.casting import NULL_WORDS
 from feature_audit.data.columns.moments import MOST, is_date, likely_formats, text_moment
 from feature_audit.data.columns.roles import SPLIT_COLUMN, match_globs
 from feature_audit.data.messages import READ_ERRORS, one_line
@@ -20,8 +21,6 @@ from feature_audit.data.reading.files import bare_suffix
 from feature_audit.data.reading.row_shape import open_text, scan_lines, shape_of
 from feature_audit.errors import AuditError
 
-#: Texts that mean "no number" in a column whose other cells are numbers; in a column of words they stay words.
-NULL_WORDS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "\\N", "-", "#N/A", "n/a")
 ROW_GROUP = 65_536
 #: Share of the cells that a type of the user's may fail to read.
 MOST_LOST = 0.5

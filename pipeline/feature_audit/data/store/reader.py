@@ -168,7 +168,7 @@ class Store:
         """float32 (rows, N) for scikit-learn: a numeric field's position, a code itself, one number per bag or vector.
 
         A bag becomes the mean of its non-padding codes in frequency order (0 = empty), a vector its first value; both
-        are reductions for peers and yardsticks that want one column per feature.
+        are reductions for baselines and the boosting reference that want one column per feature.
         """
         schema = schema or self.schema
         rows = self.rows(split)

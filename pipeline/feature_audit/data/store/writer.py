@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from feature_audit.data.encoding.encoder_set import Encoders
-from feature_audit.data.table.dataset import Labelled, Log
+from feature_audit.data.table.dataset import Labelled, LabelledTable
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.data.table.statistics import chunk_rows
 from feature_audit.schema import Field, ModelSchema
@@ -30,7 +30,7 @@ def code_dtype(cardinality: int) -> np.dtype[Any]:
     return np.dtype(np.uint8 if cardinality <= 256 else np.uint16 if cardinality <= 65_536 else np.int32)
 
 
-def plan(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
+def places_of(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
     """Field name -> (file, first line of the field in it, dtype); a file is a (lines, rows) matrix, one line per value.
 
     Numeric fields share one file and code fields one file per dtype; a bag or vector has a file of ``width`` lines.
@@ -53,21 +53,21 @@ def plan(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
 
 
 def write_store(
-    directory: Path, log: Log, encoders: Encoders, schema: ModelSchema, slices: Mapping[str, Labelled],
+    directory: Path, table: LabelledTable, encoders: Encoders, schema: ModelSchema, slices: Mapping[str, Labelled],
     *, progress: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Encode every row once and write it to its split's files.
 
     Args:
         directory: the store's folder, made if needed.
-        log: the raw table with labels, split and groups.
+        table: the raw table with labels, split and groups.
         encoders: fitted on train.
         schema: the fields, in the encoders' order.
         slices: column -> codes (rows,) and their labels.
         progress: told the share done.
     """
-    of_row, row_id, group = log.split.of_row, log.roles.row_id, log.group
-    places = plan(schema.fields)
+    of_row, row_id, group = table.split.of_row, table.roles.row_id, table.group
+    places = places_of(schema.fields)
     totals = np.bincount(of_row, minlength=3)
     directory.mkdir(parents=True, exist_ok=True)
     writers = {code: _SplitWriter(directory / split, int(totals[code])) for code, split in enumerate(SPLITS)}
@@ -77,13 +77,13 @@ def write_store(
     start = 0
     # Fields are independent and most of their time is spent in NumPy, Polars and writes, which release the lock.
     with ThreadPoolExecutor(_THREADS) as pool:
-        for chunk in log.source.chunks(chunk_rows(len(names)), names):
+        for chunk in table.source.chunks(chunk_rows(len(names)), names):
             stop = start + chunk.height
             inside = of_row[start:stop]
             rows = {code: np.flatnonzero(inside == code) for code in writers}
             list(pool.map(partial(_write_field, chunk, rows, writers, encoders, places), schema.names))
             for code, writer in writers.items():
-                writer.ids(chunk[row_id] if row_id else log.source.row_numbers(start, stop), rows[code])
+                writer.ids(chunk[row_id] if row_id else table.source.row_numbers(start, stop), rows[code])
                 writer.advance(len(rows[code]))
             if stop * 10 // len(of_row) > start * 10 // len(of_row):  # a line per tenth, however many chunks there are
                 progress(f"encoding: {stop / len(of_row):.0%} of {len(of_row):,} rows")
@@ -91,7 +91,7 @@ def write_store(
     for code, writer in writers.items():
         writer.close()
         mine = of_row == code
-        np.save(writer.directory / "target.npy", log.target.values[mine])
+        np.save(writer.directory / "target.npy", table.target.values[mine])
         if group is not None:
             np.save(writer.directory / "group.npy", group[0][mine])
         for number, (codes, _) in enumerate(slices.values()):

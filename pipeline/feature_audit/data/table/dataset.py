@@ -25,7 +25,7 @@ FEW_GAPS = 0.01
 
 
 @dataclass(frozen=True)
-class Log:
+class LabelledTable:
     """A table whose rows are labelled and split.
 
     Attributes:
@@ -52,7 +52,7 @@ class Log:
         return len(self.split.of_row)
 
 
-def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
+def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable:
     """Read the label and the key columns, check them, leave out rows without label or time, and split the rows.
 
     Raises:
@@ -80,7 +80,7 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> Log:
             split.info[name] = format_time(split.info[name], is_datetime=is_datetime)
     if group:
         split.info["overlap"] = overlap(split.of_row, group[0])
-    return Log(source, roles, target, split, time, is_datetime, group)
+    return LabelledTable(source, roles, target, split, time, is_datetime, group)
 
 
 def _refuse_the_label(name: str, group: Labelled, target: Target, *, is_target: bool) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from feature_audit.datasets.demo.catalogue import SIGNALS, noise_families
 from feature_audit.datasets.demo.extras import constants, leaks, render_extras
 from feature_audit.datasets.demo.families import Rendered, render
 from feature_audit.datasets.demo.label import draw_label
-from feature_audit.datasets.demo.plan import SIGNALS, noise_families
 from feature_audit.datasets.demo.truth import ColumnTruth, Truth
 from feature_audit.datasets.demo.world import simulate_world
 

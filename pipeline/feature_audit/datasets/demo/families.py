@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from feature_audit.datasets.demo.plan import WINDOWS, Family, Kind
+from feature_audit.datasets.demo.catalogue import WINDOWS, Family, Kind
 from feature_audit.datasets.demo.world import DAYS, FloatArray, IntArray, World
 
 _COPY_SUFFIXES = ("est", "v1", "legacy", "proxy")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import expit
 
+from feature_audit.datasets.demo.catalogue import FADING, INTERACTIONS, SIGNALS, Effect, Family
 from feature_audit.datasets.demo.extras import Extras
 from feature_audit.datasets.demo.families import Rendered
-from feature_audit.datasets.demo.plan import FADING, INTERACTIONS, SIGNALS, Effect, Family
 from feature_audit.datasets.demo.world import FloatArray, IntArray, World
 
 POSITIVE_SHARE = 0.2

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from feature_audit.batch import Batch
 from feature_audit.errors import UsageError
-from feature_audit.models.output_scaling import OutputUnits
+from feature_audit.models.output_scaling import OutputScaling
 from feature_audit.schema import ModelSchema
 
 
@@ -25,7 +25,7 @@ class UserModel(nn.Module):
         super().__init__()
         self.module = module
         self.n_fields = len(schema.fields)
-        self.units = OutputUnits(schema)
+        self.scaling = OutputScaling(schema)
 
     def embed(self, batch: Batch) -> Tensor:
         """Field embeddings, (B, N, d).
@@ -39,7 +39,7 @@ class UserModel(nn.Module):
 
     def predict(self, embedded: Tensor) -> Tensor:
         """(B,) logits or values, or (B, C) logits."""
-        return self.units(self.module.predict(embedded))  # type: ignore[operator]
+        return self.scaling(self.module.predict(embedded))  # type: ignore[operator]
 
     def forward(self, batch: Batch) -> Tensor:
         """``predict(embed(batch))``."""
@@ -74,7 +74,7 @@ class AttachedModel(nn.Module):
         super().__init__()
         self.module = module
         self.names = schema.names
-        self.units = OutputUnits(schema)
+        self.scaling = OutputScaling(schema)
         self.attach = attach
         self._attached()  # a wrong path is refused now
         self._batch: Batch | None = None
@@ -131,7 +131,7 @@ class AttachedModel(nn.Module):
                 f"{type(self.module).__name__}.forward gives {type(output).__name__}; the contract is a tensor of "
                 "logits or values, (B,), or logits (B, C)"
             )
-        return self.units(output)
+        return self.scaling(output)
 
     def _attached(self) -> list[nn.Module]:
         """The attached submodules in listed order; one that two paths lead to (shared weights) stands once."""

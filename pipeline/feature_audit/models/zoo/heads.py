@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from feature_audit.batch import Batch
-from feature_audit.models.output_scaling import OutputUnits
+from feature_audit.models.output_scaling import OutputScaling
 from feature_audit.models.zoo.embedding import FieldEmbedding
 from feature_audit.schema import ModelSchema
 
@@ -24,8 +24,8 @@ class Head(nn.Module):
         super().__init__()
         self.width = len(schema.fields) * embedding_dim
         self.embedding = FieldEmbedding(schema, embedding_dim)
-        self.units = OutputUnits(schema)
-        self.n_outputs = self.units.n_outputs
+        self.scaling = OutputScaling(schema)
+        self.n_outputs = self.scaling.n_outputs
 
     def embed(self, batch: Batch) -> Tensor:
         """Field embeddings, (B, N, d)."""
@@ -33,7 +33,7 @@ class Head(nn.Module):
 
     def predict(self, embedded: Tensor) -> Tensor:
         """(B,) logits or values, or (B, C) logits, from embeddings (B, N, d)."""
-        return self.units(self.raw(embedded))
+        return self.scaling(self.raw(embedded))
 
     def forward(self, batch: Batch) -> Tensor:
         """``predict(embed(batch))``."""

@@ -25,6 +25,6 @@ class ValidationComparison:
     def point(self, k: int, scores: np.ndarray, source: str) -> CurvePoint:
         """Quality at one K, from scores of all validation rows."""
         delta, error = paired_delta(
-            self._metric, y=self._target, baseline=self._full, pruned=scores, unit=self._cluster
+            self._metric, y=self._target, baseline=self._full, pruned=scores, cluster=self._cluster
         )
         return CurvePoint(k, self._metric.value(self._target, scores, self._cluster), delta, source, error)

@@ -75,8 +75,9 @@ def choose_k(points: Sequence[CurvePoint], criterion: Criterion, *, retrained: b
     chosen = curve[int(np.argmax(chances >= needed))]
     figure = f"validation {criterion.metric} {chosen.metric:.4f}, {chosen.delta:+.4f} ± {chosen.std_error:.4f}"
     if confident:
-        why = f"is the smallest K for which validation forecasts a pass on test with at least {POWER:.0%} probability"
-        return KChoice(chosen.k, "confident", f"K = {chosen.k} {why}: {figure} against the full model")
+        why = f"is the smallest K that validation forecasts to pass on test with at least {POWER:.0%} probability"
+        near = "and that is not clearly worse than the best K"
+        return KChoice(chosen.k, "confident", f"K = {chosen.k} {why} {near}: {figure} against the full model")
     tried = f"no retrained K (tried: {', '.join(str(point.k) for point in curve)})" if retrained else "no K"
     why = f"{tried} is forecast to pass on test with {POWER:.0%} probability; K = {chosen.k} has nearly the best chance"
     return KChoice(chosen.k, "best_effort", f"{why}: {figure} against the full model")

@@ -244,6 +244,25 @@ def test_outcomes_on_too_few_rows_are_suspected_and_kept(tmp_path):
     assert set(outcomes.columns) <= set(made.schema.names)
 
 
+@pytest.mark.parametrize(
+    ("mistakes", "kind"), [(0, "leak"), (2, "leak"), (3, "suspected_leak"), (20, "suspected_leak")]
+)
+def test_one_mistake_of_recording_in_a_thousand_rows_is_forgiven(tmp_path, mistakes, kind):
+    """A column filled on 2,000 train rows of which some are of the other class."""
+    rng = np.random.default_rng(0)
+    y = np.arange(12_000) % 5 < 2
+    on = np.concatenate([np.flatnonzero(y)[: 2_000 - mistakes], np.flatnonzero(~y)[:mistakes]])
+    amount = np.full(12_000, np.nan)
+    amount[on] = rng.normal(size=2_000)
+    train = pl.DataFrame({"y": y.astype(int), "x": rng.normal(size=12_000), "refund": amount})
+    rest = train.sample(2_000, seed=0)
+    parts = [part.with_columns(part=pl.lit(name)) for name, part in
+             (("train", train), ("validation", rest.head(1_000)), ("test", rest.tail(1_000)))]  # fmt: skip
+    made, _ = prepared_of(pl.concat(parts).fill_nan(None), tmp_path, split="part")
+    assert found(made, kind) == {"refund"}
+    assert ("refund" in made.schema.names) is (kind != "leak")
+
+
 @pytest.mark.parametrize("task", ["rare", "multiclass", "regression"])
 def test_outcomes_of_other_tasks_are_leaks(tmp_path, task):
     rng = np.random.default_rng(1)

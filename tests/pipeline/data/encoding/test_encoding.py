@@ -15,6 +15,7 @@ from feature_audit.data.encoding.encoder_set import Encoders
 from feature_audit.data.encoding.encoders import (
     FIRST,
     BagEncoder,
+    Buckets,
     CodeEncoder,
     DateEncoder,
     NumericEncoder,
@@ -207,6 +208,19 @@ def test_dates_are_bags_of_parts():
     assert codes[2].tolist() == [0, 0, 0]
     assert codes.max() < encoder.field.cardinality
     assert encoder.field.width == 3
+
+
+def test_what_comes_after_the_last_train_value_shares_its_code():
+    """A model serves the days after those it was trained on: their code must be one that training has seen."""
+    days = [datetime(2024, 1, day) for day in (1, 8, 15, 22)]
+    train = pl.Series(days * 100)
+    encoder = fit_encoder(Column("x", "datetime", "Datetime"), ColumnFacts(), train, EncodingConfig())
+    trained = encoder.encode(train)[:4, -1]
+    assert len(set(trained.tolist())) == 4
+    later = encoder.encode(pl.Series([datetime(2024, 1, 22, 1), datetime(2031, 1, 1)]))[:, -1]
+    assert later.tolist() == [trained[3]] * 2
+    numbers = Buckets(np.array([0.5, 1.5, 2.5]))
+    assert numbers.codes(pl.Series([0.5, 1.4, 1.5, 2.5, 99.0])).tolist() == [3, 3, 4, 5, 5]
 
 
 def test_dates_arrive_in_many_types():

@@ -21,7 +21,7 @@ from feature_audit.data.checks.predictive_power import MAX_CLASSES, PRIOR_ROWS
 from feature_audit.data.columns.casting import as_key, is_whole
 from feature_audit.data.columns.kinds import is_id_name, is_moment
 from feature_audit.data.columns.roles import lookup
-from feature_audit.data.table.dataset import Log, peek_rows
+from feature_audit.data.table.dataset import LabelledTable, peek_rows
 from feature_audit.data.table.splits import TRAIN
 from feature_audit.schema import Column, Kind
 
@@ -34,7 +34,7 @@ SLACK = 1.02
 
 
 def settle(
-    config: AuditConfig, log: Log, columns: tuple[Column, ...], shown: pl.DataFrame
+    config: AuditConfig, table: LabelledTable, columns: tuple[Column, ...], shown: pl.DataFrame
 ) -> tuple[tuple[Column, ...], list[str]]:
     """The columns with whole numbers read as categories or as numbers, by what the label says.
 
@@ -43,18 +43,18 @@ def settle(
 
     Args:
         config: ``kinds`` and ``encoding.max_bins``.
-        log: labels, split and groups of every row.
+        table: labels, split and groups of every row.
         columns: with the kinds inferred from type, name and values.
-        shown: the rows of ``log.peek``.
+        shown: the rows of ``dataset.peek``.
 
     Returns:
         The columns, and the names of those that may be the other.
     """
-    rows = peek_rows(log.rows)
-    inside = log.split.of_row[rows] == TRAIN
-    label = _centred(log, rows[inside])
+    rows = peek_rows(table.rows)
+    inside = table.split.of_row[rows] == TRAIN
+    label = _centred(table, rows[inside])
     train = shown.filter(pl.Series(inside))
-    units = {} if log.group is None else {"": log.group[0][rows][inside]}
+    units = {} if table.group is None else {"": table.group[0][rows][inside]}
     numbers = {}
     for column in columns:
         if lookup(config.kinds, column.name) is not None or column.kind not in ("numeric", "categorical"):
@@ -200,12 +200,12 @@ def _codes(values: pl.Series) -> np.ndarray:
     return np.unique(ranks, return_inverse=True)[1]
 
 
-def _centred(log: Log, rows: np.ndarray) -> np.ndarray:
+def _centred(table: LabelledTable, rows: np.ndarray) -> np.ndarray:
     """float64 (rows, classes): the label, ranks of it, or one column per class; each column with mean 0."""
-    values = log.target.values[rows]
-    if log.target.task == "multiclass":
+    values = table.target.values[rows]
+    if table.target.task == "multiclass":
         frequent = np.argsort(-np.bincount(values), kind="stable")[:MAX_CLASSES]
         columns = (values[:, None] == frequent).astype(np.float64)
     else:
-        columns = (rankdata(values) / len(values) if log.target.task == "regression" else values)[:, None]
+        columns = (rankdata(values) / len(values) if table.target.task == "regression" else values)[:, None]
     return columns - columns.mean(axis=0, dtype=np.float64)

@@ -10,7 +10,7 @@ from concrete_selectors import PathSettings
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.fitting.compute import FORWARD_SHARE
-from feature_audit.fitting.trained import Trained, touched
+from feature_audit.fitting.trained import Trained, active
 from feature_audit.results import CostPlan
 from feature_audit.selection import Constraints, most_confirmations
 
@@ -31,10 +31,10 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraint
         constraints: the range of K.
     """
     names = np.asarray(prepared.schema.names)
-    whole = touched(config, prepared.schema)
+    whole = active(config, prepared.schema)
 
     def share(k: int) -> float:
-        return touched(config, prepared.schema.keep(names[:k])) / whole
+        return active(config, prepared.schema.keep(names[:k])) / whole
 
     trial = trial_trainings(config, prepared.rows["train"], full)
     confirmations = 0 if constraints.is_fixed else most_confirmations(range(constraints.min_k, constraints.max_k + 1))
@@ -42,14 +42,14 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraint
     common = 1 + config.trials * trial + (config.baseline_seeds - 1)
     low = common + (config.seeds + bool(confirmations)) * share(constraints.min_k)
     high = common + config.seeds * share(largest) + _confirmed_up_to(largest, confirmations, share)
-    each = full.facts["seconds"]
+    each = full.facts.seconds
     return CostPlan(_text(config, trial, confirmations), low, high, low * each, high * each)
 
 
 def trial_trainings(config: AuditConfig, rows: int, full: Trained) -> float:
     """What a trial is expected to cost, in full trainings, by its passes over the train rows."""
     passes = config.selection.epochs + PathSettings.finetune_epochs / config.trials + FORWARD_SHARE
-    return (1 + _ELIMINATION_SHARE) * passes * rows / full.facts["examples"]
+    return (1 + _ELIMINATION_SHARE) * passes * rows / full.facts.examples
 
 
 def _confirmed_up_to(largest: int, confirmations: int, share: Callable[[int], float]) -> float:

@@ -1,0 +1,89 @@
+"""The configuration of an audit: what no data can make right, what a run keeps of it, what data fills in."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import torch
+import yaml
+from concrete_selectors import SELECTORS
+
+from feature_audit.audit import publish
+from feature_audit.config import DEFAULT_METRIC, AuditConfig
+from feature_audit.config_files import given_values, load_config
+from feature_audit.data import Prepared
+from feature_audit.errors import UsageError
+from feature_audit.masking import MASK, masked_values
+from feature_audit.metric_names import parse_metric
+from feature_audit.models import MODELS, check_arguments
+from feature_audit.tracking import Run, find_run, registry
+
+RESOLVED = "config/resolved.yaml"
+#: The configuration before the data filled in task and metric: what a continued audit starts from, so that its cache
+#: keys are those of the first run.
+GIVEN = "config/given.yaml"
+
+
+def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConfig:
+    """The configuration of an earlier audit, with what was given now on top.
+
+    Raises:
+        AuditError: no such run, or it is not an audit's parent.
+        UsageError: a given value does not fit, or the data's address had credentials, which no run keeps.
+    """
+    config = load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(GIVEN)))
+    if MASK in config.data:
+        raise UsageError(f"data={config.data}: run {audit} keeps no credentials; give data again, with them")
+    return config
+
+
+def check_config(config: AuditConfig) -> None:
+    """Refuse what cannot be whatever the data: unknown names, a device that is not there, keys that miss their partner.
+
+    Raises:
+        UsageError: in one line.
+    """
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"device={config.device}: torch {torch.__version__} sees no CUDA device; give cpu or auto")
+    for key, value, known in (("model", config.model, MODELS), ("selector", config.selector, SELECTORS)):
+        if value not in known and not (key == "model" and ":" in value):
+            near = difflib.get_close_matches(value, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            own = ", or package.module:factory" if key == "model" else ""
+            raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
+    check_arguments(config.model, config.model_params)
+    if config.group is not None and config.group == config.target:
+        raise UsageError(
+            f"group={config.group}: it is the target itself; name the user or another unit, or leave group out"
+        )
+    metric = parse_metric(config.metric, config.task)[0] if config.metric else None
+    if metric in ("gauc", "ndcg") and config.group is None:
+        raise UsageError(f"metric={config.metric}: is computed within users; name the user column, e.g. group=user_id")
+    registry.check_name(config.model_name)
+    for split in ("time", "group"):
+        if config.split == split and getattr(config, split) is None:
+            raise UsageError(f"split={split}: needs a {split} column; give {split}=<column>, or split=random")
+
+
+def with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
+    """The configuration with task and metric fixed, once the data has said what the task is."""
+    task = prepared.schema.task
+    metric = config.metric or DEFAULT_METRIC[task]
+    parse_metric(metric, task)
+    return config.model_copy(update={"task": task, "metric": metric})
+
+
+def keep_given(parent: Run, config: AuditConfig) -> None:
+    """Keep on the run what a continued audit starts from."""
+    parent.text(_as_yaml(masked_values(given_values(config))), GIVEN)
+
+
+def keep_resolved(parent: Run, config: AuditConfig) -> None:
+    """Keep on the run every key with its value, as far as they are decided."""
+    parent.text(_as_yaml(publish.shown(config)), RESOLVED)
+    publish.params(parent, config)
+
+
+def _as_yaml(values: dict[str, Any]) -> str:
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,108 @@
+"""One stage of an audit: its key, its folder, its nested run, what it cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import RULES, Prepared
+from feature_audit.fitting.cache import StageFolder, StageKey, open_folder, stage_key
+from feature_audit.masking import masked_values
+from feature_audit.models import own_code_digest
+from feature_audit.results import StageCost
+from feature_audit.stages import baseline, load, parity, retrain, select
+from feature_audit.tracking import Run
+
+#: The configuration keys that each stage reads.
+KEYS = {
+    "load": load.KEYS,
+    "baseline": baseline.KEYS,
+    "select": select.KEYS,
+    "retrain": retrain.KEYS,
+    "parity": parity.KEYS,
+}
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class StageRun(Generic[Result]):
+    """A finished stage.
+
+    Attributes:
+        name: of the stage.
+        result: what it found.
+        digest: of everything that it depends on; an input of later stages.
+        seconds: what it took when it ran.
+        cached: was it reused from an earlier run?
+    """
+
+    name: str
+    result: Result
+    digest: str
+    seconds: float
+    cached: bool
+
+    def cost(self, full_trainings: float, detail: str, *, seconds: float | None = None) -> StageCost:
+        """A line of the table of costs; a cached stage counts what it cost when it ran.
+
+        Args:
+            full_trainings: compute in units of the full model's training.
+            detail: what was done.
+            seconds: of the part that counts; None = of the whole stage.
+        """
+        detail = "; ".join(filter(None, (detail, "reused from an earlier run" if self.cached else "")))
+        return StageCost(self.name, self.seconds if seconds is None else seconds, full_trainings, detail)
+
+
+def run_stage(
+    parent: Run, config: AuditConfig, name: str, inputs: dict[str, str], work: Callable[[StageFolder, Run], Result]
+) -> StageRun[Result]:
+    """Run one stage in a nested run; its folder is named after everything it depends on.
+
+    Args:
+        parent: the audit's run.
+        config: of which the stage's own keys count.
+        name: of the stage.
+        inputs: name -> digest of what it consumes.
+        work: the stage, given its folder (finished or not) and its run.
+    """
+    key = _key(name, config, inputs)
+    folder = open_folder(Path(config.work_dir).resolve(), key)
+    cached = folder.done
+    with parent.child(name, {"audit.stage": name, "audit.cached": cached}) as run:
+        started = time.perf_counter()
+        result = work(folder, run)
+        seconds = _seconds(folder, time.perf_counter() - started, cached=cached)
+        run.metrics({"cost/seconds": seconds})
+    return StageRun(name, result, key.digest, seconds, cached)
+
+
+def load_key(config: AuditConfig) -> StageKey:
+    """Key of the load stage."""
+    return _key("load", config, {"data": load.digest(config)})
+
+
+def training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
+    """What trainings depend on: the encoded features alone, for a rule about columns must not cost another training."""
+    plain = AuditConfig()
+    without_rules = config.model_copy(update={key: getattr(plain, key) for key in RULES})
+    loaded = _key("load", without_rules, {}).digest
+    return {"store": prepared.content, "load": loaded, "model": own_code_digest(config.model)}
+
+
+def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
+    values = masked_values(config.model_dump(mode="json"))  # markers and messages of the cache show them
+    return stage_key(name, config={key: values[key] for key in KEYS[name]}, inputs=inputs)
+
+
+def _seconds(folder: StageFolder, measured: float, *, cached: bool) -> float:
+    """What the stage took when it ran, kept with its results."""
+    path = folder.path / "seconds.txt"
+    if not cached:
+        path.write_text(str(measured), encoding="utf-8")
+    return float(path.read_text(encoding="utf-8")) if path.is_file() else measured

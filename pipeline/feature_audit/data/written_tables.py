@@ -1,0 +1,54 @@
+"""Tables that an audit leaves behind for other tools, and raw rows of the log for an example."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.prepared import Prepared
+from feature_audit.data.reading.source import open_source
+
+#: The first rows of the log that an example is chosen from.
+_FIRST_ROWS = 1_000
+
+
+def write_table(
+    table: Mapping[str, Any] | Sequence[Mapping[str, Any]], path: Path, *, text: Collection[str] = ()
+) -> None:
+    """Write columns (name -> array) or rows (name -> value) as Parquet or CSV, as the path's suffix says.
+
+    Args:
+        table: columns of equal length, or at least one row.
+        path: ends in ``.parquet`` or ``.csv``.
+        text: columns that are text even where every cell is None.
+    """
+    frame = pl.DataFrame(table, schema_overrides=dict.fromkeys(text, pl.String), infer_schema_length=None)
+    if path.suffix == ".csv":
+        frame.write_csv(path)
+    else:
+        frame.write_parquet(path)
+
+
+def example_rows(config: AuditConfig, prepared: Prepared, names: Sequence[str], count: int) -> pl.DataFrame:
+    """Raw rows of some columns, as the log holds them: those with the fewest missing cells among the first ones.
+
+    Args:
+        config: with ``data`` as a path, glob or URI.
+        prepared: what was made of this log.
+        names: the columns.
+        count: rows, fewer where the log has fewer.
+    """
+    staged = [prepared.directory / name for name in ("prepared.parquet", "staged.parquet")]
+    found = next((path for path in staged if path.is_file()), None)  # what preparing made of text and own tables
+    frame = (
+        pl.scan_parquet(found)
+        if found
+        else open_source(config, config.data, prepared.directory, lambda message: None).frame
+    )
+    first = frame.select(names).head(_FIRST_ROWS).collect()
+    missing = first.select(pl.sum_horizontal(pl.all().is_null().cast(pl.Int32)))
+    return first[sorted(missing.to_series().arg_sort()[:count].to_list())]

@@ -1,0 +1,156 @@
+"""Where the stages meet: what keys a stage's results, which seeds are trained, which model the evidence is about.
+
+One small table goes through all five stages, with a baseline selector and a fixed K, so that it takes a second or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from click_log import make_log
+from feature_audit.audit.stage_run import KEYS
+from feature_audit.config import AuditConfig
+from feature_audit.data import RULES, Prepared
+from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
+from feature_audit.stages import baseline, load, parity, retrain, select
+from feature_audit.stages.retrain import Retrained
+from sklearn.metrics import roc_auc_score
+
+#: Settings that change how fast an audit is and where it keeps things, and no result of it.
+WITHOUT_EFFECT = {"threads", "workers", "work_dir"}
+#: Settings that a stage reads for what it says each time, found again or not, and for nothing that it keeps.
+ONLY_SAID = {"baseline": {"margin", "confidence"}}
+#: Stages whose digest is part of a stage's key. The rules about columns reach `baseline` and `retrain` as encoded
+#: features only.
+INPUTS = {
+    "load": (),
+    "baseline": ("load",),
+    "select": ("baseline",),
+    "retrain": ("load",),
+    "parity": ("retrain", "baseline"),
+}
+
+
+class Watched(AuditConfig):
+    """A configuration that notes which settings are read."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in AuditConfig.model_fields:
+            READ.add(name)
+        return super().__getattribute__(name)
+
+
+READ: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What the stages gave, and which settings each of them read."""
+
+    config: AuditConfig
+    folder: Path
+    prepared: Prepared
+    full: baseline.Baseline
+    pruned: Retrained
+    read: dict[str, set[str]]
+
+    def judge(self, pruned: Retrained, name: str) -> parity.Outcome:
+        """Parity of other pruned models, in a folder of its own."""
+        return parity.parity(self.config, self.prepared, self.full, pruned, folder(self.folder, name))
+
+
+def folder(home: Path, stage: str) -> StageFolder:
+    """A folder of its own for a stage."""
+    return open_folder(home, stage_key(stage, config={}, inputs={}))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    home = tmp_path_factory.mktemp("stages")
+    make_log(600).select("user_id", "ts", "price_gap", "device", "noise_00", "clicked").write_parquet(
+        home / "log.parquet"
+    )
+    config = Watched.model_validate(
+        {
+            "data": str(home / "log.parquet"), "target": "clicked", "time": "ts", "group": "user_id",
+            "task": "binary", "metric": "auc", "margin": 0.05, "model": "mlp", "selector": "random", "k": 2, "k_min": 2,
+            "trials": 1, "seeds": 3, "baseline_seeds": 2, "seed": 5, "work_dir": str(home), "slices": "device",
+            "training": {"max_epochs": 1},
+        }
+    )  # fmt: skip
+    read: dict[str, set[str]] = {}
+
+    @contextmanager
+    def noted(stage: str) -> Iterator[StageFolder]:
+        READ.clear()
+        yield folder(home, stage)
+        read[stage] = set(READ)
+
+    with noted("load") as place:
+        prepared = load.load(config, place)
+    with noted("baseline") as place:
+        full = baseline.baseline(config, prepared, place)
+    with noted("select") as place:
+        selection = select.select(config, prepared, full, select.constraints_of(config, prepared), place)
+    with noted("retrain") as place:
+        pruned = retrain.retrain(config, prepared, selection, place)
+    with noted("parity") as place:
+        parity.parity(config, prepared, full, pruned, place)
+    return Ran(config, home, prepared, full, pruned, read)
+
+
+def keyed(stage: str) -> set[str]:
+    """Settings that a stage's key holds, itself or in the digest of an input."""
+    rules = set() if stage in ("load", "select", "parity") else set(RULES)
+    return (set(KEYS[stage]) | {key for name in INPUTS[stage] for key in keyed(name)}) - rules
+
+
+@pytest.mark.parametrize("stage", KEYS)
+def test_a_stage_reads_no_setting_that_its_key_leaves_out(ran: Ran, stage: str) -> None:
+    """Else another value of it would be answered with results of the old one."""
+    assert ran.read[stage] - keyed(stage) - WITHOUT_EFFECT - ONLY_SAID.get(stage, set()) == set()
+
+
+@pytest.mark.parametrize("stage", KEYS)
+def test_a_stage_that_draws_random_numbers_names_the_seed_itself(ran: Ran, stage: str) -> None:
+    """The load stage's key holds the seed for the sake of random splits; what is trained must not hang on that."""
+    assert "seed" in KEYS[stage] or "seed" not in ran.read[stage]
+
+
+def test_no_two_trainings_share_a_seed(ran: Ran) -> None:
+    seeds = [facts.seed for facts in (ran.full.facts, *ran.pruned.facts, *ran.pruned.full_facts)]
+    assert len(seeds) == 1 + 3 + 1
+    assert len(set(seeds)) == len(seeds)
+    assert seeds[0] == ran.config.seed
+
+
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_the_artifact_row_is_about_the_model_that_would_be_registered(ran: Ran, best: int) -> None:
+    """The one with the lowest validation loss, whichever it is."""
+    facts = [replace(each, validation_loss=0.5 - 0.1 * (n == best)) for n, each in enumerate(ran.pruned.facts)]
+    pruned = replace(ran.pruned, facts=facts)
+    assert pruned.best_seed == best
+    outcome = ran.judge(pruned, f"parity_{best}")
+    rows = pl.read_parquet(outcome.folder.path / "predictions.parquet")
+    full = [roc_auc_score(rows["y"], rows[name]) for name in ("baseline", "baseline_1")]
+    each = [roc_auc_score(rows["y"], rows[f"pruned_{number}"]) for number in range(3)]
+    assert len(set(each)) == 3
+    assert outcome.result.artifact.delta == pytest.approx(each[best] - np.mean(full))
+    assert outcome.result.decision.delta == pytest.approx(np.mean(each) - np.mean(full))
+
+
+def test_another_confidence_is_heeded_without_another_training(ran: Ran) -> None:
+    def again(confidence: float) -> baseline.Baseline:
+        config = ran.config.model_copy(update={"confidence": confidence})
+        return baseline.baseline(config, ran.prepared, ran.full.folder)
+
+    wide, narrow = again(0.99), again(0.8)
+    assert wide.facts.seconds == narrow.facts.seconds == ran.full.facts.seconds, "trained once"
+    assert wide.references.chance.low < ran.full.references.chance.low < narrow.references.chance.low
