@@ -81,8 +81,8 @@ class Standing:
         return float(len(self.gone))
 
 
-def test_large_sets_never_lose_both_of_a_pair_in_one_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """80 groups go in rounds of eight; of the eight that are cheapest at the start of one, only half may go."""
+def test_large_sets_never_lose_both_of_a_pair_in_one_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the 24 that are cheapest at the start of a stage only half may go."""
     monkeypatch.setattr("concrete_selectors.elimination.backward.RemovalCost", Standing)
     run = elimination(signals_and_noise(groups=80))
     run.shrink(56)

@@ -51,19 +51,22 @@ def behind_gates(surrogate: Surrogate, cache: EmbeddingCache, *closed: int) -> t
 
 
 @settings(max_examples=20)
-@given(st.floats(0, 1), st.lists(st.integers(0, GROUPS - 1), min_size=1, max_size=3, unique=True))
-def test_a_cost_is_the_rise_of_the_loss_behind_closed_gates(shrinkage: float, groups: list[int]) -> None:
+@given(st.lists(st.integers(0, GROUPS - 1), min_size=1, max_size=3, unique=True))
+def test_a_cost_is_the_rise_of_the_loss_behind_closed_gates(groups: list[int]) -> None:
     cache, truth = rare_clicks(300)
     cache = replace(cache, taught=truth)
     surrogate = untrained(cache, seed=1)
-    cost = RemovalCost(surrogate, cache, loss=bce, shrinkage=shrinkage)
+    cost = RemovalCost(surrogate, cache, loss=bce)
+    at_once = cost.costs(range(GROUPS))
+    shrinkage = cost.shrinkage
+    np.testing.assert_allclose(at_once, [cost.cost(group) for group in range(GROUPS)])
     *gone, group = groups
     for other in gone:
         cost.drop(other)
     before, after = behind_gates(surrogate, cache, *gone), behind_gates(surrogate, cache, *gone, group)
     by_model, by_label = after[0] - before[0], after[1] - before[1]
+    assert 0 <= shrinkage <= 1
     assert cost.cost(group) == pytest.approx((1 - shrinkage) * by_model + shrinkage * by_label, abs=2e-3)
-    assert cost.costs([group])[0] == pytest.approx(cost.cost(group), abs=1e-9)
 
 
 def test_without_a_model_labels_are_all() -> None:
@@ -88,13 +91,12 @@ def test_a_true_model_is_trusted_and_a_wrong_one_is_not() -> None:
     assert found[1] > 0.9
 
 
-def test_few_groups_leave_the_shrinkage_as_it_was() -> None:
+@pytest.mark.parametrize("groups", [1, 2])
+def test_for_one_group_or_two_labels_are_all(groups: int) -> None:
     cache, truth = rare_clicks(1000)
-    cost = RemovalCost(untrained(cache), replace(cache, taught=truth), loss=bce, shrinkage=0.3)
-    cost.costs(range(15))
-    assert cost.shrinkage == 0.3
-    cost.costs(range(16))
-    assert cost.shrinkage != 0.3
+    cost = RemovalCost(untrained(cache), replace(cache, taught=truth), loss=bce)
+    cost.costs(range(groups))
+    assert cost.shrinkage == 1.0
 
 
 def test_a_shifted_level_changes_no_cost() -> None:

@@ -4,10 +4,9 @@ Train rows never judge. The embedding of a rare value (an id, a postal code) can
 that have it, so train rows would keep what a retrained model can only overfit again; held-out rows show what it is
 worth on new rows.
 
-Groups go in stages of about a third: the surrogate is fitted to the sizes ahead, then the cheapest go in rounds of
-a tenth. All are asked at the start of a round; within it the cheapest is asked again until it stays the cheapest (the
-accelerated greedy algorithm, Minoux 1978). Removal costs rise as stand-ins go, so two groups that stand in for each
-other never go together.
+Groups go in stages of about a third: the surrogate is fitted to the sizes ahead, all groups are asked what their removal
+costs, and the cheapest goes. The next is asked again until it stays the cheapest (the accelerated greedy algorithm,
+Minoux 1978). Removal costs rise as stand-ins go, so two groups that stand in for each other never go together.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from concrete_selectors.elimination.removal_cost import RemovalCost
 from concrete_selectors.elimination.surrogate import EmbeddingCache, Surrogate, batch_size, fit_surrogate
 from concrete_selectors.protocols import Loss
 
-#: Share of the groups left that remains after a stage, and share that goes in one round of it.
-STAGE, ROUND = 0.7, 0.1
+#: Share of the groups left that remains after a stage.
+STAGE = 0.7
 #: Batches of the surrogate's first training, and of its renewal at each further stage.
 FIRST_STEPS, RENEWAL_STEPS = 300, 30
 
@@ -70,18 +69,14 @@ class BackwardElimination:
         self._generator = torch.Generator(device=train.target.device).manual_seed(seed)
         self._surrogate = Surrogate(train, seed=seed)
         self._steps = FIRST_STEPS
-        self._shrinkage = 1.0
 
     def shrink(self, down_to: int) -> None:
         """Fits the surrogate, then drops groups until ``down_to`` are left or all that is left is fixed."""
         self._fit(smallest=down_to / len(self.left))
-        cost = RemovalCost(self._surrogate, self._held_out, loss=self._loss, shrinkage=self._shrinkage)
+        cost = RemovalCost(self._surrogate, self._held_out, loss=self._loss)
         self.heldout_loss[len(self.left)] = cost.mean_loss()
-        gone: list[int] = []
-        while (excess := len(self.left) - len(gone) - down_to) > 0 and not np.delete(self._fixed, gone).all():
-            gone += self._round(cost, gone, min(max(1, int(ROUND * (len(self.left) - len(gone)))), excess))
+        gone = self._cheapest(cost, most=len(self.left) - down_to)
         self.compute += cost.compute
-        self._shrinkage = cost.shrinkage
         self.dropped += self.left[gone].tolist()
         self._cut(np.setdiff1d(np.arange(len(self.left)), gone))
         self.heldout_loss[len(self.left)] = cost.mean_loss()
@@ -100,24 +95,26 @@ class BackwardElimination:
         )
         self._steps = RENEWAL_STEPS
 
-    def _round(self, cost: RemovalCost, gone: list[int], most: int) -> list[int]:
+    def _cheapest(self, cost: RemovalCost, *, most: int) -> list[int]:
         """Closes up to ``most`` groups, one after the other the one that is cheapest to drop then."""
-        free = np.setdiff1d(np.flatnonzero(~self._fixed), gone)
+        free = np.flatnonzero(~self._fixed)
+        if not len(free):
+            return []
         costs = cost.costs(free.tolist())
         offset = self._prior[free] * float(np.median(np.abs(costs)))
         queue = [(value, place, 0) for place, value in enumerate((costs + offset).tolist())]
         heapq.heapify(queue)
-        dropped: list[int] = []
-        while queue and len(dropped) < most:
-            _, place, asked_after = queue[0]  # its cost when so many of this round had gone
+        gone: list[int] = []
+        while queue and len(gone) < most:
+            _, place, asked_after = queue[0]  # its cost when so many had gone
             group = int(free[place])
-            if asked_after == len(dropped):
+            if asked_after == len(gone):
                 heapq.heappop(queue)
                 cost.drop(group)
-                dropped.append(group)
+                gone.append(group)
             else:
-                heapq.heapreplace(queue, (cost.cost(group) + float(offset[place]), place, len(dropped)))
-        return dropped
+                heapq.heapreplace(queue, (cost.cost(group) + float(offset[place]), place, len(gone)))
+        return gone
 
     def _cut(self, keep: np.ndarray) -> None:
         index = torch.as_tensor(keep, device=self._train.target.device)

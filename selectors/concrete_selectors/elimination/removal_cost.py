@@ -5,7 +5,7 @@ the trained model predicts for the same rows it has no such noise, but all of th
 has overfitted, above all). The difference of the two, a group's *correction*, is a sum over rows, so its noise is
 known. The positive part of James and Stein's (1961) shrinkage factor over all groups, ``1 - (G - 2) / sum z^2``, is the
 share of the corrections that counts: nearly none where the model is good and labels are rare, nearly all where the
-model has overfitted its train rows.
+model has overfitted its train rows, all of them for one group or two.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from concrete_selectors.elimination.recalibration import fit_intercept
 from concrete_selectors.elimination.surrogate import EmbeddingCache, Surrogate
 from concrete_selectors.protocols import Loss
 
-#: With fewer groups the shrinkage factor is mostly chance; the one found with more of them stays.
-ENOUGH_GROUPS = 16
-
 
 class RemovalCost:
     """Costs of removals on fixed held-out rows, while groups are dropped one after the other.
@@ -31,15 +28,14 @@ class RemovalCost:
         surrogate: evaluated as it is.
         cache: R rows that neither the trained model nor the surrogate has learned from.
         loss: per-row loss.
-        shrinkage: share of the corrections that counts until enough groups were asked for.
 
     Attributes:
-        shrinkage: the share found last; 0 = only the model's predictions count, 1 = only the labels.
+        shrinkage: the share; 0 = only the model's predictions count, 1 = only the labels.
         compute: rows sent forward times weights, a third of them (a backward pass costs twice a forward one).
     """
 
-    def __init__(self, surrogate: Surrogate, cache: EmbeddingCache, *, loss: Loss, shrinkage: float = 1.0) -> None:
-        self.shrinkage = shrinkage
+    def __init__(self, surrogate: Surrogate, cache: EmbeddingCache, *, loss: Loss) -> None:
+        self.shrinkage = 1.0
         self._surrogate, self._cache, self._loss = surrogate, cache, loss
         with torch.no_grad():
             self._entered = surrogate.enter(cache.inputs)
@@ -51,9 +47,8 @@ class RemovalCost:
     def costs(self, groups: Sequence[int]) -> np.ndarray:
         """Rise of the summed loss on dropping each of the groups alone, (g,) float64; settles the shrinkage."""
         by_model, correction, noise = np.array([self._summary(group) for group in groups]).T
-        if len(groups) >= ENOUGH_GROUPS:
-            spread = float((correction**2 / np.maximum(noise, 1e-300)).sum())
-            self.shrinkage = min(max(1.0 - (len(groups) - 2) / max(spread, 1e-300), 0.0), 1.0)
+        spread = float((correction**2 / np.maximum(noise, 1e-300)).sum())
+        self.shrinkage = min(max(1.0 - (len(groups) - 2) / max(spread, 1e-300), 0.0), 1.0)
         rises: np.ndarray = by_model + self.shrinkage * correction
         return rises
 

@@ -29,7 +29,7 @@ CACHE_BYTES = 512 * 2**20
 HIDDEN = (64, 32)
 #: Most rows of a batch, and its largest share of all rows: few rows are not passed over more than about 20 times.
 BATCH, BATCH_SHARE = 256, 1 / 16
-LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-5
+LEARNING_RATE = 2e-3
 #: Slowest decay of the weight average that a training ends with.
 EMA_DECAY = 0.99
 
@@ -186,7 +186,7 @@ def fit_surrogate(
     share = distillation if cache.taught is not None else 0.0
     rows, device = len(cache.target), cache.inputs.device
     always = torch.as_tensor(fixed, device=device)
-    optimizer = torch.optim.Adam(surrogate.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.Adam(surrogate.parameters(), lr=LEARNING_RATE)
     batches = torch.randperm(rows, generator=generator, device=device).split(batch_size(rows))
     average = WeightAverage(surrogate.parameters(), decay=EMA_DECAY)
     for step in range(steps):
