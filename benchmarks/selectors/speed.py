@@ -106,8 +106,7 @@ def train_wide(face: str, n: int, k: int, rows: int) -> None:
             loss=lambda out, goal: functional.binary_cross_entropy_with_logits(out, goal, reduction="none"),
             steps_per_epoch=-(-half // 64),
         )  # fmt: skip
-        path = fit_path(task, PathSettings(k_max=k, epochs=1))
-        kept = path.subset(k)
+        kept = fit_path(task, PathSettings(k_max=k, epochs=1)).subset(k)
     else:
         kept = (
             IPCAESelector(k, epochs=1, random_state=0).fit(x.numpy(), y.numpy().astype(int)).get_support(indices=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from arena.case import Case
 from arena.runner import Chosen, Method
-from concrete_selectors import PathSettings, SelectionPath, fit_path
+from concrete_selectors import PathSettings, fit_path
 
 
 def full(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
@@ -16,22 +17,19 @@ def full(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
 
 
 def fresh_net(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
-    """The concrete training starts from an untrained net; the teacher is the trained one."""
+    """The concrete training starts from an untrained net."""
     return _path(case, case.settings(seed=seed, **changes), model=case.fresh_net(seed)).subset
 
 
 def order_of_scores(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
     """No elimination: the assigned candidates of one concrete training, best concrete score first."""
-    k_max = case.settings(seed=seed, **changes).k_max
-    return _path(case, case.settings(seed=seed, **{**changes, "k_min": k_max})).subset
+    settings = case.settings(seed=seed, **changes)
+    return _path(case, replace(settings, k_min=settings.k_max)).subset
 
 
-def training_per_k(case: Case, seed: int, changes: dict[str, Any], **replaced: Any) -> Chosen:
+def training_per_k(case: Case, seed: int, changes: dict[str, Any], **task: Any) -> Chosen:
     """No elimination: a concrete training with exactly K slots for every K, and its assignment."""
-    found: dict[int, np.ndarray] = {}
-    for k in case.ks:
-        settings = case.settings(seed=seed, **{"k_max": k, "k_min": k, **changes})
-        found[k] = _path(case, settings, **replaced).subset(k)
+    found = {k: _path(case, case.settings(seed=seed, **changes, k_max=k, k_min=k), **task).subset(k) for k in case.ks}
     return lambda k: found[k]
 
 
@@ -40,24 +38,24 @@ def labels_alone(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
     return _path(case, case.settings(seed=seed, **changes), teacher=None).subset
 
 
-def gradient_candidates(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
-    """No concrete training: elimination among the fields with the steepest gates of the trained net.
+def gradient_screen(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
+    """No concrete training: elimination among as many fields as there are slots, those with the largest gradient.
 
-    The others are excluded, so that slots must take the steepest, and the concrete phase lasts a single step.
+    All others are excluded, so that the slots, trained for one step, take what is left.
     """
-    settings = case.settings(seed=seed, **{**changes, "epochs": 0.5 / case.steps_per_epoch, "fewest_steps": 1})
-    steepest = case.select("gradient", settings)(settings.k_max)
-    others = np.setdiff1d(case.fields, steepest).tolist()
-    return _path(case, settings, excluded=others).subset
+    settings = case.settings(seed=seed, **changes, epoch_share=1e-6)
+    screened = case.select("gradient", settings)(settings.k_max)
+    return _path(case, settings, excluded=np.setdiff1d(case.fields, screened).tolist()).subset
 
 
 def as_published(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
     """From an untrained net, zeros through closed gates, one mask per batch, a training per K, its assignment."""
-    return training_per_k(case, seed, changes, model=case.fresh_net(seed))
+    published = {"mean_replacement": False, "noise_masks": 1}
+    return training_per_k(case, seed, {**changes, **published}, model=case.fresh_net(seed))
 
 
-def _path(case: Case, settings: PathSettings, **replaced: Any) -> SelectionPath:
-    return fit_path(case.task(**replaced), settings)
+def _path(case: Case, settings: PathSettings, **task: Any) -> Any:
+    return fit_path(case.task(**task), settings)
 
 
 def _with(method: Method, **fixed: Any) -> Method:
@@ -74,6 +72,6 @@ VARIANTS: dict[str, Method] = {
     "no warm start": fresh_net,
     "no elimination: order of scores": order_of_scores,
     "no elimination: one training per K": training_per_k,
-    "no concrete training: gradient screen": gradient_candidates,
-    "none of them": _with(as_published, mean_replacement=False, noise_masks=1),
+    "no concrete training: gradient screen": gradient_screen,
+    "none of them": as_published,
 }

@@ -318,7 +318,9 @@ class TestCommands:
     @pytest.mark.parametrize("command", [["benchmarks/selectors"], ["benchmarks/selectors/ablation.py"]])
     def test_a_run_and_its_report(self, command: list[str], tmp_path: Path) -> None:
         results = ["--results", str(tmp_path / "r.jsonl")]
-        some = ["--selectors", "f_test", "random"] if len(command[0]) < 25 else ["--variants", "labels alone"]
+        some = (
+            ["--selectors", "f_test", "random"] if len(command[0]) < 25 else ["--variants", "one noise mask per batch"]
+        )
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}"}
 
         def call(*words: str) -> subprocess.CompletedProcess[str]:
@@ -342,14 +344,14 @@ class TestCommands:
 class TestVariants:
     @pytest.mark.parametrize("name", list(variants.VARIANTS))
     def test_each_variant_keeps_k_fields(self, case: Case, name: str) -> None:
-        chosen = variants.VARIANTS[name](case, 0, {"epochs": 1.0})
+        chosen = variants.VARIANTS[name](case, 0, {"epochs": 1.0, "finetune_epochs": 0.5})
         for k in case.ks:
             assert len(set(chosen(k).tolist())) == k
 
-    def test_without_a_concrete_training_the_steepest_fields_are_the_candidates(self, case: Case) -> None:
-        steepest = case.select("gradient", case.settings(seed=0))(3)
-        chosen = variants.gradient_candidates(case, 0, {"k_max": 3})
-        np.testing.assert_array_equal(chosen(3), steepest)
+    def test_a_screen_leaves_nothing_but_its_first_fields(self, case: Case) -> None:
+        screened = case.select("gradient", case.settings(seed=0))(3)
+        chosen = variants.gradient_screen(case, 0, {"k_max": 3})
+        np.testing.assert_array_equal(chosen(3), screened)
 
     @pytest.mark.parametrize("selector", ["ip_cae", "gradient", "f_test", "lightgbm_gain"])
     def test_selectors_find_both_signals(self, case: Case, selector: str) -> None:
@@ -384,7 +386,7 @@ class TestPapersAndSpeed:
 
         times = speed.milliseconds([speed.stepper(100, 64), speed.stepper(100, 100)], rounds=1)
         assert len(times) == 2
-        speed.train_wide("learn_path", 100, 5, 128)
+        speed.train_wide("fit_path", 100, 5, 128)
         speed.train_wide("IPCAESelector", 100, 5, 128)
         printed = capsys.readouterr().out.split("\n")
         assert [line.split()[2] for line in printed if line] == ["5", "5"]

@@ -57,8 +57,9 @@ def test_a_cost_is_the_rise_of_the_loss_behind_closed_gates(groups: list[int]) -
     cache = replace(cache, taught=truth)
     surrogate = untrained(cache, seed=1)
     cost = RemovalCost(surrogate, cache, loss=bce)
-    cost.costs(range(GROUPS))
+    at_once = cost.costs(range(GROUPS))
     shrinkage = cost.shrinkage
+    np.testing.assert_allclose(at_once, [cost.cost(group) for group in range(GROUPS)])
     *gone, group = groups
     for other in gone:
         cost.drop(other)

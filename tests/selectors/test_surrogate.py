@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.elimination.surrogate import batch_size
+from concrete_selectors.elimination.surrogate import batch_size, random_gates
 from elimination_cases import bce, signals_and_noise
 from test_removal_cost import fitted, rare_clicks, untrained
 
@@ -40,3 +40,14 @@ def test_a_good_model_teaches_more_than_rare_labels() -> None:
             gaps.append(float(bce(surrogate(fresh.inputs), fresh_truth).mean()))
     assert gaps[1] < gaps[0]
     assert np.isfinite(gaps).all()
+
+
+def test_every_other_row_sees_all_groups_and_the_others_a_share_of_them() -> None:
+    always = torch.zeros(50, dtype=torch.bool)
+    always[[3, 7]] = True
+    gates = random_gates(2000, always, smallest=0.4, generator=torch.Generator().manual_seed(0))
+    assert gates[:, always].all()
+    assert gates[::2].all()
+    shares = gates[1::2, ~always].float().mean(dim=1)
+    assert float(shares.mean()) == pytest.approx(0.7, abs=0.02)
+    assert float(shares.quantile(0.05)) == pytest.approx(0.43, abs=0.08)

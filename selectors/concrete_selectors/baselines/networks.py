@@ -25,7 +25,7 @@ _STG_SIGMA = 0.5
 
 
 def permutation(context: SelectionContext) -> np.ndarray:
-    """Rise of the loss on all validation rows when a group's embeddings are shuffled within a batch (Breiman 2001)."""
+    """Rise of the loss on all validation rows when a unit's embeddings are shuffled within a batch (Breiman 2001)."""
     network = context.network
     network.module.eval()
     total = np.zeros(context.groups.n_groups)

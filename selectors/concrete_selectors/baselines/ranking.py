@@ -80,12 +80,12 @@ def _table_scores(context: SelectionContext, name: str, matrix: Callable[[], Seq
     """Scores per group from a ranker of the table."""
     if matrix is None:
         raise ValueError(f"selector={name}: ranks the columns of a table; give matrix")
-    task = tables.table_task(*matrix(), seed=context.settings.seed)
-    given, wanted = int(task.feature.max()) + 1, context.groups.n_features
-    if given != wanted:
-        raise ValueError(f"matrix: X has columns of {given} features, the model embeds {wanted}")
+    task, groups = tables.table_task(*matrix(), seed=context.settings.seed), context.groups
+    given = int(task.feature.max()) + 1
+    if given != groups.n_features:
+        raise ValueError(f"matrix: X has columns of {given} features, the model embeds {groups.n_features}")
     try:
-        return tables.group_scores(TABLE_RANKERS[name], task, context.groups.of_feature)
+        return tables.group_scores(TABLE_RANKERS[name], task, groups.of_feature)
     except ImportError as error:
         raise ImportError(
             f"selector={name}: {error.name} is not installed; pip install mlflow-feature-audit[peers]"
