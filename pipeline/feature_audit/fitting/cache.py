@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
 from dataclasses import dataclass
@@ -59,13 +60,12 @@ def stage_key(stage: str, *, config: dict[str, Any], inputs: dict[str, str]) -> 
 @functools.cache
 def _source_digest() -> str:
     """Of every module of both packages: which of them a stage runs need not be kept track of by hand."""
-    import concrete_selectors
-
-    import feature_audit
-
     digest = hashlib.blake2b(digest_size=8)
-    for package in (feature_audit, concrete_selectors):
-        folder = Path(str(package.__file__)).parent
+    for package in ("feature_audit", "concrete_selectors"):
+        spec = importlib.util.find_spec(package)  # without importing torch
+        assert spec is not None
+        assert spec.origin is not None
+        folder = Path(spec.origin).parent
         for file in sorted(folder.rglob("*.py")):
             digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
