@@ -1,6 +1,6 @@
 """Concrete feature selectors for torch models: CAE, IP-CAE and baselines, for every K from one training."""
 
-from concrete_selectors.baselines import SELECTORS, rank_with
+from concrete_selectors.baselines import SELECTORS, Matrix, rank_with
 from concrete_selectors.fit_path import SelectionStopped, fit_path
 from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.schedule import temperature
@@ -20,6 +20,7 @@ __all__ = [
     "EmbeddingModel",
     "IPCAESelector",
     "Loss",
+    "Matrix",
     "NestedModel",
     "PathSettings",
     "SelectionPath",

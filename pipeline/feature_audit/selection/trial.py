@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from concrete_selectors import (
+    Matrix,
     NestedModel,
     PathSettings,
     SelectionPath,
@@ -152,8 +153,14 @@ class SelectionObjective:
         for batch in self.store.batches("validation", _EVALUATION_ROWS):
             yield batch, batch.target
 
-    def _matrix(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.store.matrix("train"), self.store.target("train")
+    def _matrix(self) -> Matrix:
+        return Matrix(
+            self.store.matrix("train"),
+            self.store.target("train"),
+            categorical=np.array([field.form == "code" for field in self.store.schema.fields]),
+            x_validation=self.store.matrix("validation"),
+            y_validation=self.store.target("validation"),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "progress": None}
