@@ -42,7 +42,15 @@ def test_a_category_is_ranked_by_its_values_and_an_id_is_not(name: str, task: st
         assert scores[1] > scores[3]
 
 
-@pytest.mark.slow  # LassoNet trains a network for every penalty
+@pytest.mark.parametrize("name", RANKERS)
+def test_names_of_categories_mean_nothing(name: str) -> None:
+    matrix = shuffled_categories("binary")
+    renamed = matrix.x.copy()
+    renamed[:, 0] = np.random.default_rng(8).permutation(60)[matrix.x[:, 0].astype(int)]
+    scores, again = (RANKERS[name](tables.table_task(*matrix._replace(x=x), seed=0)) for x in (matrix.x, renamed))
+    np.testing.assert_allclose(again[:3], scores[:3], rtol=0.05, atol=1e-3)
+
+
 @pytest.mark.slow  # LassoNet trains a network for every penalty
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_lassonet_reads_a_category_by_its_target_means(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
