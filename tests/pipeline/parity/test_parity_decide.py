@@ -176,6 +176,23 @@ def test_slices_with_a_margin_share_the_error_by_holm_and_small_ones_are_counted
     assert reported.diagnostics["correction"]["levels"] == {}
 
 
+def test_guards_that_stay_open_share_the_error_and_one_alone_has_it_all():
+    """The same rows of the same slice, once beside another guard and once among slices too small to be one."""
+    data = models(5, rows=3000)
+    country = np.where(np.arange(3000) % 3 == 0, "FR", "DE")
+    few = np.where(country == "DE", "DE", np.char.add("x", (np.arange(3000) // 60).astype(str)))
+    both, alone = (ask(data, slices={"country": labels}, slice_margin=1e-6) for labels in (country, few))
+    assert [row.slice for row in both.deltas] == ["all", "country = DE", "country = FR"]
+    assert [row.slice for row in alone.deltas] == ["all", "country = DE"]
+    assert list(both.diagnostics["correction"]["levels"].values()) == pytest.approx([0.025, 0.025])
+    assert list(alone.diagnostics["correction"]["levels"].values()) == pytest.approx([0.05])
+    shared, whole = both.deltas[1], alone.deltas[1]
+    assert shared.delta == whole.delta
+    assert shared.ci_low < whole.ci_low
+    assert shared.ci_high > whole.ci_high
+    assert both.deltas[0] == alone.deltas[0], "the decision keeps the whole error"
+
+
 def test_an_inconclusive_answer_says_what_would_decide():
     data = models(6, rows=200)
     result = ask(data, margin=0.004)

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 from click_log import make_log
-from feature_audit.audit.stage_run import KEYS
+from feature_audit.audit.stage_run import KEYS, training_inputs
 from feature_audit.config import AuditConfig
 from feature_audit.data import RULES, Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
@@ -131,6 +131,28 @@ def test_a_stage_reads_no_setting_that_its_key_leaves_out(ran: Ran, stage: str) 
 def test_a_stage_that_draws_random_numbers_names_the_seed_itself(ran: Ran, stage: str) -> None:
     """The load stage's key holds the seed for the sake of random splits; what is trained must not hang on that."""
     assert "seed" in KEYS[stage] or "seed" not in ran.read[stage]
+
+
+def test_trainings_depend_on_the_encoded_features_and_on_no_rule_about_columns(ran: Ran) -> None:
+    """Another cost or protected column is a new selection, and no new full model."""
+
+    def inputs(**changes: Any) -> dict[str, str]:
+        return training_inputs(AuditConfig.model_validate({**ran.config.model_dump(), **changes}), ran.prepared)
+
+    usual = inputs()
+    rules = {"never_drop": "device", "always_drop": "noise_00", "groups": {"g": ["device"]}, "cost": {"device": 3}}
+    assert {*rules, "slices"} == set(RULES)
+    for key, value in {**rules, "slices": "noise_00"}.items():
+        assert inputs(**{key: value}) == usual
+    for key, value in {
+        "seed": 6,
+        "kinds": {"device": "categorical"},
+        "test_share": 0.3,
+        "encoding": {"max_bins": 9},
+    }.items():
+        assert inputs(**{key: value}) != usual
+    without = replace(ran.prepared, content="other features")
+    assert training_inputs(ran.config, without) != usual
 
 
 def test_no_two_trainings_share_a_seed(ran: Ran) -> None:
