@@ -15,8 +15,8 @@ from arena.net import Net, batches, expectations, fit, loss_of, new_net
 from arena.scoring import Score, floor, score, used_groups
 from arena.tables import Entry, Table
 
-#: Slots of a concrete training over the largest K asked for.
-_SLOTS = 1.2
+#: Slots of a concrete training over the largest K asked for: what an audit's first trial has.
+_SLOTS = 2
 
 
 @dataclass(frozen=True)
