@@ -10,7 +10,6 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 #: One Adam step of size ``lr`` on both factors of an indirect logit moves it by about ``0.8 * P * lr`` (measured).
 INDIRECT_SPEED = 0.8
@@ -18,8 +17,6 @@ INDIRECT_SPEED = 0.8
 BLOCKED = -1e4
 #: Largest probability a gate takes from one slot; keeps ``log(1 - p)`` finite.
 _NEARLY_ONE = 1.0 - 1e-6
-#: Numbers of all masks of a step that are kept for the backward pass; beyond, each mask is drawn twice.
-_KEPT_NUMBERS = 2**25
 
 
 class ConcreteSelector(nn.Module):
@@ -89,42 +86,16 @@ class ConcreteSelector(nn.Module):
 
     def masks(self, temperature: float, n_masks: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
         """Draws ``n_masks`` independent masks (S, K, N); each row sums to one."""
-        return _noisy_softmax(self.logits(), temperature, n_masks, generator)
-
-    def gates(
-        self,
-        temperature: float,
-        n_masks: int = 1,
-        *,
-        slots: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Gates (S, N) of ``n_masks`` independent masks; see :func:`gates_from_masks`.
-
-        Where S x K x N numbers are too many to keep for the backward pass, masks are drawn one at a time and drawn
-        again, from the same seed, when their gradient is needed.
-
-        Args:
-            temperature: of the softmax.
-            n_masks: S.
-            slots: (S, K) of 0 / 1, the slots that take part in each mask; None = all.
-            generator: source of the noise, on the device of the parameters.
-        """
-        if n_masks * self.n_slots * self.n_units <= _KEPT_NUMBERS:
-            return gates_from_masks(self.masks(temperature, n_masks, generator=generator), slots)
         logits = self.logits()
-        seeds = torch.randint(2**62, (n_masks,), generator=generator, device=logits.device).tolist()
+        noise = torch.rand(n_masks, *logits.shape, device=logits.device, generator=generator)
+        tiny = torch.finfo(noise.dtype).tiny
+        # -log(-log u), in place: at K x N x S numbers every copy counts
+        noise.clamp_(min=tiny).log_().neg_().clamp_(min=tiny).log_()
+        return torch.softmax((logits - noise) / temperature, dim=-1)
 
-        def one(values: Tensor, seed: int, part: Tensor | None) -> Tensor:
-            fresh = torch.Generator(device=values.device).manual_seed(seed)
-            return gates_from_masks(_noisy_softmax(values, temperature, 1, fresh), part)
-
-        parts = [None] * n_masks if slots is None else list(slots.split(1))
-        rows = [
-            checkpoint(one, logits, seed, part, use_reentrant=False, preserve_rng_state=False)
-            for seed, part in zip(seeds, parts, strict=True)
-        ]
-        return torch.cat(rows)
+    def gates(self, temperature: float, *, generator: torch.Generator | None = None) -> Tensor:
+        """Gates (N,) of one mask; see :func:`gates_from_mask`."""
+        return gates_from_mask(self.masks(temperature, generator=generator)[0])
 
     def probabilities(self) -> Tensor:
         """Noise-free choice probabilities at temperature one, (K, N), detached."""
@@ -143,15 +114,6 @@ class ConcreteSelector(nn.Module):
         return float(self.probabilities().max(dim=-1).values.mean())
 
 
-def _noisy_softmax(logits: Tensor, temperature: float, n_masks: int, generator: torch.Generator | None) -> Tensor:
-    """``softmax((L + g) / temperature)`` for ``n_masks`` draws of standard Gumbel noise, (S, K, N)."""
-    noise = torch.rand(n_masks, *logits.shape, device=logits.device, generator=generator)
-    tiny = torch.finfo(noise.dtype).tiny
-    # -log(-log u), in place: at K x N x S numbers every copy counts
-    noise.clamp_(min=tiny).log_().neg_().clamp_(min=tiny).log_()
-    return torch.softmax((logits - noise) / temperature, dim=-1)
-
-
 def assign_distinct(logits: Tensor) -> np.ndarray:
     """Chooses distinct units for all slots: the maximum-weight assignment on ``log_softmax(logits)``.
 
@@ -168,20 +130,16 @@ def assign_distinct(logits: Tensor) -> np.ndarray:
     return chosen
 
 
-def gates_from_masks(masks: Tensor, slots: Tensor | None = None) -> Tensor:
-    """Gate of each unit, ``1 - prod_k (1 - M_kn)``: open as soon as one slot has chosen it.
+def gates_from_mask(mask: Tensor) -> Tensor:
+    """Gate of each unit, ``1 - prod_k (1 - M_kn)``, in [0, 1): open as soon as one slot has chosen it.
 
     Args:
-        masks: (S, K, N).
-        slots: (S, K) of 0 / 1, the slots that take part; None = all.
+        mask: (K, N).
 
     Returns:
-        (S, N) in [0, 1).
+        (N,).
     """
-    closed = torch.log1p(-masks.clamp_max(_NEARLY_ONE))
-    if slots is None:
-        return -torch.expm1(closed.sum(dim=1))
-    return -torch.expm1(torch.einsum("sk,skn->sn", slots, closed))
+    return -torch.expm1(torch.log1p(-mask.clamp_max(_NEARLY_ONE)).sum(dim=0))
 
 
 def generalized_jensen_shannon(probabilities: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -31,18 +31,35 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
     """What both estimators share; subclasses say what the decoder is trained for."""
 
     _logits: Literal["cae", "ip_cae"]
-    n_features_to_select: int | None
-    hidden: tuple[int, ...]
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    selector_learning_rate: float | None
-    temperature_start: float
-    temperature_end: float
-    anneal_share: float
-    noise: Noise
-    diversity: float
-    random_state: Any
+
+    def __init__(
+        self,
+        n_features_to_select: int | None = None,
+        *,
+        hidden: tuple[int, ...] = (200,),
+        epochs: int = _EPOCHS,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        selector_learning_rate: float | None = None,
+        temperature_start: float = 10.0,
+        temperature_end: float = 0.01,
+        anneal_share: float = 1.0,
+        noise: Noise = "batch",
+        diversity: float = 0.0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_features_to_select = n_features_to_select
+        self.hidden = hidden
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.selector_learning_rate = selector_learning_rate
+        self.temperature_start = temperature_start
+        self.temperature_end = temperature_end
+        self.anneal_share = anneal_share
+        self.noise = noise
+        self.diversity = diversity
+        self.random_state = random_state
 
     def _fit_slots(
         self, x: np.ndarray, goal: Goal | None, *, rank: int | None = None, candidates: int | None = None
@@ -78,18 +95,8 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
             self._warn(selector, k, automatic)
 
     def _settings(self, seed: int) -> SlotSettings:
-        return SlotSettings(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            temperature_start=self.temperature_start,
-            temperature_end=self.temperature_end,
-            anneal_share=self.anneal_share,
-            learning_rate=self.learning_rate,
-            selector_learning_rate=self.selector_learning_rate,
-            noise=self.noise,
-            diversity=self.diversity,
-            seed=seed,
-        )
+        names = {field.name for field in fields(SlotSettings)} - {"seed"}
+        return SlotSettings(**{name: getattr(self, name) for name in names}, seed=seed)
 
     def _read(self, selector: ConcreteSelector, order: np.ndarray, k: int) -> None:
         """Takes the fitted attributes from a trained selector; ``order`` has its candidates, the k kept ones first."""
@@ -194,35 +201,6 @@ class ConcreteAutoencoderSelector(_ConcreteEstimator):
 
     _logits = "cae"
 
-    def __init__(
-        self,
-        n_features_to_select: int | None = None,
-        *,
-        hidden: tuple[int, ...] = (200,),
-        epochs: int = _EPOCHS,
-        batch_size: int = 128,
-        learning_rate: float = 1e-3,
-        selector_learning_rate: float | None = None,
-        temperature_start: float = 10.0,
-        temperature_end: float = 0.01,
-        anneal_share: float = 1.0,
-        noise: Noise = "batch",
-        diversity: float = 0.0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_features_to_select = n_features_to_select
-        self.hidden = hidden
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.selector_learning_rate = selector_learning_rate
-        self.temperature_start = temperature_start
-        self.temperature_end = temperature_end
-        self.anneal_share = anneal_share
-        self.noise = noise
-        self.diversity = diversity
-        self.random_state = random_state
-
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learns the support from X (rows, N); ``y`` is ignored.
 
@@ -253,15 +231,9 @@ class IPCAESelector(_ConcreteEstimator):
             to K by backward elimination, for slots alone settle for near misses. None = 2 K with a target, K without;
             K = the published form.
         rank: P, length of the slots' and features' embeddings; None = ``max(64, n_candidates)``.
-        hidden: widths of the decoder's hidden layers.
-        epochs: passes over the rows.
-        batch_size: rows per step.
-        learning_rate: Adam rate of the decoder.
-        selector_learning_rate: Adam rate of the logits' factors; None = from the number of steps.
-        temperature_start, temperature_end, anneal_share: exponential annealing per step.
         noise: ``batch``, ``row`` (as published; slow), or a number of groups of rows; one mask each.
-        diversity: weight of the slots' generalised Jensen-Shannon divergence, 0 = off.
-        random_state: seed or RandomState.
+        hidden, epochs, batch_size, learning_rate, selector_learning_rate, temperature_start, temperature_end,
+            anneal_share, diversity, random_state: as in :class:`ConcreteAutoencoderSelector`.
 
     Attributes:
         support_, ranking_, scores_, converged_, n_duplicate_argmax_, mean_max_probability_, loss_: as in
@@ -289,21 +261,21 @@ class IPCAESelector(_ConcreteEstimator):
         diversity: float = 0.0,
         random_state: Any = None,
     ) -> None:
-        self.n_features_to_select = n_features_to_select
-        self.task = task
-        self.n_candidates = n_candidates
-        self.rank = rank
-        self.hidden = hidden
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.selector_learning_rate = selector_learning_rate
-        self.temperature_start = temperature_start
-        self.temperature_end = temperature_end
-        self.anneal_share = anneal_share
-        self.noise = noise
-        self.diversity = diversity
-        self.random_state = random_state
+        super().__init__(
+            n_features_to_select,
+            hidden=hidden,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            selector_learning_rate=selector_learning_rate,
+            temperature_start=temperature_start,
+            temperature_end=temperature_end,
+            anneal_share=anneal_share,
+            noise=noise,
+            diversity=diversity,
+            random_state=random_state,
+        )
+        self.task, self.n_candidates, self.rank = task, n_candidates, rank
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learns the support from X (rows, N) and, where given, y (rows,).
