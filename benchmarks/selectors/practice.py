@@ -20,7 +20,6 @@ All of this was fixed before the first run:
   and is judged by all three nets.
 * With ``--validation drawn``, the validation rows of tables with a time are drawn at random from all rows before the
   test rows; otherwise they are the last of these. This variant was added after the first run, to explain its losses.
-* ``ip_cae_x3`` is what a default audit does: three selections rank together. It was added after the first run, too.
 * The target: ip_cae ahead of every other in the mean over tables, at each of the three K. ± is the standard error of
   the difference over tables.
 """
@@ -58,8 +57,8 @@ from arena.tables import (
 )
 from arena.tuning import DETERMINISTIC
 
-OURS, THREE = "ip_cae", "ip_cae_x3"
-METHODS = (OURS, THREE, "lightgbm_gain", "mutual_information", "f_test", "permutation", "gradient", "random")
+OURS = "ip_cae"
+METHODS = (OURS, "lightgbm_gain", "mutual_information", "f_test", "permutation", "gradient", "random")
 SHARES = {"N/10": 10, "N/5": 5, "N/3": 3}
 SPLIT, ROWS = 700, 30_000
 SHARED = ("santander", "ml-100k", "criteo-10k", "isolet", "madelon", "mnist-test")
@@ -117,7 +116,7 @@ def run(case: Case, method: str, seeds: list[int], results: Results) -> None:
             continue
         started = time.process_time()
         if chosen is None or method not in DETERMINISTIC:
-            chosen = _three(case, seed) if method == THREE else case.select(method, case.settings(seed=seed))
+            chosen = case.select(method, case.settings(seed=seed))
         spent = time.process_time() - started
         metrics = []
         for share, k in zip(SHARES, case.ks, strict=True):
@@ -159,13 +158,6 @@ def main() -> None:
     for name in options.tables:
         _run_table(name, known[name], options, results)
     print(practice_report(results.find(), "This run and what its file of results held.", reference=OURS))
-
-
-def _three(case: Case, seed: int) -> Chosen:
-    """The features by the mean logarithm of their ranks in three selections with seeds of their own."""
-    paths = [case.path(OURS, case.settings(seed=100 + 3 * seed + number)) for number in range(3)]
-    order = np.argsort(np.mean([np.log(np.argsort(path.ranking) + 1) for path in paths], axis=0), kind="stable")
-    return lambda k: np.sort(order[:k])
 
 
 def _run_table(name: str, entry: Entry, options: argparse.Namespace, results: Results) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from concrete_selectors import PathSettings, SelectionPath, SelectionTask, Teacher, rank_with
+from concrete_selectors import PathSettings, SelectionTask, Teacher, rank_with
 
 from arena.meter import Meter
 from arena.net import Net, batches, expectations, fit, loss_of, new_net
@@ -113,11 +113,7 @@ class Case:
         Raises:
             ValueError: there is no such selector.
         """
-        return self.path(selector, settings).subset
-
-    def path(self, selector: str, settings: PathSettings) -> SelectionPath:
-        """As ``select``, with the whole ranking."""
-        return rank_with(selector, self.task(), settings, matrix=self.table.matrix)
+        return rank_with(selector, self.task(), settings, matrix=self.table.matrix).subset
 
     def task(self, **changes: Any) -> SelectionTask:
         """The selection task of the full net, or with other values."""
