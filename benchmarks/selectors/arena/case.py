@@ -16,7 +16,7 @@ from arena.scoring import Score, floor, score, used_groups
 from arena.tables import Entry, Table
 
 #: Slots of a concrete training over the largest K asked for: what an audit's first trial has.
-_SLOTS = 2
+_SLOTS = 8**0.5
 
 
 @dataclass(frozen=True)

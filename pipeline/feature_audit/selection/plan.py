@@ -33,7 +33,7 @@ class SelectionPlan:
     Attributes:
         selector: ``ip_cae``, ``cae``, or a baseline, which has one trial and no settings.
         trials: selection runs that rank together.
-        space: settings that the trials draw; slots are the largest K at least.
+        space: settings that the trials draw; more slots than the largest K.
         criterion: of the verdict.
         seed: start of all random numbers.
         batch_size: rows of a train batch.
