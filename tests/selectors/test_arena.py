@@ -27,7 +27,7 @@ from arena.records import Results, pick, read  # noqa: E402
 from arena.report import Board, ablation_report, arena_report, practice_report  # noqa: E402
 from arena.runner import is_done, run_table  # noqa: E402
 from arena.tuning import trials  # noqa: E402
-from feature_audit.search.stability import nogueira_index  # noqa: E402
+from feature_audit.selection import nogueira_index  # noqa: E402
 
 STAMP = {"code": "abc", "commit": "def", "budget": "small"}
 

@@ -20,6 +20,8 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 MARKER = "DONE.json"
+#: Files that hold finished trainings or trials of an interrupted stage; a run that was refused leaves none.
+_FINISHED = ("*.json", "*.journal")
 LIBRARIES = ("torch", "polars", "numpy", "scikit-learn", "scipy", "optuna")
 
 
@@ -114,7 +116,8 @@ def open_folder(work_dir: Path, key: StageKey) -> StageFolder:
 
 def _why_missed(stage_dir: Path, key: StageKey) -> str:
     markers = sorted(stage_dir.glob(f"*/{MARKER}"), key=lambda path: path.stat().st_mtime)
-    if any((stage_dir / key.digest).glob("*.json")):  # the results of finished trainings; a refused run leaves none
+    finished = (path for kind in _FINISHED for path in (stage_dir / key.digest).glob(kind))
+    if any(finished):
         return "continuing what was interrupted"
     if not markers:
         return "running for the first time"

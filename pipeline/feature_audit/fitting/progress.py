@@ -81,7 +81,10 @@ class SelectionProgress:
         done, phase = 0.0, state["phase"]
         part = state["step"] / state["steps"]
         if phase not in _PHASES:
-            self._label, done = "curve over K", part
+            done = part
+            if not self._label:
+                self._label = "curve over K"
+                self._draw()
         for name, share in _PHASES.items():
             if name == phase:
                 done += share * part

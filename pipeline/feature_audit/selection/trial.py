@@ -94,6 +94,7 @@ class SelectionObjective:
             "scores": scores,
             "work": self.work(path),
             "convergence": describe_convergence(path),
+            "threads": torch.get_num_threads(),  # seconds mean little without them
         }
         return TrialResult(path_value(path.heldout_loss, self.constraints.max_k), notes)
 
