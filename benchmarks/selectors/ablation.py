@@ -7,6 +7,7 @@ Protocol, splits, nets and budgets are the arena's (`python benchmarks/selectors
 defaults. The variants:
 
 * zero instead of mean replacement: a closed gate feeds zero, as in the papers, not the field's mean embedding.
+* one noise mask per batch, not one per share of its rows.
 * labels alone: the surrogate is not taught by what the trained net expects, and removals are judged by labels only.
 * no warm start: the concrete training starts from an untrained net, and lasts as long as with a trained one.
 * no elimination, order of scores: one training; its candidates by the number of slots expected to choose them.

@@ -38,7 +38,7 @@ def stepper(n: int, rank: int, *, k: int = K) -> Callable[[], None]:
     weight = torch.randn(n, generator=generator)
 
     def step() -> None:
-        gates = selector.gates(1.0, generator=generator)
+        gates = selector.gates(1.0, 1, generator=generator)
         optimizer.zero_grad(set_to_none=True)
         (gates @ weight).sum().backward()
         optimizer.step()

@@ -50,7 +50,8 @@ def gradient_screen(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
 
 def as_published(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
     """From an untrained net, zeros through closed gates, one mask per batch, a training per K, its assignment."""
-    return training_per_k(case, seed, {**changes, "mean_replacement": False}, model=case.fresh_net(seed))
+    published = {"mean_replacement": False, "noise_masks": 1}
+    return training_per_k(case, seed, {**changes, **published}, model=case.fresh_net(seed))
 
 
 def _path(case: Case, settings: PathSettings, **task: Any) -> Any:
@@ -66,6 +67,7 @@ FULL = "full method"
 VARIANTS: dict[str, Method] = {
     FULL: full,
     "zero instead of mean replacement": _with(full, mean_replacement=False),
+    "one noise mask per batch": _with(full, noise_masks=1),
     "labels alone": labels_alone,
     "no warm start": fresh_net,
     "no elimination: order of scores": order_of_scores,

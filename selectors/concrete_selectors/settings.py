@@ -20,6 +20,7 @@ class PathSettings:
             tables are passed over more often. Fine-tuning on nested sets takes at least half as many.
         temperature_start, temperature_end, anneal_share: see :func:`concrete_selectors.temperature`.
         network_learning_rate: Adam rate of the network, which is trained along.
+        noise_masks: independent masks per batch, each for a share of the rows.
         mean_replacement: a closed gate feeds the feature's mean embedding; False = zero, as in the papers.
         seed: of noise, initial weights, and the rows that are cached.
         distillation: weight of the teacher's predictions against labels in what the surrogate and the nested network
@@ -38,6 +39,7 @@ class PathSettings:
     temperature_end: float = 0.1
     anneal_share: float = 1.0
     network_learning_rate: float = 1e-3
+    noise_masks: int = 16
     mean_replacement: bool = True
     seed: int = 0
     distillation: float = 0.85
@@ -57,13 +59,9 @@ class PathSettings:
         if self.selector not in ("ip_cae", "cae"):
             raise ValueError(f"selector={self.selector!r}: give ip_cae or cae")
         for name in (
-            "epochs",
-            "finetune_epochs",
-            "fewest_steps",
-            "network_learning_rate",
-            "cached_rows",
+            "epochs", "finetune_epochs", "fewest_steps", "network_learning_rate", "noise_masks", "cached_rows",
             "judged_rows",
-        ):
+        ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give a number above 0")
         if not 0 < self.anneal_share <= 1:

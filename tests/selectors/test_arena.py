@@ -318,7 +318,9 @@ class TestCommands:
     @pytest.mark.parametrize("command", [["benchmarks/selectors"], ["benchmarks/selectors/ablation.py"]])
     def test_a_run_and_its_report(self, command: list[str], tmp_path: Path) -> None:
         results = ["--results", str(tmp_path / "r.jsonl")]
-        some = ["--selectors", "f_test", "random"] if len(command[0]) < 25 else ["--variants", "labels alone"]
+        some = (
+            ["--selectors", "f_test", "random"] if len(command[0]) < 25 else ["--variants", "one noise mask per batch"]
+        )
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}"}
 
         def call(*words: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from concrete_selectors.gates import concrete
 from concrete_selectors.gates.concrete import (
     ConcreteSelector,
     assign_distinct,
-    gates_from_mask,
+    gates_from_masks,
     generalized_jensen_shannon,
 )
 from concrete_selectors.sklearn.autoencoder import decoder, select
@@ -61,7 +61,7 @@ def test_default_rank() -> None:
 def test_gradient_reaches_every_parameter(kind: str) -> None:
     selector = ConcreteSelector(12, 3, kind=kind, generator=seeded())  # type: ignore[arg-type]
     weight = torch.randn(12, generator=seeded(1))
-    (selector.gates(1.0, generator=seeded()) @ weight).sum().backward()
+    (selector.gates(1.0, 4, generator=seeded()) @ weight).sum().backward()
     for name, parameter in selector.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -99,7 +99,7 @@ def test_blocked_units_are_never_chosen() -> None:
     blocked = torch.tensor([True, False] * 5)
     selector = ConcreteSelector(10, 5, blocked=blocked, generator=seeded())
     assert set(selector.assignment().tolist()) == {1, 3, 5, 7, 9}
-    assert selector.gates(1.0, generator=seeded())[blocked].max() < 1e-6
+    assert selector.gates(1.0, 3, generator=seeded())[:, blocked].max() < 1e-6
     assert selector.probabilities()[:, blocked].max() == 0
 
 
@@ -113,13 +113,32 @@ def test_prior_lifts_a_unit() -> None:
 @given(seed=st.integers(0, 1000), units=st.integers(2, 9), slots=st.integers(1, 4))
 @settings(max_examples=30)
 def test_gates_are_the_chance_that_any_slot_is_open(seed: int, units: int, slots: int) -> None:
-    mask = torch.softmax(torch.randn(slots, units, generator=seeded(seed)), dim=-1)
-    torch.testing.assert_close(gates_from_mask(mask), 1 - (1 - mask).prod(dim=0), atol=1e-5, rtol=1e-4)
+    masks = torch.softmax(torch.randn(2, slots, units, generator=seeded(seed)), dim=-1)
+    torch.testing.assert_close(gates_from_masks(masks), 1 - (1 - masks).prod(dim=1), atol=1e-5, rtol=1e-4)
 
 
 def test_gates_of_hard_masks_are_hard() -> None:
-    gates = gates_from_mask(torch.eye(4)[:2])
-    torch.testing.assert_close(gates, torch.tensor([1.0, 1.0, 0.0, 0.0]), atol=1e-5, rtol=0)
+    gates = gates_from_masks(torch.eye(4)[:2].unsqueeze(0))
+    torch.testing.assert_close(gates, torch.tensor([[1.0, 1.0, 0.0, 0.0]]), atol=1e-5, rtol=0)
+
+
+def test_masks_drawn_one_at_a_time_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the memory limit masks are drawn again for the backward pass: their gradient fits their value."""
+    monkeypatch.setattr(concrete, "_KEPT_NUMBERS", 0)
+    selector = ConcreteSelector(7, 2, kind="cae", generator=seeded()).double()
+
+    def value(direct: Tensor) -> Tensor:
+        with torch.no_grad():
+            selector.direct.copy_(direct)
+        return (selector.gates(0.7, 2, generator=seeded(5)) ** 2).sum()
+
+    start = selector.direct.detach().clone()
+    value(start).backward()
+    assert selector.direct.grad is not None
+    step = torch.zeros_like(start)
+    step[1, 3] = 1e-3
+    slope = (value(start + step) - value(start - step)) / 2e-3
+    assert float(selector.direct.grad[1, 3]) == pytest.approx(float(slope.detach()), rel=1e-2, abs=1e-6)
 
 
 @given(seed=st.integers(0, 1000), slots=st.integers(1, 5), units=st.integers(1, 9))
@@ -200,16 +219,39 @@ def gradients(value: Tensor, selector: ConcreteSelector) -> dict[str, Tensor]:
     return {name: grad.clone() for name, grad in found.items() if grad is not None}
 
 
-@given(selector=selectors(), temperature=temperatures, seed=st.integers(0, 1000))
+@given(selector=selectors(), temperature=temperatures, n_masks=st.integers(1, 4), seed=st.integers(0, 1000))
 @settings(max_examples=50)
-def test_gates_are_finite_to_the_last_gradient(selector: ConcreteSelector, temperature: float, seed: int) -> None:
-    gates = selector.gates(temperature, generator=seeded(seed))
-    assert gates.shape == (selector.n_units,)
+def test_masks_drawn_twice_have_the_gates_and_gradients_of_masks_kept(
+    selector: ConcreteSelector, temperature: float, n_masks: int, seed: int
+) -> None:
+    """The kept form draws one noise for all masks, the other a seed per mask: the same seeds by hand must agree."""
+    weight = torch.randn(selector.n_units, generator=seeded(seed + 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(concrete, "_KEPT_NUMBERS", 0)
+        gates = selector.gates(temperature, n_masks, generator=seeded(seed))
+        drawn_twice = gradients((gates @ weight).sum(), selector)
+    seeds = torch.randint(2**62, (n_masks,), generator=seeded(seed)).tolist()
+    kept = gates_from_masks(torch.cat([selector.masks(temperature, generator=seeded(one)) for one in seeds]))
+    assert gates.shape == (n_masks, selector.n_units)
     assert (gates >= 0).all()
     assert (gates <= 1).all()
-    found = gradients((gates @ torch.randn(selector.n_units, generator=seeded(seed + 2))).sum(), selector)
+    torch.testing.assert_close(gates, kept)
+    expected = gradients((kept @ weight).sum(), selector)
+    assert set(drawn_twice) == set(expected) == {name for name, _ in selector.named_parameters()}
+    for name, grad in drawn_twice.items():
+        assert torch.isfinite(grad).all(), name
+        scale = float(expected[name].abs().max())
+        torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-6 + 1e-5 * scale)
+
+
+@pytest.mark.parametrize("kind", ["cae", "ip_cae"])
+def test_gradient_of_masks_drawn_twice_reaches_every_parameter(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concrete, "_KEPT_NUMBERS", 0)
+    selector = ConcreteSelector(12, 3, kind=kind, generator=seeded())  # type: ignore[arg-type]
+    weight = torch.randn(12, generator=seeded(1))
+    found = gradients((selector.gates(1.0, 4, generator=seeded()) @ weight).sum(), selector)
     assert set(found) == {name for name, _ in selector.named_parameters()}
-    assert all(torch.isfinite(grad).all() for grad in found.values())
+    assert all(grad.abs().sum() > 0 for grad in found.values())
 
 
 @given(

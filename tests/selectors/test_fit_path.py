@@ -278,8 +278,9 @@ def test_caller_is_asked_once_and_can_stop(binary_task: SimpleNamespace) -> None
     assert stopped.value.row_passes["forward_backward"] > 0
 
 
-def test_zeros_may_stand_for_means(binary_task: SimpleNamespace) -> None:
-    assert {1, 2} <= set(learn(binary_task, settings={"mean_replacement": False}).subset(4).tolist())
+@pytest.mark.parametrize("variant", [{"mean_replacement": False}, {"noise_masks": 1}])
+def test_variants_of_the_recipe_run(binary_task: SimpleNamespace, variant: dict[str, Any]) -> None:
+    assert len(learn(binary_task, settings=variant).subset(3)) == 3
 
 
 @pytest.mark.parametrize("rows", [1, 5])
@@ -300,7 +301,7 @@ def test_one_small_batch_is_enough(binary_task: SimpleNamespace, rows: int) -> N
         ({"k_max": 3, "k_min": 4}, "k_max=3: below k_min=4"),
         ({"selector": "x"}, "selector='x'"),
         ({"epochs": 0}, "epochs=0"),
-        ({"judged_rows": 0}, "judged_rows=0"),
+        ({"noise_masks": 0}, "noise_masks=0"),
         ({"finetune_epochs": 0}, "finetune_epochs=0"),
         ({"distillation": 1.5}, "distillation=1.5: give a number from 0 to 1"),
         ({"anneal_share": 0.0}, "anneal_share=0.0: give a number above 0, at most 1"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from concrete_selectors.gates.feature_groups import FeatureGroups
-from concrete_selectors.gates.gating import FieldMeans, apply_gates
+from concrete_selectors.gates.gating import FieldMeans, apply_gates, rows_to_groups
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +37,15 @@ def test_running_mean_follows_and_stays_detached() -> None:
 
 def test_zero_replacement() -> None:
     assert FieldMeans(enabled=False).update(torch.ones(4, 2, 3)).abs().sum() == 0
+
+
+@pytest.mark.parametrize(("rows", "groups"), [(16, 4), (17, 4), (3, 3), (5, 1)])
+def test_groups_are_contiguous_and_even(rows: int, groups: int) -> None:
+    group = rows_to_groups(rows, groups, torch.device("cpu"))
+    assert (group.diff() >= 0).all()
+    counts = torch.bincount(group, minlength=groups)
+    assert int(counts.max() - counts.min()) <= 1
+    assert int(counts.min()) >= 1
 
 
 def test_groups_of_features() -> None:

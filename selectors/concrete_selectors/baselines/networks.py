@@ -54,8 +54,8 @@ def l1_gates(context: SelectionContext) -> np.ndarray:
     """One gate per unit under a growing L1 penalty (the family of AutoField and LPFS): how long a gate stays open."""
     gates = torch.ones(context.groups.n_groups, device=context.network.device, requires_grad=True)
 
-    def draw(rows: int) -> tuple[Tensor, Tensor]:
-        return gates, gates.abs().sum()
+    def draw(_: int) -> tuple[Tensor, Tensor]:
+        return gates.unsqueeze(0), gates.abs().sum()
 
     return _penalty_path(context, gates, draw)
 
@@ -67,8 +67,8 @@ def stg(context: SelectionContext) -> np.ndarray:
     """
     centre = torch.full((context.groups.n_groups,), 0.5, device=context.network.device, requires_grad=True)
 
-    def draw(rows: int) -> tuple[Tensor, Tensor]:
-        noise = torch.randn(rows, len(centre), generator=context.generator, device=centre.device)
+    def draw(n_masks: int) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(n_masks, len(centre), generator=context.generator, device=centre.device)
         return (centre + _STG_SIGMA * noise).clamp(0, 1), torch.special.ndtr(centre / _STG_SIGMA).sum()
 
     return _penalty_path(context, centre, draw)
@@ -85,7 +85,7 @@ def _penalty_path(context: SelectionContext, gates: Tensor, draw: Callable[[int]
     context.network.module.train()
     for step in range(steps):
         batch, target = next(context.stream)
-        values, penalty = draw(len(target))
+        values, penalty = draw(context.settings.noise_masks)
         loss = context.network.gated_loss(batch, target, torch.maximum(values, always))
         scale = float(loss.detach()) / len(gates) if scale is None else scale
         weight = scale * math.exp(first + (last - first) * step / max(steps - 1, 1))
@@ -120,7 +120,7 @@ def sequential_attention(context: SelectionContext) -> np.ndarray:
             batch, target = next(context.stream)
             open_share = torch.softmax(attention.masked_fill(~free, -torch.inf), dim=0) * free.sum()
             gates = torch.where(taken, torch.ones_like(open_share), open_share.clamp_max(1.0))
-            context.network.step(context.network.gated_loss(batch, target, gates), optimizer)
+            context.network.step(context.network.gated_loss(batch, target, gates.unsqueeze(0)), optimizer)
         values = attention.detach().masked_fill(~free, -torch.inf)
         count = slots * (number + 1) // rounds - slots * number // rounds
         best = torch.topk(values, count).indices

@@ -10,6 +10,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 #: One Adam step of size ``lr`` on both factors of an indirect logit moves it by about ``0.8 * P * lr`` (measured).
 INDIRECT_SPEED = 0.8
@@ -17,6 +18,8 @@ INDIRECT_SPEED = 0.8
 BLOCKED = -1e4
 #: Largest probability a gate takes from one slot; keeps ``log(1 - p)`` finite.
 _NEARLY_ONE = 1.0 - 1e-6
+#: Numbers of all masks of a step that are kept for the backward pass; beyond, each mask is drawn twice.
+_KEPT_NUMBERS = 2**25
 
 
 class ConcreteSelector(nn.Module):
@@ -86,16 +89,31 @@ class ConcreteSelector(nn.Module):
 
     def masks(self, temperature: float, n_masks: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
         """Draws ``n_masks`` independent masks (S, K, N); each row sums to one."""
-        logits = self.logits()
-        noise = torch.rand(n_masks, *logits.shape, device=logits.device, generator=generator)
-        tiny = torch.finfo(noise.dtype).tiny
-        # -log(-log u), in place: at K x N x S numbers every copy counts
-        noise.clamp_(min=tiny).log_().neg_().clamp_(min=tiny).log_()
-        return torch.softmax((logits - noise) / temperature, dim=-1)
+        return _noisy_softmax(self.logits(), temperature, n_masks, generator)
 
-    def gates(self, temperature: float, *, generator: torch.Generator | None = None) -> Tensor:
-        """Gates (N,) of one mask; see :func:`gates_from_mask`."""
-        return gates_from_mask(self.masks(temperature, generator=generator)[0])
+    def gates(self, temperature: float, n_masks: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
+        """Gates (S, N) of ``n_masks`` independent masks; see :func:`gates_from_masks`.
+
+        Where S x K x N numbers are too many to keep for the backward pass, masks are drawn one at a time and drawn
+        again, from the same seed, when their gradient is needed.
+
+        Args:
+            temperature: of the softmax.
+            n_masks: S.
+            generator: source of the noise, on the device of the parameters.
+        """
+        if n_masks * self.n_slots * self.n_units <= _KEPT_NUMBERS:
+            return gates_from_masks(self.masks(temperature, n_masks, generator=generator))
+        logits = self.logits()
+        seeds = torch.randint(2**62, (n_masks,), generator=generator, device=logits.device).tolist()
+
+        def one(values: Tensor, seed: int) -> Tensor:
+            fresh = torch.Generator(device=values.device).manual_seed(seed)
+            return gates_from_masks(_noisy_softmax(values, temperature, 1, fresh))
+
+        return torch.cat(
+            [checkpoint(one, logits, seed, use_reentrant=False, preserve_rng_state=False) for seed in seeds]
+        )
 
     def probabilities(self) -> Tensor:
         """Noise-free choice probabilities at temperature one, (K, N), detached."""
@@ -114,6 +132,15 @@ class ConcreteSelector(nn.Module):
         return float(self.probabilities().max(dim=-1).values.mean())
 
 
+def _noisy_softmax(logits: Tensor, temperature: float, n_masks: int, generator: torch.Generator | None) -> Tensor:
+    """``softmax((L + g) / temperature)`` for ``n_masks`` draws of standard Gumbel noise, (S, K, N)."""
+    noise = torch.rand(n_masks, *logits.shape, device=logits.device, generator=generator)
+    tiny = torch.finfo(noise.dtype).tiny
+    # -log(-log u), in place: at K x N x S numbers every copy counts
+    noise.clamp_(min=tiny).log_().neg_().clamp_(min=tiny).log_()
+    return torch.softmax((logits - noise) / temperature, dim=-1)
+
+
 def assign_distinct(logits: Tensor) -> np.ndarray:
     """Chooses distinct units for all slots: the maximum-weight assignment on ``log_softmax(logits)``.
 
@@ -130,16 +157,16 @@ def assign_distinct(logits: Tensor) -> np.ndarray:
     return chosen
 
 
-def gates_from_mask(mask: Tensor) -> Tensor:
-    """Gate of each unit, ``1 - prod_k (1 - M_kn)``, in [0, 1): open as soon as one slot has chosen it.
+def gates_from_masks(masks: Tensor) -> Tensor:
+    """Gate of each unit, ``1 - prod_k (1 - M_kn)``: open as soon as one slot has chosen it.
 
     Args:
-        mask: (K, N).
+        masks: (S, K, N).
 
     Returns:
-        (N,).
+        (S, N) in [0, 1).
     """
-    return -torch.expm1(torch.log1p(-mask.clamp_max(_NEARLY_ONE)).sum(dim=0))
+    return -torch.expm1(torch.log1p(-masks.clamp_max(_NEARLY_ONE)).sum(dim=1))
 
 
 def generalized_jensen_shannon(probabilities: Tensor) -> Tensor:

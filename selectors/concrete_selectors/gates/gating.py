@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from concrete_selectors.indexing import take_rows
 from concrete_selectors.protocols import EmbeddingModel
 
 
@@ -54,6 +55,16 @@ def apply_gates(embedded: Tensor, gates: Tensor, means: Tensor) -> Tensor:
         means: (N, d).
     """
     return means + gates.unsqueeze(-1) * (embedded - means)
+
+
+def rows_to_groups(n_rows: int, n_groups: int, device: torch.device) -> Tensor:
+    """Group of each row, (B,) int64: ``n_groups`` contiguous groups of nearly equal size."""
+    return torch.arange(n_rows, device=device) * n_groups // n_rows
+
+
+def gates_of_rows(gates: Tensor, n_rows: int) -> Tensor:
+    """Gates of each row, (B, N), where contiguous groups of rows share gates (S, N)."""
+    return take_rows(gates, rows_to_groups(n_rows, min(len(gates), n_rows), gates.device))
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.feature_groups import FeatureGroups
-from concrete_selectors.gates.gating import FieldMeans, apply_gates
+from concrete_selectors.gates.gating import FieldMeans, apply_gates, gates_of_rows
 from concrete_selectors.gates.schedule import temperature
 from concrete_selectors.protocols import Batches, Loss, TeacherProtocol
 from concrete_selectors.settings import PathSettings
@@ -70,13 +70,13 @@ class GatedNetwork:
         return torch.where(closed.unsqueeze(-1), self.field_means(), embedded)
 
     def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, distillation: float = 0.0) -> Tensor:
-        """Mean loss of a batch behind group gates: (G,) for all rows, or (B, G).
+        """Mean loss of a batch whose rows, in contiguous parts, see the given group gates (S, G).
 
         ``distillation`` is the weight of the teacher's predictions in it; labels have the rest, or all without teacher.
         """
         embedded = self.embed(batch)
-        gates = self.groups.feature_gates(gates)
-        logits = self.module.predict(apply_gates(embedded, gates, self.means.update(embedded)))
+        rows = gates_of_rows(self.groups.feature_gates(gates), len(target))
+        logits = self.module.predict(apply_gates(embedded, rows, self.means.update(embedded)))
         self.backward_rows += len(target)
         by_label = self.loss(logits, target).mean()
         if self.teacher is None or distillation == 0:
@@ -130,7 +130,7 @@ def train_concrete(
         network: warm-started copy of the model; changed in place.
         selector: changed in place.
         stream: endless train batches.
-        settings: temperatures.
+        settings: temperatures, rates, masks.
         steps: optimiser steps.
         generator: of noise, on the network's device.
         report: called once per step with ``step``, ``steps``, ``temperature``, ``loss``.
@@ -146,7 +146,7 @@ def train_concrete(
             end=settings.temperature_end,
             share=settings.anneal_share,
         )
-        gates = selector.gates(tau, generator=generator)
+        gates = selector.gates(tau, settings.noise_masks, generator=generator)
         loss = network.gated_loss(batch, target, torch.maximum(gates, protected))
         network.step(loss, optimizer)
         report({"step": step + 1, "steps": steps, "temperature": tau, "loss": float(loss.detach())})

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from concrete_selectors.gates.concrete import ConcreteSelector, generalized_jensen_shannon
+from concrete_selectors.gates.gating import rows_to_groups
 from concrete_selectors.gates.schedule import temperature
 from concrete_selectors.gates.training import settle_step
 from concrete_selectors.protocols import Loss
@@ -72,7 +73,7 @@ def select(x: Tensor, masks: Tensor) -> Tensor:
     rows, groups = len(x), len(masks)
     if rows % groups == 0:
         return torch.bmm(x.view(groups, rows // groups, -1), masks.transpose(1, 2)).flatten(0, 1)
-    group = torch.arange(rows, device=x.device) * groups // rows
+    group = rows_to_groups(rows, groups, x.device)
     return torch.cat([x[group == number] @ mask.T for number, mask in enumerate(masks)])
 
 
