@@ -115,6 +115,9 @@ def test_prior_lifts_a_unit() -> None:
 def test_gates_are_the_chance_that_any_slot_is_open(seed: int, units: int, slots: int) -> None:
     masks = torch.softmax(torch.randn(2, slots, units, generator=seeded(seed)), dim=-1)
     torch.testing.assert_close(gates_from_masks(masks), 1 - (1 - masks).prod(dim=1), atol=1e-5, rtol=1e-4)
+    first_only = torch.zeros(2, slots)
+    first_only[:, 0] = 1
+    torch.testing.assert_close(gates_from_masks(masks, first_only), masks[:, 0], atol=1e-5, rtol=1e-4)
 
 
 def test_gates_of_hard_masks_are_hard() -> None:
@@ -126,11 +129,12 @@ def test_masks_drawn_one_at_a_time_learn_the_same(monkeypatch: pytest.MonkeyPatc
     """Beyond the memory limit masks are drawn again for the backward pass: their gradient fits their value."""
     monkeypatch.setattr(concrete, "_KEPT_NUMBERS", 0)
     selector = ConcreteSelector(7, 2, kind="cae", generator=seeded()).double()
+    slots = torch.tensor([[1.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
 
     def value(direct: Tensor) -> Tensor:
         with torch.no_grad():
             selector.direct.copy_(direct)
-        return (selector.gates(0.7, 2, generator=seeded(5)) ** 2).sum()
+        return (selector.gates(0.7, 2, slots=slots, generator=seeded(5)) ** 2).sum()
 
     start = selector.direct.detach().clone()
     value(start).backward()
@@ -225,23 +229,26 @@ def test_masks_drawn_twice_have_the_gates_and_gradients_of_masks_kept(
     selector: ConcreteSelector, temperature: float, n_masks: int, seed: int
 ) -> None:
     """The kept form draws one noise for all masks, the other a seed per mask: the same seeds by hand must agree."""
+    part = torch.randint(0, 2, (n_masks, selector.n_slots), generator=seeded(seed + 1)).float()
     weight = torch.randn(selector.n_units, generator=seeded(seed + 2))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(concrete, "_KEPT_NUMBERS", 0)
-        gates = selector.gates(temperature, n_masks, generator=seeded(seed))
-        drawn_twice = gradients((gates @ weight).sum(), selector)
-    seeds = torch.randint(2**62, (n_masks,), generator=seeded(seed)).tolist()
-    kept = gates_from_masks(torch.cat([selector.masks(temperature, generator=seeded(one)) for one in seeds]))
-    assert gates.shape == (n_masks, selector.n_units)
-    assert (gates >= 0).all()
-    assert (gates <= 1).all()
-    torch.testing.assert_close(gates, kept)
-    expected = gradients((kept @ weight).sum(), selector)
-    assert set(drawn_twice) == set(expected) == {name for name, _ in selector.named_parameters()}
-    for name, grad in drawn_twice.items():
-        assert torch.isfinite(grad).all(), name
-        scale = float(expected[name].abs().max())
-        torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-6 + 1e-5 * scale)
+    for slots in (None, part):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(concrete, "_KEPT_NUMBERS", 0)
+            gates = selector.gates(temperature, n_masks, slots=slots, generator=seeded(seed))
+            drawn_twice = gradients((gates @ weight).sum(), selector)
+        seeds = torch.randint(2**62, (n_masks,), generator=seeded(seed)).tolist()
+        masks = torch.cat([selector.masks(temperature, generator=seeded(one)) for one in seeds])
+        kept = gates_from_masks(masks, slots)
+        assert gates.shape == (n_masks, selector.n_units)
+        assert (gates >= 0).all()
+        assert (gates <= 1).all()
+        torch.testing.assert_close(gates, kept)
+        expected = gradients((kept @ weight).sum(), selector)
+        assert set(drawn_twice) == set(expected) == {name for name, _ in selector.named_parameters()}
+        for name, grad in drawn_twice.items():
+            assert torch.isfinite(grad).all(), name
+            scale = float(expected[name].abs().max())
+            torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-6 + 1e-5 * scale)
 
 
 @pytest.mark.parametrize("kind", ["cae", "ip_cae"])

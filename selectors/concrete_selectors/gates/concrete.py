@@ -91,7 +91,14 @@ class ConcreteSelector(nn.Module):
         """Draws ``n_masks`` independent masks (S, K, N); each row sums to one."""
         return _noisy_softmax(self.logits(), temperature, n_masks, generator)
 
-    def gates(self, temperature: float, n_masks: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
+    def gates(
+        self,
+        temperature: float,
+        n_masks: int = 1,
+        *,
+        slots: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Gates (S, N) of ``n_masks`` independent masks; see :func:`gates_from_masks`.
 
         Where S x K x N numbers are too many to keep for the backward pass, masks are drawn one at a time and drawn
@@ -100,20 +107,24 @@ class ConcreteSelector(nn.Module):
         Args:
             temperature: of the softmax.
             n_masks: S.
+            slots: (S, K) of 0 / 1, the slots that take part in each mask; None = all.
             generator: source of the noise, on the device of the parameters.
         """
         if n_masks * self.n_slots * self.n_units <= _KEPT_NUMBERS:
-            return gates_from_masks(self.masks(temperature, n_masks, generator=generator))
+            return gates_from_masks(self.masks(temperature, n_masks, generator=generator), slots)
         logits = self.logits()
         seeds = torch.randint(2**62, (n_masks,), generator=generator, device=logits.device).tolist()
 
-        def one(values: Tensor, seed: int) -> Tensor:
+        def one(values: Tensor, seed: int, part: Tensor | None) -> Tensor:
             fresh = torch.Generator(device=values.device).manual_seed(seed)
-            return gates_from_masks(_noisy_softmax(values, temperature, 1, fresh))
+            return gates_from_masks(_noisy_softmax(values, temperature, 1, fresh), part)
 
-        return torch.cat(
-            [checkpoint(one, logits, seed, use_reentrant=False, preserve_rng_state=False) for seed in seeds]
-        )
+        parts = [None] * n_masks if slots is None else list(slots.split(1))
+        rows = [
+            checkpoint(one, logits, seed, part, use_reentrant=False, preserve_rng_state=False)
+            for seed, part in zip(seeds, parts, strict=True)
+        ]
+        return torch.cat(rows)
 
     def probabilities(self) -> Tensor:
         """Noise-free choice probabilities at temperature one, (K, N), detached."""
@@ -157,16 +168,20 @@ def assign_distinct(logits: Tensor) -> np.ndarray:
     return chosen
 
 
-def gates_from_masks(masks: Tensor) -> Tensor:
+def gates_from_masks(masks: Tensor, slots: Tensor | None = None) -> Tensor:
     """Gate of each unit, ``1 - prod_k (1 - M_kn)``: open as soon as one slot has chosen it.
 
     Args:
         masks: (S, K, N).
+        slots: (S, K) of 0 / 1, the slots that take part; None = all.
 
     Returns:
         (S, N) in [0, 1).
     """
-    return -torch.expm1(torch.log1p(-masks.clamp_max(_NEARLY_ONE)).sum(dim=1))
+    closed = torch.log1p(-masks.clamp_max(_NEARLY_ONE))
+    if slots is None:
+        return -torch.expm1(closed.sum(dim=1))
+    return -torch.expm1(torch.einsum("sk,skn->sn", slots, closed))
 
 
 def generalized_jensen_shannon(probabilities: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -132,7 +133,7 @@ def train_concrete(
         stream: endless train batches.
         settings: temperatures, rates, masks.
         steps: optimiser steps.
-        generator: of noise, on the network's device.
+        generator: of noise and slot counts, on the network's device.
         report: called once per step with ``step``, ``steps``, ``temperature``, ``loss``.
     """
     optimizer = torch.optim.Adam(selector.parameters(), lr=selector.learning_rate(settle_step(steps)))
@@ -146,7 +147,17 @@ def train_concrete(
             end=settings.temperature_end,
             share=settings.anneal_share,
         )
-        gates = selector.gates(tau, settings.noise_masks, generator=generator)
+        slots = nested_slots(settings.noise_masks, selector.n_slots, generator)
+        gates = selector.gates(tau, settings.noise_masks, slots=slots, generator=generator)
         loss = network.gated_loss(batch, target, torch.maximum(gates, protected))
         network.step(loss, optimizer)
         report({"step": step + 1, "steps": steps, "temperature": tau, "loss": float(loss.detach())})
+
+
+def nested_slots(n_masks: int, n_slots: int, generator: torch.Generator) -> Tensor:
+    """(S, K) of 0 / 1: even masks use all slots, odd ones the first k, k log-uniform in [1, K]."""
+    device = generator.device
+    draws = torch.rand(n_masks, device=device, generator=generator)
+    counts = torch.exp(draws * math.log(n_slots + 1)).floor().clamp(1, n_slots)
+    counts[::2] = n_slots
+    return (torch.arange(n_slots, device=device) < counts.unsqueeze(1)).float()
