@@ -4,9 +4,10 @@ Train rows never judge. The embedding of a rare value (an id, a postal code) can
 that have it, so train rows would keep what a retrained model can only overfit again; held-out rows show what it is
 worth on new rows.
 
-Groups go in stages of about a third: the surrogate is fitted to the sizes ahead, all groups are asked what their removal
-costs, and the cheapest goes. The next is asked again until it stays the cheapest (the accelerated greedy algorithm,
-Minoux 1978). Removal costs rise as stand-ins go, so two groups that stand in for each other never go together.
+Groups go in stages of about a third: the surrogate is fitted to the sizes ahead, all groups are asked what their
+removal costs, and the cheapest goes. The next is asked again until it stays the cheapest (the accelerated greedy
+algorithm, Minoux 1978). Removal costs rise as stand-ins go, so two groups that stand in for each other never go
+together.
 """
 
 from __future__ import annotations
