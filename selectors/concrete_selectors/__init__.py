@@ -1,6 +1,7 @@
 """Concrete feature selectors for torch models: CAE, IP-CAE and baselines, for every K from one training."""
 
 from concrete_selectors.baselines import SELECTORS, Matrix, rank_with
+from concrete_selectors.elimination.backward import expected_compute
 from concrete_selectors.fit_path import SelectionStopped, fit_path
 from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.schedule import temperature
@@ -29,6 +30,7 @@ __all__ = [
     "Teacher",
     "TeacherProtocol",
     "curve_sizes",
+    "expected_compute",
     "fit_nested",
     "fit_path",
     "rank_with",

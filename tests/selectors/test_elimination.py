@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.elimination.backward import BackwardElimination, stages
+from concrete_selectors.elimination.backward import BackwardElimination, expected_compute, stages
 from concrete_selectors.elimination.surrogate import EmbeddingCache
 from concrete_selectors.gates.evaluation import collect
 from elimination_cases import bce, cache_of, signals_and_noise
@@ -29,6 +29,16 @@ def elimination(
     return BackwardElimination(
         rows(cache, slice(train)), rows(cache, slice(train, None)), fixed=mask, loss=bce, seed=0, prior=prior
     )
+
+
+@pytest.mark.parametrize(("rows_", "groups"), [(700, 8), (1500, 40), (6000, 25)])
+def test_what_it_will_cost_is_known_to_within_a_half(rows_: int, groups: int) -> None:
+    """The plan of an audit is made from it."""
+    run = elimination(signals_and_noise(rows_, groups), train=rows_ // 2)
+    for size in stages(groups, 1):
+        run.shrink(size)
+    expected = expected_compute(groups, 2, rows_ // 2, rows_ - rows_ // 2)
+    assert expected == pytest.approx(run.compute, rel=0.5)
 
 
 def test_keeps_one_of_two_copies_and_drops_noise_first() -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
-from concrete_selectors import PathSettings
+from concrete_selectors import PathSettings, curve_sizes, expected_compute
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.fitting.compute import FORWARD_SHARE
-from feature_audit.fitting.trained import Trained, active
+from feature_audit.fitting.trained import Trained, active, open_store
 from feature_audit.results import CostPlan
-from feature_audit.selection import Constraints, most_confirmations
-
-#: A trial's surrogate and elimination cost about this share of what its passes through the model cost (measured: .2 to
-#: .6 on the tables of docs/audits.md); a guess to plan by.
-_ELIMINATION_SHARE = 0.4
+from feature_audit.selection import Constraints, SelectionPlan, most_confirmations
+from feature_audit.stages.select import plan_of
 
 
 def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraints: Constraints) -> CostPlan:
@@ -36,20 +34,35 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraint
     def share(k: int) -> float:
         return active(config, prepared.schema.keep(names[:k])) / whole
 
-    trial = trial_trainings(config, prepared.rows["train"], full)
+    plan = plan_of(config, open_store(config, prepared), constraints)
+    trial, curve = _selection_trainings(plan, prepared.rows, constraints, whole, config.training.embedding_dim)
+    trial, curve = trial / full.facts.compute, curve / full.facts.compute
     confirmations = 0 if constraints.is_fixed else most_confirmations(range(constraints.min_k, constraints.max_k + 1))
     largest = min(constraints.max_k, len(names) - 1) or 1
-    common = 1 + config.trials * trial + (config.baseline_seeds - 1)
+    runs = config.trials if plan.searches else 1
+    common = 1 + runs * trial + curve + (config.baseline_seeds - 1)
     low = common + (config.seeds + bool(confirmations)) * share(constraints.min_k)
     high = common + config.seeds * share(largest) + _confirmed_up_to(largest, confirmations, share)
     each = full.facts.seconds
-    return CostPlan(_text(config, trial, confirmations), low, high, low * each, high * each)
+    return CostPlan(_text(config, runs, trial, confirmations), low, high, low * each, high * each)
 
 
-def trial_trainings(config: AuditConfig, rows: int, full: Trained) -> float:
-    """What a trial is expected to cost, in full trainings, by its passes over the train rows."""
-    passes = config.selection.epochs + PathSettings.finetune_epochs / config.trials + FORWARD_SHARE
-    return (1 + _ELIMINATION_SHARE) * passes * rows / full.facts.examples
+def _selection_trainings(
+    plan: SelectionPlan, rows: dict[str, int], constraints: Constraints, active_parameters: int, width: int
+) -> tuple[float, float]:
+    """Expected compute of one trial, and of the curve over K."""
+    train, validation = rows["train"], rows["validation"]
+    steps = math.ceil(train / plan.batch_size)
+    concrete = max(PathSettings.fewest_steps, plan.epochs * steps) * plan.batch_size
+    nested = max(PathSettings.fewest_steps / 2, PathSettings.finetune_epochs * steps) * plan.batch_size
+    curve = nested + FORWARD_SHARE * len(curve_sizes(constraints.max_k, constraints.min_k)) * validation
+    if not plan.searches:  # a baseline ranks by a few passes, or by the table alone
+        return FORWARD_SHARE * train * active_parameters, curve * active_parameters
+    cached, judged = min(PathSettings.cached_rows, train), min(PathSettings.judged_rows, validation)
+    forward = cached + judged + train / plan.trials  # the teacher is asked once for all trials
+    slots = int(plan.space.point(0, plan.seed)["slots"])
+    elimination = expected_compute(slots, width, cached, judged)
+    return (concrete + FORWARD_SHARE * forward) * active_parameters + elimination, curve * active_parameters
 
 
 def _confirmed_up_to(largest: int, confirmations: int, share: Callable[[int], float]) -> float:
@@ -57,8 +70,8 @@ def _confirmed_up_to(largest: int, confirmations: int, share: Callable[[int], fl
     return share(largest) * min(confirmations, 2)
 
 
-def _text(config: AuditConfig, trial: float, confirmations: int) -> str:
-    parts = [f"{config.trials} selection {'run' if config.trials == 1 else 'runs'} of about {trial:.2f} full trainings"]
+def _text(config: AuditConfig, runs: int, trial: float, confirmations: int) -> str:
+    parts = [f"{runs} selection {'run' if runs == 1 else 'runs'} of about {trial:.2f} full trainings"]
     if confirmations:
         parts.append("1 confirmation of K" if confirmations == 1 else f"1 to {confirmations} confirmations of K")
     parts.append(f"{config.seeds} pruned models")

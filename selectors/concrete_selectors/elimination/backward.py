@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from concrete_selectors.elimination.removal_cost import RemovalCost
-from concrete_selectors.elimination.surrogate import EmbeddingCache, Surrogate, batch_size, fit_surrogate
+from concrete_selectors.elimination.surrogate import HIDDEN, EmbeddingCache, Surrogate, batch_size, fit_surrogate
 from concrete_selectors.protocols import Loss
 
 #: Share of the groups left that remains after a stage.
@@ -122,6 +122,24 @@ class BackwardElimination:
         self._surrogate.cut(index)
         self._train, self._held_out = self._train.groups(index), self._held_out.groups(index)
         self.left, self._fixed, self._prior = self.left[keep], self._fixed[keep], self._prior[keep]
+
+
+def expected_compute(n_groups: int, width: int, rows: int, held_out_rows: int) -> float:
+    """What an elimination down to one group is expected to cost, in the unit of ``BackwardElimination.compute``.
+
+    Args:
+        n_groups: candidates.
+        width: numbers of a group's embedding.
+        rows, held_out_rows: cached rows that the surrogate learns from, and on which removals are judged.
+    """
+    first, second = HIDDEN
+    head = first * second + 2 * second + first
+    sizes = [n_groups, *stages(n_groups, 1)][:-1]
+    steps = [FIRST_STEPS, *[RENEWAL_STEPS] * (len(sizes) - 1)]
+    fitted = sum(step * (size * width * first + head) for step, size in zip(steps, sizes, strict=True))
+    # Every group is asked at the start of a stage, and about two again for every one that goes.
+    asked = sum(sizes) + 2 * n_groups
+    return float(fitted * batch_size(rows) + asked * held_out_rows * head / 3)
 
 
 def stages(k_max: int, k_min: int) -> Iterator[int]:

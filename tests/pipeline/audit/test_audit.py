@@ -101,6 +101,18 @@ def test_the_run_says_what_it_is_without_a_click(passed: Run) -> None:
     )
 
 
+def test_the_plan_is_shown_with_what_it_came_to(passed: Run) -> None:
+    report = json.loads(artifact(passed, "report/report.json").read_text())
+    plan, came_to = report["plan"], passed.data.metrics["cost/full_trainings"]
+    assert plan["trainings_low"] <= plan["trainings_high"]
+    assert 0.6 * plan["trainings_low"] <= came_to <= 1.6 * plan["trainings_high"]
+    assert "selection run" in plan["text"]
+    for name in ("report/index.html", "report/report.md"):
+        text = artifact(passed, name).read_text()
+        assert plan["text"] in text
+        assert f"It came to {came_to:.1f}," in text
+
+
 def test_the_report_counts_every_column_once(passed: Run) -> None:
     report = json.loads(artifact(passed, "report/report.json").read_text())
     first = artifact(passed, "report/report.md").read_text()
