@@ -10,8 +10,8 @@ from concrete_selectors import PathSettings, curve_sizes, expected_compute
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
-from feature_audit.fitting.compute import FORWARD_SHARE
 from feature_audit.fitting.trained import Trained, active, open_store
+from feature_audit.models import FORWARD_SHARE
 from feature_audit.results import CostPlan
 from feature_audit.selection import Constraints, SelectionPlan, most_confirmations
 from feature_audit.stages.select import plan_of
@@ -37,7 +37,7 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraint
     plan = plan_of(config, open_store(config, prepared), constraints)
     trial, curve = _selection_trainings(plan, prepared.rows, constraints, whole, config.training.embedding_dim)
     trial, curve = trial / full.facts.compute, curve / full.facts.compute
-    confirmations = 0 if constraints.is_fixed else most_confirmations(range(constraints.min_k, constraints.max_k + 1))
+    confirmations = 0 if constraints.is_fixed else most_confirmations(constraints.min_k, constraints.max_k)
     largest = min(constraints.max_k, len(names) - 1) or 1
     runs = config.trials if plan.searches else 1
     common = 1 + runs * trial + curve + (config.baseline_seeds - 1)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from torch import nn
 
-FORWARD_SHARE = 1 / 3
-
 
 def active_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> int:
     """Parameters that one row uses: ``n_fields x embedding_dim`` of the tables and all dense ones."""

@@ -7,10 +7,11 @@ from feature_audit.models.custom.by_name import by_name
 from feature_audit.models.custom.check import ModelFinding, check_model
 from feature_audit.models.custom.source import is_installed, own_code, own_code_digest
 from feature_audit.models.loss import row_loss, to_scores
-from feature_audit.models.prediction import mean_loss, predict, scores
+from feature_audit.models.prediction import FORWARD_SHARE, mean_loss, predict, scores
 from feature_audit.models.training import Pace, TrainResult, train
 
 __all__ = [
+    "FORWARD_SHARE",
     "MODELS",
     "ModelFinding",
     "Pace",

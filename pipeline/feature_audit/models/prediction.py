@@ -12,6 +12,9 @@ from feature_audit.models.contract import TrainingStore, resolve_device, rows_th
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.schema import ModelSchema, SplitName, Task
 
+#: Compute of a forward pass, in units of a forward and a backward one.
+FORWARD_SHARE = 1 / 3
+
 
 @torch.inference_mode()
 def predict(

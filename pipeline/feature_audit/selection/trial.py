@@ -23,7 +23,7 @@ from concrete_selectors import (
 from torch import Tensor
 
 from feature_audit.data import Store
-from feature_audit.models import row_loss
+from feature_audit.models import FORWARD_SHARE, row_loss
 from feature_audit.selection.constraints import Constraints
 from feature_audit.selection.plan import FullModel, SelectionPlan
 from feature_audit.selection.study import ShouldStop, TrialResult
@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 
 #: Rows of a validation batch.
 _EVALUATION_ROWS = 4096
-#: A forward pass costs a third of a forward and a backward one.
-_FORWARD_SHARE = 1 / 3
 
 
 class SelectionObjective:
@@ -112,12 +110,12 @@ class SelectionObjective:
     def work(self, spent: SelectionPath | SelectionStopped | NestedModel) -> float:
         """Work of a selection, whole or stopped, in the unit of ``feature_audit.fitting``."""
         passes = spent.row_passes
-        rows = passes["forward_backward"] + _FORWARD_SHARE * passes["forward"]
+        rows = passes["forward_backward"] + FORWARD_SHARE * passes["forward"]
         return float(rows * self._active_parameters + getattr(spent, "surrogate_compute", 0.0))
 
     def forward_work(self, rows: int) -> float:
         """Work of rows that are only scored."""
-        return _FORWARD_SHARE * rows * self._active_parameters
+        return FORWARD_SHARE * rows * self._active_parameters
 
     def _settings(self, seed: int, *, slots: float, **schedule: Any) -> PathSettings:
         grouped = self.constraints.groups is not None  # the path counts groups, the audit features

@@ -36,7 +36,23 @@ def test_the_ladder_climbs_to_the_largest_k_in_few_steps(ks: set[int], proposed:
     assert set(found) <= ks
     assert found[-1] == max(ks), "a refuted K is never the end while a larger one is untried"
     assert found[0] == max((k for k in ks if k <= proposed), default=min(ks))
-    assert len(found) <= most_confirmations(sorted(ks)) <= 7
+    assert len(found) <= 7
+
+
+@given(st.integers(1, 300), st.integers(0, 300), st.data())
+def test_no_way_through_a_range_is_longer_than_the_one_that_is_planned(
+    low: int, more: int, data: st.DataObject
+) -> None:
+    proposed = data.draw(st.integers(low, low + more))
+    longest = most_confirmations(low, low + more)
+    assert len(list(ladder(range(low, low + more + 1), proposed))) <= longest
+    assert longest == len(list(ladder(range(low, low + more + 1), low)))
+
+
+def test_the_plan_of_a_wide_table_takes_no_time() -> None:
+    """Walking from every K of a large budget would take minutes."""
+    ks = range(1, 20_001)
+    assert most_confirmations(1, 20_000) == len(list(ladder(ks, 1))) <= 7
 
 
 @given(st.lists(st.floats(-0.01, 0.01), min_size=40, max_size=40), st.integers(1, 40))

@@ -62,6 +62,6 @@ def ladder(ks: Sequence[int], proposed: int) -> Iterator[int]:
         yield k
 
 
-def most_confirmations(ks: Sequence[int]) -> int:
-    """The most retrainings that a confirmation may take, wherever it begins."""
-    return max(len(list(ladder(ks, k))) for k in ks)
+def most_confirmations(min_k: int, max_k: int) -> int:
+    """The most retrainings that a confirmation between two K may take: from the smallest, whose way is the longest."""
+    return len(list(ladder(range(min_k, max_k + 1), min_k)))
