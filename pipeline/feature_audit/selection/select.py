@@ -6,7 +6,7 @@ trials (gates > candidates > surrogate > backward elimination)  >  one ranking  
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,8 +57,9 @@ class Selection:
 
     Attributes:
         k, evidence, reason: see ``selection.k.KChoice``.
+        rungs: the K to test, the safest first; K is one of them.
         order: (N,) int64, all features, best first; the first K are kept.
-        masks: bool (R, N), what each finished trial alone would keep at K.
+        orders: (R, N) int64, the same of each finished trial alone.
         scores: (N,) float64, of the best trial (see ``concrete_selectors.SelectionPath``).
         curve: validation quality over K, first of the fine-tuned network, then of the retrainings.
         trials: of the study; ``importances``: of its settings.
@@ -69,14 +70,24 @@ class Selection:
     k: int
     evidence: str
     reason: str
+    rungs: tuple[int, ...]
     order: np.ndarray
-    masks: np.ndarray
+    orders: np.ndarray
     scores: np.ndarray
     curve: list[CurvePoint]
     trials: list[TrialRow]
     importances: dict[str, float]
     convergence: str
     work: float
+
+    def at(self, k: int) -> Selection:
+        """The same ranking cut at another K."""
+        return replace(self, k=k)
+
+    @property
+    def masks(self) -> np.ndarray:
+        """Bool (R, N), what each trial alone would keep at K."""
+        return np.stack([np.isin(np.arange(len(self.order)), order[: self.k]) for order in self.orders])
 
     @property
     def kept(self) -> np.ndarray:
@@ -151,8 +162,9 @@ def select_features(
         k=choice.k,
         evidence=choice.evidence,
         reason=choice.reason,
+        rungs=(choice.k,),
         order=order,
-        masks=np.stack([np.isin(np.arange(len(order)), each[: choice.k]) for each in orders]),
+        orders=np.stack(orders),
         scores=np.array([-np.inf if score is None else score for score in best.notes["scores"]]),
         curve=[*curve, *retrained],
         trials=summary.trials,
