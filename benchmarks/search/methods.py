@@ -55,11 +55,11 @@ def ours(case: Case) -> Found:
     selection = select(case.config, case.prepared, case.full, case.constraints, folder)
     seconds += time.process_time() - started
     retrained_folder = case.folder("retrain", {"select": folder.key.digest})
-    pruned = retrain(case.config, case.prepared, selection, retrained_folder)
+    pruned = retrain(case.config, case.prepared, case.full, selection, retrained_folder)
     trained = Trained(retrained_folder, pruned.schema, pruned.facts[0])
     test = tuple(
         case.test_value(load_model(case.config, trained, f"pruned_{number}.pt"), pruned.schema)
-        for number in range(case.config.seeds)
+        for number in range(pruned.plan.pruned)
     )
     confirmed = [point for point in selection.curve if point.source == "retrained"]
     return Found(

@@ -24,9 +24,9 @@ DEFAULT_METRIC: dict[str, str] = {"binary": "auc", "regression": "r2", "multicla
 
 #: What a profile sets: plain keys, below every file and the command line.
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {"trials": 1, "seeds": 3},
-    "default": {"trials": 3, "seeds": 5},
-    "thorough": {"trials": 12, "seeds": 8, "baseline_seeds": 3},
+    "quick": {"trials": 1, "seeds": 3, "baseline_seeds": 1},
+    "default": {"trials": 3, "seeds": "auto", "baseline_seeds": "auto"},
+    "thorough": {"trials": 12, "seeds": 5, "baseline_seeds": 5},
 }
 
 
@@ -178,13 +178,15 @@ class AuditConfig(_Section):
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the interval that the verdict stands on")
     trials: int = Field(3, ge=1, description="selection runs, Optuna trials; auto = the profile's number")
-    seeds: int = Field(
-        5, ge=2, description="pruned models to train, more narrow the interval; auto = the profile's number"
+    seeds: int | Literal["auto"] = Field(
+        "auto", description="pruned models to train; auto = as the profile says, by default as many as decide"
     )
-    baseline_seeds: int = Field(
-        1,
-        ge=1,
-        description="trainings of the full model; 3 makes a close verdict far more decisive, at 2 trainings more",
+    baseline_seeds: int | Literal["auto"] = Field(
+        "auto", description="trainings of the full model; auto = as the profile says, by default as many as decide"
+    )
+    against: Literal["retrained", "deployed"] = Field(
+        "retrained",
+        description="retrained = the full feature set over its trainings; deployed = the one full model as trained",
     )
     model: str = Field("dcn_v2", description="mlp, dcn_v2, deepfm, or your own package.module:factory")
     selector: str = Field("ip_cae", description="ip_cae, cae, or a baseline by name")
@@ -230,7 +232,7 @@ class AuditConfig(_Section):
         if not isinstance(values, Mapping):
             return values
         counts = PROFILES.get(str(values.get("profile", "default")), PROFILES["default"])
-        return {**values, **{key: counts[key] for key in ("trials", "seeds") if values.get(key) == "auto"}}
+        return {**values, **{key: count for key, count in counts.items() if values.get(key) == "auto"}}
 
     @field_validator("exclude", "never_drop", "always_drop", "whole_groups", "slices", "drop_rows", mode="before")
     @classmethod
@@ -242,7 +244,7 @@ class AuditConfig(_Section):
     def _lower_case(cls, value: str | None) -> str | None:
         return value.lower() if value else value
 
-    @field_validator("k", "trials", "seeds", mode="before")
+    @field_validator("k", "trials", "seeds", "baseline_seeds", mode="before")
     @classmethod
     def _read_count(cls, value: Any, info: ValidationInfo) -> Any:
         least = 2 if info.field_name == "seeds" else 1
@@ -274,6 +276,10 @@ class AuditConfig(_Section):
     def _agree(self) -> AuditConfig:
         if self.k != "auto" and self.k_min > self.k:
             raise ValueError(f"k_min={self.k_min} is above k={self.k}; lower k_min or raise k")
+        if self.against == "deployed" and self.baseline_seeds not in ("auto", 1):
+            raise ValueError(
+                f"baseline_seeds={self.baseline_seeds}: with against=deployed there is one full model; give 1"
+            )
         if self.split_files and not {"train", "test"} <= self.split_files.keys():
             raise ValueError("split_files: give the files of train and test, and of validation if there are any")
         if self.split_files and self.split:

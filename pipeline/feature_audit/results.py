@@ -9,6 +9,9 @@ from feature_audit.findings import Finding
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 
+#: Chance of a decision below which an audit is said beforehand to be undecidable.
+DECIDES = 0.8
+
 #: Finished trials below which the importances of the search's settings would be noise.
 LEAST_TRIALS = 8
 
@@ -114,6 +117,35 @@ class CostPlan:
 
 
 @dataclass(frozen=True)
+class PowerPlan:
+    """What the trainings can be expected to decide, said on validation rows before the test split was read.
+
+    Attributes:
+        pruned, full: trainings of either model.
+        expected: difference (pruned - full) planned for; 0 = identical models.
+        chance: predicted probability that the test split decides.
+        decidable: the smallest margin at which identical models would pass in 4 of 5 audits.
+        seed_noise: standard deviation of a model's quality between trainings that was planned with.
+        row_noise: standard error of the difference that the test rows alone leave.
+        sentence: all that for people.
+    """
+
+    pruned: int
+    full: int
+    expected: float
+    chance: float
+    decidable: float
+    seed_noise: float
+    row_noise: float
+    sentence: str
+
+    @property
+    def can_decide(self) -> bool:
+        """Will the test split decide in 4 of 5 audits?"""
+        return self.chance >= DECIDES
+
+
+@dataclass(frozen=True)
 class AuditReport:
     """Everything the report shows.
 
@@ -130,6 +162,7 @@ class AuditReport:
         decisions: one row per feature column, kept first.
         findings: of the data.
         costs: per stage; ``plan``: what was expected of them.
+        power: what the trainings were expected to decide.
         needed: for inconclusive, what would decide it (a sentence).
         stability: Nogueira index over selectors or None; ``convergence``: a sentence about the selector's state.
         trials: rows of the search (number, parameters, value, state); ``importances``: of its parameters.
@@ -165,3 +198,4 @@ class AuditReport:
     data_summary: dict[str, Any] = field(default_factory=dict)
     table_costs: dict[str, float] = field(default_factory=dict)
     plan: CostPlan | None = None
+    power: PowerPlan | None = None

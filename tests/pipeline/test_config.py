@@ -29,9 +29,9 @@ def test_profile_lies_below_what_the_user_says(tmp_path: Path) -> None:
     assert load_config(None, {"profile": "thorough", "trials": "2"}).trials == 2
 
 
-@pytest.mark.parametrize(("profile", "trials", "seeds"), [("quick", 1, 3), ("default", 3, 5), ("thorough", 12, 8)])
-def test_auto_is_the_number_of_the_profile_and_nothing_else(profile: str, trials: int, seeds: int) -> None:
-    auto = load_config(None, {"profile": profile, "trials": "auto", "seeds": "auto"})
+@pytest.mark.parametrize(("profile", "trials", "seeds"), [("quick", 1, 3), ("default", 3, "auto"), ("thorough", 12, 5)])
+def test_auto_is_the_number_of_the_profile_and_nothing_else(profile: str, trials: int, seeds: object) -> None:
+    auto = load_config(None, {"profile": profile, "trials": "auto", "seeds": "auto", "baseline_seeds": "auto"})
     assert auto == load_config(None, {"profile": profile, "trials": str(trials), "seeds": str(seeds)})
     assert auto == load_config(None, {"profile": profile})
 
@@ -72,6 +72,9 @@ def test_another_profile_brings_its_own_values_along() -> None:
         ({"k": "-3"}, ["k=", "-3"]),
         ({"trials": "0"}, ["trials=", "0", "at least 1"]),
         ({"seeds": "1"}, ["seeds=", "1", "at least 2"]),
+        ({"baseline_seeds": "0"}, ["baseline_seeds=", "0", "at least 1", "auto"]),
+        ({"baseline_seeds": "3", "against": "deployed"}, ["baseline_seeds=3", "against=deployed", "give 1"]),
+        ({"against": "production"}, ["against='production'", "retrained", "deployed"]),
         ({"trials": "few"}, ["trials=", "few", "whole number", "auto"]),
         ({"margin": "-0.1"}, ["margin=", "-0.1", "greater than or equal to 0"]),
         ({"k": "5", "k_min": "9"}, ["k_min=9", "k=5"]),
@@ -131,7 +134,7 @@ def test_a_cost_is_a_number_of_zero_or_more(tmp_path: Path, cost: str, words: st
     assert ";" not in str(caught.value), "one message, not one per type it might have been"
 
 
-@pytest.mark.parametrize("key", ["seeds", "k", "trials"])
+@pytest.mark.parametrize("key", ["seeds", "k", "trials", "baseline_seeds"])
 @pytest.mark.parametrize(("value", "shown"), [("[1, 2, 3]", "[1, 2, 3]"), ("{a: 1}", "{'a': 1}"), ("", "None")])
 def test_a_count_is_no_list_or_mapping(tmp_path: Path, key: str, value: str, shown: str) -> None:
     file = tmp_path / "c.yaml"

@@ -63,6 +63,7 @@ def build_report(
         data_summary=prepared.summary,
         table_costs=prepared.table_costs,
         plan=plan,
+        power=pruned.plan,
     )
 
 

@@ -147,7 +147,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
 
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
     inputs = {**encoded, "features": " ".join(prepared.schema.names[index] for index in selection.kept)}
-    retrained = run_stage(parent, config, "retrain", inputs, partial(_train_pruned, config, prepared, selection))
+    retrained = run_stage(parent, config, "retrain", inputs, partial(_train_pruned, config, prepared, full, selection))
     pruned = retrained.result
     compute = pruned.compute / full.facts.compute
     costs.append(retrained.cost(compute, pruned.describe(), seconds=pruned.seconds))
@@ -155,6 +155,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
         return None, None
 
     inputs = {"retrain": retrained.digest, "baseline": trained.digest, "store": prepared.digest}
+    inputs["trainings"] = pruned.describe()
     judged = run_stage(
         parent, config, "parity", inputs, lambda folder, _: parity.parity(config, prepared, full, pruned, folder)
     )
@@ -190,9 +191,14 @@ def _select(
 
 
 def _train_pruned(
-    config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder, run: Run
+    config: AuditConfig,
+    prepared: Prepared,
+    full: baseline.Baseline,
+    selection: Selection,
+    folder: StageFolder,
+    run: Run,
 ) -> retrain.Retrained:
-    pruned = retrain.retrain(config, prepared, selection, folder)
+    pruned = retrain.retrain(config, prepared, full, selection, folder)
     for number, facts in enumerate(pruned.facts):
         run.history(facts.history, f"retrain_{number}")
     return pruned

@@ -111,7 +111,7 @@ def compare(scored: ScoredArms, metric: Metric, name: str, margin: float | None,
         baseline=baseline,
         pruned=pruned,
         identical=identical,
-        parts=_components(metric, baseline, pruned, identical),
+        parts=_components(metric, baseline, pruned, identical, deployed=scored.deployed),
     )
 
 
@@ -121,7 +121,12 @@ def qualities(metric: Metric, arm: Sequence[ClusterStatistics]) -> np.ndarray:
 
 
 def _components(
-    metric: Metric, baseline: Sequence[ClusterStatistics], pruned: Sequence[ClusterStatistics], identical: bool
+    metric: Metric,
+    baseline: Sequence[ClusterStatistics],
+    pruned: Sequence[ClusterStatistics],
+    identical: bool,
+    *,
+    deployed: bool = False,
 ) -> Components:
     """Variance components of the delta; different models whom no test cluster tells apart are not certain to be equal.
 
@@ -133,7 +138,7 @@ def _components(
     quality = [qualities(metric, arm) for arm in arms]
     if metric.orientation == "one":
         influence, quality = _unfolded(influence, arms)
-    parts = components(*influence, *quality)
+    parts = components(*influence, *quality, deployed=deployed)
     if parts.row > 0 or identical:
         return parts
     return replace(parts, row=float(np.max(np.square(baseline[0].influence))), row_df=2.0)

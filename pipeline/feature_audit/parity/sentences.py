@@ -26,7 +26,13 @@ def title(metric: str) -> str:
 
 
 def sentence(
-    deltas: list[MetricDelta], verdict: Verdict, *, confidence: float, seeds: tuple[int, int], cluster_name: str
+    deltas: list[MetricDelta],
+    verdict: Verdict,
+    *,
+    confidence: float,
+    seeds: tuple[int, int],
+    cluster_name: str,
+    deployed: bool = False,
 ) -> str:
     """What the verdict says, with its numbers.
 
@@ -36,11 +42,16 @@ def sentence(
         confidence: of the interval.
         seeds: pruned and baseline trainings.
         cluster_name: what was resampled.
+        deployed: was the full model a fixed one?
     """
     row = deltas[0]
     digits = _digits(row.margin or row.delta)
     who = f"{row.rows:,} test rows" + (f" from {row.units:,} {cluster_name}" if cluster_name != "rows" else "")
     trained = f"{seeds[0]} retraining{'s' if seeds[0] > 1 else ''}"
+    if seeds[1] > 1:
+        trained += f" against {seeds[1]} of the full model"
+    if deployed:
+        trained += " against the full model as it was trained, whatever another training of it would give"
     direction = "better" if row.delta >= 0 else "worse"
     estimate = (
         f"{title(row.metric)} is {abs(row.delta):.{digits}f} {direction} than the full model's "

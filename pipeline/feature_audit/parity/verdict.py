@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -58,6 +58,7 @@ def decide(
     guards: Mapping[str, float | None] | None = None,
     slices: Mapping[str, np.ndarray] | None = None,
     slice_margin: float | None = None,
+    against: Literal["retrained", "deployed"] = "retrained",
     shipped: int | None = None,
     cluster_name: str = "users",
     draws: int = 2000,
@@ -77,18 +78,20 @@ def decide(
         guards: other metrics -> margin, or None to report only. Judged after the decision, Holm-corrected together.
         slices: column -> (rows,) labels; the decision metric is reported in each value of each column.
         slice_margin: margin of every slice, which makes them guards; None = reported only.
+        against: ``retrained`` = the full feature set over its possible trainings, of which ``baseline`` has some;
+            ``deployed`` = the one full model whose scores ``baseline`` has, which has no seed noise.
         shipped: index of the pruned seed that would go live, for the artifact row; None = mean of all seeds.
         cluster_name: what the clusters are called in sentences.
         draws: bootstrap resamples that cross-check the standard errors; 0 = none.
         seed: of the bootstrap.
 
     Raises:
-        UsageError: unknown metric, negative margin, a per-user metric without clusters.
+        UsageError: unknown metric, negative margin, a per-user metric without clusters, several deployed models.
         AuditError: shapes that do not fit, labels or scores that the metric cannot take.
     """
     _check_settings(margin, confidence)
     chosen = find_metric(metric, task)
-    scored = checked(y, baseline, pruned, cluster, task)
+    scored = checked(y, baseline, pruned, cluster, task, deployed=against == "deployed")
     if shipped is not None and not 0 <= shipped < len(scored.pruned):
         raise UsageError(f"shipped={shipped}: there are {len(scored.pruned)} pruned seeds, counted from 0")
 
@@ -107,7 +110,9 @@ def decide(
         deltas[0], artifact = _at_most_inconclusive(deltas[0]), _at_most_inconclusive(artifact)
     verdict = _overall(deltas)
     name = "rows" if cluster is None else cluster_name
-    sentence = sentences.sentence(deltas, verdict, confidence=confidence, seeds=scored.seeds, cluster_name=name)
+    sentence = sentences.sentence(
+        deltas, verdict, confidence=confidence, seeds=scored.seeds, cluster_name=name, deployed=scored.deployed
+    )
     needed = None
     if verdict == "inconclusive":
         needed = power.needed(comparisons[0], confidence=confidence, seeds=scored.seeds, cluster_name=name)
@@ -138,6 +143,7 @@ def _diagnostics(
     guards = [(one, level) for one, level in zip(comparisons, levels, strict=True) if one.role == "guard"]
     return {
         "seeds": {"pruned": scored.seeds[0], "baseline": scored.seeds[1]},
+        "against": "deployed" if scored.deployed else "retrained",
         "seed_noise_measured": bool(comparisons[0].parts.seed_df),
         "components": [one.described(confidence) for one in comparisons],
         "correction": {

@@ -128,9 +128,15 @@ def _head(report: AuditReport) -> str:
     ]
     for guard in view.overruling(report):
         lines.append(f"The verdict stands on the guard {text(guard.metric)}, {text(view.slice_label(guard))}.")
+    if report.power and not report.power.can_decide:
+        lines.append(text(report.power.sentence))
     if report.needed:
         lines.append(f"**What would decide it:** {text(view.prose(report.needed))}")
     return "\n\n".join(lines)
+
+
+def _power(report: AuditReport) -> str:
+    return text(report.power.sentence) if report.power else ""
 
 
 def _facts(report: AuditReport) -> str:
@@ -345,7 +351,7 @@ def _cost(report: AuditReport) -> str:
     total = [numbers.plain(view.total_trainings(report), 2), numbers.duration(view.total_seconds(report))]
     rows.append(["**whole audit**", *total, ""])
     table = _table(["Stage", "Full trainings", "Time", ""], rows, (1, 2))
-    return "\n\n".join(filter(None, ["## What this audit cost", view.planned(report), table]))
+    return "\n\n".join(filter(None, ["## What this audit cost", view.planned(report), _power(report), table]))
 
 
 def _provenance(report: AuditReport) -> str:

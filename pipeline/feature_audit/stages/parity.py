@@ -25,7 +25,7 @@ from feature_audit.stages.retrain import Retrained
 
 log = logging.getLogger(__name__)
 
-KEYS = ("metric", "margin", "confidence", "slices", "seed")
+KEYS = ("metric", "margin", "confidence", "against", "slices", "seed")
 PREDICTIONS = "predictions.parquet"
 #: Folder of the working directory: one file per test split, so that other rules or columns start no new count.
 LOOKS = "test_looks"
@@ -72,6 +72,7 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
         confidence=config.confidence,
         guards=information(config),
         slices=_slices(config, store, group),
+        against=config.against,
         shipped=pruned.best_seed,
         cluster_name="units" if config.group is None else f"{config.group} values",
         seed=config.seed,

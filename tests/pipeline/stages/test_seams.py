@@ -28,6 +28,8 @@ from sklearn.metrics import roc_auc_score
 WITHOUT_EFFECT = {"threads", "workers", "work_dir"}
 #: Settings that a stage reads for what it says each time, found again or not, and for nothing that it keeps.
 ONLY_SAID = {"baseline": {"margin", "confidence"}}
+#: Settings that decide how many trainings there are and nothing about any of them; parity's key holds the numbers.
+HOW_MANY = {"retrain": {"margin", "confidence", "against", "seeds", "baseline_seeds"}}
 #: Stages whose digest is part of a stage's key. The rules about columns reach `baseline` and `retrain` as encoded
 #: features only.
 INPUTS = {
@@ -109,7 +111,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     with noted("select") as place:
         selection = select.select(config, prepared, full, select.constraints_of(config, prepared), place)
     with noted("retrain") as place:
-        pruned = retrain.retrain(config, prepared, selection, place)
+        pruned = retrain.retrain(config, prepared, full, selection, place)
     with noted("parity") as place:
         outcome = parity.parity(config, prepared, full, pruned, place)
     return Ran(config, home, prepared, full, selection, pruned, outcome, read)
@@ -124,7 +126,10 @@ def keyed(stage: str) -> set[str]:
 @pytest.mark.parametrize("stage", KEYS)
 def test_a_stage_reads_no_setting_that_its_key_leaves_out(ran: Ran, stage: str) -> None:
     """Else another value of it would be answered with results of the old one."""
-    assert ran.read[stage] - keyed(stage) - WITHOUT_EFFECT - ONLY_SAID.get(stage, set()) == set()
+    assert (
+        ran.read[stage] - keyed(stage) - WITHOUT_EFFECT - ONLY_SAID.get(stage, set()) - HOW_MANY.get(stage, set())
+        == set()
+    )
 
 
 @pytest.mark.parametrize("stage", KEYS)
@@ -198,7 +203,7 @@ def test_a_finished_stage_opened_again_gives_what_it_gave(ran: Ran) -> None:
             assert [row.shown() for row in found.trials] == [row.shown() for row in value]
         else:
             np.testing.assert_equal(getattr(found, name), value)
-    pruned = retrain.retrain(ran.config, ran.prepared, found, ran.done("retrain"))
+    pruned = retrain.retrain(ran.config, ran.prepared, full, found, ran.done("retrain"))
     assert pruned == ran.pruned
     outcome = parity.parity(ran.config, ran.prepared, full, pruned, ran.done("parity"))
     assert outcome.looks == ran.outcome.looks == 1
