@@ -78,7 +78,7 @@ def simulate(design: Design, rng: np.random.Generator) -> Audit:
     def arm(auc: float, seeds: int, scale: float) -> np.ndarray:
         base = shared + np.sqrt(design.model_user) * rng.standard_normal(design.users)[cluster]
         base += np.sqrt(design.model_row) * rng.standard_normal(rows)
-        signal = np.sqrt(2) * stats.norm.ppf(auc + scale * _seed_effects(design.noise, seeds, rng))
+        signal = np.sqrt(2) * stats.norm.ppf(auc + scale * seed_effects(design.noise, seeds, rng))
         fresh = np.sqrt(design.training_row) * rng.standard_normal((seeds, rows))
         return base + signal[:, None] * y + fresh
 
@@ -88,8 +88,8 @@ def simulate(design: Design, rng: np.random.Generator) -> Audit:
     return Audit(y, cluster, baseline, pruned)
 
 
-def _seed_effects(law: str, seeds: int, rng: np.random.Generator) -> np.ndarray:
-    """(seeds,) effects with mean 0 and variance 1."""
+def seed_effects(law: str, seeds: int | tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Effects of that shape with mean 0 and variance 1."""
     if law == "t3":
         return rng.standard_t(3, seeds) / np.sqrt(3)
     if law == "skewed":

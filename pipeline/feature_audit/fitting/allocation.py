@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Protocol
@@ -12,9 +13,13 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Store
 from feature_audit.parity import metric, planning
 from feature_audit.parity.clusters import cluster_codes
+from feature_audit.parity.comparison import compare
+from feature_audit.parity.components import Components
 from feature_audit.parity.planning import Arms, Outlook, Question
 from feature_audit.parity.scored_rows import ScoredArms
 from feature_audit.results import PowerPlan
+
+log = logging.getLogger(__name__)
 
 #: Tables of so many rows take long to train: what is planned for them keeps the whole audit to so many full trainings.
 LARGE_TABLE, MOST_TRAININGS = 50_000, 4.5
@@ -56,10 +61,7 @@ def allocate(
     most: float,
     estimate: tuple[float, float] | None,
 ) -> PowerPlan:
-    """Train the fewest, look at their noise, and train what the plan adds.
-
-    One training of the full model is enough only where the confirmations show a clear difference, or where it was
-    asked for: its seed noise is not known from the pruned models.
+    """Plan the trainings, say what they can decide, and do them; what is returned has looked at all of them.
 
     Args:
         config: the numbers, if they are given, and the question.
@@ -70,36 +72,21 @@ def allocate(
         estimate: see ``planning.outlook``.
     """
     question = Question(config.margin, config.confidence, store.rows("test") / store.rows("validation"))
-    options = planning.allocations(*asked_for(config))
 
     def look(arms: Arms) -> Outlook:
         pruned, full = train(*arms)
-        scored = [_on_validation(config, store, one[: arms[0]], full[: arms[1]]) for one in pruned]
-        return planning.outlook(scored, metric(str(config.metric), store.schema.task), question, estimate)
+        found = [_on_validation(config, store, one[: arms[0]], full[: arms[1]]) for one in pruned]
+        return planning.outlook(found, arms, question, estimate)
 
-    def cost(arms: Arms) -> float:
-        return arms[0] * price() + arms[1] - 1
-
-    fewest = options[0]
-    view = look(fewest)
-    once = [arms for arms in options if arms[1] == 1]
-    if once and len(once) < len(options):
-        if view.expected and max(view.chance(arms) for arms in once) >= planning.POWER:
-            options = once
-        else:
-            options = [arms for arms in options if arms[1] > 1]
-            view = look((fewest[0], 2))
-    cheapest = sorted(options, key=cost)
-    within = cheapest[:1] + [arms for arms in cheapest[1:] if cost(arms) <= most]
-    chosen = planning.choose(view, within, cost)
-    train(*chosen)
-    return planning.forecast(view, chosen)
+    options = planning.allocations(*asked_for(config))
+    view, arms = planning.choose(options, look, lambda arms: arms[0] * price() + arms[1] - 1, most)
+    log.info("retrain: %s", planning.forecast(view, arms).sentence)
+    return planning.forecast(look(arms), arms)
 
 
-def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: np.ndarray) -> ScoredArms:
-    target = store.target("validation")
+def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: np.ndarray) -> Components:
+    target, task = store.target("validation"), store.schema.task
     cluster, clusters = cluster_codes(store.group("validation"), len(target))
-    deployed = config.against == "deployed"
-    return ScoredArms(
-        target, full.astype(np.float64), pruned.astype(np.float64), cluster, clusters, store.schema.task, deployed
-    )
+    full, pruned = full.astype(np.float64), pruned.astype(np.float64)
+    scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed")
+    return compare(scored, metric(str(config.metric), task), "all", config.margin, "decision").parts

@@ -13,18 +13,15 @@ one model is noisier than the other, or now and then a training goes wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 
 from feature_audit.parity import power
-from feature_audit.parity.comparison import compare
 from feature_audit.parity.components import Components
 from feature_audit.parity.intervals import PASS_SHARE
-from feature_audit.parity.metrics import Metric
-from feature_audit.parity.scored_rows import ScoredArms
 from feature_audit.results import PowerPlan
 
 #: (pruned, full) trainings.
@@ -88,20 +85,18 @@ class Outlook:
 
 
 def outlook(
-    arms: Sequence[ScoredArms], metric: Metric, question: Question, estimate: tuple[float, float] | None
+    found: Sequence[Components], arms: Arms, question: Question, estimate: tuple[float, float] | None
 ) -> Outlook:
     """Read the noise off the trainings so far, and the difference to plan for off another estimate.
 
     Args:
-        arms: validation scores of the trainings so far, one entry for each K, at least two pruned trainings in each.
-            The first one's rows count; the seed noise is the mean over all.
-        metric: of the decision.
+        found: components of the decision metric on the validation rows, one for each K; the seed noise is the mean over
+            all, everything else is the first one's.
+        arms: trainings behind each of them.
         question: what will be asked.
         estimate: difference and its standard error over rows, from other pruned trainings than these, or None.
     """
-    found = [compare(one, metric, "all", None, "decision").parts for one in arms]
-    pruned, full = arms[0].seeds
-    df = len(found) * (pruned - 1) + full - 1
+    df = len(found) * (arms[0] - 1) + arms[1] - 1
     noise = float(np.mean([parts.shared_noise for parts in found]))
     between = float(np.mean([parts.between for parts in found]))
     prior = (PRIOR_SHARE * question.margin) ** 2 + noise
@@ -130,12 +125,38 @@ def allocations(seeds: int | None, baseline_seeds: int | None) -> list[Arms]:
     return [(one, other) for other in full for one in pruned]
 
 
-def choose(view: Outlook, options: Iterable[Arms], price: Callable[[Arms], float]) -> Arms:
-    """The cheapest allocation whose chance is ``POWER``, or nearly the best one's where none has it."""
+def choose(
+    options: Sequence[Arms], look: Callable[[Arms], Outlook], price: Callable[[Arms], float], most: float = np.inf
+) -> tuple[Outlook, Arms]:
+    """Look at the fewest trainings, and choose among the options by what they show.
+
+    One training of the full model is enough only where the confirmations show a clear difference, or where it was
+    asked for: else a second one is looked at as well, because its noise is not known from the pruned models.
+
+    Args:
+        options: of ``allocations``.
+        look: trains so many models, and reads the noise off them.
+        price: of an option, in full trainings.
+        most: the highest price; the cheapest option is always allowed.
+    """
+    fewest = options[0]
+    view = look(fewest)
+    once = [arms for arms in options if arms[1] == 1]
+    if once and len(once) < len(options):
+        if view.expected and max(view.chance(arms) for arms in once) >= POWER:
+            options = once
+        else:
+            options = [arms for arms in options if arms[1] > 1]
+            view = look((fewest[0], 2))
     ordered = sorted(options, key=price)
-    chances = [view.chance(arms) for arms in ordered]
+    return view, _enough(view, ordered[:1] + [arms for arms in ordered[1:] if price(arms) <= most])
+
+
+def _enough(view: Outlook, options: Sequence[Arms]) -> Arms:
+    """The first allocation whose chance is ``POWER``, or nearly the best one's where none has it."""
+    chances = [view.chance(arms) for arms in options]
     wanted = min(POWER, max(chances) - NEARLY)
-    return next(arms for arms, one in zip(ordered, chances, strict=True) if one >= wanted)
+    return next(arms for arms, one in zip(options, chances, strict=True) if one >= wanted)
 
 
 def forecast(view: Outlook, arms: Arms) -> PowerPlan:

@@ -98,7 +98,6 @@ def retrain(
         most=most_affordable(sum(prepared.rows.values()), 1 + selection.work / full.facts.compute),
         estimate=_estimate(selection),
     )
-    log.info("retrain: %s", plan.sentence)
     if not folder.done:
         folder.finish({"plan": asdict(plan)})
     return Retrained(
