@@ -20,7 +20,7 @@ from feature_audit.results import CurvePoint
 from feature_audit.selection.constraints import Constraints
 from feature_audit.selection.k.comparison import ValidationComparison
 from feature_audit.selection.k.confirm import confirm
-from feature_audit.selection.k.rule import KChoice, choose_k
+from feature_audit.selection.k.rule import KChoice, choose_k, propose, rungs
 from feature_audit.selection.plan import FullModel, SelectionPlan
 from feature_audit.selection.rank_aggregation import aggregate_ranks
 from feature_audit.selection.study import TrialRow, run_study
@@ -157,12 +157,12 @@ def select_features(
     order = aggregate_ranks(orders, constraints.groups)
     compare = ValidationComparison(plan.criterion.metric, store, full.validation_scores)
     curve, work = validation_curve(objective, order, compare)
-    choice, retrained, retraining_work = _choose(curve, order, constraints, plan, compare, retrain)
+    choice, tested, retrained, retraining_work = _choose(curve, order, constraints, plan, compare, retrain)
     return Selection(
         k=choice.k,
         evidence=choice.evidence,
         reason=choice.reason,
-        rungs=(choice.k,),
+        rungs=tested,
         order=order,
         orders=np.stack(orders),
         scores=np.array([-np.inf if score is None else score for score in best.notes["scores"]]),
@@ -207,14 +207,13 @@ def _choose(
     plan: SelectionPlan,
     compare: ValidationComparison,
     retrain: Retrain,
-) -> tuple[KChoice, list[CurvePoint], float]:
-    """K, what the confirmations measured, and their work."""
+) -> tuple[KChoice, tuple[int, ...], list[CurvePoint], float]:
+    """K, the K to test, what the confirmations measured, and their work."""
     # All features again would be the full model again, which says nothing about dropping any.
     droppable = [point for point in curve if point.k < constraints.n_features] or curve
-    proposal = choose_k(droppable, plan.criterion)
     if constraints.is_fixed:
-        reason = f"K = {proposal.k} is given (k_min = k)"
-        return KChoice(proposal.k, "fixed", reason), [], 0.0
+        k = choose_k(droppable, plan.criterion).k
+        return KChoice(k, "fixed", f"K = {k} is given (k_min = k)"), (k,), [], 0.0
     ks = [
         k for k in constraints.prefix_sizes(order)
         if constraints.min_k <= k <= constraints.max_k and (k < constraints.n_features or len(droppable) == 1)
@@ -226,5 +225,7 @@ def _choose(
         spent.append(work)
         return compare.point(k, scores, "retrained")
 
-    found = confirm(ks, proposal.k, plan.criterion, measure)
-    return choose_k(found, plan.criterion, retrained=True), found, sum(spent)
+    found = confirm(ks, propose(droppable, plan.criterion), plan.criterion, measure)
+    choice = choose_k(found, plan.criterion, retrained=True)
+    tested = rungs(found, plan.criterion, choice.k)
+    return choice, tested, sorted(found, key=lambda point: point.k), sum(spent)
