@@ -156,7 +156,8 @@ def lowest_validation_loss(audit: Run) -> int:
         [audit.info.experiment_id],
         f"tags.mlflow.parentRunId = '{audit.info.run_id}' and tags.audit.stage = 'retrain'",
     )
-    histories = [client.get_metric_history(trained.info.run_id, f"retrain_{n}/validation_loss") for n in range(3)]
+    names = [f"retrain_{audit.data.tags['audit.k']}_{n}/validation_loss" for n in range(3)]
+    histories = [client.get_metric_history(trained.info.run_id, name) for name in names]
     lowest = [min(row.value for row in history) for history in histories]
     return lowest.index(min(lowest))
 
