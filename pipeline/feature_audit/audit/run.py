@@ -19,7 +19,7 @@ from feature_audit.data import Prepared
 from feature_audit.errors import AuditError, log_is_open
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.process import tune_process
-from feature_audit.report import counted, plan_sentence, promote_command, verdict_sentence
+from feature_audit.report import counted, ladder_sentence, plan_sentence, promote_command, verdict_sentence
 from feature_audit.results import AuditReport
 from feature_audit.selection import Constraints, Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
@@ -79,8 +79,8 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     if driver is not None and driver.id != parent.id:  # `mlflow run -e parity -P audit=...`: its own run points here
         driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
         driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
-    lines = [f"{report.verdict}: {verdict_sentence(report)}", f"run {parent.id}, artifact report/index.html"]
-    lines += where_to_look(parent.id)
+    lines = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report)]
+    lines = [*filter(None, lines), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
     if report.recommendation:
         lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
     return End(report.verdict, lines, problem)
