@@ -284,7 +284,7 @@ def test_of_several_k_the_smallest_proven_one_is_recommended_everywhere(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("feature_audit.audit.run.select.select", several)
-        words = ("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "12")
+        words = ("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "12", "--model_name", "ladder")
         assert command(*words) == 0
     out = capsys.readouterr().out
     run = parents()[0]
