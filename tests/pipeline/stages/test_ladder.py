@@ -15,11 +15,13 @@ import numpy as np
 import polars as pl
 import pytest
 from click_log import make_log
+from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import train_one
 from feature_audit.parity import ParityResult, decide
+from feature_audit.results import CostPlan
 from feature_audit.selection import Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
 from feature_audit.stages.retrain import Retrained
@@ -126,6 +128,21 @@ def test_a_killed_stage_trains_only_what_is_missing(trained: Trained, monkeypatc
     assert trainings == [trained.pruned.rungs[1].facts[0].seed]
     assert again.rungs[1].facts[0].metric == trained.pruned.rungs[1].facts[0].metric
     (place / f"{missing}.json").write_text(facts)  # the seconds of the first training
+
+
+def test_the_plan_counts_the_trainings_of_every_k(trained: Trained) -> None:
+    def plan(**changes: Any) -> CostPlan:
+        config = trained.config.model_copy(update=changes)
+        constraints = select.constraints_of(config, trained.prepared)
+        return cost_plan(config, trained.prepared, trained.full, constraints)
+
+    free, two, fixed = plan(), plan(k=3, k_min=2), plan(k=3, k_min=3)
+    assert "2 pruned models at each of 1 to 3 K" in free.text
+    assert "2 pruned models at each of 1 to 2 K" in two.text
+    assert "2 pruned models, " in fixed.text
+    more = [plan(seeds=3, k=3, k_min=least) for least in (2, 3)]
+    grown = [big.trainings_high - small.trainings_high for big, small in zip(more, (two, fixed), strict=True)]
+    assert grown[0] == pytest.approx(2 * grown[1]), "one more seed is one more training at each K"
 
 
 @pytest.mark.parametrize(
