@@ -13,11 +13,8 @@ from feature_audit.data import Prepared
 from feature_audit.fitting.trained import Trained, active, open_store
 from feature_audit.models import FORWARD_SHARE
 from feature_audit.results import CostPlan
-from feature_audit.selection import Constraints, SelectionPlan, most_confirmations
+from feature_audit.selection import MOST_RUNGS, Constraints, SelectionPlan, most_confirmations
 from feature_audit.stages.select import plan_of
-
-#: The most K that are trained for the test split.
-_MOST_RUNGS = 3
 
 
 def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraints: Constraints) -> CostPlan:
@@ -45,7 +42,7 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraint
     runs = config.trials if plan.searches else 1
     common = 1 + runs * trial + curve + (config.baseline_seeds - 1)
     low = common + (config.seeds + bool(confirmations)) * share(constraints.min_k)
-    rungs = 1 if constraints.is_fixed else min(_MOST_RUNGS, max(largest - constraints.min_k + 1, 1))
+    rungs = 1 if constraints.is_fixed else min(MOST_RUNGS, max(largest - constraints.min_k + 1, 1))
     high = common + rungs * config.seeds * share(largest) + _confirmed_up_to(largest, confirmations, share)
     each = full.facts.seconds
     return CostPlan(_text(config, runs, trial, confirmations, rungs), low, high, low * each, high * each)
