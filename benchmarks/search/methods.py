@@ -69,7 +69,7 @@ def ours(case: Case) -> Found:
         finals=Finals(tuple(facts.metric for facts in pruned.facts), test),
         trials=len(selection.trials),
         retrained=len(confirmed),
-        work=selection.work,
+        work=selection.compute,
         seconds=seconds,
         extra={"importances": selection.importances, "trials": [row.shown() for row in selection.trials],
                "points": [(point.k, point.delta) for point in confirmed], "order": selection.order.tolist()},
@@ -190,7 +190,7 @@ def dedicated(case: Case, k: int, schedule: dict[str, float], seed: int) -> tupl
         seed=seed,
     )
     path = fit_path(case.objective.task, settings)
-    return case.names(path.ranking[:k]), case.objective.work(path)
+    return case.names(path.ranking[:k]), case.objective.compute(path)
 
 
 def _try(case: Case, k: int, settings: dict[str, float], number: int) -> _Tried:

@@ -138,7 +138,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     selected = run_stage(parent, config, "select", inputs, partial(_select, config, prepared, full, constraints))
     selection = selected.result
     tried = f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}"
-    costs.append(selected.cost(selection.work / full.facts.compute, tried))
+    costs.append(selected.cost(selection.compute / full.facts.compute, tried))
     log.info("select: %s", selection.reason)
     decisions = decide_features(prepared, constraints, selection)
     publish.selection(parent, selection, decisions)
