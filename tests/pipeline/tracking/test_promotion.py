@@ -221,6 +221,7 @@ def test_a_promotion_left_behind_elsewhere_is_settled(name: str, moved: bool) ->
     if moved:
         MlflowClient().set_registered_model_alias(name, "production", "2")
     promote(name, "3")
+    assert ("promote -> 2 (was 1)" in actions(name)) == moved
     promotion.rollback(name)
     assert alias(name) == ("2" if moved else "1")
 

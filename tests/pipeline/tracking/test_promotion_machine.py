@@ -214,4 +214,4 @@ def test_production_is_what_the_log_says_whatever_happens() -> None:
 
 @pytest.mark.slow
 def test_production_is_what_the_log_says_whatever_happens_for_long() -> None:
-    explore(300, 25)
+    explore(100, 20)
