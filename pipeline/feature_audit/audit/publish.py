@@ -259,6 +259,7 @@ def _register(
 
 def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_key: str) -> dict[str, Any]:
     decision = report.deltas[0]
+    time = prepared.split_info.get("time")
     return {
         "audit.key": outcome_key,
         "audit.verdict": report.verdict,
@@ -271,6 +272,7 @@ def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_
         "audit.ci_low": decision.ci_low,
         "audit.ci_high": decision.ci_high,
         "audit.data_digest": prepared.digest,
+        **({registry.DATA_UNTIL: time["last"]} if time else {}),
     }
 
 
