@@ -1,4 +1,4 @@
-"""retrain: train the pruned model from scratch on exactly the K kept features, several times; the full model, too.
+"""retrain: train pruned models from scratch on exactly the kept features of every K to test; the full model, too.
 
 How often is planned here (``fitting/allocation.py``), unless the configuration says it. Training number i is the same
 however many there are, so the stage's key leaves the numbers out: a larger plan goes on where a smaller one ended.
@@ -28,41 +28,33 @@ log = logging.getLogger(__name__)
 #: What a training depends on. The plan reads more, each time anew.
 KEYS = ("model", "model_params", "attach", "training", "device", "metric", "seed")
 
+#: Seeds of the pruned models of one K start so far after those of the K before it in the order of testing.
+_RUNG_SEEDS = 10_000
 #: Seeds of the full model's further trainings start here, away from the pruned models'.
 _FULL_SEED = 50_000
 
 
 @dataclass(frozen=True)
-class Retrained:
-    """The pruned models.
+class PrunedModels:
+    """The trainings on the features of one K.
 
     Attributes:
-        folder: holds ``pruned_<i>.pt`` and ``full_<i>.pt``.
         schema: the K kept fields.
         facts: of each training, one per seed.
-        full_facts: the same for the full model's further trainings.
-        plan: what they can be expected to decide.
     """
 
-    folder: StageFolder
     schema: ModelSchema
     facts: list[TrainingFacts]
-    full_facts: list[TrainingFacts]
-    plan: PowerPlan
 
     @property
-    def compute(self) -> float:
-        """Compute of all trainings."""
-        return float(sum(facts.compute for facts in self.facts + self.full_facts))
+    def k(self) -> int:
+        """Number of features."""
+        return len(self.schema.fields)
 
     @property
-    def seconds(self) -> float:
-        """Seconds of all trainings."""
-        return float(sum(facts.seconds for facts in self.facts + self.full_facts))
-
-    def describe(self) -> str:
-        """What was trained, for the table of costs."""
-        return f"{len(self.facts)} pruned, {len(self.full_facts)} full"
+    def weights(self) -> list[str]:
+        """Files of the weights in the stage's folder, one per training."""
+        return [f"{_pruned(self.k, number)}.pt" for number in range(len(self.facts))]
 
     @property
     def best_seed(self) -> int:
@@ -70,40 +62,96 @@ class Retrained:
         return int(np.argmin([facts.validation_loss for facts in self.facts]))
 
 
+@dataclass(frozen=True)
+class Retrained:
+    """The pruned models of every K to test, and further trainings of the full model.
+
+    Attributes:
+        folder: holds ``pruned_<k>_<i>.pt`` and ``full_<i>.pt``.
+        rungs: the pruned models of each K, in the order of testing.
+        full_facts: of the full model's further trainings.
+        plan: what they can be expected to decide at the K that validation proposes.
+    """
+
+    folder: StageFolder
+    rungs: list[PrunedModels]
+    full_facts: list[TrainingFacts]
+    plan: PowerPlan
+
+    def at(self, k: int) -> PrunedModels:
+        """The pruned models of one K."""
+        return next(rung for rung in self.rungs if rung.k == k)
+
+    @property
+    def facts(self) -> list[TrainingFacts]:
+        """Of all trainings."""
+        return [*(facts for rung in self.rungs for facts in rung.facts), *self.full_facts]
+
+    @property
+    def compute(self) -> float:
+        """Compute of all trainings."""
+        return float(sum(facts.compute for facts in self.facts))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all trainings."""
+        return float(sum(facts.seconds for facts in self.facts))
+
+    def describe(self) -> str:
+        """What was trained, for the table of costs."""
+        pruned = ", ".join(f"{len(rung.facts)} pruned (K = {rung.k})" for rung in self.rungs)
+        return f"{pruned}, {len(self.full_facts)} full"
+
+
+def features_of(prepared: Prepared, selection: Selection) -> list[list[str]]:
+    """Names of the kept features at every K to test, in the order of testing."""
+    names = np.asarray(prepared.schema.names)
+    return [names[selection.at(k).kept].tolist() for k in selection.rungs]
+
+
 def retrain(
     config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, folder: StageFolder
 ) -> Retrained:
-    """Train pruned and full models, as many as are planned or asked for; those that are there already are kept."""
-    schema = prepared.schema.keep(np.asarray(prepared.schema.names)[selection.kept])
+    """Train pruned models at every K to test, and full ones, as many as are planned or asked for.
+
+    Trainings that are there already are kept: those of a stage that was killed, and those of a smaller plan.
+    """
+    schemas = [prepared.schema.keep(names) for names in features_of(prepared, selection)]
     store = open_store(config, prepared)
+    # The plan is made for the K that validation proposes; the others add to what is known of the seed noise.
+    in_view = sorted((len(schema.fields) for schema in schemas), key=lambda k: k != selection.k)
 
     def train(pruned: int, others: int) -> tuple[list[np.ndarray], np.ndarray]:
         # The baseline's seed is config.seed: no other training shares its randomness.
-        for number in range(pruned):
-            _train(config, store, schema, folder, f"pruned_{number}", seed=config.seed + 1 + number)
+        for place, schema in enumerate(schemas):
+            for number in range(pruned):
+                seed = config.seed + 1 + number + place * _RUNG_SEEDS
+                _train(config, store, schema, folder, _pruned(len(schema.fields), number), seed=seed)
         for number in range(others - 1):
             _train(config, store, prepared.schema, folder, f"full_{number}", seed=config.seed + _FULL_SEED + number)
         more = [_scores(folder, f"full_{number}") for number in range(others - 1)]
-        small = [_scores(folder, f"pruned_{number}") for number in range(pruned)]
-        return [np.stack(small)], np.stack([full.validation_scores(), *more])
+        small = [np.stack([_scores(folder, _pruned(k, number)) for number in range(pruned)]) for k in in_view]
+        return small, np.stack([full.validation_scores(), *more])
 
     def price() -> float:
-        return _facts(folder, "pruned_0").compute / full.facts.compute
+        return sum(_facts(folder, _pruned(k, 0)).compute for k in in_view) / full.facts.compute
 
     plan = allocate(
         config,
         store,
         train=train,
         price=price,
-        most=most_affordable(sum(prepared.rows.values()), 1 + selection.work / full.facts.compute),
+        most=most_affordable(sum(prepared.rows.values()), 1 + selection.compute / full.facts.compute),
         estimate=_estimate(selection),
     )
     if not folder.done:
         folder.finish({"plan": asdict(plan)})
     return Retrained(
         folder,
-        schema,
-        [_facts(folder, f"pruned_{number}") for number in range(plan.pruned)],
+        [
+            PrunedModels(schema, [_facts(folder, _pruned(len(schema.fields), n)) for n in range(plan.pruned)])
+            for schema in schemas
+        ],
         [_facts(folder, f"full_{number}") for number in range(plan.full - 1)],
         plan,
     )
@@ -116,8 +164,18 @@ def _estimate(selection: Selection) -> tuple[float, float] | None:
     return (points[-1].delta, points[-1].std_error) if points else None
 
 
+def _pruned(k: int, number: int) -> str:
+    return f"pruned_{k}_{number}"
+
+
 def _train(
-    config: AuditConfig, store: Store, schema: ModelSchema, folder: StageFolder, name: str, *, seed: int
+    config: AuditConfig,
+    store: Store,
+    schema: ModelSchema,
+    folder: StageFolder,
+    name: str,
+    *,
+    seed: int,
 ) -> None:
     """Train one model unless that was done before; its facts are written last."""
     if _place(folder, name, "json").is_file():

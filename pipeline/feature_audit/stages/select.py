@@ -133,7 +133,7 @@ def _keep(folder: StageFolder, selection: Selection) -> None:
     np.savez(folder.path / "selection.npz", **arrays)
     content = {**asdict(selection), **dict.fromkeys(arrays)}
     for row in content["trials"]:
-        row["notes"] = {"work": row["notes"].get("work", 0.0)}
+        row["notes"] = {"compute": row["notes"].get("compute", 0.0)}
     folder.finish(content)
 
 

@@ -62,14 +62,14 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Ready:
 
 def test_a_clear_surplus_trains_two_pruned_models(ready: Ready) -> None:
     found = ready.retrain("surplus", estimate=5.0)
-    assert (len(found.facts), len(found.full_facts)) == (found.plan.pruned, found.plan.full - 1) == (2, 0)
+    assert (len(found.rungs[0].facts), len(found.full_facts)) == (found.plan.pruned, found.plan.full - 1) == (2, 0)
     assert found.plan.can_decide
 
 
 def test_without_one_both_models_are_trained_equally_often(ready: Ready, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         found = ready.retrain("open", margin=0.0005)
-    assert len(found.facts) == 1 + len(found.full_facts) >= 2
+    assert len(found.rungs[0].facts) == 1 + len(found.full_facts) >= 2
     assert not found.plan.can_decide, "a few hundred rows"
     said = [record.message for record in caplog.records if "can decide only a loss of" in record.message]
     assert len(said) == 1
@@ -78,24 +78,24 @@ def test_without_one_both_models_are_trained_equally_often(ready: Ready, caplog:
 
 def test_numbers_that_are_given_are_trained_and_judged_all_the_same(ready: Ready) -> None:
     found = ready.retrain("given", estimate=5.0, seeds=3, baseline_seeds=2)
-    assert (len(found.facts), len(found.full_facts)) == (3, 1)
+    assert (len(found.rungs[0].facts), len(found.full_facts)) == (3, 1)
     assert (found.plan.pruned, found.plan.full) == (3, 2)
     fixed = ready.retrain("deployed", seeds=2, against="deployed", margin=0.0005)
-    assert (len(fixed.facts), fixed.full_facts) == (2, [])
+    assert (len(fixed.rungs[0].facts), fixed.full_facts) == (2, [])
 
 
 def test_more_trainings_go_on_where_fewer_ended(ready: Ready) -> None:
     """Number i is the same training however many there are: it keeps its seed and is not made again."""
     few = ready.retrain("grows", seeds=2, baseline_seeds=1)
-    weights = [few.folder.path / f"pruned_{number}.pt" for number in range(2)]
+    weights = [few.folder.path / f"pruned_2_{number}.pt" for number in range(2)]
     before = [path.stat().st_mtime_ns for path in weights]
     more = ready.retrain("grows", seeds=3, baseline_seeds=2)
     assert [path.stat().st_mtime_ns for path in weights] == before
-    assert more.facts[:2] == few.facts
-    assert (len(more.facts), len(more.full_facts)) == (3, 1)
+    assert more.rungs[0].facts[:2] == few.rungs[0].facts
+    assert (len(more.rungs[0].facts), len(more.full_facts)) == (3, 1)
     again = ready.retrain("grows", seeds=2, baseline_seeds=1)
-    assert (again.facts, again.full_facts, again.plan) == (few.facts, [], few.plan)
-    assert "pruned_2.pt" in {path.name for path in again.folder.path.iterdir()}
+    assert (again.rungs, again.full_facts, again.plan) == (few.rungs, [], few.plan)
+    assert "pruned_2_2.pt" in {path.name for path in again.folder.path.iterdir()}
 
 
 def test_a_large_table_stays_within_its_cost() -> None:
