@@ -34,7 +34,7 @@ NEARLY = 0.05
 #: Trainings of the first plan, and the most of either model.
 FEWEST, MOST = 2, 5
 #: Until trainings say otherwise, seed noise is this share of the margin, with the weight of so many degrees of freedom.
-PRIOR_SHARE, PRIOR_DF = 1 / 3, 2
+PRIOR_SHARE, PRIOR_DF = 0.4, 2
 #: The most trainings and the most test rows (times today's) that an undecidable audit is advised to try.
 _MOST_ADVISED, _MOST_ROWS = 30, 100.0
 
@@ -119,7 +119,8 @@ def _expected(estimate: tuple[float, float] | None, seed: float, question: Quest
 def allocations(seeds: int | None, baseline_seeds: int | None) -> list[Arms]:
     """(pruned, full) trainings to choose from, the fewest first; None = to be planned, a number stays as it is."""
     if seeds is None and baseline_seeds is None:
-        return [(FEWEST, 1), *((number, number) for number in range(FEWEST, MOST + 1))]
+        numbers = range(FEWEST, MOST + 1)
+        return [*((number, 1) for number in numbers), *((number, number) for number in numbers)]
     pruned = range(FEWEST, MOST + 1) if seeds is None else (seeds,)
     full = range(1, min(max(pruned), MOST) + 1) if baseline_seeds is None else (baseline_seeds,)
     return [(one, other) for other in full for one in pruned]

@@ -20,7 +20,7 @@ planned = pytest.importorskip("planned", reason="benchmarks/parity is part of th
 sys.path.pop(0)
 
 QUESTION = Question(margin=0.002, confidence=0.95, test_ratio=4 / 3)
-BALANCED = [(2, 1), (2, 2), (3, 3), (4, 4), (5, 5)]
+PLANNED = [(2, 1), (3, 1), (4, 1), (5, 1), (2, 2), (3, 3), (4, 4), (5, 5)]
 
 
 def noise(
@@ -53,7 +53,7 @@ def price(arms: Arms) -> float:
 @pytest.mark.parametrize(
     ("seeds", "baseline_seeds", "options"),
     [
-        (None, None, BALANCED),
+        (None, None, PLANNED),
         (4, 3, [(4, 3)]),
         (8, None, [(8, 1), (8, 2), (8, 3), (8, 4), (8, 5)]),
         (2, None, [(2, 1), (2, 2)]),
@@ -69,43 +69,53 @@ def test_numbers_that_are_given_stay_as_they_are(
 
 def test_a_clear_surplus_needs_two_pruned_models_and_no_second_full_one() -> None:
     look, looks = looking(estimate=(0.02, 0.002), seed=0.0007)
-    view, arms = choose(BALANCED, look, price)
+    view, arms = choose(PLANNED, look, price)
     assert (arms, looks) == ((2, 1), [(2, 1)])
     assert view.expected == pytest.approx(0.02 - 1.645 * np.hypot(0.002, 0.001), rel=0.02)
     assert forecast(view, arms).chance > 0.9
+
+
+def test_a_surplus_that_is_clear_takes_more_pruned_models_before_another_full_one() -> None:
+    """Two trainings that differ leave one degree of freedom; one more pruned model costs a fraction of a full one."""
+    look, looks = looking(estimate=(0.02, 0.002), seed=0.003, shared=0.0015)
+    view, arms = choose(PLANNED, look, price)
+    assert looks == [(2, 1)]
+    assert arms[0] > 2
+    assert arms[1] == 1
+    assert view.chance(arms) >= 0.9 > view.chance((arms[0] - 1, 1))
 
 
 @pytest.mark.parametrize("estimate", [None, (0.0, 0.0003), (-0.0015, 0.0003), (0.001, 0.001)])
 def test_without_a_clear_difference_the_full_model_shows_its_own_noise(estimate: tuple[float, float] | None) -> None:
     """However well the first trainings agree: two of them say next to nothing, and nothing of the full model."""
     look, looks = looking(estimate=estimate, seed=0.0, own=1e-5)
-    _, arms = choose(BALANCED, look, price)
+    _, arms = choose(PLANNED, look, price)
     assert looks == [(2, 1), (2, 2)]
     assert arms[0] == arms[1] >= 2
 
 
 def test_noisier_trainings_are_more() -> None:
-    chosen = [choose(BALANCED, looking(seed=seed)[0], price)[1] for seed in (0.0001, 0.0007, 0.001)]
+    chosen = [choose(PLANNED, looking(seed=seed)[0], price)[1] for seed in (0.0001, 0.0007, 0.001)]
     assert chosen == sorted(chosen)
     assert chosen[0] < chosen[-1]
 
 
 def test_where_row_noise_rules_the_cheapest_is_as_good() -> None:
-    view, arms = choose(BALANCED, looking(seed=0.0001, shared=0.004)[0], price)
+    view, arms = choose(PLANNED, looking(seed=0.0001, shared=0.004)[0], price)
     assert arms == (2, 2)
-    assert max(view.chance(other) for other in BALANCED) < view.chance(arms) + 0.05
+    assert max(view.chance(other) for other in PLANNED) < view.chance(arms) + 0.05
 
 
 def test_a_plan_that_is_too_dear_is_not_chosen() -> None:
     look, _ = looking(seed=0.001)
-    assert choose(BALANCED, look, price)[1] == (5, 5)
-    assert choose(BALANCED, look, price, most=price((3, 3)))[1] == (3, 3)
-    assert choose(BALANCED, look, price, most=0.0)[1] == (2, 2), "the cheapest is always allowed"
+    assert choose(PLANNED, look, price)[1] == (5, 5)
+    assert choose(PLANNED, look, price, most=price((3, 3)))[1] == (3, 3)
+    assert choose(PLANNED, look, price, most=0.0)[1] == (2, 2), "the cheapest is always allowed"
 
 
 def test_a_clear_loss_is_not_trained_for_long() -> None:
     look, _ = looking(estimate=(-0.05, 0.002), seed=0.0004)
-    view, arms = choose(BALANCED, look, price)
+    view, arms = choose(PLANNED, look, price)
     assert view.expected < -0.04
     assert arms[1] <= 2
     assert "a loss beyond the margin" in forecast(view, arms).sentence
