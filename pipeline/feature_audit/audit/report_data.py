@@ -63,6 +63,7 @@ def build_report(
         data_summary=prepared.summary,
         table_costs=prepared.table_costs,
         plan=plan,
+        ladder=outcome.ladder,
     )
 
 
@@ -118,7 +119,7 @@ def _provenance(
         },
         "seeds": {
             "baseline": [full.facts.seed, *(facts.seed for facts in pruned.full_facts)],
-            "retrain": [facts.seed for facts in pruned.facts],
+            "retrain": [facts.seed for rung in pruned.rungs for facts in rung.facts],
         },
         "test_looks": outcome.looks,
         "parity": outcome.result.diagnostics,
