@@ -16,6 +16,7 @@ import feature_audit
 from feature_audit.audit import exports
 from feature_audit.config import AuditConfig
 from feature_audit.data import Encoders, Prepared, example_rows, write_table
+from feature_audit.locking import held
 from feature_audit.masking import masked, masked_values
 from feature_audit.models import is_installed, own_code
 from feature_audit.report import (
@@ -216,7 +217,10 @@ def recommend(
             registry.withdraw(before)
             parent.untag("audit.recommendation")
         return report
-    found = _register(parent, config, prepared, pruned, report, outcome_key)
+    # Of two audits at once that come to the same model, the second finds the version that the first registered.
+    lock = Path(config.work_dir).resolve() / "registration.lock"
+    with held(lock, "waiting for another audit that registers its model"):
+        found = _register(parent, config, prepared, pruned, report, outcome_key)
     report = replace(report, recommendation=found)
     texts(parent, config, report)
     parent.tag({"audit.recommendation": found})
