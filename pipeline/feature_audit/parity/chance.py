@@ -90,6 +90,23 @@ def against_chance(
     return Chance(chosen.name, value, low, high, constant.value, chosen.orientation == "higher")
 
 
+def advantage(metric: Metric, *, y: np.ndarray, scores: np.ndarray, task: Task, cluster: np.ndarray | None) -> float:
+    """How much better than no skill one training is, in the metric's units: what a relative margin is a share of.
+
+    Args:
+        metric: any of the task.
+        y: (rows,) labels.
+        scores: (rows[, classes]).
+        task: binary, regression or multiclass.
+        cluster: (rows,) users, for metrics that are defined within them.
+    """
+    constant = _constant(y, scores, task)
+    if metric.name == "mae":  # the median is its best constant, not the mean
+        constant = np.full(len(y), np.median(y))
+    mine, none = (metric.quality(metric.value(y, each, cluster)) for each in (scores, constant))
+    return float(mine - none)
+
+
 def _constant(y: np.ndarray, like: np.ndarray, task: Task) -> np.ndarray:
     """The best constant in the shape of scores: the label's mean, or the share of every class."""
     if task != "multiclass":

@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 #: Settings that change how fast an audit is and where it keeps things, and no result of it.
 WITHOUT_EFFECT = {"threads", "workers", "work_dir"}
 #: Settings that a stage reads for what it says each time, found again or not, and for nothing that it keeps.
-ONLY_SAID = {"baseline": {"margin", "confidence"}}
+ONLY_SAID = {"baseline": {"confidence"}}
 #: Stages whose digest is part of a stage's key. The rules about columns reach `baseline` and `retrain` as encoded
 #: features only.
 INPUTS = {
@@ -140,7 +140,8 @@ def test_trainings_depend_on_the_encoded_features_and_on_no_rule_about_columns(r
         return training_inputs(AuditConfig.model_validate({**ran.config.model_dump(), **changes}), ran.prepared)
 
     usual = inputs()
-    rules = {"never_drop": "device", "always_drop": "noise_00", "groups": {"g": ["device"]}, "cost": {"device": 3}}
+    rules = {"never_drop": "device", "always_drop": "noise_00", "groups": {"g": ["device"]}, "cost": {"device": 3},
+             "production_score": "other"}  # fmt: skip
     assert {*rules, "slices"} == set(RULES)
     for key, value in {**rules, "slices": "noise_00"}.items():
         assert inputs(**{key: value}) == usual

@@ -1,0 +1,113 @@
+"""Why a comparison that holds is no pass all the same: nothing is lost where there was nothing to lose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from feature_audit.labels import MIN_PER_CLASS
+from feature_audit.parity.chance import Chance, against_chance
+from feature_audit.parity.references import Reference
+from feature_audit.parity.scored_rows import ScoredArms
+from feature_audit.parity.sentences import signed, title
+
+#: Of the interval that a model must have wholly above chance. An audit of noise passes only if noise beats it, so the
+#: usual 95 % would let one of forty such audits through; a model worth keeping is many standard errors above it.
+CHANCE_CONFIDENCE = 0.999
+#: Resampled units, and units with a row of either class, below which their noise is not known (docs/parity.md).
+MIN_UNITS = MIN_PER_CLASS
+
+_CHANCE_REMEDY = (
+    "Models that are better than chance: check target, positive, time, split and kinds, or give more test rows."
+)
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """What keeps an audit from passing.
+
+    Attributes:
+        reason: a clause without a full stop.
+        remedy: what would change it, as a sentence.
+    """
+
+    reason: str
+    remedy: str
+
+
+def chances(scored: ScoredArms, metric: str, confidence: float) -> dict[str, Chance]:
+    """Both models, ``full`` and ``pruned``, against the best constant on the test rows."""
+    level = max(confidence, CHANCE_CONFIDENCE)
+    return {
+        name: against_chance(scored.y, arm, task=scored.task, metric=metric, cluster=scored.cluster, confidence=level)
+        for name, arm in (("full", scored.baseline), ("pruned", scored.pruned))
+    }
+
+
+def reservations(
+    scored: ScoredArms,
+    found: dict[str, Chance],
+    references: Sequence[Reference],
+    *,
+    margin: float,
+    confidence: float,
+    cluster_name: str,
+) -> list[Reservation]:
+    """Everything that keeps these models from a pass, the weightiest first.
+
+    Args:
+        scored: both arms.
+        found: what ``chances`` gave.
+        references: what the full model was compared with beside chance.
+        margin, confidence: of the decision.
+        cluster_name: what the clusters are called.
+    """
+    made = [Reservation(_no_better(name, one), _CHANCE_REMEDY) for name, one in found.items() if not one.better][:1]
+    made += _few_units(scored, cluster_name)
+    made += [
+        Reservation(_worse(one, margin, confidence), one.remedy)
+        for one in references
+        if one.clearly_worse(margin, confidence)
+    ]
+    return made
+
+
+def _no_better(name: str, chance: Chance) -> str:
+    return (
+        f"the {name} model is {'worse' if chance.worse else 'not better'} than chance on the test split "
+        f"({title(chance.metric)} {chance.value:.4f}, interval {chance.low:.4f} to {chance.high:.4f}, chance "
+        f"{chance.chance:.4f}): "
+        + (
+            "parity with it proves nothing"
+            if name == "full"
+            else "a margin that allows this is larger than all that the full model knows"
+        )
+    )
+
+
+def _few_units(scored: ScoredArms, cluster_name: str) -> list[Reservation]:
+    """Too few units, or too few that hold a row of some class, for their noise to be known."""
+    if scored.cluster is None:
+        return []
+    counts = {f"has {scored.clusters} {cluster_name}": scored.clusters}
+    if scored.task == "binary":
+        for code, word in ((1, "positive"), (0, "negative")):
+            units = len(np.unique(scored.cluster[scored.y == code]))
+            counts[f"has all its {word} rows in {units} of {scored.clusters} {cluster_name}"] = units
+    remedy = f"At least {MIN_UNITS}: give more test rows, or name a smaller unit with `group`."
+    return [
+        Reservation(f"the test split {what}, too few to know how much they differ", remedy)
+        for what, units in counts.items()
+        if units < MIN_UNITS
+    ]
+
+
+def _worse(one: Reference, margin: float, confidence: float) -> str:
+    low, high = one.interval(confidence)
+    return (
+        f"the full model is clearly worse than {one.name} on the {one.split} rows ({title(one.metric)} {one.full:.4f} "
+        f"against {one.other:.4f}, {confidence:.0%} interval {signed(low, margin)} to {signed(high, margin)}): "
+        "parity with it says nothing of a good model"
+    )
