@@ -82,7 +82,8 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     if driver is not None and driver.id != parent.id:  # `mlflow run -e parity -P audit=...`: its own run points here
         driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
         driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
-    lines = [f"{report.verdict}: {verdict_sentence(report)}", f"run {parent.id}, artifact report/index.html"]
+    lines = [f"{report.verdict}: {verdict_sentence(report)}", *([report.production] if report.production else [])]
+    lines.append(f"run {parent.id}, artifact report/index.html")
     lines += where_to_look(parent.id)
     if report.recommendation:
         lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from feature_audit.labels import MIN_PER_CLASS
-from feature_audit.parity.chance import Chance, against_chance
+from feature_audit.parity.chance import SURE, Chance, against_chance
 from feature_audit.parity.references import Reference
 from feature_audit.parity.scored_rows import ScoredArms
 from feature_audit.parity.sentences import signed, title
 
-#: Of the interval that a model must have wholly above chance. An audit of noise passes only if noise beats it, so the
-#: usual 95 % would let one of forty such audits through; a model worth keeping is many standard errors above it.
-CHANCE_CONFIDENCE = 0.999
 #: Resampled units, and units with a row of either class, below which their noise is not known (docs/parity.md).
 MIN_UNITS = MIN_PER_CLASS
 
@@ -39,10 +36,12 @@ class Reservation:
 
 def chances(scored: ScoredArms, metric: str, confidence: float) -> dict[str, Chance]:
     """Both models, ``full`` and ``pruned``, against the best constant on the test rows."""
-    level = max(confidence, CHANCE_CONFIDENCE)
+    arms = {"full": scored.baseline, "pruned": scored.pruned}
     return {
-        name: against_chance(scored.y, arm, task=scored.task, metric=metric, cluster=scored.cluster, confidence=level)
-        for name, arm in (("full", scored.baseline), ("pruned", scored.pruned))
+        name: against_chance(
+            scored.y, arm, task=scored.task, metric=metric, cluster=scored.cluster, confidence=confidence
+        )
+        for name, arm in arms.items()
     }
 
 
@@ -51,6 +50,7 @@ def reservations(
     found: dict[str, Chance],
     references: Sequence[Reference],
     *,
+    passes: bool,
     margin: float,
     confidence: float,
     cluster_name: str,
@@ -61,10 +61,13 @@ def reservations(
         scored: both arms.
         found: what ``chances`` gave.
         references: what the full model was compared with beside chance.
+        passes: would the difference pass by itself? Only then must both models be surely better than chance; else a
+            model that is better at the usual confidence does not explain the verdict.
         margin, confidence: of the decision.
         cluster_name: what the clusters are called.
     """
-    made = [Reservation(_no_better(name, one), _CHANCE_REMEDY) for name, one in found.items() if not one.better][:1]
+    at_chance = {name: one for name, one in found.items() if not (one.surely_better if passes else one.better)}
+    made = [Reservation(_no_better(name, one), _CHANCE_REMEDY) for name, one in at_chance.items()][:1]
     made += _few_units(scored, cluster_name)
     made += [
         Reservation(_worse(one, margin, confidence), one.remedy)
@@ -75,15 +78,12 @@ def reservations(
 
 
 def _no_better(name: str, chance: Chance) -> str:
+    how = "worse" if chance.worse else "not surely better" if chance.better else "not better"
+    doubt = f"; at {SURE:.2%} confidence it reaches chance" if chance.better else ""
+    why = "parity with it proves nothing" if name == "full" else "a margin that allows this proves nothing"
     return (
-        f"the {name} model is {'worse' if chance.worse else 'not better'} than chance on the test split "
-        f"({title(chance.metric)} {chance.value:.4f}, interval {chance.low:.4f} to {chance.high:.4f}, chance "
-        f"{chance.chance:.4f}): "
-        + (
-            "parity with it proves nothing"
-            if name == "full"
-            else "a margin that allows this is larger than all that the full model knows"
-        )
+        f"the {name} model is {how} than chance on the test split ({title(chance.metric)} {chance.value:.4f}, interval "
+        f"{chance.low:.4f} to {chance.high:.4f}, chance {chance.chance:.4f}{doubt}): {why}"
     )
 
 

@@ -123,7 +123,15 @@ def decide(
     artifact = comparisons[0].of_artifacts(shipped).row(confidence)
     name = "rows" if cluster is None else cluster_name
     found = chances(scored, metric, confidence)
-    kept_back = reservations(scored, found, references, margin=margin, confidence=confidence, cluster_name=name)
+    kept_back = reservations(
+        scored,
+        found,
+        references,
+        passes=deltas[0].verdict == "pass",
+        margin=margin,
+        confidence=confidence,
+        cluster_name=name,
+    )
     if kept_back:
         deltas[0], artifact = _at_most_inconclusive(deltas[0]), _at_most_inconclusive(artifact)
     must_show = slice_margin is not None and slice_mode == "not_worse"
