@@ -65,6 +65,7 @@ def build_report(
         table_costs=prepared.table_costs,
         plan=plan,
         production=_against_production(result),
+        ladder=outcome.ladder,
     )
 
 
@@ -124,7 +125,7 @@ def _provenance(
         },
         "seeds": {
             "baseline": [full.facts.seed, *(facts.seed for facts in pruned.full_facts)],
-            "retrain": [facts.seed for facts in pruned.facts],
+            "retrain": [facts.seed for rung in pruned.rungs for facts in rung.facts],
         },
         "test_looks": outcome.looks,
         "parity": outcome.result.diagnostics,

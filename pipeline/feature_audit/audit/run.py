@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
-from feature_audit.report import counted, plan_sentence, promote_command, verdict_sentence
+from feature_audit.report import counted, ladder_sentence, plan_sentence, promote_command, verdict_sentence
 from feature_audit.results import AuditReport
 from feature_audit.selection import Constraints, Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
@@ -82,9 +83,8 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     if driver is not None and driver.id != parent.id:  # `mlflow run -e parity -P audit=...`: its own run points here
         driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
         driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
-    lines = [f"{report.verdict}: {verdict_sentence(report)}", *([report.production] if report.production else [])]
-    lines.append(f"run {parent.id}, artifact report/index.html")
-    lines += where_to_look(parent.id)
+    said = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report), report.production]
+    lines = [*filter(None, said), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
     if report.recommendation:
         lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
     return End(report.verdict, lines, problem)
@@ -147,7 +147,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     selected = run_stage(parent, config, "select", inputs, partial(_select, config, prepared, full, constraints))
     selection = selected.result
     tried = f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}"
-    costs.append(selected.cost(selection.work / full.facts.compute, tried))
+    costs.append(selected.cost(selection.compute / full.facts.compute, tried))
     log.info("select: %s", selection.reason)
     decisions = decide_features(prepared, constraints, selection)
     publish.selection(parent, selection, decisions)
@@ -155,7 +155,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
         return None, None
 
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
-    inputs = {**encoded, "features": " ".join(prepared.schema.names[index] for index in selection.kept)}
+    inputs = {**encoded, "features": json.dumps(retrain.features_of(prepared, selection), ensure_ascii=False)}
     retrained = run_stage(parent, config, "retrain", inputs, partial(_train_pruned, config, prepared, selection))
     pruned = retrained.result
     compute = pruned.compute / full.facts.compute
@@ -169,6 +169,10 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     )
     costs.append(judged.cost(0.0, f"{prepared.rows['test']:,} test rows"))
     outcome = judged.result
+    if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
+        selection = selection.at(outcome.k)
+        decisions = decide_features(prepared, constraints, selection)
+        publish.selection(parent, selection, decisions)
     report = build_report(
         config, prepared, full, constraints, selection, pruned, outcome, decisions, costs, plan, parent.id
     )
@@ -203,8 +207,9 @@ def _train_pruned(
     config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder, run: Run
 ) -> retrain.Retrained:
     pruned = retrain.retrain(config, prepared, selection, folder)
-    for number, facts in enumerate(pruned.facts):
-        run.history(facts.history, f"retrain_{number}")
+    for rung in pruned.rungs:
+        for number, facts in enumerate(rung.facts):
+            run.history(facts.history, f"retrain_{rung.k}_{number}")
     return pruned
 
 

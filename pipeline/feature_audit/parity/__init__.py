@@ -1,8 +1,19 @@
 """Paired statistics and the verdict: may the pruned model replace the full one?"""
 
+from feature_audit.parity.ladder import fixed_sequence, proven_k
 from feature_audit.parity.metrics import METRICS, Metric, metric
 from feature_audit.parity.paired import paired_delta
 from feature_audit.parity.slices import activity
 from feature_audit.parity.verdict import ParityResult, decide
 
-__all__ = ["METRICS", "Metric", "ParityResult", "activity", "decide", "metric", "paired_delta"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "ParityResult",
+    "activity",
+    "decide",
+    "fixed_sequence",
+    "metric",
+    "paired_delta",
+    "proven_k",
+]

@@ -5,6 +5,7 @@ from feature_audit.report.as_html import render_html
 from feature_audit.report.as_json import read_json, render_json
 from feature_audit.report.as_markdown import render_markdown, run_description, version_description
 from feature_audit.report.as_markdown import text as escape
+from feature_audit.report.ladder import sentence as ladder_sentence
 from feature_audit.report.numbers import counted
 from feature_audit.report.view import plan_sentence
 from feature_audit.report.view import sentence as verdict_sentence
@@ -14,6 +15,7 @@ __all__ = [
     "AuditReport",
     "counted",
     "escape",
+    "ladder_sentence",
     "plan_sentence",
     "promote_command",
     "read_json",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from feature_audit.findings import Finding
-from feature_audit.results import AuditReport, CostPlan, CurvePoint, FeatureDecision, MetricDelta, StageCost
+from feature_audit.results import AuditReport, CostPlan, CurvePoint, FeatureDecision, LadderRung, MetricDelta, StageCost
 
 #: Raised when a key changes its meaning or goes away; a new key does not raise it.
 SCHEMA_VERSION = 1
@@ -20,6 +20,7 @@ _ROWS: dict[str, type] = {
     "decisions": FeatureDecision,
     "findings": Finding,
     "costs": StageCost,
+    "ladder": LadderRung,
 }
 
 
@@ -43,7 +44,7 @@ def read_json(text: str) -> AuditReport:
     if version != SCHEMA_VERSION:
         raise ValueError(f"schema_version={version}: this version of Feature Audit reads {SCHEMA_VERSION}")
     for key, kind in _ROWS.items():
-        content[key] = [_build(kind, row) for row in content[key]]
+        content[key] = [_build(kind, row) for row in content.get(key, [])]
     if content["artifact_delta"] is not None:
         content["artifact_delta"] = _build(MetricDelta, content["artifact_delta"])
     if content.get("plan") is not None:

@@ -1,9 +1,10 @@
-"""parity: read the test split once, compare the pruned models with the full one, give the verdict."""
+"""parity: read the test split once, compare the pruned models of each K with the full one, give the verdict."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +19,9 @@ from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.trained import fresh_model, open_store
 from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.models import predict
-from feature_audit.parity import ParityResult, activity, decide, metric
+from feature_audit.parity import ParityResult, activity, decide, fixed_sequence, metric, proven_k
 from feature_audit.question import Guard, slice_rules
-from feature_audit.results import MetricDelta
+from feature_audit.results import LadderRung, MetricDelta
 from feature_audit.schema import ModelSchema
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.production import production_reference
@@ -41,12 +42,16 @@ class Outcome:
     """The verdict and the evidence.
 
     Attributes:
-        result: see ``parity.ParityResult``.
+        k: the K that the verdict is about: the smallest proven one, or the first where none is.
+        result: of that K, see ``parity.ParityResult``.
+        ladder: all K in the order of testing, with their verdicts.
         looks: how often this data set's test split has been read by an audit, this one included.
         folder: holds the predictions.
     """
 
+    k: int
     result: ParityResult
+    ladder: list[LadderRung]
     looks: int
     folder: StageFolder
 
@@ -55,38 +60,67 @@ def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retr
     """Give the verdict, or read the one given before."""
     if folder.done:
         done = folder.result()
-        return Outcome(_result_from(done["parity"]), done["looks"], folder)
+        ladder = [LadderRung(**rung) for rung in done["ladder"]]
+        return Outcome(done["k"], _result_from(done["parity"]), ladder, done["looks"], folder)
     store = open_store(config, prepared)
     looks = _record_look(config, prepared, pruned)
     target, group = store.target("test"), store.group("test")
     full_weights = [full.folder.path / "weights.pt"]
     full_weights += [pruned.folder.path / f"full_{number}.pt" for number in range(len(pruned.full_facts))]
     baseline_scores = np.stack([_score(config, store, full.schema, weights) for weights in full_weights])
-    pruned_weights = [pruned.folder.path / f"pruned_{number}.pt" for number in range(len(pruned.facts))]
-    pruned_scores = np.stack([_score(config, store, pruned.schema, weights) for weights in pruned_weights])
-    _write_predictions(folder, store, target, baseline_scores, pruned_scores)
-    assert config.metric is not None
-    result = decide(
-        y=target,
-        baseline=baseline_scores,
-        pruned=pruned_scores,
-        cluster=group,
-        task=full.schema.task,
-        metric=config.metric,
-        margin=config.absolute_margin,
-        confidence=config.confidence,
-        guards=guards_of(config),
-        slices=_slices(config, store, group),
-        slice_values=_slice_values(config, store),
-        slice_margin=config.absolute_slice_margin,
-        slice_mode=config.slice_mode,
-        references=[full.references.boosting, *production_reference(config, store, baseline_scores)],
-        shipped=pruned.best_seed,
-        cluster_name="units" if config.group is None else f"{config.group} values",
-        seed=config.seed,
-    )
-    folder.finish({"parity": asdict(result), "looks": looks})
-    return Outcome(result, looks, folder)
+    guards, slices = guards_of(config), _slices(config, store, group)
+    references = [full.references.boosting, *production_reference(config, store, baseline_scores)]
+    pruned_scores: dict[int, np.ndarray] = {}
+
+    def judge(k: int) -> ParityResult:
+        rung = pruned.at(k)
+        weights = [pruned.folder.path / name for name in rung.weights]
+        pruned_scores[k] = np.stack([_score(config, store, rung.schema, path) for path in weights])
+        assert config.metric is not None
+        result = decide(
+            y=target,
+            baseline=baseline_scores,
+            pruned=pruned_scores[k],
+            cluster=group,
+            task=full.schema.task,
+            metric=config.metric,
+            margin=config.absolute_margin,
+            confidence=config.confidence,
+            guards=guards,
+            slices=slices,
+            slice_values=_slice_values(config, store),
+            slice_margin=config.absolute_slice_margin,
+            slice_mode=config.slice_mode,
+            references=references,
+            shipped=rung.best_seed,
+            cluster_name="units" if config.group is None else f"{config.group} values",
+            seed=config.seed,
+        )
+        if len(pruned.rungs) > 1:
+            log.info("parity: K = %d: %s", k, result.sentence)
+        return result
+
+    results = fixed_sequence([rung.k for rung in pruned.rungs], judge)
+    k = proven_k(results)
+    ladder = _ladder(pruned, results, len(full.schema.fields))
+    _write_predictions(folder, store, target, baseline_scores, pruned_scores[k])
+    folder.finish({"k": k, "parity": asdict(results[k]), "ladder": [asdict(rung) for rung in ladder], "looks": looks})
+    return Outcome(k, results[k], ladder, looks, folder)
+
+
+def _ladder(pruned: Retrained, results: Mapping[int, ParityResult], n_features: int) -> list[LadderRung]:
+    """Every K that was trained; those after the first that did not pass have no verdict and no figures."""
+    ladder = []
+    for place, rung in enumerate(pruned.rungs, start=1):
+        dropped = 1 - rung.k / n_features
+        if rung.k not in results:
+            ladder.append(LadderRung(rung.k, dropped))
+            continue
+        result, row = results[rung.k], results[rung.k].decision
+        ladder.append(
+            LadderRung(rung.k, dropped, place, result.verdict, row.delta, row.ci_low, row.ci_high, result.sentence)
+        )
+    return ladder
 
 
 def _score(config: AuditConfig, store: Store, schema: ModelSchema, weights: Path) -> np.ndarray:
@@ -102,7 +136,7 @@ def _record_look(config: AuditConfig, prepared: Prepared, pruned: Retrained) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     look = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "k": len(pruned.schema.fields),
+        "k": [rung.k for rung in pruned.rungs],
         "key": pruned.folder.key.digest,
     }
     with path.open("a", encoding="utf-8") as log_file:
