@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 _DIGITS = 3
 
 
-def with_margins(config: AuditConfig, prepared: Prepared, full: Trained) -> AuditConfig:
-    """The configuration with every margin in the metric's units.
+def with_margins(parent: Run, config: AuditConfig, prepared: Prepared, full: Trained) -> AuditConfig:
+    """The configuration with every margin in the metric's units, which the run keeps beside the shares.
 
     Shares are taken of the advantage on validation rows: the test split may not say what is asked of it.
 
@@ -45,21 +45,17 @@ def with_margins(config: AuditConfig, prepared: Prepared, full: Trained) -> Audi
         name: replace(guard, margin=absolute(f"guards.{name}", guard.margin, name) or 0.0)
         for name, guard in config.guards.items()
     }
-    return config.model_copy(
+    resolved = config.model_copy(
         update={
             "margin": absolute("margin", config.margin, decision),
             "slice_margin": absolute("slice_margin", config.slice_margin, decision),
             "guards": guards,
         }
     )
-
-
-def keep_margin(parent: Run, asked: AuditConfig, config: AuditConfig) -> None:
-    """Keep resolved margins on the run, beside the share that was asked for."""
-    if asked.shares:
-        publish.margin(parent, config)
-        keep_resolved(parent, config)
-        parent.tag({f"audit.{key}_share": share for key, share in asked.shares.items()})
+    publish.margin(parent, resolved)
+    keep_resolved(parent, resolved)
+    parent.tag({f"audit.{key}_share": share for key, share in config.shares.items()})
+    return resolved
 
 
 def _absolute(key: str, margin: str, name: str, store: Store, scores: np.ndarray) -> float:

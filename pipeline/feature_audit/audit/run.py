@@ -11,7 +11,7 @@ from functools import partial
 from feature_audit.audit import model_contract, publish
 from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.audit.decisions import decide_features
-from feature_audit.audit.margins import keep_margin, with_margins
+from feature_audit.audit.margins import with_margins
 from feature_audit.audit.report_data import build_report
 from feature_audit.audit.settings import check_config, keep_given, keep_resolved, with_metric
 from feature_audit.audit.stage_run import run_stage, training_inputs
@@ -26,7 +26,6 @@ from feature_audit.report import counted, ladder_sentence, plan_sentence, promot
 from feature_audit.results import AuditReport
 from feature_audit.selection import Constraints, Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
-from feature_audit.stages.production import check_production
 from feature_audit.tracking import Run, driver_run, error_note, find_run, open_parent, registry, where_to_look
 
 log = logging.getLogger(__name__)
@@ -124,7 +123,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     encoded = training_inputs(config, prepared)
     config = with_metric(config, prepared)
     keep_resolved(parent, config)
-    check_production(config, open_store(config, prepared))
+    parity.foresee(config, open_store(config, prepared))
     constraints = select.constraints_of(config, prepared)
     if constraints.note:
         log.info("load: %s", constraints.note)
@@ -135,8 +134,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     trained = run_stage(parent, config, "baseline", encoded, partial(_train_full, config, prepared))
     full = trained.result
     costs.append(trained.cost(1.0, f"{full.facts.epochs} epochs", seconds=full.facts.seconds))
-    config, asked = with_margins(config, prepared, full), config
-    keep_margin(parent, asked, config)
+    config, shares = with_margins(parent, config, prepared, full), config.shares
     log.info("baseline: %s", soundness.line(config, full.facts.metric, full.references))
     if until == "baseline":
         return None, None
@@ -176,7 +174,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     report = build_report(
         config, prepared, full, constraints, selection, pruned, outcome, decisions, costs, plan, parent.id
     )
-    report = replace(report, margin_share=asked.shares.get("margin"))
+    report = replace(report, margin_share=shares.get("margin"))
     publish.outcome(parent, config, outcome, report, time.perf_counter() - started)
     try:
         return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None

@@ -12,6 +12,7 @@ from feature_audit.parity.chance import SURE, Chance, against_chance
 from feature_audit.parity.references import Reference
 from feature_audit.parity.scored_rows import ScoredArms
 from feature_audit.parity.sentences import signed, title
+from feature_audit.schema import Task
 
 #: Resampled units, and units with a row of either class, below which their noise is not known (docs/parity.md).
 MIN_UNITS = MIN_PER_CLASS
@@ -68,7 +69,7 @@ def reservations(
     """
     at_chance = {name: one for name, one in found.items() if not (one.surely_better if passes else one.better)}
     made = [Reservation(_no_better(name, one), _CHANCE_REMEDY) for name, one in at_chance.items()][:1]
-    made += _few_units(scored, cluster_name)
+    made += few_units(scored.y, scored.cluster, scored.task, cluster_name)
     made += [
         Reservation(_worse(one, margin, confidence), one.remedy)
         for one in references
@@ -87,15 +88,23 @@ def _no_better(name: str, chance: Chance) -> str:
     )
 
 
-def _few_units(scored: ScoredArms, cluster_name: str) -> list[Reservation]:
-    """Too few units, or too few that hold a row of some class, for their noise to be known."""
-    if scored.cluster is None:
+def few_units(y: np.ndarray, cluster: np.ndarray | None, task: Task, cluster_name: str) -> list[Reservation]:
+    """Too few resampled units, or too few that hold a row of some class, for their noise to be known.
+
+    Args:
+        y: (rows,) labels.
+        cluster: (rows,) users; None = each row by itself, of which `load` has enough.
+        task: binary labels are counted by class.
+        cluster_name: what the clusters are called.
+    """
+    if cluster is None:
         return []
-    counts = {f"has {scored.clusters} {cluster_name}": scored.clusters}
-    if scored.task == "binary":
+    total = len(np.unique(cluster))
+    counts = {f"has {total} {cluster_name}": total}
+    if task == "binary":
         for code, word in ((1, "positive"), (0, "negative")):
-            units = len(np.unique(scored.cluster[scored.y == code]))
-            counts[f"has all its {word} rows in {units} of {scored.clusters} {cluster_name}"] = units
+            units = len(np.unique(cluster[y == code]))
+            counts[f"has all its {word} rows in {units} of {total} {cluster_name}"] = units
     remedy = f"At least {MIN_UNITS}: give more test rows, or name a smaller unit with `group`."
     return [
         Reservation(f"the test split {what}, too few to know how much they differ", remedy)

@@ -20,11 +20,12 @@ from feature_audit.fitting.trained import fresh_model, open_store
 from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.models import predict
 from feature_audit.parity import ParityResult, activity, decide, fixed_sequence, metric, proven_k
+from feature_audit.parity.reservations import few_units
 from feature_audit.question import Guard, slice_rules
 from feature_audit.results import LadderRung, MetricDelta
 from feature_audit.schema import ModelSchema
 from feature_audit.stages.baseline import Baseline
-from feature_audit.stages.production import production_reference
+from feature_audit.stages.production import check_production, production_reference
 from feature_audit.stages.retrain import Retrained
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retr
             slice_mode=config.slice_mode,
             references=references,
             shipped=rung.best_seed,
-            cluster_name="units" if config.group is None else f"{config.group} values",
+            cluster_name=unit_name(config),
             seed=config.seed,
         )
         if len(pruned.rungs) > 1:
@@ -145,6 +146,22 @@ def _record_look(config: AuditConfig, prepared: Prepared, pruned: Retrained) -> 
     if len(keys) > 1:
         log.warning("parity: this test split has now been used %d times; the report says so", len(keys))
     return len(keys)
+
+
+def foresee(config: AuditConfig, store: Store) -> None:
+    """Say before anything is trained what about the test rows will keep the audit from a pass.
+
+    Raises:
+        AuditError: production's score cannot be compared.
+    """
+    check_production(config, store)
+    for one in few_units(store.target("test"), store.group("test"), store.schema.task, unit_name(config)):
+        log.warning("load: %s: no verdict but fail or inconclusive is possible. %s", one.reason, one.remedy)
+
+
+def unit_name(config: AuditConfig) -> str:
+    """What the resampled units are called."""
+    return "units" if config.group is None else f"{config.group} values"
 
 
 def guards_of(config: AuditConfig) -> dict[str, Guard | None]:

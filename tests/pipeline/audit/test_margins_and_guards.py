@@ -133,6 +133,16 @@ def test_there_is_no_share_of_an_advantage_that_is_not_there(home: Path, capfd: 
     assert "margin=1%: the full model's validation logloss is no better than a constant's" in line
 
 
+def test_too_few_units_are_said_before_a_training(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    few = log(900).with_columns(team=pl.Series(np.arange(900) % 7))
+    few.write_parquet(home / "few.parquet")
+    words = ["--data", str(home / "few.parquet"), "--target", "clicked", "--threads", "1"]
+    assert feature_audit("load", *words, "--group", "team", "--exclude", "user") == 0
+    assert "load: the test split has 7 team values, too few to know how much they differ" in capfd.readouterr().err
+    assert feature_audit("load", *words, "--group", "user") == 0
+    assert "too few" not in capfd.readouterr().err
+
+
 @pytest.mark.slow
 def test_guards_slices_and_production_reach_verdict_report_and_metrics(home: Path) -> None:
     log(6000).write_parquet(home / "large.parquet")
