@@ -102,12 +102,8 @@ def answers_soon(subject: str, *, hint: str = "") -> Iterator[None]:
 
 
 def is_missing(error: Exception) -> bool:
-    """Did the store say that what was asked for does not exist? A page that is not found says nothing of the sort."""
-    import mlflow
-    from mlflow.exceptions import RestException
-
-    said_by_store = isinstance(error, RestException) or not mlflow.get_registry_uri().startswith("http")
-    return said_by_store and getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+    """Did the store say that what was asked for does not exist? (A wrong path on a server is another code.)"""
+    return getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
 
 
 def store_problem(error: Exception, uri: str | None = None) -> str:

@@ -101,7 +101,7 @@ def read(client: Any, model_name: str) -> Log:
     for key, text in model.tags.items():
         if key.startswith(_EVENT):
             try:
-                events[int(key.removeprefix(_EVENT))] = _parse(text)
+                events[_number(key)] = _parse(text)
             except (ValueError, TypeError, KeyError):
                 damaged.append(key)
     ordered = dict(sorted(events.items()))
@@ -128,6 +128,14 @@ def erase(client: Any, model_name: str, number: int) -> None:
 def shown(version: str | None) -> str:
     """A version in a sentence."""
     return "no version" if version is None else f"version {version}"
+
+
+def _number(key: str) -> int:
+    """The number of an event's tag, in the only way in which ``write`` and ``erase`` find that tag again."""
+    digits = key.removeprefix(_EVENT)
+    if str(int(digits)) != digits:
+        raise ValueError(key)
+    return int(digits)
 
 
 def _parse(text: str) -> Event:

@@ -30,6 +30,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_REASON_LIMIT = 1000
+
+
 def withdraw(address: str) -> None:
     """Take the alias ``prune-candidate`` off a version whose audit no longer recommends it.
 
@@ -61,7 +64,7 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
             data, and ``force`` is not set, or set without a reason; another command is at work; the registry does not
             answer.
     """
-    _check_reason(force, reason)
+    reason = _checked(force, reason)
 
     def decide(client: Any, log: Log, settled: Event | None) -> Event | Move:
         wanted = version or log.candidate
@@ -101,7 +104,7 @@ def rollback(model_name: str, *, force: bool = False, reason: str | None = None)
         AuditError: no such model; nothing to go back to, or it was deleted; ``production`` was moved by other means and
             ``force`` is not set, or set without a reason; another command is at work; the registry does not answer.
     """
-    _check_reason(force, reason)
+    reason = _checked(force, reason)
 
     def decide(client: Any, log: Log, settled: Event | None) -> Event | Move:
         if settled and settled.action == "rollback":
@@ -174,11 +177,14 @@ def _verdict_doubt(found: Any) -> str | None:
     return None if verdict == "pass" else f"its verdict is {verdict}, not pass; audit again"
 
 
-def _check_reason(force: bool, reason: str | None) -> None:
+def _checked(force: bool, reason: str | None) -> str | None:
+    """The reason on one line."""
+    reason = " ".join((reason or "").split()) or None
     if force and not reason:
         raise AuditError("force=true: give a reason, e.g. --reason 'agreed with the ranking team'; it is recorded")
-    if reason and len(reason) > 1000:
-        raise AuditError(f"reason: {len(reason):,} characters; give one of at most 1,000")
+    if reason and len(reason) > _REASON_LIMIT:
+        raise AuditError(f"reason: {len(reason):,} characters; give one of at most {_REASON_LIMIT:,}")
+    return reason
 
 
 def _event(action: str, version: str | None, replaced: str | None, *, force: bool, reason: str | None) -> Event:

@@ -124,6 +124,8 @@ def test_logs_of_earlier_releases_lead_back_to_the_last_different_version(name: 
 DAMAGED = {
     "audit.event.": event("promote", "3", "2"),
     "audit.event.x": event("promote", "3", "2"),
+    "audit.event.007": event("promote", "3", "2", finished=False),
+    "audit.event.1_0": event("promote", "3", "2", finished=False),
     "audit.event.7": "{",
     "audit.event.8": "[]",
     "audit.event.9": "null",
@@ -169,6 +171,15 @@ def test_a_version_that_is_no_number_is_refused(name: str, version: str, capfd: 
     assert feature_audit("promote", "--model_name", name, "--version", version) == 1
     line = capfd.readouterr().err
     assert ("give the number of a version" in line) if version else ("no version carries the alias" in line)
+
+
+def test_a_reason_is_one_line_of_a_bearable_length(name: str) -> None:
+    with pytest.raises(AuditError, match="reason: 5,000 characters; give one of at most 1,000"):
+        promotion.promote(name, "1", force=True, reason="x" * 5000)
+    with pytest.raises(AuditError, match="give a reason"):
+        promotion.promote(name, "1", force=True, reason=" \n")
+    promotion.promote(name, "1", force=True, reason="agreed\nwith Kim")
+    assert [line.partition("forced: ")[2] for line in promotion.history(name)] == ["agreed with Kim"]
 
 
 DAY = {"audit.verdict": "pass", "audit.data_until": "2026-03-01 00:00:00"}
