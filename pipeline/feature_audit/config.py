@@ -177,6 +177,9 @@ class AuditConfig(_Section):
         0.002, ge=0, allow_inf_nan=False, description="largest loss that counts as none, in the metric's own units"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the interval that the verdict stands on")
+    looks: int = Field(
+        1, ge=1, description="looks at the test rows that are planned before the first; they share the error"
+    )
     trials: int = Field(3, ge=1, description="selection runs, Optuna trials; auto = the profile's number")
     seeds: int = Field(
         5, ge=2, description="pruned models to train, more narrow the interval; auto = the profile's number"

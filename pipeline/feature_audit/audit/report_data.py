@@ -7,12 +7,14 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import LIBRARIES
 from feature_audit.masking import masked, masked_values
-from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
+from feature_audit.results import AuditReport, CostPlan, FeatureDecision, MoreTrainings, StageCost
 from feature_audit.selection import Constraints, Selection, nogueira_index
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.parity import Outcome
@@ -57,25 +59,36 @@ def build_report(
         needed=result.needed,
         stability=nogueira_index(selection.masks),
         convergence=selection.convergence,
-        warnings=_warnings(config, prepared, full, selection, pruned, outcome),
+        warnings=_warnings(config, prepared, full, selection),
         trials=[row.shown() for row in selection.trials],
         importances=selection.importances,
         data_summary=prepared.summary,
         table_costs=prepared.table_costs,
         plan=plan,
+        more=_more(full, pruned, outcome),
+        look=outcome.look.number,
+        judged_at=outcome.look.judged_at,
     )
 
 
-def _warnings(
-    config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection, pruned: Retrained, outcome: Outcome
-) -> list[str]:
+def _more(full: Baseline, pruned: Retrained, outcome: Outcome) -> MoreTrainings | None:
+    """The cheapest trainings that would decide, at the seconds that those so far took."""
+    each = float(np.mean([facts.seconds for facts in pruned.facts]))
+
+    def missing(pruned_trainings: int, full_trainings: int) -> float:
+        more_full = full_trainings - 1 - len(pruned.full_facts)
+        return (pruned_trainings - len(pruned.facts)) * each + more_full * full.facts.seconds
+
+    options = [(seeds, full_trainings) for seeds, full_trainings in outcome.result.diagnostics["enough_trainings"]]
+    if not options:
+        return None
+    seeds, baseline_seeds = min(options, key=lambda option: missing(*option))
+    return MoreTrainings(seeds, baseline_seeds, missing(seeds, baseline_seeds), outcome.look.next_judged_at)
+
+
+def _warnings(config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection) -> list[str]:
     value = full.facts.metric
     warnings = [f"{sentence}." for sentence in soundness.warnings(config, value, full.references)]
-    if outcome.looks > 1:
-        warnings.append(
-            f"This test split has now been used {outcome.looks} times. Every further use makes a lucky pass more "
-            "likely; confirm a close result on newer data."
-        )
     leaks = [finding.column for finding in prepared.findings if finding.kind == "suspected_leak"]
     if leaks:
         warnings.append(f"Suspected label leaks were kept and need a person's eye: {', '.join(leaks[:5])}.")
@@ -120,7 +133,7 @@ def _provenance(
             "baseline": [full.facts.seed, *(facts.seed for facts in pruned.full_facts)],
             "retrain": [facts.seed for facts in pruned.facts],
         },
-        "test_looks": outcome.looks,
+        "test_looks": outcome.look.number,
         "parity": outcome.result.diagnostics,
         "versions": {
             "python": platform.python_version(),

@@ -6,19 +6,21 @@ import logging
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
-from feature_audit.audit import model_contract, publish
+from feature_audit.audit import earlier, model_contract, publish
 from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.audit.decisions import decide_features
 from feature_audit.audit.report_data import build_report
 from feature_audit.audit.settings import check_config, keep_given, keep_resolved, with_metric
-from feature_audit.audit.stage_run import run_stage, training_inputs
+from feature_audit.audit.stage_run import question, run_stage, training_inputs
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.errors import AuditError, log_is_open
 from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.looks import learn_looks
 from feature_audit.fitting.process import tune_process
-from feature_audit.report import counted, plan_sentence, promote_command, verdict_sentence
+from feature_audit.report import counted, duration, more_command, plan_sentence, promote_command, verdict_sentence
 from feature_audit.results import AuditReport
 from feature_audit.selection import Constraints, Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
@@ -62,8 +64,15 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     tune_process(config.threads)
     config = load.complete(config)
     name = publish.data_name(config)
-    parent = find_run(audit) if audit else open_parent(config.experiment, f"audit of {name}")
     driver = driver_run()  # now: MLflow takes its id out of the environment when the model is logged
+    title = f"audit of {name}"
+    before = find_run(audit) if audit else None
+    parent = earlier.resume(before, config, title) if before else open_parent(config.experiment, title)
+    if before and parent is None:
+        answer = earlier.report_of(before)
+        _point(driver, before, answer, name)
+        return End(answer.verdict, _lines(before, answer))
+    assert parent is not None
     started = time.perf_counter()
     try:
         report, problem = _run(config, parent, until, started)
@@ -71,18 +80,33 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
         _end_without_verdict(parent, name, error)
         raise
     if report is None:
-        parent.rename(f"{until} done: {name}")
+        if not parent.has_verdict:
+            parent.rename(f"{until} done: {name}")
         parent.end("FINISHED")
         return End(None, [f"{until} is done; run {parent.id}, continue with --audit {parent.id}"])
     parent.end("FAILED" if problem else "FINISHED")
-    if driver is not None and driver.id != parent.id:  # `mlflow run -e parity -P audit=...`: its own run points here
+    _point(driver, parent, report, name)
+    return End(report.verdict, _lines(parent, report), problem)
+
+
+def _point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> None:
+    """`mlflow run -e parity -P audit=...` makes a run of its own: where that is not the audit's, it points there."""
+    if driver is not None and driver.id != parent.id:
         driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
         driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
+
+
+def _lines(parent: Run, report: AuditReport) -> list[str]:
+    """What a terminal shows of an audit with a verdict."""
     lines = [f"{report.verdict}: {verdict_sentence(report)}", f"run {parent.id}, artifact report/index.html"]
     lines += where_to_look(parent.id)
     if report.recommendation:
         lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
-    return End(report.verdict, lines, problem)
+    if report.needed:
+        lines.append(f"what would decide it: {report.needed}")
+    if report.more and (command := more_command(report)):
+        lines.append(f"more trainings, about {duration(report.more.seconds)}: {command}")
+    return lines
 
 
 def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
@@ -111,9 +135,9 @@ def _run(config: AuditConfig, parent: Run, until: str, started: float) -> Found:
 
 
 def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) -> Found:
-    loaded = run_stage(
-        parent, config, "load", {"data": load.digest(config)}, lambda folder, _: load.load(config, folder)
-    )
+    data = load.digest(config)
+    parent.tag({earlier.QUESTION: question(config, data)})
+    loaded = run_stage(parent, config, "load", {"data": data}, lambda folder, _: load.load(config, folder))
     prepared = loaded.result
     costs = [loaded.cost(0.0, f"{sum(prepared.rows.values()):,} rows")]
     encoded = training_inputs(config, prepared)
@@ -154,12 +178,14 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     if until == "retrain":
         return None, None
 
+    _learn_looks(config, prepared, parent)
     inputs = {"retrain": retrained.digest, "baseline": trained.digest, "store": prepared.digest}
     judged = run_stage(
         parent, config, "parity", inputs, lambda folder, _: parity.parity(config, prepared, full, pruned, folder)
     )
     costs.append(judged.cost(0.0, f"{prepared.rows['test']:,} test rows"))
     outcome = judged.result
+    publish.look(parent, prepared, outcome)
     report = build_report(
         config, prepared, full, constraints, selection, pruned, outcome, decisions, costs, plan, parent.id
     )
@@ -168,6 +194,13 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
         return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None
     except AuditError as error:
         return report, _not_registered(parent, report, error)
+
+
+def _learn_looks(config: AuditConfig, prepared: Prepared, parent: Run) -> None:
+    """Looks at this table that the experiment knows of and this working directory does not."""
+    tags = parent.beside(publish.FAMILY, prepared.family)
+    records = [one[publish.LOOK_RECORD] for one in tags if publish.LOOK_RECORD in one]
+    learn_looks(Path(config.work_dir).resolve(), prepared.family, records)
 
 
 def _train_full(config: AuditConfig, prepared: Prepared, folder: StageFolder, run: Run) -> baseline.Baseline:

@@ -13,6 +13,7 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,17 @@ def open_folder(work_dir: Path, key: StageKey) -> StageFolder:
     log.info("%s: %s", key.stage, _why_missed(work_dir / key.stage, key))
     folder.path.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def finished_beside(folder: StageFolder, *, apart_from: Collection[str]) -> list[Path]:
+    """Finished folders of the same stage whose key differs in nothing but the parts named ``apart_from``."""
+
+    def rest(parts: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in parts.items() if name not in apart_from}
+
+    markers = sorted(folder.path.parent.glob(f"*/{MARKER}"))
+    parts = {marker.parent: json.loads(marker.read_text(encoding="utf-8"))["parts"] for marker in markers}
+    return [path for path, its in parts.items() if path != folder.path and rest(its) == rest(folder.key.parts)]
 
 
 def _why_missed(stage_dir: Path, key: StageKey) -> str:

@@ -2,7 +2,19 @@
 
 from feature_audit.parity.metrics import METRICS, Metric, metric
 from feature_audit.parity.paired import paired_delta
+from feature_audit.parity.sentences import percentage
 from feature_audit.parity.slices import activity
+from feature_audit.parity.spending import look_confidence
 from feature_audit.parity.verdict import ParityResult, decide
 
-__all__ = ["METRICS", "Metric", "ParityResult", "activity", "decide", "metric", "paired_delta"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "ParityResult",
+    "activity",
+    "decide",
+    "look_confidence",
+    "metric",
+    "paired_delta",
+    "percentage",
+]

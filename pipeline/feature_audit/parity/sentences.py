@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from feature_audit.parity.chance import Chance
 from feature_audit.results import MetricDelta, Verdict
 
@@ -44,7 +46,7 @@ def sentence(
     direction = "better" if row.delta >= 0 else "worse"
     estimate = (
         f"{title(row.metric)} is {abs(row.delta):.{digits}f} {direction} than the full model's "
-        f"({confidence:.0%} interval {_signed(row.ci_low, digits)} to {_signed(row.ci_high, digits)}, "
+        f"({percentage(confidence)} interval {_signed(row.ci_low, digits)} to {_signed(row.ci_high, digits)}, "
         f"{trained}, {who})"
     )
     margin = f"{row.margin or 0:.{digits}f}"
@@ -60,6 +62,12 @@ def sentence(
     undecided = _named(deltas, "inconclusive")
     notes += f"; not decided: {undecided}" if undecided and verdict == "pass" else ""
     return f"{verdict.capitalize()}: the pruned model's {estimate}: {closing}{notes}."
+
+
+def percentage(confidence: float) -> str:
+    """A level without padding and with three digits of what it lacks: ``95%``, ``97.5%``, ``99.9975%``."""
+    decimals = max(1, 2 - math.floor(math.log10(100 * (1 - confidence))))
+    return f"{100 * confidence:.{decimals}f}".rstrip("0").rstrip(".") + "%"
 
 
 def no_better_than_chance(chance: Chance) -> str:

@@ -33,7 +33,8 @@ class ParityResult:
         deltas: decision first, then guards and slices.
         needed: for inconclusive, what would decide it.
         diagnostics: variance components, degrees of freedom, cross-checks, exclusions, corrections, the full model
-            against chance (``chance.Chance``); plain data.
+            against chance (``chance.Chance``), numbers of (pruned, full) trainings any of which would decide an
+            inconclusive verdict (``enough_trainings``); plain data.
     """
 
     verdict: Verdict
@@ -55,6 +56,7 @@ def decide(
     metric: str,
     margin: float,
     confidence: float = 0.95,
+    needed_at: tuple[float, float] | None = None,
     guards: Mapping[str, float | None] | None = None,
     slices: Mapping[str, np.ndarray] | None = None,
     slice_margin: float | None = None,
@@ -74,6 +76,8 @@ def decide(
         metric: decision metric, see ``METRICS``.
         margin: largest tolerable loss, >= 0, in the metric's units (for calibration: of |log ratio|).
         confidence: of the intervals; see ``intervals.conclude`` for how a margin splits their error.
+        needed_at: confidence at which a first look at new rows, and another look at these rows with more trainings,
+            would be judged: what would decide an inconclusive audit is said at these levels. None = at this one.
         guards: other metrics -> margin, or None to report only. Judged after the decision, Holm-corrected together.
         slices: column -> (rows,) labels; the decision metric is reported in each value of each column.
         slice_margin: margin of every slice, which makes them guards; None = reported only.
@@ -108,11 +112,14 @@ def decide(
     verdict = _overall(deltas)
     name = "rows" if cluster is None else cluster_name
     sentence = sentences.sentence(deltas, verdict, confidence=confidence, seeds=scored.seeds, cluster_name=name)
-    needed = None
-    if verdict == "inconclusive":
-        needed = power.needed(comparisons[0], confidence=confidence, seeds=scored.seeds, cluster_name=name)
+    needed: str | None = None
+    enough: list[tuple[int, int]] = []
     if verdict == "inconclusive" and not chance.better:
         sentence, needed = sentences.no_better_than_chance(chance), sentences.CHANCE_REMEDY
+    elif verdict == "inconclusive":
+        rows_at, trainings_at = needed_at or (confidence, confidence)
+        enough = power.enough_trainings(comparisons[0], confidence=trainings_at, seeds=scored.seeds)
+        needed = power.needed(comparisons[0], enough, confidence=rows_at, seeds=scored.seeds, cluster_name=name)
     return ParityResult(
         verdict=verdict,
         sentence=sentence,
@@ -124,6 +131,7 @@ def decide(
             **_diagnostics(scored, comparisons, levels, confidence),
             "chance": {**asdict(chance), "better": chance.better},
             "bootstrap": checks,
+            "enough_trainings": enough,
             "delong": _delong(scored) if metric == "auc" else None,
             "small_slices": [vars(one) for one in small],
             "skipped_guards": skipped,

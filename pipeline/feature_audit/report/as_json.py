@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from feature_audit.findings import Finding
-from feature_audit.results import AuditReport, CostPlan, CurvePoint, FeatureDecision, MetricDelta, StageCost
+from feature_audit.results import (
+    AuditReport,
+    CostPlan,
+    CurvePoint,
+    FeatureDecision,
+    MetricDelta,
+    MoreTrainings,
+    StageCost,
+)
 
 #: Raised when a key changes its meaning or goes away; a new key does not raise it.
 SCHEMA_VERSION = 1
@@ -48,6 +56,8 @@ def read_json(text: str) -> AuditReport:
         content["artifact_delta"] = _build(MetricDelta, content["artifact_delta"])
     if content.get("plan") is not None:
         content["plan"] = _build(CostPlan, content["plan"])
+    if content.get("more") is not None:
+        content["more"] = _build(MoreTrainings, content["more"])
     return _build(AuditReport, content)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, write_table
 from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.looks import Look, take_look
 from feature_audit.fitting.trained import Trained, fresh_model, open_store
 from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.models import predict
@@ -23,12 +23,10 @@ from feature_audit.results import MetricDelta
 from feature_audit.schema import ModelSchema
 from feature_audit.stages.retrain import Retrained
 
-log = logging.getLogger(__name__)
-
 KEYS = ("metric", "margin", "confidence", "slices", "seed")
 PREDICTIONS = "predictions.parquet"
-#: Folder of the working directory: one file per test split, so that other rules or columns start no new count.
-LOOKS = "test_looks"
+#: Parts of the stage's key that change what is reported and not what is asked.
+_REPORTED = ("config.slices", "input.store")
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,12 @@ class Outcome:
 
     Attributes:
         result: see ``parity.ParityResult``.
-        looks: how often this data set's test split has been read by an audit, this one included.
+        look: which reading of the table's test rows this is, and at what confidence it was judged.
         folder: holds the predictions.
     """
 
     result: ParityResult
-    looks: int
+    look: Look
     folder: StageFolder
 
 
@@ -50,9 +48,15 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
     """Give the verdict, or read the one given before."""
     if folder.done:
         done = folder.result()
-        return Outcome(_result_from(done["parity"]), done["looks"], folder)
+        return Outcome(_result_from(done["parity"]), Look(**done["look"]), folder)
     store = open_store(config, prepared)
-    looks = _record_look(config, prepared, pruned)
+    look = take_look(
+        Path(config.work_dir).resolve(),
+        prepared.family,
+        _question(folder),
+        planned=config.looks,
+        confidence=config.confidence,
+    )
     target, group = store.target("test"), store.group("test")
     full_weights = [full.folder.path / "weights.pt"]
     full_weights += [pruned.folder.path / f"full_{number}.pt" for number in range(len(pruned.full_facts))]
@@ -69,15 +73,17 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
         task=full.schema.task,
         metric=config.metric,
         margin=config.margin,
-        confidence=config.confidence,
+        confidence=look.judged_at,
+        needed_at=(config.confidence, look.next_judged_at),
         guards=information(config),
         slices=_slices(config, store, group),
         shipped=pruned.best_seed,
         cluster_name="units" if config.group is None else f"{config.group} values",
         seed=config.seed,
     )
-    folder.finish({"parity": asdict(result), "looks": looks})
-    return Outcome(result, looks, folder)
+    result = replace(result, sentence=" ".join(filter(None, (result.sentence, look.sentence))))
+    folder.finish({"parity": asdict(result), "look": asdict(look)})
+    return Outcome(result, look, folder)
 
 
 def _score(config: AuditConfig, store: Store, schema: ModelSchema, weights: Path) -> np.ndarray:
@@ -87,21 +93,10 @@ def _score(config: AuditConfig, store: Store, schema: ModelSchema, weights: Path
     return predict(model, store, "test", schema, task=schema.task, device=config.device)
 
 
-def _record_look(config: AuditConfig, prepared: Prepared, pruned: Retrained) -> int:
-    """Append this reading of the test split to the data set's log; a second look is allowed, and on record."""
-    path = Path(config.work_dir).resolve() / LOOKS / f"{prepared.test_rows}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    look = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "k": len(pruned.schema.fields),
-        "key": pruned.folder.key.digest,
-    }
-    with path.open("a", encoding="utf-8") as log_file:
-        log_file.write(json.dumps(look) + "\n")
-    keys = {json.loads(line)["key"] for line in path.read_text(encoding="utf-8").splitlines()}
-    if len(keys) > 1:
-        log.warning("parity: this test split has now been used %d times; the report says so", len(keys))
-    return len(keys)
+def _question(folder: StageFolder) -> str:
+    """Digest of what is asked of the test rows: of the stage's key without what is only reported."""
+    asked = {name: value for name, value in folder.key.parts.items() if name not in _REPORTED}
+    return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def information(config: AuditConfig) -> dict[str, float | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
-from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.cache import StageFolder, finished_beside
 from feature_audit.fitting.trained import TrainingFacts, open_store, train_one
 from feature_audit.schema import ModelSchema
 from feature_audit.selection import Selection
@@ -67,6 +68,7 @@ def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folde
     """Train ``config.seeds`` pruned models; a killed stage keeps those that had finished."""
     schema = prepared.schema.keep(np.asarray(prepared.schema.names)[selection.kept])
     if not folder.done:
+        _take_over(folder)
         store = open_store(config, prepared)
         # The baseline's seed is config.seed: no other training shares its randomness.
         for number in range(config.seeds):
@@ -80,6 +82,18 @@ def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folde
         [_facts(folder, f"pruned_{number}") for number in range(config.seeds)],
         [_facts(folder, f"full_{number}") for number in range(config.baseline_seeds - 1)],
     )
+
+
+def _take_over(folder: StageFolder) -> None:
+    """Copy the trainings of the same models in another number: a training's seed is the same whatever their number."""
+    for other in finished_beside(folder, apart_from=("config.seeds", "config.baseline_seeds")):
+        names = [path.stem for kind in ("pruned", "full") for path in sorted(other.glob(f"{kind}_*.json"))]
+        new = [name for name in names if not (folder.path / f"{name}.json").is_file()]
+        for name in new:
+            shutil.copy(other / f"{name}.pt", folder.path)
+            shutil.copy(other / f"{name}.json", folder.path)
+        if new:
+            log.info("retrain: %s reused from an audit with other numbers of trainings", ", ".join(new))
 
 
 def _train(

@@ -164,6 +164,14 @@ class Run:
         """All tags of the run."""
         return dict(self._client.get_run(self.id).data.tags)
 
+    def beside(self, tag: str, value: str) -> list[dict[str, str]]:
+        """Tags of the runs of the same experiment, this one included, that carry a tag with a value, oldest first."""
+        experiment = self._client.get_run(self.id).info.experiment_id
+        found = self._client.search_runs(
+            [experiment], f"tags.`{tag}` = '{value}'", order_by=["attributes.start_time ASC"], max_results=1000
+        )
+        return [dict(run.data.tags) for run in found]
+
     @property
     def has_verdict(self) -> bool:
         """Did an audit come to pass, fail or inconclusive on this run?"""
