@@ -258,7 +258,8 @@ def test_a_registry_that_refuses_at_the_start_costs_nothing_and_keeps_an_earlier
         patch.setattr("mlflow.MlflowClient.get_registered_model", refuse)
         assert command("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "11") == 1
         run = parents()[0]
-        assert command("parity", "--audit", passed.info.run_id) == 1
+        assert command("parity", "--audit", passed.info.run_id, "--margin", "0.02") == 1
+        assert command("parity", "--audit", passed.info.run_id) == 0, "an answer needs no registry"
     first, second = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert first == second
     for word in ("model_name=feature-audit", "Permission denied", "another model_name"):
@@ -285,25 +286,21 @@ def test_promote_and_rollback_from_the_command_line(
     assert "no promotion to roll back" in capsys.readouterr().err
 
 
-def test_the_same_command_again_reuses_every_stage_and_a_new_margin_only_the_trainings(
-    command: CommandLine, passed: Run, home: Path
-) -> None:
+def test_another_confidence_reuses_the_full_training(command: CommandLine, passed: Run, home: Path) -> None:
+    def cached(run: Run) -> list[tuple[str, str]]:
+        children = MlflowClient().search_runs(
+            [run.info.experiment_id],
+            f"tags.mlflow.parentRunId = '{run.info.run_id}'",
+            order_by=["attributes.start_time ASC"],
+        )
+        tags = [child.data.tags for child in children]
+        return [(tag["audit.stage"], tag["audit.cached"]) for tag in tags if "audit.cached" in tag]
+
     assert command("parity", "--audit", passed.info.run_id, "--confidence", "0.9") == 0
-    client = MlflowClient()
-    children = client.search_runs(
-        [passed.info.experiment_id],
-        f"tags.mlflow.parentRunId = '{passed.info.run_id}'",
-        order_by=["attributes.start_time ASC"],
-    )
-    state = [
-        (run.data.tags["audit.stage"], run.data.tags["audit.cached"])
-        for run in children
-        if "audit.cached" in run.data.tags
-    ]
-    assert state[:5] == [(stage, "False") for stage in STAGES]
-    cached = dict(state[5:])
-    assert (cached["load"], cached["baseline"], cached["parity"]) == ("True", "True", "False")
-    resolved = yaml.safe_load(artifact(client.get_run(passed.info.run_id), "config/resolved.yaml").read_text())
+    assert cached(passed) == [(stage, "False") for stage in STAGES]
+    again = dict(cached(parents()[0]))
+    assert (again["load"], again["baseline"], again["parity"]) == ("True", "True", "False")
+    resolved = yaml.safe_load(artifact(parents()[0], "config/resolved.yaml").read_text())
     assert resolved["confidence"] == 0.9
 
 
