@@ -85,24 +85,13 @@ def test_a_withdrawn_version_is_no_candidate_and_cannot_be_promoted(client: Mlfl
         promotion.promote(NAME, "1", force=False, reason=None)
 
 
-def recommended(client: MlflowClient, version: str) -> Run:
-    """The run of an audit that passed and recommends this version."""
-    run = Run(client.create_run("0").info.run_id)
-    run.tag({"audit.recommendation": f"models:/{NAME}/{version}", "audit.verdict": "pass"})
-    return run
-
-
 @pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
-def test_an_audit_that_no_longer_passes_withdraws_what_it_recommended(client: MlflowClient, verdict: Verdict) -> None:
-    run, nothing = recommended(client, "1"), cast("Any", None)  # no model is trained or looked for
-    report = make_report(verdict)
+def test_an_audit_that_does_not_pass_leaves_the_registry_as_it_is(client: MlflowClient, verdict: Verdict) -> None:
+    run, nothing = Run(client.create_run("0").info.run_id), cast("Any", None)  # no model is trained or looked for
+    aliases, report = client.get_registered_model(NAME).aliases, make_report(verdict)
     assert publish.recommend(run, AuditConfig(), nothing, nothing, report, "key") == report
-    assert "audit.recommendation" not in run.tags()
-    assert registry.CANDIDATE not in client.get_registered_model(NAME).aliases
-    assert client.get_model_version(NAME, "1").tags["audit.verdict"] == "withdrawn"
-    with pytest.raises(AuditError, match="its verdict is withdrawn, not pass"):
-        promotion.promote(NAME, "1", force=False, reason=None)
-    publish.recommend(run, AuditConfig(), nothing, nothing, report, "key")  # and once more: nothing is left to do
+    assert client.get_registered_model(NAME).aliases == aliases
+    assert client.get_model_version(NAME, "1").tags["audit.verdict"] == "pass"
 
 
 def test_withdrawing_leaves_a_newer_candidate_and_what_is_in_production(client: MlflowClient) -> None:
