@@ -119,7 +119,7 @@ class MoreTrainings:
 
     Attributes:
         seeds, baseline_seeds: trainings of the pruned and of the full model, those that are there included.
-        seconds: wall time of what is missing, at the speed measured.
+        seconds: wall time of the audit that adds them, at the speed measured.
         confidence: at which the next look at these test rows will be judged.
     """
 

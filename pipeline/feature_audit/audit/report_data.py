@@ -32,9 +32,13 @@ def build_report(
     decisions: list[FeatureDecision],
     costs: list[StageCost],
     plan: CostPlan,
+    besides: float,
     run_id: str,
 ) -> AuditReport:
-    """Everything the report shows, without the recommendation's address (registered later)."""
+    """Everything the report shows, without the recommendation's address (registered later).
+
+    ``besides`` are the seconds of the audit that were neither training nor loading: another look takes them again.
+    """
     result = outcome.result
     assert config.metric is not None
     reasons = (selection.reason, constraints.note)
@@ -65,14 +69,14 @@ def build_report(
         data_summary=prepared.summary,
         table_costs=prepared.table_costs,
         plan=plan,
-        more=_more(full, pruned, outcome),
+        more=_more(full, pruned, outcome, besides),
         look=outcome.look.number,
         judged_at=outcome.look.judged_at,
     )
 
 
-def _more(full: Baseline, pruned: Retrained, outcome: Outcome) -> MoreTrainings | None:
-    """The cheapest trainings that would decide, at the seconds that those so far took."""
+def _more(full: Baseline, pruned: Retrained, outcome: Outcome, besides: float) -> MoreTrainings | None:
+    """The cheapest trainings that would decide, at the seconds that those so far took, and ``besides``."""
     each = float(np.mean([facts.seconds for facts in pruned.facts]))
 
     def missing(pruned_trainings: int, full_trainings: int) -> float:
@@ -83,7 +87,7 @@ def _more(full: Baseline, pruned: Retrained, outcome: Outcome) -> MoreTrainings 
     if not options:
         return None
     seeds, baseline_seeds = min(options, key=lambda option: missing(*option))
-    return MoreTrainings(seeds, baseline_seeds, missing(seeds, baseline_seeds), outcome.look.next_judged_at)
+    return MoreTrainings(seeds, baseline_seeds, besides + missing(seeds, baseline_seeds), outcome.look.next_judged_at)
 
 
 def _warnings(config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection) -> list[str]:

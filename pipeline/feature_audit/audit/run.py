@@ -186,8 +186,10 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     costs.append(judged.cost(0.0, f"{prepared.rows['test']:,} test rows"))
     outcome = judged.result
     publish.look(parent, prepared, outcome)
+    ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
+    besides = time.perf_counter() - started - ran
     report = build_report(
-        config, prepared, full, constraints, selection, pruned, outcome, decisions, costs, plan, parent.id
+        config, prepared, full, constraints, selection, pruned, outcome, decisions, costs, plan, besides, parent.id
     )
     publish.outcome(parent, config, outcome, report, time.perf_counter() - started)
     try:

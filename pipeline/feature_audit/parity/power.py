@@ -61,7 +61,8 @@ def needed(
             f"{MOST_SEEDS} retrainings alone would decide it; more of both, a larger K or a larger margin would."
         )
     side = "a pass" if gap > 0 else "a fail"
-    return f"If the difference is really {delta:+.2g}, {' or '.join(options)} would give {side} in 4 of 5 audits."
+    sentence = f"If the difference is really {delta:+.2g}, {' or '.join(options)} would give {side} in 4 of 5 audits."
+    return sentence if enough or not parts.seed_df else f"{sentence} More trainings alone would not."
 
 
 def enough_trainings(comparison: Comparison, *, confidence: float, seeds: tuple[int, int]) -> list[tuple[int, int]]:

@@ -39,7 +39,7 @@ def test_where_trainings_cannot_decide_no_command_pretends_it() -> None:
     report = make_report("inconclusive")
     assert more_command(report) is None
     for page in pages(report):
-        assert "More trainings alone would not" in page
+        assert "audit again when the log has grown" in page
         assert "--seeds" not in page
 
 
