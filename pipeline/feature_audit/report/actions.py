@@ -221,9 +221,9 @@ def _collect(report: AuditReport) -> Step:
     more = report.more
     text = (
         f"With {more.seeds} trainings of the pruned and {more.baseline_seeds} of the full model it would be decided in "
-        f"4 of 5 audits if the difference stays as it is. Adding those that are "
-        f"missing takes about {numbers.duration(more.seconds)}; everything else is reused. It is another look at the same test rows, "
-        f"judged at {numbers.confidence(more.confidence)}, and a run of its own. {rows}"
+        f"4 of 5 audits if the difference stays as it is. Adding them takes about {numbers.duration(more.seconds)}; "
+        f"everything else is reused. It is another look at the same test rows, judged at "
+        f"{numbers.confidence(more.confidence)}, and a run of its own. {rows}"
     )
     return Step("Collect what would decide it", text, more_command(report))
 
