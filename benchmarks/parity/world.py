@@ -7,6 +7,7 @@ single training has to itself; users' rows hang together in all of the first thr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,20 @@ SHARED_USER = 0.1  # share of the score variance that is the user's level, the s
 
 def simulate(design: Design, rng: np.random.Generator) -> Audit:
     """Draw users, rows, trainings and scores."""
+    return simulate_ladder(design, [design.loss], rng)[0]
+
+
+def simulate_ladder(
+    design: Design, losses: Sequence[float], rng: np.random.Generator, *, alike: float = 0.0
+) -> list[Audit]:
+    """Draw several pruned models on the same rows, against the same trainings of the full model.
+
+    Args:
+        design: of all of them; its own ``loss`` is not used.
+        losses: of each, in place of ``design.loss``.
+        rng: of everything.
+        alike: share of the score variance owned by a pruned model that all of them have in common.
+    """
     if design.heavy_users:
         size = np.minimum(1 + rng.pareto(1.5, design.users) * design.rows_per_user / 3, 200).astype(int)
     else:
@@ -71,21 +86,29 @@ def simulate(design: Design, rng: np.random.Generator) -> Audit:
     cluster = np.repeat(np.arange(design.users), size)
     rows = len(cluster)
     y = (rng.random(rows) < POSITIVE_RATE).astype(np.int8)
-    own = design.model_user + design.model_row + design.training_row
+    owned = design.model_user + design.model_row + design.training_row
     shared = np.sqrt(SHARED_USER) * rng.standard_normal(design.users)[cluster]
-    shared += np.sqrt(1 - SHARED_USER - own) * rng.standard_normal(rows)
+    shared += np.sqrt(1 - SHARED_USER - owned) * rng.standard_normal(rows)
 
-    def arm(auc: float, seeds: int, scale: float) -> np.ndarray:
-        base = shared + np.sqrt(design.model_user) * rng.standard_normal(design.users)[cluster]
-        base += np.sqrt(design.model_row) * rng.standard_normal(rows)
+    def own() -> np.ndarray:
+        level = np.sqrt(design.model_user) * rng.standard_normal(design.users)[cluster]
+        return level + np.sqrt(design.model_row) * rng.standard_normal(rows)
+
+    def arm(auc: float, seeds: int, scale: float, base: np.ndarray) -> np.ndarray:
         signal = np.sqrt(2) * stats.norm.ppf(auc + scale * _seed_effects(design.noise, seeds, rng))
         fresh = np.sqrt(design.training_row) * rng.standard_normal((seeds, rows))
-        return base + signal[:, None] * y + fresh
+        return shared + base + signal[:, None] * y + fresh
 
     noise = design.seed_noise * design.scale
-    pruned = arm(FULL_AUC - design.loss * design.scale, design.seeds[0], noise)
-    baseline = arm(FULL_AUC, design.seeds[1], noise * design.baseline_noise)
-    return Audit(y, cluster, baseline, pruned)
+    common = own() if alike else np.zeros(rows)
+    pruned = [
+        arm(
+            FULL_AUC - loss * design.scale, design.seeds[0], noise, np.sqrt(alike) * common + np.sqrt(1 - alike) * own()
+        )
+        for loss in losses
+    ]
+    baseline = arm(FULL_AUC, design.seeds[1], noise * design.baseline_noise, own())
+    return [Audit(y, cluster, baseline, one) for one in pruned]
 
 
 def _seed_effects(law: str, seeds: int, rng: np.random.Generator) -> np.ndarray:

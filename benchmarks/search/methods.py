@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,12 +55,10 @@ def ours(case: Case) -> Found:
     selection = select(case.config, case.prepared, case.full, case.constraints, folder)
     seconds += time.process_time() - started
     retrained_folder = case.folder("retrain", {"select": folder.key.digest})
-    pruned = retrain(case.config, case.prepared, selection, retrained_folder)
+    proposed = replace(selection, rungs=(selection.k,))
+    pruned = retrain(case.config, case.prepared, proposed, retrained_folder).at(selection.k)
     trained = Trained(retrained_folder, pruned.schema, pruned.facts[0])
-    test = tuple(
-        case.test_value(load_model(case.config, trained, f"pruned_{number}.pt"), pruned.schema)
-        for number in range(case.config.seeds)
-    )
+    test = tuple(case.test_value(load_model(case.config, trained, name), pruned.schema) for name in pruned.weights)
     confirmed = [point for point in selection.curve if point.source == "retrained"]
     return Found(
         k=selection.k,
@@ -69,7 +67,7 @@ def ours(case: Case) -> Found:
         finals=Finals(tuple(facts.metric for facts in pruned.facts), test),
         trials=len(selection.trials),
         retrained=len(confirmed),
-        work=selection.work,
+        work=selection.compute,
         seconds=seconds,
         extra={"importances": selection.importances, "trials": [row.shown() for row in selection.trials],
                "points": [(point.k, point.delta) for point in confirmed], "order": selection.order.tolist()},
@@ -190,7 +188,7 @@ def dedicated(case: Case, k: int, schedule: dict[str, float], seed: int) -> tupl
         seed=seed,
     )
     path = fit_path(case.objective.task, settings)
-    return case.names(path.ranking[:k]), case.objective.work(path)
+    return case.names(path.ranking[:k]), case.objective.compute(path)
 
 
 def _try(case: Case, k: int, settings: dict[str, float], number: int) -> _Tried:

@@ -60,6 +60,7 @@ def main(verbose: bool) -> None:
         handler.addFilter(MaskingFilter())
     for noisy in ("alembic", "mlflow", "great_expectations", "matplotlib", "urllib3", "fontTools", "PIL", "git"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings say what the error says again
 
 
 @main.command()
@@ -105,7 +106,13 @@ def _audit(config_files: str | None, options: dict[str, Any], *, until: str, aud
 @main.command()
 @click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
 @click.option("--version", default=None, help="model version [the one with alias prune-candidate]")
-@click.option("--force", is_flag=False, flag_value="true", default=None, help="promote without a pass; needs --reason")
+@click.option(
+    "--force",
+    is_flag=False,
+    flag_value="true",
+    default=None,
+    help="promote without a pass or older data; needs --reason",
+)
 @click.option("--reason", default=None, help="why the verdict is overridden; recorded")
 def promote(model_name: str, version: str | None, force: str | None, reason: str | None) -> None:
     """Move the alias `production` to the recommended version and record which one it replaced."""
@@ -117,11 +124,15 @@ def promote(model_name: str, version: str | None, force: str | None, reason: str
 
 @main.command()
 @click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
-def rollback(model_name: str) -> None:
-    """Put back the version that the last promotion replaced."""
+@click.option(
+    "--force", is_flag=False, flag_value="true", default=None, help="also where production was moved by others"
+)
+@click.option("--reason", default=None, help="why; recorded")
+def rollback(model_name: str, force: str | None, reason: str | None) -> None:
+    """Put back the version that was in production before the present one."""
     from feature_audit.audit.promotion import rollback as roll_back
 
-    click.echo(roll_back(model_name or "feature-audit"))
+    click.echo(roll_back(model_name or "feature-audit", force=_truth("force", force), reason=reason or None))
 
 
 @main.command()

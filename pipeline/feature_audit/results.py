@@ -86,6 +86,29 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class LadderRung:
+    """One K of those that were trained for the test split, in the order of testing.
+
+    Attributes:
+        k: number of features.
+        share_dropped: of the candidate features, 0 to 1.
+        tested_as: place in the order, counted from 1; None where testing had stopped before. All below is None then.
+        verdict: of this K, its guards included.
+        delta, ci_low, ci_high: of the decision metric, as in ``MetricDelta``.
+        sentence: what the verdict says, with its numbers.
+    """
+
+    k: int
+    share_dropped: float
+    tested_as: int | None = None
+    verdict: Verdict | None = None
+    delta: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    sentence: str | None = None
+
+
+@dataclass(frozen=True)
 class StageCost:
     """What one stage spent; ``full_trainings`` in units of the baseline's own training."""
 
@@ -102,7 +125,8 @@ class CostPlan:
     Attributes:
         text: the steps, as one sentence without a full stop.
         trainings_low, trainings_high: of the whole audit, in full trainings; the first if one confirmation is enough
-            and K is as small as it may be, the second with all of them and the largest K.
+            and one K is tested, as small as it may be, the second with all confirmations and several K as large as may
+            be.
         seconds_low, seconds_high: the same in wall time, at the baseline's speed.
     """
 
@@ -136,11 +160,13 @@ class AuditReport:
     Attributes:
         verdict, sentence: the verdict and the one sentence a product owner reads.
         metric, margin, confidence: of the decision.
-        k, n_features: kept features and candidate features; ``n_columns`` counts excluded ones too.
+        k, n_features: kept features and candidate features; ``n_columns`` counts excluded ones too. Of several K that
+            were tested it is the smallest proven one, or the first where not even that one passed.
         deltas: decision row first.
         artifact_delta: the decision metric for *these trained artifacts* (test-row noise only), beside the verdict's
             own interval that includes seed noise.
-        curve, k_reason: the K curve, and why this K in one sentence.
+        curve, k_reason: the K curve, and why validation proposed its K in one sentence.
+        ladder: the K that were trained, the one tested first at the head; ``k`` is one of them.
         target_quality: the full model's metric on validation; a point of the curve is good enough where its delta is
             at least ``-margin``.
         decisions: one row per feature column, kept first.
@@ -188,3 +214,4 @@ class AuditReport:
     more: MoreTrainings | None = None
     look: int = 1
     judged_at: float | None = None
+    ladder: list[LadderRung] = field(default_factory=list)

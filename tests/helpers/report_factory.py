@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from feature_audit.findings import Finding
-from feature_audit.results import AuditReport, CurvePoint, FeatureDecision, MetricDelta, StageCost, Verdict
+from feature_audit.results import AuditReport, CurvePoint, FeatureDecision, LadderRung, MetricDelta, StageCost, Verdict
 
 Decision = Literal["keep", "drop", "review"]
 
@@ -112,6 +112,17 @@ def make_report(
         },
     )
     return replace(report, **changes)
+
+
+def with_ladder(*tested: Verdict, ks: tuple[int, ...] = (120, 60, 30), **changes: Any) -> AuditReport:
+    """A report of several K; ``tested`` are the verdicts of the first ones, the rest was not tested."""
+    passes = sum(verdict == "pass" for verdict in tested)
+    report = make_report("pass" if passes else tested[0], k=ks[max(passes - 1, 0)], **changes)
+    ladder = [LadderRung(k, 1 - k / report.n_features) for k in ks]
+    for place, verdict in enumerate(tested):
+        figures = (*EFFECTS[verdict], _sentence(verdict))
+        ladder[place] = LadderRung(ks[place], ladder[place].share_dropped, place + 1, verdict, *figures)
+    return replace(report, ladder=ladder)
 
 
 def _sentence(verdict: str) -> str:

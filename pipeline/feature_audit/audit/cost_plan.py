@@ -13,12 +13,12 @@ from feature_audit.data import Prepared
 from feature_audit.fitting.trained import Trained, active, open_store
 from feature_audit.models import FORWARD_SHARE
 from feature_audit.results import CostPlan
-from feature_audit.selection import Constraints, SelectionPlan, most_confirmations
+from feature_audit.selection import MOST_RUNGS, Constraints, SelectionPlan, most_confirmations
 from feature_audit.stages.select import plan_of
 
 
 def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraints: Constraints) -> CostPlan:
-    """The plan ``1 + R c + confirmations + (S pruned, B full)``, in full trainings and seconds.
+    """The plan ``1 + R c + confirmations + (S pruned at each K to test, B full)``, in full trainings and seconds.
 
     A training on K features is taken to last as many epochs as the full model's, at the share of its parameters.
 
@@ -42,9 +42,10 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraint
     runs = config.trials if plan.searches else 1
     common = 1 + runs * trial + curve + (config.baseline_seeds - 1)
     low = common + (config.seeds + bool(confirmations)) * share(constraints.min_k)
-    high = common + config.seeds * share(largest) + _confirmed_up_to(largest, confirmations, share)
+    rungs = 1 if constraints.is_fixed else min(MOST_RUNGS, max(largest - constraints.min_k + 1, 1))
+    high = common + rungs * config.seeds * share(largest) + _confirmed_up_to(largest, confirmations, share)
     each = full.facts.seconds
-    return CostPlan(_text(config, runs, trial, confirmations), low, high, low * each, high * each)
+    return CostPlan(_text(config, runs, trial, confirmations, rungs), low, high, low * each, high * each)
 
 
 def _selection_trainings(
@@ -70,11 +71,11 @@ def _confirmed_up_to(largest: int, confirmations: int, share: Callable[[int], fl
     return share(largest) * min(confirmations, 2)
 
 
-def _text(config: AuditConfig, runs: int, trial: float, confirmations: int) -> str:
+def _text(config: AuditConfig, runs: int, trial: float, confirmations: int, rungs: int) -> str:
     parts = [f"{runs} selection {'run' if runs == 1 else 'runs'} of about {trial:.2f} full trainings"]
     if confirmations:
         parts.append("1 confirmation of K" if confirmations == 1 else f"1 to {confirmations} confirmations of K")
-    parts.append(f"{config.seeds} pruned models")
+    parts.append(f"{config.seeds} pruned models" + (f" at each of 1 to {rungs} K" if rungs > 1 else ""))
     if config.baseline_seeds > 1:
         parts.append(f"{config.baseline_seeds - 1} more full models")
     return ", ".join(parts)

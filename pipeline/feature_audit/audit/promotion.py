@@ -7,28 +7,49 @@ from feature_audit.tracking import driver_run, registry
 
 def promote(model_name: str, version: str | None, *, force: bool, reason: str | None) -> str:
     """Promote and say so in one sentence; errors as in ``registry.promote``."""
-    event = registry.promote(model_name, version, force=force, reason=reason)
-    before = f"it replaced version {event.replaced}" if event.replaced else "no version was in production before"
+    move = registry.promote(model_name, version, force=force, reason=reason)
+    event = move.event
     _name_driver(f"promote v{event.version}: {model_name}")
+    if move.repeated:
+        return f"version {event.version} of {model_name} is already in production, since {event.time}"
+    before = f"it replaced version {event.replaced}" if event.replaced else "no version was in production before"
     forced = f" (forced: {event.reason})" if event.forced else ""
     return f"production of {model_name} is now version {event.version}{forced}; {before}"
 
 
-def rollback(model_name: str) -> str:
+def rollback(model_name: str, *, force: bool = False, reason: str | None = None) -> str:
     """Roll back and say so in one sentence; errors as in ``registry.rollback``."""
-    event = registry.rollback(model_name)
+    move = registry.rollback(model_name, force=force, reason=reason)
+    event = move.event
     _name_driver(f"rollback to {f'v{event.version}' if event.version else 'none'}: {model_name}")
     now = f"is back to production version {event.version}" if event.version else "has no production version again"
-    return f"{model_name} {now}" + (f"; version {event.replaced} was removed" if event.replaced else "")
+    done = f"{model_name} {now}" + (f"; version {event.replaced} was removed" if event.replaced else "")
+    return f"{done}; this finished the rollback that was interrupted at {event.time}" if move.repeated else done
 
 
 def history(model_name: str) -> list[str]:
-    """One line per event, oldest first."""
-    lines = []
-    for event in registry.history(model_name):
+    """One line per move of ``production``, oldest first, and one per thing about it that a person should look at."""
+    log = registry.history(model_name)
+    lines, before = [], None
+    for event in log.finished.values():
+        if event.replaced != before:
+            lines.append(f"{' ' * len(event.time)} moved by other means -> {event.replaced or 'none'}")
         extra = f" forced: {event.reason}" if event.forced else ""
         move = f"{event.action} -> {event.version or 'none'} (was {event.replaced or 'none'})"
         lines.append(f"{event.time} {move} {event.by}{extra}")
+        before = event.version
+    lines += [
+        f"{event.time} {event.action} -> {event.version or 'none'}: under way" for event in log.unfinished.values()
+    ]
+    lines += [f"{key}: this tag of {model_name} holds no event that can be read" for key in log.damaged]
+    if log.production != before and not log.unfinished:
+        lines.append(
+            f"production is now {registry.shown(log.production)}, moved by other means than promote and rollback"
+        )
+    if log.production and registry.is_withdrawn(model_name, log.production):
+        lines.append(
+            f"production is version {log.production}, which its audit has withdrawn: roll back, or audit again"
+        )
     return lines or [f"{model_name}: no promotion yet"]
 
 

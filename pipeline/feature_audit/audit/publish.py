@@ -26,7 +26,7 @@ from feature_audit.report import (
     run_description,
     version_description,
 )
-from feature_audit.results import AuditReport, FeatureDecision
+from feature_audit.results import AuditReport, FeatureDecision, LadderRung
 from feature_audit.selection import Selection, TrialRow
 from feature_audit.stages.load import locate
 from feature_audit.stages.parity import PREDICTIONS, Outcome
@@ -124,6 +124,8 @@ def outcome(parent: Run, config: AuditConfig, result: Outcome, report: AuditRepo
     """Verdict, evidence and report: complete before anything is asked of the registry."""
     parent.metrics(_parity_metrics(report))
     parent.metrics(_cost_metrics(report, seconds))
+    for rung in report.ladder:
+        parent.metrics(_ladder_metrics(rung), step=rung.k)  # MLflow charts them over K
     parent.file(result.folder.path / PREDICTIONS, "parity")
     texts(parent, config, report)
     parent.rename(f"{report.verdict}: {report.k} of {report.n_features}, {data_name(config)}")
@@ -164,6 +166,12 @@ def _parity_metrics(report: AuditReport) -> dict[str, float]:
                 f"pruned/test/{row.metric}": row.pruned,
             }
     return {key.replace("@", "_at_"): value for key, value in values.items()}
+
+
+def _ladder_metrics(rung: LadderRung) -> dict[str, float]:
+    """Figures of one K; none where it was not tested."""
+    figures = {"delta": rung.delta, "ci_low": rung.ci_low, "ci_high": rung.ci_high}
+    return {f"ladder/{name}": value for name, value in figures.items() if value is not None}
 
 
 def _cost_metrics(report: AuditReport, seconds: float) -> dict[str, float]:
@@ -231,21 +239,22 @@ def _register(
     parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
 ) -> str:
     """Register the pruned model with the lowest validation loss; its inputs are the kept raw columns and no others."""
-    names = pruned.schema.names
+    rung = pruned.at(report.k)
+    names = rung.schema.names
     with tempfile.TemporaryDirectory() as name:
         folder, code = Path(name) / "pruned", Path(name) / "code"
         folder.mkdir()
         code.mkdir()
-        shutil.copy(pruned.folder.path / f"pruned_{pruned.best_seed}.pt", folder / "weights.pt")
+        shutil.copy(pruned.folder.path / rung.weights[rung.best_seed], folder / "weights.pt")
         Encoders.load(prepared.directory / "encoders.json").keep(names).save(folder / "encoders.json")
         spec = {
             "model": config.model,
             "params": config.model_params,
             "attach": config.attach,
             "embedding_dim": config.training.embedding_dim,
-            "fields": [asdict(field) for field in pruned.schema.fields],
-            "task": pruned.schema.task,
-            "n_classes": pruned.schema.n_classes,
+            "fields": [asdict(field) for field in rung.schema.fields],
+            "task": rung.schema.task,
+            "n_classes": rung.schema.n_classes,
         }
         (folder / "model.json").write_text(json.dumps(spec, indent=1), encoding="utf-8")
         return registry.register(
@@ -262,6 +271,7 @@ def _register(
 
 def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_key: str) -> dict[str, Any]:
     decision = report.deltas[0]
+    time = prepared.split_info.get("time")
     return {
         "audit.key": outcome_key,
         "audit.verdict": report.verdict,
@@ -274,6 +284,7 @@ def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_
         "audit.ci_low": decision.ci_low,
         "audit.ci_high": decision.ci_high,
         "audit.data_digest": prepared.digest,
+        **({registry.DATA_UNTIL: time["last"]} if time else {}),
     }
 
 

@@ -72,16 +72,17 @@ def build_report(
         more=_more(full, pruned, outcome, besides),
         look=outcome.look.number,
         judged_at=outcome.look.judged_at,
+        ladder=outcome.ladder,
     )
 
 
 def _more(full: Baseline, pruned: Retrained, outcome: Outcome, besides: float) -> MoreTrainings | None:
     """The cheapest trainings that would decide, at the seconds that those so far took, and ``besides``."""
-    each = float(np.mean([facts.seconds for facts in pruned.facts]))
+    each = sum(float(np.mean([facts.seconds for facts in rung.facts])) for rung in pruned.rungs)
+    so_far = len(pruned.at(outcome.k).facts), 1 + len(pruned.full_facts)
 
-    def missing(pruned_trainings: int, full_trainings: int) -> float:
-        more_full = full_trainings - 1 - len(pruned.full_facts)
-        return (pruned_trainings - len(pruned.facts)) * each + more_full * full.facts.seconds
+    def missing(seeds: int, baseline_seeds: int) -> float:
+        return (seeds - so_far[0]) * each + (baseline_seeds - so_far[1]) * full.facts.seconds
 
     options = [(seeds, full_trainings) for seeds, full_trainings in outcome.result.diagnostics["enough_trainings"]]
     if not options:
@@ -135,7 +136,7 @@ def _provenance(
         },
         "seeds": {
             "baseline": [full.facts.seed, *(facts.seed for facts in pruned.full_facts)],
-            "retrain": [facts.seed for facts in pruned.facts],
+            "retrain": [facts.seed for rung in pruned.rungs for facts in rung.facts],
         },
         "test_looks": outcome.look.number,
         "parity": outcome.result.diagnostics,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import dataclass
@@ -20,7 +21,15 @@ from feature_audit.errors import AuditError, log_is_open
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import learn_looks
 from feature_audit.fitting.process import tune_process
-from feature_audit.report import counted, duration, more_command, plan_sentence, promote_command, verdict_sentence
+from feature_audit.report import (
+    counted,
+    duration,
+    ladder_sentence,
+    more_command,
+    plan_sentence,
+    promote_command,
+    verdict_sentence,
+)
 from feature_audit.results import AuditReport
 from feature_audit.selection import Constraints, Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
@@ -98,8 +107,8 @@ def _point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> N
 
 def _lines(parent: Run, report: AuditReport) -> list[str]:
     """What a terminal shows of an audit with a verdict."""
-    lines = [f"{report.verdict}: {verdict_sentence(report)}", f"run {parent.id}, artifact report/index.html"]
-    lines += where_to_look(parent.id)
+    lines = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report)]
+    lines = [*filter(None, lines), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
     if report.recommendation:
         lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
     if report.needed:
@@ -162,7 +171,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     selected = run_stage(parent, config, "select", inputs, partial(_select, config, prepared, full, constraints))
     selection = selected.result
     tried = f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}"
-    costs.append(selected.cost(selection.work / full.facts.compute, tried))
+    costs.append(selected.cost(selection.compute / full.facts.compute, tried))
     log.info("select: %s", selection.reason)
     decisions = decide_features(prepared, constraints, selection)
     publish.selection(parent, selection, decisions)
@@ -170,7 +179,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
         return None, None
 
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
-    inputs = {**encoded, "features": " ".join(prepared.schema.names[index] for index in selection.kept)}
+    inputs = {**encoded, "features": json.dumps(retrain.features_of(prepared, selection), ensure_ascii=False)}
     retrained = run_stage(parent, config, "retrain", inputs, partial(_train_pruned, config, prepared, selection))
     pruned = retrained.result
     compute = pruned.compute / full.facts.compute
@@ -178,14 +187,14 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     if until == "retrain":
         return None, None
 
-    _learn_looks(config, prepared, parent)
     inputs = {"retrain": retrained.digest, "baseline": trained.digest, "store": prepared.digest}
-    judged = run_stage(
-        parent, config, "parity", inputs, lambda folder, _: parity.parity(config, prepared, full, pruned, folder)
-    )
+    judged = run_stage(parent, config, "parity", inputs, partial(_judge, config, prepared, full, pruned, parent))
     costs.append(judged.cost(0.0, f"{prepared.rows['test']:,} test rows"))
     outcome = judged.result
-    publish.look(parent, prepared, outcome)
+    if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
+        selection = selection.at(outcome.k)
+        decisions = decide_features(prepared, constraints, selection)
+        publish.selection(parent, selection, decisions)
     ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
     besides = time.perf_counter() - started - ran
     report = build_report(
@@ -196,13 +205,6 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
         return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None
     except AuditError as error:
         return report, _not_registered(parent, report, error)
-
-
-def _learn_looks(config: AuditConfig, prepared: Prepared, parent: Run) -> None:
-    """Looks at this table that the experiment knows of and this working directory does not."""
-    tags = parent.beside(publish.FAMILY, prepared.family)
-    records = [one[publish.LOOK_RECORD] for one in tags if publish.LOOK_RECORD in one]
-    learn_looks(Path(config.work_dir).resolve(), prepared.family, records)
 
 
 def _train_full(config: AuditConfig, prepared: Prepared, folder: StageFolder, run: Run) -> baseline.Baseline:
@@ -228,9 +230,28 @@ def _train_pruned(
     config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder, run: Run
 ) -> retrain.Retrained:
     pruned = retrain.retrain(config, prepared, selection, folder)
-    for number, facts in enumerate(pruned.facts):
-        run.history(facts.history, f"retrain_{number}")
+    for rung in pruned.rungs:
+        for number, facts in enumerate(rung.facts):
+            run.history(facts.history, f"retrain_{rung.k}_{number}")
     return pruned
+
+
+def _judge(
+    config: AuditConfig,
+    prepared: Prepared,
+    full: baseline.Baseline,
+    pruned: retrain.Retrained,
+    parent: Run,
+    folder: StageFolder,
+    _: Run,
+) -> parity.Outcome:
+    """Take a look at the test rows, with what the experiment knows of earlier ones; and let the experiment know."""
+    tags = parent.beside(publish.FAMILY, prepared.family)
+    records = [one[publish.LOOK_RECORD] for one in tags if publish.LOOK_RECORD in one]
+    learn_looks(Path(config.work_dir).resolve(), prepared.family, records)
+    outcome = parity.parity(config, prepared, full, pruned, folder)
+    publish.look(parent, prepared, outcome)
+    return outcome
 
 
 def _not_registered(parent: Run, report: AuditReport, error: AuditError) -> str:

@@ -13,10 +13,13 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from feature_audit.locking import held
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +105,20 @@ class StageFolder:
         """What ``finish`` was given."""
         content = json.loads((self.path / MARKER).read_text(encoding="utf-8"))
         return dict(content["result"])
+
+
+@contextmanager
+def own_folder(work_dir: Path, key: StageKey) -> Iterator[StageFolder]:
+    """The stage's folder as by ``open_folder``, for this process alone until the stage is done.
+
+    Another audit that came first is waited for, and what it made is then a hit.
+    """
+    path = work_dir / key.stage / key.digest
+    if StageFolder(path, key).done:
+        yield open_folder(work_dir, key)
+        return
+    with held(path.with_name(f"{path.name}.lock"), f"{key.stage}: another audit runs the same stage; waiting for it"):
+        yield open_folder(work_dir, key)
 
 
 def open_folder(work_dir: Path, key: StageKey) -> StageFolder:

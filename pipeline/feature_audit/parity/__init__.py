@@ -1,5 +1,6 @@
 """Paired statistics and the verdict: may the pruned model replace the full one?"""
 
+from feature_audit.parity.ladder import fixed_sequence, proven_k
 from feature_audit.parity.metrics import METRICS, Metric, metric
 from feature_audit.parity.paired import paired_delta
 from feature_audit.parity.sentences import percentage
@@ -13,8 +14,10 @@ __all__ = [
     "ParityResult",
     "activity",
     "decide",
+    "fixed_sequence",
     "look_confidence",
     "metric",
     "paired_delta",
     "percentage",
+    "proven_k",
 ]

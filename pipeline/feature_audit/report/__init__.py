@@ -5,6 +5,7 @@ from feature_audit.report.as_html import render_html
 from feature_audit.report.as_json import read_json, render_json
 from feature_audit.report.as_markdown import render_markdown, run_description, version_description
 from feature_audit.report.as_markdown import text as escape
+from feature_audit.report.ladder import sentence as ladder_sentence
 from feature_audit.report.numbers import counted, duration
 from feature_audit.report.view import plan_sentence
 from feature_audit.report.view import sentence as verdict_sentence
@@ -15,6 +16,7 @@ __all__ = [
     "counted",
     "duration",
     "escape",
+    "ladder_sentence",
     "more_command",
     "plan_sentence",
     "promote_command",

@@ -43,12 +43,12 @@ def next_steps(report: AuditReport) -> list[Step]:
 
 
 def promote_command(report: AuditReport) -> str | None:
-    """The command that promotes the recommended version, quoted for a POSIX shell."""
-    model = _model(report)
-    if model is None:
-        return None
-    name, version = model
-    return f"feature-audit promote --model_name {shlex.quote(name)}" + (f" --version {version}" if version else "")
+    """The command that promotes the recommended version, quoted for a POSIX shell; None before it is registered.
+
+    Without its version, the command would promote whatever another audit recommended last.
+    """
+    name, version = _model(report) or (None, None)
+    return f"feature-audit promote --model_name {shlex.quote(name)} --version {version}" if name and version else None
 
 
 def rollback_command(report: AuditReport) -> str | None:
@@ -108,7 +108,13 @@ def _after_pass(report: AuditReport) -> list[Step]:
         "Moves the alias “production” to the recommended version and records the version it replaces. MLflow's own "
         "button “Promote model” is something else: it copies the version to another registered model."
     )
-    steps.append(Step("Promote", text, promote_command(report)))
+    if report.recommendation is None:
+        text = "The model registry holds no version of this audit yet: the command below registers it."
+        steps.append(
+            Step("Register the model", text, f"feature-audit parity --audit {report.provenance.get('run_id')}")
+        )
+    else:
+        steps.append(Step("Promote", text, promote_command(report)))
     text = (
         "Shift traffic to the pruned model in steps, for example 1 %, 10 %, 50 %, 100 %, and watch the same metrics "
         "online. Keep computing the dropped features meanwhile: then the way back is one command."
@@ -213,8 +219,8 @@ def _after_inconclusive(report: AuditReport) -> list[Step]:
 def _collect(report: AuditReport) -> Step:
     """More trainings on the same rows where they can decide, else rows."""
     rows = (
-        "More test rows narrow the interval: audit again when the log has grown. A log with newer rows is a new table, "
-        "whose first look has the whole error again."
+        "More test rows narrow the interval: audit again when the log has grown. A log with newer rows is a new table: "
+        f"its first look is judged at {numbers.confidence(report.confidence)} again."
     )
     if report.more is None:
         return Step("Collect what would decide it", rows)

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from feature_audit.report import actions, charts, history, nested, numbers, retirement, view
+from feature_audit.report import actions, charts, history, ladder, nested, numbers, retirement, view
 from feature_audit.report.as_json import to_plain
 from feature_audit.results import AuditReport, FeatureDecision
 
@@ -103,6 +103,7 @@ def _environment() -> Environment:
         "separators": (",", ":"),
     }
     environment.globals.update(
+        ladder=ladder,
         nested=nested,
         numbers=numbers,
         retirement=retirement,

@@ -14,6 +14,7 @@ from feature_audit.results import (
     CostPlan,
     CurvePoint,
     FeatureDecision,
+    LadderRung,
     MetricDelta,
     MoreTrainings,
     StageCost,
@@ -28,6 +29,7 @@ _ROWS: dict[str, type] = {
     "decisions": FeatureDecision,
     "findings": Finding,
     "costs": StageCost,
+    "ladder": LadderRung,
 }
 
 
@@ -51,7 +53,7 @@ def read_json(text: str) -> AuditReport:
     if version != SCHEMA_VERSION:
         raise ValueError(f"schema_version={version}: this version of Feature Audit reads {SCHEMA_VERSION}")
     for key, kind in _ROWS.items():
-        content[key] = [_build(kind, row) for row in content[key]]
+        content[key] = [_build(kind, row) for row in content.get(key, [])]
     if content["artifact_delta"] is not None:
         content["artifact_delta"] = _build(MetricDelta, content["artifact_delta"])
     if content.get("plan") is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from feature_audit.report import actions, history, nested, numbers, retirement, view
+from feature_audit.report import actions, history, ladder, nested, numbers, retirement, view
 from feature_audit.results import AuditReport, MetricDelta
 
 #: MLflow cuts a run's note at 8,000 characters; a cut table is a broken table.
@@ -58,7 +58,7 @@ def run_description(report: AuditReport, link: str = "") -> str:
     parts = [_cut(needed, 1_000), _facts(report), *(_quality(report, judged[:most], "") for most in (12, 4, 1))]
     tables = False
     whole = f"The whole report: [report/index.html]({link})" if link else "The whole report: `report/index.html`"
-    for index, part in enumerate([*parts, SIGNED, _warnings(report), f"**Next**\n\n{steps}", whole]):
+    for index, part in enumerate([*parts, SIGNED, _ladder(report), _warnings(report), f"**Next**\n\n{steps}", whole]):
         is_quality = 2 <= index <= 4
         if part is SIGNED and not tables:
             continue
@@ -238,7 +238,17 @@ def _curve(report: AuditReport) -> str:
     full = numbers.plain(report.target_quality, decimals)
     table = _table(["K", "Validation", "Against full", "Standard error", "Source"], rows, range(4))
     reason = f"{text(view.prose(report.k_reason))} Full model: {full}."
-    return "\n\n".join(("## How many features are needed", reason, table, view.CURVE_ROWS))
+    return "\n\n".join(
+        filter(None, ("## How many features are needed", reason, _ladder(report), table, view.CURVE_ROWS))
+    )
+
+
+def _ladder(report: AuditReport) -> str:
+    cells = ladder.cells(report)
+    if not cells:
+        return ""
+    table = _table(ladder.head(report), cells, range(4))
+    return f"**K tested, in this order.** {text(ladder.sentence(report))}\n\n{table}\n\n{ladder.METHOD}"
 
 
 def _decisions(report: AuditReport) -> str:

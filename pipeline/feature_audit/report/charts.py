@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from feature_audit.report import numbers
+from feature_audit.report import ladder, numbers
 from feature_audit.results import AuditReport, CurvePoint, MetricDelta
 
 SOURCES = {"masked": "masked (estimate from the selection)", "retrained": "retrained from scratch"}
@@ -58,11 +58,20 @@ class Series:
 
 
 @dataclass(frozen=True)
+class TestedK:
+    """Where the sign of a K's verdict on the test split stands; ``verdict`` is empty where it was not tested."""
+
+    at: float
+    sign: str
+    verdict: str
+
+
+@dataclass(frozen=True)
 class KCurve:
     """Change of validation quality against K (log axis), higher is better whatever the metric.
 
     ``target`` stands at no change and is labelled with the full model's own value, ``limit`` at the margin; ``below``
-    points lie under the lower edge and are not drawn.
+    points lie under the lower edge and are not drawn; ``tested`` are the verdicts of several K.
     """
 
     frame: Frame
@@ -73,6 +82,7 @@ class KCurve:
     chosen: Tick | None
     chosen_anchor: str
     series: list[Series]
+    tested: list[TestedK]
     below: int
 
 
@@ -128,7 +138,8 @@ def k_curves(report: AuditReport) -> list[KCurve]:
 def _k_curve(report: AuditReport, points: list[CurvePoint], span: tuple[float, float]) -> KCurve:
     frame = Frame(width=480, height=310, left=58, right=474, top=34, bottom=262)
     low, high = padded(*span, share=0.07)
-    counts = [point.k for point in points] + [report.k or points[0].k]
+    rungs = ladder.rungs(report)
+    counts = [*(point.k for point in points), *(rung.k for rung in rungs), report.k or points[0].k]
     x = log_scale(min(counts), max(counts), frame.left + 12, frame.right - 12)
     y = linear_scale(low, high, frame.bottom, frame.top)
     y_values = linear_ticks(low, high, 5)
@@ -152,6 +163,7 @@ def _k_curve(report: AuditReport, points: list[CurvePoint], span: tuple[float, f
         chosen=chosen,
         chosen_anchor="end" if chosen and chosen.at > middle else "start",
         series=series,
+        tested=[TestedK(x(rung.k), ladder.sign(rung), rung.verdict or "") for rung in rungs],
         below=sum(point.delta < low for point in points),
     )
 

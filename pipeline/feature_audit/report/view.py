@@ -78,10 +78,13 @@ def headline(report: AuditReport) -> str:
 
 def sentence(report: AuditReport) -> str:
     """The report's sentence without the verdict in front of it, which the page and the note say anyway."""
-    verdict, colon, rest = report.sentence.partition(":")
-    if not colon or verdict.strip().lower() != report.verdict:
-        return report.sentence
-    return prose(rest)
+    return without_verdict(report.sentence, report.verdict)
+
+
+def without_verdict(text: str, verdict: str) -> str:
+    """A verdict's sentence without its first word, for where the verdict is said anyway."""
+    word, colon, rest = text.partition(":")
+    return prose(rest) if colon and word.strip().lower() == verdict else text
 
 
 def prose(text: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from feature_audit.selection.constraints import Constraints, build_constraints
 from feature_audit.selection.k.confirm import most_confirmations
-from feature_audit.selection.k.rule import Criterion, KChoice, choose_k
+from feature_audit.selection.k.rule import MOST_RUNGS, Criterion, KChoice, choose_k
 from feature_audit.selection.plan import FullModel, SelectionPlan
 from feature_audit.selection.redundancy import Proxies, bin_columns, label_information, proxies
 from feature_audit.selection.select import Progress, Retrain, Selection, select_features
@@ -10,6 +10,7 @@ from feature_audit.selection.stability import nogueira_index, selection_frequenc
 from feature_audit.selection.study import SearchSpace, StudySummary, TrialResult, TrialRow, run_study
 
 __all__ = [
+    "MOST_RUNGS",
     "Constraints",
     "Criterion",
     "FullModel",

@@ -6,7 +6,7 @@ trials (gates > candidates > surrogate > backward elimination)  >  one ranking  
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from feature_audit.results import CurvePoint
 from feature_audit.selection.constraints import Constraints
 from feature_audit.selection.k.comparison import ValidationComparison
 from feature_audit.selection.k.confirm import confirm
-from feature_audit.selection.k.rule import KChoice, choose_k
+from feature_audit.selection.k.rule import KChoice, choose_k, propose, rungs
 from feature_audit.selection.plan import FullModel, SelectionPlan
 from feature_audit.selection.rank_aggregation import aggregate_ranks
 from feature_audit.selection.study import TrialRow, run_study
@@ -34,7 +34,7 @@ class Retrain(Protocol):
         """Train on ``kept`` (int64, ascending); ``number`` counts such trainings from 0 and seeds them.
 
         Returns:
-            Scores of the validation rows, and the training's work.
+            Scores of the validation rows, and the training's compute.
         """
 
 
@@ -57,26 +57,37 @@ class Selection:
 
     Attributes:
         k, evidence, reason: see ``selection.k.KChoice``.
+        rungs: the K to test, the safest first; K is one of them.
         order: (N,) int64, all features, best first; the first K are kept.
-        masks: bool (R, N), what each finished trial alone would keep at K.
+        orders: (R, N) int64, the same of each finished trial alone.
         scores: (N,) float64, of the best trial (see ``concrete_selectors.SelectionPath``).
         curve: validation quality over K, first of the fine-tuned network, then of the retrainings.
         trials: of the study; ``importances``: of its settings.
         convergence: a sentence about the best trial's selector.
-        work: of trials, curve and confirmations.
+        compute: of trials, curve and confirmations.
     """
 
     k: int
     evidence: str
     reason: str
+    rungs: tuple[int, ...]
     order: np.ndarray
-    masks: np.ndarray
+    orders: np.ndarray
     scores: np.ndarray
     curve: list[CurvePoint]
     trials: list[TrialRow]
     importances: dict[str, float]
     convergence: str
-    work: float
+    compute: float
+
+    def at(self, k: int) -> Selection:
+        """The same ranking cut at another K."""
+        return replace(self, k=k)
+
+    @property
+    def masks(self) -> np.ndarray:
+        """Bool (R, N), what each trial alone would keep at K."""
+        return np.stack([np.isin(np.arange(len(self.order)), order[: self.k]) for order in self.orders])
 
     @property
     def kept(self) -> np.ndarray:
@@ -145,27 +156,28 @@ def select_features(
     orders = [row.notes["order"] for row in sorted(summary.finished, key=lambda row: row.number)]
     order = aggregate_ranks(orders, constraints.groups)
     compare = ValidationComparison(plan.criterion.metric, store, full.validation_scores)
-    curve, work = validation_curve(objective, order, compare)
-    choice, retrained, retraining_work = _choose(curve, order, constraints, plan, compare, retrain)
+    curve, compute = validation_curve(objective, order, compare)
+    choice, tested, retrained, retraining_compute = _choose(curve, order, constraints, plan, compare, retrain)
     return Selection(
         k=choice.k,
         evidence=choice.evidence,
         reason=choice.reason,
+        rungs=tested,
         order=order,
-        masks=np.stack([np.isin(np.arange(len(order)), each[: choice.k]) for each in orders]),
+        orders=np.stack(orders),
         scores=np.array([-np.inf if score is None else score for score in best.notes["scores"]]),
         curve=[*curve, *retrained],
         trials=summary.trials,
         importances=summary.importances,
         convergence=best.notes["convergence"],
-        work=sum(row.notes.get("work", 0.0) for row in summary.trials) + work + retraining_work,
+        compute=sum(row.notes.get("compute", 0.0) for row in summary.trials) + compute + retraining_compute,
     )
 
 
 def validation_curve(
     objective: SelectionObjective, order: np.ndarray, compare: ValidationComparison
 ) -> tuple[list[CurvePoint], float]:
-    """Validation quality over K, of one network fine-tuned on prefixes of the ranking; and its work.
+    """Validation quality over K, of one network fine-tuned on prefixes of the ranking; and its compute.
 
     Raises:
         AuditError: no set of whole groups fits the range of K.
@@ -185,7 +197,7 @@ def validation_curve(
         scores = to_scores(logits, objective.store.schema.task).numpy()
         points.append(compare.point(sizes[units - 1], scores, "masked"))
         rows += len(scores)
-    return points, objective.work(network) + objective.forward_work(rows)
+    return points, objective.compute(network) + objective.forward_compute(rows)
 
 
 def _choose(
@@ -195,14 +207,13 @@ def _choose(
     plan: SelectionPlan,
     compare: ValidationComparison,
     retrain: Retrain,
-) -> tuple[KChoice, list[CurvePoint], float]:
-    """K, what the confirmations measured, and their work."""
+) -> tuple[KChoice, tuple[int, ...], list[CurvePoint], float]:
+    """K, the K to test, what the confirmations measured, and their compute."""
     # All features again would be the full model again, which says nothing about dropping any.
     droppable = [point for point in curve if point.k < constraints.n_features] or curve
-    proposal = choose_k(droppable, plan.criterion)
     if constraints.is_fixed:
-        reason = f"K = {proposal.k} is given (k_min = k)"
-        return KChoice(proposal.k, "fixed", reason), [], 0.0
+        k = choose_k(droppable, plan.criterion).k
+        return KChoice(k, "fixed", f"K = {k} is given (k_min = k)"), (k,), [], 0.0
     ks = [
         k for k in constraints.prefix_sizes(order)
         if constraints.min_k <= k <= constraints.max_k and (k < constraints.n_features or len(droppable) == 1)
@@ -210,9 +221,11 @@ def _choose(
     spent: list[float] = []
 
     def measure(k: int) -> CurvePoint:
-        scores, work = retrain(np.sort(order[:k]), len(spent))
-        spent.append(work)
+        scores, compute = retrain(np.sort(order[:k]), len(spent))
+        spent.append(compute)
         return compare.point(k, scores, "retrained")
 
-    found = confirm(ks, proposal.k, plan.criterion, measure)
-    return choose_k(found, plan.criterion, retrained=True), found, sum(spent)
+    found = confirm(ks, propose(droppable, plan.criterion), plan.criterion, measure)
+    choice = choose_k(found, plan.criterion, retrained=True)
+    tested = rungs(found, plan.criterion, choice.k)
+    return choice, tested, sorted(found, key=lambda point: point.k), sum(spent)

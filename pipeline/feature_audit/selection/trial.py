@@ -40,7 +40,7 @@ class SelectionObjective:
 
     A trial's value is minus the surrogate's held-out loss along the path, averaged over log K up to the largest K: how
     little is lost on rows that neither the model nor the surrogate has learned from. Its notes hold ``order``
-    (features, best first), ``scores``, ``work`` and ``convergence``.
+    (features, best first), ``scores``, ``compute`` and ``convergence``.
 
     Args:
         full: the trained full model.
@@ -90,7 +90,7 @@ class SelectionObjective:
         notes = {
             "order": path.ranking.tolist(),
             "scores": scores,
-            "work": self.work(path),
+            "compute": self.compute(path),
             "convergence": describe_convergence(path),
             "threads": torch.get_num_threads(),  # seconds mean little without them
         }
@@ -107,13 +107,13 @@ class SelectionObjective:
         """The validation rows, in order."""
         return self._validation(0)
 
-    def work(self, spent: SelectionPath | SelectionStopped | NestedModel) -> float:
+    def compute(self, spent: SelectionPath | SelectionStopped | NestedModel) -> float:
         """Work of a selection, whole or stopped, in the unit of ``feature_audit.fitting``."""
         passes = spent.row_passes
         rows = passes["forward_backward"] + FORWARD_SHARE * passes["forward"]
         return float(rows * self._active_parameters + getattr(spent, "surrogate_compute", 0.0))
 
-    def forward_work(self, rows: int) -> float:
+    def forward_compute(self, rows: int) -> float:
         """Work of rows that are only scored."""
         return FORWARD_SHARE * rows * self._active_parameters
 
@@ -140,7 +140,7 @@ class SelectionObjective:
 
             log.info("select: %s", stopped)
             pruned = optuna.TrialPruned()
-            pruned.notes = {"work": self.work(stopped)}  # type: ignore[attr-defined]  # read by selection.study
+            pruned.notes = {"compute": self.compute(stopped)}  # type: ignore[attr-defined]  # read by selection.study
             raise pruned from stopped
 
     def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:

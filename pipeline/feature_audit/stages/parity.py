@@ -1,9 +1,11 @@
-"""parity: read the test split once, compare the pruned models with the full one, give the verdict."""
+"""parity: read the test split once, compare the pruned models of each K with the full one, give the verdict."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ from feature_audit.fitting.looks import Look, take_look
 from feature_audit.fitting.trained import Trained, fresh_model, open_store
 from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.models import predict
-from feature_audit.parity import ParityResult, activity, decide, metric
-from feature_audit.results import MetricDelta
+from feature_audit.parity import ParityResult, activity, decide, fixed_sequence, metric, proven_k
+from feature_audit.results import LadderRung, MetricDelta
 from feature_audit.schema import ModelSchema
 from feature_audit.stages.retrain import Retrained
+
+log = logging.getLogger(__name__)
 
 KEYS = ("metric", "margin", "confidence", "slices", "seed")
 PREDICTIONS = "predictions.parquet"
@@ -34,12 +38,16 @@ class Outcome:
     """The verdict and the evidence.
 
     Attributes:
-        result: see ``parity.ParityResult``.
+        k: the K that the verdict is about: the smallest proven one, or the first where none is.
+        result: of that K, see ``parity.ParityResult``.
+        ladder: all K in the order of testing, with their verdicts.
         look: which reading of the table's test rows this is, and at what confidence it was judged.
         folder: holds the predictions.
     """
 
+    k: int
     result: ParityResult
+    ladder: list[LadderRung]
     look: Look
     folder: StageFolder
 
@@ -48,7 +56,8 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
     """Give the verdict, or read the one given before."""
     if folder.done:
         done = folder.result()
-        return Outcome(_result_from(done["parity"]), Look(**done["look"]), folder)
+        ladder = [LadderRung(**rung) for rung in done["ladder"]]
+        return Outcome(done["k"], _result_from(done["parity"]), ladder, Look(**done["look"]), folder)
     store = open_store(config, prepared)
     look = take_look(
         Path(config.work_dir).resolve(),
@@ -61,29 +70,57 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
     full_weights = [full.folder.path / "weights.pt"]
     full_weights += [pruned.folder.path / f"full_{number}.pt" for number in range(len(pruned.full_facts))]
     baseline_scores = np.stack([_score(config, store, full.schema, weights) for weights in full_weights])
-    pruned_weights = [pruned.folder.path / f"pruned_{number}.pt" for number in range(len(pruned.facts))]
-    pruned_scores = np.stack([_score(config, store, pruned.schema, weights) for weights in pruned_weights])
-    _write_predictions(folder, store, target, baseline_scores, pruned_scores)
-    assert config.metric is not None
-    result = decide(
-        y=target,
-        baseline=baseline_scores,
-        pruned=pruned_scores,
-        cluster=group,
-        task=full.schema.task,
-        metric=config.metric,
-        margin=config.margin,
-        confidence=look.judged_at,
-        needed_at=(config.confidence, look.next_judged_at),
-        guards=information(config),
-        slices=_slices(config, store, group),
-        shipped=pruned.best_seed,
-        cluster_name="units" if config.group is None else f"{config.group} values",
-        seed=config.seed,
-    )
-    result = replace(result, sentence=" ".join(filter(None, (result.sentence, look.sentence))))
-    folder.finish({"parity": asdict(result), "look": asdict(look)})
-    return Outcome(result, look, folder)
+    slices = _slices(config, store, group)
+    pruned_scores: dict[int, np.ndarray] = {}
+
+    def judge(k: int) -> ParityResult:
+        rung = pruned.at(k)
+        weights = [pruned.folder.path / name for name in rung.weights]
+        pruned_scores[k] = np.stack([_score(config, store, rung.schema, path) for path in weights])
+        assert config.metric is not None
+        result = decide(
+            y=target,
+            baseline=baseline_scores,
+            pruned=pruned_scores[k],
+            cluster=group,
+            task=full.schema.task,
+            metric=config.metric,
+            margin=config.margin,
+            confidence=look.judged_at,
+            needed_at=(config.confidence, look.next_judged_at),
+            guards=information(config),
+            slices=slices,
+            shipped=rung.best_seed,
+            cluster_name="units" if config.group is None else f"{config.group} values",
+            seed=config.seed,
+        )
+        if len(pruned.rungs) > 1:
+            log.info("parity: K = %d: %s", k, result.sentence)
+        return result
+
+    results = fixed_sequence([rung.k for rung in pruned.rungs], judge)
+    k = proven_k(results)
+    ladder = _ladder(pruned, results, len(full.schema.fields))
+    _write_predictions(folder, store, target, baseline_scores, pruned_scores[k])
+    result = replace(results[k], sentence=" ".join(filter(None, (results[k].sentence, look.sentence))))
+    rungs = [asdict(rung) for rung in ladder]
+    folder.finish({"k": k, "parity": asdict(result), "ladder": rungs, "look": asdict(look)})
+    return Outcome(k, result, ladder, look, folder)
+
+
+def _ladder(pruned: Retrained, results: Mapping[int, ParityResult], n_features: int) -> list[LadderRung]:
+    """Every K that was trained; those after the first that did not pass have no verdict and no figures."""
+    ladder = []
+    for place, rung in enumerate(pruned.rungs, start=1):
+        dropped = 1 - rung.k / n_features
+        if rung.k not in results:
+            ladder.append(LadderRung(rung.k, dropped))
+            continue
+        result, row = results[rung.k], results[rung.k].decision
+        ladder.append(
+            LadderRung(rung.k, dropped, place, result.verdict, row.delta, row.ci_low, row.ci_high, result.sentence)
+        )
+    return ladder
 
 
 def _score(config: AuditConfig, store: Store, schema: ModelSchema, weights: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""retrain: train the pruned model from scratch on exactly the K kept features, once per seed.
+"""retrain: train pruned models from scratch on exactly the kept features of every K to test, once per seed.
 
 Where ``baseline_seeds`` asks for it, the full model is trained again here, too: only the verdict uses these trainings.
 """
@@ -24,39 +24,33 @@ log = logging.getLogger(__name__)
 
 KEYS = ("model", "model_params", "attach", "training", "device", "metric", "seeds", "baseline_seeds", "seed")
 
+#: Seeds of the pruned models of one K start so far after those of the K before it in the order of testing.
+_RUNG_SEEDS = 10_000
 #: Seeds of the full model's further trainings start here, away from the pruned models'.
 _FULL_SEED = 50_000
 
 
 @dataclass(frozen=True)
-class Retrained:
-    """The pruned models.
+class PrunedModels:
+    """The trainings on the features of one K.
 
     Attributes:
-        folder: holds ``pruned_<i>.pt`` and ``full_<i>.pt``.
         schema: the K kept fields.
         facts: of each training, one per seed.
-        full_facts: the same for the full model's further trainings; empty by default.
     """
 
-    folder: StageFolder
     schema: ModelSchema
     facts: list[TrainingFacts]
-    full_facts: list[TrainingFacts]
 
     @property
-    def compute(self) -> float:
-        """Compute of all trainings."""
-        return float(sum(facts.compute for facts in self.facts + self.full_facts))
+    def k(self) -> int:
+        """Number of features."""
+        return len(self.schema.fields)
 
     @property
-    def seconds(self) -> float:
-        """Seconds of all trainings."""
-        return float(sum(facts.seconds for facts in self.facts + self.full_facts))
-
-    def describe(self) -> str:
-        """What was trained, for the table of costs."""
-        return f"{len(self.facts)} pruned, {len(self.full_facts)} full"
+    def weights(self) -> list[str]:
+        """Files of the weights in the stage's folder, one per training."""
+        return [f"{_pruned(self.k, number)}.pt" for number in range(len(self.facts))]
 
     @property
     def best_seed(self) -> int:
@@ -64,23 +58,75 @@ class Retrained:
         return int(np.argmin([facts.validation_loss for facts in self.facts]))
 
 
+@dataclass(frozen=True)
+class Retrained:
+    """The pruned models of every K to test, and further trainings of the full model.
+
+    Attributes:
+        folder: holds ``pruned_<k>_<i>.pt`` and ``full_<i>.pt``.
+        rungs: the pruned models of each K, in the order of testing.
+        full_facts: of the full model's further trainings; empty by default.
+    """
+
+    folder: StageFolder
+    rungs: list[PrunedModels]
+    full_facts: list[TrainingFacts]
+
+    def at(self, k: int) -> PrunedModels:
+        """The pruned models of one K."""
+        return next(rung for rung in self.rungs if rung.k == k)
+
+    @property
+    def facts(self) -> list[TrainingFacts]:
+        """Of all trainings."""
+        return [*(facts for rung in self.rungs for facts in rung.facts), *self.full_facts]
+
+    @property
+    def compute(self) -> float:
+        """Compute of all trainings."""
+        return float(sum(facts.compute for facts in self.facts))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all trainings."""
+        return float(sum(facts.seconds for facts in self.facts))
+
+    def describe(self) -> str:
+        """What was trained, for the table of costs."""
+        pruned = ", ".join(f"{len(rung.facts)} pruned (K = {rung.k})" for rung in self.rungs)
+        return f"{pruned}, {len(self.full_facts)} full"
+
+
+def features_of(prepared: Prepared, selection: Selection) -> list[list[str]]:
+    """Names of the kept features at every K to test, in the order of testing."""
+    names = np.asarray(prepared.schema.names)
+    return [names[selection.at(k).kept].tolist() for k in selection.rungs]
+
+
 def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder) -> Retrained:
-    """Train ``config.seeds`` pruned models; a killed stage keeps those that had finished."""
-    schema = prepared.schema.keep(np.asarray(prepared.schema.names)[selection.kept])
+    """Train ``config.seeds`` pruned models at every K to test; a killed stage keeps those that had finished."""
+    schemas = [prepared.schema.keep(names) for names in features_of(prepared, selection)]
     if not folder.done:
         _take_over(folder)
         store = open_store(config, prepared)
         # The baseline's seed is config.seed: no other training shares its randomness.
-        for number in range(config.seeds):
-            _train(config, store, schema, folder, f"pruned_{number}", seed=config.seed + 1 + number)
+        for place, schema in enumerate(schemas):
+            for number in range(config.seeds):
+                seed = config.seed + 1 + number + place * _RUNG_SEEDS
+                _train(config, store, schema, folder, _pruned(len(schema.fields), number), seed=seed)
         for number in range(config.baseline_seeds - 1):
             _train(config, store, prepared.schema, folder, f"full_{number}", seed=config.seed + _FULL_SEED + number)
         folder.finish({"seeds": config.seeds, "baseline_seeds": config.baseline_seeds})
+    counts = folder.result()
     return Retrained(
         folder,
-        schema,
-        [_facts(folder, f"pruned_{number}") for number in range(config.seeds)],
-        [_facts(folder, f"full_{number}") for number in range(config.baseline_seeds - 1)],
+        [
+            PrunedModels(
+                schema, [_facts(folder, _pruned(len(schema.fields), number)) for number in range(counts["seeds"])]
+            )
+            for schema in schemas
+        ],
+        [_facts(folder, f"full_{number}") for number in range(counts["baseline_seeds"] - 1)],
     )
 
 
@@ -94,6 +140,10 @@ def _take_over(folder: StageFolder) -> None:
             shutil.copy(other / f"{name}.json", folder.path)
         if new:
             log.info("retrain: %s reused from an audit with other numbers of trainings", ", ".join(new))
+
+
+def _pruned(k: int, number: int) -> str:
+    return f"pruned_{k}_{number}"
 
 
 def _train(

@@ -129,11 +129,11 @@ def select(
 
 
 def _keep(folder: StageFolder, selection: Selection) -> None:
-    arrays: dict[str, Any] = {"order": selection.order, "masks": selection.masks, "scores": selection.scores}
+    arrays: dict[str, Any] = {"order": selection.order, "orders": selection.orders, "scores": selection.scores}
     np.savez(folder.path / "selection.npz", **arrays)
     content = {**asdict(selection), **dict.fromkeys(arrays)}
     for row in content["trials"]:
-        row["notes"] = {"work": row["notes"].get("work", 0.0)}
+        row["notes"] = {"compute": row["notes"].get("compute", 0.0)}
     folder.finish(content)
 
 
@@ -144,4 +144,5 @@ def _restore(folder: StageFolder) -> Selection:
         "curve": [CurvePoint(**point) for point in content["curve"]],
         "trials": [TrialRow(**row) for row in content["trials"]],
     }
+    content["rungs"] = tuple(content["rungs"])
     return Selection(**{**content, **lists, **{name: arrays[name] for name in arrays.files}})

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from feature_audit.errors import AuditError
+from feature_audit.locking import held
 from feature_audit.masking import masked
+
+#: MLflow's own settings for a server that does not answer: it would try for four minutes before a command says so.
+_SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+_REMEDY = "start the server, point MLFLOW_TRACKING_URI to the right one, or give credentials that it takes"
 
 
 def connect() -> None:
-    """Point MLflow at its store: the environment's, else ``mlflow.db`` in the current folder (never ./mlruns)."""
+    """Point MLflow at its store: the environment's, else ``mlflow.db`` in the current folder (never ./mlruns).
+
+    A sqlite file is made, or brought up to date, by one process at a time.
+
+    Raises:
+        AuditError: the database cannot be opened.
+    """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
@@ -21,15 +36,87 @@ def connect() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    for uri in sorted({mlflow.get_tracking_uri(), mlflow.get_registry_uri()}):
+        if re.match(r"(sqlite|postgresql|mysql|mssql)\b", uri):
+            _open_database(uri)
 
 
-def store_problem(error: Exception) -> str:
+@functools.cache  # a failure is not kept
+def _open_database(uri: str) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.db.utils import create_sqlalchemy_engine
+    from sqlalchemy import inspect
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        file = make_url(uri).database if uri.startswith("sqlite") else None
+        if file and file != ":memory:":
+            _make_sqlite(uri, Path(file).absolute())
+        else:
+            inspect(create_sqlalchemy_engine(uri)).engine.dispose()  # MLflow itself would try for 100 seconds
+    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+        raise AuditError(f"tracking store: {store_problem(error, uri)}; {_REMEDY}") from None
+
+
+def _make_sqlite(uri: str, file: Path) -> None:
+    """Make MLflow's tables, or bring them up to date: two processes that do so at once break each other's schema."""
+    from mlflow import MlflowClient
+    from mlflow.store.db.utils import create_sqlalchemy_engine
+    from sqlalchemy import inspect
+
+    with held(file.with_name(f"{file.name}.lock"), f"waiting for another process that opens {file} as well"):
+        inspect(create_sqlalchemy_engine(uri)).engine.dispose()
+        client = MlflowClient(uri, uri)
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+
+
+@contextmanager
+def answers_soon(subject: str) -> Iterator[None]:
+    """Inside, a store that does not answer is given up after seconds, and what it says is one line.
+
+    MLflow's own settings win where the environment has them.
+
+    Args:
+        subject: what the line begins with, e.g. ``model_name=ranker``.
+
+    Raises:
+        AuditError: the store refused or did not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    before = {name: os.environ.get(name) for name in _SOON}
+    os.environ.update({name: value for name, value in _SOON.items() if before[name] is None})
+    try:
+        connect()
+        yield
+    except MlflowException as error:
+        raise AuditError(f"{subject}: MLflow refused or did not answer: {store_problem(error)}; {_REMEDY}") from None
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+def is_missing(error: Exception) -> bool:
+    """Did the store say that what was asked for does not exist? A page that is not found says nothing of the sort."""
+    import mlflow
+    from mlflow.exceptions import RestException
+
+    said_by_store = isinstance(error, RestException) or not mlflow.get_registry_uri().startswith("http")
+    return said_by_store and getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+
+
+def store_problem(error: Exception, uri: str | None = None) -> str:
     """What MLflow's store or registry said, on one line without credentials, and which store it was."""
     import mlflow
 
-    said = masked(" ".join(str(error).split()))
+    said = masked(" ".join(str(getattr(error, "orig", error)).split()))  # of a database: without the SQL
+    # The reason stands at the end of what urllib3 says about its own doings.
+    said = re.sub(r"^API request to (\S+) failed .*?Caused by \w+\([\"']?(.*?)[\"']?\)*$", r"\1: \2", said)
     short = said if len(said) <= 200 else said[:200].rsplit(" ", 1)[0] + " ..."
-    return f"{short.rstrip('.')} (store {masked(mlflow.get_tracking_uri())})"
+    return f"{short.rstrip('.')} (store {masked(uri or mlflow.get_tracking_uri())})"
 
 
 def address(run_id: str) -> tuple[str, str]:

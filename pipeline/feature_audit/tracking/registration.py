@@ -14,9 +14,9 @@ import polars as pl
 import polars.selectors as cs
 
 from feature_audit.errors import AuditError, UsageError
-from feature_audit.tracking.connection import connect, store_problem
+from feature_audit.tracking.connection import answers_soon, connect, is_missing, store_problem
+from feature_audit.tracking.events import CANDIDATE
 
-CANDIDATE = "prune-candidate"
 _NAME_LIMIT = 256  # of MLflow's database
 _ABOUT = """Pruned models that Feature Audit recommends: each version scores raw rows that hold its kept columns.
 
@@ -47,18 +47,15 @@ def check_ready(model_name: str) -> None:
     Raises:
         AuditError: it does not answer, or does not let this user see the model.
     """
-    connect()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    try:
-        MlflowClient().get_registered_model(model_name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise AuditError(
-                f"model_name={model_name}: the model registry refused or did not answer: {store_problem(error)}; "
-                "ask for the right to read and register it, or give another model_name"
-            ) from None
+    with answers_soon(f"model_name={model_name}"):
+        try:
+            MlflowClient().get_registered_model(model_name)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
 
 
 def _version_with(client: Any, model_name: str, key: str) -> str | None:

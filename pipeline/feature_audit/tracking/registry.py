@@ -1,23 +1,21 @@
 """The model registry: candidates are registered (``registration.py``), promoted, and rolled back.
 
-The alias ``prune-candidate`` names the newest version that passed, ``production`` the one in use. Every move of
-``production`` is an event of its own under a tag key of its own on the registered model, so that concurrent promotions
-never overwrite each other's record.
+The alias ``prune-candidate`` names the newest version that passed, ``production`` the one in use. Here is what may be
+moved where; ``moves.py`` moves it, and ``events.py`` is the log of all moves.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from feature_audit.errors import AuditError
-from feature_audit.tracking.connection import connect, store_problem
+from feature_audit.tracking import processes
+from feature_audit.tracking.connection import answers_soon, is_missing
+from feature_audit.tracking.data_age import DATA_UNTIL, older
+from feature_audit.tracking.events import CANDIDATE, PRODUCTION, Event, Log, shown
+from feature_audit.tracking.moves import Move, act, open_model, settled_log
 from feature_audit.tracking.registration import (
-    CANDIDATE,
     RawInput,
     check_name,
     check_ready,
@@ -27,183 +25,142 @@ from feature_audit.tracking.registration import (
 )
 
 __all__ = [
-    "CANDIDATE", "PRODUCTION", "Event", "RawInput", "check_name", "check_ready", "example_of", "history", "promote",
-    "register", "rollback", "signature_of", "withdraw",
+    "CANDIDATE", "DATA_UNTIL", "PRODUCTION", "Event", "Log", "Move", "RawInput", "check_name", "check_ready",
+    "example_of", "history", "is_withdrawn", "promote", "register", "rollback", "shown", "signature_of",
 ]  # fmt: skip
 
-PRODUCTION = "production"
-_EVENT = "audit.event."
-_ATTEMPTS = 6
 
-
-@dataclass(frozen=True)
-class Event:
-    """One move of the alias ``production``.
-
-    Attributes:
-        time: ISO 8601, UTC.
-        action: ``promote`` or ``rollback``.
-        version: the version that ``production`` names afterwards; None = the alias was removed.
-        replaced: the version that it named before; None = none.
-        forced, reason: set where a person overrode the verdict.
-        by: who did it, as far as the environment says.
-        undoes: for a rollback, the key of the promotion that it takes back.
-    """
-
-    time: str
-    action: str
-    version: str | None
-    replaced: str | None
-    forced: bool = False
-    reason: str | None = None
-    by: str = ""
-    undoes: str | None = None
-
-
-def withdraw(address: str) -> None:
-    """Take the alias ``prune-candidate`` off a version whose audit no longer recommends it.
-
-    Args:
-        address: ``models:/<name>/<version>``.
-
-    Raises:
-        AuditError: the registry refuses or does not answer.
-    """
-    connect()
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    model_name, version = address.removeprefix("models:/").rsplit("/", 1)
-    client = MlflowClient()
-    try:
-        if _alias(client, model_name, CANDIDATE) == version:
-            client.delete_registered_model_alias(model_name, CANDIDATE)
-        client.set_model_version_tag(model_name, version, "audit.verdict", "withdrawn")
-    except MlflowException as error:
-        raise AuditError(f"{address} is no longer recommended: {store_problem(error)}") from error
-
-
-def promote(model_name: str, version: str | None, *, force: bool, reason: str | None) -> Event:
+def promote(model_name: str, version: str | None, *, force: bool, reason: str | None) -> Move:
     """Move ``production`` to ``version`` (default: the candidate) and record what it replaced.
 
     Raises:
-        AuditError: no such model or version; the verdict is not pass and ``force`` is not set, or set without a reason.
+        AuditError: no such model or version; the verdict is not pass, or the version in production was audited on newer
+            data, and ``force`` is not set, or set without a reason; another command is at work; the registry does not
+            answer.
     """
-    client = _client(model_name)
-    version = version or _alias(client, model_name, CANDIDATE)
-    if version is None:
-        raise AuditError(
-            f"model_name={model_name}: no version carries the alias {CANDIDATE}; run an audit that passes first"
+    _check_reason(force, reason)
+
+    def decide(client: Any, log: Log, settled: Event | None) -> Event | Move:
+        wanted = version or log.candidate
+        if wanted is None:
+            raise AuditError(
+                f"model_name={model_name}: no version carries the alias {CANDIDATE}; run an audit that passes first"
+            )
+        found = _version(client, model_name, wanted)
+        if found is None:
+            raise AuditError(
+                f"model_name={model_name} version={wanted}: no such version; see the registry in the MLflow UI"
+            )
+        wanted = str(found.version)
+        before = log.in_use[-1]
+        if wanted == log.production == before:
+            return Move(list(log.finished.values())[-1], repeated=True)
+        doubt = _verdict_doubt(found) or (
+            older(found, _version(client, model_name, log.production)) if log.production else None
         )
-    verdict = _version_tags(client, model_name, version).get("audit.verdict", "none")
-    if verdict != "pass" and not force:
-        raise AuditError(
-            f"model_name={model_name} version={version}: its verdict is {verdict}, not pass; "
-            "audit again, or override with --force --reason '...'"
-        )
+        if doubt and not force:
+            raise AuditError(
+                f"model_name={model_name} version={wanted}: {doubt}, or override with --force --reason '...'"
+            )
+        # Moved there by other means before: from now on it stands in the log as well.
+        replaced = before if wanted == log.production else log.production
+        return _event("promote", wanted, replaced, force=force, reason=reason)
+
+    return act(model_name, decide)
+
+
+def rollback(model_name: str, *, force: bool = False, reason: str | None = None) -> Move:
+    """Put back the version that was in production before the present one.
+
+    After a rollback that was killed when it had moved the alias, this finishes that one and goes no further back.
+
+    Raises:
+        AuditError: no such model; nothing to go back to, or it was deleted; ``production`` was moved by other means and
+            ``force`` is not set, or set without a reason; another command is at work; the registry does not answer.
+    """
+    _check_reason(force, reason)
+
+    def decide(client: Any, log: Log, settled: Event | None) -> Event | Move:
+        if settled and settled.action == "rollback":
+            return Move(settled, repeated=True)
+        stack = log.in_use
+        moved = log.production != stack[-1]
+        if moved:
+            stack.append(log.production)
+        if len(stack) == 1:
+            raise AuditError(f"model_name={model_name}: no promotion to roll back; see `feature-audit history`")
+        there = [one is None or _version(client, model_name, one) is not None for one in stack[:-1]]
+        if not there[-1]:
+            left = [one for one, exists in zip(stack, there, strict=False) if one and exists and one != log.production]
+            hint = f"version {left[-1]}, in use before it" if left else "another version"
+            number = left[-1] if left else "<number>"
+            raise AuditError(
+                f"model_name={model_name}: version {stack[-2]}, to go back to, was deleted from the registry; "
+                f"promote {hint}: feature-audit promote --version {number}"
+            )
+        if moved and not force:
+            raise AuditError(
+                f"model_name={model_name}: production names {shown(log.production)}, but the last recorded move left "
+                f"{shown(stack[-2])}: somebody moved it by other means; ask them, or put {shown(stack[-2])} back with "
+                "--force --reason '...'"
+            )
+        return _event("rollback", stack[-2], log.production, force=force, reason=reason)
+
+    return act(model_name, decide)
+
+
+def history(model_name: str) -> Log:
+    """All that is known of the alias ``production``; what a killed command left is settled first.
+
+    Raises:
+        AuditError: no such model, or the registry does not answer.
+    """
+    with answers_soon(f"model_name={model_name}"):
+        client = open_model(model_name)
+        log, _ = settled_log(client, model_name)
+    return log
+
+
+def is_withdrawn(model_name: str, version: str) -> bool:
+    """Does a version's audit no longer recommend it?
+
+    Raises:
+        AuditError: the registry does not answer.
+    """
+    with answers_soon(f"model_name={model_name}"):
+        found = _version(open_model(model_name), model_name, version)
+    return found is not None and found.tags.get("audit.verdict") == "withdrawn"
+
+
+def _version(client: Any, model_name: str, version: str) -> Any | None:
+    """A version as MLflow describes it; None = there is none."""
+    from mlflow.exceptions import MlflowException
+
+    if not (version.isascii() and version.isdecimal()):
+        raise AuditError(f"model_name={model_name} version={version}: give the number of a version, such as 3")
+    try:
+        return client.get_model_version(model_name, version)
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
+        return None
+
+
+def _verdict_doubt(found: Any) -> str | None:
+    verdict = found.tags.get("audit.verdict", "none")
+    return None if verdict == "pass" else f"its verdict is {verdict}, not pass; audit again"
+
+
+def _check_reason(force: bool, reason: str | None) -> None:
     if force and not reason:
         raise AuditError("force=true: give a reason, e.g. --reason 'agreed with the ranking team'; it is recorded")
-    replaced = _alias(client, model_name, PRODUCTION)
-    event = Event(_now(), "promote", version, replaced, force, reason, _who())
-    _insist(client.set_registered_model_alias, model_name, PRODUCTION, version)
-    _record(client, model_name, event)
-    _insist(client.set_model_version_tag, model_name, version, "audit.replaced", replaced or "none")
-    return event
+    if reason and len(reason) > 1000:
+        raise AuditError(f"reason: {len(reason):,} characters; give one of at most 1,000")
 
 
-def rollback(model_name: str) -> Event:
-    """Put back the version that the last promotion still standing replaced.
-
-    Raises:
-        AuditError: no such model, or no promotion is left to take back.
-    """
-    client = _client(model_name)
-    events = _events(client, model_name)
-    undone = {event.undoes for _, event in events if event.action == "rollback"}
-    standing = [(key, event) for key, event in events if event.action == "promote" and key not in undone]
-    if not standing:
-        raise AuditError(f"model_name={model_name}: no promotion to roll back; see `feature-audit history`")
-    key, last = standing[-1]
-    current = _alias(client, model_name, PRODUCTION)
-    if last.replaced is None:
-        client.delete_registered_model_alias(model_name, PRODUCTION)
-    else:
-        _insist(client.set_registered_model_alias, model_name, PRODUCTION, last.replaced)
-    event = Event(_now(), "rollback", last.replaced, current, by=_who(), undoes=key)
-    _record(client, model_name, event)
-    return event
-
-
-def history(model_name: str) -> list[Event]:
-    """All events, oldest first.
-
-    Raises:
-        AuditError: no such model.
-    """
-    return [event for _, event in _events(_client(model_name), model_name)]
-
-
-def _client(model_name: str) -> Any:
-    connect()
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    client = MlflowClient()
-    try:
-        client.get_registered_model(model_name)
-    except MlflowException:
-        raise AuditError(f"model_name={model_name}: no such registered model; run an audit that passes first") from None
-    return client
-
-
-def _alias(client: Any, model_name: str, alias: str) -> str | None:
-    version = client.get_registered_model(model_name).aliases.get(alias)
-    return None if version is None else str(version)
-
-
-def _insist(write: Callable[..., Any], *arguments: str) -> None:
-    """Write to the registry, whoever else does so at the same moment.
-
-    MLflow's sqlite store inserts a new alias or tag without looking whether another process just did; asked again, it
-    updates.
-    """
-    from mlflow.exceptions import MlflowException
-
-    for attempt in range(_ATTEMPTS):
-        try:
-            write(*arguments)
-        except MlflowException:
-            if attempt == _ATTEMPTS - 1:
-                raise
-            time.sleep(0.05 * 2**attempt)
-        else:
-            return
-
-
-def _version_tags(client: Any, model_name: str, version: str) -> dict[str, str]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return dict(client.get_model_version(model_name, version).tags)
-    except MlflowException:
-        raise AuditError(
-            f"model_name={model_name} version={version}: no such version; see the registry in the MLflow UI"
-        ) from None
-
-
-def _record(client: Any, model_name: str, event: Event) -> None:
-    # nanoseconds order the events and keep two processes' keys apart
-    _insist(client.set_registered_model_tag, model_name, f"{_EVENT}{time.time_ns()}", json.dumps(asdict(event)))
-
-
-def _events(client: Any, model_name: str) -> list[tuple[str, Event]]:
-    tags = client.get_registered_model(model_name).tags
-    keys = sorted((key for key in tags if key.startswith(_EVENT)), key=lambda key: int(key.removeprefix(_EVENT)))
-    return [(key, Event(**json.loads(tags[key]))) for key in keys]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _event(action: str, version: str | None, replaced: str | None, *, force: bool, reason: str | None) -> Event:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return Event(now, action, version, replaced, force, reason, _who(), processes.this_process(), finished=False)
 
 
 def _who() -> str:

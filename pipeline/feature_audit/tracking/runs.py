@@ -16,7 +16,8 @@ from typing import Any
 
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.masking import masked
-from feature_audit.tracking.connection import connect, store_problem
+from feature_audit.tracking.connection import answers_soon, is_missing, store_problem
+from feature_audit.tracking.processes import has_ended, this_process
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ Every run here is one audit, named after its verdict; its stages are nested runs
 description, or the whole report under Artifacts, `report/index.html`. Recommended models are in the model registry
 (switch the page to *Model training* to see it in the side bar).
 """
+_PROCESS = "audit.process"  # host, process number and start, so that a later audit can tell that it was killed
+_KILLED = "the process was killed; the same command continues from the last finished stage"
 _TAG_LIMIT = 7_900
 _PARAM_LIMIT = 500  # longer values are refused by older servers, and nobody reads them in a column
 _BATCH = 100  # parameters that a server takes at once
@@ -38,15 +41,13 @@ def tag_error(message: str) -> None:
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not run_id:
         return
-    connect()
-    from mlflow.exceptions import MlflowException
-
     try:
-        run = Run(run_id)
-        if not run.has_verdict:
-            run.tag({"audit.verdict": "error"})
-            run.describe(error_note(message))
-    except MlflowException:  # no such run, or no such server: the line on stderr says what is wrong
+        with answers_soon(f"MLFLOW_RUN_ID={run_id}"):
+            run = Run(run_id)
+            if not run.has_verdict:
+                run.tag({"audit.verdict": "error"})
+                run.describe(error_note(message))
+    except AuditError:  # no such run, or no such server: the line on stderr says what is wrong
         log.debug("the error could not be noted on run %s", run_id)
 
 
@@ -74,10 +75,6 @@ class Run:
     def rename(self, name: str) -> None:
         """Set the run's name, also over the one that `mlflow run` drew."""
         self._client.update_run(self.id, name=name[:250])
-
-    def untag(self, key: str) -> None:
-        """Remove a tag."""
-        self._client.delete_tag(self.id, key)
 
     def describe(self, markdown: str) -> None:
         """Set the run's description, rendered by the UI."""
@@ -210,7 +207,11 @@ class Run:
         run = self._client.create_run(
             experiment,
             run_name=name,
-            tags={"mlflow.parentRunId": self.id, **{k: str(v) for k, v in (tags or {}).items()}},
+            tags={
+                "mlflow.parentRunId": self.id,
+                _PROCESS: this_process(),
+                **{k: str(v) for k, v in (tags or {}).items()},
+            },
         )
         return Run(run.info.run_id)
 
@@ -219,18 +220,20 @@ def find_run(run_id: str) -> Run:
     """An existing run.
 
     Raises:
-        AuditError: there is none with this id.
+        AuditError: there is none with this id, or the tracking store does not answer.
     """
-    connect()
     from mlflow.exceptions import MlflowException
 
-    run = Run(run_id)
-    try:
-        run.tags()
-    except MlflowException:
-        raise AuditError(
-            f"audit={run_id}: no such run in this tracking store; copy the id from the MLflow UI"
-        ) from None
+    with answers_soon(f"audit={run_id}"):
+        run = Run(run_id)
+        try:
+            run.tags()
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+            raise AuditError(
+                f"audit={run_id}: no such run in this tracking store; copy the id from the MLflow UI"
+            ) from None
     return run
 
 
@@ -247,10 +250,13 @@ def open_parent(experiment: str, name: str) -> Run:
         UsageError: the environment names a run that the tracking store does not hold.
         AuditError: the tracking store does not answer, or refuses.
     """
-    connect()
+    with answers_soon(f"experiment={experiment}"):
+        return _open_parent(experiment, name)
+
+
+def _open_parent(experiment: str, name: str) -> Run:
     import mlflow
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
     from mlflow.tracking.context.registry import resolve_tags
 
     client = MlflowClient()
@@ -266,18 +272,24 @@ def open_parent(experiment: str, name: str) -> Run:
         parent = Run(run_id)
         parent.rename(name)
     else:
-        try:
-            found = mlflow.set_experiment(experiment)
-            run = client.create_run(found.experiment_id, run_name=name, tags=resolve_tags())
-        except MlflowException as error:
-            raise AuditError(
-                f"experiment={experiment}: MLflow refused or did not answer: {store_problem(error)}; start the server, "
-                "or point MLFLOW_TRACKING_URI to one that is there"
-            ) from None
-        parent = Run(run.info.run_id)
+        found = mlflow.set_experiment(experiment)
+        parent = Run(client.create_run(found.experiment_id, run_name=name, tags=resolve_tags()).info.run_id)
+    parent.tag({_PROCESS: this_process()})
+    _end_what_was_killed(client, found.experiment_id)
     _describe_experiment(found)
     _record_source(parent)
     return parent
+
+
+def _end_what_was_killed(client: Any, experiment_id: str) -> None:
+    """Mark runs as killed whose process is gone from this host: nothing was left to say so."""
+    for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+        if has_ended(run.data.tags.get(_PROCESS, "")):
+            killed = Run(run.info.run_id)
+            if "mlflow.parentRunId" not in run.data.tags and not killed.has_verdict:
+                killed.tag({"audit.verdict": "error"})
+                killed.describe(error_note(_KILLED))
+            killed.end("KILLED")
 
 
 def _existing(client: Any, run_id: str) -> Any:
@@ -286,6 +298,8 @@ def _existing(client: Any, run_id: str) -> Any:
     try:
         return client.get_run(run_id)
     except MlflowException as error:
+        if not is_missing(error):
+            raise
         raise UsageError(
             f"MLFLOW_RUN_ID={run_id}: {store_problem(error)}; unset MLFLOW_RUN_ID, or point MLFLOW_TRACKING_URI to the "
             "store that holds this run"

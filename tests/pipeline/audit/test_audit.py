@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -14,6 +15,8 @@ import yaml
 from click_log import SIGNALS, make_log
 from command_line import artifact, feature_audit, parents, tracking_in
 from feature_audit.cli import STAGES
+from feature_audit.selection import Selection
+from feature_audit.stages.select import select
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
@@ -156,7 +159,8 @@ def lowest_validation_loss(audit: Run) -> int:
         [audit.info.experiment_id],
         f"tags.mlflow.parentRunId = '{audit.info.run_id}' and tags.audit.stage = 'retrain'",
     )
-    histories = [client.get_metric_history(trained.info.run_id, f"retrain_{n}/validation_loss") for n in range(3)]
+    names = [f"retrain_{audit.data.tags['audit.k']}_{n}/validation_loss" for n in range(3)]
+    histories = [client.get_metric_history(trained.info.run_id, name) for name in names]
     lowest = [min(row.value for row in history) for history in histories]
     return lowest.index(min(lowest))
 
@@ -269,6 +273,47 @@ def test_a_registry_that_refuses_at_the_start_costs_nothing_and_keeps_an_earlier
     assert children == []
     kept = MlflowClient().get_run(passed.info.run_id)
     assert (kept.info.status, kept.data.tags["audit.verdict"]) == ("FINISHED", "pass")
+
+
+def test_of_several_k_the_smallest_proven_one_is_recommended_everywhere(
+    command: CommandLine, passed: Run, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twelve features pass on this log and one fails, which a selection is made to propose."""
+
+    def several(*arguments: object, **named: object) -> Selection:
+        return replace(select(*arguments, **named), k=1, rungs=(12, 1))  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("feature_audit.audit.run.select.select", several)
+        words = ("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "12", "--model_name", "ladder")
+        assert command(*words) == 0
+    out = capsys.readouterr().out
+    run = parents()[0]
+    tags, metrics = run.data.tags, run.data.metrics
+    assert (tags["audit.verdict"], tags["audit.k"], metrics["audit/k"]) == ("pass", "12", 12)
+    kept = artifact(run, "recommendation/kept_features.txt").read_text().split()
+    ranking = pl.read_parquet(artifact(run, "selection/ranking.parquet"))
+    assert len(kept) == 12
+    assert set(ranking.filter(pl.col("decision") == "keep")["feature"]) == set(kept)
+    model = mlflow.pyfunc.load_model(tags["audit.recommendation"])
+    assert set(model.metadata.signature.inputs.input_names()) == set(kept)
+    predictions = pl.read_parquet(artifact(run, "parity/predictions.parquet"))
+    rows = pl.read_parquet(home / "log.parquet").filter(pl.col("impression").is_in(predictions["row_id"].to_list()))
+    scores = model.predict(rows.select(kept).to_pandas())
+    assert min(abs(scores - predictions[f"pruned_{n}"].to_numpy()).max() for n in range(3)) < 1e-5
+
+    report = json.loads(artifact(run, "report/report.json").read_text())
+    ladder = report["ladder"]
+    assert [(rung["k"], rung["verdict"], rung["tested_as"]) for rung in ladder] == [
+        (12, "pass", 1), (1, "fail", 2)
+    ]  # fmt: skip
+    assert report["k"] == 12
+    assert ladder[0]["delta"] == report["deltas"][0]["delta"] == metrics["parity/auc.delta"]
+    assert ladder[0]["share_dropped"] == pytest.approx(metrics["audit/share_dropped"])
+    history = MlflowClient().get_metric_history(run.info.run_id, "ladder/delta")
+    assert {row.step: row.value for row in history} == {rung["k"]: rung["delta"] for rung in ladder}
+    assert "K = 12 is recommended. K = 1 came next and failed." in out
+    assert report["costs"][3]["detail"] == "3 pruned (K = 12), 3 pruned (K = 1), 0 full"
 
 
 def test_promote_and_rollback_from_the_command_line(

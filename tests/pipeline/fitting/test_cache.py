@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from feature_audit import locking
 from feature_audit.fitting import cache
-from feature_audit.fitting.cache import open_folder, stage_key
+from feature_audit.fitting.cache import StageKey, open_folder, own_folder, stage_key
 
 
 def test_a_refused_run_leaves_nothing_to_continue(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -35,6 +38,7 @@ def test_any_change_of_the_source_changes_every_key(tmp_path: Path) -> None:
         (package / "__init__.py").touch()
     (ours / "__init__.py").touch()
     shutil.copy(str(cache.__file__), ours / "fitting" / "cache.py")
+    shutil.copy(str(locking.__file__), ours / "locking.py")
     rule = theirs / "rule.py"
     rule.write_text("MARGIN = 1")
 
@@ -82,3 +86,47 @@ def test_another_version_of_a_library_changes_every_key(monkeypatch: pytest.Monk
         with monkeypatch.context() as patch:
             patch.setattr(importlib.metadata, "version", lambda name, new=library: version(name) + "1" * (name == new))
             assert stage_key("select", config={}, inputs={}).digest != key.digest
+
+
+def test_a_stage_that_another_audit_runs_is_waited_for_and_then_reused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    key = stage_key("select", config={}, inputs={})
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom feature_audit.fitting.cache import own_folder, stage_key\n"
+        f"with own_folder(Path({str(tmp_path)!r}), stage_key('select', config={{}}, inputs={{}})) as folder:\n"
+        "    print('at work', flush=True)\n    sys.stdin.readline()\n    folder.finish({'made': 1})\n"
+    )
+    path = os.pathsep.join(str(Path(__file__).parents[3] / part) for part in ("pipeline", "selectors"))
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert other.stdout is not None
+    assert other.stdin is not None
+    assert other.stdout.readline() == "at work\n"
+    found: list[bool] = []
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: found.append(done(tmp_path, key)))
+        while "another audit runs the same stage" not in caplog.text:
+            assert not waiting.done()
+            time.sleep(0.01)
+        assert not found
+        other.stdin.write("\n")
+        other.stdin.flush()
+        waiting.result(60)
+    assert found == [True]
+    other.communicate()
+
+
+def done(work_dir: Path, key: StageKey) -> bool:
+    with own_folder(work_dir, key) as folder:
+        return folder.done
+
+
+def test_a_stage_that_failed_is_free(tmp_path: Path) -> None:
+    key = stage_key("select", config={}, inputs={})
+    with pytest.raises(ZeroDivisionError), own_folder(tmp_path, key):
+        _ = 1 / 0
+    assert not done(tmp_path, key)

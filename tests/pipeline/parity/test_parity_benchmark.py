@@ -15,6 +15,7 @@ from scipy import stats
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks" / "parity"))
 world = pytest.importorskip("world", reason="benchmarks/parity is part of the checkout, not of the package")
+ladder = pytest.importorskip("ladder")
 sys.path.pop(0)
 
 MARGIN = 0.002
@@ -42,6 +43,28 @@ def test_the_simulated_truth_is_what_it_says():
     assert small - full == pytest.approx(-0.002, abs=0.0006)
 
 
+def test_the_k_of_a_simulated_ladder_share_rows_and_the_full_model_and_lose_what_they_should():
+    design = world.Design("ladder", 0.5, 0.0, users=40_000, seeds=(2, 2))
+    audits = world.simulate_ladder(design, [0.0, 0.004], np.random.default_rng(0), alike=0.9)
+    value = metric("auc").value
+    full, *small = ([value(audits[0].y, score) for score in arm] for arm in (
+        audits[0].baseline, audits[0].pruned, audits[1].pruned))  # fmt: skip
+    assert all(one.y is audits[0].y and one.baseline is audits[0].baseline for one in audits)
+    assert [np.mean(arm) - np.mean(full) for arm in small] == pytest.approx([0.0, -0.004], abs=0.0006)
+    likeness = np.corrcoef(audits[0].pruned.mean(axis=0), audits[1].pruned.mean(axis=0))[0, 1]
+    apart = world.simulate_ladder(design, [0.0, 0.004], np.random.default_rng(0))
+    assert likeness > np.corrcoef(apart[0].pruned.mean(axis=0), apart[1].pruned.mean(axis=0))[0, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("losses", [(1, 1, 1), (-5, 1, 1), (-5, 1, -5)])
+def test_the_error_over_several_k_is_that_of_one_test(losses):
+    case = ladder.Case("boundary", losses, alike=0.9)
+    counts = ladder.run(case, 300, seed=1)
+    assert stats.binomtest(counts["in order"], 300).proportion_ci(0.99).low <= 0.05
+    assert (counts["first"] == 300) == (losses[0] < 0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed_noise", [0.0, 0.0007, 0.002])
 def test_a_loss_of_the_margin_passes_one_time_in_twenty_at_most(seed_noise):
@@ -66,6 +89,10 @@ def test_the_benchmark_is_one_command():
     assert done.returncode == 0, done.stderr
     assert "| identical, seed noise 0.0007 |" in done.stdout
     assert "**Speed**: 2,000 test rows" in done.stdout
+    command = [sys.executable, "benchmarks/parity/ladder.py", "--simulations", "2"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| two, both lose the margin | 1, 1 | 3 + 1 |" in done.stdout
 
 
 @pytest.mark.slow

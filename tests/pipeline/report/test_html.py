@@ -93,9 +93,14 @@ def test_promote_command_is_quoted_for_the_shell():
         "--version",
         "3",
     ]
-    # Before registration the configuration knows the model's name; promote then takes the recommended version.
-    assert promote_command(make_report(recommendation=None)) == "feature-audit promote --model_name feature-audit"
-    assert promote_command(make_report(recommendation=None, provenance={})) is None
+
+
+def test_a_pass_that_is_not_registered_offers_no_promotion_of_another_audits_version():
+    report = make_report("pass", recommendation=None)
+    assert promote_command(report) is None
+    text = Page(render_html(report)).by_id("next").text
+    assert "feature-audit promote" not in text
+    assert f"feature-audit parity --audit {report.provenance['run_id']}" in text
 
 
 def test_self_contained(any_page):

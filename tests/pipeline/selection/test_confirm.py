@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 CRITERION = Criterion(metric="auc", margin=0.002, confidence=0.95, test_ratio=1.0)
 
 
-def confirmed(quality: Callable[[int], float], ks: range | list[int], proposed: int) -> list[int]:
+def confirmed(quality: Callable[[int], float], ks: range | list[int], *proposed: int) -> list[int]:
     found = confirm(ks, proposed, CRITERION, lambda k: CurvePoint(k, 0.8, quality(k), "retrained", 0.0005))
     return [point.k for point in found]
 
@@ -27,6 +27,15 @@ def test_a_proposal_that_holds_is_retrained_once() -> None:
 def test_a_proposal_that_falls_short_is_followed_by_larger_ones_in_growing_steps() -> None:
     assert confirmed(lambda k: 0.0 if k >= 25 else -0.01, range(1, 100), 20) == [20, 28]
     assert confirmed(lambda k: 0.0 if k >= 60 else -0.01, range(1, 100), 20) == [20, 28, 55, 99]
+
+
+def test_smaller_proposals_are_retrained_before_larger_k_are_asked() -> None:
+    assert confirmed(lambda _: 0.0, range(1, 100), 40, 20, 10) == [40, 20, 10]
+    assert confirmed(lambda _: -0.01, range(1, 100), 60, 20) == [60, 20, 84, 99]
+    assert confirmed(lambda k: 0.0 if k == 20 else -0.01, range(1, 100), 60, 20) == [60, 20], (
+        "one with the evidence is enough"
+    )
+    assert confirmed(lambda _: 0.0, [5, 30, 60], 60, 20, 5) == [60, 5], "whole groups only"
 
 
 @given(st.sets(st.integers(1, 2_000), min_size=1), st.integers(1, 2_500))
@@ -45,14 +54,15 @@ def test_no_way_through_a_range_is_longer_than_the_one_that_is_planned(
 ) -> None:
     proposed = data.draw(st.integers(low, low + more))
     longest = most_confirmations(low, low + more)
-    assert len(list(ladder(range(low, low + more + 1), proposed))) <= longest
-    assert longest == len(list(ladder(range(low, low + more + 1), low)))
+    smaller = [k for k in (proposed // 2, proposed // 4) if k >= low]
+    assert len(confirmed(lambda _: -0.01, range(low, low + more + 1), proposed, *smaller)) <= longest
+    assert longest == len(list(ladder(range(low, low + more + 1), low))) + 2
 
 
 def test_the_plan_of_a_wide_table_takes_no_time() -> None:
     """Walking from every K of a large budget would take minutes."""
     ks = range(1, 20_001)
-    assert most_confirmations(1, 20_000) == len(list(ladder(ks, 1))) <= 7
+    assert most_confirmations(1, 20_000) == len(list(ladder(ks, 1))) + 2 <= 9
 
 
 @given(st.lists(st.floats(-0.01, 0.01), min_size=40, max_size=40), st.integers(1, 40))
@@ -60,7 +70,7 @@ def test_it_ends_at_the_first_k_that_has_the_evidence_or_at_the_largest(qualitie
     def point(k: int) -> CurvePoint:
         return CurvePoint(k, 0.8, qualities[k - 1], "retrained", 0.0005)
 
-    found = confirm(range(1, 41), proposed, CRITERION, point)
+    found = confirm(range(1, 41), [proposed], CRITERION, point)
     for place, one in enumerate(found[:-1]):
         assert not is_confident(one, found[:place], CRITERION)
     assert found[-1].k == 40 or is_confident(found[-1], found, CRITERION)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from feature_audit.results import CurvePoint
 from feature_audit.selection import Criterion, choose_k
-from feature_audit.selection.k.rule import POWER, is_confident, log_pass_chances
+from feature_audit.selection.k.rule import MOST_RUNGS, POWER, is_confident, log_pass_chances, propose, rungs
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
@@ -56,6 +56,24 @@ def test_k_does_not_follow_a_full_model_that_sinks_under_its_own_features() -> N
     assert choose_k([at(14, 0.030, 0.008), *noisy[1:]], CRITERION).k == 14
 
 
+def test_the_curve_proposes_a_safe_and_a_bold_k_and_one_between() -> None:
+    rising = [at(10, -0.02), at(20, -0.0005), at(40, 0.0050), at(60, 0.0075), at(90, 0.0080)]
+    assert choose_k(rising, CRITERION).k == 60
+    assert propose(rising, CRITERION) == [60, 20], "10 is unlikely to pass"
+    wide = [at(10, -0.0005), at(20, 0.001), at(40, 0.0050), at(60, 0.0075), at(90, 0.0080)]
+    assert propose(wide, CRITERION) == [60, 20, 10]
+    assert propose([at(10, -0.02), at(20, -0.0151), at(40, -0.015)], CRITERION) == [40], "none has an even chance"
+    assert propose([at(10, 0.0), at(20, 0.0)], CRITERION) == [10]
+
+
+def test_rungs_are_what_may_pass_the_safest_first() -> None:
+    assert rungs([at(10, -0.02), at(20, -0.0005), at(40, 0.0008)], CRITERION, 40) == (40, 20)
+    assert rungs([at(10, 0.001), at(20, 0.0012), at(40, 0.0011)], CRITERION, 10) == (20, 10), "the best chance is at 20"
+    assert rungs([at(10, -0.02), at(20, -0.012)], CRITERION, 20) == (20,)
+    sinking = [at(20, 0.0079, 0.006), at(63, 0.0228, 0.0058)]
+    assert rungs(sinking, CRITERION, 63) == (63,), "20 would pass, and would give away what 63 gains"
+
+
 @pytest.mark.parametrize(
     ("delta", "error", "test_ratio"), [(0.001, 0.001, 0.8), (0.004, 0.002, 1.3), (-0.001, 0.0004, 0.5)]
 )
@@ -95,6 +113,20 @@ def test_the_choice_is_the_smallest_k_of_its_step(curve: list[CurvePoint], margi
         assert not any(is_confident(point, curve, criterion) for point in curve if point.k < picked.k)
     best = max(curve, key=lambda point: point.delta)
     assert picked.delta >= best.delta - best.std_error - margin, "never clearly worse than the best K"
+
+
+@given(curves, st.floats(0, 0.01))
+def test_proposals_and_rungs_are_few_and_hold_the_choice(curve: list[CurvePoint], margin: float) -> None:
+    criterion = replace(CRITERION, margin=margin)
+    choice = choose_k(curve, criterion).k
+    tested, proposed = rungs(curve, criterion, choice), propose(curve, criterion)
+    for ks in (tested, tuple(proposed)):
+        assert ks == tuple(sorted(set(ks), reverse=True))
+        assert choice in ks
+        assert len(ks) <= MOST_RUNGS
+    assert proposed[0] == choice
+    best = max(curve, key=lambda point: point.delta)
+    assert all(point.delta >= best.delta - best.std_error - margin for point in curve if point.k in tested)
 
 
 @given(curves)

@@ -115,9 +115,9 @@ def test_finds_the_signals_confirms_k_and_accounts_for_its_work(case: Case) -> N
     masked = [point.k for point in found.curve if point.source == "masked"]
     assert masked == sorted(masked)
     assert max(masked) == 12
-    trials = sum(row.notes["work"] for row in found.trials)
+    trials = sum(row.notes["compute"] for row in found.trials)
     assert trials > 0
-    assert found.work > trials + found.n_confirmations, "curve and confirmations count as well"
+    assert found.compute > trials + found.n_confirmations, "curve and confirmations count as well"
     assert all(torch.equal(before[name], value) for name, value in case.full.model.state_dict().items())
 
 

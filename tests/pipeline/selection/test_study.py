@@ -16,7 +16,8 @@ SPACE = SearchSpace(slots=(10, 40), temperature_start=(2.0, 20.0), temperature_e
 
 
 def quality(settings: dict[str, float], draw: int, should_stop: ShouldStop | None) -> TrialResult:
-    return TrialResult(-abs(settings["temperature_start"] - 5) - settings["anneal_share"] + 0.1 * draw, {"work": 1.0})
+    value = -abs(settings["temperature_start"] - 5) - settings["anneal_share"] + 0.1 * draw
+    return TrialResult(value, {"compute": 1.0})
 
 
 def finished(rows: list[TrialRow]) -> list[tuple[object, ...]]:
@@ -110,7 +111,7 @@ def test_stopped_trials_count_and_keep_their_cost(tmp_path: Path) -> None:
     def prunes_odd(settings: dict[str, float], draw: int, should_stop: ShouldStop | None) -> TrialResult:
         if draw % 2:
             stopped = optuna.TrialPruned()
-            stopped.notes = {"work": 0.5}  # type: ignore[attr-defined]
+            stopped.notes = {"compute": 0.5}  # type: ignore[attr-defined]
             raise stopped
         return quality(settings, draw, should_stop)
 
@@ -119,7 +120,7 @@ def test_stopped_trials_count_and_keep_their_cost(tmp_path: Path) -> None:
         assert [row.state for row in summary.trials] == ["complete", "pruned", "complete", "pruned", "complete"][
             :trials
         ]
-        assert [row.notes["work"] for row in summary.trials] == [1.0, 0.5, 1.0, 0.5, 1.0][:trials]
+        assert [row.notes["compute"] for row in summary.trials] == [1.0, 0.5, 1.0, 0.5, 1.0][:trials]
 
 
 def test_what_was_finished_before_is_told_once_at_the_start(tmp_path: Path) -> None:

@@ -157,8 +157,8 @@ def test_trainings_depend_on_the_encoded_features_and_on_no_rule_about_columns(r
 
 
 def test_no_two_trainings_share_a_seed(ran: Ran) -> None:
-    seeds = [facts.seed for facts in (ran.full.facts, *ran.pruned.facts, *ran.pruned.full_facts)]
-    assert len(seeds) == 1 + 3 + 1
+    seeds = [facts.seed for facts in (ran.full.facts, *ran.pruned.facts)]
+    assert len(seeds) == 1 + 3 * len(ran.pruned.rungs) + 1
     assert len(set(seeds)) == len(seeds)
     assert seeds[0] == ran.config.seed
 
@@ -166,10 +166,11 @@ def test_no_two_trainings_share_a_seed(ran: Ran) -> None:
 @pytest.mark.parametrize("best", [0, 1, 2])
 def test_the_artifact_row_is_about_the_model_that_would_be_registered(ran: Ran, best: int) -> None:
     """The one with the lowest validation loss, whichever it is."""
-    facts = [replace(each, validation_loss=0.5 - 0.1 * (n == best)) for n, each in enumerate(ran.pruned.facts)]
-    pruned = replace(ran.pruned, facts=facts)
-    assert pruned.best_seed == best
-    outcome = ran.judge(pruned, f"parity_{best}")
+    rung = ran.pruned.rungs[0]
+    facts = [replace(each, validation_loss=0.5 - 0.1 * (n == best)) for n, each in enumerate(rung.facts)]
+    rung = replace(rung, facts=facts)
+    assert rung.best_seed == best
+    outcome = ran.judge(replace(ran.pruned, rungs=[rung]), f"parity_{best}")
     rows = pl.read_parquet(outcome.folder.path / "predictions.parquet")
     full = [roc_auc_score(rows["y"], rows[name]) for name in ("baseline", "baseline_1")]
     each = [roc_auc_score(rows["y"], rows[f"pruned_{number}"]) for number in range(3)]
@@ -209,7 +210,7 @@ def test_a_finished_stage_opened_again_gives_what_it_gave(ran: Ran) -> None:
 
 
 def test_trainings_are_made_once_whatever_their_number(ran: Ran, caplog: pytest.LogCaptureFixture) -> None:
-    """Of 4 + 3 trainings, 3 + 2 are those of before; the others are what they would have been in one go."""
+    """Of 3 + 1 trainings two are those of before; the others are what they would have been in one go."""
 
     def trained(seeds: int, baseline_seeds: int, **inputs: str) -> Retrained:
         config = ran.config.model_copy(update={"seeds": seeds, "baseline_seeds": baseline_seeds})
@@ -222,11 +223,10 @@ def test_trainings_are_made_once_whatever_their_number(ran: Ran, caplog: pytest.
     caplog.set_level("INFO")
     more = trained(3, 2, features="a")
     assert len([record for record in caplog.records if "validation auc" in record.getMessage()]) == 2
-    old, new = few.facts + few.full_facts, more.facts + more.full_facts
-    assert [facts.history for facts in new[:2]] == [facts.history for facts in old], "seconds and all"
-    assert [facts.seed for facts in new] == [facts.seed for facts in alone.facts + alone.full_facts]
-    assert new[2].metric == alone.facts[2].metric
-    assert all(path.is_file() for path in few.folder.path.glob("*.pt")), "the first audit's models stay"
+    assert [facts.history for facts in more.facts[:2]] == [facts.history for facts in few.facts], "seconds and all"
+    assert [(facts.seed, facts.metric) for facts in more.facts] == [(one.seed, one.metric) for one in alone.facts]
+    assert len(more.facts) == 4
+    assert len(list(few.folder.path.glob("*.pt"))) == 2, "the first audit's models stay"
     assert trained(2, 1, features="a") == few
 
 

@@ -1,9 +1,9 @@
 """Retrainings on validation that confirm K: the proposed one, and larger ones where it falls short.
 
 The curve of a selection comes from one network that serves every K at once; the pruned model is trained from scratch
-for its own. So the proposal is retrained. Where it falls short of what the rule asks for, larger K follow by galloping
-search (Bentley and Yao 1976): the step grows from one retraining to the next, so that few of them reach any K, and a K
-that was refuted is never taken while a larger one is untried.
+for its own. So the proposals are retrained. Where none has what the rule asks for, larger K follow by galloping search
+(Bentley and Yao 1976): the step grows from one retraining to the next, so that few of them reach any K, and a K that
+was refuted is never taken while a larger one is untried.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from feature_audit.results import CurvePoint
-from feature_audit.selection.k.rule import Criterion, is_confident
+from feature_audit.selection.k.rule import MOST_RUNGS, Criterion, is_confident
 
 log = logging.getLogger(__name__)
 
@@ -21,29 +21,37 @@ STEP = 1.4
 
 
 def confirm(
-    ks: Sequence[int], proposed: int, criterion: Criterion, retrain: Callable[[int], CurvePoint]
+    ks: Sequence[int], proposed: Sequence[int], criterion: Criterion, retrain: Callable[[int], CurvePoint]
 ) -> list[CurvePoint]:
     """Retrain at the proposed K, and at larger ones until one has all the evidence that the rule asks for.
 
     Args:
         ks: K that may be retrained, ascending, at least one.
-        proposed: K to begin with; the nearest K below it that may be retrained is, or else the smallest.
+        proposed: K to begin with, largest first. The search for larger ones starts at the first; the nearest K below it
+            that may be retrained is taken, or else the smallest.
         criterion: of the verdict.
         retrain: trains a model at a K and measures it on validation.
 
     Returns:
-        What was measured, K ascending.
+        What was measured, in the order of measurement, each K once.
     """
     found: list[CurvePoint] = []
-    for k in ladder(ks, proposed):
+
+    def measure(k: int) -> None:
         point = retrain(k)
         found.append(point)
         log.info(
             "select: retrained at K = %d, change in validation %s against the full model: %+.4f",
             k, criterion.metric, point.delta,
         )  # fmt: skip
-        if is_confident(point, found, criterion):
+
+    first, *larger = ladder(ks, proposed[0])
+    for k in [first, *(k for k in proposed[1:] if k in ks and k < first)]:
+        measure(k)
+    for k in larger:
+        if any(is_confident(point, found, criterion) for point in found):
             break
+        measure(k)
     return found
 
 
@@ -63,5 +71,8 @@ def ladder(ks: Sequence[int], proposed: int) -> Iterator[int]:
 
 
 def most_confirmations(min_k: int, max_k: int) -> int:
-    """The most retrainings that a confirmation between two K may take: from the smallest, whose way is the longest."""
-    return len(list(ladder(range(min_k, max_k + 1), min_k)))
+    """The most retrainings that a confirmation between two K may take.
+
+    The way up is longest from the smallest K; from a larger one it is shorter, and smaller proposals come first.
+    """
+    return len(list(ladder(range(min_k, max_k + 1), min_k))) + MOST_RUNGS - 1

@@ -27,6 +27,12 @@ Evidence = Literal["confident", "best_effort", "fixed"]
 
 #: Chance of a pass that a K needs.
 POWER = 0.9
+#: Chance below which a smaller K is not worth its trainings. A K that fails the test costs the larger ones nothing.
+EVEN = 0.5
+#: Where the safe K is this many times the bold one, the one between is tried as well.
+FAR_APART = 4
+#: K that may be tested.
+MOST_RUNGS = 3
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,42 @@ def choose_k(points: Sequence[CurvePoint], criterion: Criterion, *, retrained: b
     tried = f"no retrained K (tried: {', '.join(str(point.k) for point in curve)})" if retrained else "no K"
     why = f"{tried} is forecast to pass on test with {POWER:.0%} probability; K = {chosen.k} has nearly the best chance"
     return KChoice(chosen.k, "best_effort", f"{why}: {figure} against the full model")
+
+
+def propose(curve: Sequence[CurvePoint], criterion: Criterion) -> list[int]:
+    """K of a curve that are worth retraining, largest first: the rule's, and the smallest with an even chance.
+
+    Where they lie far apart, the curve's K nearest to their geometric mean comes as well. The curve's one network
+    favours large K, so its comparison with the best K asks for too many; what is retrained decides.
+    """
+    safe = choose_k(curve, criterion).k
+    even = log_pass_chances(curve, criterion) >= math.log(EVEN)
+    bold = min(
+        point.k for point, likely in zip(curve, even, strict=True) if point.k == safe or (likely and point.k < safe)
+    )
+    between = min((point.k for point in curve), key=lambda k: abs(math.log(k * k / (safe * bold))))
+    return sorted({safe, bold, between} if safe >= FAR_APART * bold else {safe, bold}, reverse=True)
+
+
+def rungs(points: Sequence[CurvePoint], criterion: Criterion, chosen: int) -> tuple[int, ...]:
+    """K to test one after the other, largest first, at most ``MOST_RUNGS``.
+
+    They are the chosen one, the one with the best chance if that is larger, and smaller ones with an even chance. None
+    is clearly worse than the best K.
+
+    Args:
+        points: what was retrained.
+        criterion: of the verdict.
+        chosen: K that the rule chose among the points.
+    """
+    chances = np.where(_near_best(points, criterion), log_pass_chances(points, criterion), -np.inf)
+    safest = points[int(np.argmax(chances))].k
+    smaller = [
+        point.k for point, chance in zip(points, chances, strict=True)
+        if point.k < chosen and chance >= math.log(EVEN)
+    ]  # fmt: skip
+    first = sorted({chosen, max(safest, chosen)}, reverse=True)
+    return tuple([*first, *sorted(smaller, reverse=True)][:MOST_RUNGS])
 
 
 def is_confident(point: CurvePoint, points: Sequence[CurvePoint], criterion: Criterion) -> bool:

@@ -1,0 +1,113 @@
+"""How often does a K pass that loses the margin, where several K are tested in a fixed order?
+
+    python benchmarks/parity/ladder.py
+
+Simulated audits with known truth (see world.py): all K share the test rows and the full model's trainings, and with
+``alike`` most of what a pruned model's scores have to themselves. The table of docs/parity.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+import world
+from feature_audit.parity import ParityResult, decide, fixed_sequence, proven_k
+from scipy import stats
+
+MARGIN = 0.002
+GAIN = -5.0  # margins: a K that surely passes
+
+
+@dataclass(frozen=True)
+class Case:
+    """Some K and the truth about them.
+
+    Attributes:
+        name: for the table.
+        losses: true loss of each K in margins, in the order of testing.
+        seeds: trainings of (each K's pruned model, the full model).
+        seed_noise: standard deviation of a training's true AUC.
+        alike: see ``world.simulate_ladder``.
+    """
+
+    name: str
+    losses: tuple[float, ...]
+    seeds: tuple[int, int] = (3, 1)
+    seed_noise: float = 0.0007
+    alike: float = 0.0
+
+
+CASES = [
+    Case("one K that loses the margin", (1,)),
+    Case("two, both lose the margin", (1, 1)),
+    Case("three, all lose the margin", (1, 1, 1)),
+    Case("the same, the pruned models nearly alike", (1, 1, 1), alike=0.9),
+    Case("the same, no seed noise", (1, 1, 1), seed_noise=0.0, alike=0.9),
+    Case("the same, 3 trainings of the full model", (1, 1, 1), seeds=(3, 3), alike=0.9),
+    Case("four, all lose the margin", (1, 1, 1, 1)),
+    Case("a sure one, then one that loses the margin", (GAIN, 1)),
+    Case("two sure ones, then one that loses the margin", (GAIN, GAIN, 1)),
+    Case("three sure ones, then one that loses the margin", (GAIN, GAIN, GAIN, 1)),
+    Case("a sure one, then three that lose the margin", (GAIN, 1, 1, 1)),
+    Case("a bad one between two sure ones", (GAIN, 1, GAIN)),
+    Case("a bad one before two sure ones", (1, GAIN, GAIN)),
+    Case("no loss, half the margin, the margin", (0, 0.5, 1), seeds=(3, 3), alike=0.9),
+    Case("three, none loses anything", (0, 0, 0), seeds=(3, 3), alike=0.9),
+]
+
+
+def judged(audit: world.Audit) -> ParityResult:
+    """The verdict on one K."""
+    return decide(
+        y=audit.y,
+        cluster=audit.cluster,
+        baseline=audit.baseline,
+        pruned=audit.pruned,
+        task="binary",
+        metric="auc",
+        margin=MARGIN,
+        draws=0,
+    )
+
+
+def run(case: Case, simulations: int, seed: int) -> dict[str, int]:
+    """Counts of audits by what happened in them; a K is known by its place in the order."""
+    rng = np.random.default_rng([seed, *case.name.encode()])
+    design = world.Design(case.name, 0.0, case.seed_noise, seeds=case.seeds)
+    bad = {place for place, loss in enumerate(case.losses) if loss >= 1}
+    counts = dict.fromkeys(("in order", "each by itself", "recommended", "first"), 0)
+    for _ in range(simulations):
+        audits = world.simulate_ladder(design, [loss * MARGIN for loss in case.losses], rng, alike=case.alike)
+        alone = [judged(audit) for audit in audits]
+        results = fixed_sequence(range(len(audits)), alone.__getitem__)
+        passed = {place for place, result in results.items() if result.verdict == "pass"}
+        counts["in order"] += bool(passed & bad)
+        counts["recommended"] += bool(passed) and proven_k(results) in bad
+        counts["each by itself"] += any(alone[place].verdict == "pass" for place in bad)
+        counts["first"] += 0 in passed
+    return counts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=1000, help="simulated audits per row")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    head = ["K, in the order of testing", "loss in margins", "trainings", "a bad K passes", "a bad K is recommended"]
+    head += ["a bad K passes if each is tested by itself", "the first K passes"]
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    for case in CASES:
+        counts = run(case, given.simulations, given.seed)
+        range_ = stats.binomtest(counts["in order"], given.simulations).proportion_ci(0.95, method="exact")
+        share = {name: f"{count / given.simulations:.1%}" for name, count in counts.items()}
+        wrong = f"**{share['in order']}** ({range_.low:.1%} to {range_.high:.1%})"
+        losses = ", ".join(f"{loss:g}" for loss in case.losses)
+        cells = [case.name, losses, f"{case.seeds[0]} + {case.seeds[1]}", wrong, share["recommended"]]
+        print("| " + " | ".join([*cells, share["each by itself"], share["first"]]) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Which of two versions was audited on the older data, as far as their tags say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+#: Version tag: the last moment of the audited log, as ISO text or as the time column's own number.
+DATA_UNTIL = "audit.data_until"
+
+
+def older(wanted: Any, current: Any) -> str | None:
+    """Why ``wanted`` rests on older data than ``current``, both as MLflow describes a version; None = it does not.
+
+    The last moments of both logs decide. Where one is missing, or one is a date and the other a number, the earlier
+    audit counts as the older one, unless both read the same data.
+    """
+    name = f"version {current.version}, which is in production,"
+    until, other = wanted.tags.get(DATA_UNTIL), current.tags.get(DATA_UNTIL)
+    moments = _moment(until), _moment(other)
+    if moments[0] is not None and moments[1] is not None and moments[0][0] == moments[1][0]:
+        if moments[0] >= moments[1]:
+            return None
+        return f"its data ends at {until}, and that of {name} at {other}; audit newer data"
+    digest = wanted.tags.get("audit.data_digest")
+    if digest and digest == current.tags.get("audit.data_digest"):
+        return None
+    if wanted.creation_timestamp >= current.creation_timestamp:
+        return None
+    return f"{name} was audited later ({_day(current)}, this one {_day(wanted)}), and nothing says whose data is newer"
+
+
+def _moment(text: str | None) -> tuple[str, float] | None:
+    """What kind of time a tag holds, and a number that orders it."""
+    if not text:
+        return None
+    try:
+        return "number", float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return "date", (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _day(version: Any) -> str:
+    return datetime.fromtimestamp(version.creation_timestamp / 1000, tz=UTC).isoformat(sep=" ", timespec="minutes")[:16]
