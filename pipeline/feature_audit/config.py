@@ -195,6 +195,9 @@ class AuditConfig(_Section):
         None, description="column with the score that production gave before the outcome; compared, never a feature"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the interval that the verdict stands on")
+    looks: int = Field(
+        1, ge=1, description="looks at the test rows that are planned before the first; they share the error"
+    )
     trials: int = Field(3, ge=1, description="selection runs, Optuna trials; auto = the profile's number")
     seeds: int | Literal["auto"] = Field(
         "auto", description="pruned models to train; auto = as the profile says, by default as many as decide"

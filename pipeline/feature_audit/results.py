@@ -173,6 +173,22 @@ class PowerPlan:
 
 
 @dataclass(frozen=True)
+class MoreTrainings:
+    """The cheapest number of trainings that would decide an inconclusive audit, if the difference stays as it is.
+
+    Attributes:
+        seeds, baseline_seeds: trainings of the pruned and of the full model, those that are there included.
+        seconds: wall time of the audit that adds them, at the speed measured.
+        confidence: at which the next look at these test rows will be judged.
+    """
+
+    seeds: int
+    baseline_seeds: int
+    seconds: float
+    confidence: float
+
+
+@dataclass(frozen=True)
 class AuditReport:
     """Everything the report shows.
 
@@ -193,6 +209,11 @@ class AuditReport:
         costs: per stage; ``plan``: what was expected of them.
         power: what the trainings were expected to decide.
         needed: for inconclusive, what would decide it (a sentence).
+        needed: for inconclusive, what would decide it (a sentence); ``more``: the trainings among that, None where no
+            number of trainings would.
+        look: which look at this table's test rows this is, counted from 1.
+        judged_at: confidence of the intervals, which is higher than ``confidence`` where looks share the error; None =
+            the same.
         stability: Nogueira index over selectors or None; ``convergence``: a sentence about the selector's state.
         trials: rows of the search (number, parameters, value, state); ``importances``: of its parameters.
         provenance: hashes, seeds, versions, resolved configuration, run ids.
@@ -232,4 +253,7 @@ class AuditReport:
     power: PowerPlan | None = None
     margin_share: str | None = None
     production: str | None = None
+    more: MoreTrainings | None = None
+    look: int = 1
+    judged_at: float | None = None
     ladder: list[LadderRung] = field(default_factory=list)

@@ -35,6 +35,8 @@ from feature_audit.stages.retrain import Retrained
 from feature_audit.tracking import Run, address, registry
 from feature_audit.tracking.parity_metrics import legal_name, parity_metrics
 
+#: Tags by which an experiment knows the looks that were taken at a table's test rows.
+FAMILY, LOOK, LOOK_RECORD = "audit.test_family", "audit.look", "audit.look_record"
 #: Rows of the registered model's example.
 _EXAMPLE_ROWS = 2
 _RANKING = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
@@ -112,6 +114,20 @@ def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) 
         write_table(curve, Path(folder) / "k_curve.parquet")
         for file in sorted(Path(folder).iterdir()):
             parent.file(file, "selection")
+
+
+def look(parent: Run, prepared: Prepared, result: Outcome) -> None:
+    """Which look at which table's test rows this was, for audits with other working directories."""
+    taken = result.look
+    parent.tag(
+        {
+            FAMILY: prepared.family,
+            LOOK: taken.number,
+            LOOK_RECORD: taken.record,
+            "audit.confidence": taken.confidence,
+            "audit.judged_at": taken.judged_at,
+        }
+    )
 
 
 def outcome(parent: Run, config: AuditConfig, result: Outcome, report: AuditReport, seconds: float) -> None:
@@ -210,7 +226,7 @@ def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> No
 def recommend(
     parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
 ) -> AuditReport:
-    """On a pass register the pruned model, else withdraw what this run recommended before.
+    """On a pass register the pruned model.
 
     Returns:
         The report with the model's address; it and all texts that name it are written again.
@@ -218,11 +234,7 @@ def recommend(
     Raises:
         AuditError: the registry refuses or does not answer; verdict and report stay as they are.
     """
-    before = parent.tags().get("audit.recommendation")
     if report.verdict != "pass":
-        if before:  # a continued audit that passed before
-            registry.withdraw(before)
-            parent.untag("audit.recommendation")
         return report
     # Of two audits at once that come to the same model, the second finds the version that the first registered.
     lock = Path(config.work_dir).resolve() / "registration.lock"

@@ -7,13 +7,15 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import LIBRARIES
 from feature_audit.masking import masked, masked_values
 from feature_audit.parity import ParityResult
-from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
+from feature_audit.results import AuditReport, CostPlan, FeatureDecision, MoreTrainings, StageCost
 from feature_audit.selection import Constraints, Selection, nogueira_index
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.parity import Outcome
@@ -31,9 +33,13 @@ def build_report(
     decisions: list[FeatureDecision],
     costs: list[StageCost],
     plan: CostPlan,
+    besides: float,
     run_id: str,
 ) -> AuditReport:
-    """Everything the report shows, without the recommendation's address (registered later)."""
+    """Everything the report shows, without the recommendation's address (registered later).
+
+    ``besides`` are the seconds of the audit that were neither training nor loading: another look takes them again.
+    """
     result = outcome.result
     assert config.metric is not None
     reasons = (selection.reason, constraints.note)
@@ -58,7 +64,7 @@ def build_report(
         needed=result.needed,
         stability=nogueira_index(selection.masks),
         convergence=selection.convergence,
-        warnings=_warnings(config, prepared, full, selection, pruned, outcome),
+        warnings=_warnings(config, prepared, full, selection),
         trials=[row.shown() for row in selection.trials],
         importances=selection.importances,
         data_summary=prepared.summary,
@@ -66,6 +72,9 @@ def build_report(
         plan=plan,
         power=pruned.plan,
         production=_against_production(result),
+        more=_more(full, pruned, outcome, besides),
+        look=outcome.look.number,
+        judged_at=outcome.look.judged_at,
         ladder=outcome.ladder,
     )
 
@@ -74,16 +83,24 @@ def _against_production(result: ParityResult) -> str | None:
     return next((one["sentence"] for one in result.diagnostics["references"] if one["split"] == "test"), None)
 
 
-def _warnings(
-    config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection, pruned: Retrained, outcome: Outcome
-) -> list[str]:
+def _more(full: Baseline, pruned: Retrained, outcome: Outcome, besides: float) -> MoreTrainings | None:
+    """The cheapest trainings that would decide, at the seconds that those so far took, and ``besides``."""
+    each = sum(float(np.mean([facts.seconds for facts in rung.facts])) for rung in pruned.rungs)
+    so_far = len(pruned.at(outcome.k).facts), 1 + len(pruned.full_facts)
+
+    def missing(seeds: int, baseline_seeds: int) -> float:
+        return (seeds - so_far[0]) * each + (baseline_seeds - so_far[1]) * full.facts.seconds
+
+    options = [(seeds, full_trainings) for seeds, full_trainings in outcome.result.diagnostics["enough_trainings"]]
+    if not options:
+        return None
+    seeds, baseline_seeds = min(options, key=lambda option: missing(*option))
+    return MoreTrainings(seeds, baseline_seeds, besides + missing(seeds, baseline_seeds), outcome.look.next_judged_at)
+
+
+def _warnings(config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection) -> list[str]:
     value = full.facts.metric
     warnings = [f"{sentence}." for sentence in soundness.warnings(config, value, full.references)]
-    if outcome.looks > 1:
-        warnings.append(
-            f"This test split has now been used {outcome.looks} times. Every further use makes a lucky pass more "
-            "likely; confirm a close result on newer data."
-        )
     leaks = [finding.column for finding in prepared.findings if finding.kind == "suspected_leak"]
     if leaks:
         warnings.append(f"Suspected label leaks were kept and need a person's eye: {', '.join(leaks[:5])}.")
@@ -128,7 +145,7 @@ def _provenance(
             "baseline": [full.facts.seed, *(facts.seed for facts in pruned.full_facts)],
             "retrain": [facts.seed for rung in pruned.rungs for facts in rung.facts],
         },
-        "test_looks": outcome.looks,
+        "test_looks": outcome.look.number,
         "parity": outcome.result.diagnostics,
         "versions": {
             "python": platform.python_version(),

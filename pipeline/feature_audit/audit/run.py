@@ -7,23 +7,34 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
-from feature_audit.audit import model_contract, publish
+from feature_audit.audit import earlier, model_contract, publish
 from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.audit.decisions import decide_features
 from feature_audit.audit.margins import with_margins
 from feature_audit.audit.report_data import build_report
 from feature_audit.audit.settings import check_config, keep_given, keep_resolved, with_metric
-from feature_audit.audit.stage_run import run_stage, training_inputs
+from feature_audit.audit.stage_run import StageRun, question, run_stage, training_inputs
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.errors import AuditError, log_is_open
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.looks import learn_looks
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
-from feature_audit.report import counted, ladder_sentence, plan_sentence, promote_command, verdict_sentence
-from feature_audit.results import AuditReport
+from feature_audit.report import (
+    counted,
+    duration,
+    ladder_sentence,
+    more_command,
+    plan_sentence,
+    promote_command,
+    verdict_sentence,
+)
+from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
 from feature_audit.selection import Constraints, Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
 from feature_audit.tracking import Run, driver_run, error_note, find_run, open_parent, registry, where_to_look
@@ -66,8 +77,15 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     tune_process(config.threads)
     config = load.complete(config)
     name = publish.data_name(config)
-    parent = find_run(audit) if audit else open_parent(config.experiment, f"audit of {name}")
     driver = driver_run()  # now: MLflow takes its id out of the environment when the model is logged
+    title = f"audit of {name}"
+    before = find_run(audit) if audit else None
+    parent = earlier.resume(before, config, title) if before else open_parent(config.experiment, title)
+    if before and parent is None:
+        answer = earlier.report_of(before)
+        _point(driver, before, answer, name)
+        return End(answer.verdict, _lines(before, answer))
+    assert parent is not None
     started = time.perf_counter()
     try:
         report, problem = _run(config, parent, until, started)
@@ -75,18 +93,33 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
         _end_without_verdict(parent, name, error)
         raise
     if report is None:
-        parent.rename(f"{until} done: {name}")
+        if not parent.has_verdict:
+            parent.rename(f"{until} done: {name}")
         parent.end("FINISHED")
         return End(None, [f"{until} is done; run {parent.id}, continue with --audit {parent.id}"])
     parent.end("FAILED" if problem else "FINISHED")
-    if driver is not None and driver.id != parent.id:  # `mlflow run -e parity -P audit=...`: its own run points here
+    _point(driver, parent, report, name)
+    return End(report.verdict, _lines(parent, report), problem)
+
+
+def _point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> None:
+    """`mlflow run -e parity -P audit=...` makes a run of its own: where that is not the audit's, it points there."""
+    if driver is not None and driver.id != parent.id:
         driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
         driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
+
+
+def _lines(parent: Run, report: AuditReport) -> list[str]:
+    """What a terminal shows of an audit with a verdict."""
     said = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report), report.production]
     lines = [*filter(None, said), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
     if report.recommendation:
         lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
-    return End(report.verdict, lines, problem)
+    if report.needed:
+        lines.append(f"what would decide it: {report.needed}")
+    if report.more and (command := more_command(report)):
+        lines.append(f"more trainings, about {duration(report.more.seconds)}: {command}")
+    return lines
 
 
 def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
@@ -114,10 +147,33 @@ def _run(config: AuditConfig, parent: Run, until: str, started: float) -> Found:
         return _run_stages(config, parent, until, started)
 
 
+@dataclass(frozen=True)
+class _Proposal:
+    """What is known before the retraining; ``encoded`` are the inputs of a training's cache key."""
+
+    config: AuditConfig
+    margin_share: str | None
+    prepared: Prepared
+    encoded: dict[str, str]
+    full: baseline.Baseline
+    constraints: Constraints
+    plan: CostPlan
+    selection: Selection
+    decisions: list[FeatureDecision]
+    stages: tuple[StageRun[Any], ...]
+    costs: list[StageCost]
+
+
 def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) -> Found:
-    loaded = run_stage(
-        parent, config, "load", {"data": load.digest(config)}, lambda folder, _: load.load(config, folder)
-    )
+    proposal = _propose(config, parent, until)
+    return _prove(proposal, parent, until, started) if proposal is not None else (None, None)
+
+
+def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
+    """load, baseline, select: None where the audit ends with one of them."""
+    data = load.digest(config)
+    parent.tag({earlier.QUESTION: question(config, data)})
+    loaded = run_stage(parent, config, "load", {"data": data}, lambda folder, _: load.load(config, folder))
     prepared = loaded.result
     costs = [loaded.cost(0.0, f"{sum(prepared.rows.values()):,} rows")]
     encoded = training_inputs(config, prepared)
@@ -129,7 +185,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
         log.info("load: %s", constraints.note)
     publish.data(parent, config, prepared)
     if until == "load":
-        return None, None
+        return None
 
     trained = run_stage(parent, config, "baseline", encoded, partial(_train_full, config, prepared))
     full = trained.result
@@ -137,7 +193,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     config, shares = with_margins(parent, config, prepared, full), config.shares
     log.info("baseline: %s", soundness.line(config, full.facts.metric, full.references))
     if until == "baseline":
-        return None, None
+        return None
 
     plan = cost_plan(config, prepared, full, constraints)
     log.info("select: planned: %s", plan_sentence(plan))
@@ -150,32 +206,42 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     decisions = decide_features(prepared, constraints, selection)
     publish.selection(parent, selection, decisions)
     if until == "select":
-        return None, None
+        return None
+    stages = (loaded, trained, selected)
+    return _Proposal(
+        config, shares.get("margin"), prepared, encoded, full, constraints, plan, selection, decisions, stages, costs
+    )
 
+
+def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
+    """retrain and parity, then everything that is published of them."""
+    config, prepared, full, selection = known.config, known.prepared, known.full, known.selection
+    loaded, trained, selected = known.stages
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
-    inputs = {**encoded, "features": json.dumps(retrain.features_of(prepared, selection), ensure_ascii=False)}
+    inputs = {**known.encoded, "features": json.dumps(retrain.features_of(prepared, selection), ensure_ascii=False)}
     retrained = run_stage(parent, config, "retrain", inputs, partial(_train_pruned, config, prepared, full, selection))
     pruned = retrained.result
     compute = pruned.compute / full.facts.compute
-    costs.append(retrained.cost(compute, pruned.describe(), seconds=pruned.seconds))
+    costs = [*known.costs, retrained.cost(compute, pruned.describe(), seconds=pruned.seconds)]
     if until == "retrain":
         return None, None
 
     inputs = {"retrain": retrained.digest, "baseline": trained.digest, "store": prepared.digest}
     inputs["trainings"] = pruned.describe()
-    judged = run_stage(
-        parent, config, "parity", inputs, lambda folder, _: parity.parity(config, prepared, full, pruned, folder)
-    )
+    judged = run_stage(parent, config, "parity", inputs, partial(_judge, config, prepared, full, pruned, parent))
     costs.append(judged.cost(0.0, f"{prepared.rows['test']:,} test rows"))
-    outcome = judged.result
+    outcome, decisions = judged.result, known.decisions
     if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
         selection = selection.at(outcome.k)
-        decisions = decide_features(prepared, constraints, selection)
+        decisions = decide_features(prepared, known.constraints, selection)
         publish.selection(parent, selection, decisions)
+    ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
+    besides = time.perf_counter() - started - ran
     report = build_report(
-        config, prepared, full, constraints, selection, pruned, outcome, decisions, costs, plan, parent.id
-    )
-    report = replace(report, margin_share=shares.get("margin"))
+        config, prepared, full, known.constraints, selection, pruned, outcome, decisions, costs, known.plan, besides,
+        parent.id,
+    )  # fmt: skip
+    report = replace(report, margin_share=known.margin_share)
     publish.outcome(parent, config, outcome, report, time.perf_counter() - started)
     try:
         return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None
@@ -215,6 +281,24 @@ def _train_pruned(
         for number, facts in enumerate(rung.facts):
             run.history(facts.history, f"retrain_{rung.k}_{number}")
     return pruned
+
+
+def _judge(
+    config: AuditConfig,
+    prepared: Prepared,
+    full: baseline.Baseline,
+    pruned: retrain.Retrained,
+    parent: Run,
+    folder: StageFolder,
+    _: Run,
+) -> parity.Outcome:
+    """Take a look at the test rows, with what the experiment knows of earlier ones; and let the experiment know."""
+    tags = parent.beside(publish.FAMILY, prepared.family)
+    records = [one[publish.LOOK_RECORD] for one in tags if publish.LOOK_RECORD in one]
+    learn_looks(Path(config.work_dir).resolve(), prepared.family, records)
+    outcome = parity.parity(config, prepared, full, pruned, folder)
+    publish.look(parent, prepared, outcome)
+    return outcome
 
 
 def _not_registered(parent: Run, report: AuditReport, error: AuditError) -> str:

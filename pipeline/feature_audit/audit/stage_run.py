@@ -26,6 +26,9 @@ KEYS = {
     "parity": parity.KEYS,
 }
 
+#: Settings that change what an audit costs, where it is kept and how it ends, and not what it asks.
+_NOT_ASKED = ("threads", "workers", "work_dir", "experiment", "gate", "looks")
+
 Result = TypeVar("Result")
 
 
@@ -80,6 +83,18 @@ def run_stage(
             seconds = _seconds(folder, time.perf_counter() - started, cached=cached)
             run.metrics({"cost/seconds": seconds})
     return StageRun(name, result, key.digest, seconds, cached)
+
+
+def question(config: AuditConfig, data: str) -> str:
+    """Digest of all that an audit's answer depends on: with the same one its verdict is that of before.
+
+    Args:
+        config: before the data filled in task and metric.
+        data: digest of the data, ``load.digest``.
+    """
+    values = masked_values(config.model_dump(mode="json"))
+    asked = {key: value for key, value in values.items() if key not in _NOT_ASKED}
+    return stage_key("audit", config=asked, inputs={"data": data}).digest
 
 
 def load_key(config: AuditConfig) -> StageKey:

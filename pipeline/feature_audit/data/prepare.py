@@ -100,8 +100,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     encoders.save(directory / "encoders.json")
     prepared = Prepared(
         directory, schema, columns, examined.findings, examined.excluded, table.split.rows(), table.split.info,
-        _digest(config, raw), validation, summary, table_costs, _content(config, raw, schema),
-        _test_rows(table),
+        _digest(config, raw), validation, summary, table_costs, _content(config, raw, schema), table.family,
     )  # fmt: skip
     prepared.save()
     return prepared
@@ -139,14 +138,6 @@ def _content(config: AuditConfig, raw: str, schema: ModelSchema) -> str:
     """Of what the full model is trained on: rules may change which columns are features, and nothing else of it."""
     digest = hashlib.blake2b(_digest(config, raw, without=RULES).encode(), digest_size=16)
     digest.update(json.dumps(schema.names).encode())
-    return digest.hexdigest()
-
-
-def _test_rows(table: LabelledTable) -> str:
-    """Of which rows the test split holds and their labels, whatever the columns."""
-    test = np.flatnonzero(table.split.of_row == SPLITS.index("test"))
-    digest = hashlib.blake2b(test.astype(np.int64).tobytes(), digest_size=16)
-    digest.update(table.target.values[test].tobytes())
     return digest.hexdigest()
 
 

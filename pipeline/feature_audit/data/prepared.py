@@ -33,7 +33,7 @@ class Prepared:
         summary: figures for the report.
         table_costs: source table -> what keeping it at all costs a year.
         content: blake2b over what the full model is trained on: the digest without the rules about columns.
-        test_rows: blake2b over the positions and labels of the test rows: the same test split has the same one.
+        family: blake2b over the labels of all rows, in order: another split or other columns have the same one.
     """
 
     directory: Path
@@ -48,7 +48,7 @@ class Prepared:
     summary: dict[str, Any]
     table_costs: dict[str, float]
     content: str
-    test_rows: str
+    family: str
 
     def schema_yaml(self) -> str:
         """The inferred kinds as YAML that can be edited and put into the configuration."""

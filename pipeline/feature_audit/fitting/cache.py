@@ -114,9 +114,6 @@ def own_folder(work_dir: Path, key: StageKey) -> Iterator[StageFolder]:
     Another audit that came first is waited for, and what it made is then a hit.
     """
     path = work_dir / key.stage / key.digest
-    if StageFolder(path, key).done:
-        yield open_folder(work_dir, key)
-        return
     with held(path.with_name(f"{path.name}.lock"), f"{key.stage}: another audit runs the same stage; waiting for it"):
         yield open_folder(work_dir, key)
 

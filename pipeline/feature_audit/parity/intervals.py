@@ -23,7 +23,7 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 PASS_SHARE = 0.9  # of the interval's error, spent on the end that a pass stands on
 
 _SEED_NOISE = np.concatenate(([0.0], np.geomspace(0.02, 1000.0, 40)))  # c sigma^2 / V at which the error is checked
-_LARGEST_CONSTANT = 50.0
+_SMALLEST_CONSTANT, _LARGEST_CONSTANT = 1e-9, 50.0
 # Quadrature over s^2 by quantile levels p = v^3: errors happen where s^2 came out small, so the nodes crowd there.
 _NODES = (np.arange(800) + 0.5) / 800
 _LEVELS, _WEIGHTS = _NODES**3, 3 * _NODES**2 / 800
@@ -123,7 +123,7 @@ def seed_constant(nu: int, share: float, alpha: float) -> float:
         t = np.interp(1 / (nu * (1 + np.exp(log_b) * surplus)), inverse_df, quantile)
         return float((special.ndtr(-t * scale) @ _WEIGHTS).max()) - alpha * 1.002  # the quadrature's own error
 
-    low, high = np.log(1e-3), np.log(_LARGEST_CONSTANT)
+    low, high = np.log(_SMALLEST_CONSTANT), np.log(_LARGEST_CONSTANT)
     if worst(high) <= 0:
         return _LARGEST_CONSTANT
     if worst(low) > 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from scipy import special
@@ -19,45 +20,90 @@ MOST_SEEDS = 100
 MOST_ROWS = 1000.0  # times the present test split
 
 
-def needed(comparison: Comparison, *, confidence: float, seeds: tuple[int, int], cluster_name: str) -> str:
+def needed(
+    comparison: Comparison,
+    enough: Sequence[tuple[int, int]],
+    *,
+    confidence: float,
+    seeds: tuple[int, int],
+    cluster_name: str,
+) -> str:
     """One sentence: how many test clusters, or how many seeds, would decide if the estimate stays as it is.
 
     Args:
         comparison: the undecided one, with its margin.
-        confidence: of the decision.
+        enough: of its ``enough_trainings``.
+        confidence: of the decision on other test clusters.
         seeds: pruned and baseline trainings so far.
         cluster_name: what the clusters are called.
     """
     delta, parts = comparison.delta, comparison.parts
-    gap = delta + (comparison.margin or 0.0)
+    gap = _gap(comparison)
     if abs(gap) <= 1e-3 * parts.standard_error:
         return "The estimate sits on the margin: no realistic amount of data decides this; choose a larger K or margin."
-    level = 1 - (PASS_SHARE if gap > 0 else 1 - PASS_SHARE) * (1 - confidence)
-
-    def decides(factor: float, pruned: int, baseline: int) -> bool:
-        return abs(gap) >= reach(grown(parts, factor, (pruned, baseline)), level)
-
     options = []
-    factor = _first(np.geomspace(1.05, MOST_ROWS, 200), lambda f: decides(float(f), *seeds))
+    factor = _first(
+        np.geomspace(1.05, MOST_ROWS, 200), lambda f: _decides(comparison, confidence, seeds, factor=float(f))
+    )
     if factor is not None:
         times = _round_up(100 * factor) / 100
         options.append(
             f"about {_round_up(factor * comparison.clusters):,} test {cluster_name} ({times:g} times as many)"
         )
-    if parts.seed_df:
-        more = _first(range(seeds[0] + 1, MOST_SEEDS), lambda s: decides(1.0, int(s), seeds[1]))
-        both = _first(range(max(seeds) + 1, MOST_SEEDS), lambda s: decides(1.0, int(s), int(s)))
-        if more is not None:
-            options.append(f"{more:g} retrainings of the pruned model instead of {seeds[0]}")
-        if both is not None and (more is None or 2 * both < more + seeds[1]):
-            options.append(f"{both:g} trainings of both models")
+    more = next((pruned for pruned, full in enough if full == seeds[1]), None)
+    both = min((pair for pair in enough if pair[1] > seeds[1]), key=sum, default=None)
+    if more is not None:
+        options.append(f"{more:g} retrainings of the pruned model instead of {seeds[0]}")
+    if both is not None and (more is None or sum(both) < more + seeds[1]):
+        options.append(f"{both[0]} trainings of the pruned and {both[1]} of the full model")
     if not options:
         return (
             f"If the difference is really {delta:+.2g}, neither {MOST_ROWS:,.0f} times the test {cluster_name} nor "
             f"{MOST_SEEDS} retrainings alone would decide it; more of both, a larger K or a larger margin would."
         )
     side = "a pass" if gap > 0 else "a fail"
-    return f"If the difference is really {delta:+.2g}, {' or '.join(options)} would give {side} in 4 of 5 audits."
+    sentence = f"If the difference is really {delta:+.2g}, {' or '.join(options)} would give {side} in 4 of 5 audits."
+    return sentence if enough or not parts.seed_df else f"{sentence} More trainings alone would not."
+
+
+def enough_trainings(comparison: Comparison, *, confidence: float, seeds: tuple[int, int]) -> list[tuple[int, int]]:
+    """Numbers of (pruned, full) trainings, each the fewest pruned ones for its number of full ones, that would decide.
+
+    Empty where no number does: row noise alone is too large, the estimate sits on the margin, or seed noise is unknown.
+    Numbers with more full than pruned trainings are left out: they cost more and decide no more.
+
+    Args:
+        comparison: the undecided one, with its margin.
+        confidence: of the decision with these trainings.
+        seeds: pruned and full trainings so far; no option has fewer of either.
+    """
+    found: list[tuple[int, int]] = []
+    on_margin = abs(_gap(comparison)) <= 1e-3 * comparison.parts.standard_error
+    if not comparison.parts.seed_df or on_margin or not _decides(comparison, confidence, (MOST_SEEDS, MOST_SEEDS)):
+        return found
+    for full in range(seeds[1], MOST_SEEDS):
+        numbers = range(seeds[0] + (full == seeds[1]), found[-1][0] if found else MOST_SEEDS)
+        pruned = _first(numbers, partial(_enough_pruned, comparison, confidence, full))
+        if pruned is not None:
+            found.append((int(pruned), full))
+        if found and found[-1][0] <= max(seeds[0], full):
+            break
+    return found
+
+
+def _enough_pruned(comparison: Comparison, confidence: float, full: int, pruned: float) -> bool:
+    return _decides(comparison, confidence, (int(pruned), full))
+
+
+def _gap(comparison: Comparison) -> float:
+    return comparison.delta + (comparison.margin or 0.0)
+
+
+def _decides(comparison: Comparison, confidence: float, arms: tuple[int, int], factor: float = 1.0) -> bool:
+    """Would so many trainings on ``factor`` times the clusters decide, if the estimate stays as it is?"""
+    gap = _gap(comparison)
+    level = 1 - (PASS_SHARE if gap > 0 else 1 - PASS_SHARE) * (1 - confidence)
+    return abs(gap) >= reach(grown(comparison.parts, factor, arms), level)
 
 
 def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from feature_audit.results import MetricDelta, Verdict
@@ -54,7 +55,7 @@ def sentence(
     direction = "better" if row.delta >= 0 else "worse"
     estimate = (
         f"{title(row.metric)} is {abs(row.delta):.{digits}f} {direction} than the full model's "
-        f"({confidence:.0%} interval {_signed(row.ci_low, digits)} to {_signed(row.ci_high, digits)}, "
+        f"({percentage(confidence)} interval {_signed(row.ci_low, digits)} to {_signed(row.ci_high, digits)}, "
         f"{trained}, {who})"
     )
     margin = f"{row.margin or 0:.{digits}f}"
@@ -81,6 +82,12 @@ def sentence(
 def signed(value: float, scale: float) -> str:
     """A difference, with digits that suit the margin."""
     return _signed(value, _digits(scale))
+
+
+def percentage(confidence: float) -> str:
+    """A level without padding and with three digits of what it lacks: ``95%``, ``97.5%``, ``99.9975%``."""
+    decimals = max(1, 2 - math.floor(math.log10(100 * (1 - confidence))))
+    return f"{100 * confidence:.{decimals}f}".rstrip("0").rstrip(".") + "%"
 
 
 def guards(deltas: Iterable[MetricDelta]) -> list[MetricDelta]:

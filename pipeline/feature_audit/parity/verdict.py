@@ -43,7 +43,8 @@ class ParityResult:
         deltas: decision first, then guards and slices.
         needed: for inconclusive, what would decide it.
         diagnostics: variance components, degrees of freedom, cross-checks, exclusions, corrections, both models
-            against chance (``chance.Chance``), the full model against its references; plain data.
+            against chance (``chance.Chance``), the full model against its references, numbers of (pruned, full)
+            trainings any of which would decide an inconclusive verdict (``enough_trainings``); plain data.
     """
 
     verdict: Verdict
@@ -65,6 +66,7 @@ def decide(
     metric: str,
     margin: float,
     confidence: float = 0.95,
+    needed_at: tuple[float, float] | None = None,
     guards: Mapping[str, Given] | None = None,
     slices: Mapping[str, np.ndarray] | None = None,
     slice_values: Mapping[str, Sequence[str]] | None = None,
@@ -88,6 +90,8 @@ def decide(
         metric: decision metric, see ``METRICS``.
         margin: largest tolerable loss, >= 0, in the metric's units (for calibration: of |log ratio|).
         confidence: of the intervals; see ``intervals.conclude`` for how a margin splits their error.
+        needed_at: confidence at which a first look at new rows, and another look at these rows with more trainings,
+            would be judged: what would decide an inconclusive audit is said at these levels. None = at this one.
         guards: other metrics -> margin, or ``{"margin": ..., "mode": ...}``, or None to report only. Of those that only
             a shown loss fails (``not_shown_worse``), all share one error by Holm's procedure; those that a pass needs
             shown (``not_worse``) are judged at the full level each, as all of them must hold.
@@ -150,11 +154,13 @@ def decide(
         unjudged=unjudged,
         deployed=scored.deployed,
     )
-    needed = None
-    if verdict == "inconclusive":
-        needed = _needed(comparisons, deltas, unjudged, confidence=confidence, seeds=seeds, cluster_name=name)
+    needed: str | None = None
+    enough: list[tuple[int, int]] = []
     if verdict == "inconclusive" and kept_back:
         sentence, needed = f"Inconclusive: {kept_back[0].reason}.", kept_back[0].remedy
+    elif verdict == "inconclusive":
+        levels_at = needed_at or (confidence, confidence)
+        needed, enough = _needed(comparisons, deltas, unjudged, levels_at, seeds=seeds, cluster_name=name)
     return ParityResult(
         verdict=verdict,
         sentence=sentence,
@@ -168,6 +174,7 @@ def decide(
             "references": [{**asdict(one), "sentence": one.sentence(margin, confidence)} for one in references],
             "reservations": [vars(one) for one in kept_back],
             "bootstrap": checks,
+            "enough_trainings": enough,
             "delong": _delong(scored) if metric == "auc" else None,
             "small_slices": [vars(one) for one in small],
             "skipped_guards": skipped,
@@ -205,20 +212,28 @@ def _needed(
     comparisons: Sequence[Comparison],
     deltas: Sequence[MetricDelta],
     unjudged: Sequence[str],
+    confidences: tuple[float, float],
     *,
-    confidence: float,
     seeds: tuple[int, int],
     cluster_name: str,
-) -> str:
-    """What would decide it: of the decision, or of the first guard that is not shown to hold."""
+) -> tuple[str, list[tuple[int, int]]]:
+    """What would decide it, as a sentence and as trainings: of the decision, or of the first guard not shown to hold.
+
+    Args:
+        comparisons, deltas: the decision first.
+        unjudged: slices that are too small.
+        confidences: of a decision on other rows, and of one on these rows with more trainings.
+        seeds: pruned and full trainings so far.
+        cluster_name: what the clusters are called.
+    """
     open_guards = sentences.not_shown(deltas)
-    if deltas[0].verdict != "pass":
-        return power.needed(comparisons[0], confidence=confidence, seeds=seeds, cluster_name=cluster_name)
-    if open_guards:
-        asked = comparisons[deltas.index(open_guards[0])]
-        words = power.needed(asked, confidence=confidence, seeds=seeds, cluster_name=cluster_name)
-        return f"For {sentences.named(open_guards[:1])}: {words}"
-    return f"More test rows for {', '.join(unjudged)}, or fewer slices."
+    if deltas[0].verdict == "pass" and not open_guards:
+        return f"More test rows for {', '.join(unjudged)}, or fewer slices.", []
+    asked = comparisons[0 if deltas[0].verdict != "pass" else deltas.index(open_guards[0])]
+    rows_at, trainings_at = confidences
+    enough = power.enough_trainings(asked, confidence=trainings_at, seeds=seeds)
+    words = power.needed(asked, enough, confidence=rows_at, seeds=seeds, cluster_name=cluster_name)
+    return words if asked is comparisons[0] else f"For {sentences.named(open_guards[:1])}: {words}", enough
 
 
 def _at_most_inconclusive(row: MetricDelta) -> MetricDelta:

@@ -143,8 +143,8 @@ def _settle_reviews(report: AuditReport) -> Step:
         f"{numbers.counted(len(names), 'feature')} ({listed}): the tested model lacks {it}, so the verdict covers "
         f"dropping {it}, but half of the selectors or more would keep {it}. Either let {it} go with the last group, or "
         f"keep {it}: the command below selects again with {it} protected (never_drop) and "
-        "tests that model; the full model comes from the cache. It writes into this run, replaces this "
-        "report, and uses the test split once more. "
+        "tests that model; the full model comes from the cache. It makes a run of its own, and is another look at the "
+        "same test rows. "
         f"Until this is decided, keep computing {it}."
     )
     return Step("Settle the reviews", text, _keep_command(report, names))
@@ -181,7 +181,7 @@ def _after_fail(report: AuditReport) -> list[Step]:
         steps.append(Step("Keep all features at this margin", text))
     text = (
         "Only if the business can bear it, and before the next audit, not after seeing a result: a margin chosen "
-        "afterwards proves nothing. The test rows of this audit have been read once; say so in the next report."
+        "afterwards proves nothing, and another look at the same test rows is judged more strictly than this one."
     )
     steps.append(Step("Or agree on another margin first", text))
     return steps
@@ -195,6 +195,16 @@ def _limited(report: AuditReport) -> bool:
     return isinstance(budget, int) and budget < report.n_features - by_rule
 
 
+def more_command(report: AuditReport) -> str | None:
+    """The command that adds the trainings that would decide an inconclusive audit."""
+    more, run_id = report.more, report.provenance.get("run_id")
+    if report.verdict != "inconclusive" or more is None or not run_id:
+        return None
+    config = report.provenance.get("config") or {}
+    full = "" if config.get("baseline_seeds") == more.baseline_seeds else f" --baseline_seeds {more.baseline_seeds}"
+    return f"feature-audit parity --audit {run_id} --seeds {more.seeds}{full}"
+
+
 def _after_inconclusive(report: AuditReport) -> list[Step]:
     row = view.decision_row(report)
     if row is not None and row.margin is not None and row.ci_low > -row.margin:
@@ -206,18 +216,32 @@ def _after_inconclusive(report: AuditReport) -> list[Step]:
                 "The change itself lies within the margin, but the reason above says why that is not enough.",
             ),
         ]
-    text = (
-        "More test rows, users or seeds narrow the interval. Then run the same command again: finished stages come "
-        "from the cache. Say in that report that this one was read first."
-    )
     return [
         Step("Change nothing in production", "The evidence is insufficient. Nothing was registered."),
-        Step("Collect what would decide it", text),
+        _collect(report),
         Step(
             "Do not read it as a pass",
             "A small measured change with a wide interval is no proof of safety: the margin lies inside the interval.",
         ),
     ]
+
+
+def _collect(report: AuditReport) -> Step:
+    """More trainings on the same rows where they can decide, else rows."""
+    rows = (
+        "More test rows narrow the interval: audit again when the log has grown. A log with newer rows is a new table: "
+        f"its first look is judged at {numbers.confidence(report.confidence)} again."
+    )
+    if report.more is None:
+        return Step("Collect what would decide it", rows)
+    more = report.more
+    text = (
+        f"With {more.seeds} trainings of the pruned and {more.baseline_seeds} of the full model it would be decided in "
+        f"4 of 5 audits if the difference stays as it is. Adding them takes about {numbers.duration(more.seconds)}; "
+        f"everything else is reused. It is another look at the same test rows, judged at "
+        f"{numbers.confidence(more.confidence)}, and a run of its own. {rows}"
+    )
+    return Step("Collect what would decide it", text, more_command(report))
 
 
 def _after_error(_: AuditReport) -> list[Step]:

@@ -16,6 +16,7 @@ from feature_audit.results import (
     FeatureDecision,
     LadderRung,
     MetricDelta,
+    MoreTrainings,
     PowerPlan,
     StageCost,
 )
@@ -58,6 +59,8 @@ def read_json(text: str) -> AuditReport:
         content["artifact_delta"] = _build(MetricDelta, content["artifact_delta"])
     if content.get("plan") is not None:
         content["plan"] = _build(CostPlan, content["plan"])
+    if content.get("more") is not None:
+        content["more"] = _build(MoreTrainings, content["more"])
     if content.get("power") is not None:
         content["power"] = _build(PowerPlan, content["power"])
     return _build(AuditReport, content)

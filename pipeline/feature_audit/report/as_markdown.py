@@ -160,7 +160,7 @@ def _facts(report: AuditReport) -> str:
         )
     share = f" ({report.margin_share} of the full model's advantage over no skill)" if report.margin_share else ""
     rows.append(["Metric, margin", f"{text(view.metric_name(report.metric))}, {numbers.margin(report.margin)}{share}"])
-    rows.append(["Confidence", numbers.confidence(report.confidence)])
+    rows.append(["Confidence", numbers.confidence(report.confidence) + view.look(report)])
     tables = retirement.source_tables(report)
     if tables:
         retiring = f"{sum(table.retires for table in tables)} of {len(tables)}"
@@ -222,7 +222,7 @@ def _quality(report: AuditReport, deltas: Sequence[MetricDelta], title: str = QU
                 (f"**{row.verdict}**" if row.role == "decision" else str(row.verdict)) if row.verdict else "",
             ]
         )
-    level = numbers.confidence(report.confidence)
+    level = numbers.confidence(view.interval_confidence(report))
     head = ["Metric", "Slice", "Rows", "Full", "Pruned", "Change (+ better)", f"{level} interval", "Margin", "Verdict"]
     body = title + _table(head, rows, range(2, 8))
     if title and report.artifact_delta:

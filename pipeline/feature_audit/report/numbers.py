@@ -49,8 +49,12 @@ def percent(share: float | None, decimals: int = 0) -> str:
 
 
 def confidence(share: float) -> str:
-    """A confidence level without padding: ``95 %``, ``97.5 %``."""
-    return f"{share * 100:.6g}{SPACE}%" if known(share) else UNKNOWN
+    """A level without padding and with three digits of what it lacks: ``95 %``, ``97.5 %``, ``99.9975 %``."""
+    if not known(share):
+        return UNKNOWN
+    lacking = 100 * (1 - share)
+    decimals = max(1, 2 - math.floor(math.log10(lacking))) if lacking > 0 else 1
+    return f"{share * 100:.{decimals}f}".rstrip("0").rstrip(".") + f"{SPACE}%"
 
 
 def significant(value: float | None, digits: int = 3) -> str:

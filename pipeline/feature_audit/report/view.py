@@ -102,6 +102,19 @@ CALIBRATION = (
 )
 
 
+def interval_confidence(report: AuditReport) -> float:
+    """Of the intervals that the report shows."""
+    return report.confidence if report.judged_at is None else report.judged_at
+
+
+def look(report: AuditReport) -> str:
+    """Where looks share the error: which one this is and at what confidence it was judged; goes after the audit's."""
+    if interval_confidence(report) == report.confidence:
+        return ""
+    judged = numbers.confidence(interval_confidence(report))
+    return f"; look {report.look} at this table's test rows, judged at {judged}"
+
+
 def decision_row(report: AuditReport) -> MetricDelta | None:
     """The row on which the verdict stands, if the audit got that far."""
     return next((row for row in report.deltas if row.role == "decision"), None)
@@ -183,7 +196,9 @@ def evidence(report: AuditReport) -> str | None:
     if row is None or row.margin is None or not (numbers.known(row.ci_low) and numbers.known(row.ci_high)):
         return None
     limit = numbers.limit(row.margin)
-    start = f"Bar: {numbers.confidence(report.confidence)} interval of the change in {metric_name(row.metric)}."
+    start = (
+        f"Bar: {numbers.confidence(interval_confidence(report))} interval of the change in {metric_name(row.metric)}."
+    )
     meaning = {
         "pass": f"All of it lies above {limit}, the most that was agreed to lose.",
         "fail": f"All of it lies below {limit}: more is lost than was agreed.",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, write_table
 from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.looks import Look, take_look
 from feature_audit.fitting.trained import fresh_model, open_store
 from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.models import predict
@@ -35,8 +36,8 @@ KEYS = (
     "seed",
 )  # fmt: skip
 PREDICTIONS = "predictions.parquet"
-#: Folder of the working directory: one file per test split, so that other rules or columns start no new count.
-LOOKS = "test_looks"
+#: Parts of the stage's key that change what is reported and not what is asked.
+_REPORTED = ("config.slices", "input.store")
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ class Outcome:
         k: the K that the verdict is about: the smallest proven one, or the first where none is.
         result: of that K, see ``parity.ParityResult``.
         ladder: all K in the order of testing, with their verdicts.
-        looks: how often this data set's test split has been read by an audit, this one included.
+        look: which reading of the table's test rows this is, and at what confidence it was judged.
         folder: holds the predictions.
     """
 
     k: int
     result: ParityResult
     ladder: list[LadderRung]
-    looks: int
+    look: Look
     folder: StageFolder
 
 
@@ -63,9 +64,15 @@ def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retr
     if folder.done:
         done = folder.result()
         ladder = [LadderRung(**rung) for rung in done["ladder"]]
-        return Outcome(done["k"], _result_from(done["parity"]), ladder, done["looks"], folder)
+        return Outcome(done["k"], _result_from(done["parity"]), ladder, Look(**done["look"]), folder)
     store = open_store(config, prepared)
-    looks = _record_look(config, prepared, pruned)
+    look = take_look(
+        Path(config.work_dir).resolve(),
+        prepared.family,
+        _question(folder),
+        planned=config.looks,
+        confidence=config.confidence,
+    )
     target, group = store.target("test"), store.group("test")
     full_weights = [full.folder.path / "weights.pt"]
     full_weights += [pruned.folder.path / f"full_{number}.pt" for number in range(len(pruned.full_facts))]
@@ -87,7 +94,8 @@ def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retr
             task=full.schema.task,
             metric=config.metric,
             margin=config.absolute_margin,
-            confidence=config.confidence,
+            confidence=look.judged_at,
+            needed_at=(config.confidence, look.next_judged_at),
             guards=guards,
             slices=slices,
             against=config.against,
@@ -107,8 +115,10 @@ def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retr
     k = proven_k(results)
     ladder = _ladder(pruned, results, len(full.schema.fields))
     _write_predictions(folder, store, target, baseline_scores, pruned_scores[k])
-    folder.finish({"k": k, "parity": asdict(results[k]), "ladder": [asdict(rung) for rung in ladder], "looks": looks})
-    return Outcome(k, results[k], ladder, looks, folder)
+    result = replace(results[k], sentence=" ".join(filter(None, (results[k].sentence, look.sentence))))
+    rungs = [asdict(rung) for rung in ladder]
+    folder.finish({"k": k, "parity": asdict(result), "ladder": rungs, "look": asdict(look)})
+    return Outcome(k, result, ladder, look, folder)
 
 
 def _ladder(pruned: Retrained, results: Mapping[int, ParityResult], n_features: int) -> list[LadderRung]:
@@ -133,21 +143,10 @@ def _score(config: AuditConfig, store: Store, schema: ModelSchema, weights: Path
     return predict(model, store, "test", schema, task=schema.task, device=config.device)
 
 
-def _record_look(config: AuditConfig, prepared: Prepared, pruned: Retrained) -> int:
-    """Append this reading of the test split to the data set's log; a second look is allowed, and on record."""
-    path = Path(config.work_dir).resolve() / LOOKS / f"{prepared.test_rows}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    look = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "k": [rung.k for rung in pruned.rungs],
-        "key": pruned.folder.key.digest,
-    }
-    with path.open("a", encoding="utf-8") as log_file:
-        log_file.write(json.dumps(look) + "\n")
-    keys = {json.loads(line)["key"] for line in path.read_text(encoding="utf-8").splitlines()}
-    if len(keys) > 1:
-        log.warning("parity: this test split has now been used %d times; the report says so", len(keys))
-    return len(keys)
+def _question(folder: StageFolder) -> str:
+    """Digest of what is asked of the test rows: of the stage's key without what is only reported."""
+    asked = {name: value for name, value in folder.key.parts.items() if name not in _REPORTED}
+    return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def foresee(config: AuditConfig, store: Store) -> None:

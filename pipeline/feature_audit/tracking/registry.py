@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from feature_audit.errors import AuditError
-from feature_audit.tracking import events, processes
-from feature_audit.tracking.connection import answers_soon, connect, is_missing, store_problem
+from feature_audit.tracking import processes
+from feature_audit.tracking.connection import answers_soon, is_missing
 from feature_audit.tracking.data_age import DATA_UNTIL, older
 from feature_audit.tracking.events import CANDIDATE, PRODUCTION, Event, Log, shown
 from feature_audit.tracking.moves import Move, act, open_model, settled_log
@@ -26,34 +26,11 @@ from feature_audit.tracking.registration import (
 
 __all__ = [
     "CANDIDATE", "DATA_UNTIL", "PRODUCTION", "Event", "Log", "Move", "RawInput", "check_name", "check_ready",
-    "example_of", "history", "is_withdrawn", "promote", "register", "rollback", "shown", "signature_of", "withdraw",
+    "example_of", "history", "is_withdrawn", "promote", "register", "rollback", "shown", "signature_of",
 ]  # fmt: skip
 
 
 _REASON_LIMIT = 1000
-
-
-def withdraw(address: str) -> None:
-    """Take the alias ``prune-candidate`` off a version whose audit no longer recommends it.
-
-    Args:
-        address: ``models:/<name>/<version>``.
-
-    Raises:
-        AuditError: the registry refuses or does not answer.
-    """
-    connect()
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    model_name, version = address.removeprefix("models:/").rsplit("/", 1)
-    client = MlflowClient()
-    try:
-        if events.read(client, model_name).candidate == version:
-            client.delete_registered_model_alias(model_name, CANDIDATE)
-        client.set_model_version_tag(model_name, version, "audit.verdict", "withdrawn")
-    except MlflowException as error:
-        raise AuditError(f"{address} is no longer recommended: {store_problem(error)}") from error
 
 
 def promote(model_name: str, version: str | None, *, force: bool, reason: str | None) -> Move:

@@ -76,10 +76,6 @@ class Run:
         """Set the run's name, also over the one that `mlflow run` drew."""
         self._client.update_run(self.id, name=name[:250])
 
-    def untag(self, key: str) -> None:
-        """Remove a tag."""
-        self._client.delete_tag(self.id, key)
-
     def describe(self, markdown: str) -> None:
         """Set the run's description, rendered by the UI."""
         self._client.set_tag(self.id, _DESCRIPTION, markdown[:_TAG_LIMIT])
@@ -164,6 +160,14 @@ class Run:
     def tags(self) -> dict[str, str]:
         """All tags of the run."""
         return dict(self._client.get_run(self.id).data.tags)
+
+    def beside(self, tag: str, value: str) -> list[dict[str, str]]:
+        """Tags of the runs of the same experiment, this one included, that carry a tag with a value, oldest first."""
+        experiment = self._client.get_run(self.id).info.experiment_id
+        found = self._client.search_runs(
+            [experiment], f"tags.`{tag}` = '{value}'", order_by=["attributes.start_time ASC"], max_results=1000
+        )
+        return [dict(run.data.tags) for run in found]
 
     @property
     def has_verdict(self) -> bool:

@@ -262,7 +262,8 @@ def test_a_registry_that_refuses_at_the_start_costs_nothing_and_keeps_an_earlier
         patch.setattr("mlflow.MlflowClient.get_registered_model", refuse)
         assert command("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "11") == 1
         run = parents()[0]
-        assert command("parity", "--audit", passed.info.run_id) == 1
+        assert command("parity", "--audit", passed.info.run_id, "--margin", "0.02") == 1
+        assert command("parity", "--audit", passed.info.run_id) == 0, "an answer needs no registry"
     first, second = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert first == second
     for word in ("model_name=feature-audit", "Permission denied", "another model_name"):
@@ -330,25 +331,21 @@ def test_promote_and_rollback_from_the_command_line(
     assert "no promotion to roll back" in capsys.readouterr().err
 
 
-def test_the_same_command_again_reuses_every_stage_and_a_new_margin_only_the_trainings(
-    command: CommandLine, passed: Run, home: Path
-) -> None:
+def test_another_confidence_reuses_the_full_training(command: CommandLine, passed: Run, home: Path) -> None:
+    def cached(run: Run) -> list[tuple[str, str]]:
+        children = MlflowClient().search_runs(
+            [run.info.experiment_id],
+            f"tags.mlflow.parentRunId = '{run.info.run_id}'",
+            order_by=["attributes.start_time ASC"],
+        )
+        tags = [child.data.tags for child in children]
+        return [(tag["audit.stage"], tag["audit.cached"]) for tag in tags if "audit.cached" in tag]
+
     assert command("parity", "--audit", passed.info.run_id, "--confidence", "0.9") == 0
-    client = MlflowClient()
-    children = client.search_runs(
-        [passed.info.experiment_id],
-        f"tags.mlflow.parentRunId = '{passed.info.run_id}'",
-        order_by=["attributes.start_time ASC"],
-    )
-    state = [
-        (run.data.tags["audit.stage"], run.data.tags["audit.cached"])
-        for run in children
-        if "audit.cached" in run.data.tags
-    ]
-    assert state[:5] == [(stage, "False") for stage in STAGES]
-    cached = dict(state[5:])
-    assert (cached["load"], cached["baseline"], cached["parity"]) == ("True", "True", "False")
-    resolved = yaml.safe_load(artifact(client.get_run(passed.info.run_id), "config/resolved.yaml").read_text())
+    assert cached(passed) == [(stage, "False") for stage in STAGES]
+    again = dict(cached(parents()[0]))
+    assert (again["load"], again["baseline"], again["parity"]) == ("True", "True", "False")
+    resolved = yaml.safe_load(artifact(parents()[0], "config/resolved.yaml").read_text())
     assert resolved["confidence"] == 0.9
 
 
@@ -414,7 +411,8 @@ def test_rules_groups_and_costs_are_honoured_together(command: CommandLine, pass
 
 def test_far_too_few_features_fail_and_register_nothing(command: CommandLine, passed: Run, home: Path) -> None:
     before = len(MlflowClient().search_model_versions("name='feature-audit'"))
-    words = ("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "1", "--gate", "true")
+    pl.read_parquet(home / "log.parquet").head(-1).write_parquet(home / "first_look.parquet")
+    words = ("run", "--data", str(home / "first_look.parquet"), *BASE, *QUICK, "--k", "1", "--gate", "true")
     assert command(*words) == 3
     run = parents()[0]
     assert run.data.tags["audit.verdict"] == "fail"

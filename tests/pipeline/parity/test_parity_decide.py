@@ -357,3 +357,71 @@ def test_a_mistake_is_one_line(change, error, message):
     with pytest.raises(error, match=message) as caught:
         ask({**models(0), **change})
     assert "\n" not in str(caught.value)
+
+
+def trained(y, rng, *, full, pruned, loss, noise=0.02):
+    """Scores of so many trainings whose strength varies from one to the next, all on the same rows."""
+    shared = rng.normal(size=len(y))
+    strength = 1.2 + noise * rng.normal(size=full + pruned) - loss * (np.arange(full + pruned) >= full)
+    scores = strength[:, None] * y + 0.999 * shared + 0.04 * rng.normal(size=(full + pruned, len(y)))
+    return {"baseline": scores[:full], "pruned": scores[full:]}
+
+
+def test_numbers_of_trainings_that_would_decide():
+    rng = np.random.default_rng(4)
+    y = rng.integers(0, 2, 20_000)
+    settings = {"y": y, "task": "binary", "metric": "auc", "margin": 0.006, "draws": 0}
+    scores = trained(y, rng, full=1, pruned=3, loss=0.0)
+    now, later = decide(**settings, **scores), decide(**settings, **scores, needed_at=(0.95, 0.9975))
+    assert now.verdict == later.verdict == "inconclusive"
+    enough, stricter = (one.diagnostics["enough_trainings"] for one in (now, later))
+    for pairs in (enough, stricter):
+        assert pairs
+        assert all(pruned >= 3 and full >= 1 and pruned + full > 4 for pruned, full in pairs)
+        assert sorted(pairs, key=lambda pair: pair[1]) == pairs == sorted(pairs, reverse=True)
+    full = min(pair[1] for pair in stricter)
+    fewest = [{b: a for a, b in pairs}[full] for pairs in (enough, stricter)]
+    assert fewest[0] < fewest[1]
+    assert "of the full model would give a pass" in now.needed
+    assert now.needed != later.needed
+
+
+def test_new_rows_are_judged_at_a_first_looks_confidence():
+    rng = np.random.default_rng(4)
+    y = rng.integers(0, 2, 2_000)
+    settings = {"y": y, "task": "binary", "metric": "auc", "margin": 0.006, "draws": 0}
+    scores = trained(y, rng, full=2, pruned=2, loss=0.0, noise=0.0)
+    needed = [
+        decide(**settings, **scores, confidence=0.9999, needed_at=at).needed.split(" test rows")[0]
+        for at in ((0.95, 0.9975), (0.95, 0.9999), (0.9999, 0.9999))
+    ]
+    assert needed[0] == needed[1] != needed[2]
+
+
+def test_no_number_of_trainings_helps_where_the_rows_do_not_tell():
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 2, 300)
+    result = decide(
+        y=y, task="binary", metric="auc", margin=0.001, draws=0, **trained(y, rng, full=1, pruned=3, loss=0, noise=0)
+    )
+    assert result.verdict == "inconclusive"
+    assert result.diagnostics["enough_trainings"] == []
+    assert result.needed.endswith("More trainings alone would not.")
+
+
+@pytest.mark.slow
+def test_the_trainings_said_to_be_enough_decide_four_times_in_five():
+    """On the same rows, if the true difference is what was measured."""
+    rng = np.random.default_rng(6)
+    y = rng.integers(0, 2, 4_000)
+    settings = {"y": y, "task": "binary", "metric": "auc", "margin": 0.006, "draws": 0}
+    decided, asked = 0, 0
+    while asked < 150:
+        first = decide(**settings, **trained(y, rng, full=2, pruned=4, loss=0.0))
+        enough = first.diagnostics["enough_trainings"]
+        if first.verdict != "inconclusive" or not enough or abs(first.decision.delta) > 0.0007:
+            continue
+        pruned, full = min(enough, key=sum)
+        again = decide(**settings, **trained(y, rng, full=full, pruned=pruned, loss=0.0))
+        asked, decided = asked + 1, decided + (again.verdict == "pass")
+    assert 0.65 <= decided / asked <= 0.97

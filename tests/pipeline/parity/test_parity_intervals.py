@@ -27,7 +27,8 @@ def forecast(delta: float, today: Components, margin: float) -> str:
     undecided = Comparison(
         metric("auc"), "all", 5000, 1000, margin, "decision", arm(0.0, 1), arm(delta, 3), False, today
     )
-    return power.needed(undecided, confidence=0.95, seeds=(3, 1), cluster_name="users")
+    enough = power.enough_trainings(undecided, confidence=0.95, seeds=(3, 1))
+    return power.needed(undecided, enough, confidence=0.95, seeds=(3, 1), cluster_name="users")
 
 
 class World:

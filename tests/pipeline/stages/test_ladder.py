@@ -18,6 +18,7 @@ from click_log import make_log
 from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.fitting import looks
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import train_one
 from feature_audit.parity import ParityResult, decide
@@ -192,11 +193,12 @@ def test_predictions_and_figures_are_those_of_the_proven_k(
     decision = outcome.result.decision
     assert (rung.delta, rung.ci_low, rung.ci_high) == (decision.delta, decision.ci_low, decision.ci_high)
     again = trained.judge(name, margin=margin)
-    assert (again.k, again.ladder, again.looks) == (outcome.k, outcome.ladder, outcome.looks)
+    assert (again.k, again.ladder, again.look) == (outcome.k, outcome.ladder, outcome.look)
     assert again.result.deltas == outcome.result.deltas
 
 
 def test_the_k_of_an_audit_are_one_look_at_the_test_rows(trained: Trained) -> None:
     first, second = trained.judge("one look"), trained.judge("the same trainings")
-    assert first.looks == second.looks
-    assert len(os.listdir(trained.home / parity.LOOKS)) == 1
+    assert first.look == second.look
+    assert first.look.number == 1
+    assert len(os.listdir(trained.home / looks.FOLDER)) == 1

@@ -29,8 +29,9 @@ from sklearn.metrics import roc_auc_score
 
 #: Settings that change how fast an audit is and where it keeps things, and no result of it.
 WITHOUT_EFFECT = {"threads", "workers", "work_dir"}
-#: Settings that a stage reads for what it says each time, found again or not, and for nothing that it keeps.
-ONLY_SAID = {"baseline": {"confidence"}}
+#: Settings that a stage reads for what it says each time, found again or not, and for nothing that it keeps; and
+#: `looks`, which a table's first look settles for all.
+ONLY_SAID = {"baseline": {"confidence"}, "parity": {"looks"}}
 #: Settings that decide how many trainings there are and nothing about any of them; parity's key holds the numbers.
 HOW_MANY = {"retrain": {"margin", "confidence", "against", "seeds", "baseline_seeds"}}
 #: Stages whose digest is part of a stage's key. The rules about columns reach `baseline` and `retrain` as encoded
@@ -227,6 +228,51 @@ def test_a_finished_stage_opened_again_gives_what_it_gave(ran: Ran) -> None:
     pruned = retrain.retrain(ran.config, ran.prepared, full, found, ran.done("retrain"))
     assert pruned == ran.pruned
     outcome = parity.parity(ran.config, ran.prepared, full, pruned, ran.done("parity"))
-    assert outcome.looks == ran.outcome.looks == 1
+    assert outcome.look == ran.outcome.look
+    assert outcome.look.number == 1
     assert outcome.result.deltas == ran.outcome.result.deltas
     assert outcome.result.sentence == ran.outcome.result.sentence
+
+
+def test_trainings_are_made_once_whatever_their_number(ran: Ran, caplog: pytest.LogCaptureFixture) -> None:
+    """Of 3 + 1 trainings two are those of before; the others are what they would have been in one go."""
+
+    def trained(seeds: int, baseline_seeds: int, **inputs: str) -> Retrained:
+        config = ran.config.model_copy(update={"seeds": seeds, "baseline_seeds": baseline_seeds})
+        keyed = {key: getattr(config, key) for key in ("seeds", "baseline_seeds", "model")}
+        place = open_folder(ran.folder / "numbers", stage_key("retrain", config=keyed, inputs=inputs))
+        return retrain.retrain(config, ran.prepared, ran.selection, place)
+
+    few, alone = trained(2, 1, features="a"), trained(3, 2, features="another K")
+    caplog.clear()
+    caplog.set_level("INFO")
+    more = trained(3, 2, features="a")
+    assert len([record for record in caplog.records if "validation auc" in record.getMessage()]) == 2
+    assert [facts.history for facts in more.facts[:2]] == [facts.history for facts in few.facts], "seconds and all"
+    assert [(facts.seed, facts.metric) for facts in more.facts] == [(one.seed, one.metric) for one in alone.facts]
+    assert len(more.facts) == 4
+    assert len(list(few.folder.path.glob("*.pt"))) == 2, "the first audit's models stay"
+    assert trained(2, 1, features="a") == few
+
+
+def test_a_question_is_what_can_change_the_verdict(ran: Ran) -> None:
+    """Another margin is another look at the test rows; another slice to report, or the same asked again, is none."""
+
+    def looked(**keyed: Any) -> tuple[int, float, float]:
+        config = ran.config.model_copy(update={"work_dir": str(ran.folder / "questions"), **keyed})
+        values = {key: getattr(config, key) for key in KEYS["parity"]}
+        inputs = {"retrain": "r", "store": str(config.slices)}
+        place = open_folder(ran.folder / "questions", stage_key("parity", config=values, inputs=inputs))
+        outcome = parity.parity(config, ran.prepared, ran.full, ran.pruned, place)
+        row = outcome.result.decision
+        return outcome.look.number, round(outcome.look.judged_at, 6), row.ci_low
+
+    first = looked()
+    assert first[:2] == (1, 0.95)
+    second = looked(margin=0.04)
+    assert second[:2] == (2, 0.9975)
+    assert second[2] < first[2], "a wider interval of the same delta"
+    assert looked(metric="logloss")[0] == 3
+    assert looked(slices=()) == first, "in a folder of its own, at the level that it had"
+    assert looked() == first
+    assert looked(margin=0.04) == second

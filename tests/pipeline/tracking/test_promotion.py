@@ -336,5 +336,5 @@ def test_several_commands_at_once_leave_one_chain(name: str) -> None:
 
 def test_a_withdrawn_version_in_production_is_said(name: str) -> None:
     promote(name, "2")
-    registry.withdraw(f"models:/{name}/2")
+    MlflowClient().set_model_version_tag(name, "2", "audit.verdict", "withdrawn")
     assert "production is version 2, which its audit has withdrawn" in promotion.history(name)[-1]

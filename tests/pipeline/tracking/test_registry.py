@@ -64,39 +64,19 @@ def test_only_a_pass_is_promoted_unless_forced_with_a_reason(client: MlflowClien
     assert alias(NAME) == "3"
 
 
-def test_a_withdrawn_version_is_no_candidate_and_cannot_be_promoted(client: MlflowClient) -> None:
-    registry.withdraw(f"models:/{NAME}/1")
-    assert registry.CANDIDATE not in client.get_registered_model(NAME).aliases
+def test_a_version_that_an_earlier_release_withdrew_cannot_be_promoted(client: MlflowClient) -> None:
+    client.set_model_version_tag(NAME, "1", "audit.verdict", "withdrawn")
     with pytest.raises(AuditError, match="its verdict is withdrawn, not pass"):
         promotion.promote(NAME, "1", force=False, reason=None)
-
-
-def recommended(client: MlflowClient, version: str) -> Run:
-    """The run of an audit that passed and recommends this version."""
-    run = Run(client.create_run("0").info.run_id)
-    run.tag({"audit.recommendation": f"models:/{NAME}/{version}", "audit.verdict": "pass"})
-    return run
 
 
 @pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
-def test_an_audit_that_no_longer_passes_withdraws_what_it_recommended(client: MlflowClient, verdict: Verdict) -> None:
-    run, nothing = recommended(client, "1"), cast("Any", None)  # no model is trained or looked for
-    report = make_report(verdict)
+def test_an_audit_that_does_not_pass_leaves_the_registry_as_it_is(client: MlflowClient, verdict: Verdict) -> None:
+    run, nothing = Run(client.create_run("0").info.run_id), cast("Any", None)  # no model is trained or looked for
+    aliases, report = client.get_registered_model(NAME).aliases, make_report(verdict)
     assert publish.recommend(run, AuditConfig(), nothing, nothing, report, "key") == report
-    assert "audit.recommendation" not in run.tags()
-    assert registry.CANDIDATE not in client.get_registered_model(NAME).aliases
-    assert client.get_model_version(NAME, "1").tags["audit.verdict"] == "withdrawn"
-    with pytest.raises(AuditError, match="its verdict is withdrawn, not pass"):
-        promotion.promote(NAME, "1", force=False, reason=None)
-    publish.recommend(run, AuditConfig(), nothing, nothing, report, "key")  # and once more: nothing is left to do
-
-
-def test_withdrawing_leaves_a_newer_candidate_and_what_is_in_production(client: MlflowClient) -> None:
-    promotion.promote(NAME, "1", force=False, reason=None)
-    client.set_registered_model_alias(NAME, registry.CANDIDATE, "2")
-    registry.withdraw(f"models:/{NAME}/1")
-    assert str(client.get_registered_model(NAME).aliases[registry.CANDIDATE]) == "2"
-    assert alias(NAME) == "1", "a person decides about production"
+    assert client.get_registered_model(NAME).aliases == aliases
+    assert client.get_model_version(NAME, "1").tags["audit.verdict"] == "pass"
 
 
 def register_again(client: MlflowClient, key: str, folder: Path) -> str:
@@ -119,7 +99,7 @@ def test_a_version_is_used_again_only_where_its_own_audit_passed_and_stands(
     for version, key in (("1", "here"), ("2", "withdrawn"), ("3", "undecided")):
         client.set_model_version_tag(NAME, version, "audit.key", key)
     client.delete_registered_model_alias(NAME, registry.CANDIDATE)
-    registry.withdraw(f"models:/{NAME}/2")
+    client.set_model_version_tag(NAME, "2", "audit.verdict", "withdrawn")
     for key in ("withdrawn", "undecided", "unheard of"):
         with pytest.raises(AuditError, match=f"model_name={NAME}"):
             register_again(client, key, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ class LabelledTable:
         time: float64 (rows,) or None; microseconds since 1970 where ``time_is_datetime``.
         time_is_datetime: the time column holds datetimes, not plain numbers.
         group: int32 codes (rows,) of the unit of resampling and their labels, or None.
+        family: see ``label_digest``.
     """
 
     source: Source
@@ -45,6 +47,7 @@ class LabelledTable:
     time: np.ndarray | None
     time_is_datetime: bool
     group: Labelled | None
+    family: str
 
     @property
     def rows(self) -> int:
@@ -60,6 +63,7 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
     """
     label = target_cells(source, roles, str(config.target))
     time, is_datetime = read_time(source, roles.time) if roles.time else (None, False)
+    whole = label
     source, label, time = _without_gaps(config, source, label, time)
     target = read_label(label, shown=str(config.target), task=config.task, positive=config.positive)
     if roles.row_id:
@@ -80,7 +84,21 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
             split.info[name] = format_time(split.info[name], is_datetime=is_datetime)
     if group:
         split.info["overlap"] = overlap(split.of_row, group[0])
-    return LabelledTable(source, roles, target, split, time, is_datetime, group)
+    return LabelledTable(source, roles, target, split, time, is_datetime, group, label_digest(whole))
+
+
+def label_digest(label: pl.Series) -> str:
+    """What makes a table the same table however it is split and whatever its features are: the labels of all its rows.
+
+    Their order counts, since a random split goes by it; what they are called and which of them is the larger does not.
+
+    Args:
+        label: (rows,) the label's cells of every row, also of rows that are left out later.
+    """
+    cells = label.cast(pl.String) if label.dtype in (pl.Categorical, pl.Enum) else label
+    ranks = cells.rank("dense").fill_null(0).cast(pl.Int32).to_numpy()
+    flipped = np.where(ranks > 0, ranks.max(initial=0) + 1 - ranks, 0).astype(np.int32)
+    return min(hashlib.blake2b(one.tobytes(), digest_size=16).hexdigest() for one in (ranks, flipped))
 
 
 def _refuse_the_label(name: str, group: Labelled, target: Target, *, is_target: bool) -> None:

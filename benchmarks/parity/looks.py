@@ -1,0 +1,147 @@
+"""What the first pass of many looks at one table is worth.
+
+    python benchmarks/parity/looks.py                      # the tables of docs/parity.md
+    python benchmarks/parity/looks.py --simulations 100    # a glance
+
+Binormal scores as in ``world.py``. A table has five times the test rows; every look is judged twice, at the confidence
+of a single one and at that of ``look_confidence``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from feature_audit.parity import look_confidence
+from feature_audit.parity.comparison import Comparison, compare
+from feature_audit.parity.metrics import metric
+from feature_audit.parity.scored_rows import checked
+from scipy import stats
+
+MARGIN, CONFIDENCE = 0.002, 0.95
+TRIES = 20
+USERS, ROWS_PER_USER = 300, 8  # of one test split
+FULL_AUC, POSITIVES = 0.78, 0.2
+SHARED_USER, MODEL, TRAINING = 0.1, 0.0023, 0.003  # shares of the score variance: user, one feature set, one training
+AUC = metric("auc", "binary")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows, and what every model sees in them: (rows,) labels, users and shared score."""
+
+    y: np.ndarray
+    user: np.ndarray
+    shared: np.ndarray
+
+    def test_rows(self, rng: np.random.Generator) -> Table:
+        """A fifth of the users, as a split by group with another seed draws it."""
+        chosen = rng.permutation(self.user.max() + 1)[:USERS]
+        mask = np.isin(self.user, chosen)
+        return Table(self.y[mask], self.user[mask], self.shared[mask])
+
+
+def draw_table(rng: np.random.Generator) -> Table:
+    """Five times the rows of a test split."""
+    user = np.repeat(np.arange(5 * USERS), rng.geometric(1 / ROWS_PER_USER, 5 * USERS))
+    shared = np.sqrt(SHARED_USER) * rng.standard_normal(5 * USERS)[user]
+    shared += np.sqrt(1 - SHARED_USER - MODEL - TRAINING) * rng.standard_normal(len(user))
+    return Table((rng.random(len(user)) < POSITIVES).astype(np.int8), user, shared)
+
+
+def feature_set(rows: Table, rng: np.random.Generator) -> np.ndarray:
+    """(rows,) what the models of one feature set have to themselves."""
+    return np.asarray(np.sqrt(MODEL) * rng.standard_normal(len(rows.y)))
+
+
+def trainings(
+    rows: Table, own: np.ndarray, auc: float, noise: float, number: int, rng: np.random.Generator
+) -> np.ndarray:
+    """(number, rows) scores; ``noise`` is the standard deviation of a training's true AUC."""
+    signal = np.sqrt(2) * stats.norm.ppf(auc + noise * rng.standard_normal(number))
+    fresh = np.sqrt(TRAINING) * rng.standard_normal((number, len(rows.y)))
+    return np.asarray(rows.shared + own + signal[:, None] * rows.y + fresh)
+
+
+def judged(rows: Table, full: np.ndarray, pruned: np.ndarray) -> Comparison:
+    """What ``decide`` stands on."""
+    return compare(checked(rows.y, full, pruned, rows.user, "binary"), AUC, "all", MARGIN, "decision")
+
+
+def tries(kind: str, noise: float, rng: np.random.Generator) -> Iterator[Comparison]:
+    """Looks of somebody who changes one thing until the audit passes; every one of them loses the margin."""
+    table = draw_table(rng)
+    rows = table.test_rows(rng)
+    full = trainings(rows, feature_set(rows, rng), FULL_AUC, noise, 1, rng)
+    own = feature_set(rows, rng)
+    for _ in range(TRIES):
+        if kind == "seed":
+            rows = table.test_rows(rng)
+            full = trainings(rows, feature_set(rows, rng), FULL_AUC, noise, 1, rng)
+        if kind in ("seed", "K"):
+            own = feature_set(rows, rng)
+        yield judged(rows, full, trainings(rows, own, FULL_AUC - MARGIN, noise, 5, rng))
+
+
+def first_passes(kind: str, noise: float, rng: np.random.Generator) -> tuple[bool, bool, bool]:
+    """Does one of the looks pass: each at the audit's confidence; at that of its look; with two looks planned?"""
+    found = [False, False, False]
+    for look, comparison in enumerate(tries(kind, noise, rng), start=1):
+        levels = CONFIDENCE, look_confidence(CONFIDENCE, look), look_confidence(CONFIDENCE, look, 2)
+        for place, level in enumerate(levels):
+            found[place] |= comparison.row(level).verdict == "pass"
+        if all(found):
+            break
+    return found[0], found[1], found[2]
+
+
+def coming_back(loss: float, noise: float, rng: np.random.Generator) -> tuple[bool, ...]:
+    """An audit of 3 + 1 trainings that, if inconclusive, comes back with 9 + 3 on the same rows.
+
+    Returns:
+        Pass of the first look alone; of either, the second unplanned; of either, both planned.
+    """
+    rows = draw_table(rng).test_rows(rng)
+    full = trainings(rows, feature_set(rows, rng), FULL_AUC, noise, 3, rng)
+    pruned = trainings(rows, feature_set(rows, rng), FULL_AUC - loss, noise, 9, rng)
+    first, second = judged(rows, full[:1], pruned[:3]), judged(rows, full, pruned)
+    passes = []
+    for planned, looks in ((1, [first]), (1, [first, second]), (2, [first, second])):
+        verdicts = [one.row(look_confidence(CONFIDENCE, k, planned)).verdict for k, one in enumerate(looks, start=1)]
+        passes.append("pass" in verdicts and "fail" not in verdicts[: verdicts.index("pass")])
+    return tuple(passes)
+
+
+def shown(passed: np.ndarray) -> list[str]:
+    """Shares with their 95 % binomial intervals."""
+    cells = []
+    for count in passed.sum(axis=0):
+        low, high = stats.binomtest(int(count), len(passed)).proportion_ci(0.95, method="exact")
+        cells.append(f"**{count / len(passed):.1%}** ({low:.1%} to {high:.1%})")
+    return cells
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=1000, help="simulated tables per row")
+    given = parser.parse_args()
+    print(f"\n**First pass of {TRIES} looks, each losing the margin** ({given.simulations:,} simulated tables a row)\n")
+    print("| what is changed | every look at 95 % | at its look's level | two looks planned |\n|---|---|---|---|")
+    for kind in ("retrainings", "K", "seed"):
+        for noise in (0.0, 0.0007, 0.002):
+            rng = np.random.default_rng([1, *kind.encode(), round(1e5 * noise)])
+            passed = np.array([first_passes(kind, noise, rng) for _ in range(given.simulations)])
+            print(f"| {kind}, seed noise {noise:g} | {' | '.join(shown(passed))} |", flush=True)
+    print(f"\n**Coming back with more trainings: 3 + 1, then 9 + 3** ({given.simulations:,} simulated tables a row)\n")
+    print("| situation | one look: pass | a second, unplanned | two planned |\n|---|---|---|---|")
+    for name, loss in (("loss = margin", MARGIN), ("identical", 0.0)):
+        for noise in (0.0007, 0.002):
+            rng = np.random.default_rng([2, *name.encode(), round(1e5 * noise)])
+            passed = np.array([coming_back(loss, noise, rng) for _ in range(given.simulations)])
+            print(f"| {name}, seed noise {noise:g} | {' | '.join(shown(passed))} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
