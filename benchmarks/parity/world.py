@@ -95,7 +95,7 @@ def simulate_ladder(
         return level + np.sqrt(design.model_row) * rng.standard_normal(rows)
 
     def arm(auc: float, seeds: int, scale: float, base: np.ndarray) -> np.ndarray:
-        signal = np.sqrt(2) * stats.norm.ppf(auc + scale * _seed_effects(design.noise, seeds, rng))
+        signal = np.sqrt(2) * stats.norm.ppf(auc + scale * seed_effects(design.noise, seeds, rng))
         fresh = np.sqrt(design.training_row) * rng.standard_normal((seeds, rows))
         return shared + base + signal[:, None] * y + fresh
 
@@ -111,8 +111,8 @@ def simulate_ladder(
     return [Audit(y, cluster, baseline, one) for one in pruned]
 
 
-def _seed_effects(law: str, seeds: int, rng: np.random.Generator) -> np.ndarray:
-    """(seeds,) effects with mean 0 and variance 1."""
+def seed_effects(law: str, seeds: int | tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Effects of that shape with mean 0 and variance 1."""
     if law == "t3":
         return rng.standard_t(3, seeds) / np.sqrt(3)
     if law == "skewed":

@@ -165,7 +165,6 @@ def open_case(
 ) -> Case:
     """A case by the name of its table, or by the path of a configuration file; ``more`` are parameters of the audit."""
     given: dict[str, Any] = {"k": k, "work_dir": str(work_dir), "threads": 1, "trials": trials, "profile": profile}
+    given |= {"seeds": 2 if profile == "quick" else 5, "baseline_seeds": 1}  # the same for every method
     given |= more
-    if profile == "quick":
-        given["seeds"] = 2
     return Case(name, load_config(str(ROOT / CONFIGS.get(name, name)), given))  # an absolute path stays itself

@@ -56,7 +56,7 @@ def ours(case: Case) -> Found:
     seconds += time.process_time() - started
     retrained_folder = case.folder("retrain", {"select": folder.key.digest})
     proposed = replace(selection, rungs=(selection.k,))
-    pruned = retrain(case.config, case.prepared, proposed, retrained_folder).at(selection.k)
+    pruned = retrain(case.config, case.prepared, case.full, proposed, retrained_folder).at(selection.k)
     trained = Trained(retrained_folder, pruned.schema, pruned.facts[0])
     test = tuple(case.test_value(load_model(case.config, trained, name), pruned.schema) for name in pruned.weights)
     confirmed = [point for point in selection.curve if point.source == "retrained"]

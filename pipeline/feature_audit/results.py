@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from feature_audit.findings import Finding
+from feature_audit.question import GuardMode
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
+
+#: Chance of a decision below which an audit is said beforehand to be undecidable.
+DECIDES = 0.8
 
 #: Finished trials below which the importances of the search's settings would be noise.
 LEAST_TRIALS = 8
@@ -26,6 +30,7 @@ class MetricDelta:
         margin: non-inferiority margin, None for a row that is only reported.
         verdict: of this row alone; None where there is no margin.
         role: ``decision`` (the verdict stands on it), ``guard`` or ``information``.
+        mode: of a guard: ``not_shown_worse`` (only a shown loss fails) or ``not_worse`` (a pass needs it shown).
     """
 
     metric: str
@@ -40,6 +45,7 @@ class MetricDelta:
     margin: float | None
     verdict: Verdict | None
     role: Literal["decision", "guard", "information"]
+    mode: GuardMode | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,35 @@ class CostPlan:
 
 
 @dataclass(frozen=True)
+class PowerPlan:
+    """What the trainings can be expected to decide, said on validation rows before the test split was read.
+
+    Attributes:
+        pruned, full: trainings of either model.
+        expected: difference (pruned - full) planned for; 0 = identical models.
+        chance: predicted probability that the test split decides.
+        decidable: the smallest margin at which identical models would pass in 4 of 5 audits.
+        seed_noise: standard deviation of a model's quality between trainings that was planned with.
+        row_noise: standard error of the difference that the test rows alone leave.
+        sentence: all that for people.
+    """
+
+    pruned: int
+    full: int
+    expected: float
+    chance: float
+    decidable: float
+    seed_noise: float
+    row_noise: float
+    sentence: str
+
+    @property
+    def can_decide(self) -> bool:
+        """Will the test split decide in 4 of 5 audits?"""
+        return self.chance >= DECIDES
+
+
+@dataclass(frozen=True)
 class AuditReport:
     """Everything the report shows.
 
@@ -156,11 +191,14 @@ class AuditReport:
         decisions: one row per feature column, kept first.
         findings: of the data.
         costs: per stage; ``plan``: what was expected of them.
+        power: what the trainings were expected to decide.
         needed: for inconclusive, what would decide it (a sentence).
         stability: Nogueira index over selectors or None; ``convergence``: a sentence about the selector's state.
         trials: rows of the search (number, parameters, value, state); ``importances``: of its parameters.
         provenance: hashes, seeds, versions, resolved configuration, run ids.
         table_costs: source table -> what keeping it at all costs; saved when its last feature goes.
+        margin_share: the margin as it was asked for where it was a share, e.g. ``1%``; ``margin`` is what it came to.
+        production: the full model against the score in production, a sentence; None without one.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
     """
 
@@ -191,4 +229,7 @@ class AuditReport:
     data_summary: dict[str, Any] = field(default_factory=dict)
     table_costs: dict[str, float] = field(default_factory=dict)
     plan: CostPlan | None = None
+    power: PowerPlan | None = None
+    margin_share: str | None = None
+    production: str | None = None
     ladder: list[LadderRung] = field(default_factory=list)

@@ -10,8 +10,10 @@ from concrete_selectors import PathSettings, curve_sizes, expected_compute
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.fitting.allocation import asked_for, most_affordable
 from feature_audit.fitting.trained import Trained, active, open_store
 from feature_audit.models import FORWARD_SHARE
+from feature_audit.parity import planning
 from feature_audit.results import CostPlan
 from feature_audit.selection import MOST_RUNGS, Constraints, SelectionPlan, most_confirmations
 from feature_audit.stages.select import plan_of
@@ -40,12 +42,20 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraint
     confirmations = 0 if constraints.is_fixed else most_confirmations(constraints.min_k, constraints.max_k)
     largest = min(constraints.max_k, len(names) - 1) or 1
     runs = config.trials if plan.searches else 1
-    common = 1 + runs * trial + curve + (config.baseline_seeds - 1)
-    low = common + (config.seeds + bool(confirmations)) * share(constraints.min_k)
     rungs = 1 if constraints.is_fixed else min(MOST_RUNGS, max(largest - constraints.min_k + 1, 1))
-    high = common + rungs * config.seeds * share(largest) + _confirmed_up_to(largest, confirmations, share)
+    allocations = planning.allocations(*asked_for(config))
+    found = 1 + runs * trial + curve
+    low = found + bool(confirmations) * share(constraints.min_k)
+    high = found + _confirmed_up_to(largest, confirmations, share)
+    fewest, most = _price(allocations[0], share(constraints.min_k)), _price(allocations[-1], rungs * share(largest))
+    low, high = low + fewest, high + max(min(most, most_affordable(sum(prepared.rows.values()), high)), fewest)
     each = full.facts.seconds
-    return CostPlan(_text(config, runs, trial, confirmations, rungs), low, high, low * each, high * each)
+    return CostPlan(_text(allocations, runs, trial, confirmations, rungs), low, high, low * each, high * each)
+
+
+def _price(arms: tuple[int, int], share: float) -> float:
+    """Full trainings that so many (pruned, full) trainings cost after the baseline."""
+    return arms[0] * share + arms[1] - 1
 
 
 def _selection_trainings(
@@ -71,11 +81,16 @@ def _confirmed_up_to(largest: int, confirmations: int, share: Callable[[int], fl
     return share(largest) * min(confirmations, 2)
 
 
-def _text(config: AuditConfig, runs: int, trial: float, confirmations: int, rungs: int) -> str:
+def _text(allocations: list[tuple[int, int]], runs: int, trial: float, confirmations: int, rungs: int) -> str:
     parts = [f"{runs} selection {'run' if runs == 1 else 'runs'} of about {trial:.2f} full trainings"]
     if confirmations:
         parts.append("1 confirmation of K" if confirmations == 1 else f"1 to {confirmations} confirmations of K")
-    parts.append(f"{config.seeds} pruned models" + (f" at each of 1 to {rungs} K" if rungs > 1 else ""))
-    if config.baseline_seeds > 1:
-        parts.append(f"{config.baseline_seeds - 1} more full models")
+    (fewest, least), (most, greatest) = allocations[0], allocations[-1]
+    parts.append(f"{_range(fewest, most)} pruned models" + (f" at each of 1 to {rungs} K" if rungs > 1 else ""))
+    if greatest > 1:
+        parts.append(f"{_range(least - 1, greatest - 1)} more full models")
     return ", ".join(parts)
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low} to {high}"

@@ -5,7 +5,10 @@ variance is ``V + c * sigma^2``:
 
 * V: what other test users would have changed, with the trained artifacts as they are;
 * sigma^2: the variance of a model's *true* quality between trainings, c = 1/S_pruned + 1/S_baseline. It is pooled over
-  both arms: a baseline that was trained once has a seed error too, and only the retrainings show how large.
+  both arms: a baseline that was trained once has a seed error too, and only the retrainings show how large. Where both
+  arms were trained more than once, what each arm shows of itself counts if it is more (``_seed_spread``).
+
+A baseline that is *deployed* is one fixed model: it has no seed error, c = 1/S_pruned, and its own row noise is common.
 
 The spread s^2 of the qualities between seeds on one test set estimates sigma^2 + tau^2, where tau^2 is the test-row
 noise in which the seeds differ. V contains c * tau^2 already, so it is not counted twice: what V holds beyond it is the
@@ -14,6 +17,7 @@ row noise ``common`` to all seeds, and the total is estimated by common + c * s^
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +33,8 @@ class Components:
         between: s^2, spread of the quality between seeds on these rows; 0 where no arm has two seeds.
         shared_noise: tau^2, the part of s^2 that is row noise.
         seed_df: degrees of freedom of s^2; 0 = seed noise was not measured.
-        weight: c = 1/S_pruned + 1/S_baseline.
+        weight: c = 1/S_pruned + 1/S_baseline; 1/S_pruned against a deployed baseline.
+        deployed: the baseline is one fixed model.
     """
 
     row: float
@@ -38,6 +43,7 @@ class Components:
     shared_noise: float
     seed_df: int
     weight: float
+    deployed: bool = False
 
     @property
     def seed(self) -> float:
@@ -82,23 +88,61 @@ def row_variance(influence: np.ndarray) -> tuple[float, float]:
 
 
 def components(
-    pruned: np.ndarray, baseline: np.ndarray, pruned_quality: np.ndarray, baseline_quality: np.ndarray
+    pruned: np.ndarray,
+    baseline: np.ndarray,
+    pruned_quality: np.ndarray,
+    baseline_quality: np.ndarray,
+    *,
+    deployed: bool = False,
 ) -> Components:
     """Variance components of mean(pruned) - mean(baseline).
 
     Args:
         pruned, baseline: (seeds, clusters) influence values of the quality.
         pruned_quality, baseline_quality: (seeds,) qualities.
+        deployed: the baseline, of one row, is a fixed model.
     """
-    clusters = pruned.shape[1]
     row, row_df = row_variance(mean_over_seeds(pruned) - mean_over_seeds(baseline))
     seed_df = len(pruned) + len(baseline) - 2
-    between = noise = 0.0
-    if seed_df:
-        for psi, quality in ((pruned, pruned_quality), (baseline, baseline_quality)):
-            between += _scatter(quality[:, None]) / seed_df
-            noise += _scatter(psi) / seed_df * clusters / (clusters - 1)
-    return Components(row, row_df, between, noise, seed_df, 1 / len(pruned) + 1 / len(baseline))
+    between, noise = _seed_spread(((pruned, pruned_quality), (baseline, baseline_quality)))
+    weight = seed_weight(len(pruned), len(baseline), deployed=deployed)
+    return Components(row, row_df, between, noise, seed_df, weight, deployed)
+
+
+def seed_weight(pruned: int, baseline: int, *, deployed: bool) -> float:
+    """How often the seed variance of one training counts in the delta of two arms of so many trainings."""
+    return 1 / pruned + (0.0 if deployed else 1 / baseline)
+
+
+def _seed_spread(arms: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """(s^2, tau^2) of one training: pooled over the arms, or as each arm shows of itself, whichever s^2 is larger.
+
+    Pooling understates the delta's seed noise where the smaller arm is the noisier one. The arms' own variances
+    (Welch 1947) do not, but have few degrees of freedom; the larger of both keeps the error near its level in either
+    case. With equally many trainings in both arms they agree.
+
+    Args:
+        arms: ((seeds, clusters) influence values, (seeds,) qualities) of each.
+    """
+    repeated = [(len(psi), psi, quality) for psi, quality in arms if len(psi) > 1]
+    if not repeated:
+        return 0.0, 0.0
+    clusters = arms[0][0].shape[1]
+    spreads = [
+        (seeds, _scatter(quality[:, None]), _scatter(psi) * clusters / (clusters - 1))
+        for seeds, psi, quality in repeated
+    ]
+
+    def averaged(weights: list[float]) -> tuple[float, float]:
+        between, noise = (sum(w * one[part] for w, one in zip(weights, spreads, strict=True)) for part in (1, 2))
+        return float(between), float(noise)
+
+    df = sum(seeds - 1 for seeds, *_ in spreads)
+    pooled = averaged([1 / df] * len(spreads))
+    if len(spreads) == 1:
+        return pooled
+    weight = sum(1 / seeds for seeds, *_ in spreads)
+    return max(pooled, averaged([1 / seeds / (seeds - 1) / weight for seeds, *_ in spreads]))
 
 
 def mean_over_seeds(values: np.ndarray) -> np.ndarray:

@@ -10,10 +10,11 @@ import numpy as np
 from scipy import special
 
 from feature_audit.parity.comparison import Comparison
-from feature_audit.parity.components import Components
-from feature_audit.parity.intervals import PASS_SHARE
+from feature_audit.parity.components import Components, seed_weight
+from feature_audit.parity.intervals import PASS_SHARE, degrees_of_freedom
+from feature_audit.results import DECIDES
 
-POWER = 0.8
+POWER = DECIDES
 MOST_SEEDS = 100
 MOST_ROWS = 1000.0  # times the present test split
 
@@ -61,7 +62,7 @@ def needed(comparison: Comparison, *, confidence: float, seeds: tuple[int, int],
 
 def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components:
     """Expected components with ``factor`` times the clusters and ``arms`` trainings of (pruned, baseline)."""
-    weight = 1 / arms[0] + 1 / arms[1]
+    weight = seed_weight(*arms, deployed=parts.deployed)
     # Each training's own row noise averages out over seeds; what both arms share does not.
     own = parts.row - parts.common
     return replace(
@@ -70,17 +71,32 @@ def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components
         row_df=parts.row_df * factor,
         between=parts.seed + parts.shared_noise / factor,
         shared_noise=parts.shared_noise / factor,
-        seed_df=arms[0] + arms[1] - 2 if parts.seed_df else 0,
+        seed_df=(arms[0] - 1 if parts.deployed else sum(arms) - 2) if parts.seed_df else 0,
         weight=weight,
     )
 
 
-def reach(parts: Components, level: float) -> float:
-    """Distance from the margin that is decided with probability ``POWER``, by Satterthwaite's t: a forecast."""
-    seed = parts.weight * parts.between
-    spread = parts.row**2 / parts.row_df + (seed**2 / parts.seed_df if parts.seed_df else 0.0)
-    df = parts.total**2 / spread if spread > 0 else parts.row_df
-    return float((special.stdtrit(df, level) + special.ndtri(POWER)) * parts.standard_error)
+def reach(parts: Components, level: float, power: float = POWER) -> float:
+    """Distance from the margin that is decided with probability ``power``.
+
+    The estimate in units of its estimated standard error is taken as a noncentral t of the verdict's own degrees of
+    freedom; exact where seed noise is all there is, and where there is none.
+
+    Args:
+        parts: expected components, such as ``grown`` gives.
+        level: one-sided confidence of the decision, 1 - its error level.
+        power: probability.
+    """
+    df = degrees_of_freedom(parts, 1 - level)
+    return float(special.nctdtrinc(df, 1 - power, special.stdtrit(df, level)) * parts.standard_error)
+
+
+def chance(parts: Components, gap: float, level: float) -> float:
+    """Probability of the decision at a true distance ``gap`` >= 0 from the margin; the other way round of ``reach``."""
+    if parts.standard_error == 0:
+        return float(gap > 0)
+    df = degrees_of_freedom(parts, 1 - level)
+    return float(1 - special.nctdtr(df, gap / parts.standard_error, special.stdtrit(df, level)))
 
 
 def _first(values: Sequence[float] | np.ndarray, decides: Callable[[float], bool]) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class ScoredArms:
         cluster: (rows,) codes 0..units-1, or None where each row is a cluster.
         clusters: number of clusters.
         task: binary, regression or multiclass.
+        deployed: the baseline is one fixed model, not one of many possible trainings.
     """
 
     y: np.ndarray
@@ -32,6 +33,7 @@ class ScoredArms:
     cluster: np.ndarray | None
     clusters: int
     task: Task
+    deployed: bool = False
 
     @property
     def seeds(self) -> tuple[int, int]:
@@ -43,17 +45,25 @@ class ScoredArms:
         cluster, clusters = cluster_codes(
             None if self.cluster is None else self.cluster[mask], int(np.count_nonzero(mask))
         )
-        return ScoredArms(self.y[mask], self.baseline[:, mask], self.pruned[:, mask], cluster, clusters, self.task)
+        return replace(
+            self,
+            y=self.y[mask],
+            baseline=self.baseline[:, mask],
+            pruned=self.pruned[:, mask],
+            cluster=cluster,
+            clusters=clusters,
+        )
 
     def sample(self, score: np.ndarray) -> Sample:
         """One training's scores beside the labels and clusters."""
         return Sample(self.y, score, self.cluster, self.clusters)
 
 
-def checked(y: Any, baseline: Any, pruned: Any, cluster: Any, task: Task) -> ScoredArms:
+def checked(y: Any, baseline: Any, pruned: Any, cluster: Any, task: Task, *, deployed: bool = False) -> ScoredArms:
     """Arrays of agreeing shapes, both arms with a seed axis.
 
     Raises:
+        UsageError: scores of more than one deployed model.
         AuditError: a shape, label or score that no metric of the task could take.
     """
     y = np.asarray(y)
@@ -73,7 +83,12 @@ def checked(y: Any, baseline: Any, pruned: Any, cluster: Any, task: Task) -> Sco
         )
     if clusters < 2:
         raise AuditError("all test rows belong to one single unit; resampling needs several users, or no `group`")
-    return ScoredArms(y, arms[0], arms[1], codes, clusters, task)
+    if deployed and len(arms[0]) > 1:
+        raise UsageError(
+            f"against=deployed: the deployed model is one, but there are scores of {len(arms[0])}; give one, or "
+            "against=retrained"
+        )
+    return ScoredArms(y, arms[0], arms[1], codes, clusters, task, deployed)
 
 
 def _scores(name: str, given: Any, rows: int, task: Task) -> np.ndarray:

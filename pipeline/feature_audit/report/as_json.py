@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from feature_audit.findings import Finding
-from feature_audit.results import AuditReport, CostPlan, CurvePoint, FeatureDecision, LadderRung, MetricDelta, StageCost
+from feature_audit.results import (
+    AuditReport,
+    CostPlan,
+    CurvePoint,
+    FeatureDecision,
+    LadderRung,
+    MetricDelta,
+    PowerPlan,
+    StageCost,
+)
 
 #: Raised when a key changes its meaning or goes away; a new key does not raise it.
 SCHEMA_VERSION = 1
@@ -49,6 +58,8 @@ def read_json(text: str) -> AuditReport:
         content["artifact_delta"] = _build(MetricDelta, content["artifact_delta"])
     if content.get("plan") is not None:
         content["plan"] = _build(CostPlan, content["plan"])
+    if content.get("power") is not None:
+        content["power"] = _build(PowerPlan, content["power"])
     return _build(AuditReport, content)
 
 

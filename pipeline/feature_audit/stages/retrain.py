@@ -1,27 +1,32 @@
-"""retrain: train pruned models from scratch on exactly the kept features of every K to test, once per seed.
+"""retrain: train pruned models from scratch on exactly the kept features of every K to test; the full model, too.
 
-Where ``baseline_seeds`` asks for it, the full model is trained again here, too: only the verdict uses these trainings.
+How often is planned here (``fitting/allocation.py``), unless the configuration says it. Training number i is the same
+however many there are, so the stage's key leaves the numbers out: a larger plan goes on where a smaller one ended.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.fitting.allocation import allocate, most_affordable
 from feature_audit.fitting.cache import StageFolder
-from feature_audit.fitting.trained import TrainingFacts, open_store, train_one
+from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, train_one
+from feature_audit.results import PowerPlan
 from feature_audit.schema import ModelSchema
 from feature_audit.selection import Selection
 
 log = logging.getLogger(__name__)
 
-KEYS = ("model", "model_params", "attach", "training", "device", "metric", "seeds", "baseline_seeds", "seed")
+#: What a training depends on. The plan reads more, each time anew.
+KEYS = ("model", "model_params", "attach", "training", "device", "metric", "seed")
 
 #: Seeds of the pruned models of one K start so far after those of the K before it in the order of testing.
 _RUNG_SEEDS = 10_000
@@ -64,12 +69,14 @@ class Retrained:
     Attributes:
         folder: holds ``pruned_<k>_<i>.pt`` and ``full_<i>.pt``.
         rungs: the pruned models of each K, in the order of testing.
-        full_facts: of the full model's further trainings; empty by default.
+        full_facts: of the full model's further trainings.
+        plan: what they can be expected to decide at the K that validation proposes.
     """
 
     folder: StageFolder
     rungs: list[PrunedModels]
     full_facts: list[TrainingFacts]
+    plan: PowerPlan
 
     def at(self, k: int) -> PrunedModels:
         """The pruned models of one K."""
@@ -102,30 +109,59 @@ def features_of(prepared: Prepared, selection: Selection) -> list[list[str]]:
     return [names[selection.at(k).kept].tolist() for k in selection.rungs]
 
 
-def retrain(config: AuditConfig, prepared: Prepared, selection: Selection, folder: StageFolder) -> Retrained:
-    """Train ``config.seeds`` pruned models at every K to test; a killed stage keeps those that had finished."""
+def retrain(
+    config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, folder: StageFolder
+) -> Retrained:
+    """Train pruned models at every K to test, and full ones, as many as are planned or asked for.
+
+    Trainings that are there already are kept: those of a stage that was killed, and those of a smaller plan.
+    """
     schemas = [prepared.schema.keep(names) for names in features_of(prepared, selection)]
-    if not folder.done:
-        store = open_store(config, prepared)
+    store = open_store(config, prepared)
+    # The plan is made for the K that validation proposes; the others add to what is known of the seed noise.
+    in_view = sorted((len(schema.fields) for schema in schemas), key=lambda k: k != selection.k)
+
+    def train(pruned: int, others: int) -> tuple[list[np.ndarray], np.ndarray]:
         # The baseline's seed is config.seed: no other training shares its randomness.
         for place, schema in enumerate(schemas):
-            for number in range(config.seeds):
+            for number in range(pruned):
                 seed = config.seed + 1 + number + place * _RUNG_SEEDS
                 _train(config, store, schema, folder, _pruned(len(schema.fields), number), seed=seed)
-        for number in range(config.baseline_seeds - 1):
+        for number in range(others - 1):
             _train(config, store, prepared.schema, folder, f"full_{number}", seed=config.seed + _FULL_SEED + number)
-        folder.finish({"seeds": config.seeds, "baseline_seeds": config.baseline_seeds})
-    counts = folder.result()
+        more = [_scores(folder, f"full_{number}") for number in range(others - 1)]
+        small = [np.stack([_scores(folder, _pruned(k, number)) for number in range(pruned)]) for k in in_view]
+        return small, np.stack([full.validation_scores(), *more])
+
+    def price() -> float:
+        return sum(_facts(folder, _pruned(k, 0)).compute for k in in_view) / full.facts.compute
+
+    plan = allocate(
+        config,
+        store,
+        train=train,
+        price=price,
+        most=most_affordable(sum(prepared.rows.values()), 1 + selection.compute / full.facts.compute),
+        estimate=_estimate(selection),
+    )
+    if not folder.done:
+        folder.finish({"plan": asdict(plan)})
     return Retrained(
         folder,
         [
-            PrunedModels(
-                schema, [_facts(folder, _pruned(len(schema.fields), number)) for number in range(counts["seeds"])]
-            )
+            PrunedModels(schema, [_facts(folder, _pruned(len(schema.fields), n)) for n in range(plan.pruned)])
             for schema in schemas
         ],
-        [_facts(folder, f"full_{number}") for number in range(counts["baseline_seeds"] - 1)],
+        [_facts(folder, f"full_{number}") for number in range(plan.full - 1)],
+        plan,
     )
+
+
+def _estimate(selection: Selection) -> tuple[float, float] | None:
+    """What the selection measured at K, by a retraining if there was one; with other seeds than this stage's."""
+    points = [point for point in selection.curve if point.k == selection.k]
+    points.sort(key=lambda point: point.source == "retrained")
+    return (points[-1].delta, points[-1].std_error) if points else None
 
 
 def _pruned(k: int, number: int) -> str:
@@ -141,14 +177,24 @@ def _train(
     *,
     seed: int,
 ) -> None:
-    """Train one model unless it was trained before the stage was interrupted; its facts are written last."""
-    if (folder.path / f"{name}.json").is_file():
+    """Train one model unless that was done before; its facts are written last."""
+    if _place(folder, name, "json").is_file():
         return
-    model, _, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}")
-    torch.save(model.state_dict(), folder.path / f"{name}.pt")
-    (folder.path / f"{name}.json").write_text(json.dumps(facts.to_dict()), encoding="utf-8")
+    model, scores, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}")
+    torch.save(model.state_dict(), _place(folder, name, "pt"))
+    np.save(_place(folder, name, "npy"), scores)
+    _place(folder, name, "json").write_text(json.dumps(facts.to_dict()), encoding="utf-8")
     log.info("retrain: %s, validation %s %.4f", name, config.metric, facts.metric)
 
 
+def _place(folder: StageFolder, name: str, kind: str) -> Path:
+    return folder.path / f"{name}.{kind}"
+
+
+def _scores(folder: StageFolder, name: str) -> np.ndarray:
+    """Of the validation rows."""
+    return np.load(_place(folder, name, "npy"))
+
+
 def _facts(folder: StageFolder, name: str) -> TrainingFacts:
-    return TrainingFacts.from_dict(json.loads((folder.path / f"{name}.json").read_text(encoding="utf-8")))
+    return TrainingFacts.from_dict(json.loads(_place(folder, name, "json").read_text(encoding="utf-8")))

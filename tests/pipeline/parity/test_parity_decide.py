@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.parity import activity, decide
+from feature_audit.parity import metric as find_metric
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.weightstats import ttost_paired
@@ -119,6 +120,42 @@ def test_the_artifact_interval_lies_within_the_one_over_retrainings():
         assert result.artifact.ci_high <= result.decision.ci_high
 
 
+def test_a_deployed_model_is_one_and_has_no_seed_noise_of_its_own():
+    """Only the retrainings' noise counts then, a third of it with three of them instead of four thirds."""
+    data = models(3)
+    both, fixed = ask(data), ask(data, against="deployed")
+    parts = [one.diagnostics["components"][0] for one in (both, fixed)]
+    assert parts[0]["weight"] == pytest.approx(4 / 3)
+    assert parts[1]["weight"] == pytest.approx(1 / 3)
+    assert parts[0]["between_seed_variance"] == parts[1]["between_seed_variance"]
+    assert parts[1]["seed_df"] == 2
+    assert fixed.decision.delta == both.decision.delta
+    assert fixed.decision.ci_low > both.decision.ci_low
+    assert "against the full model as it was trained" in fixed.sentence
+    assert "as it was trained" not in both.sentence
+    assert [one.diagnostics["against"] for one in (both, fixed)] == ["retrained", "deployed"]
+    with pytest.raises(UsageError, match=r"^against=deployed: the deployed model is one, .* of 2; give one, or "):
+        ask({**data, "baseline": data["pruned"][:2]}, against="deployed")
+
+
+@pytest.mark.parametrize("noisy", ["pruned", "baseline"])
+def test_a_noisier_arm_is_not_averaged_away_by_the_other(noisy):
+    """Five trainings of one model that agree say nothing of two of the other that do not."""
+    rng = np.random.default_rng(4)
+    signal = rng.normal(size=3000)
+    y = (rng.random(3000) < 1 / (1 + np.exp(-2 * signal))).astype(int)
+
+    def arm(noise: float, seeds: int) -> np.ndarray:
+        return np.stack([1 / (1 + np.exp(-signal - noise * n * rng.normal(size=3000))) for n in range(seeds)])
+
+    few, many = arm(0.5, 2), arm(0.01, 5)
+    arms = {noisy: few, ("baseline" if noisy == "pruned" else "pruned"): many}
+    parts = ask({"y": y, **arms}).diagnostics["components"][0]
+    own = np.var([find_metric("auc").value(y, score) for score in few], ddof=1)
+    assert parts["weight"] * parts["between_seed_variance"] >= own / 2
+    assert parts["seed_df"] == 5
+
+
 def test_the_shipped_seed_is_the_artifact():
     data = models(2)
     shipped = ask(data, shipped=1).artifact
@@ -199,7 +236,7 @@ def test_an_inconclusive_answer_says_what_would_decide():
     assert result.verdict == "inconclusive"
     assert "test users" in result.needed
     assert "retrainings" in result.needed
-    assert ask(data, margin=5.0).needed is None
+    assert ask(models(6, rows=2000), margin=5.0).needed is None
 
 
 def test_the_bootstrap_confirms_the_standard_errors():

@@ -68,7 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     full = baseline.baseline(config, prepared, folder(home, "baseline"))
     found = select.select(config, prepared, full, select.constraints_of(config, prepared), folder(home, "select"))
     selection = replace(found, rungs=RUNGS)
-    pruned = retrain.retrain(config, prepared, selection, folder(home, "retrain"))
+    pruned = retrain.retrain(config, prepared, full, selection, folder(home, "retrain"))
     return Trained(config, prepared, full, selection, pruned, home)
 
 
@@ -124,7 +124,7 @@ def test_a_killed_stage_trains_only_what_is_missing(trained: Trained, monkeypatc
     monkeypatch.setattr(retrain, "train_one", counted)
     (place / "DONE.json").unlink()
     (place / f"{missing}.json").unlink()
-    again = retrain.retrain(trained.config, trained.prepared, trained.selection, trained.pruned.folder)
+    again = retrain.retrain(trained.config, trained.prepared, trained.full, trained.selection, trained.pruned.folder)
     assert trainings == [trained.pruned.rungs[1].facts[0].seed]
     assert again.rungs[1].facts[0].metric == trained.pruned.rungs[1].facts[0].metric
     (place / f"{missing}.json").write_text(facts)  # the seconds of the first training
@@ -177,7 +177,7 @@ def test_testing_stops_at_the_first_that_does_not_pass(
         assert rung.share_dropped == pytest.approx(1 - rung.k / 5)
 
 
-@pytest.mark.parametrize(("margin", "verdict", "k"), [(0.9, "pass", 1), (0.0, "inconclusive", 4)])
+@pytest.mark.parametrize(("margin", "verdict", "k"), [(0.9, "pass", 3), (0.0, "inconclusive", 4)])
 def test_predictions_and_figures_are_those_of_the_proven_k(
     trained: Trained, margin: float, verdict: str, k: int
 ) -> None:

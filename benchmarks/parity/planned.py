@@ -1,0 +1,191 @@
+"""Planned audits with known truth: how often they pass, what they train, and whether planning spoils the error.
+
+python benchmarks/parity/planned.py                      # the tables of docs/parity.md
+python benchmarks/parity/planned.py --simulations 200    # a glance
+
+A metric is the mean of a value per user, so that an audit takes a millisecond; its noises have the sizes that scores
+of 2,000 users have in ``world.py``. Validation has three quarters of the test users and the same trainings, with the
+same luck; the selection's confirmation is one more pruned training against the first full one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from feature_audit.parity import planning
+from feature_audit.parity.components import Components, components
+from feature_audit.parity.intervals import conclude
+from world import seed_effects
+
+MARGIN, CONFIDENCE, RATIO = 0.002, 0.95, 0.75
+USERS = {"test": 400, "validation": 300}
+#: Standard errors on the test users of what both models share, and of what a training has to itself.
+PRECISE, USUAL = (0.0002, 0.000155), (0.00034, 0.00027)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One simulated situation.
+
+    Attributes:
+        name: for the table.
+        truth: quality of the pruned model over trainings less that of the full one.
+        seed_noise: standard deviation of a training's quality; ``full_noise`` times that for the full model.
+        noise: law of the seed noise, see ``world.Design``.
+        rows: see ``PRECISE``.
+        optimism: what the confirmation says too much, because K was chosen where it looked good.
+        share: of a full training that a pruned one costs.
+        seeds, baseline_seeds: None = planned.
+        ks: K that are trained together.
+    """
+
+    name: str
+    truth: float = 0.0
+    seed_noise: float = 0.0007
+    full_noise: float = 1.0
+    noise: str = "normal"
+    rows: tuple[float, float] = PRECISE
+    optimism: float = 0.0
+    share: float = 0.25
+    seeds: int | None = None
+    baseline_seeds: int | None = None
+    ks: int = 1
+    deployed: bool = False
+
+
+@dataclass(frozen=True)
+class Split:
+    """Values of the users of one split: (K, trainings, users) of the pruned models, (trainings, users) of the full."""
+
+    pruned: np.ndarray
+    full: np.ndarray
+
+    def parts(self, arms: tuple[int, int], *, deployed: bool) -> list[Components]:
+        full = self.full[: arms[1]]
+        return [
+            components(_influence(one), _influence(full), one.mean(axis=1), full.mean(axis=1), deployed=deployed)
+            for one in self.pruned[:, : arms[0]]
+        ]
+
+    def delta(self, arms: tuple[int, int]) -> float:
+        return float(self.pruned[0, : arms[0]].mean() - self.full[: arms[1]].mean())
+
+
+def _influence(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean(axis=1, keepdims=True)) / values.shape[1]
+
+
+def draw(case: Case, rng: np.random.Generator) -> tuple[dict[str, Split], tuple[float, float]]:
+    """Both splits of one audit, and the confirmation's estimate."""
+    most = planning.MOST
+    small = case.truth + case.seed_noise * seed_effects(case.noise, (case.ks, most + 1), rng)
+    full = case.seed_noise * case.full_noise * seed_effects(case.noise, most, rng)
+    common, own = case.rows
+    splits = {}
+    for name, ratio in (("test", 1.0), ("validation", RATIO)):
+        users = USERS[name]
+        scale = np.sqrt(users / ratio)
+        shared = common * scale * rng.standard_normal(users)
+        splits[name] = Split(
+            small[..., None] + shared + own * scale * rng.standard_normal((case.ks, most + 1, users)),
+            full[:, None] + own * scale * rng.standard_normal((most, users)),
+        )
+    seen = splits["validation"]
+    differences = seen.pruned[0, -1] - seen.full[0]
+    estimate = float(differences.mean()) + case.optimism, float(differences.std() / np.sqrt(USERS["validation"]))
+    return splits, estimate
+
+
+def audit(case: Case, rng: np.random.Generator) -> tuple[bool, tuple[int, int], float]:
+    """Plan and judge one audit: did it pass, with how many trainings, and what chance was predicted?"""
+    splits, estimate = draw(case, rng)
+    question = planning.Question(MARGIN, CONFIDENCE, 1 / RATIO)
+
+    def look(arms: tuple[int, int]) -> planning.Outlook:
+        return planning.outlook(splits["validation"].parts(arms, deployed=case.deployed), arms, question, estimate)
+
+    options = planning.allocations(case.seeds, 1 if case.deployed else case.baseline_seeds)
+    _, arms = planning.choose(options, look, lambda arms: price(case, arms))
+    parts = splits["test"].parts(arms, deployed=case.deployed)[0]
+    verdict = conclude(splits["test"].delta(arms), parts, MARGIN, CONFIDENCE).verdict
+    return verdict == "pass", arms, planning.forecast(look(arms), arms).chance
+
+
+def price(case: Case, arms: tuple[int, int]) -> float:
+    return arms[0] * case.ks * case.share + arms[1] - 1
+
+
+def tables() -> Iterator[tuple[str, list[Case]]]:
+    """Title and rows."""
+    noises = (0.0, 0.0002, 0.0004, 0.0007, 0.001, 0.002)
+    yield (
+        "Power: identical models",
+        [Case(f"seed noise {noise:g}", seed_noise=noise) for noise in noises]
+        + [
+            Case("seed noise 0.0007, a third as many test users", rows=USUAL),
+            Case("seed noise 0.0007, a surplus of 0.02", truth=0.02),
+            Case("seed noise 0.0007, 3 K trained together", ks=3),
+            Case("seed noise 0.0007, against deployed", deployed=True, full_noise=0.0),
+        ],
+    )
+    lost = Case("", truth=-MARGIN)
+    yield (
+        "Error: a loss of the margin",
+        [
+            *(replace(lost, name=f"seed noise {noise:g}", seed_noise=noise) for noise in noises),
+            replace(lost, name="a third as many test users", rows=USUAL),
+            replace(lost, name="validation too optimistic by the margin", optimism=MARGIN),
+            replace(lost, name="heavy-tailed seed noise (t, 3 df)", noise="t3"),
+            replace(lost, name="skewed seed noise (now and then a bad training)", noise="skewed"),
+            replace(lost, name="the full model's seed noise is twice the pruned one's", full_noise=2.0),
+            replace(lost, name="the full model's seed noise is half the pruned one's", full_noise=0.5),
+            replace(lost, name="3 K trained together", ks=3),
+            replace(lost, name="against deployed", deployed=True, full_noise=0.0),
+        ],
+    )
+    for arms in ((3, 1), (5, 3), (5, 5)):
+        fixed = Case("", seeds=arms[0], baseline_seeds=arms[1])
+        yield (
+            f"Not planned: seeds={arms[0]}, baseline_seeds={arms[1]}",
+            [
+                replace(fixed, name="identical"),
+                replace(fixed, name="loss of the margin", truth=-MARGIN),
+                replace(fixed, name="the same, skewed seed noise", truth=-MARGIN, noise="skewed"),
+                replace(
+                    fixed, name="the same, the full model's noise is twice as large", truth=-MARGIN, full_noise=2.0
+                ),
+            ],
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=10_000, help="simulated audits per row")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    for title, cases in tables():
+        print(f"\n**{title}** ({given.simulations:,} simulated audits a row)\n")
+        print(
+            "| situation | passes | chance predicted | full trainings beside the baseline | trainings (pruned + full) |"
+        )
+        print("|---|---|---|---|---|")
+        for case in cases:
+            rng = np.random.default_rng([given.seed, *case.name.encode()])
+            found = [audit(case, rng) for _ in range(given.simulations)]
+            chosen = [arms for _, arms, _ in found]
+            counts = {arms: chosen.count(arms) for arms in sorted(set(chosen))}
+            mix = ", ".join(
+                f"{pruned} + {full}: {count / len(found):.0%}"
+                for (pruned, full), count in counts.items()
+                if count >= 0.005 * len(found)
+            )
+            passed, chance = np.mean([one for one, _, _ in found]), np.mean([one for _, _, one in found])
+            cost = np.mean([price(case, arms) for arms in chosen])
+            print(f"| {case.name} | **{passed:.1%}** | {chance:.0%} | {cost:.1f} | {mix} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

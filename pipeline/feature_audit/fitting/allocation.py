@@ -1,0 +1,92 @@
+"""How many pruned and full models an audit trains: planned on validation in two steps, or as the configuration says."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Store
+from feature_audit.parity import metric, planning
+from feature_audit.parity.clusters import cluster_codes
+from feature_audit.parity.comparison import compare
+from feature_audit.parity.components import Components
+from feature_audit.parity.planning import Arms, Outlook, Question
+from feature_audit.parity.scored_rows import ScoredArms
+from feature_audit.results import PowerPlan
+
+log = logging.getLogger(__name__)
+
+#: Tables of so many rows take long to train: what is planned for them keeps the whole audit to so many full trainings.
+LARGE_TABLE, MOST_TRAININGS = 50_000, 4.5
+
+
+class Train(Protocol):
+    """Makes sure that models are trained, and scores the validation rows."""
+
+    def __call__(self, pruned: int, full: int, /) -> tuple[list[np.ndarray], np.ndarray]:
+        """Scores of at least so many trainings of either model.
+
+        Returns:
+            For each K (trainings, rows[, classes]) of the pruned models, and the same of the full one, the first of
+            which is the baseline.
+        """
+
+
+def most_affordable(rows: int, spent: float) -> float:
+    """Full trainings that are left for the retrainings of a table of so many rows, of which ``spent`` were used."""
+    return math.inf if rows < LARGE_TABLE else MOST_TRAININGS - spent
+
+
+def asked_for(config: AuditConfig) -> tuple[int | None, int | None]:
+    """Trainings of (pruned, full) models that the configuration fixes; None = to be planned."""
+    full = 1 if config.against == "deployed" else config.baseline_seeds
+    return _number(config.seeds), _number(full)
+
+
+def _number(value: int | str) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def allocate(
+    config: AuditConfig,
+    store: Store,
+    *,
+    train: Train,
+    price: Callable[[], float],
+    most: float,
+    estimate: tuple[float, float] | None,
+) -> PowerPlan:
+    """Plan the trainings, say what they can decide, and do them; what is returned has looked at all of them.
+
+    Args:
+        config: the numbers, if they are given, and the question.
+        store: validation labels and units.
+        train: trains and scores.
+        price: of one more pruned model at every K, in full trainings; asked after the first ones.
+        most: full trainings to spend here; the cheapest plan is always allowed.
+        estimate: see ``planning.outlook``.
+    """
+    question = Question(config.absolute_margin, config.confidence, store.rows("test") / store.rows("validation"))
+
+    def look(arms: Arms) -> Outlook:
+        pruned, full = train(*arms)
+        found = [_on_validation(config, store, one[: arms[0]], full[: arms[1]]) for one in pruned]
+        return planning.outlook(found, arms, question, estimate)
+
+    options = planning.allocations(*asked_for(config))
+    view, arms = planning.choose(options, look, lambda arms: arms[0] * price() + arms[1] - 1, most)
+    log.info("retrain: %s", planning.forecast(view, arms).sentence)
+    return planning.forecast(look(arms), arms)
+
+
+def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: np.ndarray) -> Components:
+    target, task = store.target("validation"), store.schema.task
+    cluster, clusters = cluster_codes(store.group("validation"), len(target))
+    full, pruned = full.astype(np.float64), pruned.astype(np.float64)
+    scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed")
+    return compare(scored, metric(str(config.metric), task), "all", config.absolute_margin, "decision").parts
