@@ -15,12 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from feature_audit.errors import UsageError
 from feature_audit.metric_names import parse_metric
+from feature_audit.question import Guard, GuardMode, Margin, check_guards, read_guards, read_margin, read_slices
 from feature_audit.schema import Task
 
 KindName = Literal["numeric", "categorical", "boolean", "multi", "vector", "datetime"]
 
 #: Decision metric per task where the user names none; all are "higher is better" as reported.
 DEFAULT_METRIC: dict[str, str] = {"binary": "auc", "regression": "r2", "multiclass": "accuracy"}
+
+#: Margin where the user names none: of metrics without a unit, and of those in the target's own.
+DEFAULT_MARGIN, DEFAULT_SHARE = 0.002, "1%"
 
 #: What a profile sets: plain keys, below every file and the command line.
 PROFILES: dict[str, dict[str, Any]] = {
@@ -173,8 +177,22 @@ class AuditConfig(_Section):
     k: int | Literal["auto"] = Field("auto", description="the most features to keep; auto = no budget")
     k_min: int = Field(1, ge=1, description="the fewest features worth considering; k_min = k fixes K")
     metric: str | None = Field(None, description="decision metric; None = auc, r2 or accuracy, by task")
-    margin: float = Field(
-        0.002, ge=0, allow_inf_nan=False, description="largest loss that counts as none, in the metric's own units"
+    margin: Margin | None = Field(
+        None,
+        description="largest loss that counts as none, in the metric's units; or a share of the full model's advantage "
+        "over no skill, such as 1%; None = 0.002, for rmse and mae 1%",
+    )
+    guards: dict[str, Guard] = Field(
+        default_factory=dict, description="other metric -> its margin, or {margin, mode: not_worse or not_shown_worse}"
+    )
+    slice_margin: Margin | None = Field(
+        None, description="margin of the decision metric in every slice; None = slices are only reported"
+    )
+    slice_mode: GuardMode = Field(
+        "not_shown_worse", description="not_shown_worse: a shown loss fails; not_worse: a pass needs every slice shown"
+    )
+    production_score: str | None = Field(
+        None, description="column with the score that production gave before the outcome; compared, never a feature"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the interval that the verdict stands on")
     trials: int = Field(3, ge=1, description="selection runs, Optuna trials; auto = the profile's number")
@@ -210,7 +228,9 @@ class AuditConfig(_Section):
     cost: dict[str, float] | str = Field(
         default_factory=dict, description="column, glob or table -> yearly cost, any unit; or a CSV file of them"
     )
-    slices: tuple[str, ...] = Field((), description="columns whose values are reported as slices")
+    slices: tuple[str | dict[str, Any], ...] = Field(
+        (), description="columns whose values are slices; some values only: {city: [Berlin, Paris]}, {item: {top: 20}}"
+    )
     reader: ReaderConfig = Field(ReaderConfig(), description="how to read text files")
     encoding: EncodingConfig = Field(EncodingConfig(), description="from raw values to what a model embeds")
     training: TrainingConfig = Field(TrainingConfig(), description="one training of a model, full or pruned")
@@ -234,10 +254,23 @@ class AuditConfig(_Section):
         counts = PROFILES.get(str(values.get("profile", "default")), PROFILES["default"])
         return {**values, **{key: count for key, count in counts.items() if values.get(key) == "auto"}}
 
-    @field_validator("exclude", "never_drop", "always_drop", "whole_groups", "slices", "drop_rows", mode="before")
+    @field_validator("exclude", "never_drop", "always_drop", "whole_groups", "drop_rows", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("margin", "slice_margin", "guards", "slices", mode="before")
+    @classmethod
+    def _read_question(cls, value: Any, info: ValidationInfo) -> Any:
+        key = str(info.field_name)
+        try:
+            if key == "guards":
+                return read_guards(value)
+            if key == "slices":
+                return read_slices(value)
+            return None if value is None else read_margin(key, value)
+        except UsageError as error:  # as pydantic wants it, which lists this mistake beside others
+            raise NamedMistake(str(error)) from None
 
     @field_validator("metric")
     @classmethod
@@ -288,9 +321,31 @@ class AuditConfig(_Section):
             if name != "*" and name not in self.groups:
                 known = ", ".join(self.groups) or "none is named"
                 raise ValueError(f"whole_groups={name}: no such group; groups: {known}")
-        if self.metric:
-            try:
+        try:
+            if self.metric:
                 parse_metric(self.metric, self.task)
-            except UsageError as error:  # as pydantic wants it, which lists this mistake beside others
-                raise ValueError(str(error)) from None
+            check_guards(self.guards, self.metric or DEFAULT_METRIC.get(str(self.task)), self.task)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        if self.slice_mode == "not_worse" and self.slice_margin is None:
+            raise ValueError("slice_mode=not_worse: needs slice_margin; give the loss that counts as none in a slice")
         return self
+
+    @property
+    def absolute_margin(self) -> float:
+        """The margin in the metric's units; a share is resolved after the full model's training."""
+        assert isinstance(self.margin, float), f"margin={self.margin} is not resolved yet"
+        return self.margin
+
+    @property
+    def absolute_slice_margin(self) -> float | None:
+        """The margin of slices in the metric's units, None where they are only reported."""
+        assert not isinstance(self.slice_margin, str), f"slice_margin={self.slice_margin} is not resolved yet"
+        return self.slice_margin
+
+    @property
+    def shares(self) -> dict[str, str]:
+        """Key -> margin, of margins that are shares and wait for the full model's training."""
+        margins: dict[str, Margin | None] = {"margin": self.margin, "slice_margin": self.slice_margin}
+        margins |= {f"guards.{name}": guard.margin for name, guard in self.guards.items()}
+        return {key: margin for key, margin in margins.items() if isinstance(margin, str)}

@@ -84,7 +84,7 @@ def _read_inline(key: str, value: Any) -> Any:
     if not isinstance(value, str) or key not in AuditConfig.model_fields:
         return value
     mapping = is_mapping(key)
-    if not mapping and not (tuple in _forms(key) and value.lstrip().startswith("[")):
+    if not mapping and not (tuple in _forms(key) and value.lstrip().startswith(("[", "{"))):
         return value
     try:
         read = yaml.safe_load(value)
@@ -97,7 +97,7 @@ def _read_inline(key: str, value: Any) -> Any:
         if str in _forms(key):
             return value
         raise UsageError(f"{key}={value!r}: not a mapping; {_INLINE.format(key=key)}")
-    return read if mapping or isinstance(read, list) else value
+    return read if isinstance(read, list | dict) else value
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -157,17 +157,16 @@ def _choices(problem: Mapping[str, Any]) -> str | None:
 
 
 def _number_hint(key: str, problem: Mapping[str, Any]) -> str | None:
-    """What to write instead of a percentage (``95``, ``0.2%``) or a decimal comma (``0,002``)."""
+    """What to write instead of a percentage (``95``, ``95 %``) or a decimal comma (``0,95``)."""
     if key == "confidence" and problem["type"] in ("less_than", "greater_than"):
         return "give a share between 0.5 and 1, such as 0.95"
     if problem["type"] != "float_parsing":
         return None
     written = re.fullmatch(r"([+-]?\d*[.,]?\d+)\s*(%?)", str(problem["input"]).strip())
     if not written:
-        return "give a plain number such as 0.002"
+        return "give a plain number such as 0.5"
     number = float(written[1].replace(",", ".")) / (100 if written[2] else 1)
-    unit = "in the metric's own units, not per cent" if key == "margin" else "a plain number"
-    return f"give {key}={number:.12g}, {unit}"
+    return f"give {key}={number:.12g}, a plain number"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

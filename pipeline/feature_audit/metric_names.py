@@ -14,12 +14,13 @@ METRIC_NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
-def parse_metric(name: str, task: str | None = None) -> tuple[str, int | None]:
+def parse_metric(name: str, task: str | None = None, *, key: str = "metric") -> tuple[str, int | None]:
     """The metric and its cut-off: ``ndcg@5`` is ``("ndcg", 5)``, a name without a cut-off has None.
 
     Args:
         name: as configured, in lower case.
         task: the task it must fit; None = any, where only the data will say which.
+        key: of the configuration, for messages.
 
     Raises:
         UsageError: an unknown metric, one of another task, or a cut-off that it cannot have.
@@ -27,18 +28,18 @@ def parse_metric(name: str, task: str | None = None) -> tuple[str, int | None]:
     base, at, depth = name.partition("@")
     known = METRIC_NAMES[task] if task else sorted({each for names in METRIC_NAMES.values() for each in names})
     if base not in known:
-        raise UsageError(_unknown(name, base, task, known))
+        raise UsageError(_unknown(f"{key}={name}", base, task, known))
     if at and base != "ndcg":
-        raise UsageError(f"metric={name}: only ndcg takes a cut-off; give metric={base}")
+        raise UsageError(f"{key}={name}: only ndcg takes a cut-off; give {key}={base}")
     if at and not re.fullmatch(r"[1-9][0-9]*", depth):
-        raise UsageError(f"metric={name}: the cut-off is no whole number of at least 1; give one such as ndcg@5")
+        raise UsageError(f"{key}={name}: the cut-off is no whole number of at least 1; give one such as ndcg@5")
     return base, int(depth) if at else None
 
 
-def _unknown(name: str, base: str, task: str | None, known: tuple[str, ...] | list[str]) -> str:
+def _unknown(shown: str, base: str, task: str | None, known: tuple[str, ...] | list[str]) -> str:
     if task:
-        return f"metric={name} does not fit task={task}; choose {', '.join(known)}"
+        return f"{shown} does not fit task={task}; choose {', '.join(known)}"
     choice = "choose " + "; ".join(f"{', '.join(names)} (task={of})" for of, names in METRIC_NAMES.items())
     near = difflib.get_close_matches(base, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"metric={name}: unknown; {hint}{choice}"
+    return f"{shown}: unknown; {hint}{choice}"

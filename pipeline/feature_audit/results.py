@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from feature_audit.findings import Finding
+from feature_audit.question import GuardMode
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 
@@ -29,6 +30,7 @@ class MetricDelta:
         margin: non-inferiority margin, None for a row that is only reported.
         verdict: of this row alone; None where there is no margin.
         role: ``decision`` (the verdict stands on it), ``guard`` or ``information``.
+        mode: of a guard: ``not_shown_worse`` (only a shown loss fails) or ``not_worse`` (a pass needs it shown).
     """
 
     metric: str
@@ -43,6 +45,7 @@ class MetricDelta:
     margin: float | None
     verdict: Verdict | None
     role: Literal["decision", "guard", "information"]
+    mode: GuardMode | None = None
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,8 @@ class AuditReport:
         trials: rows of the search (number, parameters, value, state); ``importances``: of its parameters.
         provenance: hashes, seeds, versions, resolved configuration, run ids.
         table_costs: source table -> what keeping it at all costs; saved when its last feature goes.
+        margin_share: the margin as it was asked for where it was a share, e.g. ``1%``; ``margin`` is what it came to.
+        production: the full model against the score in production, a sentence; None without one.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
     """
 
@@ -225,4 +230,6 @@ class AuditReport:
     table_costs: dict[str, float] = field(default_factory=dict)
     plan: CostPlan | None = None
     power: PowerPlan | None = None
+    margin_share: str | None = None
+    production: str | None = None
     ladder: list[LadderRung] = field(default_factory=list)

@@ -9,6 +9,7 @@ import yaml
 from feature_audit.config import PROFILES, AuditConfig
 from feature_audit.config_files import given_values, load_config
 from feature_audit.errors import UsageError
+from feature_audit.question import Guard
 
 
 def test_command_line_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
@@ -45,7 +46,8 @@ def test_what_was_given_reads_as_the_same_configuration(tmp_path: Path, profile:
     path = tmp_path / "audit.yaml"
     path.write_text(
         "k: 50\nkinds: {'*_id': categorical}\ntraining: {max_epochs: 3}\nmodel_params: {depth: 2}\n"
-        "selection: {epochs: 2, anneal_share: [0.7, 0.8]}\n",
+        "selection: {epochs: 2, anneal_share: [0.7, 0.8]}\n"
+        "margin: 1%\nguards: {logloss: {margin: 2%, mode: not_worse}}\nslices: [a, {b: [no, 1]}, {c: {top: 3}}]\n",
         encoding="utf-8",
     )
     config = load_config(str(path), {"profile": profile, "exclude": "a,b", "seeds": "auto"})
@@ -88,7 +90,33 @@ def test_another_profile_brings_its_own_values_along() -> None:
         ({"metric": "ndcg@", "task": "binary"}, ["metric=ndcg@:", "at least 1", "ndcg@5"]),
         ({"metric": "ndcg@5", "task": "regression"}, ["metric=ndcg@5", "task=regression", "r2"]),
         ({"gate": "perhaps"}, ["gate="]),
-        ({"margin": "0.2%"}, ["margin='0.2%'", "give margin=0.002", "not per cent"]),
+        ({"margin": "0,2%"}, ["margin='0,2%'", "give margin=0.2%"]),
+        ({"margin": "-1%"}, ["margin=-1%", "0% to below 100%"]),
+        ({"margin": "100 %"}, ["margin=100 %", "0% to below 100%"]),
+        ({"margin": "nan"}, ["margin='nan'", "such as 0.002"]),
+        ({"guards": "0.02"}, ["guards='0.02'", "not a mapping"]),
+        ({"guards": "{auk: 0.02}"}, ["guards=auk: unknown", "did you mean auc?"]),
+        ({"guards": "{calibration: -0.02}"}, ["guards.calibration=-0.02", "greater than or equal to 0"]),
+        ({"guards": "{calibration: small}"}, ["guards.calibration='small'", "such as 0.002"]),
+        ({"guards": "{calibration: 1%}"}, ["guards.calibration=1%", "no advantage", "such as 0.02"]),
+        ({"guards": "{auc: {mode: not_worse}}"}, ["guards.auc: has no margin"]),
+        ({"guards": "{auc: {margin: 1, mode: strict}}"}, ["guards.auc.mode='strict'", "not_shown_worse or not_worse"]),
+        ({"guards": "{auc: {margin: 1, modus: x}}"}, ["guards.auc.modus: unknown key"]),
+        ({"guards": "{AUC: 0.1, auc: 0.2}"}, ["guards=auc", "named twice"]),
+        ({"guards": "{auc: 0.1}", "metric": "auc"}, ["guards=auc", "is the decision metric", "`margin`"]),
+        ({"guards": "{ndcg: 0.1}", "metric": "ndcg@10"}, ["guards=ndcg", "is the decision metric"]),
+        ({"guards": "{auc: 0.1}", "task": "binary"}, ["guards=auc", "is the decision metric"]),
+        ({"guards": "{rmse: 0.1}", "metric": "auc"}, ["guards=rmse", "does not fit metric=auc", "calibration"]),
+        ({"guards": "{auc: 0.1}", "task": "regression"}, ["guards=auc", "does not fit task=regression", "rmse"]),
+        ({"guards": "{rmse: 0.1, auc: 0.1}"}, ["guards=auc", "does not fit guards=rmse"]),
+        ({"slice_margin": "-1"}, ["slice_margin=-1", "greater than or equal to 0"]),
+        ({"slice_mode": "not_worse"}, ["slice_mode=not_worse", "needs slice_margin"]),
+        ({"slice_mode": "strict"}, ["slice_mode='strict'", "choose not_shown_worse or not_worse"]),
+        ({"slices": "[city, {city: [Rome]}]"}, ["slices=city", "named twice"]),
+        ({"slices": "[3]"}, ["slices=3", "column: {top: 20}"]),
+        ({"slices": "{city: []}"}, ["slices.city=[]", "a list of values"]),
+        ({"slices": "{city: {top: 0}}"}, ["slices.city={'top': 0}", "{top: n}"]),
+        ({"slices": "{city: {bottom: 3}}"}, ["slices.city={'bottom': 3}", "{top: n}"]),
         ({"margin": "0,002"}, ["margin='0,002'", "give margin=0.002"]),
         ({"margin": "small"}, ["margin='small'", "such as 0.002"]),
         ({"confidence": "95 %"}, ["confidence='95 %'", "give confidence=0.95"]),
@@ -210,6 +238,13 @@ def test_a_metric_may_be_written_in_capitals(given: str, metric: str) -> None:
         ("cost", "{a: 3}", {"a": 3.0}),
         ("cost", "sheets/cost.csv", "sheets/cost.csv"),
         ("slices", "[a, 'b,c']", ("a", "b,c")),
+        ("slices", "[a, {b: [x, 2]}, {c: {top: 5}}]", ("a", {"b": ["x", 2]}, {"c": {"top": 5}})),
+        ("slices", "{b: x}", ({"b": ["x"]},)),
+        ("guards", "{LogLoss: 0.01}", {"logloss": Guard(0.01)}),
+        ("guards", "{auc: {margin: 1%, mode: not_worse}}", {"auc": Guard("1%", "not_worse")}),
+        ("margin", "0.5 %", "0.5%"),
+        ("margin", "1e-3", 0.001),
+        ("slice_margin", "2%", "2%"),
         ("exclude", "[ab]_*,c", ("[ab]_*", "c")),
         ("attach", "tower.embeddings", "tower.embeddings"),
         ("test_share", "0.3", 0.3),

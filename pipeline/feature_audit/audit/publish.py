@@ -16,6 +16,7 @@ import feature_audit
 from feature_audit.audit import exports
 from feature_audit.config import AuditConfig
 from feature_audit.data import Encoders, Prepared, example_rows, write_table
+from feature_audit.locking import held
 from feature_audit.masking import masked, masked_values
 from feature_audit.models import is_installed, own_code
 from feature_audit.report import (
@@ -32,6 +33,7 @@ from feature_audit.stages.load import locate
 from feature_audit.stages.parity import PREDICTIONS, Outcome
 from feature_audit.stages.retrain import Retrained
 from feature_audit.tracking import Run, address, registry
+from feature_audit.tracking.parity_metrics import legal_name, parity_metrics
 
 #: Rows of the registered model's example.
 _EXAMPLE_ROWS = 2
@@ -50,9 +52,14 @@ def data(parent: Run, config: AuditConfig, prepared: Prepared) -> None:
     )
     parent.text(json.dumps(prepared.validation, indent=1, default=str), "data/validation.json")
     parent.text(prepared.schema_yaml(), "data/schema.yaml")
-    parent.tag(
-        {"audit.metric": config.metric, "audit.margin": config.margin, "audit.n_features": len(prepared.schema.fields)}
-    )
+    parent.tag({"audit.metric": config.metric, "audit.n_features": len(prepared.schema.fields)})
+    margin(parent, config)
+
+
+def margin(parent: Run, config: AuditConfig) -> None:
+    """The margin as a tag, once it is a number."""
+    if not isinstance(config.margin, str):
+        parent.tag({"audit.margin": config.margin})
 
 
 def data_name(config: AuditConfig) -> str:
@@ -65,8 +72,11 @@ def params(parent: Run, config: AuditConfig) -> None:
 
     What is not set is left out, and what is not decided yet is left for a later call: a parameter cannot be changed.
     """
+    undecided = {key.partition(".")[0] for key in config.shares}
     values: dict[str, Any] = {}
     for key, value in shown(config).items():
+        if key in undecided:
+            continue
         if isinstance(getattr(config, key), BaseModel):
             values |= {f"cfg.{key}.{name}": one for name, one in value.items()}
         else:
@@ -142,14 +152,12 @@ def _parity_metrics(report: AuditReport) -> dict[str, float]:
     }
     for row in report.deltas:
         if row.slice == "all":
-            values |= {
-                f"parity/{row.metric}.delta": row.delta,
-                f"parity/{row.metric}.ci_low": row.ci_low,
-                f"parity/{row.metric}.ci_high": row.ci_high,
-                f"baseline/test/{row.metric}": row.baseline,
-                f"pruned/test/{row.metric}": row.pruned,
-            }
-    return {key.replace("@", "_at_"): value for key, value in values.items()}
+            name = legal_name(row.metric)
+            values |= {f"baseline/test/{name}": row.baseline, f"pruned/test/{name}": row.pruned}
+    for one in report.provenance["parity"]["references"]:
+        if one["split"] == "test":
+            values[f"production/test/{legal_name(one['metric'])}"] = one["other"]
+    return values | parity_metrics(report.deltas)
 
 
 def _ladder_metrics(rung: LadderRung) -> dict[str, float]:
@@ -216,7 +224,10 @@ def recommend(
             registry.withdraw(before)
             parent.untag("audit.recommendation")
         return report
-    found = _register(parent, config, prepared, pruned, report, outcome_key)
+    # Of two audits at once that come to the same model, the second finds the version that the first registered.
+    lock = Path(config.work_dir).resolve() / "registration.lock"
+    with held(lock, "waiting for another audit that registers its model"):
+        found = _register(parent, config, prepared, pruned, report, outcome_key)
     report = replace(report, recommendation=found)
     texts(parent, config, report)
     parent.tag({"audit.recommendation": found})

@@ -12,6 +12,7 @@ from feature_audit.data import Prepared
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import LIBRARIES
 from feature_audit.masking import masked, masked_values
+from feature_audit.parity import ParityResult
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
 from feature_audit.selection import Constraints, Selection, nogueira_index
 from feature_audit.stages.baseline import Baseline
@@ -40,7 +41,7 @@ def build_report(
         verdict=result.verdict,
         sentence=result.sentence,
         metric=config.metric,
-        margin=config.margin,
+        margin=config.absolute_margin,
         confidence=config.confidence,
         k=selection.k,
         n_features=len(prepared.schema.fields),
@@ -64,8 +65,13 @@ def build_report(
         table_costs=prepared.table_costs,
         plan=plan,
         power=pruned.plan,
+        production=_against_production(result),
         ladder=outcome.ladder,
     )
+
+
+def _against_production(result: ParityResult) -> str | None:
+    return next((one["sentence"] for one in result.diagnostics["references"] if one["split"] == "test"), None)
 
 
 def _warnings(

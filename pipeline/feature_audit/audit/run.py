@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from feature_audit.audit import model_contract, publish
 from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.audit.decisions import decide_features
+from feature_audit.audit.margins import with_margins
 from feature_audit.audit.report_data import build_report
 from feature_audit.audit.settings import check_config, keep_given, keep_resolved, with_metric
 from feature_audit.audit.stage_run import run_stage, training_inputs
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.errors import AuditError, log_is_open
+from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.process import tune_process
+from feature_audit.fitting.trained import open_store
 from feature_audit.report import counted, ladder_sentence, plan_sentence, promote_command, verdict_sentence
 from feature_audit.results import AuditReport
 from feature_audit.selection import Constraints, Selection
@@ -79,8 +82,8 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     if driver is not None and driver.id != parent.id:  # `mlflow run -e parity -P audit=...`: its own run points here
         driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
         driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
-    lines = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report)]
-    lines = [*filter(None, lines), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
+    said = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report), report.production]
+    lines = [*filter(None, said), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
     if report.recommendation:
         lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
     return End(report.verdict, lines, problem)
@@ -120,6 +123,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     encoded = training_inputs(config, prepared)
     config = with_metric(config, prepared)
     keep_resolved(parent, config)
+    parity.foresee(config, open_store(config, prepared))
     constraints = select.constraints_of(config, prepared)
     if constraints.note:
         log.info("load: %s", constraints.note)
@@ -130,6 +134,8 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     trained = run_stage(parent, config, "baseline", encoded, partial(_train_full, config, prepared))
     full = trained.result
     costs.append(trained.cost(1.0, f"{full.facts.epochs} epochs", seconds=full.facts.seconds))
+    config, shares = with_margins(parent, config, prepared, full), config.shares
+    log.info("baseline: %s", soundness.line(config, full.facts.metric, full.references))
     if until == "baseline":
         return None, None
 
@@ -169,6 +175,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) ->
     report = build_report(
         config, prepared, full, constraints, selection, pruned, outcome, decisions, costs, plan, parent.id
     )
+    report = replace(report, margin_share=shares.get("margin"))
     publish.outcome(parent, config, outcome, report, time.perf_counter() - started)
     try:
         return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None

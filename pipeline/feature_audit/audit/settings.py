@@ -10,13 +10,14 @@ import yaml
 from concrete_selectors import SELECTORS
 
 from feature_audit.audit import publish
-from feature_audit.config import DEFAULT_METRIC, AuditConfig
+from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
 from feature_audit.config_files import given_values, load_config
 from feature_audit.data import Prepared
 from feature_audit.errors import UsageError
 from feature_audit.masking import MASK, masked_values
 from feature_audit.metric_names import parse_metric
 from feature_audit.models import MODELS, check_arguments
+from feature_audit.question import IN_TARGET_UNITS, check_guards
 from feature_audit.tracking import Run, find_run, registry
 
 RESOLVED = "config/resolved.yaml"
@@ -57,9 +58,14 @@ def check_config(config: AuditConfig) -> None:
         raise UsageError(
             f"group={config.group}: it is the target itself; name the user or another unit, or leave group out"
         )
-    metric = parse_metric(config.metric, config.task)[0] if config.metric else None
-    if metric in ("gauc", "ndcg") and config.group is None:
-        raise UsageError(f"metric={config.metric}: is computed within users; name the user column, e.g. group=user_id")
+    for key, names in (("metric", filter(None, [config.metric])), ("guards", config.guards)):
+        for name in names:
+            if parse_metric(name)[0] in ("gauc", "ndcg") and config.group is None:
+                raise UsageError(f"{key}={name}: is computed within users; name the user column, e.g. group=user_id")
+    if config.slice_margin is not None and not config.slices and config.group is None:
+        raise UsageError(
+            f"slice_margin={config.slice_margin}: there are no slices; name columns with slices, or a group"
+        )
     registry.check_name(config.model_name)
     for split in ("time", "group"):
         if config.split == split and getattr(config, split) is None:
@@ -67,11 +73,20 @@ def check_config(config: AuditConfig) -> None:
 
 
 def with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
-    """The configuration with task and metric fixed, once the data has said what the task is."""
+    """The configuration with task, metric and margin fixed, once the data has said what the task is."""
     task = prepared.schema.task
     metric = config.metric or DEFAULT_METRIC[task]
     parse_metric(metric, task)
-    return config.model_copy(update={"task": task, "metric": metric})
+    check_guards(config.guards, metric, task)
+    margin = config.margin
+    if margin is None:
+        margin = DEFAULT_SHARE if metric in IN_TARGET_UNITS else DEFAULT_MARGIN
+    if isinstance(margin, str) and metric == "calibration":
+        raise UsageError(
+            f"margin={margin}: a model without skill can be calibrated perfectly, so there is no advantage to take a "
+            "share of; give the margin of |log ratio|, such as margin=0.02"
+        )
+    return config.model_copy(update={"task": task, "metric": metric, "margin": margin})
 
 
 def keep_given(parent: Run, config: AuditConfig) -> None:

@@ -31,6 +31,7 @@ from feature_audit.data.table.formatted_numbers import as_numbers
 from feature_audit.data.table.slices import slice_codes
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.data.table.statistics import Statistics, gather
+from feature_audit.data.table.target import read_production
 from feature_audit.errors import AuditError
 from feature_audit.labels import Target
 from feature_audit.schema import Column, ModelSchema
@@ -39,11 +40,11 @@ from feature_audit.schema import Column, ModelSchema
 STORE_KEYS = (
     "target", "task", "positive", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed",
     "prepare", "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
-    "drop_rows", "split_files",
+    "drop_rows", "split_files", "production_score",
 )  # fmt: skip
 
 #: Keys that say what to do about columns and what to report, and leave the encoded cells of a feature as they are.
-RULES = ("never_drop", "always_drop", "groups", "cost", "slices")
+RULES = ("never_drop", "always_drop", "groups", "cost", "slices", "production_score")
 
 
 def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None] = lambda message: None) -> Prepared:
@@ -73,6 +74,8 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     given = {column.name for column in columns if lookup(config.kinds, column.name) is not None}
     source, forms = as_numbers(source, columns, shown, given)
     table = replace(table, source=source)
+    slices = slice_codes(source, table.roles.slices, table.split.of_row)
+    production = read_production(source, table.roles.production_score, table.target.task)
     unsure = unsure_integers(columns, doubtful) + unsure_text(columns, shown, forms, given)
     looks = looks_like(config, columns, shown)
     shown = peek(source, table.roles.candidates, table.rows) if forms else shown
@@ -93,8 +96,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     summary = summarise(usable, table, statistics) | {"looks_like": looks, "unsure": unsure}
     del statistics  # its samples are not needed while the table is encoded
     schema = ModelSchema(encoders.fields, table.target.task, table.target.n_classes)
-    slices = slice_codes(source, table.roles.slices, table.split.of_row)
-    write_store(directory, table, encoders, schema, slices, progress=progress)
+    write_store(directory, table, encoders, schema, slices, production=production, progress=progress)
     encoders.save(directory / "encoders.json")
     prepared = Prepared(
         directory, schema, columns, examined.findings, examined.excluded, table.split.rows(), table.split.info,

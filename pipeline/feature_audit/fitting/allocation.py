@@ -71,7 +71,7 @@ def allocate(
         most: full trainings to spend here; the cheapest plan is always allowed.
         estimate: see ``planning.outlook``.
     """
-    question = Question(config.margin, config.confidence, store.rows("test") / store.rows("validation"))
+    question = Question(config.absolute_margin, config.confidence, store.rows("test") / store.rows("validation"))
 
     def look(arms: Arms) -> Outlook:
         pruned, full = train(*arms)
@@ -91,4 +91,4 @@ def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: 
         cluster, clusters = cluster_codes(None, len(target))
     full, pruned = full.astype(np.float64), pruned.astype(np.float64)
     scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed")
-    return compare(scored, metric(str(config.metric), task), "all", config.margin, "decision").parts
+    return compare(scored, metric(str(config.metric), task), "all", config.absolute_margin, "decision").parts

@@ -6,7 +6,7 @@ frequent class, the log loss of the class shares.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -16,6 +16,10 @@ from feature_audit.parity.components import mean_over_seeds, row_variance
 from feature_audit.parity.metrics import Metric, Sample
 from feature_audit.parity.metrics import metric as find_metric
 from feature_audit.schema import Task
+
+#: Confidence that a model is better than chance, for a pass. At the usual 95 % one of forty audits of noise would pass;
+#: a model worth keeping is many standard errors above chance.
+SURE = 0.9999
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Chance:
         low, high: two-sided interval of the value against other test clusters, within the metric's range.
         chance: the constant's value.
         higher_is_better: how to read them.
+        surely_better: is the interval at ``SURE`` wholly on the good side of chance, too?
     """
 
     metric: str
@@ -36,6 +41,7 @@ class Chance:
     high: float
     chance: float
     higher_is_better: bool
+    surely_better: bool = False
 
     @property
     def better(self) -> bool:
@@ -84,10 +90,31 @@ def against_chance(
     model = [chosen.statistics(Sample(y, np.asarray(one, dtype=np.float64), codes, clusters)) for one in scores]
     constant = chosen.statistics(Sample(y, _constant(y, scores[0], task), codes, clusters))
     variance, df = row_variance(mean_over_seeds(np.stack([one.influence for one in model])) - constant.influence)
-    reach = float(special.stdtrit(df, (1 + confidence) / 2)) * float(np.sqrt(variance))
-    value = float(np.mean([one.value for one in model]))
-    low, high = _interval(value, reach, bounded=chosen.bounded)
-    return Chance(chosen.name, value, low, high, constant.value, chosen.orientation == "higher")
+    value, error = float(np.mean([one.value for one in model])), float(np.sqrt(variance))
+
+    def at(level: float) -> Chance:
+        reach = float(special.stdtrit(df, (1 + level) / 2)) * error
+        low, high = _interval(value, reach, bounded=chosen.bounded)
+        return Chance(chosen.name, value, low, high, constant.value, chosen.orientation == "higher")
+
+    return replace(at(confidence), surely_better=at(max(confidence, SURE)).better)
+
+
+def advantage(metric: Metric, *, y: np.ndarray, scores: np.ndarray, task: Task, cluster: np.ndarray | None) -> float:
+    """How much better than no skill one training is, in the metric's units: what a relative margin is a share of.
+
+    Args:
+        metric: any of the task.
+        y: (rows,) labels.
+        scores: (rows[, classes]).
+        task: binary, regression or multiclass.
+        cluster: (rows,) users, for metrics that are defined within them.
+    """
+    constant = _constant(y, scores, task)
+    if metric.name == "mae":  # the median is its best constant, not the mean
+        constant = np.full(len(y), np.median(y))
+    mine, none = (metric.quality(metric.value(y, each, cluster)) for each in (scores, constant))
+    return float(mine - none)
 
 
 def _constant(y: np.ndarray, like: np.ndarray, task: Task) -> np.ndarray:

@@ -13,6 +13,7 @@ from feature_audit.parity.components import Components, components, mean_over_se
 from feature_audit.parity.metrics import ClusterStatistics, Metric
 from feature_audit.parity.resampling import resampled_sums
 from feature_audit.parity.scored_rows import ScoredArms, check_metric
+from feature_audit.question import GuardMode
 from feature_audit.results import MetricDelta
 
 Role = Literal["decision", "guard", "information"]
@@ -23,7 +24,7 @@ class Comparison:
     """Both arms on one metric and one set of rows, before any verdict.
 
     Attributes:
-        metric, slice, rows, clusters, margin, role: as in ``MetricDelta``.
+        metric, slice, rows, clusters, margin, role, mode: as in ``MetricDelta``.
         baseline, pruned: statistics of each training.
         identical: all trainings of both arms gave the very same scores.
         parts: variance components of the delta over retrainings.
@@ -39,6 +40,7 @@ class Comparison:
     pruned: list[ClusterStatistics]
     identical: bool
     parts: Components
+    mode: GuardMode | None = None
 
     @property
     def delta(self) -> float:
@@ -49,7 +51,8 @@ class Comparison:
     def row(self, confidence: float) -> MetricDelta:
         """The comparison as a reported row, judged at ``confidence``."""
         largest = 1.0 if self.metric.bounded else np.inf
-        end = intervals.conclude(self.delta, self.parts, self.margin, confidence, largest=largest)
+        to_fail = self.mode == "not_shown_worse"
+        end = intervals.conclude(self.delta, self.parts, self.margin, confidence, largest=largest, to_fail=to_fail)
         return MetricDelta(
             metric=self.metric.name,
             slice=self.slice,
@@ -63,6 +66,7 @@ class Comparison:
             margin=self.margin,
             verdict=end.verdict,
             role=self.role,
+            mode=self.mode,
         )
 
     def of_artifacts(self, shipped: int | None) -> Comparison:
@@ -90,7 +94,9 @@ class Comparison:
         }
 
 
-def compare(scored: ScoredArms, metric: Metric, name: str, margin: float | None, role: Role) -> Comparison:
+def compare(
+    scored: ScoredArms, metric: Metric, name: str, margin: float | None, role: Role, mode: GuardMode | None = None
+) -> Comparison:
     """Compute the statistics of every training on these rows.
 
     Raises:
@@ -112,6 +118,7 @@ def compare(scored: ScoredArms, metric: Metric, name: str, margin: float | None,
         pruned=pruned,
         identical=identical,
         parts=_components(metric, baseline, pruned, identical, deployed=scored.deployed),
+        mode=mode,
     )
 
 

@@ -40,14 +40,21 @@ class Conclusion:
 
 
 def conclude(
-    delta: float, parts: Components, margin: float | None, confidence: float, *, largest: float = np.inf
+    delta: float,
+    parts: Components,
+    margin: float | None,
+    confidence: float,
+    *,
+    largest: float = np.inf,
+    to_fail: bool = False,
 ) -> Conclusion:
     """Interval of the delta and the non-inferiority verdict read off it.
 
     Pass: the lower end lies above -margin. Fail: the upper end lies below it. Inconclusive otherwise.
     With a margin the question is one-sided, so the interval spends ``PASS_SHARE`` of its error on the lower end, where
     it costs data to be sure, and the rest on the upper end: coverage is ``confidence`` all the same, and a loss of the
-    margin passes with probability 0.9 (1 - confidence) at most. Without a margin the error is split evenly.
+    margin passes with probability 0.9 (1 - confidence) at most. Where only a shown loss counts (``to_fail``) the ends
+    change places, and a loss of the margin fails with that probability. Without a margin the error is split evenly.
 
     Args:
         delta: improvement of pruned over baseline, higher is better.
@@ -55,9 +62,10 @@ def conclude(
         margin: >= 0, or None for an interval without a verdict.
         confidence: e.g. 0.95.
         largest: size that no delta of the metric exceeds; the interval is cut there, which loses no coverage.
+        to_fail: is it the upper end that decides?
     """
     alpha = 1 - confidence
-    below = alpha * (0.5 if margin is None else PASS_SHARE)
+    below = alpha * (0.5 if margin is None else 1 - PASS_SHARE if to_fail else PASS_SHARE)
     low = max(delta - critical_value(parts, below) * parts.standard_error, -largest)
     high = min(delta + critical_value(parts, alpha - below) * parts.standard_error, largest)
     if margin is None:
@@ -124,7 +132,7 @@ def seed_constant(nu: int, share: float, alpha: float) -> float:
 
 
 def holm_levels(comparisons: Sequence[tuple[float, Components, float]], alpha: float) -> list[float]:
-    """Error level at which each of several guards is judged (Holm 1979, step-down Bonferroni).
+    """Error level at which each of several guards is judged that only a shown loss fails (Holm 1979).
 
     As long as some guard is decided at ``alpha / (guards left)``, it leaves and the others get a larger share; those
     never decided keep the last share, so that verdicts and intervals agree.
@@ -139,7 +147,7 @@ def holm_levels(comparisons: Sequence[tuple[float, Components, float]], alpha: f
         level = alpha / len(left)
         for i in left:
             levels[i] = level
-        open_ones = [i for i in left if conclude(*comparisons[i], 1 - level).verdict == "inconclusive"]
+        open_ones = [i for i in left if conclude(*comparisons[i], 1 - level, to_fail=True).verdict == "inconclusive"]
         if len(open_ones) == len(left):
             break
         left = open_ones

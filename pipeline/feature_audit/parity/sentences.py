@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from feature_audit.parity.chance import Chance
+from collections.abc import Iterable, Sequence
+
 from feature_audit.results import MetricDelta, Verdict
 
 _TITLES = {
@@ -14,10 +15,6 @@ _TITLES = {
     "mae": "MAE",
     "normalised_entropy": "normalised entropy",
 }
-
-CHANCE_REMEDY = (
-    "A full model that is better than chance: check target, positive, time, split and kinds, or give more test rows."
-)
 
 
 def title(metric: str) -> str:
@@ -33,6 +30,7 @@ def sentence(
     seeds: tuple[int, int],
     cluster_name: str,
     deployed: bool = False,
+    unjudged: Sequence[str] = (),
 ) -> str:
     """What the verdict says, with its numbers.
 
@@ -43,6 +41,7 @@ def sentence(
         seeds: pruned and baseline trainings.
         cluster_name: what was resampled.
         deployed: was the full model a fixed one?
+        unjudged: slices that had to be shown and are too small for it.
     """
     row = deltas[0]
     digits = _digits(row.margin or row.delta)
@@ -59,32 +58,43 @@ def sentence(
         f"{trained}, {who})"
     )
     margin = f"{row.margin or 0:.{digits}f}"
-    failed = _named(deltas, "fail")
+    failed = named(row for row in guards(deltas) if row.verdict == "fail")
     if failed and row.verdict != "fail":
         return f"Fail: the pruned model loses more than its margin on {failed}; its {estimate}."
+    if verdict == "inconclusive" and row.verdict == "pass":
+        open_ones = ", ".join(filter(None, [named(not_shown(deltas)), *unjudged]))
+        return (
+            f"Inconclusive: the pruned model's {estimate}: a loss of {margin} or more is ruled out, but not that it "
+            f"loses more than its margin on {open_ones}."
+        )
     closing = {
         "pass": f"a loss of {margin} or more is ruled out",
         "fail": f"it loses more than the margin of {margin}",
         "inconclusive": f"a loss of {margin} is not ruled out",
     }[verdict]
     notes = "; for these two artifacts only, as one training each says nothing of seed noise" if sum(seeds) == 2 else ""
-    undecided = _named(deltas, "inconclusive")
+    undecided = named(row for row in guards(deltas) if row.verdict == "inconclusive")
     notes += f"; not decided: {undecided}" if undecided and verdict == "pass" else ""
     return f"{verdict.capitalize()}: the pruned model's {estimate}: {closing}{notes}."
 
 
-def no_better_than_chance(chance: Chance) -> str:
-    """The verdict's sentence where a model without features would do as well as the full one."""
-    return (
-        f"Inconclusive: the full model is {'worse' if chance.worse else 'not better'} than chance on the test split "
-        f"({title(chance.metric)} {chance.value:.4f}, interval {chance.low:.4f} to {chance.high:.4f}, chance "
-        f"{chance.chance:.4f}): parity with it proves nothing."
-    )
+def signed(value: float, scale: float) -> str:
+    """A difference, with digits that suit the margin."""
+    return _signed(value, _digits(scale))
 
 
-def _named(deltas: list[MetricDelta], verdict: Verdict) -> str:
-    """The guards with that verdict, as a list for people."""
-    rows = [row for row in deltas if row.role == "guard" and row.verdict == verdict]
+def guards(deltas: Iterable[MetricDelta]) -> list[MetricDelta]:
+    """The rows of guards."""
+    return [row for row in deltas if row.role == "guard"]
+
+
+def not_shown(deltas: Iterable[MetricDelta]) -> list[MetricDelta]:
+    """The guards that must be shown to hold for a pass and are not."""
+    return [row for row in guards(deltas) if row.mode == "not_worse" and row.verdict != "pass"]
+
+
+def named(rows: Iterable[MetricDelta]) -> str:
+    """Guards as a list for people."""
     return ", ".join(title(row.metric) + (f" in {row.slice}" if row.slice != "all" else "") for row in rows)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,39 +18,52 @@ MAX_VALUES = 20  # per column, largest first; a slice per city would drown the o
 class SmallSlice:
     """A slice that gets no interval, and why."""
 
+    column: str
     slice: str
     rows: int
     reason: str
 
 
 def slice_masks(
-    slices: Mapping[str, np.ndarray], rows: int, cluster: np.ndarray | None
-) -> tuple[list[tuple[str, np.ndarray]], list[SmallSlice]]:
-    """Row masks of the slices that are large enough for an interval, and the ones that are not.
+    slices: Mapping[str, np.ndarray],
+    rows: int,
+    cluster: np.ndarray | None,
+    chosen: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[list[tuple[str, str, np.ndarray]], list[SmallSlice]]:
+    """Column, name and row mask of the slices that are large enough for an interval, and the ones that are not.
 
     Args:
         slices: column -> (rows,) labels; every value is a slice named ``column = value``.
         rows: test rows.
         cluster: (rows,) user codes or None.
+        chosen: column -> the only values that are slices; of other columns the ``MAX_VALUES`` largest are.
     """
-    usable: list[tuple[str, np.ndarray]] = []
+    usable: list[tuple[str, str, np.ndarray]] = []
     small: list[SmallSlice] = []
     for column, given in slices.items():
         labels = np.asarray(given)
         if labels.shape != (rows,):
             raise AuditError(f"slice {column}: has shape {labels.shape}; one label per test row ({rows}) is needed")
         values, codes, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
+        wanted = (chosen or {}).get(column)
+        small += [
+            SmallSlice(column, f"{column} = {value}", 0, "no test rows")
+            for value in wanted or ()
+            if value not in values
+        ]
         for place, value in enumerate(np.argsort(-counts, kind="stable")):
             name, size = f"{column} = {values[value]}", int(counts[value])
             mask = codes.reshape(-1) == value
-            if place >= MAX_VALUES:
-                small.append(SmallSlice(name, size, f"beyond the {MAX_VALUES} largest values of the column"))
+            if wanted is not None and values[value] not in wanted:
+                continue
+            if wanted is None and place >= MAX_VALUES:
+                small.append(SmallSlice(column, name, size, f"beyond the {MAX_VALUES} largest values of the column"))
             elif size < MIN_ROWS:
-                small.append(SmallSlice(name, size, f"fewer than {MIN_ROWS} rows"))
+                small.append(SmallSlice(column, name, size, f"fewer than {MIN_ROWS} rows"))
             elif cluster is not None and len(np.unique(cluster[mask])) < MIN_CLUSTERS:
-                small.append(SmallSlice(name, size, f"fewer than {MIN_CLUSTERS} users"))
+                small.append(SmallSlice(column, name, size, f"fewer than {MIN_CLUSTERS} users"))
             else:
-                usable.append((name, mask))
+                usable.append((column, name, mask))
     return usable, small
 
 

@@ -8,14 +8,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-from feature_audit.errors import AuditError, UsageError
-from feature_audit.parity import intervals, power, ranking, sentences
-from feature_audit.parity.chance import against_chance
+from feature_audit.errors import UsageError
+from feature_audit.parity import power, ranking, sentences
 from feature_audit.parity.comparison import Comparison, bootstrapped, compare
-from feature_audit.parity.metrics import Metric
+from feature_audit.parity.guards import (
+    Given,
+    guard_comparisons,
+    levels_of,
+    shares_error,
+    slice_comparisons,
+    slice_guard,
+    unjudged_slices,
+)
 from feature_audit.parity.metrics import metric as find_metric
+from feature_audit.parity.references import Reference
+from feature_audit.parity.reservations import chances, reservations
 from feature_audit.parity.scored_rows import ScoredArms, checked
-from feature_audit.parity.slices import SmallSlice, slice_masks
+from feature_audit.question import GuardMode
 from feature_audit.results import MetricDelta, Verdict
 from feature_audit.schema import Task
 
@@ -26,14 +35,15 @@ class ParityResult:
 
     Attributes:
         verdict: of the feature set over retrainings: the decision metric's, turned to fail by a failed guard, and to
-            inconclusive instead of pass where the full model is not better than chance.
+            inconclusive instead of pass by a guard that must be shown and is not, or by a reservation (see
+            ``reservations``: models no better than chance, a full model clearly worse than a reference, few units).
         sentence: the verdict with its numbers, for people.
         decision: decision metric over retrainings (test-row noise and seed noise).
         artifact: decision metric for these trained artifacts (test-row noise only).
         deltas: decision first, then guards and slices.
         needed: for inconclusive, what would decide it.
-        diagnostics: variance components, degrees of freedom, cross-checks, exclusions, corrections, the full model
-            against chance (``chance.Chance``); plain data.
+        diagnostics: variance components, degrees of freedom, cross-checks, exclusions, corrections, both models
+            against chance (``chance.Chance``), the full model against its references; plain data.
     """
 
     verdict: Verdict
@@ -55,10 +65,13 @@ def decide(
     metric: str,
     margin: float,
     confidence: float = 0.95,
-    guards: Mapping[str, float | None] | None = None,
+    guards: Mapping[str, Given] | None = None,
     slices: Mapping[str, np.ndarray] | None = None,
+    slice_values: Mapping[str, Sequence[str]] | None = None,
     slice_margin: float | None = None,
     against: Literal["retrained", "deployed"] = "retrained",
+    slice_mode: GuardMode = "not_shown_worse",
+    references: Sequence[Reference] = (),
     shipped: int | None = None,
     cluster_name: str = "users",
     draws: int = 2000,
@@ -75,11 +88,17 @@ def decide(
         metric: decision metric, see ``METRICS``.
         margin: largest tolerable loss, >= 0, in the metric's units (for calibration: of |log ratio|).
         confidence: of the intervals; see ``intervals.conclude`` for how a margin splits their error.
-        guards: other metrics -> margin, or None to report only. Judged after the decision, Holm-corrected together.
+        guards: other metrics -> margin, or ``{"margin": ..., "mode": ...}``, or None to report only. Of those that only
+            a shown loss fails (``not_shown_worse``), all share one error by Holm's procedure; those that a pass needs
+            shown (``not_worse``) are judged at the full level each, as all of them must hold.
         slices: column -> (rows,) labels; the decision metric is reported in each value of each column.
+        slice_values: column -> the only values that are slices. Where slices must be shown, each of them must.
         slice_margin: margin of every slice, which makes them guards; None = reported only.
         against: ``retrained`` = the full feature set over its possible trainings, of which ``baseline`` has some;
             ``deployed`` = the one full model whose scores ``baseline`` has, which has no seed noise.
+        slice_mode: of the slices as guards.
+        references: what the full model was compared with; where it is clearly worse by more than the margin, the
+            verdict is inconclusive at most.
         shipped: index of the pruned seed that would go live, for the artifact row; None = mean of all seeds.
         cluster_name: what the clusters are called in sentences.
         draws: bootstrap resamples that cross-check the standard errors; 0 = none.
@@ -96,28 +115,46 @@ def decide(
         raise UsageError(f"shipped={shipped}: there are {len(scored.pruned)} pruned seeds, counted from 0")
 
     whole = [compare(scored, chosen, "all", margin, "decision")]
-    guarding, skipped = _guards(scored, guards or {}, metric)
+    guarding, skipped = guard_comparisons(scored, guards or {}, chosen)
     whole, checks = bootstrapped([*whole, *guarding], draws=draws, seed=seed, confidence=confidence)
-    sliced, small = _slices(scored, chosen, slices or {}, slice_margin)
+    sliced, small = slice_comparisons(
+        scored, chosen, slices or {}, slice_values or {}, slice_guard(slice_margin, slice_mode)
+    )
     comparisons = [*whole, *sliced]
-    levels = _levels(comparisons, confidence)
+    levels = levels_of(comparisons, confidence)
     deltas = [one.row(1 - level) for one, level in zip(comparisons, levels, strict=True)]
     artifact = comparisons[0].of_artifacts(shipped).row(confidence)
-    chance = against_chance(
-        scored.y, scored.baseline, task=task, metric=metric, cluster=scored.cluster, confidence=confidence
-    )
-    if not chance.better:
-        deltas[0], artifact = _at_most_inconclusive(deltas[0]), _at_most_inconclusive(artifact)
-    verdict = _overall(deltas)
     name = "rows" if cluster is None else cluster_name
+    found = chances(scored, metric, confidence)
+    kept_back = reservations(
+        scored,
+        found,
+        references,
+        passes=deltas[0].verdict == "pass",
+        margin=margin,
+        confidence=confidence,
+        cluster_name=name,
+    )
+    if kept_back:
+        deltas[0], artifact = _at_most_inconclusive(deltas[0]), _at_most_inconclusive(artifact)
+    must_show = slice_margin is not None and slice_mode == "not_worse"
+    unjudged = unjudged_slices(sliced, small, slices or {}, slice_values or {}) if must_show else []
+    verdict = _overall(deltas, unjudged)
+    seeds = scored.seeds
     sentence = sentences.sentence(
-        deltas, verdict, confidence=confidence, seeds=scored.seeds, cluster_name=name, deployed=scored.deployed
+        deltas,
+        verdict,
+        confidence=confidence,
+        seeds=seeds,
+        cluster_name=name,
+        unjudged=unjudged,
+        deployed=scored.deployed,
     )
     needed = None
     if verdict == "inconclusive":
-        needed = power.needed(comparisons[0], confidence=confidence, seeds=scored.seeds, cluster_name=name)
-    if verdict == "inconclusive" and not chance.better:
-        sentence, needed = sentences.no_better_than_chance(chance), sentences.CHANCE_REMEDY
+        needed = _needed(comparisons, deltas, unjudged, confidence=confidence, seeds=seeds, cluster_name=name)
+    if verdict == "inconclusive" and kept_back:
+        sentence, needed = f"Inconclusive: {kept_back[0].reason}.", kept_back[0].remedy
     return ParityResult(
         verdict=verdict,
         sentence=sentence,
@@ -127,7 +164,9 @@ def decide(
         needed=needed,
         diagnostics={
             **_diagnostics(scored, comparisons, levels, confidence),
-            "chance": {**asdict(chance), "better": chance.better},
+            "chance": {name: {**asdict(one), "better": one.better} for name, one in found.items()},
+            "references": [{**asdict(one), "sentence": one.sentence(margin, confidence)} for one in references],
+            "reservations": [vars(one) for one in kept_back],
             "bootstrap": checks,
             "delong": _delong(scored) if metric == "auc" else None,
             "small_slices": [vars(one) for one in small],
@@ -140,7 +179,7 @@ def _diagnostics(
     scored: ScoredArms, comparisons: Sequence[Comparison], levels: Sequence[float], confidence: float
 ) -> dict[str, Any]:
     """How the intervals came about: seeds, variance components, the level of each guard."""
-    guards = [(one, level) for one, level in zip(comparisons, levels, strict=True) if one.role == "guard"]
+    guards = [(one, level) for one, level in zip(comparisons, levels, strict=True) if shares_error(one)]
     return {
         "seeds": {"pruned": scored.seeds[0], "baseline": scored.seeds[1]},
         "against": "deployed" if scored.deployed else "retrained",
@@ -154,52 +193,32 @@ def _diagnostics(
 
 
 def _check_settings(margin: float, confidence: float) -> None:
+    if isinstance(margin, str):
+        raise UsageError(f"margin={margin}: no share can be resolved here; give the margin in the metric's units")
     if not margin >= 0:
         raise UsageError(f"margin={margin}: the tolerable loss cannot be negative; give 0 or more")
     if not 0.5 < confidence < 1:
         raise UsageError(f"confidence={confidence}: give a value between 0.5 and 1, such as 0.95")
 
 
-def _guards(
-    scored: ScoredArms, guards: Mapping[str, float | None], decision: str
-) -> tuple[list[Comparison], dict[str, str]]:
-    """Comparisons of the other metrics; one that is only reported and cannot be computed is skipped with its reason."""
-    made, skipped = [], {}
-    for name, margin in guards.items():
-        if name == decision:
-            continue
-        try:
-            made.append(
-                compare(
-                    scored, find_metric(name, scored.task), "all", margin, "information" if margin is None else "guard"
-                )
-            )
-        except AuditError as problem:
-            if margin is not None:
-                raise
-            skipped[name] = str(problem)
-    return made, skipped
-
-
-def _slices(
-    scored: ScoredArms, metric: Metric, slices: Mapping[str, np.ndarray], margin: float | None
-) -> tuple[list[Comparison], list[SmallSlice]]:
-    masks, small = slice_masks(slices, len(scored.y), scored.cluster)
-    made = []
-    for name, mask in masks:
-        try:
-            made.append(compare(scored.on(mask), metric, name, margin, "information" if margin is None else "guard"))
-        except AuditError as problem:
-            small.append(SmallSlice(name, int(np.count_nonzero(mask)), str(problem)))
-    return made, small
-
-
-def _levels(comparisons: list[Comparison], confidence: float) -> list[float]:
-    """Error level of each comparison: the decision comes first and at the full level, guards share it by Holm."""
-    alpha = 1 - confidence
-    judged = [(one.delta, one.parts, one.margin or 0.0) for one in comparisons if one.role == "guard"]
-    shared = iter(intervals.holm_levels(judged, alpha))
-    return [next(shared) if one.role == "guard" else alpha for one in comparisons]
+def _needed(
+    comparisons: Sequence[Comparison],
+    deltas: Sequence[MetricDelta],
+    unjudged: Sequence[str],
+    *,
+    confidence: float,
+    seeds: tuple[int, int],
+    cluster_name: str,
+) -> str:
+    """What would decide it: of the decision, or of the first guard that is not shown to hold."""
+    open_guards = sentences.not_shown(deltas)
+    if deltas[0].verdict != "pass":
+        return power.needed(comparisons[0], confidence=confidence, seeds=seeds, cluster_name=cluster_name)
+    if open_guards:
+        asked = comparisons[deltas.index(open_guards[0])]
+        words = power.needed(asked, confidence=confidence, seeds=seeds, cluster_name=cluster_name)
+        return f"For {sentences.named(open_guards[:1])}: {words}"
+    return f"More test rows for {', '.join(unjudged)}, or fewer slices."
 
 
 def _at_most_inconclusive(row: MetricDelta) -> MetricDelta:
@@ -207,11 +226,13 @@ def _at_most_inconclusive(row: MetricDelta) -> MetricDelta:
     return replace(row, verdict="inconclusive") if row.verdict == "pass" else row
 
 
-def _overall(deltas: list[MetricDelta]) -> Verdict:
-    """The decision's verdict; a guard that is shown to lose more than its margin makes it a fail."""
+def _overall(deltas: list[MetricDelta], unjudged: Sequence[str]) -> Verdict:
+    """The decision's verdict; a guard that is shown to lose too much fails it, one that is not shown withholds it."""
     assert deltas[0].verdict is not None
-    failed = any(row.role == "guard" and row.verdict == "fail" for row in deltas[1:])
-    return "fail" if failed else deltas[0].verdict
+    if any(row.verdict == "fail" for row in sentences.guards(deltas)):
+        return "fail"
+    withheld = deltas[0].verdict == "pass" and (sentences.not_shown(deltas) or unjudged)
+    return "inconclusive" if withheld else deltas[0].verdict
 
 
 def _delong(scored: ScoredArms) -> dict[str, float | None]:

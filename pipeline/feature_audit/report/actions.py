@@ -195,7 +195,17 @@ def _limited(report: AuditReport) -> bool:
     return isinstance(budget, int) and budget < report.n_features - by_rule
 
 
-def _after_inconclusive(_: AuditReport) -> list[Step]:
+def _after_inconclusive(report: AuditReport) -> list[Step]:
+    row = view.decision_row(report)
+    if row is not None and row.margin is not None and row.ci_low > -row.margin:
+        return [
+            Step("Change nothing in production", "Nothing was registered."),
+            Step("Remove what keeps the audit from passing", view.prose(report.needed)),
+            Step(
+                "Do not read it as a pass",
+                "The change itself lies within the margin, but the reason above says why that is not enough.",
+            ),
+        ]
     text = (
         "More test rows, users or seeds narrow the interval. Then run the same command again: finished stages come "
         "from the cache. Say in that report that this one was read first."

@@ -55,11 +55,17 @@ def run_description(report: AuditReport, link: str = "") -> str:
     needed = f"**What would decide it:** {text(view.prose(report.needed))}" if report.needed else ""
     opening = f"**{view.VERDICTS[report.verdict]}:** {view.headline(report)} {text(view.sentence(report))}"
     note = _cut(opening, 1_500)
-    parts = [_cut(needed, 1_000), _facts(report), *(_quality(report, judged[:most], "") for most in (12, 4, 1))]
+    production = text(view.prose(report.production)) if report.production else ""
+    parts = [
+        production,
+        _cut(needed, 1_000),
+        _facts(report),
+        *(_quality(report, judged[:most], "") for most in (12, 4, 1)),
+    ]
     tables = False
     whole = f"The whole report: [report/index.html]({link})" if link else "The whole report: `report/index.html`"
     for index, part in enumerate([*parts, SIGNED, _ladder(report), _warnings(report), f"**Next**\n\n{steps}", whole]):
-        is_quality = 2 <= index <= 4
+        is_quality = 3 <= index <= 5
         if part is SIGNED and not tables:
             continue
         if not part or (is_quality and tables):
@@ -130,6 +136,8 @@ def _head(report: AuditReport) -> str:
         lines.append(f"The verdict stands on the guard {text(guard.metric)}, {text(view.slice_label(guard))}.")
     if report.power and not report.power.can_decide:
         lines.append(text(report.power.sentence))
+    if report.production:
+        lines.append(text(view.prose(report.production)))
     if report.needed:
         lines.append(f"**What would decide it:** {text(view.prose(report.needed))}")
     return "\n\n".join(lines)
@@ -150,7 +158,8 @@ def _facts(report: AuditReport) -> str:
         rows.append(
             ["Decisions", ", ".join(f"{name} {numbers.count(number)}" for name, number in counts.items() if number)]
         )
-    rows.append(["Metric, margin", f"{text(view.metric_name(report.metric))}, {numbers.margin(report.margin)}"])
+    share = f" ({report.margin_share} of the full model's advantage over no skill)" if report.margin_share else ""
+    rows.append(["Metric, margin", f"{text(view.metric_name(report.metric))}, {numbers.margin(report.margin)}{share}"])
     rows.append(["Confidence", numbers.confidence(report.confidence)])
     tables = retirement.source_tables(report)
     if tables:
@@ -209,7 +218,7 @@ def _quality(report: AuditReport, deltas: Sequence[MetricDelta], title: str = QU
                 numbers.plain(row.pruned, decimals),
                 numbers.signed(row.delta, decimals),
                 f"{low} to {high}",
-                numbers.margin(row.margin) if row.margin is not None else "",
+                _margin(row),
                 (f"**{row.verdict}**" if row.role == "decision" else str(row.verdict)) if row.verdict else "",
             ]
         )
@@ -225,6 +234,13 @@ def _quality(report: AuditReport, deltas: Sequence[MetricDelta], title: str = QU
             "The verdict stands on the feature set over retrainings."
         )
     return body
+
+
+def _margin(row: MetricDelta) -> str:
+    """A row's margin, and of a guard what it asks."""
+    if row.margin is None:
+        return ""
+    return numbers.margin(row.margin) + (f" ({view.guard_name(row)})" if row.role == "guard" else "")
 
 
 def _curve(report: AuditReport) -> str:

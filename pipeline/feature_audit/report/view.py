@@ -190,7 +190,7 @@ def evidence(report: AuditReport) -> str | None:
         "inconclusive": f"It contains {limit}: the loss may be smaller or larger than was agreed.",
     }.get(row.verdict or "", "")
     if row.verdict == "inconclusive" and row.ci_low > -row.margin:
-        meaning = f"All of it lies above {limit}, but the full model is not better than chance."
+        meaning = f"All of it lies above {limit}; the verdict has another reason."
     return " ".join(filter(None, (start, meaning, _lopsided(row))))
 
 
@@ -205,11 +205,18 @@ def _lopsided(row: MetricDelta) -> str:
 
 
 def overruling(report: AuditReport) -> list[MetricDelta]:
-    """Guard rows that share the report's verdict where the decision row has another one: they made the difference."""
+    """Guard rows that made the difference where the decision row has another verdict than the report."""
     row = decision_row(report)
     if row is None or row.verdict == report.verdict:
         return []
+    if report.verdict == "inconclusive":
+        return [guard for guard in report.deltas if guard.mode == "not_worse" and guard.verdict != "pass"]
     return [guard for guard in report.deltas if guard.role == "guard" and guard.verdict == report.verdict]
+
+
+def guard_name(row: MetricDelta) -> str:
+    """What a guard asks: that no loss is shown, or that the margin is shown to hold."""
+    return "guard, must be shown" if row.mode == "not_worse" else "guard"
 
 
 def slice_label(row: MetricDelta) -> str:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
-from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
-from feature_audit.fitting.soundness import References
-from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, quality, train_one
+from feature_audit.fitting.soundness import BOOSTING_REMEDY, References
+from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, train_one
 from feature_audit.models import boosting_scores
-from feature_audit.parity import metric, paired_delta
+from feature_audit.parity import metric
 from feature_audit.parity.chance import Chance, against_chance
+from feature_audit.parity.references import Reference, against_reference
 from feature_audit.schema import ModelSchema
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,7 @@ def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Ba
     facts = TrainingFacts.from_dict(result["training"])
     # Chance anew each time: the confidence is no part of this stage's key, because it must not cost a training.
     chance = _chance(config, store, np.load(folder.path / "validation.npy"))
-    references = References(chance, **result["boosting"])
-    log.info("baseline: %s", soundness.line(config, facts.metric, references))
+    references = References(chance, Reference(**result["boosting"]), result["boosting_seconds"])
     return Baseline(folder, prepared.schema, facts, references)
 
 
@@ -55,13 +54,17 @@ def _train(config: AuditConfig, store: Store, schema: ModelSchema, folder: Stage
     torch.save(model.state_dict(), folder.path / "weights.pt")
     np.save(folder.path / "validation.npy", scores)
     log.info("baseline: %d epochs, %.0f s", facts.epochs, facts.seconds)
-    folder.finish({"training": facts.to_dict(), "boosting": _boosting(config, store, schema, scores)})
-
-
-def _boosting(config: AuditConfig, store: Store, schema: ModelSchema, full: np.ndarray) -> dict[str, float]:
-    """Gradient boosting on the same encoded rows: parity with a weak baseline would be worth nothing."""
     started = time.perf_counter()
-    target, group = store.target("validation"), store.group("validation")
+    boosting = _boosting(config, store, schema, scores)
+    seconds = time.perf_counter() - started
+    folder.finish({"training": facts.to_dict(), "boosting": asdict(boosting), "boosting_seconds": seconds})
+
+
+def _boosting(config: AuditConfig, store: Store, schema: ModelSchema, full: np.ndarray) -> Reference:
+    """Gradient boosting on the same encoded rows: parity with a weak baseline would be worth nothing.
+
+    Validation rows are enough for it: the full model's training was stopped by them, which is in its favour.
+    """
     boosted = boosting_scores(
         store.matrix("train", schema),
         store.target("train"),
@@ -70,10 +73,16 @@ def _boosting(config: AuditConfig, store: Store, schema: ModelSchema, full: np.n
         categorical=np.array([field.form == "code" for field in schema.fields]),
         seed=config.seed,
     )
-    seconds = time.perf_counter() - started
-    chosen = metric(str(config.metric), schema.task)
-    _, error = paired_delta(chosen, y=target, baseline=full, pruned=boosted, cluster=group)
-    return {"boosting": quality(config, store, boosted), "boosting_error": error, "boosting_seconds": seconds}
+    return against_reference(
+        metric(str(config.metric), schema.task),
+        y=store.target("validation"),
+        full=full[None],
+        other=boosted,
+        cluster=store.group("validation"),
+        name="a quick gradient boosting",
+        remedy=f"{BOOSTING_REMEDY[0].upper()}{BOOSTING_REMEDY[1:]}.",
+        split="validation",
+    )
 
 
 def _chance(config: AuditConfig, store: Store, scores: np.ndarray) -> Chance:

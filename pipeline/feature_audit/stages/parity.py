@@ -16,17 +16,24 @@ import torch
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, write_table
 from feature_audit.fitting.cache import StageFolder
-from feature_audit.fitting.trained import Trained, fresh_model, open_store
+from feature_audit.fitting.trained import fresh_model, open_store
 from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.models import predict
 from feature_audit.parity import ParityResult, activity, decide, fixed_sequence, metric, proven_k
+from feature_audit.parity.reservations import few_units
+from feature_audit.question import Guard, slice_rules
 from feature_audit.results import LadderRung, MetricDelta
 from feature_audit.schema import ModelSchema
+from feature_audit.stages.baseline import Baseline
+from feature_audit.stages.production import check_production, production_reference
 from feature_audit.stages.retrain import Retrained
 
 log = logging.getLogger(__name__)
 
-KEYS = ("metric", "margin", "confidence", "against", "slices", "seed")
+KEYS = (
+    "metric", "margin", "confidence", "against", "guards", "slices", "slice_margin", "slice_mode", "production_score",
+    "seed",
+)  # fmt: skip
 PREDICTIONS = "predictions.parquet"
 #: Folder of the working directory: one file per test split, so that other rules or columns start no new count.
 LOOKS = "test_looks"
@@ -51,7 +58,7 @@ class Outcome:
     folder: StageFolder
 
 
-def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retrained, folder: StageFolder) -> Outcome:
+def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, folder: StageFolder) -> Outcome:
     """Give the verdict, or read the one given before."""
     if folder.done:
         done = folder.result()
@@ -63,7 +70,8 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
     full_weights = [full.folder.path / "weights.pt"]
     full_weights += [pruned.folder.path / f"full_{number}.pt" for number in range(len(pruned.full_facts))]
     baseline_scores = np.stack([_score(config, store, full.schema, weights) for weights in full_weights])
-    slices = _slices(config, store, group)
+    guards, slices = guards_of(config), _slices(config, store, group)
+    references = [full.references.boosting, *production_reference(config, store, baseline_scores)]
     pruned_scores: dict[int, np.ndarray] = {}
 
     def judge(k: int) -> ParityResult:
@@ -78,13 +86,17 @@ def parity(config: AuditConfig, prepared: Prepared, full: Trained, pruned: Retra
             cluster=group,
             task=full.schema.task,
             metric=config.metric,
-            margin=config.margin,
+            margin=config.absolute_margin,
             confidence=config.confidence,
-            guards=information(config),
+            guards=guards,
             slices=slices,
             against=config.against,
+            slice_values=_slice_values(config, store),
+            slice_margin=config.absolute_slice_margin,
+            slice_mode=config.slice_mode,
+            references=references,
             shipped=rung.best_seed,
-            cluster_name="units" if config.group is None else f"{config.group} values",
+            cluster_name=unit_name(config),
             seed=config.seed,
         )
         if len(pruned.rungs) > 1:
@@ -138,26 +150,48 @@ def _record_look(config: AuditConfig, prepared: Prepared, pruned: Retrained) -> 
     return len(keys)
 
 
-def information(config: AuditConfig) -> dict[str, float | None]:
-    """The task's other metrics, reported without a margin."""
+def foresee(config: AuditConfig, store: Store) -> None:
+    """Say before anything is trained what about the test rows will keep the audit from a pass.
+
+    Raises:
+        AuditError: production's score cannot be compared.
+    """
+    check_production(config, store)
+    for one in few_units(store.target("test"), store.group("test"), store.schema.task, unit_name(config)):
+        log.warning("load: %s: no verdict but fail or inconclusive is possible. %s", one.reason, one.remedy)
+
+
+def unit_name(config: AuditConfig) -> str:
+    """What the resampled units are called."""
+    return "units" if config.group is None else f"{config.group} values"
+
+
+def guards_of(config: AuditConfig) -> dict[str, Guard | None]:
+    """The task's other metrics: those with a guard, and the rest, which is reported without a margin."""
     assert config.task is not None
     assert config.metric is not None
     decision = metric(config.metric, config.task).name  # ndcg@10 is ndcg
     per_user = {"gauc", "ndcg"}
     return {
-        name: None
-        for name in METRIC_NAMES[config.task]
+        name: config.guards.get(name)
+        for name in (*METRIC_NAMES[config.task], *config.guards)
         if metric(name, config.task).name != decision and (config.group is not None or name not in per_user)
     }
 
 
 def _slices(config: AuditConfig, store: Store, group: np.ndarray | None) -> dict[str, np.ndarray]:
-    slices = {name: store.slice_values("test", name) for name in config.slices}
+    slices = {name: store.slice_values("test", name) for name in slice_rules(config.slices)}
     if group is not None:
         train_group = store.group("train")
         assert train_group is not None
-        slices["activity"] = activity(group, train_group)
+        slices.setdefault("activity", activity(group, train_group))
     return slices
+
+
+def _slice_values(config: AuditConfig, store: Store) -> dict[str, tuple[str, ...]]:
+    """The values that the configuration chooses of a column; all others are no slice."""
+    chosen = [name for name, rule in slice_rules(config.slices).items() if rule is not None]
+    return {name: store.slice_labels(name)[:-1] for name in chosen}  # the last one stands for all others
 
 
 def _write_predictions(

@@ -78,7 +78,7 @@ def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> Sele
         ),
         criterion=Criterion(
             metric=config.metric,
-            margin=config.margin,
+            margin=config.absolute_margin,
             confidence=config.confidence,
             test_ratio=math.sqrt(store.rows("validation") / max(store.rows("test"), 1)),
         ),

@@ -73,13 +73,14 @@ def _make_sqlite(uri: str, file: Path) -> None:
 
 
 @contextmanager
-def answers_soon(subject: str) -> Iterator[None]:
+def answers_soon(subject: str, *, hint: str = "") -> Iterator[None]:
     """Inside, a store that does not answer is given up after seconds, and what it says is one line.
 
     MLflow's own settings win where the environment has them.
 
     Args:
         subject: what the line begins with, e.g. ``model_name=ranker``.
+        hint: what else the user could do, appended to the remedy.
 
     Raises:
         AuditError: the store refused or did not answer.
@@ -92,7 +93,8 @@ def answers_soon(subject: str) -> Iterator[None]:
         connect()
         yield
     except MlflowException as error:
-        raise AuditError(f"{subject}: MLflow refused or did not answer: {store_problem(error)}; {_REMEDY}") from None
+        said = f"MLflow refused or did not answer: {store_problem(error)}"
+        raise AuditError(f"{subject}: {said}; {_REMEDY}{hint}") from None
     finally:
         for name, value in before.items():
             if value is None:

@@ -34,10 +34,11 @@ from feature_audit.errors import AuditError, UsageError
 from feature_audit.labels import Target, read_label
 from feature_audit.parity.chance import against_chance
 from feature_audit.schema import Task
+from feature_audit.tracking.parity_metrics import legal_name, parity_metrics
 
 log = logging.getLogger(__name__)
 
-SETTINGS = ("metric", "margin", "confidence", "guards", "slice_margin", "draws", "seed")
+SETTINGS = ("metric", "margin", "confidence", "guards", "slice_margin", "slice_mode", "draws", "seed")
 COLUMNS = ("baseline", "retrainings", "unit", "slices")
 KEYS = (*COLUMNS, "task", "positive", *SETTINGS)
 MODEL_TYPES = ("classifier", "regressor")
@@ -49,10 +50,10 @@ class ParityEvaluator(ModelEvaluator):
 
     ``evaluator_config``: ``baseline`` (required), ``retrainings``, ``unit``, ``slices``, ``task``, ``positive`` (value
     of the positive class), and the keyword arguments ``metric``, ``margin``, ``confidence``, ``guards``,
-    ``slice_margin``, ``draws``, ``seed`` of ``feature_audit.parity.decide``. Logs the tags ``audit.verdict``,
-    ``audit.sentence`` and ``audit.positive``, the metrics ``parity/<metric>.delta``, ``.ci_low``, ``.ci_high``,
-    ``.baseline``, ``.pruned`` and ``parity/passed`` (1 or 0, for ``mlflow.validate_evaluation_results``), and the
-    artifact ``parity.json``.
+    ``slice_margin``, ``slice_mode``, ``draws``, ``seed`` of ``feature_audit.parity.decide``. Logs the tags
+    ``audit.verdict``, ``audit.sentence`` and ``audit.positive``, the metrics ``parity/<metric>.delta``, ``.ci_low``,
+    ``.ci_high``, ``.baseline``, ``.pruned`` (the first three of slices, too: ``parity/<metric>_at_<slice>``) and
+    ``parity/passed`` (1 or 0, for ``mlflow.validate_evaluation_results``), and the artifact ``parity.json``.
     """
 
     @classmethod
@@ -211,12 +212,11 @@ def _column(frame: pd.DataFrame, name: str, key: str) -> np.ndarray:
 
 def _log(run_id: str, result: Any, target: Target) -> EvaluationResult:
     """The verdict as tag, metrics and artifact of the run."""
-    metrics = {"parity/passed": float(result.verdict == "pass")}
+    metrics = {"parity/passed": float(result.verdict == "pass"), **parity_metrics(result.deltas)}
     for row in result.deltas:
         if row.slice == "all":
-            name = f"parity/{row.metric.replace('@', '_at_')}"
-            for part in ("delta", "ci_low", "ci_high", "baseline", "pruned"):
-                metrics[f"{name}.{part}"] = float(getattr(row, part))
+            name = f"parity/{legal_name(row.metric)}"
+            metrics |= {f"{name}.baseline": row.baseline, f"{name}.pruned": row.pruned}
     content = json.loads(json.dumps(asdict(result)))
     client = mlflow.MlflowClient()
     for key, value in metrics.items():

@@ -3,9 +3,10 @@
 The announcement is the lock as well: a command moves the alias only after it has announced its move and then seen no
 other announcement, so of two at once at most one goes on. What a killed command left is settled by the next one.
 
-MLflow has no compare-and-swap. Two gaps remain, each one request long: somebody moves the alias by other means (in
-MLflow's pages) between this command's last look and its move; or a command is stopped there for longer than
-``ABANDONED`` seconds and then goes on. Both are noticed afterwards, reported, and recorded in the log.
+MLflow has no compare-and-swap. Two gaps remain, each one request long. Somebody moves the alias by other means (in
+MLflow's pages) between this command's last look and its move: that move is overwritten unseen, a later one is noticed.
+Or a command is stopped there for longer than ``ABANDONED`` seconds and then goes on: both moves are in the log, in the
+order in which they took effect.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from feature_audit.tracking import events, processes
 from feature_audit.tracking.connection import answers_soon, is_missing
 from feature_audit.tracking.events import PRODUCTION, Event, Log, shown
 
-#: Seconds after which an announcement by a process that cannot be asked (on another host) counts as left behind.
+#: Seconds after which an announcement counts as left behind, whether or not its process can be looked for.
 ABANDONED = 120.0
 #: Seconds that a command waits for another one that is at work.
 PATIENCE = 20.0

@@ -50,7 +50,7 @@ def check_ready(model_name: str) -> None:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    with answers_soon(f"model_name={model_name}"):
+    with answers_soon(f"model_name={model_name}", hint=", or give another model_name"):
         try:
             MlflowClient().get_registered_model(model_name)
         except MlflowException as error:

@@ -51,14 +51,20 @@ def newest(home: Path) -> Run:
 def test_audit_promote_and_rollback(home: Path) -> None:
     data = ["-P", f"data={home / 'log.csv'}", "-P", f"config={home / 'audit.yaml'}", "-P", f"work_dir={home / 'work'}"]
     mapping = "{device: categorical, 'hour_*': numeric}"
-    done = mlflow_run(home, *data, "-P", "k=10", "-P", f"kinds={mapping}", "-P", "test_share=0.25")
+    guarded = ("-P", "guards={logloss: {margin: 1.0, mode: not_worse}}", "-P", "slices=[{device: [tv, phone]}]")
+    done = mlflow_run(home, *data, "-P", "k=10", "-P", f"kinds={mapping}", "-P", "test_share=0.25", *guarded)
     assert done.returncode == 0, done.stderr[-2000:]
     run = newest(home)
     assert run.info.run_name.startswith("pass: "), "over the name that `mlflow run` drew"
     given = {key: value for key, value in run.data.params.items() if not key.startswith("cfg.")}
-    assert given.keys() == {"data", "config", "work_dir", "k", "kinds", "test_share"}, "what was given, nothing empty"
+    assert given.keys() == {"data", "config", "work_dir", "k", "kinds", "test_share", "guards", "slices"}, (
+        "what was given, nothing empty"
+    )
     assert json.loads(run.data.params["cfg.kinds"]) == {"device": "categorical", "hour_*": "numeric"}
     assert run.data.params["cfg.test_share"] == "0.25"
+    assert json.loads(run.data.params["cfg.guards"]) == {"logloss": {"margin": 1.0, "mode": "not_worse"}}
+    assert json.loads(run.data.params["cfg.slices"]) == [{"device": ["tv", "phone"]}]
+    assert "parity/auc_at_device:tv.ci_low" in run.data.metrics
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     assert (run.info.status, run.data.tags["audit.verdict"]) == ("FINISHED", "pass")
     assert run.data.params["k"] == "10"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from feature_audit.audit.report_data import too_good
 from feature_audit.config import AuditConfig, Task
-from feature_audit.fitting.soundness import weaker_than_boosting
-from feature_audit.stages.parity import information
+from feature_audit.parity import metric as find_metric
+from feature_audit.parity.references import Reference
+from feature_audit.stages.parity import guards_of
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_a_model_too_good_to_be_true_is_named_with_its_first_features(metric: st
         ("binary", "ndcg@5", 0.40, 0.45, True),
         ("binary", "logloss", 0.40, 0.35, True),
         ("binary", "logloss", 0.35, 0.40, False),
-        ("binary", "auc", 0.700, 0.703, False),  # less than two margins
+        ("binary", "auc", 0.700, 0.7015, False),  # within the margin
         ("regression", "rmse", 2.0, 1.5, True),
         ("multiclass", "accuracy", 0.8, 0.7, False),
     ],
@@ -42,14 +43,19 @@ def test_a_model_too_good_to_be_true_is_named_with_its_first_features(metric: st
 def test_the_metric_says_which_of_two_models_is_weaker(
     task: Task, metric: str, full: float, boosting: float, warned: bool
 ) -> None:
-    config = AuditConfig(task=task, metric=metric, margin=0.002)
-    assert weaker_than_boosting(config, full, boosting) is warned
+    assert reference(metric, task, full, boosting, 1e-6).clearly_worse(0.002, 0.95) is warned
 
 
-def test_boosting_is_ahead_only_beyond_noise() -> None:
-    config = AuditConfig(task="binary", metric="auc", margin=0.002)
-    assert weaker_than_boosting(config, 0.70, 0.72, std_error=0.009)
-    assert not weaker_than_boosting(config, 0.70, 0.72, std_error=0.011)
+def test_boosting_is_ahead_only_beyond_noise_and_margin() -> None:
+    assert reference("auc", "binary", 0.70, 0.72, 0.009).clearly_worse(0.002, 0.95)
+    assert not reference("auc", "binary", 0.70, 0.72, 0.0095).clearly_worse(0.002, 0.95)
+    assert not reference("auc", "binary", 0.70, 0.72, 0.009).clearly_worse(0.003, 0.95)
+
+
+def reference(metric: str, task: Task, full: float, other: float, error: float) -> Reference:
+    quality = find_metric(metric, task).quality
+    delta = float(quality(full) - quality(other))
+    return Reference("boosting", "", "validation", 1000, metric, full, other, delta, error, 1e6, False)
 
 
 def test_the_threshold_is_the_one_of_a_single_column() -> None:
@@ -66,8 +72,8 @@ def test_the_threshold_is_the_one_of_a_single_column() -> None:
     ],
 )
 def test_the_decision_metric_is_not_reported_a_second_time(metric: str, others: set[str]) -> None:
-    assert set(information(AuditConfig(task="binary", metric=metric, group="user"))) == others
-    assert set(information(AuditConfig(task="binary", metric="auc"))) == {
+    assert set(guards_of(AuditConfig(task="binary", metric=metric, group="user"))) == others
+    assert set(guards_of(AuditConfig(task="binary", metric="auc"))) == {
         "logloss",
         "normalised_entropy",
         "calibration",

@@ -236,7 +236,7 @@ def test_an_inconclusive_answer_says_what_would_decide():
     assert result.verdict == "inconclusive"
     assert "test users" in result.needed
     assert "retrainings" in result.needed
-    assert ask(data, margin=5.0).needed is None
+    assert ask(models(6, rows=2000), margin=5.0).needed is None
 
 
 def test_the_bootstrap_confirms_the_standard_errors():

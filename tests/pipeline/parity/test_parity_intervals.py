@@ -128,7 +128,7 @@ def test_seed_row_noise_is_not_counted_twice():
 
 
 def test_holm_gives_the_last_open_guard_the_whole_level():
-    clear, open_one = (5.0, parts(), 1.0), (-0.5, parts(), 1.0)
+    clear, open_one = (-50.0, parts(), 1.0), (-0.5, parts(), 1.0)
     assert holm_levels([clear, open_one, clear], 0.05) == [0.05 / 3, 0.05, 0.05 / 3]
     assert holm_levels([open_one, open_one], 0.05) == [0.025, 0.025]
     assert holm_levels([], 0.05) == []

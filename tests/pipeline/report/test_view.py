@@ -33,6 +33,33 @@ def test_metric_names(metric, name):
     assert view.metric_name(metric) == name
 
 
+def test_a_guard_that_is_not_shown_to_hold_explains_the_verdict_and_says_what_it_asks():
+    passed = make_report("pass")
+    rows = {row.metric: row for row in passed.deltas if row.role == "guard"}
+    strict = dataclasses.replace(rows["logloss"], mode="not_worse", verdict="inconclusive")
+    lenient = dataclasses.replace(rows["calibration"], mode="not_shown_worse", verdict="inconclusive")
+    report = dataclasses.replace(passed, verdict="inconclusive", deltas=[passed.deltas[0], strict, lenient])
+    assert view.overruling(report) == [strict]
+    assert "All of it lies above −0.002" in view.evidence(report)
+    for page in (render_html(report), render_markdown(report)):
+        assert "guard, must be shown" in page
+    assert "because of the guard log loss, all test rows" in render_html(report)
+    steps = actions.next_steps(report)
+    assert "margin lies inside the interval" not in " ".join(step.text for step in steps)
+
+
+def test_the_first_screen_says_how_the_full_model_stands_against_production_and_what_the_margin_was():
+    sentence = "Against production (old_score) on 900 test rows, the full model is better: AUC 0.81 against 0.79."
+    report = make_report("pass", production=sentence, margin_share="1%")
+    html, markdown = render_html(report), render_markdown(report)
+    assert html.index("old_score") < html.index("What to do next")
+    assert markdown.index("old\\_score") < markdown.index("What to do next")
+    assert "old\\_score" in run_description(report)
+    assert "1% of the full model’s advantage over no skill" in html
+    assert "0.002 (1% of the full model's advantage over no skill)" in markdown
+    assert "old_score" not in render_html(make_report("pass"))
+
+
 def test_one_entry_per_column_is_counted_and_rows_of_figures_stay_rows():
     mapping = {
         "null_share": {f"column_{i}": {"train": 0.5} for i in range(400)},

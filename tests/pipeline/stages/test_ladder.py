@@ -177,7 +177,7 @@ def test_testing_stops_at_the_first_that_does_not_pass(
         assert rung.share_dropped == pytest.approx(1 - rung.k / 5)
 
 
-@pytest.mark.parametrize(("margin", "verdict", "k"), [(0.9, "pass", 1), (0.0, "inconclusive", 4)])
+@pytest.mark.parametrize(("margin", "verdict", "k"), [(0.9, "pass", 3), (0.0, "inconclusive", 4)])
 def test_predictions_and_figures_are_those_of_the_proven_k(
     trained: Trained, margin: float, verdict: str, k: int
 ) -> None:

@@ -5,6 +5,7 @@ One small table goes through all five stages, with a baseline selector, so that 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,11 +15,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from click_log import make_log
 from feature_audit.audit.stage_run import KEYS, training_inputs
 from feature_audit.config import AuditConfig
 from feature_audit.data import RULES, Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
+from feature_audit.question import Guard
 from feature_audit.selection import Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
 from feature_audit.stages.retrain import Retrained
@@ -27,7 +30,7 @@ from sklearn.metrics import roc_auc_score
 #: Settings that change how fast an audit is and where it keeps things, and no result of it.
 WITHOUT_EFFECT = {"threads", "workers", "work_dir"}
 #: Settings that a stage reads for what it says each time, found again or not, and for nothing that it keeps.
-ONLY_SAID = {"baseline": {"margin", "confidence"}}
+ONLY_SAID = {"baseline": {"confidence"}}
 #: Settings that decide how many trainings there are and nothing about any of them; parity's key holds the numbers.
 HOW_MANY = {"retrain": {"margin", "confidence", "against", "seeds", "baseline_seeds"}}
 #: Stages whose digest is part of a stage's key. The rules about columns reach `baseline` and `retrain` as encoded
@@ -145,7 +148,8 @@ def test_trainings_depend_on_the_encoded_features_and_on_no_rule_about_columns(r
         return training_inputs(AuditConfig.model_validate({**ran.config.model_dump(), **changes}), ran.prepared)
 
     usual = inputs()
-    rules = {"never_drop": "device", "always_drop": "noise_00", "groups": {"g": ["device"]}, "cost": {"device": 3}}
+    rules = {"never_drop": "device", "always_drop": "noise_00", "groups": {"g": ["device"]}, "cost": {"device": 3},
+             "production_score": "other"}  # fmt: skip
     assert {*rules, "slices"} == set(RULES)
     for key, value in {**rules, "slices": "noise_00"}.items():
         assert inputs(**{key: value}) == usual
@@ -181,6 +185,22 @@ def test_the_artifact_row_is_about_the_model_that_would_be_registered(ran: Ran, 
     assert len(set(each)) == 3
     assert outcome.result.artifact.delta == pytest.approx(each[best] - np.mean(full))
     assert outcome.result.decision.delta == pytest.approx(np.mean(each) - np.mean(full))
+
+
+def test_a_guard_stops_models_that_keep_the_order_and_lose_the_calibration(ran: Ran, tmp_path: Path) -> None:
+    """The same scores but for a shift of the logits: the AUC cannot see it."""
+    shifted = tmp_path / "retrain"
+    shutil.copytree(ran.pruned.folder.path, shifted)
+    for path in shifted.glob("pruned_*.pt"):
+        weights = torch.load(path, weights_only=True)
+        torch.save({**weights, "out.bias": weights["out.bias"] + 3}, path)
+    harmed = replace(ran.pruned, folder=replace(ran.pruned.folder, path=shifted))
+    guarded = replace(ran, config=ran.config.model_copy(update={"guards": {"calibration": Guard(0.1)}}))
+    before, after = ran.judge(harmed, "shifted").result, guarded.judge(harmed, "guarded").result
+    assert before.decision.delta == pytest.approx(ran.outcome.result.decision.delta)
+    assert before.verdict != "fail"
+    assert (after.verdict, after.decision.verdict) == ("fail", before.decision.verdict)
+    assert [row.metric for row in after.deltas if row.verdict == "fail"] == ["calibration"]
 
 
 def test_another_confidence_is_heeded_without_another_training(ran: Ran) -> None:

@@ -59,6 +59,16 @@ def evaluate(frame: pd.DataFrame, *, predictions: str | None = "pruned", **confi
     )
 
 
+def test_guards_have_modes_and_slices_are_metrics_of_the_run(frame):
+    frame["country"] = np.where(np.arange(2000) % 2 == 0, "N/L", "DE")
+    guard = {"logloss": {"margin": 1e-9, "mode": "not_worse"}}
+    with mlflow.start_run() as run:
+        found = evaluate(frame, baseline="full", margin=0.05, guards=guard, slices=["country"])
+    assert found.metrics["parity/passed"] == 0
+    metrics = mlflow.MlflowClient().get_run(run.info.run_id).data.metrics
+    assert {"parity/auc.delta", "parity/auc_at_country:N_L.ci_low", "parity/auc_at_country:DE.ci_high"} <= set(metrics)
+
+
 def test_two_columns_give_decides_answer_on_the_run(frame):
     with mlflow.start_run() as run:
         found = evaluate(frame, baseline="full", unit="user", margin=0.02, guards={"logloss": 0.02})

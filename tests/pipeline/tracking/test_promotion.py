@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -264,6 +268,41 @@ def test_a_command_that_was_taken_for_dead_and_goes_on_is_in_the_log(
     promote(name, "2")
     assert alias(name) == "2"
     assert actions(name) == ["promote -> 1 (was none)", "promote -> 3 (was 1)", "promote -> 2 (was 3)"]
+
+
+KILLED = """
+import os, signal, sys
+from mlflow import MlflowClient
+move = MlflowClient.set_registered_model_alias
+def killed(*arguments):
+    move(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+MlflowClient.set_registered_model_alias = killed
+from feature_audit.cli import entry
+entry()
+"""
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_when_the_alias_has_moved_can_be_typed_again(name: str) -> None:
+    promote(name, "1")
+    root = Path(__file__).parents[3]
+    path = os.pathsep.join(str(root / part) for part in ("pipeline", "selectors"))
+
+    def killed(*words: str) -> None:
+        command = [sys.executable, "-c", KILLED, *words, "--model_name", name]
+        assert subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode == -9
+
+    killed("promote", "--version", "2")
+    assert alias(name) == "2"
+    assert "already in production" in promote(name, "2")
+    promote(name, "3")
+    killed("rollback")
+    assert alias(name) == "2"
+    assert "this finished the rollback that was interrupted" in promotion.rollback(name)
+    assert alias(name) == "2"
+    promotion.rollback(name)
+    assert alias(name) == "1"
 
 
 def test_several_commands_at_once_leave_one_chain(name: str) -> None:

@@ -213,5 +213,6 @@ def test_production_is_what_the_log_says_whatever_happens() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_production_is_what_the_log_says_whatever_happens_for_long() -> None:
-    explore(100, 20)
+    explore(60, 20)

@@ -14,6 +14,7 @@ import polars as pl
 from feature_audit.config import AuditConfig
 from feature_audit.data.messages import listing, one_line
 from feature_audit.errors import AuditError
+from feature_audit.question import SliceRule, slice_rules
 
 Value = TypeVar("Value")
 
@@ -33,7 +34,8 @@ class Roles:
         row_id, time, group: key columns or None.
         split: ``time``, ``random``, ``group`` or ``column``.
         split_column: the column that holds the split where ``split`` is ``column``.
-        slices: columns reported as slices (features or not).
+        slices: columns reported as slices (features or not), each with its rule.
+        production_score: column with the score that production gave, or None; never a feature.
         candidates: columns that may be features, in table order.
         protected: candidates that are never dropped.
         ruled_out: candidates that are always dropped.
@@ -46,15 +48,16 @@ class Roles:
     group: str | None
     split: str
     split_column: str | None
-    slices: tuple[str, ...]
+    slices: Mapping[str, SliceRule]
+    production_score: str | None
     candidates: tuple[str, ...]
     protected: frozenset[str]
     ruled_out: frozenset[str]
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Columns kept beside the features: ids, time, group and slices, without repeats."""
-        named = (self.row_id, self.time, self.group, self.split_column, *self.slices)
+        """Columns kept beside the features: ids, time, group, slices, scores, without repeats."""
+        named = (self.row_id, self.time, self.group, self.split_column, *self.slices, self.production_score)
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
@@ -69,15 +72,23 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     if pattern is not None:
         raise AuditError(f"data: column {pattern} is named like a pattern (^...$); rename it")
     target, target_columns = parse_target(config.target, columns)
-    for key in ("row_id", "time", "group"):
+    for key in ("row_id", "time", "group", "production_score"):
         named = getattr(config, key)
         if named is not None:
             require_column(key, named, columns)
     split, split_column = _split_kind(config, columns)
-    for name in config.slices:
+    slices = slice_rules(config.slices)
+    for name in slices:
         require_column("slices", name, columns)
     excluded = match_globs("exclude", config.exclude, columns)
-    not_features = {*target_columns, *excluded, config.row_id, config.time, config.group, split_column}
+    not_features = {
+        *target_columns, *excluded, config.row_id, config.time, config.group, split_column, config.production_score
+    }  # fmt: skip
+    taken = {*target_columns, config.row_id, config.time, config.group, split_column} - {None}
+    if config.production_score in taken:
+        raise AuditError(
+            f"production_score={config.production_score}: the column has another role; name the score's own"
+        )
     candidates = tuple(name for name in columns if name not in not_features)
     for name in candidates:
         _check_name(name)
@@ -96,7 +107,8 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
         config.group,
         split,
         split_column,
-        config.slices,
+        slices,
+        config.production_score,
         candidates,
         protected,
         ruled_out,

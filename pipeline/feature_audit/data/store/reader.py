@@ -7,7 +7,7 @@ Layout of a store's folder::
     <split>/numeric.bin              float32 (numeric fields, rows)
     <split>/codes_<dtype>.bin        uint8 | uint16 | int32 (code fields, rows)
     <split>/bag_<i>.bin, vector_<i>.bin   (width, rows)
-    <split>/target.npy, group.npy, slice_<i>.npy, row_id_*.parquet
+    <split>/target.npy, group.npy, production_score.npy, slice_<i>.npy, row_id_*.parquet
 
 Because a field is a contiguous line, a model of 30 features reads 30 lines and nothing of the others.
 """
@@ -120,17 +120,30 @@ class Store:
         path = self.directory / split / "group.npy"
         return np.load(path) if path.is_file() else None
 
+    def slice_labels(self, column: str) -> tuple[str, ...]:
+        """The labels of a slice column.
+
+        Raises:
+            AuditError: the column was not named in ``slices``.
+        """
+        if column not in self._slices:
+            named = ", ".join(self._slices) or "no slices"
+            raise AuditError(f"slices={column}: not stored; the configuration names {named}")
+        return tuple(self._slices[column]["labels"])
+
     def slice_values(self, split: SplitName, column: str) -> np.ndarray:
         """Text labels (rows,) of a slice column.
 
         Raises:
             AuditError: the column was not named in ``slices``.
         """
-        slices = self._slices
-        if column not in slices:
-            raise AuditError(f"slices={column}: not stored; the configuration names {', '.join(slices) or 'no slices'}")
-        codes = np.load(self.directory / split / f"{slices[column]['file']}.npy")
-        return np.asarray(slices[column]["labels"], dtype=object)[codes]
+        labels = np.asarray(self.slice_labels(column), dtype=object)
+        return labels[np.load(self.directory / split / f"{self._slices[column]['file']}.npy")]
+
+    def production_score(self, split: SplitName) -> np.ndarray | None:
+        """float64 (rows,) scores that production gave, NaN where it gave none; None where no column was named."""
+        path = self.directory / split / "production_score.npy"
+        return np.load(path) if path.is_file() else None
 
     def batches(
         self, split: SplitName, size: int, *, seed: int | None = None, schema: ModelSchema | None = None

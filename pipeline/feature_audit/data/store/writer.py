@@ -54,7 +54,7 @@ def places_of(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
 
 def write_store(
     directory: Path, table: LabelledTable, encoders: Encoders, schema: ModelSchema, slices: Mapping[str, Labelled],
-    *, progress: Callable[[str], None],
+    *, production: np.ndarray | None = None, progress: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Encode every row once and write it to its split's files.
 
@@ -64,6 +64,7 @@ def write_store(
         encoders: fitted on train.
         schema: the fields, in the encoders' order.
         slices: column -> codes (rows,) and their labels.
+        production: float64 (rows,) scores that production gave, or None.
         progress: told the share done.
     """
     of_row, row_id, group = table.split.of_row, table.roles.row_id, table.group
@@ -94,6 +95,8 @@ def write_store(
         np.save(writer.directory / "target.npy", table.target.values[mine])
         if group is not None:
             np.save(writer.directory / "group.npy", group[0][mine])
+        if production is not None:
+            np.save(writer.directory / "production_score.npy", production[mine])
         for number, (codes, _) in enumerate(slices.values()):
             np.save(writer.directory / f"slice_{number}.npy", codes[mine])
     if group is not None:

@@ -13,6 +13,7 @@ from feature_audit.data.columns.roles import Roles
 from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading.source import Source
 from feature_audit.errors import AuditError
+from feature_audit.schema import Task
 
 #: Share of the cells of a text column that must be datetimes to be a time column at all.
 LEAST_TIMES = 0.5
@@ -76,6 +77,33 @@ def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:
         codes = codes.fill_null(len(labels))
     names = [str(label) for label in labels] + (["(none)"] if values.null_count() else [])
     return codes.to_numpy(), names
+
+
+def read_production(source: Source, name: str | None, task: Task) -> np.ndarray | None:
+    """The score that production gave, float64 (rows,), NaN where it gave none; None where no column is named.
+
+    Raises:
+        AuditError: it holds no numbers, or none at all, or the task has a score per class.
+    """
+    if name is None:
+        return None
+    if task == "multiclass":
+        raise AuditError(
+            f"production_score={name}: one score a row cannot be compared with a model of many classes; leave it out"
+        )
+    values = source.column(name)
+    if values.dtype.is_nested() or values.dtype.is_temporal():
+        raise AuditError(f"production_score={name}: its type {values.dtype} is no score; name a column of numbers")
+    scores = as_float(values)
+    unread = np.isnan(scores) & values.is_not_null().to_numpy()
+    if values.dtype == pl.String and unread.any():
+        raise AuditError(
+            f"production_score={name}: {values[int(unread.argmax())]!r} is no number; name a column of numbers"
+        )
+    scores = np.where(np.isfinite(scores), scores, np.nan)
+    if np.isnan(scores).all():
+        raise AuditError(f"production_score={name}: no row has a score; name another column, or leave it out")
+    return scores
 
 
 def check_row_ids(source: Source, name: str) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 def split(kind: str, rows: int, *, time: np.ndarray | None = None, **keys: Any) -> Split:
     """Rows whose labels are all different, split by a kind."""
-    roles = Roles(pl.col("y"), ("y",), None, None, None, kind, None, (), (), (), ())
+    roles = Roles(pl.col("y"), ("y",), None, None, None, kind, None, {}, None, (), (), ())
     target = Target(np.arange(rows, dtype=np.float32), "regression", ())
     return split_rows(AuditConfig(**keys), roles, target, time=time, group=None, column=None)
 

@@ -1,0 +1,87 @@
+"""How often an audit passes that should say nothing: models at chance, and test splits of few units.
+
+    python benchmarks/parity/nothing.py
+
+The tables of docs/parity.md from which the confidence of the rule about chance and the floor on units follow.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from feature_audit.parity import decide
+from feature_audit.parity.chance import SURE, against_chance
+from scipy.special import expit
+from scipy.stats import norm
+
+NOISE = [(rows, shared, margin) for rows in (400, 2_000, 10_000) for shared in (0.5, 0.99) for margin in (0.02, 0.05)]
+UNITS = [(3, 3), (5, 5), (10, 10), (20, 20), (200, 2), (200, 3), (200, 5), (200, 8), (200, 10), (200, 20)]
+FULL, PRUNED = 1.5, 1.2  # distance of the classes' means: AUC 0.856 and 0.802
+
+
+def scores(y: np.ndarray, distances: tuple[float, float], shared: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """One full and three pruned models whose scores are correlated within a class: (1, rows) and (3, rows)."""
+    noise = np.sqrt(shared) * rng.normal(size=len(y)) + np.sqrt(1 - shared) * rng.normal(size=(4, len(y)))
+    return [expit(distances[0] * y + noise[:1]), expit(distances[1] * y + noise[1:])]
+
+
+def noise_row(rows: int, shared: float, margin: float, simulations: int) -> list[str]:
+    """Shares of audits of noise that pass, by the difference alone and by the whole rule at 95 % and as it is."""
+    rng = np.random.default_rng([rows, int(1000 * shared)])
+    alone = usual = passed = 0
+    for _ in range(simulations):
+        y = (rng.random(rows) < 0.3).astype(int)
+        full, pruned = scores(y, (0.0, 0.0), shared, rng)
+        result = decide(y=y, baseline=full, pruned=pruned, task="binary", metric="auc", margin=margin, draws=0)
+        differs = result.decision.ci_low > -margin
+        alone += differs
+        usual += differs and against_chance(y, full, task="binary", metric="auc").better
+        passed += result.verdict == "pass"
+    return [f"{rows:,}", str(shared), str(margin), *(f"{count / simulations:.1%}" for count in (alone, usual, passed))]
+
+
+def units_row(units: int, holding: int, simulations: int) -> list[str]:
+    """Share of audits that pass at a loss of the margin, with all positives in some of the users."""
+    rng = np.random.default_rng([units, holding])
+    margin = float(norm.cdf(FULL / np.sqrt(2)) - norm.cdf(PRUNED / np.sqrt(2)))
+    passed = {1: 0, 3: 0}
+    made = 0
+    while made < simulations:
+        user = np.repeat(np.arange(units), 100 if units < 200 else 50)
+        y = ((rng.random(len(user)) < 0.2) & (user < holding)).astype(int)
+        if y.sum() < 10:
+            continue
+        made += 1
+        own = np.sqrt(0.15) * rng.normal(size=(2, units))[:, user]  # what a model has to itself per user
+        common = np.sqrt(0.1) * rng.normal(size=units)[user] + np.sqrt(0.6) * rng.normal(size=len(y))
+        noise = common + np.sqrt(0.15) * rng.normal(size=(4, len(y)))
+        full, pruned = FULL * y + noise[:1] + own[0], PRUNED * y + noise[1:] + own[1]
+        for retrainings in passed:
+            result = decide(
+                y=y, baseline=full, pruned=pruned[:retrainings], cluster=user, task="binary", metric="auc",
+                margin=margin, draws=0,
+            )  # fmt: skip
+            passed[retrainings] += result.decision.ci_low > -margin
+    return [f"{units} users, positives in {holding}", *(f"{count / simulations:.1%}" for count in passed.values())]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=1000)
+    given = parser.parse_args()
+    level = f"{SURE:.2%}"
+    print("Noise: audits that pass\n")
+    print("| test rows | correlation | margin | by the difference alone | full model, 95 % | both models,", level, "|")
+    print("|---" * 6 + "|")
+    for case in NOISE:
+        print("|", " | ".join(noise_row(*case, given.simulations)), "|", flush=True)
+    print("\nFew units, a loss of the margin: the difference alone would pass\n")
+    print("| test split | 1 + 1 trainings | 3 + 1 trainings |")
+    print("|---" * 3 + "|")
+    for units in UNITS:
+        print("|", " | ".join(units_row(*units, given.simulations)), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()

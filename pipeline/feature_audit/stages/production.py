@@ -1,0 +1,70 @@
+"""Is the full model as good as the one in production? Answered on the rows that production scored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Store
+from feature_audit.errors import AuditError
+from feature_audit.labels import MIN_PER_CLASS
+from feature_audit.parity import metric
+from feature_audit.parity.references import Reference, against_reference
+
+#: Test rows with a score and an outcome that a comparison takes; of binary labels, of either class.
+LEAST_ROWS = MIN_PER_CLASS
+_REMEDY = (
+    "A full model that is as good as production's: give it the same features and train rows, try another model or more "
+    "training.max_epochs; check that production_score was written before the outcome."
+)
+
+
+def check_production(config: AuditConfig, store: Store) -> None:
+    """Refuse a score that cannot be compared, before anything is trained.
+
+    Raises:
+        AuditError: too few scored test rows, or no probabilities where the metric takes nothing else.
+    """
+    scores = store.production_score("test")
+    if scores is None:
+        return
+    shown, scored = f"production_score={config.production_score}", np.isfinite(scores)
+    binary = store.schema.task == "binary"
+    outcomes = store.target("test")[scored]
+    fewest = int(min(np.count_nonzero(outcomes), np.count_nonzero(outcomes == 0)) if binary else len(outcomes))
+    if fewest < LEAST_ROWS:
+        what = "test rows with a score" + (" are of one class" if binary else "")
+        remedy = "score more rows, or leave it out"
+        raise AuditError(f"{shown}: only {fewest} {what}, and at least {LEAST_ROWS} are needed; {remedy}")
+    low, high = float(scores[scored].min()), float(scores[scored].max())
+    if metric(str(config.metric), store.schema.task).probabilities and not 0 <= low <= high <= 1:
+        raise AuditError(
+            f"{shown}: runs from {low:.4g} to {high:.4g}, but metric={config.metric} takes probabilities; "
+            "give them, or decide by a metric of order such as auc"
+        )
+
+
+def production_reference(config: AuditConfig, store: Store, full: np.ndarray) -> list[Reference]:
+    """The full model against the score that production gave on the test rows; empty where none was named.
+
+    Args:
+        config: names metric and column.
+        store: holds labels and scores.
+        full: (seeds, rows) scores of the full model on the test rows.
+    """
+    scores, group = store.production_score("test"), store.group("test")
+    if scores is None:
+        return []
+    scored = np.isfinite(scores)
+    return [
+        against_reference(
+            metric(str(config.metric), store.schema.task),
+            y=store.target("test")[scored],
+            full=full[:, scored],
+            other=scores[scored],
+            cluster=None if group is None else group[scored],
+            name=f"production ({config.production_score})",
+            remedy=_REMEDY,
+            split="test",
+        )
+    ]
