@@ -87,6 +87,8 @@ def allocate(
 def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: np.ndarray) -> Components:
     target, task = store.target("validation"), store.schema.task
     cluster, clusters = cluster_codes(store.group("validation"), len(target))
+    if clusters < 2:  # parity says that this is too few; here the rows serve
+        cluster, clusters = cluster_codes(None, len(target))
     full, pruned = full.astype(np.float64), pruned.astype(np.float64)
     scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed")
     return compare(scored, metric(str(config.metric), task), "all", config.absolute_margin, "decision").parts

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from feature_audit.parity.comparison import Comparison
 from feature_audit.parity.components import Components, seed_weight
@@ -18,6 +18,7 @@ from feature_audit.results import DECIDES
 POWER = DECIDES
 MOST_SEEDS = 100
 MOST_ROWS = 1000.0  # times the present test split
+_LEVELS = (np.arange(400) + 0.5) / 400  # quantiles at which the distribution of a standard error is sampled
 
 
 def needed(
@@ -125,24 +126,35 @@ def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components
 def reach(parts: Components, level: float, power: float = POWER) -> float:
     """Distance from the margin that is decided with probability ``power``.
 
-    The estimate in units of its estimated standard error is taken as a noncentral t of the verdict's own degrees of
-    freedom; exact where seed noise is all there is, and where there is none.
+    The estimate over its estimated standard error is taken as a noncentral t of the verdict's own degrees of freedom;
+    exact where seed noise is all there is, and where there is none.
 
     Args:
         parts: expected components, such as ``grown`` gives.
         level: one-sided confidence of the decision, 1 - its error level.
         power: probability.
     """
-    df = degrees_of_freedom(parts, 1 - level)
-    return float(special.nctdtrinc(df, 1 - power, special.stdtrit(df, level)) * parts.standard_error)
+    bound, spread = _bound(parts, level)
+    furthest = float(bound * spread.max()) + 10.0
+    gap = optimize.brentq(lambda errors: _share_beyond(errors, bound, spread) - power, -10.0, furthest, xtol=1e-6)
+    return float(gap * parts.standard_error)
 
 
 def chance(parts: Components, gap: float, level: float) -> float:
     """Probability of the decision at a true distance ``gap`` >= 0 from the margin; the other way round of ``reach``."""
     if parts.standard_error == 0:
         return float(gap > 0)
+    return _share_beyond(gap / parts.standard_error, *_bound(parts, level))
+
+
+def _bound(parts: Components, level: float) -> tuple[float, np.ndarray]:
+    """The t quantile of the decision, and values that the estimated standard error takes, in units of the true one."""
     df = degrees_of_freedom(parts, 1 - level)
-    return float(1 - special.nctdtr(df, gap / parts.standard_error, special.stdtrit(df, level)))
+    return float(special.stdtrit(df, level)), np.sqrt(2 * special.gammaincinv(df / 2, _LEVELS) / df)
+
+
+def _share_beyond(errors: float, bound: float, spread: np.ndarray) -> float:
+    return float(special.ndtr(errors - bound * spread).mean())
 
 
 def _first(values: Sequence[float] | np.ndarray, decides: Callable[[float], bool]) -> float | None:
