@@ -59,9 +59,9 @@ def test_k_does_not_follow_a_full_model_that_sinks_under_its_own_features() -> N
 def test_the_curve_proposes_a_safe_and_a_bold_k_and_one_between() -> None:
     rising = [at(10, -0.02), at(20, -0.0005), at(40, 0.0050), at(60, 0.0075), at(90, 0.0080)]
     assert choose_k(rising, CRITERION).k == 60
-    assert propose(rising, CRITERION) == [60, 20], "10 is unlikely to pass"
-    wide = [at(10, -0.0005), at(20, 0.001), at(40, 0.0050), at(60, 0.0075), at(90, 0.0080)]
-    assert propose(wide, CRITERION) == [60, 20, 10]
+    assert propose(rising, CRITERION) == [60, 40, 20], "10 is unlikely to pass"
+    near = [at(20, -0.0110), at(40, -0.0005), at(60, 0.0075), at(90, 0.0080)]
+    assert propose(near, CRITERION) == [60, 40], "none lies between"
     assert propose([at(10, -0.02), at(20, -0.0151), at(40, -0.015)], CRITERION) == [40], "none has an even chance"
     assert propose([at(10, 0.0), at(20, 0.0)], CRITERION) == [10]
 

@@ -29,8 +29,8 @@ Evidence = Literal["confident", "best_effort", "fixed"]
 POWER = 0.9
 #: Chance below which a smaller K is not worth its trainings. A K that fails the test costs the larger ones nothing.
 EVEN = 0.5
-#: Where the safe K is this many times the bold one, the one between is tried as well.
-FAR_APART = 4
+#: Where the safe K is this many times the bold one, one between is tried as well.
+FAR_APART = 2
 #: K that may be tested.
 MOST_RUNGS = 3
 
