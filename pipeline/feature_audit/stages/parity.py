@@ -36,7 +36,7 @@ KEYS = (
     "seed",
 )  # fmt: skip
 PREDICTIONS = "predictions.parquet"
-#: Parts of the stage's key that change what is reported and not what is asked.
+#: Parts of the stage's key that change what is reported and not what is asked, as long as no slice has a margin.
 _REPORTED = ("config.slices", "input.store")
 
 
@@ -145,7 +145,9 @@ def _score(config: AuditConfig, store: Store, schema: ModelSchema, weights: Path
 
 def _question(folder: StageFolder) -> str:
     """Digest of what is asked of the test rows: of the stage's key without what is only reported."""
-    asked = {name: value for name, value in folder.key.parts.items() if name not in _REPORTED}
+    parts = folder.key.parts
+    reported = _REPORTED if parts.get("config.slice_margin", "null") == "null" else ()
+    asked = {name: value for name, value in parts.items() if name not in reported}
     return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

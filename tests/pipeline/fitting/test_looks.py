@@ -59,6 +59,13 @@ def test_a_line_that_cannot_be_read_counts_as_a_look(tmp_path: Path, damage: str
     assert look(tmp_path, "c").number == 4
 
 
+def test_every_line_that_cannot_be_read_counts(tmp_path: Path) -> None:
+    look(tmp_path, "a")
+    with file(tmp_path).open("a") as lines:
+        lines.write("?\n?\n")
+    assert look(tmp_path, "b").number == 4
+
+
 def test_without_the_first_line_nothing_was_planned(tmp_path: Path) -> None:
     look(tmp_path, "a", planned=3)
     file(tmp_path).write_text("?")

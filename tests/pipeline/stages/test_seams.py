@@ -258,9 +258,9 @@ def test_trainings_are_made_once_whatever_their_number(ran: Ran, caplog: pytest.
 def test_a_question_is_what_can_change_the_verdict(ran: Ran) -> None:
     """Another margin is another look at the test rows; another slice to report, or the same asked again, is none."""
 
-    def looked(**keyed: Any) -> tuple[int, float, float]:
+    def looked(*, slice_margin: float | None = None, **keyed: Any) -> tuple[int, float, float]:
         config = ran.config.model_copy(update={"work_dir": str(ran.folder / "questions"), **keyed})
-        values = {key: getattr(config, key) for key in KEYS["parity"]}
+        values = {key: getattr(config, key) for key in KEYS["parity"]} | {"slice_margin": slice_margin}
         inputs = {"retrain": "r", "store": str(config.slices)}
         place = open_folder(ran.folder / "questions", stage_key("parity", config=values, inputs=inputs))
         outcome = parity.parity(config, ran.prepared, ran.full, ran.pruned, place)
@@ -276,3 +276,5 @@ def test_a_question_is_what_can_change_the_verdict(ran: Ran) -> None:
     assert looked(slices=()) == first, "in a folder of its own, at the level that it had"
     assert looked() == first
     assert looked(margin=0.04) == second
+    guarded = [looked(slice_margin=0.1, slices=slices)[0] for slices in (("device",), (), ("device",))]
+    assert guarded == [4, 5, 4], "slices with a margin can change the verdict"
