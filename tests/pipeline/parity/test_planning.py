@@ -34,14 +34,14 @@ def noise(
 
 
 def looking(
-    estimate: tuple[float, float] | None = None, question: Question = QUESTION, **noises: float
+    estimate: tuple[float, float] | None = None, question: Question = QUESTION, ks: int = 1, **noises: float
 ) -> tuple[Callable[[Arms], Outlook], list[Arms]]:
     """A look that every training answers with the same noise, and the list of what was looked at."""
     looks: list[Arms] = []
 
     def look(arms: Arms) -> Outlook:
         looks.append(arms)
-        return outlook([noise(arms, **noises)], arms, question, estimate)
+        return outlook([noise(arms, **noises)] * ks, arms, question, estimate)
 
     return look, looks
 
@@ -85,10 +85,13 @@ def test_a_surplus_that_is_clear_takes_more_pruned_models_before_another_full_on
     assert view.chance(arms) >= 0.9 > view.chance((arms[0] - 1, 1))
 
 
+@pytest.mark.parametrize("ks", [1, 6])
 @pytest.mark.parametrize("estimate", [None, (0.0, 0.0003), (-0.0015, 0.0003), (0.001, 0.001)])
-def test_without_a_clear_difference_the_full_model_shows_its_own_noise(estimate: tuple[float, float] | None) -> None:
-    """However well the first trainings agree: two of them say next to nothing, and nothing of the full model."""
-    look, looks = looking(estimate=estimate, seed=0.0, own=1e-5)
+def test_without_a_clear_difference_the_full_model_shows_its_own_noise(
+    estimate: tuple[float, float] | None, ks: int
+) -> None:
+    """However well the first trainings agree: they say nothing of the full model."""
+    look, looks = looking(estimate=estimate, ks=ks, seed=0.0, shared=1e-5, own=1e-5)
     _, arms = choose(PLANNED, look, price)
     assert looks == [(2, 1), (2, 2)]
     assert arms[0] == arms[1] >= 2
