@@ -208,7 +208,6 @@ class AuditReport:
         findings: of the data.
         costs: per stage; ``plan``: what was expected of them.
         power: what the trainings were expected to decide.
-        needed: for inconclusive, what would decide it (a sentence).
         needed: for inconclusive, what would decide it (a sentence); ``more``: the trainings among that, None where no
             number of trainings would.
         look: which look at this table's test rows this is, counted from 1.

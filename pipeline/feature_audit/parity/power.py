@@ -79,10 +79,12 @@ def enough_trainings(comparison: Comparison, *, confidence: float, seeds: tuple[
         seeds: pruned and full trainings so far; no option has fewer of either.
     """
     found: list[tuple[int, int]] = []
-    on_margin = abs(_gap(comparison)) <= 1e-3 * comparison.parts.standard_error
-    if not comparison.parts.seed_df or on_margin or not _decides(comparison, confidence, (MOST_SEEDS, MOST_SEEDS)):
+    parts = comparison.parts
+    most_full = seeds[1] if parts.deployed else MOST_SEEDS  # of a deployed model there is one
+    on_margin = abs(_gap(comparison)) <= 1e-3 * parts.standard_error
+    if not parts.seed_df or on_margin or not _decides(comparison, confidence, (MOST_SEEDS, most_full)):
         return found
-    for full in range(seeds[1], MOST_SEEDS):
+    for full in range(seeds[1], most_full + 1):
         numbers = range(seeds[0] + (full == seeds[1]), found[-1][0] if found else MOST_SEEDS)
         pruned = _first(numbers, partial(_enough_pruned, comparison, confidence, full))
         if pruned is not None:

@@ -13,7 +13,7 @@ from scipy import special
 from feature_audit.parity.clusters import cluster_codes
 from feature_audit.parity.components import mean_over_seeds, row_variance
 from feature_audit.parity.metrics import Metric, Sample
-from feature_audit.parity.sentences import signed, title
+from feature_audit.parity.sentences import percentage, signed, title
 from feature_audit.schema import SplitName
 
 
@@ -62,7 +62,7 @@ class Reference:
             answer = "the full model is as good, within the margin"
         return (
             f"Against {self.name} on {self.rows:,} {self.split} rows, {answer}: {title(self.metric)} {self.full:.4f} "
-            f"against {self.other:.4f}, difference {signed(self.delta, margin)} ({confidence:.0%} interval "
+            f"against {self.other:.4f}, difference {signed(self.delta, margin)} ({percentage(confidence)} interval "
             f"{signed(low, margin)} to {signed(high, margin)})."
         )
 

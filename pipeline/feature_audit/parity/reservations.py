@@ -11,7 +11,7 @@ from feature_audit.labels import MIN_PER_CLASS
 from feature_audit.parity.chance import SURE, Chance, against_chance
 from feature_audit.parity.references import Reference
 from feature_audit.parity.scored_rows import ScoredArms
-from feature_audit.parity.sentences import signed, title
+from feature_audit.parity.sentences import percentage, signed, title
 from feature_audit.schema import Task
 
 #: Resampled units, and units with a row of either class, below which their noise is not known (docs/parity.md).
@@ -117,6 +117,6 @@ def _worse(one: Reference, margin: float, confidence: float) -> str:
     low, high = one.interval(confidence)
     return (
         f"the full model is clearly worse than {one.name} on the {one.split} rows ({title(one.metric)} {one.full:.4f} "
-        f"against {one.other:.4f}, {confidence:.0%} interval {signed(low, margin)} to {signed(high, margin)}): "
+        f"against {one.other:.4f}, {percentage(confidence)} interval {signed(low, margin)} to {signed(high, margin)}): "
         "parity with it says nothing of a good model"
     )

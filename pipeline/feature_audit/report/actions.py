@@ -207,7 +207,8 @@ def more_command(report: AuditReport) -> str | None:
 
 def _after_inconclusive(report: AuditReport) -> list[Step]:
     row = view.decision_row(report)
-    if row is not None and row.margin is not None and row.ci_low > -row.margin:
+    holds = row is not None and row.margin is not None and row.ci_low > -row.margin
+    if holds and report.more is None:
         return [
             Step("Change nothing in production", "Nothing was registered."),
             Step("Remove what keeps the audit from passing", view.prose(report.needed)),

@@ -144,7 +144,7 @@ def test_more_seeds_reuse_everything_and_are_a_run_of_their_own(undecided: Run) 
     children = MlflowClient().search_runs(
         [run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}' and tags.audit.cached = 'True'"
     )
-    assert {child.data.tags["audit.stage"] for child in children} == {"load", "baseline", "select"}
+    assert {child.data.tags["audit.stage"] for child in children} == {"load", "baseline", "select", "retrain"}
     old, new = (pl.read_parquet(artifact(one, "parity/predictions.parquet")) for one in (undecided, run))
     assert new.columns == [*old.columns[:4], "baseline_1", *old.columns[4:], "pruned_3"]
     assert new.select(old.columns).equals(old)

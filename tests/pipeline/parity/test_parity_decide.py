@@ -425,3 +425,14 @@ def test_the_trainings_said_to_be_enough_decide_four_times_in_five():
         again = decide(**settings, **trained(y, rng, full=full, pruned=pruned, loss=0.0))
         asked, decided = asked + 1, decided + (again.verdict == "pass")
     assert 0.65 <= decided / asked <= 0.97
+
+
+def test_of_a_deployed_model_no_more_trainings_are_asked_for():
+    rng = np.random.default_rng(4)
+    y = rng.integers(0, 2, 20_000)
+    scores = trained(y, rng, full=1, pruned=3, loss=0.0)
+    fixed = decide(y=y, task="binary", metric="auc", margin=0.004, draws=0, against="deployed", **scores)
+    assert fixed.verdict == "inconclusive"
+    [(pruned, full)] = fixed.diagnostics["enough_trainings"]
+    assert full == 1
+    assert pruned > 3
