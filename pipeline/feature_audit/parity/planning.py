@@ -31,8 +31,9 @@ Arms = tuple[int, int]
 POWER = 0.9
 #: An allocation whose chance comes this close to the best one's is as good, or hopeless tables would cost most.
 NEARLY = 0.05
-#: Trainings of the first plan, and the most of either model.
-FEWEST, MOST = 2, 5
+#: Fewest and most trainings of either model; fewest pruned ones where the full model is trained once. Two of those alone
+#: leave one degree of freedom for the seed noise: a 95% bound then lies seven standard errors away.
+FEWEST, MOST, FEWEST_ALONE = 2, 5, 3
 #: Until trainings say otherwise, seed noise is this share of the margin, with the weight of so many degrees of freedom.
 PRIOR_SHARE, PRIOR_DF = 0.4, 2
 #: The most trainings and the most test rows (times today's) that an undecidable audit is advised to try.
@@ -119,9 +120,9 @@ def _expected(estimate: tuple[float, float] | None, seed: float, question: Quest
 def allocations(seeds: int | None, baseline_seeds: int | None) -> list[Arms]:
     """(pruned, full) trainings to choose from, the fewest first; None = to be planned, a number stays as it is."""
     if seeds is None and baseline_seeds is None:
-        numbers = range(FEWEST, MOST + 1)
-        return [*((number, 1) for number in numbers), *((number, number) for number in numbers)]
-    pruned = range(FEWEST, MOST + 1) if seeds is None else (seeds,)
+        alone = [(number, 1) for number in range(FEWEST_ALONE, MOST + 1)]
+        return [*alone, *((number, number) for number in range(FEWEST, MOST + 1))]
+    pruned = range(FEWEST_ALONE if baseline_seeds == 1 else FEWEST, MOST + 1) if seeds is None else (seeds,)
     full = range(1, min(max(pruned), MOST) + 1) if baseline_seeds is None else (baseline_seeds,)
     return [(one, other) for other in full for one in pruned]
 
@@ -140,7 +141,7 @@ def choose(
         price: of an option, in full trainings.
         most: the highest price; the cheapest option is always allowed.
     """
-    fewest = options[0]
+    fewest = min(pruned for pruned, _ in options), min(full for _, full in options)
     view = look(fewest)
     once = [arms for arms in options if arms[1] == 1]
     if once and len(once) < len(options):

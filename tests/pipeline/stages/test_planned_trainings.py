@@ -62,7 +62,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Ready:
 
 def test_a_clear_surplus_trains_two_pruned_models(ready: Ready) -> None:
     found = ready.retrain("surplus", estimate=5.0)
-    assert (len(found.rungs[0].facts), len(found.full_facts)) == (found.plan.pruned, found.plan.full - 1) == (2, 0)
+    assert (len(found.rungs[0].facts), len(found.full_facts)) == (found.plan.pruned, found.plan.full - 1) == (3, 0)
     assert found.plan.can_decide
 
 
