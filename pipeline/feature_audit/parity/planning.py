@@ -31,8 +31,8 @@ Arms = tuple[int, int]
 POWER = 0.9
 #: An allocation whose chance comes this close to the best one's is as good, or hopeless tables would cost most.
 NEARLY = 0.05
-#: Fewest and most trainings of either model; fewest pruned ones where the full model is trained once. Two of those alone
-#: leave one degree of freedom for the seed noise: a 95% bound then lies seven standard errors away.
+#: Fewest and most trainings of either model; fewest pruned ones where the full model is trained once. Two pruned models
+#: leave one degree of freedom for the seed noise then: a 95% bound lies seven standard errors away.
 FEWEST, MOST, FEWEST_ALONE = 2, 5, 3
 #: Until trainings say otherwise, seed noise is this share of the margin, with the weight of so many degrees of freedom.
 PRIOR_SHARE, PRIOR_DF = 0.4, 2
