@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from feature_audit.errors import UsageError
+
+#: Configuration keys whose value can name a user's function.
+_KEYS = ("prepare", "model")
+
+
+def named_code(values: Mapping[str, Any]) -> dict[str, str]:
+    """The functions that a configuration names, key -> ``package.module:function``: code that an audit runs."""
+    named = {key: values.get(key) for key in _KEYS}
+    return {key: name for key, name in named.items() if isinstance(name, str) and ":" in name}
+
+
+def code_options(values: Mapping[str, Any]) -> str:
+    """The functions that a configuration names as options after a command, quoted for a POSIX shell; else nothing."""
+    return "".join(f" --{key} {shlex.quote(name)}" for key, name in named_code(values).items())
 
 
 def import_function(key: str, name: str) -> Callable[..., Any]:
