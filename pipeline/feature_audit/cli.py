@@ -189,8 +189,7 @@ def entry() -> None:
     except AuditError as error:
         _fail(str(error), error.exit_code)
     except Exception as error:  # a bug of ours, a user's model, or a library: one line, the trace on request
-        if logging.getLogger().isEnabledFor(logging.DEBUG):
-            raise
+        logging.getLogger(__name__).debug("the traceback:", exc_info=True)
         _fail(f"{type(error).__name__}: {error} (feature-audit -v shows the traceback)", 1)
     except KeyboardInterrupt:
         _fail("interrupted; run the same command again to continue from the last finished stage", 130)
