@@ -112,6 +112,15 @@ def test_a_head_that_starts_at_zero_is_accepted() -> None:
     assert found["training"].passed
 
 
+def test_a_module_that_refuses_other_weights_is_not_blamed() -> None:
+    def strict(raw: Tensor) -> Tensor:
+        if raw.abs().max() > 3:
+            raise ValueError("these weights are none of mine")
+        return 0.5 + raw / 1000
+
+    assert _asked(lambda schema: Net(schema, strict))["logits"].passed
+
+
 def test_values_of_a_regression_may_lie_within_0_and_1() -> None:
     assert "logits" not in _asked(lambda schema: Net(schema, torch.sigmoid), "regression")
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from feature_audit.batch import Batch
 from feature_audit.models.custom.finding import ModelFinding
-from feature_audit.models.output_scaling import OutputScaling
 from feature_audit.schema import ModelSchema
 
 #: Standard deviations of the noise that is added to all weights; each is drawn three times.
@@ -27,19 +26,18 @@ def outputs_are_logits(module: nn.Module, schema: ModelSchema, batch: Batch) -> 
     softmax, a clamp), and would stand for probabilities between 0.5 and 0.73 whatever the module learns.
 
     Args:
-        module: of the contract, whose deep copies are whole.
+        module: of the contract, untrained, whose deep copies are whole.
         schema: names the task, binary or multiclass.
         batch: rows to ask about.
     """
     check, twin = "logits", copy.deepcopy(module).eval()
-    for part in twin.modules():
-        if isinstance(part, OutputScaling):  # shifts the module's own output by the base rate
-            part.shift.zero_()
-            part.scale.fill_(1)
     draw = torch.Generator().manual_seed(0)
     for noise in (0.0, *_NOISE * 3):
-        with torch.no_grad(), _disturbed(list(twin.parameters()), noise, draw):
-            output = twin(batch)
+        try:
+            with torch.no_grad(), _disturbed(list(twin.parameters()), noise, draw):
+                output = twin(batch)
+        except Exception as error:  # a user's code may refuse such weights
+            return ModelFinding(check, True, f"not asked: with other weights, {type(error).__name__}")
         if not torch.isfinite(output).all() or output.min() < 0 or output.max() > 1:
             return ModelFinding(check, True, "the output can leave [0, 1], as logits do")
     last = "softmax" if schema.task == "multiclass" else "sigmoid"
@@ -63,6 +61,7 @@ def weights_are_trained(module: nn.Module, batch: Batch) -> ModelFinding:
     """
     check, twin = "training", copy.deepcopy(module).train()
     trainable = {name: weight for name, weight in twin.named_parameters() if weight.requires_grad}
+    twin.zero_grad(set_to_none=True)
     with torch.enable_grad():
         output = twin(batch)
         if output.requires_grad:
