@@ -76,6 +76,7 @@ LOGITS: dict[str, Callable[[Tensor], Tensor]] = {
     "log odds": lambda raw: torch.logit(torch.sigmoid(raw).clamp(1e-6, 1 - 1e-6)),
     "log probability": nn.functional.logsigmoid,
     "cosine": torch.tanh,
+    "twice a sigmoid": lambda raw: 2 * torch.sigmoid(raw),
 }
 
 

@@ -171,3 +171,11 @@ def test_a_package_of_the_current_folder_does_not_stand_in_for_the_versions_own(
     with pytest.raises(AuditError, match=r"model=spaced\.ranker:build: .*here/spaced/__init__.py would be imported"):
         load_version(version, "spaced.ranker:build")
     assert not (tmp_path / "strange").exists()
+
+
+def test_a_server_does_not_begin_to_import_from_the_current_folder(
+    version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])  # as a console script starts
+    load_version(version, "team_ranker:build")
+    assert "" not in sys.path
