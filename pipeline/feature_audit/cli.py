@@ -67,14 +67,17 @@ def main(verbose: bool) -> None:
 @audit_options
 def run(config: str | None, **options: Any) -> None:
     """Audit a log: load, baseline, select, retrain, parity."""
-    _audit(config, options, until="parity", audit=None)
+    _audit(config, options, until="parity")
 
 
 def _stage_command(stage: str) -> click.Command:
     @click.option("--audit", default=None, metavar="RUN_ID", help="parent run of an earlier audit to continue")
+    @click.option(
+        "--trust", is_flag=False, flag_value="true", default=None, help="run the code that this audit's run names"
+    )
     @audit_options
-    def command(audit: str | None, config: str | None, **options: Any) -> None:
-        _audit(config, options, until=stage, audit=audit or None)
+    def command(audit: str | None, trust: str | None, config: str | None, **options: Any) -> None:
+        _audit(config, options, until=stage, audit=audit or None, trust=_truth("trust", trust))
 
     return click.command(stage, help=f"Audit up to and including {stage}; earlier stages come from the cache.")(command)
 
@@ -83,12 +86,14 @@ for _stage in STAGES:
     main.add_command(_stage_command(_stage))
 
 
-def _audit(config_files: str | None, options: dict[str, Any], *, until: str, audit: str | None) -> None:
+def _audit(
+    config_files: str | None, options: dict[str, Any], *, until: str, audit: str | None = None, trust: bool = False
+) -> None:
     if audit:
         from feature_audit.audit.settings import config_of
 
         given = {key: value for key, value in options.items() if value not in (None, "")}
-        config = config_of(audit, config_files, given)
+        config = config_of(audit, config_files, given, trust=trust)
     else:
         config = load_config(config_files, options)
     from feature_audit.audit.run import run_audit  # only now: torch takes seconds, a mistake above takes none
@@ -184,8 +189,7 @@ def entry() -> None:
     except AuditError as error:
         _fail(str(error), error.exit_code)
     except Exception as error:  # a bug of ours, a user's model, or a library: one line, the trace on request
-        if logging.getLogger().isEnabledFor(logging.DEBUG):
-            raise
+        logging.getLogger(__name__).debug("the traceback:", exc_info=True)
         _fail(f"{type(error).__name__}: {error} (feature-audit -v shows the traceback)", 1)
     except KeyboardInterrupt:
         _fail("interrupted; run the same command again to continue from the last finished stage", 130)

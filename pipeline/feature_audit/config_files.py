@@ -49,11 +49,7 @@ def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[s
     Raises:
         UsageError: a file is missing or not a mapping, a key is unknown, or a value does not fit; one line.
     """
-    given = {key: _read_inline(key, value) for key, value in overrides.items() if value not in (None, "")}
-    merged: dict[str, Any] = dict(base or {})
-    for name in filter(None, (part.strip() for part in (files or "").split(","))):
-        merged = _merge(merged, _read_yaml(Path(name)))
-    merged = _merge(merged, given)
+    merged = _merge(dict(base or {}), read_given(files, overrides))
     profile = str(merged.get("profile", "default"))
     if profile in PROFILES:
         merged = _merge(PROFILES[profile], merged)
@@ -61,6 +57,15 @@ def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[s
         return AuditConfig.model_validate(merged)
     except ValidationError as error:
         raise UsageError(_one_line(error)) from None
+
+
+def read_given(files: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What files and command line say, unchecked; arguments and errors as in ``load_config``."""
+    given = {key: _read_inline(key, value) for key, value in overrides.items() if value not in (None, "")}
+    merged: dict[str, Any] = {}
+    for name in filter(None, (part.strip() for part in (files or "").split(","))):
+        merged = _merge(merged, _read_yaml(Path(name)))
+    return _merge(merged, given)
 
 
 def given_values(config: AuditConfig) -> dict[str, Any]:

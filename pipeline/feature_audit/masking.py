@@ -9,8 +9,9 @@ from typing import Any
 #: What stands where a credential stood.
 MASK = "***"
 _ADDRESS = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]+")
-_USER = re.compile(r"(?<=://)[^/?#]*@")
-_QUERY_VALUE = re.compile(r"([?&][^=&#]+=)[^&#,;)]+")
+#: Up to the last `@` before the path; a password may hold what ends an address elsewhere (databases take `p/w?#'`).
+_USER = re.compile(r"(?<=://)(?:[^\s/?#]*|[^\s:/?#@]*:[^\s@]*)@")
+_QUERY_VALUE = re.compile(r"([?&#;][^=&#;]+=)[^&#,;)]+")
 
 
 def masked(text: str) -> str:
@@ -18,7 +19,7 @@ def masked(text: str) -> str:
 
     A query may hold a signature or a token under any name, so all of its values go.
     """
-    return _ADDRESS.sub(lambda found: _QUERY_VALUE.sub(rf"\1{MASK}", _USER.sub(f"{MASK}@", found[0])), text)
+    return _ADDRESS.sub(lambda found: _QUERY_VALUE.sub(rf"\1{MASK}", found[0]), _USER.sub(f"{MASK}@", text))
 
 
 def masked_values(value: Any) -> Any:
@@ -34,6 +35,8 @@ class MaskingFilter(logging.Filter):
     """Masks what is logged, whoever logs it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Replace the record's message; nothing is held back."""
+        """Replace the record's message and traceback; nothing is held back."""
         record.msg, record.args = masked(record.getMessage()), None
+        if record.exc_info:
+            record.exc_text = masked(logging.Formatter().formatException(record.exc_info))
         return True

@@ -20,6 +20,13 @@ from feature_audit.masking import MaskingFilter, masked, masked_values
         ("s3://bucket/part-?.parquet", "s3://bucket/part-?.parquet"),
         ("logs/kim@home/a=1?b=2.csv", "logs/kim@home/a=1?b=2.csv"),
         ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
+        ("postgresql://kim:pw/1@db/mlflow", "postgresql://***@db/mlflow"),
+        ("postgresql://kim:pw?#1=2@db:5432/mlflow", "postgresql://***@db:5432/mlflow"),
+        ("mysql+pymysql://kim:'pw\"<1>@db/mlflow", "mysql+pymysql://***@db/mlflow"),
+        ("postgresql://db/mlflow?user=kim&password=pw", "postgresql://db/mlflow?user=***&password=***"),
+        ("https://host/a?x=1;sig=pw", "https://host/a?x=***;sig=***"),
+        ("https://host/a#access_token=pw", "https://host/a#access_token=***"),
+        ("http://127.0.0.1:5000/#/experiments/1", "http://127.0.0.1:5000/#/experiments/1"),
         ("postgresql+psycopg://kim:pw@db:5432/mlflow", "postgresql+psycopg://***@db:5432/mlflow"),
     ],
 )
@@ -34,4 +41,11 @@ def test_an_address_without_its_credentials(text: str, shown: str | None) -> Non
 def test_what_is_logged_is_masked(caplog: pytest.LogCaptureFixture) -> None:
     caplog.handler.addFilter(MaskingFilter())
     logging.getLogger("anything").warning("reading %s", "s3://kim:pw@bucket/x")
-    assert caplog.messages == ["reading s3://***@bucket/x"]
+    address = "s3://{}@bucket/y".format("kim:pw")  # a traceback quotes this line
+    try:
+        raise OSError(address)
+    except OSError:
+        logging.getLogger("anything").exception("failed")
+    assert "OSError: s3://***@bucket/y" in caplog.text
+    assert "pw@" not in caplog.text
+    assert caplog.messages == ["reading s3://***@bucket/x", "failed"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import keyword
-import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 
 from feature_audit.results import FeatureDecision, Verdict
 
@@ -33,6 +34,7 @@ def feast_service(kept: Sequence[FeatureDecision], name: str, *, verdict: Verdic
     views: dict[str, list[str]] = {}
     for row in kept:
         views.setdefault(row.group or "features", []).append(row.feature)
+    names = _identifiers([*views, name])
     lines = [
         f"# {_mark(verdict)}",
         '"""The kept features as a Feast feature service; register it with `feast apply`."""',
@@ -40,12 +42,12 @@ def feast_service(kept: Sequence[FeatureDecision], name: str, *, verdict: Verdic
         "from feast import FeatureService",
         "",
         "# The feature views of your repository, named after the source tables of the audit.",
-        *(f"from feature_views import {_identifier(view)}" for view in views),
+        *(f"from feature_views import {names[view]}" for view in views),
         "",
-        f"{_identifier(name)} = FeatureService(",
+        f"{names[name]} = FeatureService(",
         f"    name={name!r},",
         "    features=[",
-        *(f"        {_identifier(view)}[{features!r}]," for view, features in views.items()),
+        *(f"        {names[view]}[{features!r}]," for view, features in views.items()),
         "    ],",
         ")",
     ]
@@ -61,7 +63,25 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _identifiers(names: Sequence[str]) -> dict[str, str]:
+    """A Python name for each name, no two alike and none that the module uses itself."""
+    found: dict[str, str] = {}
+    for name in names:
+        made = _identifier(name)
+        while made in ("FeatureService", *(other for key, other in found.items() if key != name)):
+            made += "_"
+        found[name] = made
+    return found
+
+
 def _identifier(name: str) -> str:
     """A Python name: other characters become underscores, a leading digit gets one before it, a keyword one after."""
-    made = re.sub(r"^(?=\d)|\W", "_", name) or "_"
+    plain = unicodedata.normalize("NFKC", name)  # as Python reads a name
+    made = "".join(sign if f"_{sign}".isidentifier() else "_" for sign in plain)
+    made = made if made.isidentifier() else f"_{made}"
     return f"{made}_" if keyword.iskeyword(made) else made
+
+
+def name_lines(names: Iterable[str]) -> str:
+    """One name per line; a name with a line break or another control character stands there as a JSON string."""
+    return "".join(f"{name if name.isprintable() else json.dumps(name)}\n" for name in names)

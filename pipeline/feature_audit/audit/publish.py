@@ -219,8 +219,8 @@ def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> No
         "data_digest": report.provenance["data_digest"],
     }
     parent.text(json.dumps(content, indent=1, ensure_ascii=False), "recommendation/prune_recommendation.json")
-    parent.text("".join(f"{name}\n" for name in kept), "recommendation/kept_features.txt")
-    parent.text("".join(f"{row.feature}\n" for row in dropped), "recommendation/dropped_features.txt")
+    parent.text(exports.name_lines(kept), "recommendation/kept_features.txt")
+    parent.text(exports.name_lines(row.feature for row in dropped), "recommendation/dropped_features.txt")
 
 
 def recommend(

@@ -11,15 +11,19 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.findings import Finding
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import LIBRARIES
 from feature_audit.masking import masked, masked_values
 from feature_audit.parity import ParityResult
-from feature_audit.results import AuditReport, CostPlan, FeatureDecision, MoreTrainings, StageCost
+from feature_audit.results import AuditReport, CostPlan, FeatureDecision, MetricDelta, MoreTrainings, StageCost
 from feature_audit.selection import Constraints, Selection, nogueira_index
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.parity import Outcome
 from feature_audit.stages.retrain import Retrained
+
+#: Columns that a warning names.
+_NAMED = 5
 
 
 def build_report(
@@ -64,7 +68,7 @@ def build_report(
         needed=result.needed,
         stability=nogueira_index(selection.masks),
         convergence=selection.convergence,
-        warnings=_warnings(config, prepared, full, selection),
+        warnings=_warnings(config, prepared, full, selection, result),
         trials=[row.shown() for row in selection.trials],
         importances=selection.importances,
         data_summary=prepared.summary,
@@ -98,14 +102,50 @@ def _more(full: Baseline, pruned: Retrained, outcome: Outcome, besides: float) -
     return MoreTrainings(seeds, baseline_seeds, besides + missing(seeds, baseline_seeds), outcome.look.next_judged_at)
 
 
-def _warnings(config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection) -> list[str]:
+def _warnings(
+    config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection, result: ParityResult
+) -> list[str]:
     value = full.facts.metric
     warnings = [f"{sentence}." for sentence in soundness.warnings(config, value, full.references)]
-    leaks = [finding.column for finding in prepared.findings if finding.kind == "suspected_leak"]
-    if leaks:
-        warnings.append(f"Suspected label leaks were kept and need a person's eye: {', '.join(leaks[:5])}.")
     first = [prepared.schema.names[index] for index in selection.order[:3]]
-    return [*warnings, *too_good(config, value, first)]
+    return [
+        *warnings,
+        *data_warnings(prepared.findings),
+        *too_good(config, value, first),
+        *below_half(result.deltas, config.group),
+    ]
+
+
+def data_warnings(findings: Sequence[Finding]) -> list[str]:
+    """Warnings of what makes every figure of the audit doubtful: label leaks, and test rows that train has seen."""
+    warnings = [f"{finding.detail}." for finding in findings if finding.kind == "split_overlap"]
+    kinds = (
+        ("suspected_leak", False, "Suspected label leaks were kept and need a person's eye"),
+        ("leak", False, "Label leaks were kept because the configuration asks for it"),
+        ("leak", True, "Label leaks were excluded; if one is known before the event, keep it with never_drop"),
+    )
+    for kind, excluded, says in kinds:
+        names = [finding.column for finding in findings if (finding.kind, finding.excluded) == (kind, excluded)]
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            warnings.append(f"{says}: {', '.join(names[:_NAMED])}{more}.")
+    return warnings
+
+
+def below_half(deltas: Sequence[MetricDelta], group: str | None) -> list[str]:
+    """A warning where a model orders the rows of a user worse than a coin would: its GAUC is below one half.
+
+    Args:
+        deltas: metrics on the test rows.
+        group: the column of users.
+    """
+    row = next((one for one in deltas if one.metric == "gauc" and one.slice == "all"), None)
+    if row is None or min(row.baseline, row.pruned) >= 0.5:
+        return []
+    return [
+        f"GAUC is below 0.5 on the test rows (full model {row.baseline:.4f}, pruned {row.pruned:.4f}): within one "
+        f"{group}, the scores order rows worse than chance, however good the overall AUC is."
+    ]
 
 
 def too_good(config: AuditConfig, value: float, first: Sequence[str]) -> list[str]:

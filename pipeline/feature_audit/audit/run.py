@@ -25,6 +25,7 @@ from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import learn_looks
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
+from feature_audit.importing import code_options
 from feature_audit.report import (
     counted,
     duration,
@@ -96,7 +97,8 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
         if not parent.has_verdict:
             parent.rename(f"{until} done: {name}")
         parent.end("FINISHED")
-        return End(None, [f"{until} is done; run {parent.id}, continue with --audit {parent.id}"])
+        again = f"--audit {parent.id}{_code(config)}"
+        return End(None, [f"{until} is done; run {parent.id}, continue with {again}"])
     parent.end("FAILED" if problem else "FINISHED")
     _point(driver, parent, report, name)
     return End(report.verdict, _lines(parent, report), problem)
@@ -246,7 +248,7 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
     try:
         return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None
     except AuditError as error:
-        return report, _not_registered(parent, report, error)
+        return report, _not_registered(parent, config, report, error)
 
 
 def _train_full(config: AuditConfig, prepared: Prepared, folder: StageFolder, run: Run) -> baseline.Baseline:
@@ -301,11 +303,16 @@ def _judge(
     return outcome
 
 
-def _not_registered(parent: Run, report: AuditReport, error: AuditError) -> str:
+def _code(config: AuditConfig) -> str:
+    """The user's functions as options, without which a continued audit would ask for them."""
+    return code_options(config.model_dump())
+
+
+def _not_registered(parent: Run, config: AuditConfig, report: AuditReport, error: AuditError) -> str:
     """Verdict and report stand without a registered model: say on the run and to the user how to go on."""
     problem = (
         f"the verdict is {report.verdict} and the report is complete, but the model registry was not changed: {error}; "
-        f"when the cause is removed: feature-audit parity --audit {parent.id}"
+        f"when the cause is removed: feature-audit parity --audit {parent.id}{_code(config)}"
     )
     note = parent.tags()["mlflow.note.content"].split("\n", 1)
     parent.describe("\n".join([note[0], "", error_note(problem), *note[1:]]))

@@ -11,9 +11,10 @@ from concrete_selectors import SELECTORS
 
 from feature_audit.audit import publish
 from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
-from feature_audit.config_files import given_values, load_config
+from feature_audit.config_files import given_values, load_config, read_given
 from feature_audit.data import Prepared
 from feature_audit.errors import UsageError
+from feature_audit.importing import code_options, named_code
 from feature_audit.masking import MASK, masked_values
 from feature_audit.metric_names import parse_metric
 from feature_audit.models import MODELS, check_arguments
@@ -26,14 +27,30 @@ RESOLVED = "config/resolved.yaml"
 GIVEN = "config/given.yaml"
 
 
-def config_of(audit: str, files: str | None, given: dict[str, Any]) -> AuditConfig:
+def config_of(audit: str, files: str | None, given: dict[str, Any], *, trust: bool = False) -> AuditConfig:
     """The configuration of an earlier audit, with what was given now on top.
+
+    Whoever can write to a tracking store can write what a run's configuration names, so a function that it names is
+    imported only where the user names it, too.
+
+    Args:
+        audit: the earlier audit's parent run.
+        files, given: as in ``load_config``.
+        trust: import what the run's configuration names.
 
     Raises:
         AuditError: no such run, or it is not an audit's parent.
-        UsageError: a given value does not fit, or the data's address had credentials, which no run keeps.
+        UsageError: a given value does not fit, the configuration names code that was not given again, or the data's
+            address had credentials, which no run keeps.
     """
     config = load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(GIVEN)))
+    named = named_code(config.model_dump(include={"model", "prepare"}))
+    unseen = {key: name for key, name in named.items() if key not in read_given(files, given)}
+    if unseen and not trust:
+        raise UsageError(
+            f"audit={audit}: its configuration runs code of yours: {', '.join(f'{k}={n}' for k, n in unseen.items())}; "
+            f"if it is what you expect, give it again:{code_options(unseen)} (or --trust)"
+        )
     if MASK in config.data:
         raise UsageError(f"data={config.data}: run {audit} keeps no credentials; give data again, with them")
     return config

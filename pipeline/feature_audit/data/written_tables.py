@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.prepared import Prepared
 from feature_audit.data.reading.source import open_source
 
+#: How a cell begins that a spreadsheet takes for a formula.
+_FORMULA = r"^([=+\-@\t\r\n])"
 #: The first rows of the log that an example is chosen from.
 _FIRST_ROWS = 1_000
 
@@ -21,6 +24,9 @@ def write_table(
 ) -> None:
     """Write columns (name -> array) or rows (name -> value) as Parquet or CSV, as the path's suffix says.
 
+    CSV is for spreadsheets, which run a text that begins with ``=``, ``+``, ``-`` or ``@`` as a formula: it gets an
+    apostrophe before it. Parquet holds every text as it is.
+
     Args:
         table: columns of equal length, or at least one row.
         path: ends in ``.parquet`` or ``.csv``.
@@ -28,7 +34,7 @@ def write_table(
     """
     frame = pl.DataFrame(table, schema_overrides=dict.fromkeys(text, pl.String), infer_schema_length=None)
     if path.suffix == ".csv":
-        frame.write_csv(path)
+        frame.with_columns(cs.string().str.replace(_FORMULA, "'$1")).write_csv(path)
     else:
         frame.write_parquet(path)
 

@@ -4,7 +4,8 @@ from feature_audit.models.boosting_reference import boosting_scores
 from feature_audit.models.build import MODELS, build_model, check_arguments, find_factory
 from feature_audit.models.contract import TrainingStore, resolve_device
 from feature_audit.models.custom.by_name import by_name
-from feature_audit.models.custom.check import ModelFinding, check_model
+from feature_audit.models.custom.check import check_model
+from feature_audit.models.custom.finding import ModelFinding
 from feature_audit.models.custom.source import is_installed, own_code, own_code_digest
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.prediction import FORWARD_SHARE, mean_loss, predict, scores

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from feature_audit.importing import code_options
 from feature_audit.report import numbers, retirement, view
 from feature_audit.results import AuditReport
 
@@ -110,9 +111,7 @@ def _after_pass(report: AuditReport) -> list[Step]:
     )
     if report.recommendation is None:
         text = "The model registry holds no version of this audit yet: the command below registers it."
-        steps.append(
-            Step("Register the model", text, f"feature-audit parity --audit {report.provenance.get('run_id')}")
-        )
+        steps.append(Step("Register the model", text, _continue(report)))
     else:
         steps.append(Step("Promote", text, promote_command(report)))
     text = (
@@ -156,7 +155,13 @@ def _keep_command(report: AuditReport, names: Sequence[str]) -> str | None:
     before = config.get("never_drop") or [] if isinstance(config, Mapping) else []
     if not run_id or any("," in name for name in names):
         return None
-    return f"feature-audit parity --audit {run_id} --never_drop {shlex.quote(','.join([*before, *names]))}"
+    return f"{_continue(report)} --never_drop {shlex.quote(','.join([*before, *names]))}"
+
+
+def _continue(report: AuditReport) -> str:
+    """The command that asks this audit another question; with the user's own functions, which it asks for."""
+    code = code_options(report.provenance.get("config") or {})
+    return f"feature-audit parity --audit {report.provenance.get('run_id')}{code}"
 
 
 def _after_fail(report: AuditReport) -> list[Step]:
@@ -202,7 +207,7 @@ def more_command(report: AuditReport) -> str | None:
         return None
     config = report.provenance.get("config") or {}
     full = "" if config.get("baseline_seeds") == more.baseline_seeds else f" --baseline_seeds {more.baseline_seeds}"
-    return f"feature-audit parity --audit {run_id} --seeds {more.seeds}{full}"
+    return f"{_continue(report)} --seeds {more.seeds}{full}"
 
 
 def _after_inconclusive(report: AuditReport) -> list[Step]:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from feature_audit.errors import AuditError
 from feature_audit.locking import held
-from feature_audit.masking import masked
+from feature_audit.masking import MaskingFilter, masked
 
 #: MLflow's own settings for a server that does not answer: it would try for four minutes before a command says so.
 _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+_MASKING = MaskingFilter()
 _REMEDY = "start the server, point MLFLOW_TRACKING_URI to the right one, or give credentials that it takes"
 
 
@@ -34,6 +35,8 @@ def connect() -> None:
     # Importing MLflow resets these to INFO; a new store would then print a line per migration.
     for chatty in ("alembic", "mlflow"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    for handler in logging.getLogger("mlflow").handlers:  # its own, past those of the command line
+        handler.addFilter(_MASKING)
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     for uri in sorted({mlflow.get_tracking_uri(), mlflow.get_registry_uri()}):

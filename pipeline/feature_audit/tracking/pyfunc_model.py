@@ -26,6 +26,7 @@ class PrunedModel(PythonModel):
         import torch
 
         from feature_audit.data import Encoders
+        from feature_audit.importing import import_packed
         from feature_audit.models import build_model
         from feature_audit.schema import Field, ModelSchema
 
@@ -34,6 +35,8 @@ class PrunedModel(PythonModel):
         spec = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         fields = tuple(Field(**field) for field in spec["fields"])
         self._schema = ModelSchema(fields, spec["task"], spec["n_classes"])
+        if ":" in spec["model"]:
+            import_packed("model", spec["model"], folder.parents[1] / "code")  # where MLflow puts `code_paths`
         self._encoders = Encoders.load(folder / "encoders.json")
         self._model = build_model(
             spec["model"],

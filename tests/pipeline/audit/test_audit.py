@@ -104,6 +104,13 @@ def test_the_run_says_what_it_is_without_a_click(passed: Run) -> None:
     )
 
 
+def test_an_excluded_leak_is_a_warning_of_the_first_screen(passed: Run) -> None:
+    page = artifact(passed, "report/index.html").read_text()
+    warnings = page[page.index('<aside class="warnings"') :]
+    assert "dwell_after_click" in warnings[: warnings.index("</aside>")]
+    assert page.index("</header>") < page.index('<aside class="warnings"') < page.index('<section id="next"')
+
+
 def test_the_plan_is_shown_with_what_it_came_to(passed: Run) -> None:
     report = json.loads(artifact(passed, "report/report.json").read_text())
     plan, came_to = report["plan"], passed.data.metrics["cost/full_trainings"]

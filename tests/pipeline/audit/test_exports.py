@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import csv
 import sqlite3
+from pathlib import Path
 
-from feature_audit.audit.exports import feast_service, sql_select
+import polars as pl
+from feature_audit.audit.exports import feast_service, name_lines, sql_select
+from feature_audit.data.written_tables import write_table
 from feature_audit.results import FeatureDecision
 
 
@@ -14,7 +18,7 @@ def kept(name: str, group: str | None = None) -> FeatureDecision:
 
 
 def test_sql_runs_whatever_the_names_are() -> None:
-    names = ["age", 'odd "name"', "select", "a,b"]
+    names = ["age", 'odd "name"', "select\n1; -- '`<script>", "a,b"]
     connection = sqlite3.connect(":memory:")
     columns = ", ".join('"' + name.replace('"', '""') + '" REAL' for name in ["id", *names])
     connection.execute(f'CREATE TABLE "features" ({columns})')
@@ -45,3 +49,49 @@ def test_both_begin_with_the_verdict_as_a_comment() -> None:
         ):
             assert text.splitlines()[0] == f"{sign} Verdict of the audit: {says}"
     assert ast.get_docstring(ast.parse(feast_service([kept("age")], "prune", verdict="fail")))
+
+
+HOSTILE = [
+    "class", "None", "FeatureService", "a b", "a-b", "a_b", "x²", "1st", "=cmd", "`rm`", "'''\n'''", 'x"\nimport os',
+    "<script>", "日本", "ﬁ", "fi", "back\\slash", "",
+]  # fmt: skip
+
+
+def test_a_feast_file_is_python_whatever_the_names_are() -> None:
+    """Every source table has a view of its own, and the features are those of the audit, to the letter."""
+    rows = [kept(f"f {name}", name) for name in HOSTILE]
+    for service in HOSTILE:
+        tree = ast.parse(feast_service(rows, service, verdict="pass"))
+        imported = [one.name for node in tree.body if isinstance(node, ast.ImportFrom) for one in node.names]
+        assert len(set(imported)) == len(imported) == len(rows) + 1
+        call = tree.body.pop()
+        assert isinstance(call, ast.Assign)
+        names: dict[str, object] = {name: Projected() for name in imported}
+        names["FeatureService"] = dict
+        exec(compile(ast.Module([call], []), "service", "exec"), names)
+        assert names[ast.unparse(call.targets[0])] == {"name": service, "features": [[row.feature] for row in rows]}
+
+
+class Projected:
+    """A feature view: its projection is the list of names that it was asked for."""
+
+    def __getitem__(self, names: list[str]) -> list[str]:
+        return names
+
+
+def test_a_list_of_names_has_as_many_lines_as_names() -> None:
+    names = ["age", "two\nlines", "a\rb", "tab\t", "=cmd", "日本", "plain 'quoted'"]
+    lines = name_lines(names).splitlines()
+    assert lines == ["age", '"two\\nlines"', '"a\\rb"', '"tab\\t"', "=cmd", "日本", "plain 'quoted'"]
+
+
+def test_a_csv_file_holds_no_formula_and_parquet_the_names_as_they_are(tmp_path: Path) -> None:
+    names = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "plain", 'a,"b"', "a=b", "two\n=lines", None]
+    rows = [{"feature": name, "cost": -1.5} for name in names]
+    write_table(rows, tmp_path / "t.csv")
+    write_table(rows, tmp_path / "t.parquet")
+    assert pl.read_parquet(tmp_path / "t.parquet")["feature"].to_list() == names
+    with (tmp_path / "t.csv").open(newline="") as file:
+        cells = list(csv.DictReader(file))
+    assert [cell["cost"] for cell in cells] == ["-1.5"] * len(names)
+    assert [cell["feature"] for cell in cells] == [*(f"'{name}" for name in names[:5]), *names[5:9], ""]

@@ -219,6 +219,14 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
             "embeddings alone: predict depends on nothing of a row but its embeddings",
         ),
         (
+            {"return (item * user).sum(dim=1) + self.bias": "return torch.sigmoid((item * user).sum(dim=1))"},
+            r"logits: the output stays within \[0, 1\] whatever the weights are, as probabilities do; return logits",
+        ),
+        (
+            {"for name in self.schema.names], dim=1)": "for name in self.schema.names], dim=1).detach()"},
+            r"training: features.*\.weight decides the output but gets no gradient, so it is never trained",
+        ),
+        (
             {"    return ByHand": "    assert len(schema.names) > 12, 'too narrow'\n    return ByHand"},
             r"fewer features: with \d+ of \d+ features, as when pruned: AssertionError: too narrow",
         ),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from feature_audit.audit.report_data import too_good
+from feature_audit.audit.report_data import below_half, data_warnings, too_good
 from feature_audit.config import AuditConfig, Task
+from feature_audit.findings import Finding
 from feature_audit.parity import metric as find_metric
 from feature_audit.parity.references import Reference
+from feature_audit.results import MetricDelta
 from feature_audit.stages.parity import guards_of
 
 
@@ -78,3 +80,44 @@ def test_the_decision_metric_is_not_reported_a_second_time(metric: str, others: 
         "normalised_entropy",
         "calibration",
     }
+
+
+def test_findings_that_make_every_figure_doubtful_are_warnings() -> None:
+    findings = [
+        Finding("", "split_overlap", "31.2% of the test rows equal a train row in every candidate column"),
+        *(Finding(f"later_{number}", "leak", "AUC 0.99", excluded=True) for number in range(7)),
+        Finding("protected", "leak", "AUC 0.99"),
+        Finding("eye", "suspected_leak", "AUC 0.95"),
+        Finding("flat", "constant", "one value", excluded=True),
+        Finding("moved", "drift", "AUC 0.8"),
+    ]
+    found = data_warnings(findings)
+    assert found[0] == "31.2% of the test rows equal a train row in every candidate column."
+    assert [line.rpartition(": ")[2] for line in found[1:]] == [
+        "eye.", "protected.", "later_0, later_1, later_2, later_3, later_4 and 2 more.",
+    ]  # fmt: skip
+    assert "were kept because the configuration asks for it" in found[2]
+    assert "were excluded" in found[3]
+    assert data_warnings(findings[-2:]) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "where", "baseline", "pruned", "warned"),
+    [
+        ("gauc", "all", 0.49, 0.55, True),
+        ("gauc", "all", 0.55, 0.49, True),
+        ("gauc", "all", 0.50, 0.50, False),
+        ("gauc", "device = tv", 0.40, 0.40, False),  # few rows; the table shows it
+        ("ndcg", "all", 0.30, 0.30, False),
+        ("auc", "all", 0.40, 0.40, False),  # the verdict's own reservations say so
+    ],
+)
+def test_scores_that_order_a_users_rows_worse_than_chance_are_a_warning(
+    metric: str, where: str, baseline: float, pruned: float, warned: bool
+) -> None:
+    row = MetricDelta(metric, where, 900, 40, baseline, pruned, pruned - baseline, -0.1, 0.1, None, None, "information")
+    found = below_half([row], "user_id")
+    assert bool(found) is warned
+    if warned:
+        assert f"full model {baseline:.4f}, pruned {pruned:.4f}" in found[0]
+        assert "within one user_id" in found[0]

@@ -35,6 +35,13 @@ def test_a_number_of_full_trainings_that_is_given_anyway_is_not_repeated() -> No
     assert str(more_command(report)).endswith("--seeds 9")
 
 
+def test_the_command_names_the_code_that_a_continued_audit_asks_for() -> None:
+    report = make_report("inconclusive", more=MORE)
+    config = {**report.provenance["config"], "model": "team.models:build", "prepare": "my table:f"}
+    report = make_report("inconclusive", more=MORE, provenance={**report.provenance, "config": config})
+    assert " --prepare 'my table:f' --model team.models:build --seeds 9" in str(more_command(report))
+
+
 def test_where_trainings_cannot_decide_no_command_pretends_it() -> None:
     report = make_report("inconclusive")
     assert more_command(report) is None

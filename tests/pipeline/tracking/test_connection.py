@@ -13,7 +13,10 @@ from pathlib import Path
 import answering
 import mlflow
 import pytest
-from command_line import feature_audit
+from click_log import make_log
+from command_line import feature_audit, newest_run
+from feature_audit.tracking import where_to_look
+from mlflow import MlflowClient
 
 #: Seconds on a busy machine, imports included; MLflow alone tries for 255.
 SOON = 90
@@ -122,6 +125,44 @@ def test_a_store_that_cannot_be_opened_is_one_line(
         line = refused(words, capfd)
         assert reason in line
         assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://kim:secret@127.0.0.1:1/mlflow",
+        "postgresql://kim:x/secret@127.0.0.1:1/mlflow",
+        "mysql+pymysql://kim:x?#'secret@127.0.0.1:1/mlflow",
+        "postgresql://127.0.0.1:1/mlflow?user=kim&password=secret",
+        "http://kim:secret@127.0.0.1:1/?sig=secret",
+        "databricks+x://token:secret@127.0.0.1",
+    ],
+)
+def test_a_stores_credentials_are_not_shown_in_an_error(
+    uri: str, point_to: Callable[[str], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    point_to(uri)
+    for words in (("history",), ("-v", "history"), COMMANDS["run"]):
+        capfd.readouterr()
+        assert feature_audit(*words) == 1
+        out, err = capfd.readouterr()
+        assert "(store " in err
+        assert "secret" not in out + err
+
+
+def test_a_stores_credentials_are_left_nowhere_by_an_audit(
+    point_to: Callable[[str], None], capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    make_log(300).write_parquet("log.parquet")
+    point_to(f"sqlite:///{tmp_path / 'mlflow.db'}?timeout=98765")
+    keys = ["--target", "clicked", "--row_id", "impression", "--time", "ts"]
+    assert feature_audit("load", "--data", "log.parquet", *keys) == 0
+    run = newest_run()
+    parts = [*capfd.readouterr(), str(run.to_dictionary()), *where_to_look(run.info.run_id)]
+    parts += [file.read_text() for file in Path(MlflowClient().download_artifacts(run.info.run_id, "")).rglob("*.*")]
+    parts += [file.read_text() for place in (".audit", "mlruns") for file in Path(place).rglob("*.json")]
+    assert "timeout=***" in "".join(parts)
+    assert "98765" not in "".join(parts)
 
 
 def test_what_a_store_does_not_hold_is_said_so(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +19,8 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import prepare
 from feature_audit.errors import AuditError
 from feature_audit.models import build_model
+from feature_audit.models.custom.attach import UserModel
+from feature_audit.schema import Field, ModelSchema
 from feature_audit.tracking.pyfunc_model import PrunedModel
 from feature_audit.tracking.registry import RawInput, signature_of
 from mlflow.pyfunc.scoring_server import _parse_json_data
@@ -101,3 +106,76 @@ def test_a_price_scores_alike_as_text_and_as_a_number(model: PrunedModel) -> Non
     assert len(set(scores.tolist())) == 1
     assert model.predict(None, pd.DataFrame([row(1, price=1234.5)]))[0] == scores[0]
     assert model.predict(None, [row(1, price="$9.00")])[0] != scores[0]
+
+
+PACKED = """
+from pathlib import Path
+from feature_audit.models import build_model
+
+Path({marker!r}).touch()
+
+
+def build(schema):
+    return build_model("mlp", schema, embedding_dim=4, params={{}})
+"""
+
+
+@pytest.fixture
+def version(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A downloaded version whose model is a team's own, as MLflow lays it out; started in a folder with other code."""
+    made = tmp_path / "version" / "artifacts" / "pruned"
+    shutil.copytree(folder, made, ignore=shutil.ignore_patterns("store", "*.parquet"))
+    spec = json.loads((made / "model.json").read_text())
+    schema = ModelSchema(tuple(Field(**field) for field in spec["fields"]), spec["task"])
+    model = UserModel(build_model("mlp", schema, embedding_dim=4, params={}), schema)
+    torch.save(model.state_dict(), made / "weights.pt")
+    for place, marker in ((tmp_path / "version" / "code", "packed"), (tmp_path / "here", "strange")):
+        (place / "spaced").mkdir(parents=True)
+        for name in ("team_ranker.py", "spaced/ranker.py", *(["spaced/other.py", "json5x.py"] * (marker == "strange"))):
+            (place / name).write_text(PACKED.format(marker=str(tmp_path / marker)))
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    yield made
+    for name in ("team_ranker", "spaced", "spaced.ranker", "spaced.other", "json5x"):
+        sys.modules.pop(name, None)
+
+
+def load_version(version: Path, model: str) -> PrunedModel:
+    spec = json.loads((version / "model.json").read_text())
+    (version / "model.json").write_text(json.dumps(spec | {"model": model}))
+    made = PrunedModel()
+    made.load_context(SimpleNamespace(artifacts={"pruned": str(version)}))
+    return made
+
+
+@pytest.mark.parametrize("model", ["team_ranker:build", "spaced.ranker:build"])
+def test_a_teams_own_model_comes_from_the_versions_code(version: Path, tmp_path: Path, model: str) -> None:
+    """Also where the current folder holds a module of the same name."""
+    scores = load_version(version, model).predict(None, [row(1), row(2)])
+    assert np.isfinite(scores).all()
+    assert (tmp_path / "packed").exists()
+    assert not (tmp_path / "strange").exists()
+
+
+@pytest.mark.parametrize(
+    "model", ["json5x:build", "spaced.other:build", "runpy:run_path", "os:system", "..:build", "/tmp/x:build"]
+)
+def test_a_module_that_the_version_does_not_hold_is_not_imported(version: Path, tmp_path: Path, model: str) -> None:
+    with pytest.raises(AuditError, match=f"model={model}: the model does not contain this code"):
+        load_version(version, model)
+    assert not (tmp_path / "strange").exists()
+
+
+def test_a_package_of_the_current_folder_does_not_stand_in_for_the_versions_own(version: Path, tmp_path: Path) -> None:
+    (tmp_path / "here" / "spaced" / "__init__.py").write_text(PACKED.format(marker=str(tmp_path / "strange")))
+    with pytest.raises(AuditError, match=r"model=spaced\.ranker:build: .*here/spaced/__init__.py would be imported"):
+        load_version(version, "spaced.ranker:build")
+    assert not (tmp_path / "strange").exists()
+
+
+def test_a_server_does_not_begin_to_import_from_the_current_folder(
+    version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])  # as a console script starts
+    load_version(version, "team_ranker:build")
+    assert "" not in sys.path

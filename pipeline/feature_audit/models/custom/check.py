@@ -7,7 +7,7 @@ import io
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,16 +15,9 @@ from torch import Tensor, nn
 
 from feature_audit.batch import Batch
 from feature_audit.errors import AuditError
+from feature_audit.models.custom.check_training import outputs_are_logits, weights_are_trained
+from feature_audit.models.custom.finding import ModelFinding
 from feature_audit.schema import ModelSchema
-
-
-@dataclass(frozen=True)
-class ModelFinding:
-    """One check of the contract: what was asked, whether it holds, and what was seen."""
-
-    check: str
-    passed: bool
-    detail: str
 
 
 def check_model(
@@ -35,7 +28,7 @@ def check_model(
     Checks: shapes of ``embed`` and ``predict``; the same rows give the same output twice; gates of one change nothing;
     embeddings alone decide; a gate of zero cuts a feature off, i.e. its raw values no longer matter; a deep copy, on
     which a selector trains, is complete; saved weights in a rebuilt module give the same output; gradients reach every
-    gate.
+    gate, and every trainable weight that decides the output; the output of a classifier is logits, not probabilities.
 
     Args:
         module: of the contract; its weights and mode are left as they were.
@@ -72,9 +65,14 @@ def _checks(
     findings.append(_embeddings_alone(module, batch))
     findings.append(_cut_off(module, schema, batch))
     findings.append(_copies(module, schema, batch))
-    if rebuild is not None and findings[-1].passed:
+    copies_are_whole = findings[-1].passed
+    if rebuild is not None and copies_are_whole:
         findings.append(_saved(module, batch, rebuild))
-    findings.append(_gradients(module, schema, batch))
+    if copies_are_whole:
+        findings.append(weights_are_trained(module, batch))
+    if copies_are_whole and schema.task != "regression":
+        findings.append(outputs_are_logits(module, schema, batch))
+    findings.append(_gradients(module, schema, batch))  # last: a module may keep a tensor of its graph, uncopyable
     return findings
 
 
@@ -210,11 +208,14 @@ def _gradients(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
     gate = torch.ones(len(schema.fields), device=batch.numeric.device, requires_grad=True)
     with torch.no_grad():
         embedded = module.embed(batch)
-    output = module.predict(embedded * gate[:, None])
+    with torch.enable_grad():
+        output = module.predict(embedded * gate[:, None])
     # Random row weights: a plain sum can cancel (a layer norm over the batch, a softmax over classes).
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(output.shape, generator=generator).to(output.device)
-    (gradient,) = torch.autograd.grad((output * weights).sum(), gate, allow_unused=True)
+    gradient = None
+    if output.requires_grad:
+        (gradient,) = torch.autograd.grad((output * weights).sum(), gate, allow_unused=True)
     if gradient is None:
         return ModelFinding(
             "gradients", False, "no gradient reaches the gates; predict cuts the graph (detach, no_grad?)"
