@@ -25,6 +25,7 @@ from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import learn_looks
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
+from feature_audit.importing import users_code
 from feature_audit.report import (
     counted,
     duration,
@@ -88,7 +89,8 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     assert parent is not None
     started = time.perf_counter()
     try:
-        report, problem = _run(config, parent, until, started)
+        with users_code():
+            report, problem = _run(config, parent, until, started)
     except BaseException as error:
         _end_without_verdict(parent, name, error)
         raise
@@ -125,7 +127,7 @@ def _lines(parent: Run, report: AuditReport) -> list[str]:
 def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
     """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
     word, line, status = "error", " ".join(str(error).split()) or type(error).__name__, "FAILED"
-    if isinstance(error, KeyboardInterrupt | SystemExit):
+    if isinstance(error, KeyboardInterrupt):
         line = "interrupted; the same command continues from the last finished stage"
         word, status = "interrupted", "KILLED"
     if not parent.has_verdict:

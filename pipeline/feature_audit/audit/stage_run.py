@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from feature_audit.config import AuditConfig
 from feature_audit.data import RULES, Prepared
 from feature_audit.fitting.cache import StageFolder, StageKey, own_folder, stage_key
+from feature_audit.importing import users_code
 from feature_audit.masking import masked_values
 from feature_audit.models import own_code_digest
 from feature_audit.results import StageCost
@@ -79,7 +80,8 @@ def run_stage(
         cached = folder.done
         with parent.child(name, {"audit.stage": name, "audit.cached": cached}) as run:
             started = time.perf_counter()
-            result = work(folder, run)
+            with users_code():
+                result = work(folder, run)
             seconds = _seconds(folder, time.perf_counter() - started, cached=cached)
             run.metrics({"cost/seconds": seconds})
     return StageRun(name, result, key.digest, seconds, cached)

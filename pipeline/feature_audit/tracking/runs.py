@@ -193,7 +193,7 @@ class Run:
             child.describe(error_note(str(error)))
             child.end("FAILED")
             raise
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             child.end("KILLED")
             raise
         except BaseException:
