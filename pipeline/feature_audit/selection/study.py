@@ -11,9 +11,11 @@ marked as failed and drawn again with the same settings and seed.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import multiprocessing
+import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
@@ -227,7 +229,8 @@ def _run_trials(
             if draw >= trials or count[TrialState.FAIL] >= 3 * trials:  # trials that keep failing must not spin on
                 return
             study.sampler = _sampler(seed + 1000 * draw)
-            if few or draw == 0:
+            # One that a killed process put there, and never took, is this same trial.
+            if (few or draw == 0) and not count[TrialState.WAITING]:
                 study.enqueue_trial(space.point(draw, seed))
             trial = study.ask()
         row = _run_trial(study, trial, objective, space, draw, stops=not few)
@@ -240,6 +243,7 @@ def _open(journal: Path, seed: int) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _cut_damage(journal)
     study = optuna.create_study(
         study_name=STUDY,
         storage=_storage(journal),
@@ -254,6 +258,21 @@ def _open(journal: Path, seed: int) -> Any:
             log.info("select: trial %d was interrupted; it is marked as failed", trial.number)
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return study
+
+
+def _cut_damage(journal: Path) -> None:
+    """Leave of a journal what lies before the first line that a full disk, or a power cut, did not let be whole."""
+    kept = 0
+    for line in journal.read_bytes().splitlines(keepends=True) if journal.is_file() else []:
+        try:
+            whole = line.endswith(b"\n") and isinstance(json.loads(line), dict)
+        except ValueError:
+            whole = False
+        if not whole:
+            log.info("select: %s is damaged; what comes after its first %d bytes is done again", journal, kept)
+            os.truncate(journal, kept)
+            return
+        kept += len(line)
 
 
 def _storage(journal: Path) -> Any:
