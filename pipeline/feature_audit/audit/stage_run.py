@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import RULES, Prepared
+from feature_audit.disk import room_in
 from feature_audit.fitting.cache import StageFolder, StageKey, own_folder, stage_key
 from feature_audit.importing import users_code
 from feature_audit.masking import masked_values
@@ -78,7 +79,7 @@ def run_stage(
     with own_folder(Path(config.work_dir).resolve(), key) as folder:
         cached = folder.done
         with parent.child(name, {"audit.stage": name, "audit.cached": cached}) as run:
-            with users_code():
+            with users_code(), room_in(folder.path, f"the {name} stage"):
                 result = work(folder, run)
             run.metrics({"cost/seconds": folder.seconds})
     return StageRun(name, result, key.digest, folder.seconds, cached)

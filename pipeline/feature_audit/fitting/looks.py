@@ -6,6 +6,7 @@ the same table, and the first of twenty such draws to pass would prove nothing.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -155,6 +156,8 @@ def _append(path: Path, lines: list[str]) -> None:
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         # The first line break keeps a half-written line of a killed process apart from ours.
-        os.write(file, ("\n" + "\n".join(lines) + "\n").encode())
+        text = ("\n" + "\n".join(lines) + "\n").encode()
+        if os.write(file, text) < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(file)

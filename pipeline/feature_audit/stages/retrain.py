@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting.allocation import allocate, most_affordable
 from feature_audit.fitting.cache import StageFolder, read_marker, write_marker
-from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, train_one
+from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, save_weights, train_one
 from feature_audit.results import PowerPlan
 from feature_audit.schema import ModelSchema
 from feature_audit.selection import Selection
@@ -182,7 +181,7 @@ def _train(
         return
     marker.unlink(missing_ok=True)
     model, scores, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}")
-    torch.save(model.state_dict(), weights)
+    save_weights(model, weights)
     np.save(validation, scores)
     write_marker(marker, facts.to_dict(), [weights, validation])
     log.info("retrain: %s, validation %s %.4f", name, config.metric, facts.metric)
