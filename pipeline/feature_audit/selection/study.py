@@ -16,6 +16,7 @@ import logging
 import math
 import multiprocessing
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
@@ -183,26 +184,45 @@ def _run_workers(
     """The same loop in several processes that share the journal; a worker's exception is raised here."""
     context = multiprocessing.get_context("spawn")  # a forked torch may deadlock in its threads
     told = {trial.number for trial in _finished(study)}
-    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
-        claim = manager.Lock()
-        jobs = [pool.submit(_worker, objective, claim=claim, **settings) for _ in range(workers)]
-        waiting = True
-        while waiting:
-            waiting = bool(wait(jobs, timeout=POLL).not_done)
-            for trial in _finished(study):
-                if trial.number not in told and on_trial is not None:
-                    on_trial(_row(trial))
-                told.add(trial.number)
+    stop = context.Event()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent, initargs=(stop,)) as pool:
+        try:
+            jobs = [pool.submit(_worker, objective, **settings) for _ in range(workers)]
+            waiting = True
+            while waiting:
+                waiting = bool(wait(jobs, timeout=POLL).not_done)
+                for trial in _finished(study):
+                    if trial.number not in told and on_trial is not None:
+                        on_trial(_row(trial))
+                    told.add(trial.number)
+        except BaseException:
+            stop.set()  # else the pool would wait for trials that nobody asks for any more
+            raise
         for job in jobs:
             job.result()
 
 
+def _end_with_parent(stop: Any) -> None:
+    """Let this worker end as soon as ``stop`` is set, or its parent is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        while parent.is_alive() and not stop.wait(POLL):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _worker(objective: Objective, *, journal: Path, **settings: Any) -> None:
     import optuna
+    from filelock import FileLock
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.load_study(study_name=STUDY, storage=_storage(journal), pruner=_pruner())
-    _run_trials(objective, study, **settings)
+    # Freed by the kernel where a worker is killed.
+    _run_trials(objective, study, claim=FileLock(f"{journal}.claim.lock"), **settings)
 
 
 def _run_trials(
@@ -293,7 +313,7 @@ def _sampler(seed: int) -> Any:
     import optuna
 
     # Everything that v5 changed or may change is said here, so that a study means the same under every version.
-    return optuna.samplers.TPESampler(n_startup_trials=4, multivariate=True, constant_liar=True, seed=seed)
+    return optuna.samplers.TPESampler(n_startup_trials=4, multivariate=True, constant_liar=True, seed=seed % 2**32)
 
 
 def _run_trial(
