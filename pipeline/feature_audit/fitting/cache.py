@@ -105,7 +105,12 @@ class StageFolder:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write the marker with the stage's result; nothing that the result needs may come after it."""
-        files = [file for file in self.path.rglob("*") if file.is_file() and file.suffix not in _NOT_NEEDED]
+        # A marker that a full disk broke off left its file with a dot.
+        files = [
+            file
+            for file in self.path.rglob("*")
+            if file.is_file() and file.suffix not in _NOT_NEEDED and not file.name.startswith(".")
+        ]
         seconds = time.perf_counter() - self.opened
         content = {"stage": self.key.stage, "parts": self.key.parts, "result": result, "seconds": seconds}
         write_marker(self.path / MARKER, content, files)
