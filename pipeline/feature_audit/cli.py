@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from pydantic import BaseModel
@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from feature_audit import __version__
 from feature_audit.config import AuditConfig
 from feature_audit.config_files import is_mapping, load_config
-from feature_audit.errors import AuditError, UsageError
+from feature_audit.errors import AuditError, Terminated, UsageError
 from feature_audit.masking import MaskingFilter, masked
 
 GATE_EXIT = {"pass": 0, "fail": 3, "inconclusive": 4}
@@ -177,26 +177,33 @@ def entry() -> None:
     # Read when torch is imported. A waiting thread that sleeps instead of spinning costs a bit on an idle machine; on
     # a busy one two threads are then as fast as one instead of many times slower (benchmarks/audit/threads.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         main(standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.Abort:
-        _fail("interrupted", 130)
+    except click.Abort as stop:  # what click makes of KeyboardInterrupt and EOFError
+        if isinstance(stop.__cause__, EOFError):
+            _fail(f"EOFError: {stop.__cause__}", 1)
+        again = "interrupted; run the same command again to continue from the last finished stage"
+        _fail(again, 143 if isinstance(stop.__cause__, Terminated) else 130)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except AuditError as error:
+        if error.__cause__ is not None:
+            logging.getLogger(__name__).debug("what led to it", exc_info=error.__cause__)
         _fail(str(error), error.exit_code)
     except Exception as error:  # a bug of ours, a user's model, or a library: one line, the trace on request
         logging.getLogger(__name__).debug("the traceback:", exc_info=True)
         _fail(f"{type(error).__name__}: {error} (feature-audit -v shows the traceback)", 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to continue from the last finished stage", 130)
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of Rust code below: no Exception, yet no wish to exit either
             raise
         _fail(f"a library gave up ({error}); if it came while reading, write the file again", 1)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
 
 
 def _fail(message: str, code: int) -> None:

@@ -215,7 +215,7 @@ class AuditConfig(_Section):
     model_name: str = Field("feature-audit", description="registered model that receives the recommendation")
     gate: bool = Field(False, description="exit with 3 on fail and 4 on inconclusive")
     profile: Literal["quick", "default", "thorough"] = Field("default", description="quick, default or thorough")
-    seed: int = Field(0, ge=0, description="start of all random numbers")
+    seed: int = Field(0, ge=0, lt=2**32, description="start of all random numbers")
     workers: int = Field(1, ge=1, description="processes that run trials at once")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0 = two, or one on a single core")

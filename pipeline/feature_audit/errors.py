@@ -22,6 +22,10 @@ class UsageError(AuditError):
     exit_code = 2
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM). A ``SystemExit`` inside an audit, then, comes from a user's code."""
+
+
 @contextmanager
 def log_is_open() -> Iterator[None]:
     """From here on every mistake is exit code 1, also a parameter's that only shows beside the data.

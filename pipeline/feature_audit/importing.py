@@ -1,12 +1,17 @@
-"""Functions that a user names as ``package.module:function``."""
+"""Functions that a user names as ``package.module:function``, and what goes wrong in them."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,9 @@ from feature_audit.errors import AuditError, UsageError
 
 #: Configuration keys whose value can name a user's function.
 _KEYS = ("prepare", "model")
+_LONGEST = 300  # characters of what an exception says
+#: Outermost packages of the functions that were asked for: a user's code also where it is installed.
+_named: set[str] = set()
 
 
 def named_code(values: Mapping[str, Any]) -> dict[str, str]:
@@ -42,13 +50,13 @@ def import_function(key: str, name: str) -> Callable[..., Any]:
         raise UsageError(f"{key}={name}: write it as package.module:function")
     if module_name not in sys.modules:
         see_working_directory()
+    _named.add(module_name.partition(".")[0])
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise UsageError(f"{key}={name}: cannot import {module_name}: {error}") from None
-    except Exception as error:  # a module of the user's may fail in any way
-        what = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{key}={name}: {module_name} fails while it is imported: {what}") from error
+        raise UsageError(f"{key}={name}: cannot import {module_name}: {error}{place(error)}") from None
+    except (Exception, SystemExit) as error:  # a module of the user's may fail in any way
+        raise UsageError(f"{key}={name}: {module_name} fails while it is imported: {what_failed(error)}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
         raise UsageError(f"{key}={name}: {module_name} has no function {attribute}")
@@ -93,3 +101,67 @@ def see_working_directory() -> None:
     """Let imports find a module of the user's in the working directory, as ``python -m`` would."""
     if "" not in sys.path:
         sys.path.insert(0, "")
+
+
+@contextmanager
+def users_code() -> Iterator[None]:
+    """Inside, an exception that a user's function raised becomes one line that names the line of their code.
+
+    Raises:
+        AuditError: their code failed, or tried to end the process; other exceptions pass unchanged.
+    """
+    try:
+        yield
+    except AuditError:
+        raise
+    except (Exception, SystemExit) as error:
+        if not place(error) and isinstance(error, Exception):
+            raise
+        raise AuditError(f"{what_failed(error)} [feature-audit -v shows the traceback]") from error
+
+
+def what_failed(error: BaseException) -> str:
+    """On one line: an exception's type, what it says, and the place in the user's code, where there is one."""
+    said = " ".join(str(error).split())
+    said = said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"
+    told = f"{type(error).__name__}{': ' if said else ''}{said}{place(error)}"
+    return f"{told}: code that an audit calls may not end the process" if isinstance(error, SystemExit) else told
+
+
+def place(error: BaseException) -> str:
+    """`` (file:line, in function)`` of the innermost frame of a user's code; "" where no such frame was passed."""
+    seen: BaseException | None = error
+    while seen is not None:
+        frames = [(frame.f_code, frame.f_globals, line) for frame, line in traceback.walk_tb(seen.__traceback__)]
+        users = [(code, line) for code, names, line in frames if _is_users(code.co_filename, names)]
+        if users:
+            code, line = users[-1]
+            return f" ({_shown(code.co_filename)}:{line}, in {code.co_name})"
+        seen = seen.__cause__ or seen.__context__
+    return ""
+
+
+def _is_users(file: str, names: dict[str, Any]) -> bool:
+    """Is a frame of this file and module neither Python's, ours, nor of an installed package that nobody named?"""
+    if file.startswith("<"):
+        return False
+    root = str(names.get("__name__", "")).partition(".")[0]
+    return root in _named or (root not in ("feature_audit", "concrete_selectors") and not _is_library(file))
+
+
+@functools.cache
+def _is_library(file: str) -> bool:
+    path = Path(file).absolute()
+    folders = [Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+    resolved = path.resolve()
+    return (
+        any(path.is_relative_to(folder) or resolved.is_relative_to(folder.resolve()) for folder in folders)
+        or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+        or path == Path(sys.argv[0]).absolute()
+    )
+
+
+def _shown(file: str) -> str:
+    """As short as a reader in the working directory needs it."""
+    short = os.path.relpath(file)
+    return file if short.startswith(os.pardir) else short

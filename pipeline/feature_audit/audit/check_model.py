@@ -10,6 +10,7 @@ from feature_audit.audit.stage_run import load_key
 from feature_audit.config import AuditConfig
 from feature_audit.errors import log_is_open
 from feature_audit.fitting.cache import own_folder
+from feature_audit.importing import users_code
 from feature_audit.models import ModelFinding
 from feature_audit.stages import load as load_stage
 
@@ -23,7 +24,7 @@ def check(config: AuditConfig) -> list[ModelFinding]:
     """
     config = load_stage.complete(config)
     check_config(config)
-    with log_is_open():
+    with log_is_open(), users_code():
         with own_folder(Path(config.work_dir).resolve(), load_key(config)) as folder:
             prepared = load_stage.load(config, folder)
         return model_contract.findings(config, prepared)

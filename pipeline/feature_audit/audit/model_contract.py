@@ -6,6 +6,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.errors import AuditError
 from feature_audit.fitting.trained import fresh_model
+from feature_audit.importing import what_failed
 from feature_audit.models import MODELS, ModelFinding, check_model
 from feature_audit.schema import ModelSchema
 
@@ -44,8 +45,8 @@ def _with_fewer(config: AuditConfig, prepared: Prepared, names: tuple[str, ...])
     check, those = "fewer features", f"with {len(names)} of {len(prepared.schema.names)} features, as when pruned"
     try:
         failed = [one for one in _findings(config, prepared, prepared.schema.keep(names)) if not one.passed]
-    except Exception as error:  # of the user's own code, which has worked with all features
-        return ModelFinding(check, False, f"{those}: {type(error).__name__}: {' '.join(str(error).split())}")
+    except (Exception, SystemExit) as error:  # of the user's own code, which has worked with all features
+        return ModelFinding(check, False, f"{those}: {what_failed(error)}")
     if failed:
         return ModelFinding(check, False, f"{those}: {failed[0].check}: {failed[0].detail}")
     return ModelFinding(check, True, f"all this holds {those}")

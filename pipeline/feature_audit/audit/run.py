@@ -19,13 +19,14 @@ from feature_audit.audit.settings import check_config, keep_given, keep_resolved
 from feature_audit.audit.stage_run import StageRun, question, run_stage, training_inputs
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.disk import room_in
 from feature_audit.errors import AuditError, log_is_open
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import learn_looks
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
-from feature_audit.importing import code_options
+from feature_audit.importing import code_options, users_code
 from feature_audit.report import (
     counted,
     duration,
@@ -38,9 +39,21 @@ from feature_audit.report import (
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
 from feature_audit.selection import Constraints, Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
-from feature_audit.tracking import Run, driver_run, error_note, find_run, open_parent, registry, where_to_look
+from feature_audit.tracking import (
+    Run,
+    driver_run,
+    error_note,
+    find_run,
+    open_parent,
+    quietly,
+    registry,
+    store_may_be_lost,
+    where_to_look,
+)
 
 log = logging.getLogger(__name__)
+
+_AGAIN = "the same command then goes on from the last finished stage and trains nothing twice"
 
 #: The report, None before parity; and what keeps a model that passed from being registered.
 Found = tuple[AuditReport | None, str | None]
@@ -89,10 +102,20 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     assert parent is not None
     started = time.perf_counter()
     try:
-        report, problem = _run(config, parent, until, started)
+        with users_code(), room_in(Path(config.work_dir).resolve(), "the audit's results"), store_may_be_lost(_AGAIN):
+            report, problem = _run(config, parent, until, started)
+            return _ended(parent, driver, report, problem, config, until)
     except BaseException as error:
-        _end_without_verdict(parent, name, error)
+        with quietly():
+            _end_without_verdict(parent, name, error)
         raise
+
+
+def _ended(
+    parent: Run, driver: Run | None, report: AuditReport | None, problem: str | None, config: AuditConfig, until: str
+) -> End:
+    """Close the run of an audit that went through."""
+    name = publish.data_name(config)
     if report is None:
         if not parent.has_verdict:
             parent.rename(f"{until} done: {name}")
@@ -127,7 +150,7 @@ def _lines(parent: Run, report: AuditReport) -> list[str]:
 def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
     """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
     word, line, status = "error", " ".join(str(error).split()) or type(error).__name__, "FAILED"
-    if isinstance(error, KeyboardInterrupt | SystemExit):
+    if isinstance(error, KeyboardInterrupt):
         line = "interrupted; the same command continues from the last finished stage"
         word, status = "interrupted", "KILLED"
     if not parent.has_verdict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Generic, TypeVar
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import RULES, Prepared
+from feature_audit.disk import room_in
 from feature_audit.fitting.cache import StageFolder, StageKey, own_folder, stage_key
+from feature_audit.importing import users_code
 from feature_audit.masking import masked_values
 from feature_audit.models import own_code_digest
 from feature_audit.results import StageCost
@@ -78,11 +79,10 @@ def run_stage(
     with own_folder(Path(config.work_dir).resolve(), key) as folder:
         cached = folder.done
         with parent.child(name, {"audit.stage": name, "audit.cached": cached}) as run:
-            started = time.perf_counter()
-            result = work(folder, run)
-            seconds = _seconds(folder, time.perf_counter() - started, cached=cached)
-            run.metrics({"cost/seconds": seconds})
-    return StageRun(name, result, key.digest, seconds, cached)
+            with users_code(), room_in(folder.path, f"the {name} stage"):
+                result = work(folder, run)
+            run.metrics({"cost/seconds": folder.seconds})
+    return StageRun(name, result, key.digest, folder.seconds, cached)
 
 
 def question(config: AuditConfig, data: str) -> str:
@@ -113,11 +113,3 @@ def training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
 def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
     values = masked_values(config.model_dump(mode="json"))  # markers and messages of the cache show them
     return stage_key(name, config={key: values[key] for key in KEYS[name]}, inputs=inputs)
-
-
-def _seconds(folder: StageFolder, measured: float, *, cached: bool) -> float:
-    """What the stage took when it ran, kept with its results."""
-    path = folder.path / "seconds.txt"
-    if not cached:
-        path.write_text(str(measured), encoding="utf-8")
-    return float(path.read_text(encoding="utf-8")) if path.is_file() else measured

@@ -1,5 +1,8 @@
 """What makes a finished stage reusable: a key over everything it depends on, and a marker written last.
 
+A marker vouches for the files that were there before it: one that is missing or of another size afterwards (a full
+disk, a power cut, a careless copy) makes the marker void, and what it stood for is made again.
+
 key = blake2b(source code of both packages, the stage's part of the configuration, the digests of its inputs, library
 versions). A stage's folder is named after its key, so two audits with different settings never overwrite each other; a
 killed stage leaves a folder without marker, which the next run continues or replaces.
@@ -13,9 +16,11 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,8 @@ log = logging.getLogger(__name__)
 MARKER = "DONE.json"
 #: Files that hold finished trainings or trials of an interrupted stage; a run that was refused leaves none.
 _FINISHED = ("*.json", "*.journal")
+#: Files that a finished stage can do without.
+_NOT_NEEDED = (".journal", ".lock")
 LIBRARIES = ("torch", "polars", "numpy", "scikit-learn", "scipy", "optuna")
 
 
@@ -84,27 +91,72 @@ class StageFolder:
     Attributes:
         path: the folder, made on first use.
         key: the stage's key.
+        opened: seconds on this process's clock.
     """
 
     path: Path
     key: StageKey
+    opened: float = field(default_factory=time.perf_counter, compare=False)
 
     @property
     def done(self) -> bool:
-        """Was the marker written?"""
-        return (self.path / MARKER).is_file()
+        """Was the marker written, and is everything that it vouches for still there?"""
+        return read_marker(self.path / MARKER) is not None
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write the marker with the stage's result; nothing that the result needs may come after it."""
-        content = {"stage": self.key.stage, "parts": self.key.parts, "result": result}
-        temporary = self.path / f".{MARKER}"
-        temporary.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
-        temporary.replace(self.path / MARKER)  # atomic: a marker is there whole or not at all
+        # A marker that a full disk broke off left its file with a dot.
+        files = [
+            file
+            for file in self.path.rglob("*")
+            if file.is_file() and file.suffix not in _NOT_NEEDED and not file.name.startswith(".")
+        ]
+        seconds = time.perf_counter() - self.opened
+        content = {"stage": self.key.stage, "parts": self.key.parts, "result": result, "seconds": seconds}
+        write_marker(self.path / MARKER, content, files)
 
     def result(self) -> dict[str, Any]:
         """What ``finish`` was given."""
-        content = json.loads((self.path / MARKER).read_text(encoding="utf-8"))
-        return dict(content["result"])
+        return dict(self._content["result"])
+
+    @property
+    def seconds(self) -> float:
+        """From opening the folder to ``finish``, in the process that finished the stage."""
+        return float(self._content["seconds"])
+
+    @property
+    def _content(self) -> dict[str, Any]:
+        content = read_marker(self.path / MARKER)
+        assert content is not None, "only asked of a finished stage"
+        return content
+
+
+def write_marker(path: Path, content: dict[str, Any], files: Iterable[Path]) -> None:
+    """Write a marker, whole or not at all, that vouches for files.
+
+    Args:
+        path: of the marker.
+        content: any JSON object; what JSON does not know is written as text.
+        files: complete files in the marker's folder or below it.
+    """
+    sizes = {file.relative_to(path.parent).as_posix(): file.stat().st_size for file in files if file != path}
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump({**content, "files": sizes}, file, indent=1, default=str)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_marker(path: Path) -> dict[str, Any] | None:
+    """What ``write_marker`` was given; None where the marker, or a file that it vouches for, is missing or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+        sizes = content.pop("files")
+        whole = all((path.parent / name).stat().st_size == size for name, size in sizes.items())
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return dict(content) if whole else None
 
 
 @contextmanager
@@ -126,17 +178,20 @@ def open_folder(work_dir: Path, key: StageKey) -> StageFolder:
         return folder
     log.info("%s: %s", key.stage, _why_missed(work_dir / key.stage, key))
     folder.path.mkdir(parents=True, exist_ok=True)
+    (folder.path / MARKER).unlink(missing_ok=True)  # a damaged one may not come to life while its files are made again
     return folder
 
 
 def _why_missed(stage_dir: Path, key: StageKey) -> str:
-    markers = sorted(stage_dir.glob(f"*/{MARKER}"), key=lambda path: path.stat().st_mtime)
+    paths = sorted(stage_dir.glob(f"*/{MARKER}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    if (stage_dir / key.digest / MARKER).exists():
+        return "running again: what it left is damaged"
+    before = next((content["parts"] for content in map(read_marker, paths) if content), None)
     finished = (path for kind in _FINISHED for path in (stage_dir / key.digest).glob(kind))
     if any(finished):
         return "continuing what was interrupted"
-    if not markers:
+    if before is None:
         return "running for the first time"
-    before = json.loads(markers[-1].read_text(encoding="utf-8"))["parts"]
     changed = [name for name in sorted(before.keys() | key.parts.keys()) if before.get(name) != key.parts.get(name)]
     shown = [
         f"{name.removeprefix('config.')} {before.get(name, 'absent')} -> {key.parts.get(name, 'absent')}"

@@ -6,6 +6,7 @@ the same table, and the first of twenty such draws to pass would prove nothing.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Folder of the working directory.
 FOLDER = "test_looks"
+#: Characters of a line that hold eight digits of its key.
+_TELLS_APART = len('{"key": "') + 8
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,18 @@ def _path(work_dir: Path, family: str) -> Path:
 
 
 def _looks(path: Path) -> dict[str, str]:
-    """Question -> its line, in order; a line that cannot be read stands for a question of its own."""
+    """Question -> its line, in order; a line that cannot be read stands for a question of its own.
+
+    Half of a line that stands there whole, too, is no other question: it was broken off, and then asked again.
+    """
     found: dict[str, str] = {}
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
-    for place, line in enumerate(filter(str.strip, lines)):
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    lines = list(filter(str.strip, text.split("\n")))
+    whole = [line for line in lines if _parsed(line)]
+    for place, line in enumerate(lines):
         look = _parsed(line)
+        if look is None and any(_half(line, other) for other in whole):
+            continue
         found.setdefault(look["key"] if look else f"unreadable {place}", line)
     return found
 
@@ -132,6 +142,12 @@ def _parsed(line: str) -> dict[str, Any] | None:
         return None
 
 
+def _half(line: str, whole: str) -> bool:
+    """Is it the beginning of a line, up to the time, which differs where a question was asked again?"""
+    known = whole.partition(', "time"')[0]
+    return len(line) > _TELLS_APART and (known.startswith(line) or line.startswith(known))
+
+
 def _append(path: Path, lines: list[str]) -> None:
     """Add lines in one write, which no other process can come between."""
     if not lines:
@@ -140,6 +156,8 @@ def _append(path: Path, lines: list[str]) -> None:
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         # The first line break keeps a half-written line of a killed process apart from ours.
-        os.write(file, ("\n" + "\n".join(lines) + "\n").encode())
+        text = ("\n" + "\n".join(lines) + "\n").encode()
+        if os.write(file, text) < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(file)

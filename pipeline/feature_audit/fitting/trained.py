@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.disk import require_room
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.compute import active_parameters
 from feature_audit.fitting.progress import training_bar
@@ -99,6 +101,18 @@ def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") 
     model = fresh_model(config, trained.schema, 0)
     model.load_state_dict(torch.load(trained.folder.path / name, weights_only=True, map_location="cpu"))
     return model.eval()
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's weights, which ``load_model`` reads.
+
+    Raises:
+        DiskFullError: they need more room than there is.
+    """
+    state = model.state_dict()
+    needed = sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
+    require_room(path.parent, needed, f"the weights {path.name}")
+    torch.save(state, path)
 
 
 def open_store(config: AuditConfig, prepared: Prepared) -> Store:

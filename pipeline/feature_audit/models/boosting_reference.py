@@ -10,6 +10,7 @@ from feature_audit.schema import Task
 
 #: scikit-learn's boosting takes categories as integers below this; rarer ones share the last code.
 _MOST_CATEGORIES = 254
+_HELD_BACK = 0.15  # of the train rows, for early stopping
 
 
 def boosting_scores(
@@ -39,12 +40,14 @@ def boosting_scores(
         (validation rows,) probability of class 1 or value; (validation rows, C) probabilities for multiclass.
     """
     categorical = np.zeros(train.shape[1], bool) if categorical is None else np.asarray(categorical, bool)
+    classes = 0 if task == "regression" else int(target.max()) + 1
     if len(train) > max_rows:
         chosen = np.sort(np.random.default_rng(seed).choice(len(train), max_rows, replace=False))
         train, target = train[chosen], target[chosen]
     if train.shape[1] > max_columns:
         columns = np.sort(_most_correlated(train, target, max_columns))
         train, validation, categorical = train[:, columns], validation[:, columns], categorical[columns]
+    enough = task == "regression" or _can_hold_back(target)
     settings = {
         "learning_rate": 0.06,
         "max_iter": 300,
@@ -52,8 +55,8 @@ def boosting_scores(
         "max_features": 0.5,
         "min_samples_leaf": 20 if len(train) > 5_000 else 10,
         "l2_regularization": 1.0,
-        "early_stopping": True,
-        "validation_fraction": 0.15,
+        "early_stopping": enough,
+        "validation_fraction": _HELD_BACK,
         "n_iter_no_change": 15,
         "random_state": seed,
         "categorical_features": categorical if categorical.any() else None,
@@ -62,8 +65,15 @@ def boosting_scores(
     if task == "regression":
         return HistGradientBoostingRegressor(**settings).fit(train, target).predict(validation)
     model = HistGradientBoostingClassifier(**settings).fit(train, target)
-    scores = model.predict_proba(validation)
+    scores = np.zeros((len(validation), classes))
+    scores[:, model.classes_.astype(np.int64)] = model.predict_proba(validation)  # a sample may lack a rare class
     return scores[:, 1] if task == "binary" else scores
+
+
+def _can_hold_back(target: NDArray[np.generic]) -> bool:
+    """Early stopping sets rows of every class aside: that takes two of each, and as many rows as classes."""
+    counts = np.unique(target, return_counts=True)[1]
+    return bool(counts.min() >= 2 and int(_HELD_BACK * len(target)) >= len(counts))
 
 
 def _cap_categories(values: NDArray[np.float32], categorical: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from feature_audit.errors import UsageError
-from feature_audit.importing import import_function
+from feature_audit.importing import import_function, what_failed
 from feature_audit.models.custom.attach import AttachedModel, UserModel
 from feature_audit.models.zoo.heads import DcnV2, DeepFm, Mlp
 from feature_audit.schema import ModelSchema
@@ -125,5 +125,5 @@ def _made(factory: Callable[..., Any], name: str, schema: ModelSchema, params: d
         if not inspect.isclass(factory):
             raise
         raise UsageError(
-            f"model={name}: {_CONTRACT}; the class {factory.__name__} cannot be built so: {error}"
+            f"model={name}: {_CONTRACT}; the class {factory.__name__} cannot be built so: {what_failed(error)}"
         ) from error

@@ -11,9 +11,12 @@ marked as failed and drawn again with the same settings and seed.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import multiprocessing
+import os
+import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
@@ -181,26 +184,45 @@ def _run_workers(
     """The same loop in several processes that share the journal; a worker's exception is raised here."""
     context = multiprocessing.get_context("spawn")  # a forked torch may deadlock in its threads
     told = {trial.number for trial in _finished(study)}
-    with context.Manager() as manager, ProcessPoolExecutor(workers, mp_context=context) as pool:
-        claim = manager.Lock()
-        jobs = [pool.submit(_worker, objective, claim=claim, **settings) for _ in range(workers)]
-        waiting = True
-        while waiting:
-            waiting = bool(wait(jobs, timeout=POLL).not_done)
-            for trial in _finished(study):
-                if trial.number not in told and on_trial is not None:
-                    on_trial(_row(trial))
-                told.add(trial.number)
+    stop = context.Event()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent, initargs=(stop,)) as pool:
+        try:
+            jobs = [pool.submit(_worker, objective, **settings) for _ in range(workers)]
+            waiting = True
+            while waiting:
+                waiting = bool(wait(jobs, timeout=POLL).not_done)
+                for trial in _finished(study):
+                    if trial.number not in told and on_trial is not None:
+                        on_trial(_row(trial))
+                    told.add(trial.number)
+        except BaseException:
+            stop.set()  # else the pool would wait for trials that nobody asks for any more
+            raise
         for job in jobs:
             job.result()
 
 
+def _end_with_parent(stop: Any) -> None:
+    """Let this worker end as soon as ``stop`` is set, or its parent is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        while parent.is_alive() and not stop.wait(POLL):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _worker(objective: Objective, *, journal: Path, **settings: Any) -> None:
     import optuna
+    from filelock import FileLock
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.load_study(study_name=STUDY, storage=_storage(journal), pruner=_pruner())
-    _run_trials(objective, study, **settings)
+    # Freed by the kernel where a worker is killed.
+    _run_trials(objective, study, claim=FileLock(f"{journal}.claim.lock"), **settings)
 
 
 def _run_trials(
@@ -227,7 +249,8 @@ def _run_trials(
             if draw >= trials or count[TrialState.FAIL] >= 3 * trials:  # trials that keep failing must not spin on
                 return
             study.sampler = _sampler(seed + 1000 * draw)
-            if few or draw == 0:
+            # One that a killed process put there, and never took, is this same trial.
+            if (few or draw == 0) and not count[TrialState.WAITING]:
                 study.enqueue_trial(space.point(draw, seed))
             trial = study.ask()
         row = _run_trial(study, trial, objective, space, draw, stops=not few)
@@ -240,6 +263,7 @@ def _open(journal: Path, seed: int) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _cut_damage(journal)
     study = optuna.create_study(
         study_name=STUDY,
         storage=_storage(journal),
@@ -254,6 +278,21 @@ def _open(journal: Path, seed: int) -> Any:
             log.info("select: trial %d was interrupted; it is marked as failed", trial.number)
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return study
+
+
+def _cut_damage(journal: Path) -> None:
+    """Leave of a journal what lies before the first line that a full disk, or a power cut, did not let be whole."""
+    kept = 0
+    for line in journal.read_bytes().splitlines(keepends=True) if journal.is_file() else []:
+        try:
+            whole = line.endswith(b"\n") and isinstance(json.loads(line), dict)
+        except ValueError:
+            whole = False
+        if not whole:
+            log.info("select: %s is damaged; what comes after its first %d bytes is done again", journal, kept)
+            os.truncate(journal, kept)
+            return
+        kept += len(line)
 
 
 def _storage(journal: Path) -> Any:
@@ -274,7 +313,7 @@ def _sampler(seed: int) -> Any:
     import optuna
 
     # Everything that v5 changed or may change is said here, so that a study means the same under every version.
-    return optuna.samplers.TPESampler(n_startup_trials=4, multivariate=True, constant_liar=True, seed=seed)
+    return optuna.samplers.TPESampler(n_startup_trials=4, multivariate=True, constant_liar=True, seed=seed % 2**32)
 
 
 def _run_trial(

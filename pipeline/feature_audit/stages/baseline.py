@@ -7,13 +7,12 @@ import time
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.soundness import BOOSTING_REMEDY, References
-from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, train_one
+from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, save_weights, train_one
 from feature_audit.models import boosting_scores
 from feature_audit.parity import metric
 from feature_audit.parity.chance import Chance, against_chance
@@ -51,7 +50,7 @@ def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Ba
 
 def _train(config: AuditConfig, store: Store, schema: ModelSchema, folder: StageFolder) -> None:
     model, scores, facts = train_one(config, store, schema, seed=config.seed, label="baseline")
-    torch.save(model.state_dict(), folder.path / "weights.pt")
+    save_weights(model, folder.path / "weights.pt")
     np.save(folder.path / "validation.npy", scores)
     log.info("baseline: %d epochs, %.0f s", facts.epochs, facts.seconds)
     started = time.perf_counter()

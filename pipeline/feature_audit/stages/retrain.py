@@ -6,19 +6,17 @@ however many there are, so the stage's key leaves the numbers out: a larger plan
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting.allocation import allocate, most_affordable
-from feature_audit.fitting.cache import StageFolder
-from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, train_one
+from feature_audit.fitting.cache import StageFolder, read_marker, write_marker
+from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, save_weights, train_one
 from feature_audit.results import PowerPlan
 from feature_audit.schema import ModelSchema
 from feature_audit.selection import Selection
@@ -178,12 +176,14 @@ def _train(
     seed: int,
 ) -> None:
     """Train one model unless that was done before; its facts are written last."""
-    if _place(folder, name, "json").is_file():
+    marker, weights, validation = (_place(folder, name, kind) for kind in ("json", "pt", "npy"))
+    if read_marker(marker) is not None:
         return
+    marker.unlink(missing_ok=True)
     model, scores, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}")
-    torch.save(model.state_dict(), _place(folder, name, "pt"))
-    np.save(_place(folder, name, "npy"), scores)
-    _place(folder, name, "json").write_text(json.dumps(facts.to_dict()), encoding="utf-8")
+    save_weights(model, weights)
+    np.save(validation, scores)
+    write_marker(marker, facts.to_dict(), [weights, validation])
     log.info("retrain: %s, validation %s %.4f", name, config.metric, facts.metric)
 
 
@@ -197,4 +197,6 @@ def _scores(folder: StageFolder, name: str) -> np.ndarray:
 
 
 def _facts(folder: StageFolder, name: str) -> TrainingFacts:
-    return TrainingFacts.from_dict(json.loads(_place(folder, name, "json").read_text(encoding="utf-8")))
+    content = read_marker(_place(folder, name, "json"))
+    assert content is not None, "it was trained before it is asked for"
+    return TrainingFacts.from_dict(content)

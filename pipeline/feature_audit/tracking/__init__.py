@@ -1,6 +1,6 @@
 """The only package of the pipeline that knows MLflow: runs, registry, and the registered model's face."""
 
-from feature_audit.tracking.connection import address, connect, where_to_look
+from feature_audit.tracking.connection import address, connect, quietly, store_may_be_lost, where_to_look
 from feature_audit.tracking.runs import Run, driver_run, error_note, find_run, open_parent, tag_error
 
 __all__ = [
@@ -11,6 +11,8 @@ __all__ = [
     "error_note",
     "find_run",
     "open_parent",
+    "quietly",
+    "store_may_be_lost",
     "tag_error",
     "where_to_look",
 ]

@@ -15,6 +15,8 @@ from feature_audit.errors import AuditError
 from feature_audit.locking import held
 from feature_audit.masking import MaskingFilter, masked
 
+log = logging.getLogger(__name__)
+
 #: MLflow's own settings for a server that does not answer: it would try for four minutes before a command says so.
 _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _MASKING = MaskingFilter()
@@ -102,6 +104,38 @@ def answers_soon(subject: str, *, hint: str = "") -> Iterator[None]:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+
+
+@contextmanager
+def store_may_be_lost(hint: str) -> Iterator[None]:
+    """Inside, a store that refuses, or is still away after MLflow's own retries, is one line.
+
+    How long MLflow tries again, with growing pauses, is its own setting (MLFLOW_HTTP_REQUEST_MAX_RETRIES; about four
+    minutes).
+
+    Args:
+        hint: how the user goes on, appended to the remedy.
+
+    Raises:
+        AuditError: the store refused or did not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        said = f"MLflow refused or did not answer: {store_problem(error)}"
+        raise AuditError(f"{said}; {_REMEDY}; {hint}") from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Inside, a store that refuses or does not answer is given up after seconds: the user learns of something worse."""
+    try:
+        with answers_soon("note"):
+            yield
+    except Exception as error:  # whatever it is, it may not take the place of what the user is to be told
+        log.debug("it could not be noted: %s", error)
 
 
 def is_missing(error: Exception) -> bool:

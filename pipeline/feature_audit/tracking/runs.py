@@ -16,7 +16,7 @@ from typing import Any
 
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.masking import masked
-from feature_audit.tracking.connection import answers_soon, is_missing, store_problem
+from feature_audit.tracking.connection import answers_soon, is_missing, quietly, store_problem
 from feature_audit.tracking.processes import has_ended, this_process
 
 log = logging.getLogger(__name__)
@@ -189,15 +189,11 @@ class Run:
         child = self.start_child(name, tags)
         try:
             yield child
-        except AuditError as error:
-            child.describe(error_note(str(error)))
-            child.end("FAILED")
-            raise
-        except (KeyboardInterrupt, SystemExit):
-            child.end("KILLED")
-            raise
-        except BaseException:
-            child.end("FAILED")
+        except BaseException as error:
+            with quietly():
+                if isinstance(error, AuditError):
+                    child.describe(error_note(str(error)))
+                child.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         child.end("FINISHED")
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from feature_audit.data.messages import one_line
 from feature_audit.errors import AuditError
-from feature_audit.importing import import_function, see_working_directory
+from feature_audit.importing import import_function, see_working_directory, what_failed
 
 
 def call_prepare(name: str, data: str) -> pl.LazyFrame:
@@ -24,8 +23,8 @@ def call_prepare(name: str, data: str) -> pl.LazyFrame:
         made = build(data)
     except AuditError:
         raise
-    except Exception as error:  # the user's code may fail in any way; the chain keeps its traceback for the log
-        raise AuditError(f"prepare={name}: failed with {type(error).__name__}: {one_line(error)}") from error
+    except (Exception, SystemExit) as error:  # the user's code may fail in any way
+        raise AuditError(f"prepare={name}: failed with {what_failed(error)}") from error
     if isinstance(made, pl.DataFrame):
         made = made.lazy()
     if not isinstance(made, pl.LazyFrame):

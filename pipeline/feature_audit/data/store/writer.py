@@ -19,6 +19,7 @@ from feature_audit.data.reading.files import ROW_GROUP
 from feature_audit.data.table.dataset import Labelled, LabelledTable
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.data.table.statistics import chunk_rows
+from feature_audit.disk import require_room, write_at
 from feature_audit.schema import Field, ModelSchema
 
 #: Columns that are encoded at once.
@@ -71,6 +72,8 @@ def write_store(
     places = places_of(schema.fields)
     totals = np.bincount(of_row, minlength=3)
     directory.mkdir(parents=True, exist_ok=True)
+    row_bytes = sum(field.width * np.dtype(places[field.name][2]).itemsize for field in schema.fields)
+    require_room(directory, len(of_row) * row_bytes, f"the training store of {len(of_row):,} rows")
     writers = {code: _SplitWriter(directory / split, int(totals[code])) for code, split in enumerate(SPLITS)}
     for writer in writers.values():
         writer.open(sorted({file for file, _, _ in places.values()}))
@@ -153,7 +156,7 @@ class _SplitWriter:
         """Put ``lines`` (width, chunk rows) at the split's current row, from ``line`` on; threads may do so at once."""
         size = lines.dtype.itemsize
         for offset, values in enumerate(np.ascontiguousarray(lines)):
-            os.pwrite(self._files[file], values.data, ((line + offset) * self.rows + self._done) * size)
+            write_at(self._files[file], values.data.cast("B"), ((line + offset) * self.rows + self._done) * size)
 
     def ids(self, ids: pl.Series, rows: np.ndarray) -> None:
         """Append the ids of these rows."""

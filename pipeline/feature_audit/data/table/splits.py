@@ -180,6 +180,20 @@ def _check(split: Split, target: Target) -> None:
             )
         if target.task == "binary":
             _check_balance(name, values, target, split.info)
+        if target.task == "multiclass" and code == TRAIN:
+            _check_rare(values, target)
+
+
+def _check_rare(values: np.ndarray, target: Target) -> None:
+    """Nothing can be learned of a class without train rows, and nothing be held back of one with a single row."""
+    counts = np.bincount(values.astype(np.int64), minlength=len(target.classes))
+    rare = [f"{label!r} ({count})" for label, count in zip(target.classes, counts, strict=True) if count < 2]
+    if rare:
+        more = f" and {len(rare) - 3} more" if len(rare) > 3 else ""
+        raise AuditError(
+            f"target: classes with fewer than 2 of the {len(values):,} train rows: {', '.join(rare[:3])}{more}; "
+            "give more data or another split, merge rare classes, or leave their rows out"
+        )
 
 
 def _check_balance(name: str, values: np.ndarray, target: Target, info: dict[str, Any]) -> None:

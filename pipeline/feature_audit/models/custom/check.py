@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from feature_audit.batch import Batch
 from feature_audit.errors import AuditError
+from feature_audit.importing import what_failed
 from feature_audit.models.custom.check_training import outputs_are_logits, weights_are_trained
 from feature_audit.models.custom.finding import ModelFinding
 from feature_audit.schema import ModelSchema
@@ -143,7 +144,7 @@ def _copies(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
         with _other_weights(module):
             independent = _agree(check, "", wanted, _both(twin, batch, gate)).passed
     except Exception as error:  # whatever a user's members raise when they are copied
-        return ModelFinding(check, False, f"a deep copy does not work: {type(error).__name__}: {_line(error)}")
+        return ModelFinding(check, False, f"a deep copy does not work: {what_failed(error)}")
     if not same.passed:
         return same
     if not independent:
@@ -157,12 +158,8 @@ def _copies(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
     try:
         pickled = _both(pickle.loads(pickle.dumps(module)), batch, gate)
     except Exception as error:
-        return replace(same, detail=f"{same.detail}; it cannot be pickled, which no audit needs: {_line(error)}")
+        return replace(same, detail=f"{same.detail}; it cannot be pickled, which no audit needs: {what_failed(error)}")
     return _agree(check, "a deep copy and a pickled copy give the same output and gates", wanted, pickled)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _both(module: Any, batch: Batch, gate: Tensor) -> Tensor:
@@ -197,7 +194,7 @@ def _saved(module: Any, batch: Batch, rebuild: Callable[[], nn.Module]) -> Model
         file.seek(0)
         again.load_state_dict(torch.load(file, weights_only=True))
     except Exception as error:
-        return ModelFinding(check, False, f"they cannot be loaded: {_line(error)}")
+        return ModelFinding(check, False, f"they cannot be loaded: {what_failed(error)}")
     what = "a rebuilt module with the saved weights gives the same output"
     found = _agree(check, what, _run(trained, batch)[1], _run(again, batch)[1])
     remedy = "; register what the output depends on as a parameter, buffer or submodule"

@@ -1,0 +1,96 @@
+"""Room on the disk: asked for where the size is known, and told in one line where it ends all the same."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from feature_audit.errors import AuditError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: How libraries below Python say it: Polars, SQLite, NumPy, torch.
+_SAID = re.compile(
+    r"no space left|disk is full|quota exceeded|file too large \(os error|\d+ requested and \d+ written|"
+    r"inline_container\.cc:\d+\] \. unexpected pos",
+    re.IGNORECASE,
+)
+_REMEDY = "make room, or give work_dir on another disk"
+
+
+class DiskFullError(AuditError):
+    """No room was left on a disk."""
+
+
+def require_room(folder: Path, needed: int, what: str) -> None:
+    """Refuse to begin what cannot be written.
+
+    Args:
+        folder: where it is to lie.
+        needed: bytes.
+        what: for the message, e.g. ``the training store``.
+
+    Raises:
+        DiskFullError: fewer bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DiskFullError(f"{what} needs {_size(needed)} in {folder}, where {_size(free)} are free; {_REMEDY}")
+
+
+@contextmanager
+def room_in(folder: Path, what: str) -> Iterator[None]:
+    """Inside, whatever a library raises on a full disk becomes one line with the room that is left.
+
+    Args:
+        folder: where most is written; made if needed.
+        what: was being written, for the message.
+
+    Raises:
+        DiskFullError: a disk is full; other exceptions pass unchanged.
+    """
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        said = _full(error)
+        if said is None:
+            raise
+        folders = dict.fromkeys([folder, Path(tempfile.gettempdir())])
+        free = ", ".join(f"{_size(shutil.disk_usage(one).free)} in {one}" for one in folders if one.is_dir())
+        raise DiskFullError(
+            f"{what}: the disk is full ({said}; free: {free}); {_REMEDY}, and give the same command again: what was "
+            "finished is kept"
+        ) from error
+
+
+def write_at(file: int, data: memoryview, offset: int) -> None:
+    """Write all of ``data`` at a place of an open file; a single ``os.pwrite`` may stop halfway on a full disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    while data:
+        written = os.pwrite(file, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _full(error: BaseException) -> str | None:
+    """What was said of a full disk by an exception or by one that led to it; None where nothing was."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if (isinstance(seen, OSError) and seen.errno in _FULL) or _SAID.search(str(seen)):
+            return " ".join(str(seen).split())[:200]
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _size(count: int) -> str:
+    power = min(max(len(str(count)) - 1, 0) // 3, 4)
+    return f"{count / 1000**power:.{1 if power else 0}f} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

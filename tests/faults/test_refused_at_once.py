@@ -1,0 +1,63 @@
+"""What would end an audit after its full training is refused before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from command_line import feature_audit, tracking_in
+from feature_audit.models import boosting_scores
+
+WORDS = ("baseline", "--target", "kind", "--split", "part", "--profile", "quick", "--threads", "1", "--data")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with tracking_in(tmp_path_factory.mktemp("refused")) as folder:
+        yield folder
+
+
+def table(train_rows_of_rare: int) -> pl.DataFrame:
+    """Three classes; of a fourth one as many train rows as asked for, and some elsewhere."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, 900).astype(str)
+    part = np.repeat(["train", "validation", "test"], 300)
+    kind[:train_rows_of_rare] = kind[400:410] = kind[700:710] = "rare"
+    signal = (kind == "1") + rng.normal(size=900)
+    return pl.DataFrame({"kind": kind, "part": part, "signal": signal, "noise": rng.normal(size=900)})
+
+
+@pytest.mark.parametrize(("rows", "code"), [(0, 1), (1, 1), (2, 0)])
+def test_a_class_with_too_few_train_rows(home: Path, rows: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    table(rows).write_parquet(f"rare_{rows}.parquet")
+    assert feature_audit(*WORDS, f"rare_{rows}.parquet") == code
+    said = capsys.readouterr().err
+    line = f"error: target: classes with fewer than 2 of the 300 train rows: 'rare' ({rows}); give more data"
+    assert (line in said) == bool(code)
+    assert ("baseline: running" in said) != bool(code)
+
+
+@pytest.mark.parametrize("counts", [(50, 50, 1), (50, 50, 2), (2,) * 30, (300, 300, 3)])
+def test_the_reference_knows_every_class_however_rare(counts: tuple[int, ...]) -> None:
+    target = np.repeat(np.arange(len(counts)), counts)
+    rows = np.random.default_rng(0).normal(size=(len(target), 2)).astype(np.float32)
+    scores = boosting_scores(rows, target, rows[:7], task="multiclass", seed=0, max_rows=400)
+    assert scores.shape == (7, len(counts))
+    assert np.allclose(scores.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("seed", ["4294967296", str(2**63), str(10**30), "-1", "1.5"])
+def test_a_seed_that_libraries_do_not_take(home: Path, seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert feature_audit(*WORDS, "nothing.parquet", "--seed", seed) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert "seed" in line
+
+
+def test_the_largest_seed(home: Path) -> None:
+    table(60).write_parquet("many.parquet")
+    words = [*WORDS, "many.parquet", "--seed", str(2**32 - 1), "--k", "1", "--k_min", "1", "--margin", "1"]
+    words[0] = "select"
+    assert feature_audit(*words, "--trials", "2") == 0
