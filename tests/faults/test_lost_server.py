@@ -68,6 +68,7 @@ def test_a_server_that_is_lost_after_load(tmp_path: Path) -> None:
         stop(server)
         lost = time.monotonic()
         written = first.stderr.read()
+        first.stderr.close()
         assert first.wait(60) == 1
         assert time.monotonic() - lost < 60
         [told] = [line for line in written.splitlines() if "error" in line]
