@@ -481,7 +481,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
         (["--model_name", "ads/ctr"], 2, ["model_name='ads/ctr'", "no '/'", "ads-ctr"]),
         (["--model_name", "a:b?c"], 2, ["model_name='a:b?c'", "no ':' '?'", "a-b-c"]),
         (["--model_name", ".."], 2, ["model_name='..'"]),
-        (["--margin", "0.2%"], 2, ["margin='0.2%'", "margin=0.002"]),
+        (["--margin", "2 %o"], 2, ["margin=", "2 %o"]),
         (["--kinds", "{*_id: categorical}"], 2, ["kinds='{*_id: categorical}'", "YAML"]),
         (["--selector", "ip_ca"], 2, ["selector=ip_ca", "did you mean ip_cae?"]),
         (["--margin", "inf"], 2, ["margin=", "inf"]),

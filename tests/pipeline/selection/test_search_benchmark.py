@@ -36,7 +36,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def case(table: Path) -> Any:
-    return case_module.open_case(str(table / "conf.yaml"), k=200, work_dir=table / "work")
+    return case_module.open_case(str(table / "conf.yaml"), k=200, work_dir=table / "work", seeds=2)
 
 
 def test_the_budget_is_cut_to_the_usable_features(case: Any):
