@@ -78,6 +78,8 @@ def test_a_file_that_was_cut_short(home: Path, state: str, pattern: str, share: 
 def test_every_file(home: Path, state: str, share: float) -> None:
     wanted = answer()
     for file in files(home / state):
+        if state == "interrupted" and file.parts[0] in ("load", "baseline"):
+            continue  # as in the finished audit
         again(state, file, share, wanted)
 
 

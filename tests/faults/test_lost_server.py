@@ -1,0 +1,91 @@
+"""A tracking server that goes away in the middle of an audit: one line, and the same command publishes later."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click_log import make_log
+from mlflow import MlflowClient
+
+ROOT = Path(__file__).parents[2]
+WORDS = "--target clicked --row_id impression --model mlp --profile quick --threads 1 --k 3 --k_min 3 --margin 0.1 --seeds 2"
+COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "clicked")
+pytestmark = pytest.mark.slow
+
+
+def serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """An MLflow server on loopback over sqlite, ready to answer."""
+    command = [
+        str(Path(sys.executable).with_name("mlflow")), "server", "--workers", "1", "--backend-store-uri",
+        f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder / "artifacts"),
+        "--host", "127.0.0.1", "--port", str(port),
+    ]  # fmt: skip
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    process = subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                return process
+        except OSError:
+            assert process.poll() is None, "the server ended"
+            time.sleep(0.5)
+    raise AssertionError("the server does not answer")
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    server.wait(30)
+
+
+def test_a_server_that_is_lost_after_load(tmp_path: Path) -> None:
+    make_log(900).select(COLUMNS).write_parquet(tmp_path / "log.parquet")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}",
+    }
+    command = [sys.executable, "-m", "feature_audit", "run", "--data", "log.parquet", *WORDS.split()]
+    server = serve(tmp_path, port)
+    try:
+        first = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        assert first.stderr is not None
+        for line in first.stderr:
+            if line.startswith("baseline: running"):
+                break
+        stop(server)
+        lost = time.monotonic()
+        written = first.stderr.read()
+        first.stderr.close()
+        assert first.wait(60) == 1
+        assert time.monotonic() - lost < 60
+        [told] = [line for line in written.splitlines() if "error" in line]
+        assert "MLflow refused or did not answer" in told
+        assert "the same command then goes on from the last finished stage and trains nothing twice" in told
+        assert "Traceback" not in written
+
+        server = serve(tmp_path, port)
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "load: done before" in done.stderr
+        assert "baseline: done before" in done.stderr, "what was trained when the server was lost is kept"
+        client = MlflowClient(f"http://127.0.0.1:{port}")
+        experiment = client.get_experiment_by_name("feature-audit")
+        assert experiment is not None
+        runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
+        parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        assert [run.info.status for run in parents] == ["KILLED", "FINISHED"]
+    finally:
+        stop(server)
