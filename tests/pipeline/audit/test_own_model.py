@@ -185,8 +185,13 @@ def test_an_attached_model_is_audited_like_the_same_network_with_embed_and_predi
         kept = artifact(audit, "recommendation/kept_features.txt").read_text().split()
         return audit, kept, pl.read_parquet(artifact(audit, "parity/predictions.parquet"))
 
+    data = ("--data", str(tmp_path / "clicks.parquet"))  # in a store of its own, or it would be a second look
+    (tmp_path / "hand").mkdir()
+    (tmp_path / "by_hand.py").rename(tmp_path / "hand" / "by_hand.py")
+    with tracking_in(tmp_path / "hand"):
+        by_hand, kept_by_hand, scores_by_hand = audited("--model", "by_hand:build", *data)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     attached, kept, scores = audited("--config", str(EXAMPLES / "two_tower" / "audit.yaml"))
-    by_hand, kept_by_hand, scores_by_hand = audited("--model", "by_hand:build")
     assert kept == kept_by_hand
     assert len(kept) <= 5
     assert {"item_price_gap", "hour_score"} & set(kept)
