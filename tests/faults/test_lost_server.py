@@ -15,7 +15,7 @@ from click_log import make_log
 from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[2]
-WORDS = "--target clicked --row_id impression --model mlp --profile quick --threads 1 --k 3 --k_min 3 --margin 0.1 --seeds 2"
+WORDS = "--target clicked --row_id impression --model mlp --profile quick --threads 1 --k 3 --k_min 3 --margin 0.1"
 COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "clicked")
 pytestmark = pytest.mark.slow
 
