@@ -92,12 +92,14 @@ def against_chance(
     variance, df = row_variance(mean_over_seeds(np.stack([one.influence for one in model])) - constant.influence)
     value, error = float(np.mean([one.value for one in model])), float(np.sqrt(variance))
 
-    def at(level: float) -> Chance:
+    def at(level: float, *, bounded: bool) -> Chance:
         reach = float(special.stdtrit(df, (1 + level) / 2)) * error
-        low, high = _interval(value, reach, bounded=chosen.bounded)
+        low, high = _interval(value, reach, bounded=bounded)
         return Chance(chosen.name, value, low, high, constant.value, chosen.orientation == "higher")
 
-    return replace(at(confidence), surely_better=at(max(confidence, SURE)).better)
+    # The logit scale stretches what lies close to 1: an AUC of .9994 would reach .5 there. Chance is far from the ends.
+    sure = at(max(confidence, SURE), bounded=False).better
+    return replace(at(confidence, bounded=chosen.bounded), surely_better=sure)
 
 
 def advantage(metric: Metric, *, y: np.ndarray, scores: np.ndarray, task: Task, cluster: np.ndarray | None) -> float:

@@ -138,3 +138,15 @@ def test_units_that_settle_the_label_are_refused() -> None:
     with pytest.raises(AuditError, match="unit: each of the 2 units holds one label only"):
         ask({**data, "cluster": data["y"]})
     ask({**data, "cluster": data["y"] * 100 + np.arange(2000) % 50})  # users of one label each, many of both
+
+
+def test_a_nearly_perfect_model_is_surely_better_than_chance() -> None:
+    """Three rows of 4,000 on the wrong side leave few degrees of freedom; a logit scale then reaches from 1 to 0."""
+    random = np.random.default_rng(0)
+    y = (random.random(4_000) < 0.78).astype(int)
+    scores = 10.0 * y + random.normal(size=4_000)
+    wrong = random.choice(4_000, 3, replace=False)
+    scores[wrong] = 10 - scores[wrong]
+    found = against_chance(y, scores[None], task="binary", metric="auc")
+    assert found.value > 0.99
+    assert found.surely_better

@@ -12,12 +12,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from feature_audit.results import CurvePoint
-from feature_audit.selection.k.rule import MOST_RUNGS, Criterion, is_confident
+from feature_audit.selection.k.rule import MOST_RUNGS, STEP, Criterion, is_confident
 
 log = logging.getLogger(__name__)
-
-#: Factor from the proposed K to the next larger one that is retrained; it is squared each time.
-STEP = 1.4
 
 
 def confirm(
@@ -56,7 +53,7 @@ def confirm(
 
 
 def ladder(ks: Sequence[int], proposed: int) -> Iterator[int]:
-    """K to retrain one after the other; the last one is the largest.
+    """K to retrain one after the other, by a factor of ``STEP`` that is squared each time; the last is the largest.
 
     >>> list(ladder(range(1, 301), 20))
     [20, 28, 55, 211, 300]

@@ -29,8 +29,8 @@ Evidence = Literal["confident", "best_effort", "fixed"]
 POWER = 0.9
 #: Chance below which a smaller K is not worth its trainings. A K that fails the test costs the larger ones nothing.
 EVEN = 0.5
-#: Where the safe K is this many times the bold one, one between is tried as well.
-FAR_APART = 2
+#: Factor from a K to the next larger one that is worth retraining.
+STEP = 1.4
 #: K that may be tested.
 MOST_RUNGS = 3
 
@@ -92,7 +92,7 @@ def choose_k(points: Sequence[CurvePoint], criterion: Criterion, *, retrained: b
 def propose(curve: Sequence[CurvePoint], criterion: Criterion) -> list[int]:
     """K of a curve that are worth retraining, largest first: the rule's, and the smallest with an even chance.
 
-    Where they lie far apart, the curve's K nearest to their geometric mean comes as well. The curve's one network
+    Where they lie two steps apart, the curve's K nearest to their geometric mean comes as well. The curve's one network
     favours large K, so its comparison with the best K asks for too many; what is retrained decides.
     """
     safe = choose_k(curve, criterion).k
@@ -101,7 +101,7 @@ def propose(curve: Sequence[CurvePoint], criterion: Criterion) -> list[int]:
         point.k for point, likely in zip(curve, even, strict=True) if point.k == safe or (likely and point.k < safe)
     )
     between = min((point.k for point in curve), key=lambda k: abs(math.log(k * k / (safe * bold))))
-    return sorted({safe, bold, between} if safe >= FAR_APART * bold else {safe, bold}, reverse=True)
+    return sorted({safe, bold, between} if safe >= STEP**2 * bold else {safe, bold}, reverse=True)
 
 
 def rungs(points: Sequence[CurvePoint], criterion: Criterion, chosen: int) -> tuple[int, ...]:
