@@ -33,7 +33,7 @@ def test_every_key_is_a_parameter_of_mlflow_run_and_an_option_of_the_command() -
     for point, verb in verbs.items():
         options = {str(option.name) for option in cli.main.commands[verb].params}
         if verb in ("run", "check-model", *cli.STAGES):
-            assert options == keys | ({"audit"} if verb in cli.STAGES else set())
+            assert options == keys | ({"audit", "trust"} if verb in cli.STAGES else set())
         given = {name: f"a {name}" for name in options}
         words = shlex.split(project.get_entry_point(point).compute_command(given, None))
         assert words[1:5] == ["python", "-m", "feature_audit", verb]
