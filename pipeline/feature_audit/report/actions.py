@@ -165,7 +165,7 @@ def _continue(report: AuditReport) -> str:
 
 
 def _after_fail(report: AuditReport) -> list[Step]:
-    cut = f"{numbers.count(report.k)} features" if report.k else "this feature set"
+    cut = numbers.counted(report.k, "feature") if report.k else "this feature set"
     steps = [
         Step("Change nothing in production", f"The model on {cut} loses more than the margin. Nothing was registered."),
     ]
