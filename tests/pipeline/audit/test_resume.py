@@ -57,8 +57,8 @@ class Home:
         return written
 
     def select_folder(self, work: str) -> Path:
-        """The only folder of the select stage."""
-        [folder] = (self.folder / work / "select").iterdir()
+        """The only folder of the select stage, which stands beside its lock."""
+        [folder] = (path for path in (self.folder / work / "select").iterdir() if path.is_dir())
         return folder
 
     def trials(self, work: str) -> list[optuna.trial.FrozenTrial]:
