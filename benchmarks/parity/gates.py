@@ -21,9 +21,9 @@ NAMES = (
 )
 
 
-def passes(audit: Audit, margin: float, confidence: float) -> tuple[dict[str, bool], ParityResult]:
-    """Who lets the pruned model pass, and our own full answer."""
-    ours = decide(
+def judged(audit: Audit, margin: float, confidence: float = 0.95) -> ParityResult:
+    """Our own full answer."""
+    return decide(
         y=audit.y,
         cluster=audit.cluster,
         baseline=audit.baseline,
@@ -34,6 +34,11 @@ def passes(audit: Audit, margin: float, confidence: float) -> tuple[dict[str, bo
         confidence=confidence,
         draws=0,
     )
+
+
+def passes(audit: Audit, margin: float, confidence: float) -> tuple[dict[str, bool], ParityResult]:
+    """Who lets the pruned model pass, and our own full answer."""
+    ours = judged(audit, margin, confidence)
     row = ours.decision
     parts = ours.diagnostics["components"][0]
     seeds = ours.diagnostics["seeds"]

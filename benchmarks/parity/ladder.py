@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import world
-from feature_audit.parity import ParityResult, decide, fixed_sequence, proven_k
+from feature_audit.parity import fixed_sequence, proven_k
+from gates import judged
 from scipy import stats
 
 MARGIN = 0.002
@@ -58,20 +59,6 @@ CASES = [
 ]
 
 
-def judged(audit: world.Audit) -> ParityResult:
-    """The verdict on one K."""
-    return decide(
-        y=audit.y,
-        cluster=audit.cluster,
-        baseline=audit.baseline,
-        pruned=audit.pruned,
-        task="binary",
-        metric="auc",
-        margin=MARGIN,
-        draws=0,
-    )
-
-
 def run(case: Case, simulations: int, seed: int) -> dict[str, int]:
     """Counts of audits by what happened in them; a K is known by its place in the order."""
     rng = np.random.default_rng([seed, *case.name.encode()])
@@ -80,7 +67,7 @@ def run(case: Case, simulations: int, seed: int) -> dict[str, int]:
     counts = dict.fromkeys(("in order", "each by itself", "recommended", "first"), 0)
     for _ in range(simulations):
         audits = world.simulate_ladder(design, [loss * MARGIN for loss in case.losses], rng, alike=case.alike)
-        alone = [judged(audit) for audit in audits]
+        alone = [judged(audit, MARGIN) for audit in audits]
         results = fixed_sequence(range(len(audits)), alone.__getitem__)
         passed = {place for place, result in results.items() if result.verdict == "pass"}
         counts["in order"] += bool(passed & bad)
