@@ -20,7 +20,7 @@ from feature_audit.audit.stage_run import StageRun, question, run_stage, trainin
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.disk import room_in
-from feature_audit.errors import AuditError, log_is_open
+from feature_audit.errors import AuditError, log_is_open, shortened
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import learn_looks
@@ -149,7 +149,7 @@ def _lines(parent: Run, report: AuditReport) -> list[str]:
 
 def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
     """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
-    word, line, status = "error", " ".join(str(error).split()) or type(error).__name__, "FAILED"
+    word, line, status = "error", shortened(str(error)) or type(error).__name__, "FAILED"
     if isinstance(error, KeyboardInterrupt):
         line = "interrupted; the same command continues from the last finished stage"
         word, status = "interrupted", "KILLED"

@@ -11,9 +11,14 @@ import polars as pl
 READ_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
+def quoted(name: str) -> str:
+    """A name as it is, or in quotes where blanks around it or control characters would not be seen."""
+    return name if name and name == name.strip() and name.isprintable() else repr(name)
+
+
 def listing(names: Sequence[str], limit: int = 6) -> str:
     """The first names, and how many more there are."""
-    shown = ", ".join(names[:limit])
+    shown = ", ".join(map(quoted, names[:limit]))
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
