@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from feature_audit.config import PROFILES, AuditConfig, NamedMistake
-from feature_audit.errors import UsageError
+from feature_audit.errors import UsageError, shortened
 
 #: Keys that hold keys of their own, each with a default.
 _SECTIONS = tuple(
@@ -56,7 +56,7 @@ def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[s
     try:
         return AuditConfig.model_validate(merged)
     except ValidationError as error:
-        raise UsageError(_one_line(error)) from None
+        raise UsageError(shortened(_one_line(error))) from None
 
 
 def read_given(files: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:

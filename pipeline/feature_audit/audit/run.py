@@ -27,6 +27,7 @@ from feature_audit.fitting.looks import learn_looks
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
 from feature_audit.importing import code_options, users_code
+from feature_audit.memory import memory_for
 from feature_audit.report import (
     counted,
     duration,
@@ -102,7 +103,8 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     assert parent is not None
     started = time.perf_counter()
     try:
-        with users_code(), room_in(Path(config.work_dir).resolve(), "the audit's results"), store_may_be_lost(_AGAIN):
+        folder = Path(config.work_dir).resolve()
+        with users_code(), memory_for("the audit"), room_in(folder, "the audit's results"), store_may_be_lost(_AGAIN):
             report, problem = _run(config, parent, until, started)
             return _ended(parent, driver, report, problem, config, until)
     except BaseException as error:

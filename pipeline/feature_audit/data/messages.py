@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 import polars as pl
@@ -9,6 +10,8 @@ import polars as pl
 #: What Polars raises on files that are missing, broken off or not what they say. A corrupt page may make it panic, and
 #: that exception is no ``Exception``.
 READ_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+#: What Python raises on files that it cannot read or unpack.
+UNPACK_ERRORS = (OSError, EOFError, zlib.error)
 
 
 def quoted(name: str) -> str:

@@ -17,7 +17,7 @@ from feature_audit.config import ReaderConfig
 from feature_audit.data.columns.casting import NULL_WORDS
 from feature_audit.data.columns.moments import MOST, is_date, likely_formats, text_moment
 from feature_audit.data.columns.roles import SPLIT_COLUMN, match_globs
-from feature_audit.data.messages import READ_ERRORS, one_line
+from feature_audit.data.messages import READ_ERRORS, UNPACK_ERRORS, one_line
 from feature_audit.data.reading.files import ROW_GROUP, bare_suffix
 from feature_audit.data.reading.row_shape import Shape, open_text, scan_lines, shape_of
 from feature_audit.data.reading.text_bytes import require_text
@@ -159,7 +159,7 @@ def _first_lines(path: Path, count: int) -> list[str]:
     try:
         with open_text(path) as stream:
             return [line.rstrip("\r\n") for line in itertools.islice(stream, count)]
-    except (OSError, EOFError) as error:
+    except UNPACK_ERRORS as error:
         raise AuditError(f"data={path}: cannot be read ({one_line(error)}); write it again") from None
 
 
@@ -190,7 +190,7 @@ def _first_row(file: Path, separator: str) -> list[str] | None:
     try:
         with open_text(file) as stream:
             return next(csv.reader(stream, delimiter=separator), None)
-    except (OSError, EOFError, csv.Error) as error:
+    except (*UNPACK_ERRORS, csv.Error) as error:
         raise AuditError(f"data={file}: cannot be read ({one_line(error)}); write it again") from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from feature_audit.data.messages import one_line
+from feature_audit.data.messages import UNPACK_ERRORS, one_line
 from feature_audit.errors import AuditError
 
 _GLANCE = 1 << 16
@@ -36,7 +36,7 @@ def require_text(path: Path) -> None:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             start = stream.read(_GLANCE)
-    except (OSError, EOFError) as error:
+    except UNPACK_ERRORS as error:
         raise AuditError(f"data={path}: cannot be read ({one_line(error)}); write it again") from None
     found = next((what for mark, what in _BINARY.items() if start.startswith(mark)), None)
     if found is None and start.count(0) > _MOST_ZEROS * len(start):
