@@ -87,6 +87,7 @@ FILES = [
     Case("inch marks", csv(tail=b'1,2,5",1\n2,1,6" or 7",0\n' * 5), (f"{ROWS + 10} rows, 3 features",), 0),
     Case("numbers for names", b"1.5,2,3\n4,5,6\n", ("first line holds numbers and no names",)),
     Case("web page", b"<html><body>404</body></html>", ("no rows",)),
+    Case("like deflate", CSV.replace(b",", b"^"), ("log.txt: begins with x^",), file="log.txt"),
     Case("zero bytes", bytes(1_000), ("log.csv: holds zero bytes",)),
     Case("a zero byte in a word", csv(ams=b"a\0ms"), ("3 features (2 numeric, 1 category)",), 0),
     Case("UTF-16", CSV.decode().encode("utf-16"), ("is written in UTF-16; write it as UTF-8",)),

@@ -16,6 +16,7 @@ _BINARY = {
     b"\x1f\x8b": "is gzipped once more than its name says; add .gz to it",
     b"PK\x03\x04": "is a zip archive, as Excel's files are; write its table as CSV or Parquet",
     b"\x28\xb5\x2f\xfd": "is compressed with zstd; unpack it, or write it with gzip as .gz",
+    b"x^": "begins with x^, as compressed data does; rename its first column, or take another separator",
     b"\xff\xfe": "is written in UTF-16; write it as UTF-8",
     b"\xfe\xff": "is written in UTF-16; write it as UTF-8",
     b"\x00\x00\xfe\xff": "is written in UTF-32; write it as UTF-8",
