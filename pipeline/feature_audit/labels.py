@@ -115,7 +115,7 @@ def infer_task(values: pl.Series) -> Task:
         return "multiclass"
     if values.dtype.is_integer():
         return "multiclass" if len(values) <= 50 else "regression"
-    whole = bool((values == values.round()).all())
+    whole = bool((values == values.truncate()).all())
     return "multiclass" if whole and len(values) <= 20 else "regression"
 
 

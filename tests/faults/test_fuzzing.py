@@ -10,6 +10,7 @@ import gzip
 import io
 import math
 import os
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,14 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 fuzz = settings(
     max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), derandomize="FUZZ_EXAMPLES" not in os.environ
 )
-slow_fuzz = settings(fuzz, max_examples=max(EXAMPLES // 6, 5))
+TABLES = max(EXAMPLES // 6, 5)  # whole load stages
+slow_fuzz = settings(fuzz, max_examples=TABLES)
+
+
+@pytest.fixture(autouse=True)
+def _counted(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """For the table at the end: how many examples the test had."""
+    record_property("cases", TABLES if "columns" in request.node.name else EXAMPLES)
 
 
 @pytest.fixture(scope="module")

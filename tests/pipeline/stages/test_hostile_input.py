@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -197,6 +197,10 @@ VALUES: dict[str, tuple[pl.Series, str | None]] = {
     "durations": (stored(every(0, 86_400, 2**62, None), pl.Duration("us")), "numeric"),
     "times": (pl.Series([time(row % 24) for row in range(ROWS)]), "numeric"),
     "decimals": (pl.Series([Decimal("1.10") * (row % 17) for row in range(ROWS)], dtype=pl.Decimal(38, 10)), "numeric"),
+    "large_decimals": (
+        pl.Series(every(Decimal("-9999999999.9"), Decimal("9999999999.9"), Decimal(0)), dtype=pl.Decimal(38, 28)),
+        "numeric",
+    ),
     "truths": (pl.Series(every(True, False, None)), "boolean"),
     "truths_as_words": (pl.Series(every("True", "False", "yes", "y")), "categorical"),
     "lists_of_nulls": (pl.Series(every([None, None]), dtype=pl.List(pl.Int64)), None),
@@ -291,11 +295,12 @@ def test_names(home: Path, capfd: pytest.CaptureFixture[str], case: Case) -> Non
     check(case, home, capfd)
 
 
-def test_values(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_values(home: Path, capfd: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]) -> None:
     """No cell of a feature ends an audit: it is read, counts as missing, or its column is left out by name.
 
     The cells are shuffled column by column, since columns that go along with each other are duplicates.
     """
+    record_property("cases", len(VALUES))
     columns = [cells.shuffle(number).alias(name) for number, (name, (cells, _)) in enumerate(VALUES.items())]
     words = ("--work_dir", "values", "--encoding", "{min_count: 2}")
     check(Case("values", TABLE.with_columns(columns), ("300 rows",), 0, words=words), home, capfd)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -123,7 +123,10 @@ def said(words: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]
 
 
 @pytest.mark.parametrize("key", REFUSED)
-def test_what_is_refused(home: Path, capfd: pytest.CaptureFixture[str], key: str) -> None:
+def test_what_is_refused(
+    home: Path, capfd: pytest.CaptureFixture[str], key: str, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("cases", len(REFUSED[key]))
     for value, says in REFUSED[key].items():
         code, line = said([f"--{key}", value], capfd)
         assert code in (1, 2), line
@@ -162,11 +165,12 @@ def numeric_keys() -> list[str]:
 
 
 @pytest.mark.parametrize("key", numeric_keys())
-def test_a_number_that_is_none(key: str, tmp_path: Path) -> None:
+def test_a_number_that_is_none(key: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Only a finite number in the key's range is taken, and it is that number."""
     section, _, name = key.rpartition(".")
     file = tmp_path / "audit.yaml"
     texts = ("0", "-1", "1e30", str(10**20), ".nan", ".inf", "-.inf", "text", "true", "''", "[1]", "{a: 1}", "null")
+    record_property("cases", len(texts))
     for text in texts:
         file.write_text(f"{section}:\n  {name}: {text}\n" if section else f"{name}: {text}\n")
         try:
