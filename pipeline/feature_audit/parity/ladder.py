@@ -38,7 +38,7 @@ def fixed_sequence(ks: Sequence[int], judge: Callable[[int], ParityResult]) -> d
             if not results:
                 raise
             log.warning("parity: K = %d cannot be judged and is not proven, nor is any K after it: %s", k, error)
-            break
+            return results
         if results[k].verdict != "pass":
             break
     return results
