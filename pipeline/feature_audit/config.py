@@ -159,7 +159,10 @@ class AuditConfig(_Section):
     )
     row_id: str | None = Field(None, description="column that names a row; never a feature")
     time: str | None = Field(None, description="time column: the last rows are the test; never a feature")
-    group: str | None = Field(None, description="unit of resampling and of GAUC, e.g. the user; never a feature")
+    group: str | None = Field(
+        None, description="unit of resampling and of GAUC, e.g. the user; a feature only if asked"
+    )
+    group_is_feature: bool = Field(False, description="the full model has an embedding of the group, as a category")
     exclude: tuple[str, ...] = Field(
         (), description="columns or globs to exclude from the features, of the full model too"
     )
@@ -167,8 +170,8 @@ class AuditConfig(_Section):
     always_drop: tuple[str, ...] = Field(
         (), description="features of the full model that the pruned one may never keep, whatever they are worth"
     )
-    drop_rows: tuple[Literal["no_time", "no_label"], ...] = Field(
-        (), description="rows that are left out and counted: no_time, no_label; under 1 % without a time always are"
+    drop_rows: tuple[Literal["no_time", "no_label", "no_group"], ...] = Field(
+        (), description="rows to leave out and count: no_time, no_label, no_group; under 1 % without a time always are"
     )
     split_files: dict[Literal["train", "validation", "test"], str] = Field(
         default_factory=dict, description="split -> file, folder or glob, for splits in files of their own"
@@ -332,6 +335,16 @@ class AuditConfig(_Section):
             raise ValueError(str(error)) from None
         if self.slice_mode == "not_worse" and self.slice_margin is None:
             raise ValueError("slice_mode=not_worse: needs slice_margin; give the loss that counts as none in a slice")
+        return self
+
+    @model_validator(mode="after")
+    def _group_agrees(self) -> AuditConfig:
+        if self.group_is_feature and self.group is None:
+            raise ValueError("group_is_feature=true: no group is named; give group=<column>")
+        if self.group_is_feature and self.split == "group":
+            raise ValueError(
+                "group_is_feature=true: with split=group train knows no group of the test rows; give another split"
+            )
         return self
 
     @property
