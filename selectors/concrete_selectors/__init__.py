@@ -6,6 +6,7 @@ from concrete_selectors.fit_path import SelectionStopped, fit_path
 from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.schedule import temperature
 from concrete_selectors.nested import NestedModel, curve_sizes, fit_nested
+from concrete_selectors.plotting import plot_path
 from concrete_selectors.protocols import Batches, EmbeddingModel, Loss, TeacherProtocol
 from concrete_selectors.selection_path import SelectionPath
 from concrete_selectors.settings import PathSettings
@@ -33,6 +34,7 @@ __all__ = [
     "expected_compute",
     "fit_nested",
     "fit_path",
+    "plot_path",
     "rank_with",
     "temperature",
 ]

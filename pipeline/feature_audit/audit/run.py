@@ -67,11 +67,15 @@ class End:
         verdict: None before parity.
         lines: what a terminal shows.
         problem: why a model that passed is not registered, with the remedy; None where all is well.
+        run_id: the parent run.
+        report: what it shows; None before parity.
     """
 
     verdict: str | None
     lines: list[str]
     problem: str | None = None
+    run_id: str = ""
+    report: AuditReport | None = None
 
 
 def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None = None) -> End:
@@ -98,7 +102,7 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     if before and parent is None:
         answer = earlier.report_of(before)
         _point(driver, before, answer, name)
-        return End(answer.verdict, _lines(before, answer))
+        return End(answer.verdict, _lines(before, answer), run_id=before.id, report=answer)
     assert parent is not None
     started = time.perf_counter()
     try:
@@ -121,10 +125,10 @@ def _ended(
             parent.rename(f"{until} done: {name}")
         parent.end("FINISHED")
         again = f"--audit {parent.id}{_code(config)}"
-        return End(None, [f"{until} is done; run {parent.id}, continue with {again}"])
+        return End(None, [f"{until} is done; run {parent.id}, continue with {again}"], run_id=parent.id)
     parent.end("FAILED" if problem else "FINISHED")
     _point(driver, parent, report, name)
-    return End(report.verdict, _lines(parent, report), problem)
+    return End(report.verdict, _lines(parent, report), problem, parent.id, report)
 
 
 def _point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> None:
