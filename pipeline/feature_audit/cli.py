@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from feature_audit import __version__
 from feature_audit.config import AuditConfig
 from feature_audit.config_files import is_mapping, load_config
-from feature_audit.errors import AuditError, Terminated, UsageError
+from feature_audit.errors import AuditError, Terminated, UsageError, shortened
 from feature_audit.masking import MaskingFilter, masked
 
 GATE_EXIT = {"pass": 0, "fail": 3, "inconclusive": 4}
@@ -209,7 +209,7 @@ def _terminate(*_: object) -> NoReturn:
 def _fail(message: str, code: int) -> None:
     from feature_audit.tracking import tag_error
 
-    line = masked(" ".join(message.split()))
+    line = masked(shortened(message))
     tag_error(line)
     click.echo(f"feature-audit: error: {line}", err=True)
     sys.exit(code)

@@ -38,8 +38,28 @@ class NamedMistake(ValueError):
     """A mistake whose message already names the key and the value; a long mapping around it is not shown."""
 
 
+#: No count means more, and what lies above breaks libraries in ways that nobody can read.
+_LARGEST_COUNT = 2**31 - 1
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads ``yes`` and ``on`` as true, which Python takes for 1."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and annotation in (int, float):
+            raise ValueError("give a number, not true or false")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _no_endless_count(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, int) and value > _LARGEST_COUNT and info.field_name not in ("seed", "positive"):
+            raise ValueError(f"give a number of at most {_LARGEST_COUNT}")
+        return value
 
 
 class ReaderConfig(_Section):
@@ -219,9 +239,9 @@ class AuditConfig(_Section):
     gate: bool = Field(False, description="exit with 3 on fail and 4 on inconclusive")
     profile: Literal["quick", "default", "thorough"] = Field("default", description="quick, default or thorough")
     seed: int = Field(0, ge=0, lt=2**32, description="start of all random numbers")
-    workers: int = Field(1, ge=1, description="processes that run trials at once")
+    workers: int = Field(1, ge=1, le=1024, description="processes that run trials at once")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="CPU threads of torch; 0 = two, or one on a single core")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of torch; 0 = two, or one on a single core")
     work_dir: str = Field(".audit", description="where training stores and caches live")
     prepare: str | None = Field(None, description="package.module:function, path of `data` -> LazyFrame of features")
     attach: str | None = Field(None, description="submodule of a user's model whose output holds the embeddings")

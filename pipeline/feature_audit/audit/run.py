@@ -20,13 +20,14 @@ from feature_audit.audit.stage_run import StageRun, question, run_stage, trainin
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.disk import room_in
-from feature_audit.errors import AuditError, log_is_open
+from feature_audit.errors import AuditError, log_is_open, shortened
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import learn_looks
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
 from feature_audit.importing import code_options, users_code
+from feature_audit.memory import memory_for
 from feature_audit.report import (
     counted,
     duration,
@@ -106,7 +107,8 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     assert parent is not None
     started = time.perf_counter()
     try:
-        with users_code(), room_in(Path(config.work_dir).resolve(), "the audit's results"), store_may_be_lost(_AGAIN):
+        folder = Path(config.work_dir).resolve()
+        with users_code(), memory_for("the audit"), room_in(folder, "the audit's results"), store_may_be_lost(_AGAIN):
             report, problem = _run(config, parent, until, started)
             return _ended(parent, driver, report, problem, config, until)
     except BaseException as error:
@@ -153,7 +155,7 @@ def _lines(parent: Run, report: AuditReport) -> list[str]:
 
 def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
     """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
-    word, line, status = "error", " ".join(str(error).split()) or type(error).__name__, "FAILED"
+    word, line, status = "error", shortened(str(error)) or type(error).__name__, "FAILED"
     if isinstance(error, KeyboardInterrupt):
         line = "interrupted; the same command continues from the last finished stage"
         word, status = "interrupted", "KILLED"

@@ -13,6 +13,7 @@ from feature_audit.disk import room_in
 from feature_audit.fitting.cache import StageFolder, StageKey, own_folder, stage_key
 from feature_audit.importing import users_code
 from feature_audit.masking import masked_values
+from feature_audit.memory import memory_for
 from feature_audit.models import own_code_digest
 from feature_audit.results import StageCost
 from feature_audit.stages import baseline, load, parity, retrain, select
@@ -79,7 +80,7 @@ def run_stage(
     with own_folder(Path(config.work_dir).resolve(), key) as folder:
         cached = folder.done
         with parent.child(name, {"audit.stage": name, "audit.cached": cached}) as run:
-            with users_code(), room_in(folder.path, f"the {name} stage"):
+            with users_code(), memory_for(f"the {name} stage"), room_in(folder.path, f"the {name} stage"):
                 result = work(folder, run)
             run.metrics({"cost/seconds": folder.seconds})
     return StageRun(name, result, key.digest, folder.seconds, cached)

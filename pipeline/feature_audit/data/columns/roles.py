@@ -12,7 +12,7 @@ from typing import TypeVar
 import polars as pl
 
 from feature_audit.config import AuditConfig, KindName
-from feature_audit.data.messages import listing, one_line
+from feature_audit.data.messages import listing, one_line, quoted
 from feature_audit.errors import AuditError
 from feature_audit.question import SliceRule, slice_rules
 
@@ -125,14 +125,14 @@ def _check_name(name: str) -> None:
 
 
 def _ruled(key: str, patterns: Iterable[str], columns: Sequence[str], not_features: Set[str | None]) -> frozenset[str]:
-    """Candidates that a rule names; a column that is no feature has no rule."""
-    named = match_globs(key, patterns, columns)
-    clash = sorted(set(named) & not_features)
+    """Candidates that a rule names; a glob passes over what is no feature, a name of such a column is a mistake."""
+    patterns = tuple(patterns)
+    clash = sorted(set(patterns) & not_features)
     if clash:
         raise AuditError(
             f"{key}={clash[0]}: the column is not a feature (target, key column or excluded); remove it there"
         )
-    return frozenset(named)
+    return frozenset(match_globs(key, patterns, [name for name in columns if name not in not_features]))
 
 
 def parse_target(target: str | None, columns: Sequence[str]) -> tuple[pl.Expr, tuple[str, ...]]:
@@ -158,10 +158,10 @@ def require_column(key: str, name: str, columns: Iterable[str], *, shown: str | 
     known = list(columns)
     if name in known:
         return
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or [
-        other for other in known if other.lower() == name.lower()
-    ]
-    hint = f"did you mean {near[0]}?" if near else f"the table has {listing(known)}"
+    near = [other for other in known if other.strip().lower() == name.strip().lower()] or difflib.get_close_matches(
+        name, known, n=1, cutoff=0.6
+    )
+    hint = f"did you mean {quoted(near[0])}?" if near else f"the table has {listing(known)}"
     what = "no such column" if shown in (None, name) else f"no column {name}"
     raise AuditError(f"{key}={shown or name}: {what}; {hint}")
 
