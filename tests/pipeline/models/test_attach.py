@@ -6,6 +6,7 @@ import copy
 import gc
 import io
 import pickle
+import re
 import weakref
 
 import numpy as np
@@ -17,7 +18,7 @@ from concrete_selectors.protocols import Batches
 from feature_audit.batch import Batch
 from feature_audit.config import TrainingConfig
 from feature_audit.errors import UsageError
-from feature_audit.models import build_model, check_model, predict, row_loss, train
+from feature_audit.models import build_model, check_model, embedding_widths, predict, row_loss, train
 from feature_audit.schema import Field, ModelSchema
 from memory_store import MemoryStore
 from sklearn.metrics import roc_auc_score
@@ -265,6 +266,58 @@ def test_a_submodule_called_for_users_and_again_for_items_gives_both() -> None:
     embedded = model.embed(batch)
     for place in range(4):
         torch.testing.assert_close(embedded[:, place], model.module.lookup.tables[place](batch.codes[:, place]))
+
+
+FORMS = ("list", "dict", "keyed", "flat")
+
+
+@pytest.mark.parametrize("attach", [None, "pooled"])
+@pytest.mark.parametrize("form", FORMS)
+def test_embeddings_of_any_width_pass_the_contract_test_in_every_form(form: str, attach: str | None) -> None:
+    if form == "flat" and attach:
+        pytest.skip("a hook does not see where the fields of a flat tensor stand")
+    batch = _store().batch(np.arange(64))
+    model = _build("mixed", attach, form=form)
+    again = _build("mixed", attach, form=form)
+    findings = check_model(model, SCHEMA, batch, lambda: again)
+    assert [finding for finding in findings if not finding.passed] == []
+    assert findings[0].detail == "embed 64 rows x 4 features of width 1 to 256, predict (64,)"
+    assert model.eval().widths == (1, 16, 256, 4)
+    torch.testing.assert_close(model(batch), model.module(batch))
+    embedded = model.embed(batch)
+    for place, span in enumerate(torch.arange(277).split([1, 16, 256, 4])):
+        torch.testing.assert_close(embedded[:, span], model.module.tables[place](batch.codes[:, place]))
+    torch.testing.assert_close(model.predict(embedded[::3]), model(batch)[::3])
+    assert embedding_widths(model, SCHEMA) == (1, 16, 256, 4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "form", "says"),
+    [
+        ("missing", "dict", r"no embedding for genre \(1 of 4 features missing\)"),
+        ("missing", "list", "3 embeddings for 4 features; give one for each"),
+        ("rows", "dict", r"\(63, 1\) for user, 63 rows for a batch of 64"),
+        ("rows", "list", r"\(63, 1\) at place 0 of the list, 63 rows for a batch of 64"),
+        ("all rows", "flat", r"\(128, 277\), 128 rows for a batch of 64"),
+        ("block", "list", r"\(64, 1, 1\) at place 0 of the list; give \(B, width\), width 1 or more"),
+        ("integers", "list", "int64 at place 0 of the list; embeddings are floating-point numbers"),
+        ("integers", "dict", "int64 for user; embeddings are floating-point numbers"),
+        ("widths", "dict", "width 2 for user, for an earlier batch 1; give the same each time"),
+    ],
+)
+@pytest.mark.parametrize("attach", [None, "pooled"])
+def test_embeddings_that_break_the_contract_are_one_line_each(
+    wrong: str, form: str, says: str, attach: str | None
+) -> None:
+    if attach and (form == "flat" or wrong == "missing"):
+        pytest.skip("a hook does not see where fields stand in a flat tensor, and such a module fails by itself")
+    rows = 62 if wrong == "widths" else 64  # half of 62 is odd
+    model = _build("mixed", attach, form=form, wrong=wrong)
+    [finding] = check_model(model, SCHEMA, _store().batch(np.arange(rows)))
+    assert (finding.check, finding.passed) == ("shapes", False)
+    assert re.search(says, finding.detail)
+    assert finding.detail.startswith("attach=pooled: gives" if attach else "Mixed.embed gives")
+    assert "\n" not in finding.detail
 
 
 def test_predict_before_embed_says_what_to_do() -> None:
