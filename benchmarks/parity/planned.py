@@ -148,19 +148,6 @@ def tables() -> Iterator[tuple[str, list[Case]]]:
             replace(lost, name="against deployed", deployed=True, full_noise=0.0),
         ],
     )
-    for arms in ((3, 1), (2, 2), (5, 5)):
-        fixed = Case("", seeds=arms[0], baseline_seeds=arms[1])
-        yield (
-            f"Not planned: seeds={arms[0]}, baseline_seeds={arms[1]}",
-            [
-                replace(fixed, name="identical"),
-                replace(fixed, name="loss of the margin", truth=-MARGIN),
-                replace(fixed, name="the same, skewed seed noise", truth=-MARGIN, noise="skewed"),
-                replace(
-                    fixed, name="the same, the full model's noise is twice as large", truth=-MARGIN, full_noise=2.0
-                ),
-            ],
-        )
 
 
 def main() -> None:

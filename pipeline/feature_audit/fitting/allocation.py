@@ -103,7 +103,8 @@ def allocate(
     options = planning.allocations(*asked_for(config))
     view, arms = planning.choose(options, seen, cost, most_affordable(rows, spent))
     split_by_share = config.split in (None, "time", "random", "group") and not config.split_files
-    before = Change(look.judged_at, config.confidence, cost, spent, config.test_share if split_by_share else None)
+    new_table = Look(1, config.looks, config.confidence, "").judged_at
+    before = Change(look.judged_at, new_table, cost, spent, config.test_share if split_by_share else None)
     log.info("retrain: %s", forecast(view, arms, before).sentence)
     # The report is read after this look, so what it advises would be another one.
     return forecast(seen(arms), arms, replace(before, confidence=look.next_judged_at))
