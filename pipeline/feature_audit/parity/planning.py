@@ -7,7 +7,7 @@ else end the plan early, exactly where the verdict's own estimate of the noise i
 together with a prior (``PRIOR_SHARE``), and docs/parity.md shows by simulation that the error stays where it was.
 
 Both models are trained equally often, or the pruned one once more, unless the confirmations show a clear difference:
-the full model's seed noise is known from nothing else than its own trainings, and so the verdict holds its level even if
+the full model's seed noise is known from nothing else than its own trainings, so the verdict holds its level even if
 one model is noisier than the other, or now and then a training goes wrong (``benchmarks/parity/allocations.py``).
 """
 
