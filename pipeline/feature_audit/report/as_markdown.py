@@ -134,7 +134,7 @@ def _head(report: AuditReport) -> str:
     ]
     for guard in view.overruling(report):
         lines.append(f"The verdict stands on the guard {text(guard.metric)}, {text(view.slice_label(guard))}.")
-    if report.power and not report.power.can_decide:
+    if report.verdict == "inconclusive" and report.power and not report.power.can_decide:
         lines.append(text(report.power.sentence))
     if report.production:
         lines.append(text(view.prose(report.production)))
