@@ -12,7 +12,7 @@ from concrete_selectors import SELECTORS
 from feature_audit.audit import publish
 from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
 from feature_audit.config_files import given_values, load_config, read_given
-from feature_audit.data import Prepared
+from feature_audit.data import Prepared, read_consumers
 from feature_audit.errors import UsageError
 from feature_audit.importing import code_options, named_code
 from feature_audit.masking import MASK, masked_values
@@ -84,6 +84,8 @@ def check_config(config: AuditConfig) -> None:
             f"slice_margin={config.slice_margin}: there are no slices; name columns with slices, or a group"
         )
     registry.check_name(config.model_name)
+    if config.consumers is not None:
+        read_consumers(config.consumers)
     for split in ("time", "group"):
         if config.split == split and getattr(config, split) is None:
             raise UsageError(f"split={split}: needs a {split} column; give {split}=<column>, or split=random")

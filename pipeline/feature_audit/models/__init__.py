@@ -10,6 +10,7 @@ from feature_audit.models.custom.source import is_installed, own_code, own_code_
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.prediction import FORWARD_SHARE, mean_loss, predict, scores
 from feature_audit.models.training import Pace, TrainResult, train
+from feature_audit.models.zoo.embedding import embedding_sizes
 
 __all__ = [
     "FORWARD_SHARE",
@@ -23,6 +24,7 @@ __all__ = [
     "by_name",
     "check_arguments",
     "check_model",
+    "embedding_sizes",
     "find_factory",
     "is_installed",
     "mean_loss",

@@ -135,7 +135,7 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
     if config.prepare:
         _no_split_files(config, "prepare makes the table; let it make a split column")
         return Source(_stage(call_prepare(config.prepare, data), directory / "prepared.parquet", progress))
-    if _is_remote(data):
+    if is_remote(data):
         _no_split_files(config, "it is for local files")
         remote = _open_remote(data)
         as_text = bare_suffix(_path_of(data)) in (*TEXT, *JSON)
@@ -203,7 +203,7 @@ def _numbered(frame: pl.LazyFrame, name: str | None) -> pl.LazyFrame:
 def input_digest(data: str) -> str:
     """blake2b of every input file's name and bytes; of remote data, which is not read as a whole for this, a glance."""
     digest = hashlib.blake2b(digest_size=16)
-    if _is_remote(data):
+    if is_remote(data):
         for part in _glance(data):
             digest.update(part)
         return digest.hexdigest()
@@ -218,7 +218,8 @@ def input_digest(data: str) -> str:
     return digest.hexdigest()
 
 
-def _is_remote(data: str) -> bool:
+def is_remote(data: str) -> bool:
+    """Is the data named by a URI?"""
     return re.match(r"^[a-z][a-z0-9+.-]+://", data, flags=re.IGNORECASE) is not None
 
 
