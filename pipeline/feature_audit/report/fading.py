@@ -38,16 +38,18 @@ def sentence(report: AuditReport) -> str:
     found = points(report)
     if not found:
         return ""
-    metric, decimals = view.metric_name(report.metric), numbers.decimals_for(report.margin)
+    metric, decimals = view.metric_name(report.metric), max(4, numbers.decimals_for(report.margin))
     last = numbers.signed(found[-1].delta, decimals)
     row = view.decision_row(report)
     retrained = (
-        f"; retrained without them, it changes by {numbers.signed(row.delta, decimals)} (test rows)" if row else ""
+        f"; the model retrained without them changes by {numbers.signed(row.delta, decimals)} (test rows)"
+        if row
+        else ""
     )
-    advice = "so promote the retrained model first, then let features go wave by wave"
+    advice = "Promote the retrained model first, then let the features go wave by wave."
     if found[-1].delta >= -report.margin:
-        advice = "little on average here, and still the retrained model is the one that was tested: promote it first"
-    return f"Cut at once, today's full model changes by {last} in {metric} (validation rows){retrained}: {advice}."
+        advice = "That is within the margin, but only the retrained model was tested: promote it first all the same."
+    return f"Cut at once, today's full model changes by {last} in {metric} (validation rows){retrained}. {advice}"
 
 
 def rows(report: AuditReport) -> list[tuple[str, str, str, str]]:

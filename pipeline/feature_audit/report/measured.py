@@ -88,7 +88,7 @@ def notes(report: AuditReport) -> str:
     """How the figures are known."""
     if report.savings is None:
         return ""
-    parts = [f"Bytes are {report.savings.bytes_from}."] if report.savings.bytes_from else []
+    parts = [f"Bytes per row: {report.savings.bytes_from}."] if report.savings.bytes_from else []
     return " ".join([*parts, *([SPEED] if report.savings.full.rows_per_second else [])])
 
 
