@@ -157,9 +157,10 @@ def check_model(config: str | None, **options: Any) -> None:
     checked = load_config(config, options)
     from feature_audit.audit.check_model import check  # only now, as in `_audit`
 
-    findings = check(checked)
+    findings, gated = check(checked)
     for finding in findings:
         click.echo(f"{'ok  ' if finding.passed else 'FAIL'} {finding.check}: {finding.detail}")
+    click.echo("\n".join(gated), nl=bool(gated))
     if not all(finding.passed for finding in findings):
         sys.exit(1)
 

@@ -28,7 +28,7 @@ DEFAULT_MARGIN, DEFAULT_SHARE = 0.002, "1%"
 
 #: What a profile sets: plain keys, below every file and the command line.
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {"trials": 1, "seeds": 3, "baseline_seeds": 1},
+    "quick": {"trials": 1, "seeds": 3, "baseline_seeds": 2},
     "default": {"trials": 3, "seeds": "auto", "baseline_seeds": "auto"},
     "thorough": {"trials": 12, "seeds": 5, "baseline_seeds": 5},
 }
@@ -179,7 +179,10 @@ class AuditConfig(_Section):
     )
     row_id: str | None = Field(None, description="column that names a row; never a feature")
     time: str | None = Field(None, description="time column: the last rows are the test; never a feature")
-    group: str | None = Field(None, description="unit of resampling and of GAUC, e.g. the user; never a feature")
+    group: str | None = Field(
+        None, description="unit of resampling and of GAUC, e.g. the user; a feature only if asked"
+    )
+    group_is_feature: bool = Field(False, description="the full model has an embedding of the group, as a category")
     exclude: tuple[str, ...] = Field(
         (), description="columns or globs to exclude from the features, of the full model too"
     )
@@ -187,8 +190,8 @@ class AuditConfig(_Section):
     always_drop: tuple[str, ...] = Field(
         (), description="features of the full model that the pruned one may never keep, whatever they are worth"
     )
-    drop_rows: tuple[Literal["no_time", "no_label"], ...] = Field(
-        (), description="rows that are left out and counted: no_time, no_label; under 1 % without a time always are"
+    drop_rows: tuple[Literal["no_time", "no_label", "no_group"], ...] = Field(
+        (), description="rows to leave out and count: no_time, no_label, no_group; under 1 % without a time always are"
     )
     split_files: dict[Literal["train", "validation", "test"], str] = Field(
         default_factory=dict, description="split -> file, folder or glob, for splits in files of their own"
@@ -250,6 +253,9 @@ class AuditConfig(_Section):
     whole_groups: tuple[str, ...] = Field((), description="groups kept or dropped as a whole; `*` = every group")
     cost: dict[str, float] | str = Field(
         default_factory=dict, description="column, glob or table -> yearly cost, any unit; or a CSV file of them"
+    )
+    consumers: str | None = Field(
+        None, description="file that says which other models read which features or tables; or a Feast registry dump"
     )
     slices: tuple[str | dict[str, Any], ...] = Field(
         (), description="columns whose values are slices; some values only: {city: [Berlin, Paris]}, {item: {top: 20}}"
@@ -332,7 +338,8 @@ class AuditConfig(_Section):
     def _agree(self) -> AuditConfig:
         if self.k != "auto" and self.k_min > self.k:
             raise ValueError(f"k_min={self.k_min} is above k={self.k}; lower k_min or raise k")
-        if self.against == "deployed" and self.baseline_seeds not in ("auto", 1):
+        ignored = ("auto", 1, PROFILES[self.profile]["baseline_seeds"])  # the profile asks for no second deployed model
+        if self.against == "deployed" and self.baseline_seeds not in ignored:
             raise ValueError(
                 f"baseline_seeds={self.baseline_seeds}: with against=deployed there is one full model; give 1"
             )
@@ -352,6 +359,16 @@ class AuditConfig(_Section):
             raise ValueError(str(error)) from None
         if self.slice_mode == "not_worse" and self.slice_margin is None:
             raise ValueError("slice_mode=not_worse: needs slice_margin; give the loss that counts as none in a slice")
+        return self
+
+    @model_validator(mode="after")
+    def _group_agrees(self) -> AuditConfig:
+        if self.group_is_feature and self.group is None:
+            raise ValueError("group_is_feature=true: no group is named; give group=<column>")
+        if self.group_is_feature and self.split == "group":
+            raise ValueError(
+                "group_is_feature=true: with split=group train knows no group of the test rows; give another split"
+            )
         return self
 
     @property

@@ -14,7 +14,7 @@ from concrete_selectors import SELECTORS
 from feature_audit.audit import publish
 from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
 from feature_audit.config_files import given_values, load_config, read_given
-from feature_audit.data import Prepared
+from feature_audit.data import Prepared, read_consumers
 from feature_audit.errors import UsageError
 from feature_audit.importing import code_options, named_code
 from feature_audit.masking import MASK, masked_values
@@ -87,6 +87,8 @@ def check_config(config: AuditConfig) -> None:
         )
     registry.check_name(config.model_name)
     _check_folder(config.work_dir)
+    if config.consumers is not None:
+        read_consumers(config.consumers)
     for split in ("time", "group"):
         if config.split == split and getattr(config, split) is None:
             raise UsageError(f"split={split}: needs a {split} column; give {split}=<column>, or split=random")

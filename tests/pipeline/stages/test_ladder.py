@@ -5,6 +5,7 @@ The K are given by hand; one small table goes through the stages, with a baselin
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.errors import AuditError
-from feature_audit.fitting import looks
+from feature_audit.fitting import allocation, looks
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import train_one
 from feature_audit.parity import ParityResult, decide
@@ -114,6 +115,29 @@ def test_the_key_holds_the_features_of_every_k_in_the_order_of_testing(trained: 
     assert [len(names) for names in features(*RUNGS)] == list(RUNGS)
     assert features(4, 3) != features(4, 1) != features(1, 4)
     assert features(3) == [features(4, 3)[1]]
+
+
+def test_of_a_large_table_fewer_k_are_trained_where_all_would_cost_too_much(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first of the order stays; numbers that are given are trained whatever they cost."""
+
+    def ks(name: str, most: float, **changes: Any) -> list[int]:
+        monkeypatch.setattr(allocation, "MOST_TRAININGS", spent + most)
+        config = trained.config.model_copy(update={"seeds": "auto", "baseline_seeds": "auto", **changes})
+        place = folder(trained.home, name)
+        return [
+            rung.k for rung in retrain.retrain(config, trained.prepared, trained.full, trained.selection, place).rungs
+        ]
+
+    monkeypatch.setattr(allocation, "LARGE_TABLE", 0)
+    spent = 1 + trained.selection.compute / trained.full.facts.compute
+    caplog.set_level(logging.INFO)
+    assert ks("cheap", 100.0) == list(RUNGS)
+    assert "K are trained" not in caplog.text
+    assert ks("dear", 0.0) == [RUNGS[0]]
+    assert "1 of 3 K are trained" in caplog.text
+    assert ks("given", 0.0, seeds=2) == list(RUNGS)
 
 
 def test_a_killed_stage_trains_only_what_is_missing(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

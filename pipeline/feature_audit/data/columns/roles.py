@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from feature_audit.config import AuditConfig
+from feature_audit.config import AuditConfig, KindName
 from feature_audit.data.messages import listing, one_line, quoted
 from feature_audit.errors import AuditError
 from feature_audit.question import SliceRule, slice_rules
@@ -81,8 +81,9 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     for name in slices:
         require_column("slices", name, columns)
     excluded = match_globs("exclude", config.exclude, columns)
+    group = None if config.group_is_feature else config.group
     not_features = {
-        *target_columns, *excluded, config.row_id, config.time, config.group, split_column, config.production_score
+        *target_columns, *excluded, config.row_id, config.time, group, split_column, config.production_score
     }  # fmt: skip
     taken = {*target_columns, config.row_id, config.time, config.group, split_column} - {None}
     if config.production_score in taken:
@@ -183,6 +184,12 @@ def lookup(patterns: Mapping[str, Value], name: str) -> Value | None:
     if name in patterns:
         return patterns[name]
     return next((value for pattern, value in patterns.items() if fnmatch.fnmatchcase(name, pattern)), None)
+
+
+def given_kind(config: AuditConfig, name: str) -> KindName | None:
+    """The kind of a column where the configuration says it, or else None; a group that is a feature is a category."""
+    group = config.group_is_feature and name == config.group
+    return lookup(config.kinds, name) or ("categorical" if group else None)
 
 
 def _split_kind(config: AuditConfig, columns: Sequence[str]) -> tuple[str, str | None]:
