@@ -190,7 +190,7 @@ def test_a_count_is_no_list_or_mapping(tmp_path: Path, key: str, value: str, sho
         ("temperature_end: [9, 9]", "selection.temperature_end=[9.0, 9.0]: temperatures fall"),
         (
             "temperature_start: [1.0, .inf]",
-            "selection.temperature_start=[1.0, inf]: give a low and a high end, both above",
+            "selection.temperature_start.1=inf: give a finite number",
         ),
     ],
 )

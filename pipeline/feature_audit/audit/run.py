@@ -15,18 +15,20 @@ from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.audit.decisions import decide_features
 from feature_audit.audit.margins import with_margins
 from feature_audit.audit.report_data import build_report
+from feature_audit.audit.savings import sized, with_savings
 from feature_audit.audit.settings import check_config, keep_given, keep_resolved, with_metric
 from feature_audit.audit.stage_run import StageRun, asked_of_test, question, run_stage, training_inputs
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.disk import room_in
-from feature_audit.errors import AuditError, log_is_open
+from feature_audit.errors import AuditError, log_is_open, shortened
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import Look, coming_look, learn_looks
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
 from feature_audit.importing import code_options, users_code
+from feature_audit.memory import memory_for
 from feature_audit.report import (
     counted,
     duration,
@@ -67,11 +69,15 @@ class End:
         verdict: None before parity.
         lines: what a terminal shows.
         problem: why a model that passed is not registered, with the remedy; None where all is well.
+        run_id: the parent run.
+        report: what it shows; None before parity.
     """
 
     verdict: str | None
     lines: list[str]
     problem: str | None = None
+    run_id: str = ""
+    report: AuditReport | None = None
 
 
 def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None = None) -> End:
@@ -98,11 +104,12 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     if before and parent is None:
         answer = earlier.report_of(before)
         _point(driver, before, answer, name)
-        return End(answer.verdict, _lines(before, answer))
+        return End(answer.verdict, _lines(before, answer), run_id=before.id, report=answer)
     assert parent is not None
     started = time.perf_counter()
     try:
-        with users_code(), room_in(Path(config.work_dir).resolve(), "the audit's results"), store_may_be_lost(_AGAIN):
+        folder = Path(config.work_dir).resolve()
+        with users_code(), memory_for("the audit"), room_in(folder, "the audit's results"), store_may_be_lost(_AGAIN):
             report, problem = _run(config, parent, until, started)
             return _ended(parent, driver, report, problem, config, until)
     except BaseException as error:
@@ -121,10 +128,10 @@ def _ended(
             parent.rename(f"{until} done: {name}")
         parent.end("FINISHED")
         again = f"--audit {parent.id}{_code(config)}"
-        return End(None, [f"{until} is done; run {parent.id}, continue with {again}"])
+        return End(None, [f"{until} is done; run {parent.id}, continue with {again}"], run_id=parent.id)
     parent.end("FAILED" if problem else "FINISHED")
     _point(driver, parent, report, name)
-    return End(report.verdict, _lines(parent, report), problem)
+    return End(report.verdict, _lines(parent, report), problem, parent.id, report)
 
 
 def _point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> None:
@@ -149,7 +156,7 @@ def _lines(parent: Run, report: AuditReport) -> list[str]:
 
 def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
     """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
-    word, line, status = "error", " ".join(str(error).split()) or type(error).__name__, "FAILED"
+    word, line, status = "error", shortened(str(error)) or type(error).__name__, "FAILED"
     if isinstance(error, KeyboardInterrupt):
         line = "interrupted; the same command continues from the last finished stage"
         word, status = "interrupted", "KILLED"
@@ -228,7 +235,7 @@ def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
     tried = f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}"
     costs.append(selected.cost(selection.compute / full.facts.compute, tried))
     log.info("select: %s", selection.reason)
-    decisions = decide_features(prepared, constraints, selection)
+    decisions = sized(config, prepared, full, decide_features(prepared, constraints, selection))
     publish.selection(parent, selection, decisions)
     if until == "select":
         return None
@@ -261,7 +268,7 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
     outcome, decisions = judged.result, known.decisions
     if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
         selection = selection.at(outcome.k)
-        decisions = decide_features(prepared, known.constraints, selection)
+        decisions = sized(config, prepared, full, decide_features(prepared, known.constraints, selection))
         publish.selection(parent, selection, decisions)
     ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
     besides = time.perf_counter() - started - ran
@@ -270,6 +277,7 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
         parent.id,
     )  # fmt: skip
     report = replace(report, margin_share=known.margin_share)
+    report = with_savings(config, prepared, full, pruned, report)
     publish.outcome(parent, config, outcome, report, time.perf_counter() - started)
     try:
         return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,14 +18,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from click_log import make_log
 from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.errors import AuditError
 from feature_audit.fitting import allocation, looks
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import train_one
 from feature_audit.parity import ParityResult, decide
+from feature_audit.parity.ladder import fixed_sequence
 from feature_audit.results import CostPlan
 from feature_audit.selection import Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
@@ -240,3 +244,27 @@ def test_rows_are_counted_for_the_first_look_at_a_new_table(trained: Trained, tm
         return int(found[1].replace(",", "")) if found else math.inf
 
     assert rows(3) > rows(1)
+
+
+@pytest.mark.parametrize(("broken", "proven"), [(3, 4), (1, 3)])
+def test_a_k_whose_scores_are_no_numbers_ends_the_testing_and_not_the_audit(
+    trained: Trained, broken: int, proven: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = open_folder(tmp_path, stage_key("retrain", config={}, inputs={}))
+    shutil.copytree(trained.pruned.folder.path, copy.path, dirs_exist_ok=True)
+    weights = copy.path / f"pruned_{broken}_1.pt"
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: torch.full_like(value, float("nan")) for name, value in state.items()}, weights)
+    found = replace(trained, pruned=replace(trained.pruned, folder=copy)).judge(f"broken_{broken}", looks=9)
+    assert found.k == proven
+    assert [rung.verdict for rung in found.ladder] == ["pass" if rung.k > broken else None for rung in found.ladder]
+    assert f"K = {broken} cannot be judged and is not proven" in caplog.text
+
+
+def test_a_first_k_whose_scores_are_no_numbers_ends_the_audit() -> None:
+    with pytest.raises(AuditError, match="not finite"):
+        fixed_sequence([4, 3], unjudged)
+
+
+def unjudged(_: int) -> ParityResult:
+    raise AuditError("pruned scores hold 3 values that are not finite")
