@@ -76,6 +76,7 @@ def parity(
         confidence=config.confidence,
         asked=asked,
     )
+    first_of_new = Look(1, config.looks, config.confidence, "")  # a log with other rows is a new table
     target, group = store.target("test"), store.group("test")
     full_weights = [full.folder.path / "weights.pt"]
     full_weights += [pruned.folder.path / f"full_{number}.pt" for number in range(len(pruned.full_facts))]
@@ -98,7 +99,7 @@ def parity(
             metric=config.metric,
             margin=config.absolute_margin,
             confidence=look.judged_at,
-            needed_at=(config.confidence, look.next_judged_at),
+            needed_at=(first_of_new.judged_at, look.next_judged_at),
             guards=guards,
             slices=slices,
             against=config.against,

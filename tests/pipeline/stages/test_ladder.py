@@ -6,7 +6,9 @@ The K are given by hand; one small table goes through the stages, with a baselin
 from __future__ import annotations
 
 import logging
+import math
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -230,6 +232,18 @@ def test_the_k_of_an_audit_are_one_look_at_the_test_rows(trained: Trained) -> No
     assert first.look == second.look
     assert first.look.number == 1
     assert len(os.listdir(trained.home / looks.FOLDER)) == 1
+
+
+def test_rows_are_counted_for_the_first_look_at_a_new_table(trained: Trained, tmp_path: Path) -> None:
+    """With three looks planned the first of them has little of the error, on new rows as well."""
+
+    def rows(looks: int) -> float:
+        outcome = trained.judge(f"rows {looks}", looks=looks, margin=0.001, work_dir=str(tmp_path / str(looks)))
+        assert outcome.result.needed
+        found = re.search(r"about ([\d,]+) test user_id values", outcome.result.needed)
+        return int(found[1].replace(",", "")) if found else math.inf
+
+    assert rows(3) > rows(1)
 
 
 @pytest.mark.parametrize(("broken", "proven"), [(3, 4), (1, 3)])
