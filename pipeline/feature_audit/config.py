@@ -160,6 +160,12 @@ class AuditConfig(_Section):
     row_id: str | None = Field(None, description="column that names a row; never a feature")
     time: str | None = Field(None, description="time column: the last rows are the test; never a feature")
     group: str | None = Field(None, description="unit of resampling and of GAUC, e.g. the user; never a feature")
+    weight: str | None = Field(
+        None, description="column that says how many rows a row counts as, in training and in metrics; never a feature"
+    )
+    negative_sampling: float | None = Field(
+        None, gt=0, le=1, description="share of the negatives that the log has: each counts 1 / share rows; None = all"
+    )
     exclude: tuple[str, ...] = Field(
         (), description="columns or globs to exclude from the features, of the full model too"
     )
@@ -318,6 +324,15 @@ class AuditConfig(_Section):
             )
         if self.split_files and not {"train", "test"} <= self.split_files.keys():
             raise ValueError("split_files: give the files of train and test, and of validation if there are any")
+        if self.weight is not None and self.negative_sampling is not None:
+            raise ValueError(
+                f"negative_sampling={self.negative_sampling:g}: weight={self.weight} weighs the rows already; "
+                "give one of the two"
+            )
+        if self.negative_sampling is not None and self.task not in (None, "binary"):
+            raise ValueError(
+                f"negative_sampling={self.negative_sampling:g}: task={self.task} has no negatives; give weight=<column>"
+            )
         if self.split_files and self.split:
             raise ValueError(f"split={self.split}: split_files splits already; give one of the two")
         for name in self.whole_groups:

@@ -219,6 +219,7 @@ class AuditReport:
         table_costs: source table -> what keeping it at all costs; saved when its last feature goes.
         margin_share: the margin as it was asked for where it was a share, e.g. ``1%``; ``margin`` is what it came to.
         production: the full model against the score in production, a sentence; None without one.
+        weighting: how rows are weighted, and as how many equal ones the test rows count, a sentence; None = all alike.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
     """
 
@@ -252,6 +253,7 @@ class AuditReport:
     power: PowerPlan | None = None
     margin_share: str | None = None
     production: str | None = None
+    weighting: str | None = None
     more: MoreTrainings | None = None
     look: int = 1
     judged_at: float | None = None

@@ -76,10 +76,23 @@ def build_report(
         plan=plan,
         power=pruned.plan,
         production=_against_production(result),
+        weighting=_weighting(prepared),
         more=_more(full, pruned, outcome, besides),
         look=outcome.look.number,
         judged_at=outcome.look.judged_at,
         ladder=outcome.ladder,
+    )
+
+
+def _weighting(prepared: Prepared) -> str | None:
+    """What every figure of the report is weighted by."""
+    summary = prepared.summary
+    if "weighted_by" not in summary:
+        return None
+    rows, effective = prepared.rows["test"], summary["effective_rows"]["test"]
+    return (
+        f"All metrics are weighted: {summary['weighted_by']}. "
+        f"The {rows:,} test rows decide as surely as {effective:,.0f} equal ones would."
     )
 
 

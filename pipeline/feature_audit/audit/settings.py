@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import yaml
 from concrete_selectors import SELECTORS
+from concrete_selectors.baselines import UNWEIGHTED
 
 from feature_audit.audit import publish
 from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
@@ -70,6 +71,11 @@ def check_config(config: AuditConfig) -> None:
             hint = f"did you mean {near[0]}? " if near else ""
             own = ", or package.module:factory" if key == "model" else ""
             raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
+    if (config.weight or config.negative_sampling) and config.selector in UNWEIGHTED:
+        raise UsageError(
+            f"selector={config.selector}: ranks the columns without row weights; give another one, such as ip_cae, or "
+            f"leave {'weight' if config.weight else 'negative_sampling'} out"
+        )
     check_arguments(config.model, config.model_params)
     if config.group is not None and config.group == config.target:
         raise UsageError(

@@ -71,7 +71,8 @@ def allocate(
         most: full trainings to spend here; the cheapest plan is always allowed.
         estimate: see ``planning.outlook``.
     """
-    question = Question(config.absolute_margin, config.confidence, store.rows("test") / store.rows("validation"))
+    test_ratio = store.effective_rows("test") / store.effective_rows("validation")
+    question = Question(config.absolute_margin, config.confidence, test_ratio)
 
     def look(arms: Arms) -> Outlook:
         pruned, full = train(*arms)
@@ -90,5 +91,6 @@ def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: 
     if clusters < 2:  # parity says that this is too few; here the rows serve
         cluster, clusters = cluster_codes(None, len(target))
     full, pruned = full.astype(np.float64), pruned.astype(np.float64)
-    scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed")
+    weight = store.weight("validation")
+    scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed", weight)
     return compare(scored, metric(str(config.metric), task), "all", config.absolute_margin, "decision").parts

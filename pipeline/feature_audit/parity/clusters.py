@@ -13,12 +13,6 @@ def cluster_codes(cluster: np.ndarray | None, rows: int) -> tuple[np.ndarray | N
     return codes.reshape(-1), len(labels)
 
 
-def effective_size(weight: np.ndarray) -> float:
-    """How many equally weighted observations give as sure a mean: ``(sum w)^2 / sum w^2`` (Kish 1965)."""
-    weight = np.asarray(weight, dtype=np.float64) / np.max(weight)
-    return float(weight.sum() ** 2 / (weight**2).sum())
-
-
 def cluster_sums(values: np.ndarray, codes: np.ndarray | None, n_clusters: int) -> np.ndarray:
     """Sum of (rows,) or (rows, q) values per cluster, in float64: (n_clusters,) or (n_clusters, q)."""
     values = np.asarray(values, dtype=np.float64)

@@ -9,11 +9,11 @@ import numpy as np
 
 from feature_audit.labels import MIN_PER_CLASS
 from feature_audit.parity.chance import SURE, Chance, against_chance
-from feature_audit.parity.clusters import effective_size
 from feature_audit.parity.references import Reference
 from feature_audit.parity.scored_rows import ScoredArms
 from feature_audit.parity.sentences import percentage, signed, title
 from feature_audit.schema import Task
+from feature_audit.weighting import effective_size
 
 #: Resampled units, and units with a row of either class, below which their noise is not known (docs/parity.md).
 MIN_UNITS = MIN_PER_CLASS

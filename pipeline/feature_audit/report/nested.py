@@ -95,6 +95,9 @@ def summary(report: AuditReport) -> list[tuple[str, str]]:
         "columns": "columns that may be features",
         "groups": f"units of resampling: values of {group}" if group else "units of resampling",
         "positives_share": "share of positive rows",
+        "positives_share_by_weight": "share of positive rows by weight",
+        "weighted_by": "weights",
+        "effective_rows": "equal rows that would be as sure",
         "target_per_split": "label",
         "null_share": "share of missing cells",
     }

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from concrete_selectors.gates.evaluation import GatedEvaluator
 from concrete_selectors.gates.training import GatedNetwork
 from concrete_selectors.protocols import Loss
+from concrete_selectors.row_weights import weighted
 from concrete_selectors.weight_average import WeightAverage
 
 #: Most memory for the cached embeddings of one split.
@@ -46,6 +47,7 @@ class EmbeddingCache:
         logit_mean, logit_std: (C,), of the network's own logits.
         one_logit: the network gives (B,) and not (B, C).
         taught: the teacher's predictions, as the loss takes targets; None = there is no teacher.
+        weight: (R,) of the rows in a loss; None = 1 each.
     """
 
     inputs: Tensor
@@ -55,6 +57,7 @@ class EmbeddingCache:
     logit_std: Tensor
     one_logit: bool
     taught: Tensor | None = None
+    weight: Tensor | None = None
 
     def groups(self, keep: Tensor) -> EmbeddingCache:
         """Some of the groups (int64)."""
@@ -134,6 +137,7 @@ def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: Embedding
     chosen = index.flatten()
     inputs: list[Tensor] = []
     taught: list[Tensor] = []
+    weights = [network.weights(part.batch, part.index) for part in evaluator.slices]
     logits: Tensor | None = None  # of the first slice: they set a range, no more
     for part, embedded in evaluator.embedded():
         if network.teacher is not None:
@@ -144,14 +148,15 @@ def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: Embedding
         inputs.append((centred.view(len(part.target), len(groups), width, -1) * used).flatten(2))
     values, target = torch.cat(inputs), torch.cat([part.target for part in evaluator.slices])
     predictions = torch.cat(taught) if taught else None
+    weight = None if network.weight is None else torch.cat([part for part in weights if part is not None])
     if like is not None:
-        return replace(like, inputs=values.div_(like.deviation), target=target, taught=predictions)
+        return replace(like, inputs=values.div_(like.deviation), target=target, taught=predictions, weight=weight)
     assert logits is not None  # training rows: there is at least one
     deviation = values.std(correction=0).clamp_min(1e-12)
     flat = logits.unsqueeze(1) if logits.dim() == 1 else logits
     spread = flat.std(dim=0, correction=0).clamp_min(1e-6)
     return EmbeddingCache(
-        values.div_(deviation), target, deviation, flat.mean(dim=0), spread, logits.dim() == 1, predictions
+        values.div_(deviation), target, deviation, flat.mean(dim=0), spread, logits.dim() == 1, predictions, weight
     )
 
 
@@ -193,9 +198,10 @@ def fit_surrogate(
         index = batches[step % len(batches)]
         gates = random_gates(len(index), always, smallest=smallest, generator=generator)
         logits = surrogate(cache.inputs.index_select(0, index) * gates.unsqueeze(-1))
-        value = (1 - share) * loss(logits, cache.target.index_select(0, index)).mean()
+        weight = None if cache.weight is None else cache.weight.index_select(0, index)
+        value = (1 - share) * weighted(loss(logits, cache.target.index_select(0, index)), weight).mean()
         if cache.taught is not None and share > 0:
-            value = value + share * loss(logits, cache.taught.index_select(0, index)).mean()
+            value = value + share * weighted(loss(logits, cache.taught.index_select(0, index)), weight).mean()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()

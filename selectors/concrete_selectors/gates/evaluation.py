@@ -12,6 +12,7 @@ from torch import Tensor
 
 from concrete_selectors.gates.gating import apply_gates
 from concrete_selectors.gates.training import GatedNetwork
+from concrete_selectors.row_weights import weighted
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,15 @@ class GatedEvaluator:
         """
         network = self.network
         gates = network.groups.feature_gates(network.groups.mask(groups, network.device))
-        total = 0.0
+        total = rows = 0.0
         for part, embedded in self.embedded():
-            total += float(network.loss(self.logits(embedded, gates), part.target).double().sum())
+            weight = network.weights(part.batch, part.index)
+            losses = weighted(network.loss(self.logits(embedded, gates), part.target), weight)
+            total += float(losses.double().sum())
+            rows += len(losses) if weight is None else float(weight.double().sum())
         if not np.isfinite(total):
             raise ValueError("validation: its loss is NaN or inf; look for NaN or inf in targets and features")
-        return total / self.rows
+        return total / rows
 
     def slopes(self) -> np.ndarray:
         """Mean over rows of ``|dLoss / dgate|`` at open gates, (G,) float64."""
@@ -97,7 +101,8 @@ class GatedEvaluator:
         total = torch.zeros(network.groups.n_groups, dtype=torch.float64, device=network.device)
         for part, embedded in self.embedded():
             opened = embedded.requires_grad_(True)
-            loss = network.loss(network.module.predict(opened), part.target).sum()
+            losses = network.loss(network.module.predict(opened), part.target)
+            loss = weighted(losses, network.weights(part.batch, part.index)).sum()
             (slope,) = torch.autograd.grad(loss, opened)
             moves = network.groups.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
             total += moves.abs().double().sum(dim=0)

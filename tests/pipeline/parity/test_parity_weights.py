@@ -9,9 +9,10 @@ import pytest
 from feature_audit.errors import AuditError
 from feature_audit.parity import METRICS, decide, metric
 from feature_audit.parity.chance import advantage, against_chance
-from feature_audit.parity.clusters import cluster_codes, effective_size
+from feature_audit.parity.clusters import cluster_codes
 from feature_audit.parity.components import row_variance
 from feature_audit.parity.metrics import Sample
+from feature_audit.weighting import effective_size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle

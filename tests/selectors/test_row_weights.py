@@ -1,0 +1,110 @@
+"""Row weights in a selection: every loss is that of repeated rows, and what heavy rows need is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from concrete_selectors import SelectionTask, fit_path, rank_with
+from concrete_selectors.elimination.recalibration import fit_intercept
+from concrete_selectors.elimination.removal_cost import RemovalCost
+from concrete_selectors.elimination.surrogate import EmbeddingCache, Surrogate, fit_surrogate
+from conftest import LOSSES, TinyModel
+from elimination_cases import bce, signals_and_noise
+from planted import settings_of
+from torch import Tensor
+
+
+def counts_of(rows: int) -> Tensor:
+    return torch.randint(1, 5, (rows,), generator=torch.Generator().manual_seed(0))
+
+
+def repeated(cache: EmbeddingCache, counts: Tensor) -> EmbeddingCache:
+    rows = torch.arange(len(counts)).repeat_interleave(counts)
+    taught = None if cache.taught is None else cache.taught[rows]
+    return replace(cache, inputs=cache.inputs[rows], target=cache.target[rows], taught=taught)
+
+
+def test_the_intercept_is_that_of_repeated_rows() -> None:
+    logits, target, counts = torch.randn(400), torch.bernoulli(torch.full((400,), 0.2)), counts_of(400)
+    found = fit_intercept(logits, target, bce, counts.float())
+    torch.testing.assert_close(
+        found, fit_intercept(logits.repeat_interleave(counts), target.repeat_interleave(counts), bce), rtol=0, atol=1e-3
+    )
+    assert abs(float(found - fit_intercept(logits, target, bce))) > 1e-3
+
+
+@pytest.mark.parametrize("taught", [True, False])
+def test_removals_cost_what_they_cost_on_repeated_rows(taught: bool) -> None:
+    cache = signals_and_noise(600)
+    if taught:
+        cache = replace(cache, taught=torch.sigmoid(2 * cache.inputs[:, 0, 0] - 2 * cache.inputs[:, 1, 1]))
+    counts = counts_of(600)
+    surrogate = Surrogate(cache, seed=0)
+    weighted = RemovalCost(surrogate, replace(cache, weight=counts.float()), loss=bce)
+    copies = RemovalCost(surrogate, repeated(cache, counts), loss=bce)
+    assert weighted.mean_loss() == pytest.approx(copies.mean_loss(), rel=1e-5)
+    for group in range(3):
+        assert weighted.cost(group) == pytest.approx(copies.cost(group), rel=1e-3, abs=1e-3)
+
+
+def test_a_surrogate_learns_the_weighted_rate() -> None:
+    """Noise alone: the outputs settle where the weighted labels are."""
+    cache = signals_and_noise(2_000)
+    target = (torch.arange(2_000) % 2).float()
+    cache = replace(cache, target=target, weight=torch.where(target == 1, 0.25, 1.75))
+    surrogate = Surrogate(cache, seed=0)
+    fit_surrogate(
+        surrogate, cache, loss=bce, steps=300, fixed=np.zeros(8, dtype=bool), smallest=0.5, distillation=0.0,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    rate = float(torch.sigmoid(surrogate(cache.inputs).detach()).mean())
+    assert rate == pytest.approx(0.125, abs=0.04)
+
+
+def two_populations(heavy: int) -> SelectionTask:
+    """Rows of one population follow feature 0, those of the other feature 1; those of ``heavy`` have the weight."""
+    rng = np.random.default_rng(3)
+    rows, cut = 3_000, 2_000
+    codes = torch.as_tensor(rng.integers(0, 5, (rows, 8)))
+    population = torch.as_tensor(rng.integers(0, 2, rows))
+    signal = codes[torch.arange(rows), population].float() - 2
+    y = torch.bernoulli(torch.sigmoid(2 * signal), generator=torch.Generator().manual_seed(0))
+    weight = torch.where(population == heavy, 1.98, 0.02)
+
+    def batches(part: slice, size: int = 128):
+        def epoch(_: int):
+            for start in range(part.start, part.stop, size):
+                rows = slice(start, min(start + size, part.stop))
+                yield (codes[rows], weight[rows]), y[rows]
+
+        return epoch
+
+    class Weighing(TinyModel):
+        """The batch carries its weights."""
+
+        def embed(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            return super().embed(batch[0])
+
+    torch.manual_seed(0)
+    model, loss = Weighing(8, 5), LOSSES["binary"]
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for epoch in range(8):
+        for batch, target in batches(slice(0, cut))(epoch):
+            optimizer.zero_grad()
+            (loss(model.predict(model.embed(batch)), target) * batch[1]).mean().backward()
+            optimizer.step()
+    return SelectionTask(
+        model, batches(slice(0, cut)), batches(slice(cut, rows)), loss, steps_per_epoch=16, weight=lambda one: one[1]
+    )
+
+
+@pytest.mark.parametrize("heavy", [0, 1])
+def test_the_rows_that_count_decide_what_is_kept(heavy: int) -> None:
+    task = two_populations(heavy)
+    path = fit_path(task, settings_of(k_max=4, k_min=1))
+    assert path.ranking[0] == heavy
+    for name in ("permutation", "gradient"):
+        assert rank_with(name, task, settings_of(k_max=4)).ranking[0] == heavy
