@@ -219,7 +219,7 @@ class AuditReport:
         table_costs: source table -> what keeping it at all costs; saved when its last feature goes.
         margin_share: the margin as it was asked for where it was a share, e.g. ``1%``; ``margin`` is what it came to.
         production: the full model against the score in production, a sentence; None without one.
-        weighting: how rows are weighted, and as how many equal ones the test rows count, a sentence; None = all alike.
+        weighting: how rows are weighted, and the effective sample size of the test split; None = all count alike.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
     """
 

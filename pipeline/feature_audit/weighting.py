@@ -16,7 +16,7 @@ def sampled_negatives(positive: np.ndarray, rate: float) -> np.ndarray:
 
 
 def effective_size(weight: np.ndarray) -> float:
-    """How many equally weighted observations give as sure a mean: ``(sum w)^2 / sum w^2`` (Kish 1965).
+    """Effective sample size ``(sum w)^2 / sum w^2`` (Kish 1965), for values that do not depend on their weights.
 
     Args:
         weight: (n,) >= 0, at least one above.

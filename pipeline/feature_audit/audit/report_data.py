@@ -90,9 +90,10 @@ def _weighting(prepared: Prepared) -> str | None:
     if "weighted_by" not in summary:
         return None
     rows, effective = prepared.rows["test"], summary["effective_rows"]["test"]
+    said = str(summary["weighted_by"])
     return (
-        f"All metrics are weighted: {summary['weighted_by']}. "
-        f"The {rows:,} test rows decide as surely as {effective:,.0f} equal ones would."
+        f"{said[0].upper()}{said[1:]}, in training and in every metric. "
+        f"Effective sample size of the {rows:,} test rows: {effective:,.0f}."
     )
 
 

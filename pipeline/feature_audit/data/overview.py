@@ -41,7 +41,7 @@ def looks_like(config: AuditConfig, columns: tuple[Column, ...], shown: pl.DataF
             role = "split"
         elif column.kind in ("categorical", "numeric") and _GROUP_NAME.search(name) and cells.n_unique() > 2:
             role = "group"
-        elif column.kind == "numeric" and _WEIGHT_NAME.search(name):
+        elif cells.dtype.is_numeric() and _WEIGHT_NAME.search(name):
             role = "weight"
         else:
             continue
@@ -132,7 +132,7 @@ def overview(summary: Mapping[str, Any], split: str, features: Mapping[Kind, int
         by_weight = summary.get("positives_share_by_weight")
         parts[-1] += "" if by_weight is None else f", {100 * by_weight:.3g} % by weight"
         rows = ", ".join(f"{name} {count:,.0f}" for name, count in summary["effective_rows"].items())
-        parts.append(f"{summary['weighted_by']}: as sure as {rows} equal rows")
+        parts.append(f"{summary['weighted_by']} (effective sample size: {rows})")
     first = f"{', '.join(parts)}, split {split}"
     lines = ["; ".join([first, ", ".join(summary["looks_like"])] if summary["looks_like"] else [first])]
     lines += summary["unsure"][:MOST_LINES]

@@ -131,7 +131,7 @@ def few_units(
 
 
 def _units(cluster: np.ndarray, weight: np.ndarray | None) -> float:
-    """Units that hold these rows; with weights as many equal ones as would be as sure."""
+    """Units that hold these rows; with weights their effective number."""
     labels, codes = np.unique(cluster, return_inverse=True)
     if weight is None or not len(labels):
         return len(labels)

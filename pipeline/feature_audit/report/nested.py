@@ -97,7 +97,7 @@ def summary(report: AuditReport) -> list[tuple[str, str]]:
         "positives_share": "share of positive rows",
         "positives_share_by_weight": "share of positive rows by weight",
         "weighted_by": "weights",
-        "effective_rows": "equal rows that would be as sure",
+        "effective_rows": "effective sample size",
         "target_per_split": "label",
         "null_share": "share of missing cells",
     }

@@ -125,7 +125,7 @@ class Store:
         return self._weights[split]
 
     def effective_rows(self, split: SplitName) -> float:
-        """Rows of a split; with weights, as many equal ones as would be as sure."""
+        """Rows of a split; with weights its effective sample size."""
         weight = self.weight(split)
         return self.rows(split) if weight is None or not len(weight) else effective_size(weight)
 

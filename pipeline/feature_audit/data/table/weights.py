@@ -17,7 +17,7 @@ from feature_audit.weighting import effective_size, sampled_negatives
 
 #: Weights beyond these are a mistake of units, and their squares would not be finite numbers.
 _SMALLEST, _LARGEST = 1e-30, 1e30
-#: Rows that count as fewer than this share of them are named in the report: their intervals are wide.
+#: An effective sample size below this share of the rows is a finding: intervals are wide then.
 FEW_EFFECTIVE = 0.1
 
 
@@ -69,12 +69,12 @@ def weighted_by(config: AuditConfig) -> str:
     """What the rows are weighted by, as a clause."""
     rate = config.negative_sampling
     if rate is None:
-        return f"weighted by {config.weight}"
+        return f"rows are weighted by {config.weight}"
     return f"every negative counts {1 / rate:.4g} times (negative_sampling={rate:g})"
 
 
 def weight_summary(config: AuditConfig, weight: np.ndarray, target: Target, split: Split) -> dict[str, Any]:
-    """Figures for the report: how many equal rows the rows of each split count as, and the base rate by weight."""
+    """Figures for the report: the effective sample size of each split, and the base rate by weight."""
     parts = {name: split.of_row == code for code, name in enumerate(SPLITS)}
     summary: dict[str, Any] = {
         "weighted_by": weighted_by(config),
@@ -92,9 +92,10 @@ def weight_notes(config: AuditConfig, weight: np.ndarray, split: Split) -> list[
         mine = weight[split.of_row == code]
         effective = effective_size(mine)
         if effective < FEW_EFFECTIVE * len(mine):
+            heaviest = mine.max() / mine.sum()
             notes.append(
-                f"{weighted_by(config)}: the {len(mine):,} {name} rows are as sure as {effective:,.1f} equal ones (the "
-                f"heaviest holds {mine.max() / mine.sum():.2g} of the weight), so little can be learned or decided; "
-                "check the weights, or cap them"
+                f"{weighted_by(config)}: the effective sample size of the {len(mine):,} {name} rows is "
+                f"{effective:,.1f} (the heaviest row holds {heaviest:.0%} of the weight), so little can be learned or "
+                "decided from them; check the weights, or cap them"
             )
     return notes

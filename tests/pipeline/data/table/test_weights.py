@@ -78,7 +78,7 @@ def test_sampled_negatives_count_more_and_the_overview_says_so(tmp_path) -> None
     assert made.summary["positives_share_by_weight"] == pytest.approx(by_weight)
     line = overview(made.summary, "random", {"numeric": 1})[0]
     assert f"{100 * share:.3g} % positive, {100 * by_weight:.3g} % by weight" in line
-    assert "every negative counts 10 times (negative_sampling=0.1): as sure as train " in line
+    assert "every negative counts 10 times (negative_sampling=0.1) (effective sample size: train " in line
 
 
 def test_the_key_of_the_store_changes_with_the_weight(tmp_path) -> None:
@@ -157,4 +157,5 @@ def test_one_heavy_row_is_a_finding(tmp_path) -> None:
     made, store = prepared_of(log(w=pl.Series([1.0] * (ROWS - 1) + [1e6])), tmp_path, weight="w", time="at")
     found = [finding.detail for finding in made.findings if "weighted by w" in finding.detail]
     assert len(found) == 1
-    assert f"the {store.rows('test')} test rows are as sure as 1.0 equal ones (the heaviest holds 1 of" in found[0]
+    size = f"the effective sample size of the {store.rows('test')} test rows is 1.0 (the heaviest row holds 100% of"
+    assert size in found[0]
