@@ -65,7 +65,10 @@ def test_a_surrogate_learns_the_weighted_rate() -> None:
 
 
 def two_populations(heavy: int) -> SelectionTask:
-    """Rows of one population follow feature 0, those of the other feature 1; those of ``heavy`` have the weight."""
+    """Rows of one population follow feature 0, those of the other feature 1; those of ``heavy`` have the weight.
+
+    The trained model counts all rows alike and knows both features.
+    """
     rng = np.random.default_rng(3)
     rows, cut = 3_000, 2_000
     codes = torch.as_tensor(rng.integers(0, 5, (rows, 8)))
@@ -94,7 +97,7 @@ def two_populations(heavy: int) -> SelectionTask:
     for epoch in range(8):
         for batch, target in batches(slice(0, cut))(epoch):
             optimizer.zero_grad()
-            (loss(model.predict(model.embed(batch)), target) * batch[1]).mean().backward()
+            loss(model.predict(model.embed(batch)), target).mean().backward()
             optimizer.step()
     return SelectionTask(
         model, batches(slice(0, cut)), batches(slice(cut, rows)), loss, steps_per_epoch=16, weight=lambda one: one[1]

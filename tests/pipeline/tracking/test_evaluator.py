@@ -238,9 +238,7 @@ def test_a_model_that_is_evaluated_sees_no_weight(frame):
     assert found.metrics["parity/auc.pruned"] > 0.8
 
 
-@pytest.mark.parametrize(
-    ("value", "message"), [("W", "weight=W: the data has no"), (None, "4 values that")]
-)
+@pytest.mark.parametrize(("value", "message"), [("W", "weight=W: the data has no"), (None, "4 values that")])
 def test_a_weight_that_is_none_is_one_line(frame, value, message):
     frame["w"] = np.where(np.arange(2000) < 4, 0.0, 1.0)
     with mlflow.start_run(), pytest.raises((UsageError, AuditError), match=message):
