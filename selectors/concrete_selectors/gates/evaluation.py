@@ -55,11 +55,14 @@ class GatedEvaluator:
 
     Attributes:
         rows: number of rows.
+        weight: of all of them together; their number where they count alike.
     """
 
     def __init__(self, network: GatedNetwork, slices: list[BatchSlice]) -> None:
         self.network, self.slices = network, slices
         self.rows = sum(len(part.target) for part in slices)
+        weights = [network.weights(part.batch, part.index) for part in slices]
+        self.weight = float(sum(part.double().sum() for part in weights if part is not None)) or self.rows
         network.module.eval()
 
     def embedded(self) -> Iterator[tuple[BatchSlice, Tensor]]:
@@ -85,15 +88,13 @@ class GatedEvaluator:
         """
         network = self.network
         gates = network.groups.feature_gates(network.groups.mask(groups, network.device))
-        total = rows = 0.0
+        total = 0.0
         for part, embedded in self.embedded():
-            weight = network.weights(part.batch, part.index)
-            losses = weighted(network.loss(self.logits(embedded, gates), part.target), weight)
-            total += float(losses.double().sum())
-            rows += len(losses) if weight is None else float(weight.double().sum())
+            losses = network.loss(self.logits(embedded, gates), part.target)
+            total += float(weighted(losses, network.weights(part.batch, part.index)).double().sum())
         if not np.isfinite(total):
             raise ValueError("validation: its loss is NaN or inf; look for NaN or inf in targets and features")
-        return total / rows
+        return total / self.weight
 
     def slopes(self) -> np.ndarray:
         """Mean over rows of ``|dLoss / dgate|`` at open gates, (G,) float64."""
@@ -107,4 +108,4 @@ class GatedEvaluator:
             moves = network.groups.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
             total += moves.abs().double().sum(dim=0)
         network.backward_rows += self.rows
-        return (total / self.rows).cpu().numpy()
+        return (total / self.weight).cpu().numpy()
