@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import SelectionTask, fit_path, rank_with
+from concrete_selectors import SelectionTask, Teacher, fit_path, rank_with
 from concrete_selectors.context import SelectionContext
 from concrete_selectors.elimination.recalibration import fit_intercept
 from concrete_selectors.elimination.removal_cost import RemovalCost
@@ -51,18 +51,33 @@ def test_removals_cost_what_they_cost_on_repeated_rows(taught: bool) -> None:
         assert weighted.cost(group) == pytest.approx(copies.cost(group), rel=1e-3, abs=1e-3)
 
 
-def test_a_surrogate_learns_the_weighted_rate() -> None:
-    """Noise alone: the outputs settle where the weighted labels are."""
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_surrogate_learns_the_weighted_rate(share: float) -> None:
+    """Noise alone: the outputs settle where the weighted labels are, or the teacher's weighted expectations."""
     cache = signals_and_noise(2_000)
     target = (torch.arange(2_000) % 2).float()
-    cache = replace(cache, target=target, weight=torch.where(target == 1, 0.25, 1.75))
+    cache = replace(cache, target=target, taught=target, weight=torch.where(target == 1, 0.25, 1.75))
     surrogate = Surrogate(cache, seed=0)
     fit_surrogate(
-        surrogate, cache, loss=bce, steps=300, fixed=np.zeros(8, dtype=bool), smallest=0.5, distillation=0.0,
+        surrogate, cache, loss=bce, steps=300, fixed=np.zeros(8, dtype=bool), smallest=0.5, distillation=share,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     rate = float(torch.sigmoid(surrogate(cache.inputs).detach()).mean())
     assert rate == pytest.approx(0.125, abs=0.04)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_loss_behind_gates_is_weighted_against_labels_and_teacher(share: float) -> None:
+    task = two_populations(0)
+    task = replace(task, teacher=Teacher(task.model, torch.sigmoid), weight=lambda batch: batch[1])
+    network = SelectionContext(task, settings_of()).network
+    network.module.eval()
+    batch, target = next(iter(task.train(0)))
+    found = network.gated_loss(batch, target, torch.ones(1, 8), distillation=share)
+    logits = task.model.predict(task.model.embed(batch)).detach()
+    by_row = (1 - share) * bce(logits, target) + share * bce(logits, torch.sigmoid(logits))
+    torch.testing.assert_close(found.detach(), (batch[1] * by_row).mean())
+    assert abs(float(found.detach() - by_row.mean())) > 1e-3
 
 
 def two_populations(heavy: int) -> SelectionTask:

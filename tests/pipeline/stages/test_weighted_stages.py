@@ -14,7 +14,11 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import load_model
+from feature_audit.models import boosting_scores
 from feature_audit.parity import metric, paired_delta
+from feature_audit.parity.clusters import cluster_codes
+from feature_audit.parity.components import row_variance
+from feature_audit.parity.metrics import Sample
 from feature_audit.selection import FullModel, Selection
 from feature_audit.selection.k.comparison import ValidationComparison
 from feature_audit.selection.trial import SelectionObjective
@@ -79,6 +83,15 @@ def test_the_baseline_is_judged_by_weight(weighted: Stages) -> None:
     references = weighted.full.references
     for value in (weighted.full.facts.metric, references.chance.value, references.boosting.full):
         assert value == pytest.approx(area, rel=1e-12)
+    boosted = boosting_scores(
+        weighted.store.matrix("train"),
+        weighted.store.target("train"),
+        weighted.store.matrix("validation"),
+        task="binary",
+        categorical=np.array([field.form == "code" for field in weighted.store.schema.fields]),
+        weight=weighted.store.weight("train"),
+    )
+    assert references.boosting.other == pytest.approx(roc_auc_score(y, boosted, sample_weight=weight), rel=1e-12)
     assert weighted.full.facts.validation_loss == pytest.approx(log_loss(y, scores, sample_weight=weight), rel=1e-5)
 
 
@@ -106,18 +119,21 @@ def test_the_selection_is_handed_the_weights_also_in_another_process(weighted: S
 
 
 def test_trainings_are_planned_with_weighted_noise(weighted: Stages) -> None:
-    store, full, rung = weighted.store, weighted.full, weighted.pruned.at(weighted.selection.k)
-    assert len(rung.facts) == 2
-    mine = [np.load(weighted.pruned.folder.path / f"pruned_{rung.k}_{number}.npy") for number in range(2)]
-    theirs = [full.validation_scores(), np.load(weighted.pruned.folder.path / "full_0.npy")]
-    user, weight = store.group("validation"), store.weight("validation")
-    arms = [
-        paired_delta(metric("auc"), y=store.target("validation"), baseline=a, pruned=b, cluster=user, weight=weight)[1]
-        for a in theirs
-        for b in mine
-    ]
-    ratio = np.sqrt(store.effective_rows("validation") / store.effective_rows("test"))
-    assert min(arms) * ratio * 0.5 < weighted.pruned.plan.row_noise < max(arms) * ratio
+    """The noise of the test rows is that of the validation rows, by the ratio of effective sample sizes."""
+    store, rung = weighted.store, weighted.pruned.at(weighted.selection.k)
+    folder = weighted.pruned.folder.path
+    small = [np.load(folder / f"pruned_{rung.k}_{number}.npy") for number in range(2)]
+    full = [weighted.full.validation_scores(), np.load(folder / "full_0.npy")]
+    y, weight = store.target("validation"), store.weight("validation")
+    codes = cluster_codes(store.group("validation"), len(y))
+
+    def influence(arm: list[np.ndarray]) -> np.ndarray:
+        samples = [Sample(y, scores.astype(np.float64), *codes, weight) for scores in arm]
+        return np.mean([metric("auc").statistics(sample).influence for sample in samples], axis=0)
+
+    variance = row_variance(influence(small) - influence(full))[0]
+    ratio = store.effective_rows("validation") / store.effective_rows("test")
+    assert weighted.pruned.plan.row_noise == pytest.approx(np.sqrt(variance * ratio), rel=1e-6)
 
 
 def test_the_verdict_and_production_are_judged_by_weight(weighted: Stages) -> None:

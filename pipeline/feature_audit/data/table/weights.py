@@ -56,12 +56,17 @@ def negatives_weight(config: AuditConfig, target: Target) -> np.ndarray:
     """float64 (rows,) weights that ``negative_sampling`` stands for.
 
     Raises:
-        AuditError: there are no negatives, because the task is not binary.
+        AuditError: there are no negatives, because the task is not binary, or it is a guess which rows they are.
     """
     rate = config.negative_sampling
     assert rate is not None
     if target.task != "binary":
         raise AuditError(f"negative_sampling={rate:g}: a {target.task} target has no negatives; give weight=<column>")
+    if target.note:
+        raise AuditError(
+            f"negative_sampling={rate:g}: which value of target={config.target} is the negative one is not certain; "
+            f"give positive={target.classes[1]} or positive={target.classes[0]}"
+        )
     return sampled_negatives(target.values, rate)
 
 

@@ -138,6 +138,15 @@ def test_only_binary_labels_have_negatives(tmp_path, label: pl.Series, task: str
         load_config(None, {"negative_sampling": "0.1", "task": task})
 
 
+def test_negatives_are_not_guessed(tmp_path) -> None:
+    """A sampled log may hold more clicks than negatives, so the rarer value says nothing."""
+    frame = log(y=pl.when(pl.col("y") == 1).then(pl.lit("seen")).otherwise(pl.lit("gone"))).drop("w")
+    with pytest.raises(AuditError, match="the negative one is not certain; give positive=seen or positive=gone"):
+        prepared_of(frame, tmp_path, negative_sampling=0.5)
+    _, store = prepared_of(frame, tmp_path, negative_sampling=0.5, positive="gone")
+    np.testing.assert_array_equal(store.weight("test"), np.where(store.target("test") == 1, 1.0, 2.0))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
