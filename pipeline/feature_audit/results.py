@@ -134,6 +134,8 @@ class CostPlan:
             and one K is tested, as small as it may be, the second with all confirmations and several K as large as may
             be.
         seconds_low, seconds_high: the same in wall time, at the baseline's speed.
+        chance: predicted before the test split was read that it decides; of ``PowerPlan``.
+        trainings, seconds: what the audit came to, as the sum of ``AuditReport.costs``.
     """
 
     text: str
@@ -141,6 +143,9 @@ class CostPlan:
     trainings_high: float
     seconds_low: float
     seconds_high: float
+    chance: float | None = None
+    trainings: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

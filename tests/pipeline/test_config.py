@@ -65,6 +65,12 @@ def test_another_profile_brings_its_own_values_along() -> None:
     assert load_config(None, {"profile": "default"}, base=given_values(again)) == first
 
 
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_a_deployed_model_is_one_in_every_profile(profile: str) -> None:
+    """A profile's second full model is nothing that the user asked for."""
+    assert load_config(None, {"profile": profile, "against": "deployed"}).against == "deployed"
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

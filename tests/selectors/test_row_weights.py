@@ -41,7 +41,8 @@ def test_the_intercept_is_that_of_repeated_rows() -> None:
 def test_removals_cost_what_they_cost_on_repeated_rows(taught: bool) -> None:
     cache = signals_and_noise(600)
     if taught:
-        cache = replace(cache, taught=torch.sigmoid(2 * cache.inputs[:, 0, 0] - 2 * cache.inputs[:, 1, 1]))
+        inputs = cache.inputs.reshape(600, 8, 2)
+        cache = replace(cache, taught=torch.sigmoid(2 * inputs[:, 0, 0] - 2 * inputs[:, 1, 1]))
     counts = counts_of(600)
     surrogate = Surrogate(cache, seed=0)
     weighted = RemovalCost(surrogate, replace(cache, weight=counts.float()), loss=bce)

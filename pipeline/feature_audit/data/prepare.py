@@ -18,7 +18,7 @@ from feature_audit.data.checks.examine import Examined, examine
 from feature_audit.data.checks.identity import settle
 from feature_audit.data.checks.profile import column_profile, table_profile
 from feature_audit.data.columns.kinds import infer_columns
-from feature_audit.data.columns.roles import assign_roles, lookup
+from feature_audit.data.columns.roles import assign_roles, given_kind
 from feature_audit.data.encoding.fit import fit_encoders
 from feature_audit.data.messages import listing
 from feature_audit.data.overview import looks_like, unsure_integers, unsure_text
@@ -41,7 +41,7 @@ from feature_audit.schema import Column, ModelSchema
 STORE_KEYS = (
     "target", "task", "positive", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed",
     "prepare", "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
-    "drop_rows", "split_files", "production_score", "weight", "negative_sampling",
+    "drop_rows", "split_files", "production_score", "group_is_feature", "weight", "negative_sampling",
 )  # fmt: skip
 
 #: Keys that say what to do about columns and what to report, and leave the encoded cells of a feature as they are.
@@ -72,7 +72,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     shown = peek(source, table.roles.candidates, table.rows)
     columns, unusable, table_costs = infer_columns(config, table.roles, dtypes, shown, source.origin)
     columns, doubtful = settle(config, table, columns, shown)
-    given = {column.name for column in columns if lookup(config.kinds, column.name) is not None}
+    given = {column.name for column in columns if given_kind(config, column.name) is not None}
     source, forms = as_numbers(source, columns, shown, given)
     table = replace(table, source=source)
     slices = slice_codes(source, table.roles.slices, table.split.of_row)

@@ -93,7 +93,7 @@ def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Modul
 
 def active(config: AuditConfig, schema: ModelSchema) -> int:
     """Parameters that a row uses in a model of these fields; builds one to count them."""
-    return active_parameters(fresh_model(config, schema, 0), len(schema.fields), config.training.embedding_dim)
+    return active_parameters(fresh_model(config, schema, 0), schema)
 
 
 def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") -> nn.Module:
@@ -152,7 +152,7 @@ def train_one(
             progress=watch,
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
-    active = active_parameters(result.model, len(schema.fields), config.training.embedding_dim)
+    active = active_parameters(result.model, schema)
     facts = TrainingFacts(
         metric=quality(config, store, scores),
         validation_loss=result.validation_loss,

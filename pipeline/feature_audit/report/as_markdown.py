@@ -134,7 +134,7 @@ def _head(report: AuditReport) -> str:
     ]
     for guard in view.overruling(report):
         lines.append(f"The verdict stands on the guard {text(guard.metric)}, {text(view.slice_label(guard))}.")
-    if report.power and not report.power.can_decide:
+    if report.verdict == "inconclusive" and report.power and not report.power.can_decide:
         lines.append(text(report.power.sentence))
     for said in (report.weighting, report.production):
         if said:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concrete_selectors.gates.gating import apply_gates
 from concrete_selectors.gates.training import GatedNetwork
 from concrete_selectors.row_weights import weighted
 
@@ -66,7 +65,7 @@ class GatedEvaluator:
         network.module.eval()
 
     def embedded(self) -> Iterator[tuple[BatchSlice, Tensor]]:
-        """Every slice with its embeddings (B, N, d), detached."""
+        """Every slice with its embeddings (B, D), detached."""
         for part in self.slices:
             with torch.no_grad():
                 embedded = self.network.embed(part.batch)
@@ -76,7 +75,7 @@ class GatedEvaluator:
     def logits(self, embedded: Tensor, gates: Tensor) -> Tensor:
         """Detached logits behind feature gates (N,)."""
         with torch.no_grad():
-            logits: Tensor = self.network.module.predict(apply_gates(embedded, gates, self.network.field_means()))
+            logits = self.network.gated(embedded, gates, self.network.field_means())
         self.network.forward_rows += len(embedded)
         return logits
 
@@ -101,11 +100,10 @@ class GatedEvaluator:
         network, means = self.network, self.network.field_means()
         total = torch.zeros(network.groups.n_groups, dtype=torch.float64, device=network.device)
         for part, embedded in self.embedded():
-            opened = embedded.requires_grad_(True)
-            losses = network.loss(network.module.predict(opened), part.target)
-            loss = weighted(losses, network.weights(part.batch, part.index)).sum()
-            (slope,) = torch.autograd.grad(loss, opened)
-            moves = network.groups.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
-            total += moves.abs().double().sum(dim=0)
+            gates = torch.ones(len(embedded), network.groups.n_groups, device=network.device, requires_grad=True)
+            logits = network.gated(embedded, network.groups.feature_gates(gates), means)
+            losses = weighted(network.loss(logits, part.target), network.weights(part.batch, part.index))
+            (slope,) = torch.autograd.grad(losses.sum(), gates)
+            total += slope.abs().double().sum(dim=0)
         network.backward_rows += self.rows
         return (total / self.weight).cpu().numpy()
