@@ -260,6 +260,9 @@ class AuditConfig(_Section):
     cost: dict[str, float] | str = Field(
         default_factory=dict, description="column, glob or table -> yearly cost, any unit; or a CSV file of them"
     )
+    consumers: str | None = Field(
+        None, description="file that says which other models read which features or tables; or a Feast registry dump"
+    )
     slices: tuple[str | dict[str, Any], ...] = Field(
         (), description="columns whose values are slices; some values only: {city: [Berlin, Paris]}, {item: {top: 20}}"
     )

@@ -21,22 +21,21 @@ from concrete_selectors.segments import Segments
 class FeatureGate(nn.Module):
     """Learns which K of N features a model needs, as a layer behind the model's embeddings.
 
-    Example::
+    It stands between the embeddings and the rest of the model, and ``gate.step()`` between ``loss.backward()`` and
+    ``optimizer.step()``, since it takes the gate's gradients. Of four features, the third decides:
 
-        class Model(nn.Module):
-            def __init__(self):
-                ...
-                self.gate = FeatureGate(n_features=40, k=10, steps=epochs * batches_per_epoch)
-
-            def forward(self, batch):
-                return self.layers(self.gate(self.embed(batch)))
-
-        for batch, target in loader:
-            optimizer.zero_grad()
-            loss(model(batch), target).backward()
-            model.gate.step()        # before optimizer.step(): it takes the gate's gradients
-            optimizer.step()
-        kept = model.gate.keep(10)   # indices of the features, sorted
+    >>> _ = torch.manual_seed(0)
+    >>> embedded = torch.randn(512, 4, 1)
+    >>> gate, layer = FeatureGate(n_features=4, k=1, steps=120), nn.Linear(4, 1)
+    >>> optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+    >>> for _ in range(120):
+    ...     optimizer.zero_grad()
+    ...     output = layer(gate(embedded).flatten(1))
+    ...     (output - embedded[:, 2]).square().mean().backward()
+    ...     gate.step()
+    ...     optimizer.step()
+    >>> gate.keep()
+    array([2])
 
     All gates are open during the warm-up, in which the model learns what its features are worth: wide embeddings learn
     in fewer steps than narrow ones, and gates would settle on them. Then every part of a batch sees gates ``g`` between

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import io
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import FeatureGate, PathSettings, SelectionTask, Teacher, fit_path
+from concrete_selectors import FeatureGate, PathSettings, SelectionTask, Teacher, feature_gate, fit_path
 from conftest import LOSSES, make_batches
 from torch import Tensor, nn
 
@@ -253,6 +254,11 @@ def test_a_gradient_that_is_not_finite_moves_nothing() -> None:
     assert torch.equal(before, gate.selector.logits())
     with pytest.raises(RuntimeError, match="never trained"):
         gate.keep()
+
+
+def test_the_example_of_its_documentation_runs() -> None:
+    [example] = [one for one in doctest.DocTestFinder().find(FeatureGate, globs=vars(feature_gate)) if one.examples]
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_mistakes_are_one_line() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from feature_audit.audit.savings import readers
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.findings import Finding
@@ -82,6 +83,7 @@ def build_report(
         look=outcome.look.number,
         judged_at=outcome.look.judged_at,
         ladder=outcome.ladder,
+        readers=readers(config, prepared),
     )
 
 

@@ -15,6 +15,7 @@ from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.audit.decisions import decide_features
 from feature_audit.audit.margins import with_margins
 from feature_audit.audit.report_data import build_report
+from feature_audit.audit.savings import sized, with_savings
 from feature_audit.audit.settings import check_config, keep_given, keep_resolved, with_metric
 from feature_audit.audit.stage_run import StageRun, asked_of_test, question, run_stage, training_inputs
 from feature_audit.config import AuditConfig
@@ -234,7 +235,7 @@ def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
     tried = f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}"
     costs.append(selected.cost(selection.compute / full.facts.compute, tried))
     log.info("select: %s", selection.reason)
-    decisions = decide_features(prepared, constraints, selection)
+    decisions = sized(config, prepared, full, decide_features(prepared, constraints, selection))
     publish.selection(parent, selection, decisions)
     if until == "select":
         return None
@@ -267,7 +268,7 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
     outcome, decisions = judged.result, known.decisions
     if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
         selection = selection.at(outcome.k)
-        decisions = decide_features(prepared, known.constraints, selection)
+        decisions = sized(config, prepared, full, decide_features(prepared, known.constraints, selection))
         publish.selection(parent, selection, decisions)
     ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
     besides = time.perf_counter() - started - ran
@@ -276,6 +277,7 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
         parent.id,
     )  # fmt: skip
     report = replace(report, margin_share=known.margin_share)
+    report = with_savings(config, prepared, full, pruned, report)
     publish.outcome(parent, config, outcome, report, time.perf_counter() - started)
     try:
         return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None

@@ -15,7 +15,7 @@ from concrete_selectors.baselines import UNWEIGHTED
 from feature_audit.audit import publish
 from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
 from feature_audit.config_files import given_values, load_config, read_given
-from feature_audit.data import Prepared
+from feature_audit.data import Prepared, read_consumers
 from feature_audit.errors import UsageError
 from feature_audit.importing import code_options, named_code
 from feature_audit.masking import MASK, masked_values
@@ -73,11 +73,7 @@ def check_config(config: AuditConfig) -> None:
             hint = f"did you mean {near[0]}? " if near else ""
             own = ", or package.module:factory" if key == "model" else ""
             raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
-    if (config.weight or config.negative_sampling) and config.selector in UNWEIGHTED:
-        raise UsageError(
-            f"selector={config.selector}: ranks the columns without row weights; give another one, such as ip_cae, or "
-            f"leave {'weight' if config.weight else 'negative_sampling'} out"
-        )
+    _check_weights(config)
     check_arguments(config.model, config.model_params)
     for key in ("row_id", "time", "group", "split", "production_score"):
         name = getattr(config, key)
@@ -93,6 +89,8 @@ def check_config(config: AuditConfig) -> None:
         )
     registry.check_name(config.model_name)
     _check_folder(config.work_dir)
+    if config.consumers is not None:
+        read_consumers(config.consumers)
     for split in ("time", "group"):
         if config.split == split and getattr(config, split) is None:
             raise UsageError(f"split={split}: needs a {split} column; give {split}=<column>, or split=random")
@@ -107,6 +105,15 @@ def _check_folder(work_dir: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"work_dir={work_dir}: cannot be written to ({reason}); give another folder") from None
+
+
+def _check_weights(config: AuditConfig) -> None:
+    """Refuse a selector that would rank by rows where the audit counts them by weight."""
+    if (config.weight or config.negative_sampling) and config.selector in UNWEIGHTED:
+        raise UsageError(
+            f"selector={config.selector}: ranks the columns without row weights; give another one, such as ip_cae, or "
+            f"leave {'weight' if config.weight else 'negative_sampling'} out"
+        )
 
 
 def with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import RULES, Prepared
+from feature_audit.data import RULES, Prepared, read_consumers
 from feature_audit.disk import room_in
 from feature_audit.fitting.cache import StageFolder, StageKey, own_folder, stage_key
 from feature_audit.importing import users_code
@@ -95,7 +96,10 @@ def question(config: AuditConfig, data: str) -> str:
     """
     values = masked_values(config.model_dump(mode="json"))
     asked = {key: value for key, value in values.items() if key not in _NOT_ASKED}
-    return stage_key("audit", config=asked, inputs={"data": data}).digest
+    inputs = {"data": data}
+    if config.consumers is not None:
+        inputs["consumers"] = json.dumps(read_consumers(config.consumers))
+    return stage_key("audit", config=asked, inputs=inputs).digest
 
 
 def asked_of_test(config: AuditConfig, retrain_inputs: dict[str, str], inputs: dict[str, str]) -> str:

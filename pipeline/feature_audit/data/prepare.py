@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.checks.examine import Examined, examine
@@ -23,6 +24,7 @@ from feature_audit.data.encoding.fit import fit_encoders
 from feature_audit.data.messages import listing
 from feature_audit.data.overview import looks_like, unsure_integers, unsure_text
 from feature_audit.data.prepared import MARKER, Prepared
+from feature_audit.data.reading.column_bytes import column_bytes
 from feature_audit.data.reading.prepare_function import prepare_source
 from feature_audit.data.reading.source import input_digest, open_source
 from feature_audit.data.store.writer import write_store
@@ -75,6 +77,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     given = {column.name for column in columns if given_kind(config, column.name) is not None}
     source, forms = as_numbers(source, columns, shown, given)
     table = replace(table, source=source)
+    columns, bytes_from = _measured(config, directory, columns, shown)
     slices = slice_codes(source, table.roles.slices, table.split.of_row)
     production = read_production(source, table.roles.production_score, table.target.task)
     unsure = unsure_integers(columns, doubtful) + unsure_text(columns, shown, forms, given)
@@ -97,6 +100,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     summary = summarise(usable, table, statistics) | {"looks_like": looks, "unsure": unsure}
     if table.weight is not None:
         summary |= weight_summary(config, table.weight, table.target, table.split)
+    summary |= {"bytes_from": bytes_from} if bytes_from else {}
     del statistics  # its samples are not needed while the table is encoded
     schema = ModelSchema(encoders.fields, table.target.task, table.target.n_classes)
     write_store(directory, table, encoders, schema, slices, production=production, progress=progress)
@@ -107,6 +111,19 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     )  # fmt: skip
     prepared.save()
     return prepared
+
+
+def _measured(
+    config: AuditConfig, directory: Path, columns: tuple[Column, ...], sample: pl.DataFrame
+) -> tuple[tuple[Column, ...], str | None]:
+    """The columns with what a row takes of each, and how that is known."""
+    found = column_bytes(config, config.data, directory, sample)
+    if found is None:
+        return columns, None
+    sized = (
+        replace(one, bytes_per_row=found.stored[one.name], plain_bytes_per_row=found.plain[one.name]) for one in columns
+    )
+    return tuple(sized), found.origin
 
 
 def _empty_store(directory: Path) -> Path:

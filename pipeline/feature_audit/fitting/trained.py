@@ -98,8 +98,13 @@ def active(config: AuditConfig, schema: ModelSchema) -> int:
 
 def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") -> nn.Module:
     """The trained model, in eval mode on the CPU."""
-    model = fresh_model(config, trained.schema, 0)
-    model.load_state_dict(torch.load(trained.folder.path / name, weights_only=True, map_location="cpu"))
+    return load_weights(config, trained.schema, trained.folder.path / name)
+
+
+def load_weights(config: AuditConfig, schema: ModelSchema, path: Path) -> nn.Module:
+    """A model of the given fields with the weights of ``save_weights``, in eval mode on the CPU."""
+    model = fresh_model(config, schema, 0)
+    model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     return model.eval()
 
 
@@ -113,6 +118,12 @@ def save_weights(model: nn.Module, path: Path) -> None:
     needed = sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
     require_room(path.parent, needed, f"the weights {path.name}")
     torch.save(state, path)
+
+
+def weight_bytes(path: Path) -> int:
+    """Bytes of the numbers that ``save_weights`` wrote."""
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    return sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
 
 
 def open_store(config: AuditConfig, prepared: Prepared) -> Store:

@@ -12,6 +12,7 @@ from feature_audit.models.custom.widths import embedding_widths
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.prediction import FORWARD_SHARE, mean_loss, predict, scores
 from feature_audit.models.training import Pace, TrainResult, train
+from feature_audit.models.zoo.embedding import embedding_sizes
 
 __all__ = [
     "FORWARD_SHARE",
@@ -26,6 +27,7 @@ __all__ = [
     "by_name",
     "check_arguments",
     "check_model",
+    "embedding_sizes",
     "embedding_widths",
     "find_factory",
     "gated_table",

@@ -100,6 +100,7 @@ def summary(report: AuditReport) -> list[tuple[str, str]]:
         "effective_rows": "effective sample size",
         "target_per_split": "label",
         "null_share": "share of missing cells",
+        "bytes_from": "bytes per row",
     }
     found = []
     for (first, *rest), value in _leaves({key: value for key, value in report.data_summary.items() if key != "group"}):

@@ -146,7 +146,7 @@ def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -
         return Source(_stage(made, directory / "prepared.parquet", progress, f"prepare={config.prepare}"))
     shown = f"data={data}"
     staged = directory / "staged.parquet"
-    if _is_remote(data):
+    if is_remote(data):
         _no_split_files(config, "it is for local files")
         remote, as_text = _open_remote(data), bare_suffix(_path_of(data)) in (*TEXT, *JSON)
         return Source(_stage(remote, staged, progress, shown) if as_text else _not_empty(remote, shown))
@@ -212,7 +212,7 @@ def _numbered(frame: pl.LazyFrame, name: str | None) -> pl.LazyFrame:
 def input_digest(data: str) -> str:
     """blake2b of every input file's name and bytes; of remote data, which is not read as a whole for this, a glance."""
     digest = hashlib.blake2b(digest_size=16)
-    if _is_remote(data):
+    if is_remote(data):
         for part in _glance(data):
             digest.update(part)
         return digest.hexdigest()
@@ -230,7 +230,8 @@ def input_digest(data: str) -> str:
     return digest.hexdigest()
 
 
-def _is_remote(data: str) -> bool:
+def is_remote(data: str) -> bool:
+    """Is the data named by a URI?"""
     return re.match(r"^[a-z][a-z0-9+.-]+://", data, flags=re.IGNORECASE) is not None
 
 
