@@ -183,6 +183,12 @@ class AuditConfig(_Section):
         None, description="unit of resampling and of GAUC, e.g. the user; a feature only if asked"
     )
     group_is_feature: bool = Field(False, description="the full model has an embedding of the group, as a category")
+    weight: str | None = Field(
+        None, description="column that says how many rows a row counts as, in training and in metrics; never a feature"
+    )
+    negative_sampling: float | None = Field(
+        None, gt=0, le=1, description="share of the negatives that the log has: each counts 1 / share rows; None = all"
+    )
     exclude: tuple[str, ...] = Field(
         (), description="columns or globs to exclude from the features, of the full model too"
     )
@@ -345,6 +351,15 @@ class AuditConfig(_Section):
             )
         if self.split_files and not {"train", "test"} <= self.split_files.keys():
             raise ValueError("split_files: give the files of train and test, and of validation if there are any")
+        if self.weight is not None and self.negative_sampling is not None:
+            raise ValueError(
+                f"negative_sampling={self.negative_sampling:g}: weight={self.weight} weighs the rows already; "
+                "give one of the two"
+            )
+        if self.negative_sampling is not None and self.task not in (None, "binary"):
+            raise ValueError(
+                f"negative_sampling={self.negative_sampling:g}: task={self.task} has no negatives; give weight=<column>"
+            )
         if self.split_files and self.split:
             raise ValueError(f"split={self.split}: split_files splits already; give one of the two")
         for name in self.whole_groups:

@@ -310,6 +310,7 @@ class AuditReport:
         table_costs: source table -> what keeping it at all costs; saved when its last feature goes.
         margin_share: the margin as it was asked for where it was a share, e.g. ``1%``; ``margin`` is what it came to.
         production: the full model against the score in production, a sentence; None without one.
+        weighting: how rows are weighted, and the effective sample size of the test split; None = all count alike.
         savings: what the pruned model saves, measured; None before the verdict.
         readers: who else reads the log's features; None where nobody said.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
@@ -345,6 +346,7 @@ class AuditReport:
     power: PowerPlan | None = None
     margin_share: str | None = None
     production: str | None = None
+    weighting: str | None = None
     more: MoreTrainings | None = None
     look: int = 1
     judged_at: float | None = None

@@ -57,7 +57,9 @@ class SelectionContext:
         weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(weights, lr=settings.network_learning_rate)
         teacher = task.teacher if settings.distillation else None
-        self.network = GatedNetwork(module, flat, task.loss, self.groups, means, optimizer, device, teacher)
+        self.network = GatedNetwork(
+            module, flat, task.loss, self.groups, means, optimizer, device, teacher, task.weight
+        )
         self._asked_before = 0 if teacher is None else teacher.rows_asked
         self._validation_rows: int | None = None
         self.stream = endless(task.train)

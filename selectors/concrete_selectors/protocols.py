@@ -13,6 +13,9 @@ Batches = Callable[[int], Iterable[tuple[Any, Tensor]]]
 #: ``loss(logits, target)`` -> one loss per row, shape (B,).
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+#: Batch -> how many rows each of its rows counts as in a loss, (B,), 1 on average over the train rows.
+Weights = Callable[[Any], Tensor]
+
 
 class EmbeddingModel(Protocol):
     """A torch module in two parts: features are embedded, then scored.

@@ -78,11 +78,25 @@ def build_report(
         plan=_came_to(plan, pruned, costs),
         power=pruned.plan,
         production=_against_production(result),
+        weighting=_weighting(prepared),
         more=_more(full, pruned, outcome, besides),
         look=outcome.look.number,
         judged_at=outcome.look.judged_at,
         ladder=outcome.ladder,
         readers=readers(config, prepared),
+    )
+
+
+def _weighting(prepared: Prepared) -> str | None:
+    """What every figure of the report is weighted by."""
+    summary = prepared.summary
+    if "weighted_by" not in summary:
+        return None
+    rows, effective = prepared.rows["test"], summary["effective_rows"]["test"]
+    said = str(summary["weighted_by"])
+    return (
+        f"{said[0].upper()}{said[1:]}, in training and in every metric. "
+        f"Effective sample size of the {rows:,} test rows: {effective:,.0f}."
     )
 
 

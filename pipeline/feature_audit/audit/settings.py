@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import yaml
 from concrete_selectors import SELECTORS
+from concrete_selectors.baselines import UNWEIGHTED
 
 from feature_audit.audit import publish
 from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
@@ -72,6 +73,7 @@ def check_config(config: AuditConfig) -> None:
             hint = f"did you mean {near[0]}? " if near else ""
             own = ", or package.module:factory" if key == "model" else ""
             raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
+    _check_weights(config)
     check_arguments(config.model, config.model_params)
     for key in ("row_id", "time", "group", "split", "production_score"):
         name = getattr(config, key)
@@ -103,6 +105,15 @@ def _check_folder(work_dir: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"work_dir={work_dir}: cannot be written to ({reason}); give another folder") from None
+
+
+def _check_weights(config: AuditConfig) -> None:
+    """Refuse a selector that would rank by rows where the audit counts them by weight."""
+    if (config.weight or config.negative_sampling) and config.selector in UNWEIGHTED:
+        raise UsageError(
+            f"selector={config.selector}: ranks the columns without row weights; give another one, such as ip_cae, or "
+            f"leave {'weight' if config.weight else 'negative_sampling'} out"
+        )
 
 
 def with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:

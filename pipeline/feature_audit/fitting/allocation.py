@@ -90,7 +90,8 @@ def allocate(
         look: the coming one at the test rows, at whose confidence the verdict will be judged.
     """
     rows = sum(store.rows(split) for split in ("train", "validation", "test"))
-    question = Question(config.absolute_margin, look.judged_at, store.rows("test") / store.rows("validation"))
+    test_ratio = store.effective_rows("test") / store.effective_rows("validation")
+    question = Question(config.absolute_margin, look.judged_at, test_ratio)
 
     def seen(arms: Arms) -> Outlook:
         pruned, full = train(*arms)
@@ -116,5 +117,6 @@ def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: 
     if clusters < 2:  # parity says that this is too few; here the rows serve
         cluster, clusters = cluster_codes(None, len(target))
     full, pruned = full.astype(np.float64), pruned.astype(np.float64)
-    scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed")
+    weight = store.weight("validation")
+    scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed", weight)
     return compare(scored, metric(str(config.metric), task), "all", config.absolute_margin, "decision").parts

@@ -183,4 +183,6 @@ def quality(config: AuditConfig, store: Store, scores: np.ndarray) -> float:
     """The decision metric's own value on the validation rows."""
     assert config.metric is not None  # the audit resolves metric and task before the first training
     assert config.task is not None
-    return metric(config.metric, config.task).value(store.target("validation"), scores, store.group("validation"))
+    return metric(config.metric, config.task).value(
+        store.target("validation"), scores, store.group("validation"), store.weight("validation")
+    )

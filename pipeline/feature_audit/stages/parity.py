@@ -95,6 +95,7 @@ def parity(
             baseline=baseline_scores,
             pruned=pruned_scores[k],
             cluster=group,
+            weight=store.weight("test"),
             task=full.schema.task,
             metric=config.metric,
             margin=config.absolute_margin,
@@ -161,7 +162,8 @@ def foresee(config: AuditConfig, store: Store) -> None:
         AuditError: production's score cannot be compared.
     """
     check_production(config, store)
-    for one in few_units(store.target("test"), store.group("test"), store.schema.task, unit_name(config)):
+    units = store.target("test"), store.group("test"), store.schema.task, unit_name(config), store.weight("test")
+    for one in few_units(*units):
         log.warning("load: %s: no verdict but fail or inconclusive is possible. %s", one.reason, one.remedy)
 
 
@@ -201,12 +203,19 @@ def _slice_values(config: AuditConfig, store: Store) -> dict[str, tuple[str, ...
 def _write_predictions(
     folder: StageFolder, store: Store, target: np.ndarray, baseline: np.ndarray, pruned: np.ndarray
 ) -> None:
-    """``row_id, group, y, baseline[, baseline_1, ...], pruned_0, ...``; class probabilities become list columns."""
+    """``row_id, group, y, weight, baseline[, baseline_1, ...], pruned_0, ...``, group and weight where there are any.
+
+    Class probabilities become list columns.
+    """
     columns: dict[str, Any] = {"row_id": store.row_id("test")}
     labels = store.group("test")
     if labels is not None:
         columns["group"] = np.asarray(store.group_labels)[labels]
-    columns |= {"y": target, "baseline": baseline[0]}
+    columns["y"] = target
+    weight = store.weight("test")
+    if weight is not None:
+        columns["weight"] = weight
+    columns["baseline"] = baseline[0]
     columns |= {f"baseline_{number}": scores for number, scores in enumerate(baseline[1:], start=1)}
     columns |= {f"pruned_{number}": scores for number, scores in enumerate(pruned)}
     write_table(columns, folder.path / PREDICTIONS)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from concrete_selectors.gates.evaluation import GatedEvaluator
 from concrete_selectors.gates.training import GatedNetwork
 from concrete_selectors.protocols import Loss
+from concrete_selectors.row_weights import weighted
 from concrete_selectors.segments import Segments
 from concrete_selectors.weight_average import WeightAverage
 
@@ -47,6 +48,7 @@ class EmbeddingCache:
         logit_mean, logit_std: (C,), of the network's own logits.
         one_logit: the network gives (B,) and not (B, C).
         taught: the teacher's predictions, as the loss takes targets; None = there is no teacher.
+        weight: (R,) of the rows in a loss; None = 1 each.
     """
 
     inputs: Tensor
@@ -57,6 +59,7 @@ class EmbeddingCache:
     logit_std: Tensor
     one_logit: bool
     taught: Tensor | None = None
+    weight: Tensor | None = None
 
     def groups(self, keep: np.ndarray) -> EmbeddingCache:
         """Some of the groups (int64)."""
@@ -130,6 +133,7 @@ def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: Embedding
     gates = network.groups.feature_gates(network.groups.mask(groups, network.device))
     inputs: list[Tensor] = []
     taught: list[Tensor] = []
+    weights = [network.weights(part.batch, part.index) for part in evaluator.slices]
     logits: Tensor | None = None  # of the first slice: they set a range, no more
     for part, embedded in evaluator.embedded():
         if network.teacher is not None:
@@ -139,8 +143,9 @@ def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: Embedding
         inputs.append(embedded.index_select(1, columns) - means.index_select(0, columns))
     values, target = torch.cat(inputs), torch.cat([part.target for part in evaluator.slices])
     predictions = torch.cat(taught) if taught else None
+    weight = None if network.weight is None else torch.cat([part for part in weights if part is not None])
     if like is not None:
-        return replace(like, inputs=values.div_(like.deviation), target=target, taught=predictions)
+        return replace(like, inputs=values.div_(like.deviation), target=target, taught=predictions, weight=weight)
     assert logits is not None  # training rows: there is at least one
     deviation = values.std(correction=0).clamp_min(1e-12)
     flat = logits.unsqueeze(1) if logits.dim() == 1 else logits
@@ -154,6 +159,7 @@ def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: Embedding
         spread,
         logits.dim() == 1,
         predictions,
+        weight,
     )
 
 
@@ -195,9 +201,10 @@ def fit_surrogate(
         index = batches[step % len(batches)]
         gates = random_gates(len(index), always, smallest=smallest, generator=generator)
         logits = surrogate(cache.segments.scale(cache.inputs.index_select(0, index), gates))
-        value = (1 - share) * loss(logits, cache.target.index_select(0, index)).mean()
+        weight = None if cache.weight is None else cache.weight.index_select(0, index)
+        value = (1 - share) * weighted(loss(logits, cache.target.index_select(0, index)), weight).mean()
         if cache.taught is not None and share > 0:
-            value = value + share * loss(logits, cache.taught.index_select(0, index)).mean()
+            value = value + share * weighted(loss(logits, cache.taught.index_select(0, index)), weight).mean()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from concrete_selectors.gates.training import GatedNetwork
+from concrete_selectors.row_weights import weighted
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,14 @@ class GatedEvaluator:
 
     Attributes:
         rows: number of rows.
+        weight: of all of them together; their number where they count alike.
     """
 
     def __init__(self, network: GatedNetwork, slices: list[BatchSlice]) -> None:
         self.network, self.slices = network, slices
         self.rows = sum(len(part.target) for part in slices)
+        weights = [network.weights(part.batch, part.index) for part in slices]
+        self.weight = float(sum(part.double().sum() for part in weights if part is not None)) or self.rows
         network.module.eval()
 
     def embedded(self) -> Iterator[tuple[BatchSlice, Tensor]]:
@@ -85,10 +89,11 @@ class GatedEvaluator:
         gates = network.groups.feature_gates(network.groups.mask(groups, network.device))
         total = 0.0
         for part, embedded in self.embedded():
-            total += float(network.loss(self.logits(embedded, gates), part.target).double().sum())
+            losses = network.loss(self.logits(embedded, gates), part.target)
+            total += float(weighted(losses, network.weights(part.batch, part.index)).double().sum())
         if not np.isfinite(total):
             raise ValueError("validation: its loss is NaN or inf; look for NaN or inf in targets and features")
-        return total / self.rows
+        return total / self.weight
 
     def slopes(self) -> np.ndarray:
         """Mean over rows of ``|dLoss / dgate|`` at open gates, (G,) float64."""
@@ -97,7 +102,8 @@ class GatedEvaluator:
         for part, embedded in self.embedded():
             gates = torch.ones(len(embedded), network.groups.n_groups, device=network.device, requires_grad=True)
             logits = network.gated(embedded, network.groups.feature_gates(gates), means)
-            (slope,) = torch.autograd.grad(network.loss(logits, part.target).sum(), gates)
+            losses = weighted(network.loss(logits, part.target), network.weights(part.batch, part.index))
+            (slope,) = torch.autograd.grad(losses.sum(), gates)
             total += slope.abs().double().sum(dim=0)
         network.backward_rows += self.rows
-        return (total / self.rows).cpu().numpy()
+        return (total / self.weight).cpu().numpy()

@@ -16,7 +16,8 @@ from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.feature_groups import FeatureGroups
 from concrete_selectors.gates.gating import FieldMeans, apply_gates, gates_of_rows
 from concrete_selectors.gates.schedule import temperature
-from concrete_selectors.protocols import Batches, Loss, TeacherProtocol
+from concrete_selectors.protocols import Batches, Loss, TeacherProtocol, Weights
+from concrete_selectors.row_weights import weighted
 from concrete_selectors.settings import PathSettings
 
 #: Total logit movement (movement per step x steps) within which concrete training settles (measured: 80 to 350).
@@ -51,6 +52,7 @@ class GatedNetwork:
         optimizer: of the module's parameters.
         device: where the module is.
         teacher: predictions of the user's own, trained model; None = labels alone.
+        weight: of the rows of a batch; None = all count alike.
         backward_rows, forward_rows: rows sent through the module so far, forward and backward, and forward only.
     """
 
@@ -62,6 +64,7 @@ class GatedNetwork:
     optimizer: torch.optim.Optimizer
     device: torch.device
     teacher: TeacherProtocol | None = None
+    weight: Weights | None = None
     backward_rows: int = 0
     forward_rows: int = 0
 
@@ -86,10 +89,19 @@ class GatedNetwork:
         rows = gates_of_rows(self.groups.feature_gates(gates), len(target))
         logits = self.gated(embedded, rows, self.means.update(embedded))
         self.backward_rows += len(target)
-        by_label = self.loss(logits, target).mean()
+        weight = self.weights(batch)
+        by_label = weighted(self.loss(logits, target), weight).mean()
         if self.teacher is None or distillation == 0:
             return by_label
-        return (1 - distillation) * by_label + distillation * self.loss(logits, self.teacher(batch, None)).mean()
+        by_teacher = weighted(self.loss(logits, self.teacher(batch, None)), weight).mean()
+        return (1 - distillation) * by_label + distillation * by_teacher
+
+    def weights(self, batch: Any, index: Tensor | None = None) -> Tensor | None:
+        """Weights of a batch's rows, or of some of them (int64); None = all count alike."""
+        if self.weight is None:
+            return None
+        found = self.weight(batch)
+        return found if index is None else found.index_select(0, index)
 
     def field_means(self) -> Tensor:
         """Mean embedding of every feature, (D,).

@@ -39,6 +39,7 @@ class Roles:
         candidates: columns that may be features, in table order.
         protected: candidates that are never dropped.
         ruled_out: candidates that are always dropped.
+        weight: column with the weight of each row, or None; never a feature.
     """
 
     target: pl.Expr
@@ -53,6 +54,7 @@ class Roles:
     candidates: tuple[str, ...]
     protected: frozenset[str]
     ruled_out: frozenset[str]
+    weight: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     if pattern is not None:
         raise AuditError(f"data: column {pattern} is named like a pattern (^...$); rename it")
     target, target_columns = parse_target(config.target, columns)
-    for key in ("row_id", "time", "group", "production_score"):
+    for key in ("row_id", "time", "group", "production_score", "weight"):
         named = getattr(config, key)
         if named is not None:
             require_column(key, named, columns)
@@ -83,13 +85,16 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     excluded = match_globs("exclude", config.exclude, columns)
     group = None if config.group_is_feature else config.group
     not_features = {
-        *target_columns, *excluded, config.row_id, config.time, group, split_column, config.production_score
+        *target_columns, *excluded, config.row_id, config.time, group, split_column, config.production_score,
+        config.weight,
     }  # fmt: skip
     taken = {*target_columns, config.row_id, config.time, config.group, split_column} - {None}
     if config.production_score in taken:
         raise AuditError(
             f"production_score={config.production_score}: the column has another role; name the score's own"
         )
+    if config.weight in taken | {config.production_score} - {None}:
+        raise AuditError(f"weight={config.weight}: the column has another role; name the weight's own")
     candidates = tuple(name for name in columns if name not in not_features)
     for name in candidates:
         _check_name(name)
@@ -113,6 +118,7 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
         candidates,
         protected,
         ruled_out,
+        config.weight,
     )
 
 
