@@ -56,7 +56,13 @@ def test_an_audit_of_a_frame(found: api.Audit, home: Path) -> None:
     assert 2 in found.curve["k"].to_list()
     assert "<title>" in found.html
     assert found._repr_html_().startswith("<iframe srcdoc=")
+    assert "fewer bytes read per row" in found.html
+    saved = found.report.savings
+    assert saved.pruned.bytes_per_row == pytest.approx(saved.full.bytes_per_row / 3, rel=0.05)
+    assert saved.full.rows_per_second > 0
+    assert [point.coverage for point in saved.fading] == [1.0, 0.75, 0.5, 0.25, 0.0]
     run = mlflow.MlflowClient(f"sqlite:///{home / 'named.db'}").get_run(found.run_id)
+    assert run.data.metrics["savings/model_bytes.full"] == saved.full.model_bytes
     assert run.data.tags["audit.verdict"] == "pass"
     assert not (home / "mlflow.db").exists()
     assert len(list((home / ".audit" / "frames").iterdir())) == 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TypeVar
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Encoders, Prepared, read_consumers, readers_of
@@ -13,6 +14,7 @@ from feature_audit.errors import AuditError
 from feature_audit.fitting.fading import fading_curve
 from feature_audit.fitting.scoring_speed import Speed, scoring_speeds
 from feature_audit.fitting.trained import load_model, open_store, weight_bytes
+from feature_audit.importing import users_code
 from feature_audit.models import MODELS, embedding_sizes
 from feature_audit.report import READ_BY_OTHERS, removal_waves
 from feature_audit.results import (
@@ -24,12 +26,13 @@ from feature_audit.results import (
     Savings,
     WaveSavings,
 )
-from feature_audit.schema import ModelSchema
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.load import locate
 from feature_audit.stages.retrain import Retrained
 
 log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 
 def sized(
@@ -38,7 +41,7 @@ def sized(
     """The decisions with what each feature takes in the log and in the full model."""
     columns = {column.name: column for column in prepared.columns}
     shares: dict[str, float] = {}
-    if config.model in MODELS and _full_weights(full).is_file():
+    if config.model in MODELS and _weights(full).is_file():
         sizes = embedding_sizes(prepared.schema, config.training.embedding_dim)
         shares = {name: size / sum(sizes) for name, size in zip(prepared.schema.names, sizes, strict=True)}
     return [
@@ -66,12 +69,18 @@ def with_savings(
 
     A model that a team trains elsewhere leaves no weights here: of it, only bytes of the log are known.
     """
-    rung = pruned.at(report.k)
-    weights = _full_weights(full), pruned.folder.path / rung.weights[rung.best_seed]
+    rung, waves = pruned.at(report.k), _waves(report)
+    weights = _weights(full), pruned.folder.path / rung.weights[rung.best_seed]
+    schemas = full.schema, rung.schema
     ours = all(path.is_file() for path in weights)
-    speeds = _speeds(config, prepared, [(full.schema, weights[0]), (rung.schema, weights[1])]) if ours else []
+    speeds: list[Speed] = []
+    fading: tuple[list[FadePoint], int] = [], 0
+    if ours:
+        models = list(zip(schemas, weights, strict=True))
+        speeds = _measured("scoring speed", lambda: scoring_speeds(locate(config), prepared, models), speeds)
+        fading = _measured("a cut without retraining", lambda: _fading(config, prepared, full, waves), fading)
     prints = []
-    for place, schema in enumerate((full.schema, rung.schema)):
+    for place, schema in enumerate(schemas):
         names = set(schema.names)
         rows = [row for row in report.decisions if row.feature in names]
         prints.append(
@@ -80,12 +89,10 @@ def with_savings(
                 total(row.bytes_per_row for row in rows),
                 total(row.plain_bytes_per_row for row in rows),
                 weight_bytes(weights[place]) if ours else None,
-                **vars(speeds[place]) if speeds else {},
+                **asdict(speeds[place]) if speeds else {},
             )
         )
-    waves = _waves(report)
-    fading, rows_faded = _fading(config, prepared, full, waves) if ours and waves else ([], 0)
-    savings = Savings(prints[0], prints[1], prepared.summary.get("bytes_from"), waves, fading, rows_faded)
+    savings = Savings(prints[0], prints[1], prepared.summary.get("bytes_from"), waves, *fading)
     return replace(report, savings=savings)
 
 
@@ -95,16 +102,18 @@ def total(values: Iterable[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def _full_weights(full: Baseline) -> Path:
+def _weights(full: Baseline) -> Path:
     return full.folder.path / "weights.pt"
 
 
-def _speeds(config: AuditConfig, prepared: Prepared, models: list[tuple[ModelSchema, Path]]) -> list[Speed]:
+def _measured(what: str, work: Callable[[], Found], nothing: Found) -> Found:
+    """What ``work`` finds; nothing where the log was moved since it was read, or a team's own model fails here."""
     try:
-        return scoring_speeds(locate(config), prepared, models)
-    except AuditError as error:  # the log was moved since it was read, or a row is one that serving would refuse
-        log.info("parity: scoring speed is not measured: %s", error)
-        return []
+        with users_code():
+            return work()
+    except AuditError as error:
+        log.info("parity: %s is not measured: %s", what, error)
+        return nothing
 
 
 def _waves(report: AuditReport) -> list[WaveSavings]:
@@ -123,6 +132,8 @@ def _waves(report: AuditReport) -> list[WaveSavings]:
 def _fading(
     config: AuditConfig, prepared: Prepared, full: Baseline, waves: list[WaveSavings]
 ) -> tuple[list[FadePoint], int]:
+    if not waves:
+        return [], 0
     lost = Encoders.load(prepared.directory / "encoders.json").missing(full.schema)
     # What is read by others goes on being computed, so it does not go missing.
     names = [[] if wave.title == READ_BY_OTHERS else wave.features for wave in waves]

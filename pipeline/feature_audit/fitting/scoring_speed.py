@@ -18,10 +18,10 @@ from feature_audit.fitting.trained import load_weights
 from feature_audit.models import scores
 from feature_audit.schema import ModelSchema
 
-#: Rows of a batch, where the log has as many.
-_BATCH = 1_000
+#: Rows of a batch, where the log has as many; fewer of a wide one, so that a batch has at most so many cells.
+_BATCH, _FEW, _CELLS = 1_000, 100, 1_000_000
 #: Calls of each model per size of batch, and the seconds after which there are no more than the fewest.
-_FEWEST, _MOST, _SECONDS = 5, 50, 0.4
+_FEWEST, _MOST, _SECONDS = 3, 50, 0.4
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,12 @@ def scoring_speeds(config: AuditConfig, prepared: Prepared, models: Sequence[tup
     """
     encoders = Encoders.load(prepared.directory / "encoders.json")
     names = max((schema.names for schema, _ in models), key=len)
-    rows = example_rows(config, prepared, names, _BATCH)
+    rows = example_rows(config, prepared, names, min(_BATCH, max(_FEW, _CELLS // len(names))))
     with _one_thread():
         calls = [_scorer(config, encoders, schema, weights) for schema, weights in models]
         batch = _medians(calls, rows)
         single = _medians(calls, rows.head(1))
-    return [
-        Speed(len(rows) / many, 1000 * one, len(rows)) for many, one in zip(batch, single, strict=True)
-    ]  # fmt: skip
+    return [Speed(len(rows) / many, 1000 * one, len(rows)) for many, one in zip(batch, single, strict=True)]
 
 
 def _scorer(config: AuditConfig, encoders: Encoders, schema: ModelSchema, weights: Path) -> Callable[[Any], Any]:

@@ -137,7 +137,7 @@ def _decision_table(report: AuditReport) -> Table | None:
         (with_kind, Column("kind", "Kind", "text", wide=True)),
         (with_group, Column("group", "Source table", "text", wide=True)),
         (with_cost, Column("cost", "Cost", "amount", wide=True)),
-        (with_bytes, Column("bytes_per_row", "Bytes per row", "bytes", wide=True)),
+        (with_bytes, Column("bytes_per_row", "Bytes", "bytes", wide=True)),
     ]
     columns = [
         Column("feature", "Feature", "name"),

@@ -170,15 +170,14 @@ def test_a_wrong_file_is_refused_before_the_log_is_opened(run: Run, home: Path, 
     assert f"consumers={name}: {says}" in error
 
 
-def test_another_file_of_consumers_is_another_question_and_trains_nothing(run: Run, home: Path, caplog) -> None:
+def test_another_file_of_consumers_is_another_question_and_trains_nothing(run: Run, home: Path, capsys) -> None:
     """Nobody reads ``c`` any more: the table retires, in a run of its own."""
     (home / "consumers.yaml").write_text("churn: [a]\n")
-    with caplog.at_level("INFO"):
-        assert feature_audit("parity", "--audit", run.info.run_id) == 0
-    again = newest_run()
+    assert feature_audit("parity", "--audit", run.info.run_id) == 0
+    said, again = capsys.readouterr().err, newest_run()
     assert again.data.tags["audit.continues"] == run.info.run_id
     for stage in ("load", "baseline", "select", "retrain", "parity"):
-        assert f"{stage}: done before" in caplog.text
+        assert f"{stage}: done before" in said
     content = json.loads(artifact(again, "recommendation/prune_recommendation.json").read_text())
     assert content["saved_cost"] == 100 + 30 + 5 + 7
     assert again.data.tags["audit.look"] == run.data.tags["audit.look"]
