@@ -1,6 +1,7 @@
 """Log in, training store out."""
 
 from feature_audit.data.encoding.encoder_set import Encoders
+from feature_audit.data.exchange import read_scores, write_raw_splits
 from feature_audit.data.prepare import RULES, STORE_KEYS, data_digest, prepare
 from feature_audit.data.prepared import Prepared
 from feature_audit.data.store.reader import Store
@@ -15,5 +16,7 @@ __all__ = [
     "data_digest",
     "example_rows",
     "prepare",
+    "read_scores",
+    "write_raw_splits",
     "write_table",
 ]
