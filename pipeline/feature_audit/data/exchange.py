@@ -126,11 +126,12 @@ def read_scores(path: Path, rows: Mapping[SplitName, np.ndarray]) -> dict[SplitN
     if not path.is_file():
         raise AuditError(f"{path.name} is missing; write columns {ROW} and {SCORE} to {path}")
     try:
+        columns = pq.read_schema(path).names
+        if not {ROW, SCORE} <= set(columns):
+            raise AuditError(f"{path.name} has columns {', '.join(columns)}; give {ROW} and {SCORE}")
         table = pq.read_table(path, columns=[ROW, SCORE])
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise AuditError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}") from None
-    if table.column_names != [ROW, SCORE]:
-        raise AuditError(f"{path.name} has columns {', '.join(pq.read_schema(path).names)}; give {ROW} and {SCORE}")
     frame = pl.DataFrame(pl.from_arrow(table))
     wanted = np.concatenate(list(rows.values()))
     if not frame[ROW].dtype.is_integer() or frame[ROW].has_nulls():
@@ -152,12 +153,14 @@ def read_scores(path: Path, rows: Mapping[SplitName, np.ndarray]) -> dict[SplitN
 
 def _numbers(path: Path, column: pl.Series) -> np.ndarray:
     """float64 (rows,) or (rows, C)."""
-    inner = getattr(column.dtype, "inner", column.dtype)
-    if not inner.is_numeric():
+    dtype = column.dtype
+    if isinstance(dtype, pl.Array):
+        column, dtype = column.arr.to_list(), pl.List(dtype.inner)
+    if not (dtype.inner if isinstance(dtype, pl.List) else dtype).is_numeric():
         raise AuditError(f"{path.name}: {SCORE} is {column.dtype}; give numbers, or for classes lists of numbers")
-    if inner is column.dtype:
+    if not isinstance(dtype, pl.List):
         return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    widths = (column.arr.len() if column.dtype == pl.Array else column.list.len()).unique()
+    widths = column.list.len().unique()
     if len(widths) != 1 or widths.has_nulls():
         raise AuditError(f"{path.name}: {SCORE} holds lists of {widths.len()} lengths; give one probability per class")
     return column.cast(pl.List(pl.Float64)).list.to_array(int(widths[0])).to_numpy()

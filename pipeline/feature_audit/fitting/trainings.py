@@ -75,7 +75,7 @@ class Trainings:
         train = self._train_outside if has_own_training(self.config) else self._train
         facts, files = train(schema, name, seed, label, progress)
         write_marker(marker, {"features": list(schema.names), "facts": facts.to_dict()}, files)
-        log.info("%s: validation %s %.4f", label, self.config.metric, facts.metric)
+        log.info("%s, validation %s %.4f", label, self.config.metric, facts.metric)
         return facts
 
     def trained(self, schema: ModelSchema, name: str) -> Trained:
@@ -111,7 +111,7 @@ class Trainings:
     def _train_outside(
         self, schema: ModelSchema, name: str, seed: int, label: str, _: object
     ) -> tuple[TrainingFacts, list[Path]]:
-        log.info("%s: %s, %d features, seed %d", label, job_name(self.config), len(schema.fields), seed)
+        log.info("%s, %s, %d features, seed %d", label, job_name(self.config), len(schema.fields), seed)
         found = run_job(self.config, self.prepared, schema, self._place(name, "job"), seed=seed)
         store, scores = open_store(self.config, self.prepared), found.scores["validation"]
         loss = metric("rmse" if schema.task == "regression" else "logloss", schema.task)

@@ -130,9 +130,10 @@ def _load(config: AuditConfig, prepared: Prepared, store: Store, folder: StageFo
     schema, task = prepared.schema, prepared.schema.task
     model = load_checkpoint(config, prepared)
     started = time.perf_counter()
-    scores = predict(model, store, "validation", schema, task=task, device=config.device)
-    seconds, parameters = time.perf_counter() - started, active(config, schema)
     pace = Pace.of(store.rows("train"), config.training, schema)
+    size = pace.batch_size  # as in a training, whose speed this is to tell
+    scores = predict(model, store, "validation", schema, task=task, device=config.device, batch_size=size)
+    seconds, parameters = time.perf_counter() - started, active(config, schema)
     examples = store.rows("train") * pace.epochs_per_look * (1 + pace.patience)
     facts = TrainingFacts(
         metric=quality(config, store, scores),

@@ -136,10 +136,10 @@ def retrain(
         for place, schema in enumerate(schemas):
             for number in range(pruned):
                 seed, name = config.seed + 1 + number + place * _RUNG_SEEDS, _pruned(len(schema.fields), number)
-                trainings.fit(schema, name, seed=seed, label=f"retrain {name}")
+                trainings.fit(schema, name, seed=seed, label=f"retrain: {name}")
         for number in range(others - 1):
             seed, name = config.seed + _FULL_SEED + number, f"full_{number}"
-            trainings.fit(prepared.schema, name, seed=seed, label=f"retrain {name}")
+            trainings.fit(prepared.schema, name, seed=seed, label=f"retrain: {name}")
         more = [scores(f"full_{number}") for number in range(others - 1)]
         small = [np.stack([scores(_pruned(k, number)) for number in range(pruned)]) for k in in_view]
         return small, np.stack([full.validation_scores(), *more])
