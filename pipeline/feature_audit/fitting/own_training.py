@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,9 +178,26 @@ def job_name(config: AuditConfig) -> str:
 def _call(config: AuditConfig, task: TrainingTask) -> Any:
     """What the function returns; of a command None."""
     if config.trainer:
-        return import_function("trainer", config.trainer)(task)
+        function = import_function("trainer", config.trainer)
+        with _state_restored():
+            return function(task)
     _run(config, task.output.parent)
     return None
+
+
+@contextmanager
+def _state_restored() -> Iterator[None]:
+    """A function may change what belongs to the whole process; the audit goes on in that process."""
+    threads, dtype, gradients = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+    strict = torch.are_deterministic_algorithms_enabled()
+    with chdir(Path.cwd()):
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(gradients)
+            torch.use_deterministic_algorithms(strict)
 
 
 def _words(command: str) -> list[str]:

@@ -141,6 +141,7 @@ def _log_model(
     """Keep the model with the run; returns its address, under which it can be registered."""
     import mlflow
 
+    mlflow.end_run()  # one that a team's training job left active would be in the way
     try:
         with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
             warnings.simplefilter("ignore", UserWarning)  # advice on type hints; the signature is explicit

@@ -169,6 +169,16 @@ def test_a_teams_own_model_keeps_its_names(home: Path, capsys: pytest.CaptureFix
     assert "loaded from team.pt" in capsys.readouterr().err
 
 
+def test_a_safetensors_file_is_read_as_well(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file = pytest.importorskip("safetensors.torch", reason="optional: pip install safetensors").save_file
+    save_file(torch.load(home / "full.pt", weights_only=True), home / "full.safetensors")
+    assert feature_audit(*WORDS, "--checkpoint", "full.safetensors") == 0
+    assert "loaded from full.safetensors" in capsys.readouterr().err
+    (home / "bad.safetensors").write_bytes(b"weights")
+    assert feature_audit(*WORDS, "--checkpoint", "bad.safetensors") == 2
+    assert "checkpoint=bad.safetensors: is no safetensors file" in line_of(capsys)
+
+
 def test_an_untrained_checkpoint_is_at_chance(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = torch.load(home / "full.pt", weights_only=True)
     torch.manual_seed(1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from click_log import make_log
 from command_line import feature_audit, tracking_in
 from feature_audit.config import AuditConfig
@@ -190,6 +191,20 @@ def test_several_classes_and_numbers_have_shapes_of_their_own(home: Path, capsys
     assert "add up to 0.8" in check("return Predictions(*(np.full((len(a), 4), 0.2) for a in draw(task)))", *four)
     number = ("--target", "price_gap", "--exclude", "clicked")
     assert "ok   scores" in check("return Predictions(*(a.round().astype(int) - 7 for a in draw(task)))", *number)
+
+
+def test_a_function_leaves_the_process_as_it_was(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = """
+import os, torch
+os.chdir("/"); torch.set_grad_enabled(False); torch.set_default_dtype(torch.float64); torch.set_num_threads(7)
+torch.use_deterministic_algorithms(True)
+return Predictions(*draw(task))"""
+    before = Path.cwd()
+    assert checked(home, capsys, body)[0] == 0
+    assert Path.cwd() == before
+    assert torch.is_grad_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert (torch.get_default_dtype(), torch.get_num_threads()) == (torch.float32, 1)
 
 
 PROGRAM = """
