@@ -16,7 +16,7 @@ import torch
 from click_log import make_log
 from command_line import feature_audit, tracking_in
 from feature_audit.config import AuditConfig
-from feature_audit.data import Store, prepare, write_raw_splits
+from feature_audit.data import Store, prepare, read_scores, write_raw_splits
 from feature_audit.trainer import TrainingTask
 
 COLUMNS = ("impression", "user_id", "ts", "price_gap", "taste", "device", "noise_cat_0", "clicked")
@@ -101,6 +101,17 @@ def test_the_files_hold_the_rows_of_the_store_and_no_other_feature(tmp_path: Pat
         assert found["device"].to_list() == wanted["device"].cast(pl.String).to_list()
         if split != "test":
             assert found["label"].to_list() == (wanted["price_gap"] > 0).cast(pl.Float32).to_list()
+
+
+def test_scores_are_put_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    asked = {"validation": np.arange(5, 9), "test": np.array([9, 12, 13])}
+    numbers = [13, 5, 9, 8, 6, 12, 7]
+    for score in ([row / 20 for row in numbers], [[row / 20, 1 - row / 20] for row in numbers]):
+        pl.DataFrame({"score": score, "row": numbers}).write_parquet(tmp_path / "predictions.parquet")
+        found = read_scores(tmp_path / "predictions.parquet", asked)
+        for split, rows in asked.items():
+            first = found[split] if found[split].ndim == 1 else found[split][:, 0]
+            np.testing.assert_allclose(first, rows / 20)
 
 
 def test_a_sound_function_is_told_what_it_was_asked(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
