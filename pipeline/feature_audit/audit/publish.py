@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import concrete_selectors
-import numpy as np
 from pydantic import BaseModel
 
 import feature_audit
-from feature_audit.audit import exports
+from feature_audit.audit import exports, model_artifacts
 from feature_audit.config import AuditConfig
-from feature_audit.data import Encoders, Prepared, example_rows, write_raw_splits, write_table
+from feature_audit.data import Prepared, example_rows, write_table
 from feature_audit.fitting.own_training import has_own_training
 from feature_audit.locking import held
 from feature_audit.masking import masked, masked_values
@@ -30,21 +29,17 @@ from feature_audit.report import (
     version_description,
 )
 from feature_audit.results import AuditReport, FeatureDecision, LadderRung
-from feature_audit.schema import ModelSchema
 from feature_audit.selection import Selection, TrialRow
 from feature_audit.stages.load import locate
 from feature_audit.stages.parity import PREDICTIONS, Outcome
 from feature_audit.stages.retrain import Retrained
 from feature_audit.tracking import Run, address, registry
 from feature_audit.tracking.parity_metrics import legal_name, parity_metrics
-from feature_audit.trainer import MODEL
 
 #: Tags by which an experiment knows the looks that were taken at a table's test rows.
 FAMILY, LOOK, LOOK_RECORD = "audit.test_family", "audit.look", "audit.look_record"
 #: Rows of the registered model's example.
 _EXAMPLE_ROWS = 2
-#: Validation rows on which a job's own model must give the scores that were audited.
-_CHECKED_ROWS = 200
 _RANKING = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
 _CURVE = ("k", "metric", "source", "delta", "std_error")
 
@@ -264,9 +259,9 @@ def _register(
         code.mkdir()
         own = has_own_training(config)
         if own:
-            _job_artifacts(config, prepared, pruned, names, shipped, folder)
+            model_artifacts.of_job(config, prepared, names, pruned.folder.path, shipped, folder)
         else:
-            _artifacts(config, prepared, rung.schema, pruned.folder.path / f"{shipped}.pt", folder)
+            model_artifacts.of_network(config, prepared, rung.schema, pruned.folder.path, shipped, folder)
         return registry.register(
             run_id=parent.id,
             model_name=config.model_name,
@@ -278,45 +273,6 @@ def _register(
             tags=_version_tags(parent, prepared, report, outcome_key),
             describe=lambda found: version_description(replace(report, recommendation=found), _link(parent)),
         )
-
-
-def _artifacts(config: AuditConfig, prepared: Prepared, schema: ModelSchema, weights: Path, folder: Path) -> None:
-    """What the registered model is rebuilt from."""
-    shutil.copy(weights, folder / "weights.pt")
-    Encoders.load(prepared.directory / "encoders.json").keep(schema.names).save(folder / "encoders.json")
-    spec = {
-        "model": config.model,
-        "params": config.model_params,
-        "attach": config.attach,
-        "embedding_dim": config.training.embedding_dim,
-        "fields": [asdict(field) for field in schema.fields],
-        "task": schema.task,
-        "n_classes": schema.n_classes,
-    }
-    (folder / "model.json").write_text(json.dumps(spec, indent=1), encoding="utf-8")
-
-
-def _job_artifacts(
-    config: AuditConfig, prepared: Prepared, pruned: Retrained, names: tuple[str, ...], shipped: str, folder: Path
-) -> None:
-    """The kept columns and the model that a team's own job left, if it gives the scores that were audited.
-
-    Raises:
-        AuditError: it reads other columns or gives other scores.
-    """
-    (folder / "kept_features.txt").write_text(exports.name_lines(names), encoding="utf-8")
-    model = pruned.folder.path / f"{shipped}.job" / "output" / MODEL
-    if not model.is_dir():
-        return
-    scores = np.load(pruned.folder.path / f"{shipped}.npy")
-    some = np.arange(min(len(scores), _CHECKED_ROWS))
-    rows = folder / "rows.parquet"
-    write_raw_splits(
-        locate(config), prepared, names, {"validation": rows}, label="label", row="row", only={"validation": some}
-    )
-    registry.check_job_model(model, rows, names, scores[some])
-    rows.unlink()
-    shutil.copytree(model, folder / MODEL)
 
 
 def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_key: str) -> dict[str, Any]:

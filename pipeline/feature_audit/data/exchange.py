@@ -31,8 +31,8 @@ def write_raw_splits(
     names: Sequence[str],
     files: Mapping[SplitName, Path],
     *,
-    label: str,
-    row: str,
+    label: str | None = None,
+    row: str | None = None,
     only: Mapping[SplitName, np.ndarray] | None = None,
 ) -> None:
     """Write raw columns of each split's rows as Parquet, in the log's order, in bounded memory.
@@ -42,8 +42,8 @@ def write_raw_splits(
         prepared: what was made of this log.
         names: raw columns.
         files: split -> file to write.
-        label: column to add with the label as the store has it; the test file has none.
-        row: int64 column to add with the place in the store.
+        label: column to add with the label as the store has it, but not to the test file; None = to no file.
+        row: int64 column to add with the place in the store; None = no such column.
         only: split -> places within it of the rows to write, ascending; None = all rows.
 
     Raises:
@@ -74,13 +74,13 @@ class _SplitFile:
         path: Path,
         store: Store,
         split: SplitName,
-        label: str,
-        row: str,
+        label: str | None,
+        row: str | None,
         only: Mapping[SplitName, np.ndarray] | None,
     ) -> None:
         self.path, self.first = path, store.first_row(split)
         self.label, self.row = label, row
-        self.target = None if split == "test" else store.target(split)
+        self.target = None if split == "test" or label is None else store.target(split)
         self.only = None if only is None else only[split]
         self.seen = 0
         self.writer: pq.ParquetWriter | None = None
@@ -94,7 +94,7 @@ class _SplitFile:
         if self.only is not None:
             wanted = np.isin(places, self.only)
             rows, places = rows.filter(pl.Series(wanted)), places[wanted]
-        added = [pl.Series(self.row, self.first + places)]
+        added = [] if self.row is None else [pl.Series(self.row, self.first + places)]
         if self.target is not None:
             added.append(pl.Series(self.label, self.target[places]))
         # A dictionary of categories would be another one in every chunk.

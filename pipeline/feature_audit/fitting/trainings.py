@@ -78,11 +78,19 @@ class Trainings:
         log.info("%s, validation %s %.4f", label, self.config.metric, facts.metric)
         return facts
 
-    def trained(self, schema: ModelSchema, name: str) -> Trained:
-        """A training that ``fit`` has done."""
+    def facts(self, name: str) -> TrainingFacts:
+        """Of a training that ``fit`` has done."""
         content = read_marker(self._place(name, "json"))
         assert content is not None, "it was trained before it is asked for"
-        return Trained(self.folder, schema, TrainingFacts.from_dict(content["facts"]), name)
+        return TrainingFacts.from_dict(content["facts"])
+
+    def trained(self, schema: ModelSchema, name: str) -> Trained:
+        """A training that ``fit`` has done."""
+        return Trained(self.folder, schema, self.facts(name), name)
+
+    def validation_scores(self, name: str) -> np.ndarray:
+        """Scores of the validation rows, in the store's order."""
+        return np.load(self._place(name, "npy"))
 
     def test_scores(self, schema: ModelSchema, name: str) -> np.ndarray:
         """Scores of the test rows, in the store's order."""

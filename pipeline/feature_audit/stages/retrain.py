@@ -128,8 +128,7 @@ def retrain(
     # The plan is made for the K that validation proposes; the others add to what is known of the seed noise.
     in_view = sorted((len(schema.fields) for schema in schemas), key=lambda k: k != selection.k)
 
-    def scores(name: str) -> np.ndarray:
-        return trainings.trained(prepared.schema, name).validation_scores()
+    facts, scores = trainings.facts, trainings.validation_scores
 
     def train(pruned: int, others: int) -> tuple[list[np.ndarray], np.ndarray]:
         # The baseline's seed is config.seed: no other training shares its randomness.
@@ -144,11 +143,8 @@ def retrain(
         small = [np.stack([scores(_pruned(k, number)) for number in range(pruned)]) for k in in_view]
         return small, np.stack([full.validation_scores(), *more])
 
-    def facts(schema: ModelSchema, name: str) -> TrainingFacts:
-        return trainings.trained(schema, name).facts
-
     def price() -> float:
-        return sum(facts(prepared.schema, _pruned(k, 0)).compute for k in in_view) / full.facts.compute
+        return sum(facts(_pruned(k, 0)).compute for k in in_view) / full.facts.compute
 
     plan = allocate(
         config,
@@ -161,10 +157,10 @@ def retrain(
     if not folder.done:
         folder.finish({"plan": asdict(plan)})
     rungs = [
-        PrunedModels(schema, [facts(schema, _pruned(len(schema.fields), number)) for number in range(plan.pruned)])
+        PrunedModels(schema, [facts(_pruned(len(schema.fields), number)) for number in range(plan.pruned)])
         for schema in schemas
     ]
-    more = [facts(prepared.schema, f"full_{number}") for number in range(plan.full - 1)]
+    more = [facts(f"full_{number}") for number in range(plan.full - 1)]
     names = [rung.names[:2] for rung in rungs]
     same = plan.pruned > 1 and any(np.array_equal(scores(one), scores(other)) for one, other in names)
     if same:

@@ -121,7 +121,7 @@ def select(
             watch = progress.confirming(len(kept))
             name, label = f"confirmation_{number}", f"select: K = {len(kept)}"
             facts = trainings.fit(schema, name, seed=seed, label=label, progress=watch)
-            return trainings.trained(schema, name).validation_scores(), facts.compute
+            return trainings.validation_scores(name), facts.compute
 
         selection = select_features(
             model,

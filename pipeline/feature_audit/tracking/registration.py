@@ -82,12 +82,12 @@ def register(
     run_id: str,
     model_name: str,
     artifacts: Path,
-    loader: Loader,
     code: Sequence[Path],
     inputs: Sequence[RawInput],
     example: pl.DataFrame,
     tags: Mapping[str, Any],
     describe: Callable[[str], str],
+    loader: Loader = "pyfunc_model",
 ) -> str:
     """Register the pruned model and give it the alias ``prune-candidate``.
 
@@ -98,12 +98,12 @@ def register(
         run_id: the audit's parent run, which the version keeps as its source; it is RUNNING afterwards.
         model_name: registered model, made where absent.
         artifacts: folder with what the loader reads.
-        loader: the module of this package by which MLflow loads the version.
         code: packages and modules that loading the model takes and that no index of packages has.
         inputs: the kept raw columns; they make the signature.
         example: some raw rows of these columns, kept with the model as an example of a request.
         tags: version tags; ``audit.key`` names what was trained and judged.
         describe: address ``models:/<name>/<version>`` -> description in Markdown.
+        loader: the module of this package by which MLflow loads the version.
 
     Returns:
         The address.

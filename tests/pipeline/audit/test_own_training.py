@@ -99,7 +99,7 @@ def test_the_files_hold_the_rows_of_the_store_and_no_other_feature(tmp_path: Pat
         wanted = log[found["impression"].to_list()]
         assert found["taste"].equals(wanted["taste"], null_equal=True)
         assert found["device"].to_list() == wanted["device"].cast(pl.String).to_list()
-        if split != "test":
+        if split != "test":  # of the test rows, nobody is told the label
             assert found["label"].to_list() == (wanted["price_gap"] > 0).cast(pl.Float32).to_list()
 
 
