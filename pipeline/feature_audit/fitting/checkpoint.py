@@ -16,6 +16,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Encoders, Prepared
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.fitting.trained import fresh_model
+from feature_audit.models import MODELS
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +70,8 @@ def load_checkpoint(config: AuditConfig, prepared: Prepared) -> nn.Module:
     model = fresh_model(config, prepared.schema, config.seed)
     wanted = model.state_dict()
     found = _named_as(wanted, read_checkpoint(path))
-    # An audit scales the output of a team's own module; a checkpoint of that module alone has no scale, which is 1.
-    found = {name: value for name, value in wanted.items() if name.startswith("scaling.")} | found
+    if config.model not in MODELS:  # an audit scales a team's module; a checkpoint of the module alone has no scale: 1
+        found = {name: value for name, value in wanted.items() if name.startswith("scaling.")} | found
     missing, strange = [name for name in wanted if name not in found], [name for name in found if name not in wanted]
     if missing or strange:
         said = [f"{what} {_listed(names)}" for what, names in (("lacks", missing), ("has", strange)) if names]

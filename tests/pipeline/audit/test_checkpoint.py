@@ -105,6 +105,7 @@ def _without(state: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
     ("change", "says"),
     [
         (lambda s: _without(s, min(s)), r"lacks {first}, unlike model=dcn_v2 over the 4 features of this log; give"),
+        (lambda s: _without(s, "scaling.shift"), r"lacks scaling.shift, unlike"),
         (lambda s: s | {"head.x": torch.zeros(2)}, r"has head.x, unlike model=dcn_v2"),
         (lambda s: {f"net.{name}": value for name, value in s.items()}, r"lacks .* and \d+ more and has net\."),
         (lambda s: s | {min(s): torch.zeros(3, 7)}, r"has {first} \(3, 7\) instead of \("),
