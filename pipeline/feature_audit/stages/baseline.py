@@ -7,6 +7,7 @@ its features.
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
@@ -124,8 +125,8 @@ def _make(config: AuditConfig, prepared: Prepared, store: Store, trainings: Trai
 def _load(config: AuditConfig, prepared: Prepared, store: Store, folder: StageFolder) -> TrainingFacts:
     """Keep the checkpoint's model as if it had been trained here.
 
-    What its training cost is not known, and yet it is the unit of every other cost: it counts as the shortest training
-    that early stopping allows, at the speed at which the model scores.
+    What its training cost is not known, and yet it is the unit of every other cost: it counts as the
+    geometric mean of the fewest and the most passes that early stopping allows, at the speed at which the model scores.
     """
     schema, task = prepared.schema, prepared.schema.task
     model = load_checkpoint(config, prepared)
@@ -134,7 +135,8 @@ def _load(config: AuditConfig, prepared: Prepared, store: Store, folder: StageFo
     size = pace.batch_size  # as in a training, whose speed this is to tell
     scores = predict(model, store, "validation", schema, task=task, device=config.device, batch_size=size)
     seconds, parameters = time.perf_counter() - started, active(config, schema)
-    examples = store.rows("train") * pace.epochs_per_look * (1 + pace.patience)
+    fewest, most = pace.epochs_per_look * (1 + pace.patience), pace.epochs
+    examples = store.rows("train") * math.sqrt(fewest * most)
     facts = TrainingFacts(
         metric=quality(config, store, scores),
         validation_loss=mean_loss(model, store, "validation", schema, task=task, device=config.device),
@@ -143,7 +145,7 @@ def _load(config: AuditConfig, prepared: Prepared, store: Store, folder: StageFo
         examples=0,
         seconds=seconds * examples / (FORWARD_SHARE * store.rows("validation")),
         parameters=sum(weight.numel() for weight in model.parameters()),
-        compute=float(examples) * parameters,
+        compute=examples * parameters,
         history=[],
         seed=config.seed,
     )
