@@ -28,7 +28,7 @@ DEFAULT_MARGIN, DEFAULT_SHARE = 0.002, "1%"
 
 #: What a profile sets: plain keys, below every file and the command line.
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {"trials": 1, "seeds": 3, "baseline_seeds": 1},
+    "quick": {"trials": 1, "seeds": 3, "baseline_seeds": 2},
     "default": {"trials": 3, "seeds": "auto", "baseline_seeds": "auto"},
     "thorough": {"trials": 12, "seeds": 5, "baseline_seeds": 5},
 }
@@ -38,8 +38,28 @@ class NamedMistake(ValueError):
     """A mistake whose message already names the key and the value; a long mapping around it is not shown."""
 
 
+#: No count means more, and what lies above breaks libraries in ways that nobody can read.
+_LARGEST_COUNT = 2**31 - 1
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads ``yes`` and ``on`` as true, which Python takes for 1."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and annotation in (int, float):
+            raise ValueError("give a number, not true or false")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _no_endless_count(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, int) and value > _LARGEST_COUNT and info.field_name not in ("seed", "positive"):
+            raise ValueError(f"give a number of at most {_LARGEST_COUNT}")
+        return value
 
 
 class ReaderConfig(_Section):
@@ -159,7 +179,10 @@ class AuditConfig(_Section):
     )
     row_id: str | None = Field(None, description="column that names a row; never a feature")
     time: str | None = Field(None, description="time column: the last rows are the test; never a feature")
-    group: str | None = Field(None, description="unit of resampling and of GAUC, e.g. the user; never a feature")
+    group: str | None = Field(
+        None, description="unit of resampling and of GAUC, e.g. the user; a feature only if asked"
+    )
+    group_is_feature: bool = Field(False, description="the full model has an embedding of the group, as a category")
     exclude: tuple[str, ...] = Field(
         (), description="columns or globs to exclude from the features, of the full model too"
     )
@@ -167,8 +190,8 @@ class AuditConfig(_Section):
     always_drop: tuple[str, ...] = Field(
         (), description="features of the full model that the pruned one may never keep, whatever they are worth"
     )
-    drop_rows: tuple[Literal["no_time", "no_label"], ...] = Field(
-        (), description="rows that are left out and counted: no_time, no_label; under 1 % without a time always are"
+    drop_rows: tuple[Literal["no_time", "no_label", "no_group"], ...] = Field(
+        (), description="rows to leave out and count: no_time, no_label, no_group; under 1 % without a time always are"
     )
     split_files: dict[Literal["train", "validation", "test"], str] = Field(
         default_factory=dict, description="split -> file, folder or glob, for splits in files of their own"
@@ -222,9 +245,9 @@ class AuditConfig(_Section):
     gate: bool = Field(False, description="exit with 3 on fail and 4 on inconclusive")
     profile: Literal["quick", "default", "thorough"] = Field("default", description="quick, default or thorough")
     seed: int = Field(0, ge=0, lt=2**32, description="start of all random numbers")
-    workers: int = Field(1, ge=1, description="processes that run trials at once")
+    workers: int = Field(1, ge=1, le=1024, description="processes that run trials at once")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="CPU threads of torch; 0 = two, or one on a single core")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of torch; 0 = two, or one on a single core")
     work_dir: str = Field(".audit", description="where training stores and caches live")
     prepare: str | None = Field(None, description="package.module:function, path of `data` -> LazyFrame of features")
     attach: str | None = Field(None, description="submodule of a user's model whose output holds the embeddings")
@@ -236,6 +259,9 @@ class AuditConfig(_Section):
     whole_groups: tuple[str, ...] = Field((), description="groups kept or dropped as a whole; `*` = every group")
     cost: dict[str, float] | str = Field(
         default_factory=dict, description="column, glob or table -> yearly cost, any unit; or a CSV file of them"
+    )
+    consumers: str | None = Field(
+        None, description="file that says which other models read which features or tables; or a Feast registry dump"
     )
     slices: tuple[str | dict[str, Any], ...] = Field(
         (), description="columns whose values are slices; some values only: {city: [Berlin, Paris]}, {item: {top: 20}}"
@@ -327,7 +353,8 @@ class AuditConfig(_Section):
         if self.k != "auto" and self.k_min > self.k:
             raise ValueError(f"k_min={self.k_min} is above k={self.k}; lower k_min or raise k")
         self._one_full_model()
-        if self.against == "deployed" and self.baseline_seeds not in ("auto", 1):
+        ignored = ("auto", 1, PROFILES[self.profile]["baseline_seeds"])  # the profile asks for no second deployed model
+        if self.against == "deployed" and self.baseline_seeds not in ignored:
             raise ValueError(
                 f"baseline_seeds={self.baseline_seeds}: with against=deployed there is one full model; give 1"
             )
@@ -360,6 +387,16 @@ class AuditConfig(_Section):
                 f"against=retrained: checkpoint={self.checkpoint} is one model, whose luck cannot be told from its "
                 "features; leave against out"
             )
+
+    @model_validator(mode="after")
+    def _group_agrees(self) -> AuditConfig:
+        if self.group_is_feature and self.group is None:
+            raise ValueError("group_is_feature=true: no group is named; give group=<column>")
+        if self.group_is_feature and self.split == "group":
+            raise ValueError(
+                "group_is_feature=true: with split=group train knows no group of the test rows; give another split"
+            )
+        return self
 
     @property
     def absolute_margin(self) -> float:

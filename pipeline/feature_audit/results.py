@@ -58,6 +58,9 @@ class FeatureDecision:
             feature; -inf for what it never saw. It need not agree with the rank.
         selection_frequency: share of the search's selectors that keep the feature at this K.
         carried_by: the kept feature that holds most of a dropped one's information.
+        bytes_per_row: what a row takes of it in the log as it is stored, None where nothing knows;
+            ``plain_bytes_per_row``: the same before compression.
+        embedding_share: of the full model's embedding parameters, 0 to 1; None for models that are not shipped here.
     """
 
     feature: str
@@ -70,6 +73,9 @@ class FeatureDecision:
     kind: str = ""
     group: str | None = None
     cost: float = 0.0
+    bytes_per_row: float | None = None
+    plain_bytes_per_row: float | None = None
+    embedding_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,8 @@ class CostPlan:
             and one K is tested, as small as it may be, the second with all confirmations and several K as large as may
             be.
         seconds_low, seconds_high: the same in wall time, at the baseline's speed.
+        chance: predicted before the test split was read that it decides; of ``PowerPlan``.
+        trainings, seconds: what the audit came to, as the sum of ``AuditReport.costs``.
     """
 
     text: str
@@ -141,6 +149,9 @@ class CostPlan:
     trainings_high: float
     seconds_low: float
     seconds_high: float
+    chance: float | None = None
+    trainings: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +200,86 @@ class MoreTrainings:
 
 
 @dataclass(frozen=True)
+class Readers:
+    """Who else reads what this log holds.
+
+    Attributes:
+        features: feature -> its consumers.
+        tables: source table -> consumers of it as a whole, or of features of it that this log does not have.
+        note: what the consumers name and this log does not have, a sentence or empty.
+    """
+
+    features: dict[str, list[str]]
+    tables: dict[str, list[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one model takes; None where it could not be measured.
+
+    Attributes:
+        features: that it reads.
+        bytes_per_row: of these features in the log, as it is stored; ``plain_bytes_per_row``: before compression.
+        model_bytes: of its weights.
+        rows_per_second: raw rows encoded and scored in batches, on one CPU thread; ``batch_rows`` in each.
+        latency_ms: median time for one raw row, the same way.
+    """
+
+    features: int
+    bytes_per_row: float | None = None
+    plain_bytes_per_row: float | None = None
+    model_bytes: int | None = None
+    rows_per_second: float | None = None
+    latency_ms: float | None = None
+    batch_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class WaveSavings:
+    """What one wave of the removal saves, in the order of removal; ``cost`` in the user's unit."""
+
+    title: str
+    features: list[str]
+    cost: float
+    bytes_per_row: float | None
+    embedding_share: float | None
+
+
+@dataclass(frozen=True)
+class FadePoint:
+    """Today's full model while a wave's features go missing, those of earlier waves being gone already.
+
+    Attributes:
+        wave: number in the order of removal, from 1; 0 = nothing is missing yet.
+        coverage: share of the rows that still have the wave's features.
+        metric: the decision metric's own value; ``delta``: its change against full coverage, higher is better.
+    """
+
+    wave: int
+    coverage: float
+    metric: float
+    delta: float
+
+
+@dataclass(frozen=True)
+class Savings:
+    """What is saved, measured on this audit's log and models.
+
+    Attributes:
+        bytes_from: how bytes are known; None where they are not.
+        fading: empty without a pass; ``faded_rows``: validation rows that it was measured on.
+    """
+
+    full: Footprint
+    pruned: Footprint
+    bytes_from: str | None
+    waves: list[WaveSavings]
+    fading: list[FadePoint]
+    faded_rows: int = 0
+
+
+@dataclass(frozen=True)
 class AuditReport:
     """Everything the report shows.
 
@@ -219,6 +310,8 @@ class AuditReport:
         table_costs: source table -> what keeping it at all costs; saved when its last feature goes.
         margin_share: the margin as it was asked for where it was a share, e.g. ``1%``; ``margin`` is what it came to.
         production: the full model against the score in production, a sentence; None without one.
+        savings: what the pruned model saves, measured; None before the verdict.
+        readers: who else reads the log's features; None where nobody said.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
     """
 
@@ -256,3 +349,5 @@ class AuditReport:
     look: int = 1
     judged_at: float | None = None
     ladder: list[LadderRung] = field(default_factory=list)
+    savings: Savings | None = None
+    readers: Readers | None = None

@@ -42,6 +42,8 @@ class Column:
         ruled_out: always dropped: the full model has it, the pruned one may not.
         cost: what keeping it costs a year, in the user's unit.
         form: how its cells are written, where their type does not say: list format or datetime format.
+        bytes_per_row: what a row takes in the log, as it lies in the file; None where nothing knows it.
+        plain_bytes_per_row: the same before compression.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Column:
     cost: float = 0.0
     ruled_out: bool = False
     form: str | None = None
+    bytes_per_row: float | None = None
+    plain_bytes_per_row: float | None = None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from concrete_selectors.baselines import SELECTORS, Matrix, rank_with
 from concrete_selectors.elimination.backward import expected_compute
+from concrete_selectors.feature_gate import FeatureGate
 from concrete_selectors.fit_path import SelectionStopped, fit_path
 from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.schedule import temperature
 from concrete_selectors.nested import NestedModel, curve_sizes, fit_nested
+from concrete_selectors.plotting import plot_path
 from concrete_selectors.protocols import Batches, EmbeddingModel, Loss, TeacherProtocol
 from concrete_selectors.selection_path import SelectionPath
 from concrete_selectors.settings import PathSettings
@@ -19,6 +21,7 @@ __all__ = [
     "ConcreteAutoencoderSelector",
     "ConcreteSelector",
     "EmbeddingModel",
+    "FeatureGate",
     "IPCAESelector",
     "Loss",
     "Matrix",
@@ -33,6 +36,7 @@ __all__ = [
     "expected_compute",
     "fit_nested",
     "fit_path",
+    "plot_path",
     "rank_with",
     "temperature",
 ]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
+import zipfile
 from pathlib import Path
 
 import yaml
@@ -87,3 +91,25 @@ def test_no_path_of_a_machine_is_committed() -> None:
         if name.endswith((".py", ".md", ".yaml", ".toml", ".j2", ".js", ".css")):
             text = (ROOT / name).read_text(encoding="utf-8")
             assert not [word for word in words if word in text], name
+
+
+def test_the_selectors_are_a_distribution_of_their_own_with_what_they_import(tmp_path: Path) -> None:
+    """``pip install ./selectors``: the same version and bounds as the whole, and nothing that is not imported."""
+    copy = shutil.copytree(ROOT / "selectors", tmp_path / "selectors")
+    words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), "."]
+    subprocess.run(words, cwd=copy, check=True, timeout=120)
+    wheel = next(tmp_path.glob("concrete_selectors-*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        files = set(archive.namelist())
+    sources = {str(path.relative_to(ROOT / "selectors")) for path in (ROOT / "selectors").rglob("*.py")}
+    assert sources | {"concrete_selectors/py.typed"} <= files
+    alone, whole = (
+        tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"] for part in ("selectors", ".")
+    )
+    assert alone["version"] == whole["version"]
+    assert set(alone["dependencies"]) <= set(whole["dependencies"])
+    imported = set()
+    for source in (ROOT / "selectors").rglob("*.py"):
+        imported |= set(re.findall(r"^(?:from|import) (\w+)", source.read_text(), re.MULTILINE))
+    outside = imported - set(sys.stdlib_module_names) - {"concrete_selectors"}
+    assert outside == {"torch", "sklearn", "scipy", "numpy"}

@@ -7,12 +7,13 @@ import numpy as np
 from feature_audit.data import Prepared, Store
 from feature_audit.findings import Finding
 from feature_audit.results import FeatureDecision
-from feature_audit.schema import Column
+from feature_audit.schema import Column, Field
 from feature_audit.selection import (
     Constraints,
     Selection,
-    bin_columns,
+    bin_numbers,
     label_information,
+    number_categories,
     proxies,
     selection_frequency,
 )
@@ -115,20 +116,26 @@ def _reason_to_go(*, by: str | None, explained: float, informative: bool) -> str
 def _associations(prepared: Prepared, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Best proxy among the kept features, the share it explains, and whether a feature informs on the label."""
     store = Store.open(prepared.directory)
-    matrix = store.matrix("train", prepared.schema)
-    target = store.target("train")
-    if len(matrix) > _ROWS:
-        chosen = np.sort(np.random.default_rng(0).choice(len(matrix), _ROWS, replace=False))
-        matrix, target = matrix[chosen], target[chosen]
-    codes = bin_columns(matrix)
-    label = bin_columns(np.asarray(target, dtype=np.float32)[:, None])[:, 0]
-    n_fields = matrix.shape[1]
+    chosen = np.arange(store.rows("train"))
+    if len(chosen) > _ROWS:
+        chosen = np.sort(np.random.default_rng(0).choice(chosen, _ROWS, replace=False))
+    codes = np.stack([_codes(store, field, chosen) for field in prepared.schema.fields], axis=1)
+    label = bin_numbers(np.asarray(store.target("train")[chosen], dtype=np.float32)[:, None])[:, 0]
+    n_fields = codes.shape[1]
     proxy, explained = np.zeros(n_fields, dtype=np.int64), np.zeros(n_fields)
     dropped = np.flatnonzero(~kept)
     if len(dropped) and kept.any():
         found = proxies(codes, dropped, np.flatnonzero(kept))
         proxy[dropped], explained[dropped] = found.column, found.explained
     return proxy, explained, label_information(codes, label) > _INFORMATIVE
+
+
+def _codes(store: Store, field: Field, rows: np.ndarray) -> np.ndarray:
+    """int64 (rows,) codes: numbers and vectors (their first value) binned by size, categories and lists as they are."""
+    cells = store.cells("train", field, rows)
+    if field.form in ("numeric", "vector"):
+        return bin_numbers(cells[:, :1].astype(np.float32))[:, 0]
+    return number_categories(cells[:, 0] if field.form == "code" else cells)
 
 
 def _excluded(prepared: Prepared, columns: dict[str, Column], n_ranked: int) -> list[FeatureDecision]:

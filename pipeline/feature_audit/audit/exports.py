@@ -9,6 +9,11 @@ from collections.abc import Iterable, Sequence
 
 from feature_audit.results import FeatureDecision, Verdict
 
+#: View of the features whose source table is not known.
+_VIEW = "features"
+#: Characters of a tag that every registry takes.
+_TAG_LIMIT = 4_900
+
 
 def sql_select(
     kept: Sequence[FeatureDecision], keys: Sequence[str], *, verdict: Verdict, table: str = "features"
@@ -33,7 +38,7 @@ def feast_service(kept: Sequence[FeatureDecision], name: str, *, verdict: Verdic
     """
     views: dict[str, list[str]] = {}
     for row in kept:
-        views.setdefault(row.group or "features", []).append(row.feature)
+        views.setdefault(row.group or _VIEW, []).append(row.feature)
     names = _identifiers([*views, name])
     lines = [
         f"# {_mark(verdict)}",
@@ -52,6 +57,30 @@ def feast_service(kept: Sequence[FeatureDecision], name: str, *, verdict: Verdic
         ")",
     ]
     return "\n".join(lines) + "\n"
+
+
+def feast_refs(kept: Iterable[FeatureDecision]) -> list[str]:
+    """``view:feature`` of the kept features, views as in ``feast_service``; empty where no source table is known."""
+    rows = list(kept)
+    return [f"{row.group or _VIEW}:{row.feature}" for row in rows] if any(row.group for row in rows) else []
+
+
+def feast_tags(refs: Sequence[str]) -> dict[str, str]:
+    """The tags by which Feast knows the features of a model, cut after whole names; none without references."""
+    if not refs:
+        return {}
+    views = dict.fromkeys(ref.partition(":")[0] for ref in refs)
+    return {"feast.feature_views": _joined(views), "feast.feature_refs": _joined(refs)}
+
+
+def _joined(names: Iterable[str]) -> str:
+    text = ""
+    for name in names:
+        longer = f"{text},{name}" if text else name
+        if len(longer) > _TAG_LIMIT:
+            break
+        text = longer
+    return text
 
 
 def _mark(verdict: Verdict) -> str:

@@ -21,6 +21,7 @@ from feature_audit.locking import held
 from feature_audit.masking import masked, masked_values
 from feature_audit.models import is_installed, own_code
 from feature_audit.report import (
+    measured,
     render_html,
     render_json,
     render_markdown,
@@ -39,8 +40,10 @@ from feature_audit.tracking.parity_metrics import legal_name, parity_metrics
 #: Tags by which an experiment knows the looks that were taken at a table's test rows.
 FAMILY, LOOK, LOOK_RECORD = "audit.test_family", "audit.look", "audit.look_record"
 #: Rows of the registered model's example.
-_EXAMPLE_ROWS = 2
+_EXAMPLE_ROWS = 5
 _RANKING = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
+#: Columns of the ranking that may be empty from top to bottom.
+_NUMBERS = ("bytes_per_row", "plain_bytes_per_row", "embedding_share")
 _CURVE = ("k", "metric", "source", "delta", "std_error")
 
 
@@ -52,6 +55,8 @@ def data(parent: Run, config: AuditConfig, prepared: Prepared) -> None:
         digest=prepared.digest,
         rows=sum(prepared.rows.values()),
         features=len(prepared.schema.fields),
+        columns={column.name: column.dtype for column in prepared.columns},
+        profile={"rows_per_split": prepared.rows, "positives_share": prepared.summary.get("positives_share")},
     )
     parent.text(json.dumps(prepared.validation, indent=1, default=str), "data/validation.json")
     parent.text(prepared.schema_yaml(), "data/schema.yaml")
@@ -111,7 +116,7 @@ def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) 
     curve = [{key: getattr(point, key) for key in _CURVE} for point in chosen.curve]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("ranking.parquet", "ranking.csv"):  # MLflow's page shows no Parquet
-            write_table(ranked, Path(folder) / name, text=("carried_by", "group"))
+            write_table(ranked, Path(folder) / name, text=("carried_by", "group"), numbers=_NUMBERS)
         write_table(curve, Path(folder) / "k_curve.parquet")
         for file in sorted(Path(folder).iterdir()):
             parent.file(file, "selection")
@@ -135,6 +140,7 @@ def outcome(parent: Run, config: AuditConfig, result: Outcome, report: AuditRepo
     """Verdict, evidence and report: complete before anything is asked of the registry."""
     parent.metrics(_parity_metrics(report))
     parent.metrics(_cost_metrics(report, seconds))
+    parent.metrics(_savings_metrics(report))
     for rung in report.ladder:
         parent.metrics(_ladder_metrics(rung), step=rung.k)  # MLflow charts them over K
     parent.file(result.folder.path / PREDICTIONS, "parity")
@@ -192,6 +198,17 @@ def _cost_metrics(report: AuditReport, seconds: float) -> dict[str, float]:
     }
 
 
+def _savings_metrics(report: AuditReport) -> dict[str, float]:
+    """What either model takes, as far as it was measured, and how much less or faster the pruned one is."""
+    if report.savings is None:
+        return {}
+    values: dict[str, float] = {}
+    for name, one in (("full", report.savings.full), ("pruned", report.savings.pruned)):
+        sizes = {key: value for key, value in asdict(one).items() if key not in ("features", "batch_rows")}
+        values |= {f"savings/{key}.{name}": value for key, value in sizes.items() if value is not None}
+    return values | {f"savings/{key}": value for key, value in measured.ratios(report.savings).items()}
+
+
 def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> None:
     keys = [key for key in (config.row_id, config.time, config.group) if key]
     rows = [row for row in report.decisions if row.decision == "keep"]
@@ -243,6 +260,10 @@ def recommend(
         found = _register(parent, config, prepared, pruned, report, outcome_key)
     report = replace(report, recommendation=found)
     texts(parent, config, report)
+    refs = exports.feast_refs(row for row in report.decisions if row.decision == "keep")
+    if refs:  # where and as Feast keeps them of a model that it logs itself
+        parent.text(json.dumps(refs, ensure_ascii=False), "feast_features.json")
+        parent.tag(exports.feast_tags(refs))
     parent.tag({"audit.recommendation": found})
     return report
 
@@ -290,6 +311,7 @@ def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_
         "audit.ci_low": decision.ci_low,
         "audit.ci_high": decision.ci_high,
         "audit.data_digest": prepared.digest,
+        **exports.feast_tags(exports.feast_refs(row for row in report.decisions if row.decision == "keep")),
         **({registry.DATA_UNTIL: time["last"]} if time else {}),
     }
 

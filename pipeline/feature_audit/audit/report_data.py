@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from feature_audit.audit.savings import readers
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.findings import Finding
@@ -74,14 +76,20 @@ def build_report(
         importances=selection.importances,
         data_summary=prepared.summary,
         table_costs=prepared.table_costs,
-        plan=plan,
+        plan=_came_to(plan, pruned, costs),
         power=pruned.plan,
         production=_against_production(result),
         more=_more(full, pruned, outcome, besides),
         look=outcome.look.number,
         judged_at=outcome.look.judged_at,
         ladder=outcome.ladder,
+        readers=readers(config, prepared),
     )
+
+
+def _came_to(plan: CostPlan, pruned: Retrained, costs: Sequence[StageCost]) -> CostPlan:
+    trainings, seconds = sum(cost.full_trainings for cost in costs), sum(cost.seconds for cost in costs)
+    return replace(plan, chance=pruned.plan.chance, trainings=trainings, seconds=seconds)
 
 
 def _against_production(result: ParityResult) -> str | None:

@@ -15,19 +15,21 @@ from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.audit.decisions import decide_features
 from feature_audit.audit.margins import with_margins
 from feature_audit.audit.report_data import build_report
+from feature_audit.audit.savings import sized, with_savings
 from feature_audit.audit.settings import check_config, keep_given, keep_resolved, with_metric
-from feature_audit.audit.stage_run import StageRun, question, run_stage, training_inputs
+from feature_audit.audit.stage_run import StageRun, asked_of_test, question, run_stage, training_inputs
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.disk import room_in
-from feature_audit.errors import AuditError, log_is_open
+from feature_audit.errors import AuditError, log_is_open, shortened
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.checkpoint import checkpoint_digest
-from feature_audit.fitting.looks import learn_looks
+from feature_audit.fitting.looks import Look, coming_look, learn_looks
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
 from feature_audit.importing import code_options, users_code
+from feature_audit.memory import memory_for
 from feature_audit.report import (
     counted,
     duration,
@@ -68,11 +70,15 @@ class End:
         verdict: None before parity.
         lines: what a terminal shows.
         problem: why a model that passed is not registered, with the remedy; None where all is well.
+        run_id: the parent run.
+        report: what it shows; None before parity.
     """
 
     verdict: str | None
     lines: list[str]
     problem: str | None = None
+    run_id: str = ""
+    report: AuditReport | None = None
 
 
 def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None = None) -> End:
@@ -99,11 +105,12 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     if before and parent is None:
         answer = earlier.report_of(before)
         _point(driver, before, answer, name)
-        return End(answer.verdict, _lines(before, answer))
+        return End(answer.verdict, _lines(before, answer), run_id=before.id, report=answer)
     assert parent is not None
     started = time.perf_counter()
     try:
-        with users_code(), room_in(Path(config.work_dir).resolve(), "the audit's results"), store_may_be_lost(_AGAIN):
+        folder = Path(config.work_dir).resolve()
+        with users_code(), memory_for("the audit"), room_in(folder, "the audit's results"), store_may_be_lost(_AGAIN):
             report, problem = _run(config, parent, until, started)
             return _ended(parent, driver, report, problem, config, until)
     except BaseException as error:
@@ -122,10 +129,10 @@ def _ended(
             parent.rename(f"{until} done: {name}")
         parent.end("FINISHED")
         again = f"--audit {parent.id}{_code(config)}"
-        return End(None, [f"{until} is done; run {parent.id}, continue with {again}"])
+        return End(None, [f"{until} is done; run {parent.id}, continue with {again}"], run_id=parent.id)
     parent.end("FAILED" if problem else "FINISHED")
     _point(driver, parent, report, name)
-    return End(report.verdict, _lines(parent, report), problem)
+    return End(report.verdict, _lines(parent, report), problem, parent.id, report)
 
 
 def _point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> None:
@@ -150,7 +157,7 @@ def _lines(parent: Run, report: AuditReport) -> list[str]:
 
 def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
     """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
-    word, line, status = "error", " ".join(str(error).split()) or type(error).__name__, "FAILED"
+    word, line, status = "error", shortened(str(error)) or type(error).__name__, "FAILED"
     if isinstance(error, KeyboardInterrupt):
         line = "interrupted; the same command continues from the last finished stage"
         word, status = "interrupted", "KILLED"
@@ -231,7 +238,7 @@ def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
     tried += ", 1 reference model" if full.reference else ""
     costs.append(selected.cost(full.reference_cost + selection.compute / full.facts.compute, tried))
     log.info("select: %s", selection.reason)
-    decisions = decide_features(prepared, constraints, selection)
+    decisions = sized(config, prepared, full, decide_features(prepared, constraints, selection))
     publish.selection(parent, selection, decisions)
     if until == "select":
         return None
@@ -247,21 +254,24 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
     loaded, trained, selected = known.stages
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
     inputs = {**known.encoded, "features": json.dumps(retrain.features_of(prepared, selection), ensure_ascii=False)}
-    retrained = run_stage(parent, config, "retrain", inputs, partial(_train_pruned, config, prepared, full, selection))
+    judged_on = {"baseline": trained.digest, "store": prepared.digest}
+    asked = asked_of_test(config, inputs, judged_on)
+    look = _coming_look(config, prepared, parent, asked)
+    work = partial(_train_pruned, config, prepared, full, selection, look)
+    retrained = run_stage(parent, config, "retrain", inputs, work)
     pruned = retrained.result
     compute = pruned.compute / full.facts.compute
     costs = [*known.costs, retrained.cost(compute, pruned.describe(), seconds=pruned.seconds)]
     if until == "retrain":
         return None, None
 
-    inputs = {"retrain": retrained.digest, "baseline": trained.digest, "store": prepared.digest}
-    inputs["trainings"] = pruned.describe()
-    judged = run_stage(parent, config, "parity", inputs, partial(_judge, config, prepared, full, pruned, parent))
+    inputs = {"retrain": retrained.digest, **judged_on, "trainings": pruned.describe()}
+    judged = run_stage(parent, config, "parity", inputs, partial(_judge, config, prepared, full, pruned, parent, asked))
     costs.append(judged.cost(0.0, f"{prepared.rows['test']:,} test rows"))
     outcome, decisions = judged.result, known.decisions
     if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
         selection = selection.at(outcome.k)
-        decisions = decide_features(prepared, known.constraints, selection)
+        decisions = sized(config, prepared, full, decide_features(prepared, known.constraints, selection))
         publish.selection(parent, selection, decisions)
     ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
     besides = time.perf_counter() - started - ran
@@ -270,6 +280,7 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
         parent.id,
     )  # fmt: skip
     report = replace(report, margin_share=known.margin_share)
+    report = with_savings(config, prepared, full, pruned, report)
     publish.outcome(parent, config, outcome, report, time.perf_counter() - started)
     try:
         return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None
@@ -301,10 +312,11 @@ def _train_pruned(
     prepared: Prepared,
     full: baseline.Baseline,
     selection: Selection,
+    look: Look,
     folder: StageFolder,
     run: Run,
 ) -> retrain.Retrained:
-    pruned = retrain.retrain(config, prepared, full, selection, folder)
+    pruned = retrain.retrain(config, prepared, full, selection, folder, look)
     for rung in pruned.rungs:
         for number, facts in enumerate(rung.facts):
             run.history(facts.history, f"retrain_{rung.k}_{number}")
@@ -317,16 +329,28 @@ def _judge(
     full: baseline.Baseline,
     pruned: retrain.Retrained,
     parent: Run,
+    asked: str,
     folder: StageFolder,
     _: Run,
 ) -> parity.Outcome:
     """Take a look at the test rows, with what the experiment knows of earlier ones; and let the experiment know."""
+    _learn_looks(config, prepared, parent)
+    outcome = parity.parity(config, prepared, full, pruned, folder, asked)
+    publish.look(parent, prepared, outcome)
+    return outcome
+
+
+def _learn_looks(config: AuditConfig, prepared: Prepared, parent: Run) -> None:
     tags = parent.beside(publish.FAMILY, prepared.family)
     records = [one[publish.LOOK_RECORD] for one in tags if publish.LOOK_RECORD in one]
     learn_looks(Path(config.work_dir).resolve(), prepared.family, records)
-    outcome = parity.parity(config, prepared, full, pruned, folder)
-    publish.look(parent, prepared, outcome)
-    return outcome
+
+
+def _coming_look(config: AuditConfig, prepared: Prepared, parent: Run, asked: str) -> Look:
+    """The look that the verdict will take: the trainings are planned for the confidence at which it will be judged."""
+    _learn_looks(config, prepared, parent)
+    work_dir = Path(config.work_dir).resolve()
+    return coming_look(work_dir, prepared.family, asked, planned=config.looks, confidence=config.confidence)
 
 
 def _code(config: AuditConfig) -> str:

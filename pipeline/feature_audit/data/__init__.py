@@ -1,5 +1,6 @@
 """Log in, training store out."""
 
+from feature_audit.data.columns.consumers import read_consumers, readers_of
 from feature_audit.data.encoding.encoder_set import Encoders
 from feature_audit.data.exchange import read_scores, write_raw_splits
 from feature_audit.data.prepare import RULES, STORE_KEYS, data_digest, prepare
@@ -16,7 +17,9 @@ __all__ = [
     "data_digest",
     "example_rows",
     "prepare",
+    "read_consumers",
     "read_scores",
+    "readers_of",
     "write_raw_splits",
     "write_table",
 ]

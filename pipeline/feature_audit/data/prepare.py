@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.checks.examine import Examined, examine
 from feature_audit.data.checks.identity import settle
 from feature_audit.data.checks.profile import column_profile, table_profile
 from feature_audit.data.columns.kinds import infer_columns
-from feature_audit.data.columns.roles import assign_roles, lookup
+from feature_audit.data.columns.roles import assign_roles, given_kind
 from feature_audit.data.encoding.fit import fit_encoders
 from feature_audit.data.messages import listing
 from feature_audit.data.overview import looks_like, unsure_integers, unsure_text
 from feature_audit.data.prepared import MARKER, Prepared
+from feature_audit.data.reading.column_bytes import column_bytes
 from feature_audit.data.reading.prepare_function import prepare_source
 from feature_audit.data.reading.source import input_digest, open_source
 from feature_audit.data.store.writer import write_store
@@ -40,7 +42,7 @@ from feature_audit.schema import Column, ModelSchema
 STORE_KEYS = (
     "target", "task", "positive", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed",
     "prepare", "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
-    "drop_rows", "split_files", "production_score",
+    "drop_rows", "split_files", "production_score", "group_is_feature",
 )  # fmt: skip
 
 #: Keys that say what to do about columns and what to report, and leave the encoded cells of a feature as they are.
@@ -71,9 +73,10 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     shown = peek(source, table.roles.candidates, table.rows)
     columns, unusable, table_costs = infer_columns(config, table.roles, dtypes, shown, source.origin)
     columns, doubtful = settle(config, table, columns, shown)
-    given = {column.name for column in columns if lookup(config.kinds, column.name) is not None}
+    given = {column.name for column in columns if given_kind(config, column.name) is not None}
     source, forms = as_numbers(source, columns, shown, given)
     table = replace(table, source=source)
+    columns, bytes_from = _measured(config, directory, columns, shown)
     slices = slice_codes(source, table.roles.slices, table.split.of_row)
     production = read_production(source, table.roles.production_score, table.target.task)
     unsure = unsure_integers(columns, doubtful) + unsure_text(columns, shown, forms, given)
@@ -94,6 +97,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     validation = _validate(config, table, usable, statistics, examined)
     encoders = fit_encoders(kept, statistics, config.encoding, forms)
     summary = summarise(usable, table, statistics) | {"looks_like": looks, "unsure": unsure}
+    summary |= {"bytes_from": bytes_from} if bytes_from else {}
     del statistics  # its samples are not needed while the table is encoded
     schema = ModelSchema(encoders.fields, table.target.task, table.target.n_classes)
     write_store(directory, table, encoders, schema, slices, production=production, progress=progress)
@@ -104,6 +108,19 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     )  # fmt: skip
     prepared.save()
     return prepared
+
+
+def _measured(
+    config: AuditConfig, directory: Path, columns: tuple[Column, ...], sample: pl.DataFrame
+) -> tuple[tuple[Column, ...], str | None]:
+    """The columns with what a row takes of each, and how that is known."""
+    found = column_bytes(config, config.data, directory, sample)
+    if found is None:
+        return columns, None
+    sized = (
+        replace(one, bytes_per_row=found.stored[one.name], plain_bytes_per_row=found.plain[one.name]) for one in columns
+    )
+    return tuple(sized), found.origin
 
 
 def _empty_store(directory: Path) -> Path:

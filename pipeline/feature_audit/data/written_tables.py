@@ -20,7 +20,11 @@ _FIRST_ROWS = 1_000
 
 
 def write_table(
-    table: Mapping[str, Any] | Sequence[Mapping[str, Any]], path: Path, *, text: Collection[str] = ()
+    table: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    text: Collection[str] = (),
+    numbers: Collection[str] = (),
 ) -> None:
     """Write columns (name -> array) or rows (name -> value) as Parquet or CSV, as the path's suffix says.
 
@@ -30,9 +34,10 @@ def write_table(
     Args:
         table: columns of equal length, or at least one row.
         path: ends in ``.parquet`` or ``.csv``.
-        text: columns that are text even where every cell is None.
+        text: columns that are text even where every cell is None; ``numbers``: the same of floats.
     """
-    frame = pl.DataFrame(table, schema_overrides=dict.fromkeys(text, pl.String), infer_schema_length=None)
+    dtypes = {**dict.fromkeys(text, pl.String), **dict.fromkeys(numbers, pl.Float64)}
+    frame = pl.DataFrame(table, schema_overrides=dtypes, infer_schema_length=None)
     if path.suffix == ".csv":
         frame.with_columns(cs.string().str.replace(_FORMULA, "'$1")).write_csv(path)
     else:

@@ -30,6 +30,16 @@ _THE_SAME = "give the model, model_params, training.embedding_dim, features and 
 _SHOWN = 3
 
 
+def check_checkpoint(config: AuditConfig) -> None:
+    """Refuse a checkpoint that is no file of tensors.
+
+    Raises:
+        UsageError: see ``read_checkpoint``.
+    """
+    if config.checkpoint:
+        read_checkpoint(config.checkpoint)
+
+
 def read_checkpoint(path: str) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name; no code in it is run.
 

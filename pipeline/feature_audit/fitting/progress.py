@@ -1,4 +1,4 @@
-"""Progress on a terminal; silence elsewhere, so that logs stay readable."""
+"""Progress on a terminal and in notebooks; silence elsewhere, so that logs stay readable."""
 
 from __future__ import annotations
 
@@ -17,14 +17,24 @@ _PHASES = {"concrete": 0.5, "eliminate": 0.5}
 _REDRAW = 0.2
 
 
+def _bar_class() -> Any:
+    """tqdm for what is being looked at, or None where nobody looks."""
+    if "ipykernel" in sys.modules:
+        from tqdm.auto import tqdm
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
+    else:
+        return None
+    return tqdm
+
+
 @contextmanager
 def training_bar(label: str) -> Iterator[Callable[[dict[str, Any]], None] | None]:
-    """A bar over the batches of a training; None where stderr is no terminal."""
-    if not sys.stderr.isatty():
+    """A bar over the batches of a training; None where nobody would see it."""
+    tqdm = _bar_class()
+    if tqdm is None:
         yield None
         return
-    from tqdm import tqdm
-
     with tqdm(desc=label, unit=" batches", leave=False, dynamic_ncols=True) as bar:
 
         def update(state: dict[str, Any]) -> None:
@@ -38,7 +48,7 @@ def training_bar(label: str) -> Iterator[Callable[[dict[str, Any]], None] | None
 class SelectionProgress:
     """How far a selection is: trials, then the curve over K, then the retrainings that confirm K.
 
-    On a terminal it is one bar; elsewhere a line in the log after every trial. Use it as a context manager.
+    On a terminal or in a notebook it is one bar, elsewhere a line in the log after every trial. A context manager.
 
     Args:
         trials: finished trials to reach.
@@ -56,14 +66,14 @@ class SelectionProgress:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from tqdm import tqdm
+        tqdm = _bar_class()
+        if tqdm is not None:
             from tqdm.contrib.logging import logging_redirect_tqdm
 
             layout = "{desc} {percentage:3.0f}%|{bar}|"
             bar = tqdm(total=self._steps, bar_format=layout, leave=False, dynamic_ncols=True)
             self._bar = self._stack.enter_context(bar)
-            self._stack.enter_context(logging_redirect_tqdm())  # other lines go above the bar
+            self._stack.enter_context(logging_redirect_tqdm(tqdm_class=tqdm))  # other lines go above the bar
             self._draw()
         return self
 

@@ -95,7 +95,7 @@ def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Modul
 
 def active(config: AuditConfig, schema: ModelSchema) -> int:
     """Parameters that a row uses in a model of these fields; builds one to count them."""
-    return active_parameters(fresh_model(config, schema, 0), len(schema.fields), config.training.embedding_dim)
+    return active_parameters(fresh_model(config, schema, 0), schema)
 
 
 def load_model(config: AuditConfig, trained: Trained) -> nn.Module:
@@ -120,6 +120,12 @@ def save_weights(model: nn.Module, path: Path) -> None:
     needed = sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
     require_room(path.parent, needed, f"the weights {path.name}")
     torch.save(state, path)
+
+
+def weight_bytes(path: Path) -> int:
+    """Bytes of the numbers that ``save_weights`` wrote."""
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    return sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
 
 
 def open_store(config: AuditConfig, prepared: Prepared) -> Store:
@@ -159,7 +165,7 @@ def train_one(
             progress=watch,
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
-    active = active_parameters(result.model, len(schema.fields), config.training.embedding_dim)
+    active = active_parameters(result.model, schema)
     facts = TrainingFacts(
         metric=quality(config, store, scores),
         validation_loss=result.validation_loss,

@@ -1,17 +1,18 @@
 """HTML, Markdown and JSON of a finished audit: plain data in, text out, no statistics of its own."""
 
-from feature_audit.report.actions import more_command, promote_command
+from feature_audit.report.actions import READ_BY_OTHERS, more_command, promote_command, removal_waves
 from feature_audit.report.as_html import render_html
 from feature_audit.report.as_json import read_json, render_json
 from feature_audit.report.as_markdown import render_markdown, run_description, version_description
-from feature_audit.report.as_markdown import text as escape
 from feature_audit.report.ladder import sentence as ladder_sentence
+from feature_audit.report.markdown import text as escape
 from feature_audit.report.numbers import counted, duration
 from feature_audit.report.view import plan_sentence
 from feature_audit.report.view import sentence as verdict_sentence
 from feature_audit.results import AuditReport
 
 __all__ = [
+    "READ_BY_OTHERS",
     "AuditReport",
     "counted",
     "duration",
@@ -21,6 +22,7 @@ __all__ = [
     "plan_sentence",
     "promote_command",
     "read_json",
+    "removal_waves",
     "render_html",
     "render_json",
     "render_markdown",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from feature_audit.importing import code_options
 from feature_audit.report import numbers, retirement, view
-from feature_audit.results import AuditReport
+from feature_audit.results import AuditReport, FeatureDecision
 
 #: Tables named one by one in the removal plan; the rest is one wave.
 NAMED_WAVES = 6
 #: Features under review that are named in the step that settles them.
 NAMED_REVIEWS = 8
+#: Title of the wave whose features this model stops reading and others do not.
+READ_BY_OTHERS = "Read by others"
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Wave:
-    """Features that stop being computed together."""
+    """Features that stop being computed together; ``names`` are those features."""
 
     title: str
-    features: int
+    names: tuple[str, ...]
     saved: float
     text: str
+
+    @property
+    def features(self) -> int:
+        """How many they are."""
+        return len(self.names)
 
 
 def next_steps(report: AuditReport) -> list[Step]:
@@ -69,35 +76,61 @@ def _model(report: AuditReport) -> tuple[str, str | None] | None:
 
 
 def removal_waves(report: AuditReport) -> list[Wave]:
-    """The order in which dropped features stop being computed: whole tables first, since only they save a pipeline."""
+    """The order in which dropped features stop being computed: whole tables first, since only they save a pipeline.
+
+    What another model reads goes on being computed: it comes last and saves nothing.
+    """
     if report.verdict != "pass":
         return []
     tables = retirement.source_tables(report)
     retiring = [table for table in tables if table.retires]
+    dropped = [row for row in report.decisions if row.decision == "drop"]
+    text = "Nothing of it is needed: the whole table retires."
     waves = [
-        Wave(f"Table {table.name}", table.dropped, table.saved, "Nothing of it is needed: the whole table retires.")
+        Wave(f"Table {table.name}", _names(row for row in dropped if row.group == table.name), table.saved, text)
         for table in retiring[:NAMED_WAVES]
     ]
     rest = retiring[NAMED_WAVES:]
     if rest:
-        dropped, saved = sum(table.dropped for table in rest), sum(table.saved for table in rest)
+        more = {table.name for table in rest}
         text = "Each retires as a whole, one after the other; they are listed under savings."
-        waves.append(Wave(f"{len(rest)} more tables", dropped, saved, text))
-    names = {table.name for table in retiring}
-    single = [row for row in report.decisions if row.decision == "drop" and row.group not in names]
+        names = _names(row for row in dropped if row.group in more)
+        waves.append(Wave(f"{len(rest)} more tables", names, sum(table.saved for table in rest), text))
+    whole = {table.name for table in retiring}
+    shared = [row for row in dropped if not retirement.goes(report, row)]
+    single = [row for row in dropped if retirement.goes(report, row) and row.group not in whole]
     never = [row for row in single if not view.is_feature(report, row)]
     carried = [row for row in single if row.carried_by and view.is_feature(report, row)]
     alone = [row for row in single if not row.carried_by and view.is_feature(report, row)]
     if never:
         text = "Constants, duplicates and leaks: the full model of this audit did not use them either."
-        waves.append(Wave("Excluded columns", len(never), sum(row.cost for row in never), text))
+        waves.append(_wave("Excluded columns", never, text))
     if carried:
         text = "Another feature carries what they know, so they go before features that stand alone."
-        waves.append(Wave("Single features with a carrier", len(carried), sum(row.cost for row in carried), text))
+        waves.append(_wave("Single features with a carrier", carried, text))
     if alone:
         text = "The pruned model is as good without them."
-        waves.append(Wave("Other single features", len(alone), sum(row.cost for row in alone), text))
+        waves.append(_wave("Other single features", alone, text))
+    if shared:
+        readers = dict.fromkeys(one for row in shared for one in retirement.consumers_of(report, row.feature))
+        text = (
+            f"This model stops reading them, but they are still computed for {_some(list(readers))}: nothing is saved."
+        )
+        waves.append(Wave(READ_BY_OTHERS, _names(shared), 0.0, text))
     return waves
+
+
+def _wave(title: str, rows: Sequence[FeatureDecision], text: str) -> Wave:
+    return Wave(title, _names(rows), sum(row.cost for row in rows), text)
+
+
+def _names(rows: Iterable[FeatureDecision]) -> tuple[str, ...]:
+    return tuple(row.feature for row in rows)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED_REVIEWS} more" if len(names) > NAMED_REVIEWS else ""
+    return ", ".join(names[:NAMED_REVIEWS]) + more
 
 
 def _after_pass(report: AuditReport) -> list[Step]:
@@ -135,8 +168,7 @@ def _after_pass(report: AuditReport) -> list[Step]:
 
 def _settle_reviews(report: AuditReport) -> Step:
     names = [row.feature for row in report.decisions if row.decision == "review"]
-    more = f" and {len(names) - NAMED_REVIEWS} more" if len(names) > NAMED_REVIEWS else ""
-    listed = ", ".join(names[:NAMED_REVIEWS]) + more
+    listed = _some(names)
     it = "it" if len(names) == 1 else "them"
     text = (
         f"{numbers.counted(len(names), 'feature')} ({listed}): the tested model lacks {it}, so the verdict covers "

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from feature_audit.report import actions, charts, history, ladder, nested, numbers, retirement, view
+from feature_audit.report import actions, charts, fading, history, ladder, measured, nested, numbers, retirement, view
 from feature_audit.report.as_json import to_plain
 from feature_audit.results import AuditReport, FeatureDecision
 
@@ -23,6 +23,7 @@ _WRITE: dict[str, Callable[[float | None], str]] = {
     "score": numbers.significant,
     "share": numbers.percent,
     "amount": numbers.amount,
+    "bytes": numbers.size,
 }
 
 
@@ -31,7 +32,7 @@ class Column:
     """A column of a searchable table; ``kind`` chooses how a cell is written and sorted.
 
     Kinds: ``name`` (with ``extra`` columns repeated below it on narrow screens), ``badge``, ``count``, ``score``,
-    ``share``, ``amount``, ``text``, ``prose``. Columns marked ``wide`` are hidden on narrow screens.
+    ``share``, ``amount``, ``bytes``, ``text``, ``prose``. Columns marked ``wide`` are hidden on narrow screens.
     """
 
     key: str
@@ -82,6 +83,7 @@ def render_html(report: AuditReport) -> str:
         findings=_finding_table(report),
         trials=nested.trial_columns(report),
         trace=history.trace(report),
+        faded=fading.picture(report),
         listed=LISTED,
         first_page=FIRST_PAGE,
     )
@@ -109,6 +111,8 @@ def _environment() -> Environment:
         retirement=retirement,
         view=view,
         history=history,
+        fading=fading,
+        measured=measured,
         asset=_asset,
         len=len,
         max=max,
@@ -128,10 +132,12 @@ def _decision_table(report: AuditReport) -> Table | None:
     with_group = any(row.group for row in report.decisions)
     with_kind = any(row.kind for row in report.decisions)
     with_cost = any(row.cost for row in report.decisions)
+    with_bytes = any(row.bytes_per_row for row in report.decisions)
     optional = [
         (with_kind, Column("kind", "Kind", "text", wide=True)),
         (with_group, Column("group", "Source table", "text", wide=True)),
         (with_cost, Column("cost", "Cost", "amount", wide=True)),
+        (with_bytes, Column("bytes_per_row", "Bytes per row", "bytes", wide=True)),
     ]
     columns = [
         Column("feature", "Feature", "name"),

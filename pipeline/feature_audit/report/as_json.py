@@ -13,12 +13,17 @@ from feature_audit.results import (
     AuditReport,
     CostPlan,
     CurvePoint,
+    FadePoint,
     FeatureDecision,
+    Footprint,
     LadderRung,
     MetricDelta,
     MoreTrainings,
     PowerPlan,
+    Readers,
+    Savings,
     StageCost,
+    WaveSavings,
 )
 
 #: Raised when a key changes its meaning or goes away; a new key does not raise it.
@@ -63,7 +68,18 @@ def read_json(text: str) -> AuditReport:
         content["more"] = _build(MoreTrainings, content["more"])
     if content.get("power") is not None:
         content["power"] = _build(PowerPlan, content["power"])
+    if content.get("readers") is not None:
+        content["readers"] = _build(Readers, content["readers"])
+    if content.get("savings") is not None:
+        content["savings"] = _savings(content["savings"])
     return _build(AuditReport, content)
+
+
+def _savings(content: dict[str, Any]) -> Savings:
+    built: dict[str, Any] = {key: _build(Footprint, content[key]) for key in ("full", "pruned")}
+    for key, kind in (("waves", WaveSavings), ("fading", FadePoint)):
+        built[key] = [_build(kind, row) for row in content[key]]
+    return Savings(**{**content, **built})
 
 
 def to_plain(value: Any) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from feature_audit.report import actions, history, ladder, nested, numbers, retirement, view
+from feature_audit.report import actions, history, ladder, markdown_savings, measured, nested, numbers, retirement, view
+from feature_audit.report.markdown import code, text
+from feature_audit.report.markdown import table as _table
 from feature_audit.results import AuditReport, MetricDelta
 
 #: MLflow cuts a run's note at 8,000 characters; a cut table is a broken table.
@@ -17,8 +19,6 @@ SIGNED = (
     "A change is signed so that + is better, also where a lower value is better, as for log loss. " + view.CALIBRATION
 )
 QUALITY = "## Quality: pruned against full model\n\n"
-_SPECIAL = re.compile(r"([\\`*_\[\]|~])")
-_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def render_markdown(report: AuditReport) -> str:
@@ -32,7 +32,7 @@ def render_markdown(report: AuditReport) -> str:
         _curve(report),
         _decisions(report),
         _redundancy(report),
-        _savings(report),
+        markdown_savings.section(report),
         _data(report),
         _search(report),
         _cost(report),
@@ -58,6 +58,7 @@ def run_description(report: AuditReport, link: str = "") -> str:
     production = text(view.prose(report.production)) if report.production else ""
     parts = [
         production,
+        text(measured.sentence(report)),
         _cut(needed, 1_000),
         _facts(report),
         *(_quality(report, judged[:most], "") for most in (12, 4, 1)),
@@ -65,7 +66,7 @@ def run_description(report: AuditReport, link: str = "") -> str:
     tables = False
     whole = f"The whole report: [report/index.html]({link})" if link else "The whole report: `report/index.html`"
     for index, part in enumerate([*parts, SIGNED, _ladder(report), _warnings(report), f"**Next**\n\n{steps}", whole]):
-        is_quality = 3 <= index <= 5
+        is_quality = 4 <= index <= 6
         if part is SIGNED and not tables:
             continue
         if not part or (is_quality and tables):
@@ -94,32 +95,6 @@ def _airy(markdown: str) -> str:
     return rows.sub(lambda row: re.sub(r" \|(?= |$)", " &emsp;|", row[0]), markdown)
 
 
-def text(value: object) -> str:
-    """Any text as Markdown that means exactly that text, on one line."""
-    line = _SPECIAL.sub(r"\\\1", " ".join(str(value).split())).translate(_ENTITIES)
-    # At the start of a line these would open a heading, a list or a rule.
-    return re.sub(r"^(?:([#+=-])|(\d+)([.)]))", lambda m: f"\\{m[1]}" if m[1] else f"{m[2]}\\{m[3]}", line)
-
-
-def code(value: object) -> str:
-    """A name as a code span that survives back-ticks, pipes and line breaks, also in a table cell."""
-    name = re.sub(r"[\s\x00-\x1f\x7f]", " ", str(value))
-    if not name.strip():
-        return text("(empty name)")
-    fence = "`" * (max((len(run) for run in re.findall("`+", name)), default=0) + 1)
-    pad = " " if name[0] in "` " or name[-1] in "` " else ""
-    # A back-slash before a pipe would be taken as the pipe's escape: such names are escaped text instead.
-    if "\\|" in name:
-        return text(name)
-    return fence + pad + name.replace("|", "\\|") + pad + fence
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    numeric = set(right)
-    rule = ["---:" if index in numeric else "---" for index in range(len(head))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *rows])
-
-
 def _cut(value: str, most: int) -> str:
     if len(value) <= most:
         return value
@@ -134,10 +109,12 @@ def _head(report: AuditReport) -> str:
     ]
     for guard in view.overruling(report):
         lines.append(f"The verdict stands on the guard {text(guard.metric)}, {text(view.slice_label(guard))}.")
-    if report.power and not report.power.can_decide:
+    if report.verdict == "inconclusive" and report.power and not report.power.can_decide:
         lines.append(text(report.power.sentence))
     if report.production:
         lines.append(text(view.prose(report.production)))
+    if measured.sentence(report):
+        lines.append(text(measured.sentence(report)))
     if report.needed:
         lines.append(f"**What would decide it:** {text(view.prose(report.needed))}")
     return "\n\n".join(lines)
@@ -191,13 +168,8 @@ def _step(step: actions.Step) -> str:
 def _steps(report: AuditReport) -> str:
     lines = ["## What to do next", ""]
     lines += [f"{at}. {_step(step)}" for at, step in enumerate(actions.next_steps(report), 1)]
-    waves = actions.removal_waves(report)
-    if waves:
-        rows = [
-            [str(at), text(wave.title), numbers.count(wave.features), numbers.total(wave.saved), text(wave.text)]
-            for at, wave in enumerate(waves, 1)
-        ]
-        table = _table(["Wave", "What", "Features", "Saves", "Why here"], rows, (0, 2, 3))
+    table = markdown_savings.waves(report)
+    if table:
         lines += ["", "Order of removal:", "", table]
     return "\n".join(lines)
 
@@ -308,29 +280,6 @@ def _redundancy(report: AuditReport) -> str:
         return ""
     rows = [[code(one.feature), numbers.count(len(one.carried)), ", ".join(map(code, one.carried))] for one in found]
     return "## Redundancy: who carries whom\n\n" + _table(["Feature", "Carries", "These can go"], rows, (1,))
-
-
-def _savings(report: AuditReport) -> str:
-    tables = retirement.source_tables(report)
-    if not tables:
-        return ""
-    rows = [
-        [
-            text(one.name),
-            *(numbers.count(number) for number in (one.features, one.kept, one.review, one.dropped)),
-            numbers.total(one.saved),
-            ("**retires**" if report.verdict == "pass" else "would retire")
-            if one.retires
-            else "stays for " + ", ".join(map(code, one.held_by[:3])) + _more(one.held_by, 3),
-        ]
-        for one in tables
-    ]
-    head = ["Source table", "Features", "Keep", "Review", "Drop", "Saved", "Result"]
-    return f"## Savings by source table\n\n{text(retirement.savings(report))}\n\n" + _table(head, rows, range(1, 6))
-
-
-def _more(items: Sequence[object], most: int) -> str:
-    return f" and {len(items) - most} more" if len(items) > most else ""
 
 
 def _data(report: AuditReport) -> str:

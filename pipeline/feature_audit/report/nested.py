@@ -97,6 +97,7 @@ def summary(report: AuditReport) -> list[tuple[str, str]]:
         "positives_share": "share of positive rows",
         "target_per_split": "label",
         "null_share": "share of missing cells",
+        "bytes_from": "bytes per row",
     }
     found = []
     for (first, *rest), value in _leaves({key: value for key, value in report.data_summary.items() if key != "group"}):

@@ -83,6 +83,17 @@ def total(value: float | None) -> str:
     return count(value) if value is not None and known(value) and abs(value) >= 100 else amount(value)
 
 
+def size(value: float | None) -> str:
+    """Bytes with three figures: ``0.25 B``, ``312 B``, ``4.21 kB``, ``3.2 MB``."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < 999.5 or unit == "GB":
+            break
+        value /= 1000
+    return significant(value) + SPACE + unit
+
+
 def duration(seconds: float | None) -> str:
     """``0.8 s``, ``45 s``, ``12 min 5 s``, ``3 h 12 min``."""
     if seconds is None or not math.isfinite(seconds):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from feature_audit.report import numbers
-from feature_audit.results import AuditReport
+from feature_audit.results import AuditReport, FeatureDecision
 
 
 @dataclass(frozen=True)
 class SourceTable:
     """What the decisions mean for one source table.
 
-    ``saved`` is the cost of its dropped features and, where it retires, of the table itself.
+    ``saved`` is the cost of its dropped features that nobody else reads and, where it retires, of the table itself;
+    ``readers`` are other consumers of it.
     """
 
     name: str
@@ -23,6 +24,7 @@ class SourceTable:
     review: int
     saved: float
     held_by: tuple[str, ...]
+    readers: tuple[str, ...] = ()
 
     @property
     def features(self) -> int:
@@ -31,8 +33,8 @@ class SourceTable:
 
     @property
     def retires(self) -> bool:
-        """True if nothing of it is needed any more."""
-        return self.dropped == self.features
+        """True if nothing of it is needed any more, by anybody."""
+        return self.dropped == self.features and not self.readers
 
 
 def source_tables(report: AuditReport) -> list[SourceTable]:
@@ -44,17 +46,31 @@ def source_tables(report: AuditReport) -> list[SourceTable]:
     tables = []
     for name, members in rows.items():
         seen = Counter(row.decision for row in members)
-        saved = sum(row.cost for row in members if row.decision == "drop")
+        saved = sum(row.cost for row in members if goes(report, row))
         held_by = tuple(row.feature for row in members if row.decision != "drop")
-        if not held_by:
-            saved += report.table_costs.get(name, 0.0)
-        tables.append(SourceTable(name, seen["keep"], seen["drop"], seen["review"], saved, held_by))
+        others = dict.fromkeys(one for row in members for one in consumers_of(report, row.feature))
+        if report.readers:
+            others |= dict.fromkeys(report.readers.tables.get(name, []))
+        table = SourceTable(name, seen["keep"], seen["drop"], seen["review"], saved, held_by, tuple(others))
+        if table.retires:
+            table = replace(table, saved=saved + report.table_costs.get(name, 0.0))
+        tables.append(table)
     return sorted(tables, key=lambda table: (not table.retires, -table.saved, -table.dropped, table.name))
+
+
+def consumers_of(report: AuditReport, feature: str) -> list[str]:
+    """Other models that read a feature."""
+    return report.readers.features.get(feature, []) if report.readers else []
+
+
+def goes(report: AuditReport, row: FeatureDecision) -> bool:
+    """Does a feature stop being computed: dropped here and read by nobody else?"""
+    return row.decision == "drop" and not consumers_of(report, row.feature)
 
 
 def saved_cost(report: AuditReport) -> float:
     """Cost of all dropped features and retiring tables, in the user's unit; 0 where no cost was given."""
-    alone = sum(row.cost for row in report.decisions if row.decision == "drop" and not row.group)
+    alone = sum(row.cost for row in report.decisions if goes(report, row) and not row.group)
     return alone + sum(table.saved for table in source_tables(report))
 
 

@@ -281,7 +281,7 @@ def sections(report: AuditReport) -> list[tuple[str, str]]:
         ("k-curve", "How many", any(numbers.known(point.delta) for point in report.curve)),
         ("features", "Features", bool(report.decisions)),
         ("redundancy", "Redundancy", bool(proxies(report))),
-        ("savings", "Savings", bool(retirement.source_tables(report))),
+        ("savings", "Savings", bool(report.savings or report.readers or retirement.source_tables(report))),
         ("data", "Data", bool(report.data_summary or report.findings)),
         ("search", "Search", bool(report.trials or report.importances)),
         ("cost", "Cost", bool(report.costs)),

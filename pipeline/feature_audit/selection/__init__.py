@@ -4,7 +4,7 @@ from feature_audit.selection.constraints import Constraints, build_constraints
 from feature_audit.selection.k.confirm import most_confirmations
 from feature_audit.selection.k.rule import MOST_RUNGS, Criterion, KChoice, choose_k
 from feature_audit.selection.plan import FullModel, SelectionPlan
-from feature_audit.selection.redundancy import Proxies, bin_columns, label_information, proxies
+from feature_audit.selection.redundancy import Proxies, bin_numbers, label_information, number_categories, proxies
 from feature_audit.selection.select import Progress, Retrain, Selection, select_features
 from feature_audit.selection.stability import nogueira_index, selection_frequency
 from feature_audit.selection.study import SearchSpace, StudySummary, TrialResult, TrialRow, run_study
@@ -24,12 +24,13 @@ __all__ = [
     "StudySummary",
     "TrialResult",
     "TrialRow",
-    "bin_columns",
+    "bin_numbers",
     "build_constraints",
     "choose_k",
     "label_information",
     "most_confirmations",
     "nogueira_index",
+    "number_categories",
     "proxies",
     "run_study",
     "select_features",

@@ -58,8 +58,10 @@ class Outcome:
     folder: StageFolder
 
 
-def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, folder: StageFolder) -> Outcome:
-    """Give the verdict, or read the one given before."""
+def parity(
+    config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, folder: StageFolder, asked: str = ""
+) -> Outcome:
+    """Give the verdict, or read the one given before; ``asked`` is that of ``looks.coming_look``."""
     if folder.done:
         done = folder.result()
         ladder = [LadderRung(**rung) for rung in done["ladder"]]
@@ -68,9 +70,10 @@ def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retr
     look = take_look(
         Path(config.work_dir).resolve(),
         prepared.family,
-        _question(folder),
+        question(folder.key.parts),
         planned=config.looks,
         confidence=config.confidence,
+        asked=asked,
     )
     target, group = store.target("test"), store.group("test")
     located = locate(config)
@@ -135,9 +138,8 @@ def _ladder(pruned: Retrained, results: Mapping[int, ParityResult], n_features: 
     return ladder
 
 
-def _question(folder: StageFolder) -> str:
-    """Digest of what is asked of the test rows: of the stage's key without what is only reported."""
-    parts = folder.key.parts
+def question(parts: Mapping[str, str]) -> str:
+    """Digest of what is asked of the test rows: of the parts of the stage's key without what is only reported."""
     reported = _REPORTED if parts.get("config.slice_margin", "null") == "null" else ()
     asked = {name: value for name, value in parts.items() if name not in reported}
     return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -7,15 +7,17 @@ however many there are, so the stage's key leaves the numbers out: a larger plan
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
-from feature_audit.fitting.allocation import allocate, most_affordable
+from feature_audit.fitting.allocation import affordable_k, allocate, asked_for, most_affordable
 from feature_audit.fitting.cache import StageFolder
-from feature_audit.fitting.trained import TrainingFacts, open_store
+from feature_audit.fitting.looks import Look
+from feature_audit.fitting.trained import TrainingFacts, active, open_store
 from feature_audit.fitting.trainings import Trainings
 from feature_audit.results import PowerPlan
 from feature_audit.schema import ModelSchema
@@ -117,14 +119,21 @@ def features_of(prepared: Prepared, selection: Selection) -> list[list[str]]:
 
 
 def retrain(
-    config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection, folder: StageFolder
+    config: AuditConfig,
+    prepared: Prepared,
+    full: Baseline,
+    selection: Selection,
+    folder: StageFolder,
+    look: Look | None = None,
 ) -> Retrained:
     """Train pruned models at every K to test, and full ones, as many as are planned or asked for.
 
-    Trainings that are there already are kept: those of a stage that was killed, and those of a smaller plan.
+    Trainings that are there already are kept: those of a stage that was killed, and those of a smaller plan. ``look``
+    is the one that the verdict will take, by default the table's first.
     """
-    schemas = [prepared.schema.keep(names) for names in features_of(prepared, selection)]
     trainings = Trainings(locate(config), prepared, folder, full.rate)
+    spent = full.spent + selection.compute / full.facts.compute
+    schemas = _schemas(config, prepared, full, selection, trainings, spent)
     # The plan is made for the K that validation proposes; the others add to what is known of the seed noise.
     in_view = sorted((len(schema.fields) for schema in schemas), key=lambda k: k != selection.k)
 
@@ -151,8 +160,9 @@ def retrain(
         open_store(config, prepared),
         train=train,
         price=price,
-        most=most_affordable(sum(prepared.rows.values()), full.spent + selection.compute / full.facts.compute),
+        spent=spent,
         estimate=_estimate(selection),
+        look=look or Look(1, config.looks, config.confidence, ""),
     )
     if not folder.done:
         folder.finish({"plan": asdict(plan)})
@@ -166,6 +176,32 @@ def retrain(
     if same:
         log.warning("retrain: %s", SAME_SCORES)
     return Retrained(folder, rungs, more, plan, same)
+
+
+def _schemas(
+    config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection, trainings: Trainings, spent: float
+) -> list[ModelSchema]:
+    """The features at each K, in the order of testing; of a large table fewer K, where the number is planned.
+
+    The first training says what one costs; at another K it is in proportion to the parameters.
+    """
+    schemas = [prepared.schema.keep(names) for names in features_of(prepared, selection)]
+    most = most_affordable(sum(prepared.rows.values()), spent)
+    if math.isinf(most) or len(schemas) == 1 or asked_for(config)[0] is not None:
+        return schemas
+    first = schemas[0]
+    name = _pruned(len(first.fields), 0)
+    facts = trainings.fit(first, name, seed=config.seed + 1, label=f"retrain: {name}")
+    unit = facts.compute / full.facts.compute / active(config, first)
+    kept = schemas[: affordable_k([unit * active(config, schema) for schema in schemas], most)]
+    if len(kept) < len(schemas):
+        log.info(
+            "retrain: %d of %d K are trained, or the audit would cost more than %g full trainings; seeds=2 trains all",
+            len(kept),
+            len(schemas),
+            spent + most,
+        )
+    return kept
 
 
 def _estimate(selection: Selection) -> tuple[float, float] | None:

@@ -20,11 +20,13 @@ log = logging.getLogger(__name__)
 #: MLflow's own settings for a server that does not answer: it would try for four minutes before a command says so.
 _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _MASKING = MaskingFilter()
+#: Stores that nobody named: the next current folder has another one.
+_chosen_here: set[str] = set()
 _REMEDY = "start the server, point MLFLOW_TRACKING_URI to the right one, or give credentials that it takes"
 
 
 def connect() -> None:
-    """Point MLflow at its store: the environment's, else ``mlflow.db`` in the current folder (never ./mlruns).
+    """Point MLflow at its store: the one that is set, else ``mlflow.db`` in the current folder (never ./mlruns).
 
     A sqlite file is made, or brought up to date, by one process at a time.
 
@@ -39,7 +41,8 @@ def connect() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for handler in logging.getLogger("mlflow").handlers:  # its own, past those of the command line
         handler.addFilter(_MASKING)
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
+    if not mlflow.is_tracking_uri_set() or mlflow.get_tracking_uri() in _chosen_here:
+        _chosen_here.add(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
         mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     for uri in sorted({mlflow.get_tracking_uri(), mlflow.get_registry_uri()}):
         if re.match(r"(sqlite|postgresql|mysql|mssql)\b", uri):

@@ -15,6 +15,7 @@ import polars as pl
 import polars.selectors as cs
 
 from feature_audit.errors import AuditError, UsageError
+from feature_audit.tracking.checksums import write_checksums
 from feature_audit.tracking.connection import answers_soon, connect, is_missing, store_problem
 from feature_audit.tracking.events import CANDIDATE
 
@@ -141,6 +142,7 @@ def _log_model(
     """Keep the model with the run; returns its address, under which it can be registered."""
     import mlflow
 
+    write_checksums(artifacts, code)
     mlflow.end_run()  # one that a team's training job left active would be in the way
     try:
         with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):

@@ -5,6 +5,7 @@ Under ``mlflow run`` the parent is the run that the driver made; otherwise it is
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -17,6 +18,7 @@ from typing import Any
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.masking import masked
 from feature_audit.tracking.connection import answers_soon, is_missing, quietly, store_problem
+from feature_audit.tracking.dataset_schema import dataset_schema
 from feature_audit.tracking.processes import has_ended, this_process
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ _PROCESS = "audit.process"  # host, process number and start, so that a later au
 _KILLED = "the process was killed; the same command continues from the last finished stage"
 _TAG_LIMIT = 7_900
 _PARAM_LIMIT = 500  # longer values are refused by older servers, and nobody reads them in a column
+_SCHEMA_LIMIT = 1_000_000  # MLflow takes 2^20 - 1 characters
 _BATCH = 100  # parameters that a server takes at once
 
 
@@ -123,22 +126,46 @@ class Run:
         """Store a file under an artifact folder."""
         self._client.log_artifact(self.id, str(path), folder)
 
-    def dataset(self, *, name: str, source: str, digest: str, rows: int, features: int) -> None:
-        """Record the lineage of the data (its own digest: MLflow's ignores column names and row order)."""
+    def dataset(
+        self,
+        *,
+        name: str,
+        source: str,
+        digest: str,
+        rows: int,
+        features: int,
+        columns: Mapping[str, str],
+        profile: Mapping[str, Any],
+    ) -> None:
+        """Record the lineage of the data (its own digest: MLflow's ignores column names and row order).
+
+        Args:
+            name, source, digest: of the table; ``rows``, ``features``: how many.
+            columns: name -> Polars dtype as text; left out where the table is wider than MLflow takes.
+            profile: further figures, plain values.
+        """
         from mlflow.data.dataset_source_registry import resolve_dataset_source
-        from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.entities import DatasetInput, InputTag
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
         with warnings.catch_warnings():
             # "can be interpreted in multiple ways": two of MLflow's own readers for local paths, either will do
             warnings.simplefilter("ignore", UserWarning)
-            dataset = MetaDataset(resolve_dataset_source(source), name=name, digest=digest[:36])
+            origin = resolve_dataset_source(source)
+        schema = json.dumps({"mlflow_colspec": dataset_schema(columns).to_dict()})
+        dataset = Dataset(
+            name=name,
+            digest=digest[:36],
+            source_type=origin._get_source_type(),
+            source=origin.to_json(),
+            schema=schema if len(schema) < _SCHEMA_LIMIT else None,
+            profile=json.dumps({"num_rows": rows, "num_features": features, **profile}),
+        )
         tags = [
             InputTag("mlflow.data.context", "audit"),
             InputTag("rows", str(rows)),
             InputTag("features", str(features)),
         ]
-        self._client.log_inputs(self.id, datasets=[DatasetInput(dataset._to_mlflow_entity(), tags)])
+        self._client.log_inputs(self.id, datasets=[DatasetInput(dataset, tags)])
 
     def read_text(self, artifact: str) -> str:
         """An artifact's text.

@@ -28,18 +28,20 @@ def permutation(context: SelectionContext) -> np.ndarray:
     """Rise of the loss on all validation rows when a unit's embeddings are shuffled within a batch (Breiman 2001)."""
     network = context.network
     network.module.eval()
+    segments = network.flat.segments
     total = np.zeros(context.groups.n_groups)
     rows = 0
     with torch.no_grad():
         for batch, target in context.task.validation(0):
             embedded = network.embed(batch)
-            base = float(network.loss(network.module.predict(embedded), target).sum())
+            base = float(network.loss(network.flat.predict(embedded), target).sum())
             order = torch.randperm(len(embedded), generator=context.generator, device=network.device)
             for unit in range(context.groups.n_groups):
-                fields = torch.as_tensor(context.groups.features([unit]), device=network.device)
+                own = segments.columns(context.groups.features([unit]))
+                columns = torch.as_tensor(own, device=network.device)
                 shuffled = embedded.clone()
-                shuffled[:, fields] = embedded[order[:, None], fields]
-                total[unit] += float(network.loss(network.module.predict(shuffled), target).sum()) - base
+                shuffled[:, columns] = embedded[order[:, None], columns]
+                total[unit] += float(network.loss(network.flat.predict(shuffled), target).sum()) - base
             rows += len(target)
     context.network.forward_rows += rows * (context.groups.n_groups + 1)
     return total / max(rows, 1)

@@ -83,7 +83,8 @@ class RemovalCost:
 
     def _without(self, group: int) -> Tensor:
         with torch.no_grad():
-            return self._entered - self._cache.inputs[:, group] @ self._surrogate.entry[group]
+            own = self._cache.segments.span(group)
+            return self._entered - self._cache.inputs[:, own] @ self._surrogate.entry[own]
 
     def _logits(self, entered: Tensor) -> Tensor:
         self.compute += len(entered) * self._surrogate.n_head_weights / 3

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concrete_selectors.gates.gating import apply_gates
 from concrete_selectors.gates.training import GatedNetwork
 
 
@@ -62,7 +61,7 @@ class GatedEvaluator:
         network.module.eval()
 
     def embedded(self) -> Iterator[tuple[BatchSlice, Tensor]]:
-        """Every slice with its embeddings (B, N, d), detached."""
+        """Every slice with its embeddings (B, D), detached."""
         for part in self.slices:
             with torch.no_grad():
                 embedded = self.network.embed(part.batch)
@@ -72,7 +71,7 @@ class GatedEvaluator:
     def logits(self, embedded: Tensor, gates: Tensor) -> Tensor:
         """Detached logits behind feature gates (N,)."""
         with torch.no_grad():
-            logits: Tensor = self.network.module.predict(apply_gates(embedded, gates, self.network.field_means()))
+            logits = self.network.gated(embedded, gates, self.network.field_means())
         self.network.forward_rows += len(embedded)
         return logits
 
@@ -96,10 +95,9 @@ class GatedEvaluator:
         network, means = self.network, self.network.field_means()
         total = torch.zeros(network.groups.n_groups, dtype=torch.float64, device=network.device)
         for part, embedded in self.embedded():
-            opened = embedded.requires_grad_(True)
-            loss = network.loss(network.module.predict(opened), part.target).sum()
-            (slope,) = torch.autograd.grad(loss, opened)
-            moves = network.groups.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
-            total += moves.abs().double().sum(dim=0)
+            gates = torch.ones(len(embedded), network.groups.n_groups, device=network.device, requires_grad=True)
+            logits = network.gated(embedded, network.groups.feature_gates(gates), means)
+            (slope,) = torch.autograd.grad(network.loss(logits, part.target).sum(), gates)
+            total += slope.abs().double().sum(dim=0)
         network.backward_rows += self.rows
         return (total / self.rows).cpu().numpy()

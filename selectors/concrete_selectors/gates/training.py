@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from concrete_selectors.embeddings import FlatModel
 from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.feature_groups import FeatureGroups
 from concrete_selectors.gates.gating import FieldMeans, apply_gates, gates_of_rows
@@ -43,6 +44,7 @@ class GatedNetwork:
 
     Attributes:
         module: the copied model.
+        flat: the same, asked for flat embeddings.
         loss: per-row loss.
         groups: what gates are shared by.
         means: mean embeddings that closed gates feed.
@@ -53,6 +55,7 @@ class GatedNetwork:
     """
 
     module: Any
+    flat: FlatModel
     loss: Loss
     groups: FeatureGroups
     means: FieldMeans
@@ -63,12 +66,16 @@ class GatedNetwork:
     forward_rows: int = 0
 
     def embed(self, batch: Any) -> Tensor:
-        """Embeddings (B, N, d), those of excluded features replaced by their mean: nothing ever learns from them."""
-        embedded: Tensor = self.module.embed(batch)
+        """Embeddings (B, D), those of excluded features replaced by their mean: nothing ever learns from them."""
+        embedded = self.flat.embed(batch)
         if not self.groups.excluded.any():
             return embedded
         closed = torch.as_tensor(self.groups.excluded[self.groups.of_feature], device=embedded.device)
-        return torch.where(closed.unsqueeze(-1), self.field_means(), embedded)
+        return torch.where(self.flat.segments.spread(closed), self.field_means(), embedded)
+
+    def gated(self, embedded: Tensor, gates: Tensor, means: Tensor) -> Tensor:
+        """Logits from embeddings (B, D) behind feature gates, (N,) or (B, N)."""
+        return self.flat.predict(apply_gates(embedded, gates, means, self.flat.segments))
 
     def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, distillation: float = 0.0) -> Tensor:
         """Mean loss of a batch whose rows, in contiguous parts, see the given group gates (S, G).
@@ -77,7 +84,7 @@ class GatedNetwork:
         """
         embedded = self.embed(batch)
         rows = gates_of_rows(self.groups.feature_gates(gates), len(target))
-        logits = self.module.predict(apply_gates(embedded, rows, self.means.update(embedded)))
+        logits = self.gated(embedded, rows, self.means.update(embedded))
         self.backward_rows += len(target)
         by_label = self.loss(logits, target).mean()
         if self.teacher is None or distillation == 0:
@@ -85,7 +92,7 @@ class GatedNetwork:
         return (1 - distillation) * by_label + distillation * self.loss(logits, self.teacher(batch, None)).mean()
 
     def field_means(self) -> Tensor:
-        """Mean embedding of every feature, (N, d).
+        """Mean embedding of every feature, (D,).
 
         Raises:
             RuntimeError: no batch was seen yet.

@@ -171,10 +171,11 @@ def _row_overlap(statistics: Statistics, split: Split) -> list[Finding]:
 
 def _group_overlap(table: LabelledTable) -> list[Finding]:
     """Units (users) on both sides of a split that does not follow time."""
-    if table.group is None or table.split.info["kind"] not in ("random", "column"):
+    roles = table.roles
+    if roles.group is None or roles.group in roles.candidates or table.split.info["kind"] not in ("random", "column"):
         return []
     share = table.split.info["overlap"]["test"]["rows_of_units_in_train"]
     if share == 0:
         return []
-    detail = f"{share:.0%} of the test rows belong to a {table.roles.group} that train has seen"
+    detail = f"{share:.0%} of the test rows belong to a {roles.group} that train has seen"
     return [Finding("", "split_overlap", f"{detail}; split=group keeps them apart")]

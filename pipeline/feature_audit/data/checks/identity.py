@@ -20,7 +20,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data.checks.predictive_power import MAX_CLASSES, PRIOR_ROWS
 from feature_audit.data.columns.casting import as_key, is_whole
 from feature_audit.data.columns.kinds import is_id_name, is_moment
-from feature_audit.data.columns.roles import lookup
+from feature_audit.data.columns.roles import given_kind
 from feature_audit.data.table.dataset import LabelledTable, peek_rows
 from feature_audit.data.table.splits import TRAIN
 from feature_audit.schema import Column, Kind
@@ -57,7 +57,7 @@ def settle(
     units = {} if table.group is None else {"": table.group[0][rows][inside]}
     numbers = {}
     for column in columns:
-        if lookup(config.kinds, column.name) is not None or column.kind not in ("numeric", "categorical"):
+        if given_kind(config, column.name) is not None or column.kind not in ("numeric", "categorical"):
             continue
         whole = _whole_numbers(train[column.name])
         if whole is not None and whole.n_unique() > config.encoding.max_bins:

@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from feature_audit.config import AuditConfig
 from feature_audit.data.checks.predictive_power import entry_scores, halves, score_auc, score_r2
 from feature_audit.data.columns.casting import as_lists
-from feature_audit.data.columns.roles import lookup
+from feature_audit.data.columns.roles import given_kind, lookup
 from feature_audit.data.table.dataset import LabelledTable
 from feature_audit.data.table.statistics import Statistics
 from feature_audit.findings import Finding
@@ -21,7 +21,7 @@ CLEARLY = 0.03
 
 def reading_notes(config: AuditConfig, columns: tuple[Column, ...]) -> list[Finding]:
     """One finding on text that is read as lists and one on numbers that are read as datetimes; not where told so."""
-    formed = [column for column in columns if column.form and lookup(config.kinds, column.name) is None]
+    formed = [column for column in columns if column.form and given_kind(config, column.name) is None]
     lists = [c for c in formed if c.kind == "multi" and lookup(config.reader.list_separator, c.name) is None]
     dates = [c for c in formed if c.kind == "datetime" and c.dtype != "String"]
     findings = []

@@ -13,7 +13,7 @@ from feature_audit.data.columns.casting import BEYOND_FLOAT, NULL_WORDS, as_key,
 from feature_audit.data.columns.costs import read_costs
 from feature_audit.data.columns.lists import fallback_format, is_vector, list_format
 from feature_audit.data.columns.moments import MOST, likely_formats, number_format
-from feature_audit.data.columns.roles import Roles, lookup, match_globs
+from feature_audit.data.columns.roles import Roles, given_kind, match_globs
 from feature_audit.data.columns.written_numbers import find_form
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Kind
@@ -56,7 +56,7 @@ def infer_columns(
     costs = read_costs(config.cost, names, sorted({*config.groups, *origin.values()}))
     columns, unusable = [], {}
     for name in roles.candidates:
-        kind = lookup(config.kinds, name) or ("multi" if name in separators else None)
+        kind = given_kind(config, name) or ("multi" if name in separators else None)
         if kind is None:
             kind = infer_kind(name, schema[name], sample[name])
         else:

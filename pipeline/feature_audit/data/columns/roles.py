@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import polars as pl
 
-from feature_audit.config import AuditConfig
-from feature_audit.data.messages import listing, one_line
+from feature_audit.config import AuditConfig, KindName
+from feature_audit.data.messages import listing, one_line, quoted
 from feature_audit.errors import AuditError
 from feature_audit.question import SliceRule, slice_rules
 
@@ -81,8 +81,9 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     for name in slices:
         require_column("slices", name, columns)
     excluded = match_globs("exclude", config.exclude, columns)
+    group = None if config.group_is_feature else config.group
     not_features = {
-        *target_columns, *excluded, config.row_id, config.time, config.group, split_column, config.production_score
+        *target_columns, *excluded, config.row_id, config.time, group, split_column, config.production_score
     }  # fmt: skip
     taken = {*target_columns, config.row_id, config.time, config.group, split_column} - {None}
     if config.production_score in taken:
@@ -124,14 +125,14 @@ def _check_name(name: str) -> None:
 
 
 def _ruled(key: str, patterns: Iterable[str], columns: Sequence[str], not_features: Set[str | None]) -> frozenset[str]:
-    """Candidates that a rule names; a column that is no feature has no rule."""
-    named = match_globs(key, patterns, columns)
-    clash = sorted(set(named) & not_features)
+    """Candidates that a rule names; a glob passes over what is no feature, a name of such a column is a mistake."""
+    patterns = tuple(patterns)
+    clash = sorted(set(patterns) & not_features)
     if clash:
         raise AuditError(
             f"{key}={clash[0]}: the column is not a feature (target, key column or excluded); remove it there"
         )
-    return frozenset(named)
+    return frozenset(match_globs(key, patterns, [name for name in columns if name not in not_features]))
 
 
 def parse_target(target: str | None, columns: Sequence[str]) -> tuple[pl.Expr, tuple[str, ...]]:
@@ -157,10 +158,10 @@ def require_column(key: str, name: str, columns: Iterable[str], *, shown: str | 
     known = list(columns)
     if name in known:
         return
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or [
-        other for other in known if other.lower() == name.lower()
-    ]
-    hint = f"did you mean {near[0]}?" if near else f"the table has {listing(known)}"
+    near = [other for other in known if other.strip().lower() == name.strip().lower()] or difflib.get_close_matches(
+        name, known, n=1, cutoff=0.6
+    )
+    hint = f"did you mean {quoted(near[0])}?" if near else f"the table has {listing(known)}"
     what = "no such column" if shown in (None, name) else f"no column {name}"
     raise AuditError(f"{key}={shown or name}: {what}; {hint}")
 
@@ -183,6 +184,12 @@ def lookup(patterns: Mapping[str, Value], name: str) -> Value | None:
     if name in patterns:
         return patterns[name]
     return next((value for pattern, value in patterns.items() if fnmatch.fnmatchcase(name, pattern)), None)
+
+
+def given_kind(config: AuditConfig, name: str) -> KindName | None:
+    """The kind of a column where the configuration says it, or else None; a group that is a feature is a category."""
+    group = config.group_is_feature and name == config.group
+    return lookup(config.kinds, name) or ("categorical" if group else None)
 
 
 def _split_kind(config: AuditConfig, columns: Sequence[str]) -> tuple[str, str | None]:

@@ -81,6 +81,10 @@ class Encoders:
             torch.zeros(0),
         )
 
+    def missing(self, schema: ModelSchema) -> Batch:
+        """One row as serving encodes it where every cell is missing."""
+        return self.encode(pl.DataFrame({name: [None] for name in schema.names}), schema)
+
     def _check_numbers(self, name: str, values: pl.Series) -> None:
         """Refuses cells that would silently count as missing."""
         encoder = self.by_name[name]

@@ -195,6 +195,19 @@ class Store:
                 result[:, place] = lines[0]
         return result
 
+    def cells(self, split: SplitName, field: Field, rows: np.ndarray) -> np.ndarray:
+        """Encoded cells of some rows of one field, (rows, width), of the type they are stored in.
+
+        Args:
+            split: which rows.
+            field: of the store's schema.
+            rows: places within the split, (rows,).
+        """
+        mapped, first = self._map(split, field), self._places[field.name][1]
+        cells: np.ndarray = mapped[first : first + field.width, rows].T
+        _forget(mapped)
+        return cells
+
     def _chunk_rows(self, schema: ModelSchema, size: int) -> int:
         row_bytes = sum(np.dtype(self._places[field.name][2]).itemsize * field.width for field in schema.fields) + 8
         return max(size, CHUNK_BYTES // row_bytes)

@@ -64,7 +64,7 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
     label = target_cells(source, roles, str(config.target))
     time, is_datetime = read_time(source, roles.time) if roles.time else (None, False)
     whole = label
-    source, label, time = _without_gaps(config, source, label, time)
+    source, label, time = _without_gaps(config, roles, source, label, time)
     target = read_label(label, shown=str(config.target), task=config.task, positive=config.positive)
     if roles.row_id:
         check_row_ids(source, roles.row_id)
@@ -115,7 +115,7 @@ def _refuse_the_label(name: str, group: Labelled, target: Target, *, is_target: 
 
 
 def _without_gaps(
-    config: AuditConfig, source: Source, label: pl.Series, time: np.ndarray | None
+    config: AuditConfig, roles: Roles, source: Source, label: pl.Series, time: np.ndarray | None
 ) -> tuple[Source, pl.Series, np.ndarray | None]:
     """Leaves out the rows that ``drop_rows`` names, and rows without a time where they are few.
 
@@ -134,6 +134,11 @@ def _without_gaps(
             )
         source = source.without(gaps, f"time={config.time} is missing or unreadable there")
         label, time = label.filter(pl.Series(~gaps)), time[~gaps]
+    if "no_group" in config.drop_rows and roles.group is not None:
+        gaps = source.column(roles.group).is_null().to_numpy()
+        if gaps.any():
+            source = source.without(gaps, f"group={roles.group} is missing there")
+            label, time = label.filter(pl.Series(~gaps)), None if time is None else time[~gaps]
     if not len(label):
         raise AuditError(f"drop_rows={','.join(config.drop_rows)}: no row is left")
     return source, label, time

@@ -137,6 +137,13 @@ class NumericEmbedding(nn.Module):
         return torch.lerp(take_rows(table, lower), take_rows(table, upper), share[..., None])
 
 
+def embedding_sizes(schema: ModelSchema, dim: int) -> list[int]:
+    """Learned numbers of each field in a ``FieldEmbedding``, in schema order."""
+    knots = max((field.cardinality for field in schema.fields if field.form == "numeric"), default=0)
+    rows = {"numeric": lambda field: knots, "vector": lambda field: field.width + 1}
+    return [dim * rows.get(field.form, lambda field: field.cardinality)(field) for field in schema.fields]
+
+
 _FORMS = ("numeric", "code", "bag", "vector")
 
 

@@ -3,7 +3,7 @@
   "use strict";
   const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
   const SYMBOL = { keep: "●", drop: "○", review: "◐", "no feature": "–" };
-  const NUMBERS = new Set(["count", "score", "share", "amount"]);
+  const NUMBERS = new Set(["count", "score", "share", "amount", "bytes"]);
   const grouped = (count) => count.toLocaleString("en-US");
   // A number travels with its text ([value, text]): sorting needs the one, reading the other.
   const valueOf = (cell) => (Array.isArray(cell) ? cell[0] : cell);
@@ -122,7 +122,7 @@
       head.setAttribute("aria-sort", "none");
       button.addEventListener("click", () => {
         // A first click on a quantity asks for the largest, on a rank or a name for the first.
-        const down = sort.index === index ? !sort.down : ["score", "share", "amount"].includes(columns[index].kind);
+        const down = sort.index === index ? !sort.down : ["score", "share", "amount", "bytes"].includes(columns[index].kind);
         sort = { index, down };
         heads.forEach((other, at) => other.setAttribute("aria-sort", at !== index ? "none" : sort.down ? "descending" : "ascending"));
         update();

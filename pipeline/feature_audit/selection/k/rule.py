@@ -27,8 +27,6 @@ Evidence = Literal["confident", "best_effort", "fixed"]
 
 #: Chance of a pass that a K needs.
 POWER = 0.9
-#: Chance below which a smaller K is not worth its trainings. A K that fails the test costs the larger ones nothing.
-EVEN = 0.5
 #: Factor from a K to the next larger one that is worth retraining.
 STEP = 1.4
 #: K that may be tested.
@@ -90,16 +88,13 @@ def choose_k(points: Sequence[CurvePoint], criterion: Criterion, *, retrained: b
 
 
 def propose(curve: Sequence[CurvePoint], criterion: Criterion) -> list[int]:
-    """K of a curve that are worth retraining, largest first: the rule's, and the smallest with an even chance.
+    """K of a curve that are worth retraining, largest first: the rule's, and the smallest that is likely to pass.
 
     Where they lie two steps apart, the curve's K nearest to their geometric mean comes as well. The curve's one network
     favours large K, so its comparison with the best K asks for too many; what is retrained decides.
     """
     safe = choose_k(curve, criterion).k
-    even = log_pass_chances(curve, criterion) >= math.log(EVEN)
-    bold = min(
-        point.k for point, likely in zip(curve, even, strict=True) if point.k == safe or (likely and point.k < safe)
-    )
+    bold = min([safe, *_likely(curve, criterion)])
     between = min((point.k for point in curve), key=lambda k: abs(math.log(k * k / (safe * bold))))
     return sorted({safe, bold, between} if safe >= STEP**2 * bold else {safe, bold}, reverse=True)
 
@@ -107,8 +102,8 @@ def propose(curve: Sequence[CurvePoint], criterion: Criterion) -> list[int]:
 def rungs(points: Sequence[CurvePoint], criterion: Criterion, chosen: int) -> tuple[int, ...]:
     """K to test one after the other, largest first, at most ``MOST_RUNGS``.
 
-    They are the chosen one, the one with the best chance if that is larger, and smaller ones with an even chance. None
-    is clearly worse than the best K.
+    They are the chosen one, the one with the best chance if that is larger, and smaller ones that are likely to pass.
+    None is clearly worse than the best K.
 
     Args:
         points: what was retrained.
@@ -117,12 +112,9 @@ def rungs(points: Sequence[CurvePoint], criterion: Criterion, chosen: int) -> tu
     """
     chances = np.where(_near_best(points, criterion), log_pass_chances(points, criterion), -np.inf)
     safest = points[int(np.argmax(chances))].k
-    smaller = [
-        point.k for point, chance in zip(points, chances, strict=True)
-        if point.k < chosen and chance >= math.log(EVEN)
-    ]  # fmt: skip
-    first = sorted({chosen, max(safest, chosen)}, reverse=True)
-    return tuple([*first, *sorted(smaller, reverse=True)][:MOST_RUNGS])
+    near = [point for point, chance in zip(points, chances, strict=True) if chance > -np.inf]
+    smaller = {k for k in _likely(near, criterion) if k < chosen}
+    return tuple(sorted({chosen, max(safest, chosen), *smaller}, reverse=True)[:MOST_RUNGS])
 
 
 def is_confident(point: CurvePoint, points: Sequence[CurvePoint], criterion: Criterion) -> bool:
@@ -149,6 +141,12 @@ def log_pass_chances(points: Sequence[CurvePoint], criterion: Criterion) -> np.n
     spread = np.maximum(error * np.hypot(1.0, criterion.test_ratio), 1e-12)  # no error: certain
     chances: np.ndarray = norm.logcdf(gap / spread)
     return chances
+
+
+def _likely(points: Sequence[CurvePoint], criterion: Criterion) -> list[int]:
+    """K that are more likely to pass than not. Smaller ones are tested after larger ones and cost these nothing."""
+    chances = log_pass_chances(points, criterion)
+    return [point.k for point, chance in zip(points, chances, strict=True) if chance >= -math.log(2)]
 
 
 def _near_best(points: Sequence[CurvePoint], criterion: Criterion) -> np.ndarray:

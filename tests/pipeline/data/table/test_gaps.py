@@ -87,3 +87,17 @@ def test_gzip_text_with_gaps(tmp_path) -> None:
     path.write_bytes(gzip.compress(frame.write_csv().encode()))
     made, _ = prepared_of(path, tmp_path, time="at")
     assert made.summary["rows"] == (~missing).sum()
+
+
+def test_rows_without_a_group_are_one_group_unless_they_are_to_go(tmp_path) -> None:
+    frame, _ = log(0.0)
+    frame = frame.with_columns(pl.when(pl.int_range(2_000) % 8 != 5).then("shop").alias("shop"))
+    made, store = prepared_of(frame, tmp_path, group="shop")
+    assert made.summary["rows"] == 2_000
+    assert "(none)" in store.group_labels
+    made, store = prepared_of(frame, tmp_path, group="shop", time="at", drop_rows="no_group")
+    assert made.summary["rows"] == 1_750
+    assert "(none)" not in store.group_labels
+    assert "250 of 2,000 rows are left out: group=shop is missing there" in [one.detail for one in made.findings]
+    everywhere = np.concatenate([store.row_id(split) for split in ("train", "validation", "test")])
+    assert not (everywhere % 8 == 5).any()

@@ -1,0 +1,129 @@
+"""What the pruned model saves, measured when the verdict is known: bytes, parameters, speed, and what a cut costs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Encoders, Prepared, read_consumers, readers_of
+from feature_audit.errors import AuditError
+from feature_audit.fitting.fading import fading_curve
+from feature_audit.fitting.scoring_speed import Speed, scoring_speeds
+from feature_audit.fitting.trained import load_model, open_store, weight_bytes
+from feature_audit.models import MODELS, embedding_sizes
+from feature_audit.report import READ_BY_OTHERS, removal_waves
+from feature_audit.results import (
+    AuditReport,
+    FadePoint,
+    FeatureDecision,
+    Footprint,
+    Readers,
+    Savings,
+    WaveSavings,
+)
+from feature_audit.schema import ModelSchema
+from feature_audit.stages.baseline import Baseline
+from feature_audit.stages.load import locate
+from feature_audit.stages.retrain import Retrained
+
+log = logging.getLogger(__name__)
+
+
+def sized(
+    config: AuditConfig, prepared: Prepared, full: Baseline, decisions: list[FeatureDecision]
+) -> list[FeatureDecision]:
+    """The decisions with what each feature takes in the log and in the full model."""
+    columns = {column.name: column for column in prepared.columns}
+    shares: dict[str, float] = {}
+    if config.model in MODELS and _full_weights(full).is_file():
+        sizes = embedding_sizes(prepared.schema, config.training.embedding_dim)
+        shares = {name: size / sum(sizes) for name, size in zip(prepared.schema.names, sizes, strict=True)}
+    return [
+        replace(
+            row,
+            bytes_per_row=columns[row.feature].bytes_per_row,
+            plain_bytes_per_row=columns[row.feature].plain_bytes_per_row,
+            embedding_share=shares.get(row.feature),
+        )
+        for row in decisions
+    ]
+
+
+def readers(config: AuditConfig, prepared: Prepared) -> Readers | None:
+    """Who else reads the log's features; None where no file says it."""
+    if config.consumers is None:
+        return None
+    return readers_of(read_consumers(config.consumers), prepared.columns, own=config.model_name)
+
+
+def with_savings(
+    config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, report: AuditReport
+) -> AuditReport:
+    """The report with what is saved. What cannot be measured is left out: it is no part of the verdict.
+
+    A model that a team trains elsewhere leaves no weights here: of it, only bytes of the log are known.
+    """
+    rung = pruned.at(report.k)
+    weights = _full_weights(full), pruned.folder.path / f"{rung.names[rung.best_seed]}.pt"
+    ours = all(path.is_file() for path in weights)
+    speeds = _speeds(config, prepared, [(full.schema, weights[0]), (rung.schema, weights[1])]) if ours else []
+    prints = []
+    for place, schema in enumerate((full.schema, rung.schema)):
+        names = set(schema.names)
+        rows = [row for row in report.decisions if row.feature in names]
+        prints.append(
+            Footprint(
+                len(schema.fields),
+                total(row.bytes_per_row for row in rows),
+                total(row.plain_bytes_per_row for row in rows),
+                weight_bytes(weights[place]) if ours else None,
+                **vars(speeds[place]) if speeds else {},
+            )
+        )
+    waves = _waves(report)
+    fading, rows_faded = _fading(config, prepared, full, waves) if ours and waves else ([], 0)
+    savings = Savings(prints[0], prints[1], prepared.summary.get("bytes_from"), waves, fading, rows_faded)
+    return replace(report, savings=savings)
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """The sum of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _full_weights(full: Baseline) -> Path:
+    return full.folder.path / f"{full.name}.pt"
+
+
+def _speeds(config: AuditConfig, prepared: Prepared, models: list[tuple[ModelSchema, Path]]) -> list[Speed]:
+    try:
+        return scoring_speeds(locate(config), prepared, models)
+    except AuditError as error:  # the log was moved since it was read, or a row is one that serving would refuse
+        log.info("parity: scoring speed is not measured: %s", error)
+        return []
+
+
+def _waves(report: AuditReport) -> list[WaveSavings]:
+    """The waves of the removal as the report shows them, with what each saves."""
+    row_of = {row.feature: row for row in report.decisions}
+    found = []
+    for wave in removal_waves(report):
+        rows = [row_of[name] for name in wave.names]
+        size, share = total(row.bytes_per_row for row in rows), total(row.embedding_share for row in rows)
+        if wave.title == READ_BY_OTHERS and size is not None:
+            size = 0.0  # the model is smaller, the log is not
+        found.append(WaveSavings(wave.title, list(wave.names), wave.saved, size, share))
+    return found
+
+
+def _fading(
+    config: AuditConfig, prepared: Prepared, full: Baseline, waves: list[WaveSavings]
+) -> tuple[list[FadePoint], int]:
+    lost = Encoders.load(prepared.directory / "encoders.json").missing(full.schema)
+    # What is read by others goes on being computed, so it does not go missing.
+    names = [[] if wave.title == READ_BY_OTHERS else wave.features for wave in waves]
+    return fading_curve(config, open_store(config, prepared), full.schema, load_model(config, full), names, lost)
