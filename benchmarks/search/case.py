@@ -16,7 +16,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.config_files import load_config
 from feature_audit.data import Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
-from feature_audit.fitting.trained import Trained, active, load_model, open_store, train_one
+from feature_audit.fitting.trained import active, load_model, open_store, train_one
 from feature_audit.models import predict
 from feature_audit.parity import metric
 from feature_audit.results import CurvePoint
@@ -89,7 +89,7 @@ class Case:
         """Of the select stage; its key stands for everything that a search depends on."""
         return self.folder("select", {"baseline": self.full.folder.key.digest})
 
-    def _train_full(self, loaded: StageFolder) -> tuple[Trained, Spent]:
+    def _train_full(self, loaded: StageFolder) -> tuple[baseline_stage.Baseline, Spent]:
         folder = self.folder("baseline", {"store": self.prepared.digest, "load": loaded.key.digest})
         kept = folder.path / "cpu_seconds.json"
         started = time.process_time()

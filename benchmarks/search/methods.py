@@ -57,8 +57,8 @@ def ours(case: Case) -> Found:
     retrained_folder = case.folder("retrain", {"select": folder.key.digest})
     proposed = replace(selection, rungs=(selection.k,))
     pruned = retrain(case.config, case.prepared, case.full, proposed, retrained_folder).at(selection.k)
-    trained = Trained(retrained_folder, pruned.schema, pruned.facts[0])
-    test = tuple(case.test_value(load_model(case.config, trained, name), pruned.schema) for name in pruned.weights)
+    models = [Trained(retrained_folder, pruned.schema, pruned.facts[0], name) for name in pruned.names]
+    test = tuple(case.test_value(load_model(case.config, trained), pruned.schema) for trained in models)
     confirmed = [point for point in selection.curve if point.source == "retrained"]
     return Found(
         k=selection.k,

@@ -153,7 +153,7 @@ def history(model_name: str) -> None:
 @main.command("check-model")
 @audit_options
 def check_model(config: str | None, **options: Any) -> None:
-    """Test a model (``--model package.module:factory``) against the model contract on real rows of the log."""
+    """Test your model (``--model``) or training job (``--trainer``, ``--command``) against its contract."""
     checked = load_config(config, options)
     from feature_audit.audit.check_model import check  # only now, as in `_audit`
 

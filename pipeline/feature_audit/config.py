@@ -239,6 +239,12 @@ class AuditConfig(_Section):
         description="retrained = the full feature set over its trainings; deployed = the one full model as trained",
     )
     model: str = Field("dcn_v2", description="mlp, dcn_v2, deepfm, or your own package.module:factory")
+    checkpoint: str | None = Field(
+        None, description="file of a trained full model's state dict, loaded instead of a training"
+    )
+    trainer: str | None = Field(None, description="your training function, package.module:train")
+    command: str | None = Field(None, description="your training program, such as `python train.py --task {task}`")
+    command_timeout: float = Field(0, ge=0, description="seconds that one call of command may take; 0 = no limit")
     selector: str = Field("ip_cae", description="ip_cae, cae, or a baseline by name")
     experiment: str = Field("feature-audit", description="MLflow experiment")
     model_name: str = Field("feature-audit", description="registered model that receives the recommendation")
@@ -278,6 +284,14 @@ class AuditConfig(_Section):
         """``split_files`` names the data where ``data`` does not."""
         if isinstance(values, Mapping) and isinstance(values.get("split_files"), Mapping) and not values.get("data"):
             return {**values, "data": ",".join(map(str, values["split_files"].values()))}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_model(cls, values: Any) -> Any:
+        """A checkpoint is one full model: it is that one that the pruned models are compared with."""
+        if isinstance(values, Mapping) and values.get("checkpoint") and not values.get("against"):
+            return {**values, "against": "deployed"}
         return values
 
     @model_validator(mode="before")
@@ -344,6 +358,7 @@ class AuditConfig(_Section):
     def _agree(self) -> AuditConfig:
         if self.k != "auto" and self.k_min > self.k:
             raise ValueError(f"k_min={self.k_min} is above k={self.k}; lower k_min or raise k")
+        self._one_full_model()
         ignored = ("auto", 1, PROFILES[self.profile]["baseline_seeds"])  # the profile asks for no second deployed model
         if self.against == "deployed" and self.baseline_seeds not in ignored:
             raise ValueError(
@@ -375,6 +390,18 @@ class AuditConfig(_Section):
         if self.slice_mode == "not_worse" and self.slice_margin is None:
             raise ValueError("slice_mode=not_worse: needs slice_margin; give the loss that counts as none in a slice")
         return self
+
+    def _one_full_model(self) -> None:
+        """At most one place where the full model comes from."""
+        given = {"checkpoint": self.checkpoint, "trainer": self.trainer, "command": self.command}
+        named = [f"{key}={value}" for key, value in given.items() if value]
+        if len(named) > 1:
+            raise ValueError(f"{' and '.join(named)}: each says where the full model comes from; give one of them")
+        if self.checkpoint and self.against == "retrained":
+            raise ValueError(
+                f"against=retrained: checkpoint={self.checkpoint} is one model, whose luck cannot be told from its "
+                "features; leave against out"
+            )
 
     @model_validator(mode="after")
     def _group_agrees(self) -> AuditConfig:

@@ -18,16 +18,18 @@ from typing import Any
 from feature_audit.errors import AuditError, UsageError
 
 #: Configuration keys whose value can name a user's function.
-_KEYS = ("prepare", "model")
+_KEYS = ("prepare", "model", "trainer")
+#: The one whose value is a program to run.
+_COMMAND = "command"
 _LONGEST = 300  # characters of what an exception says
 #: Outermost packages of the functions that were asked for: a user's code also where it is installed.
 _named: set[str] = set()
 
 
 def named_code(values: Mapping[str, Any]) -> dict[str, str]:
-    """The functions that a configuration names, key -> ``package.module:function``: code that an audit runs."""
-    named = {key: values.get(key) for key in _KEYS}
-    return {key: name for key, name in named.items() if isinstance(name, str) and ":" in name}
+    """Code that an audit runs because a configuration names it: key -> ``package.module:function`` or a command."""
+    named = {key: values.get(key) for key in (*_KEYS, _COMMAND)}
+    return {key: name for key, name in named.items() if isinstance(name, str) and (":" in name or key == _COMMAND)}
 
 
 def code_options(values: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ WORDS = (
 COLUMNS = ("impression", "user_id", "price_gap", "taste", "device", "noise_00", "clicked")
 #: A file of each kind. The rest is asked by `-m slow`.
 SOME = {
-    "finished": ("baseline/*/weights.pt", "select/*/DONE.json"),
+    "finished": ("baseline/*/full.pt", "select/*/DONE.json"),
     "interrupted": ("retrain/*/pruned_3_0.json", "retrain/*/pruned_3_1.npy", "test_looks/*.jsonl"),
 }
 

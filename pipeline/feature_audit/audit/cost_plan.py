@@ -11,23 +11,24 @@ from concrete_selectors import PathSettings, curve_sizes, expected_compute
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.fitting.allocation import asked_for, most_affordable
-from feature_audit.fitting.trained import Trained, active, fresh_model, open_store
+from feature_audit.fitting.trained import active, fresh_model, open_store
 from feature_audit.models import FORWARD_SHARE, embedding_widths
 from feature_audit.parity import planning
 from feature_audit.results import CostPlan
 from feature_audit.selection import MOST_RUNGS, Constraints, SelectionPlan, most_confirmations
+from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.select import plan_of
 
 
-def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraints: Constraints) -> CostPlan:
-    """The plan ``1 + R c + confirmations + (S pruned at each K to test, B full)``, in full trainings and seconds.
+def cost_plan(config: AuditConfig, prepared: Prepared, full: Baseline, constraints: Constraints) -> CostPlan:
+    """The plan ``full model + R c + confirmations + (S pruned at each K to test, B full)``, in full trainings.
 
     A training on K features is taken to last as many epochs as the full model's, at the share of its parameters.
 
     Args:
         config: trials and seeds.
         prepared: the features.
-        full: the full model's training, which sets the unit.
+        full: the full model, whose training sets the unit.
         constraints: the range of K.
     """
     names = np.asarray(prepared.schema.names)
@@ -45,13 +46,18 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraint
     runs = config.trials if plan.searches else 1
     rungs = 1 if constraints.is_fixed else min(MOST_RUNGS, max(largest - constraints.min_k + 1, 1))
     allocations = planning.allocations(*asked_for(config))
-    found = 1 + runs * trial + curve
+    found = full.spent + runs * trial + curve
     low = found + bool(confirmations) * share(constraints.min_k)
     high = found + _confirmed_up_to(largest, confirmations, share)
     fewest, most = _price(allocations[0], share(constraints.min_k)), _price(allocations[-1], rungs * share(largest))
     low, high = low + fewest, high + max(min(most, most_affordable(sum(prepared.rows.values()), high)), fewest)
     each = full.facts.seconds
-    return CostPlan(_text(allocations, runs, trial, confirmations, rungs), low, high, low * each, high * each)
+    text = _text(allocations, runs, trial, confirmations, rungs)
+    if full.reference:
+        text = f"1 reference model of {full.reference_cost:.2f} full trainings, {text}"
+    elif not full.trainings:
+        text = f"no training of the full model, {text}"
+    return CostPlan(text, low, high, low * each, high * each)
 
 
 def _price(arms: tuple[int, int], share: float) -> float:

@@ -13,9 +13,10 @@ import concrete_selectors
 from pydantic import BaseModel
 
 import feature_audit
-from feature_audit.audit import exports
+from feature_audit.audit import exports, model_artifacts
 from feature_audit.config import AuditConfig
-from feature_audit.data import Encoders, Prepared, example_rows, write_table
+from feature_audit.data import Prepared, example_rows, write_table
+from feature_audit.fitting.own_training import has_own_training
 from feature_audit.locking import held
 from feature_audit.masking import masked, masked_values
 from feature_audit.models import is_installed, own_code
@@ -272,28 +273,22 @@ def _register(
 ) -> str:
     """Register the pruned model with the lowest validation loss; its inputs are the kept raw columns and no others."""
     rung = pruned.at(report.k)
-    names = rung.schema.names
+    names, shipped = rung.schema.names, rung.names[rung.best_seed]
     with tempfile.TemporaryDirectory() as name:
         folder, code = Path(name) / "pruned", Path(name) / "code"
         folder.mkdir()
         code.mkdir()
-        shutil.copy(pruned.folder.path / rung.weights[rung.best_seed], folder / "weights.pt")
-        Encoders.load(prepared.directory / "encoders.json").keep(names).save(folder / "encoders.json")
-        spec = {
-            "model": config.model,
-            "params": config.model_params,
-            "attach": config.attach,
-            "embedding_dim": config.training.embedding_dim,
-            "fields": [asdict(field) for field in rung.schema.fields],
-            "task": rung.schema.task,
-            "n_classes": rung.schema.n_classes,
-        }
-        (folder / "model.json").write_text(json.dumps(spec, indent=1), encoding="utf-8")
+        own = has_own_training(config)
+        if own:
+            model_artifacts.of_job(config, prepared, names, pruned.folder.path, shipped, folder)
+        else:
+            model_artifacts.of_network(config, prepared, rung.schema, pruned.folder.path, shipped, folder)
         return registry.register(
             run_id=parent.id,
             model_name=config.model_name,
             artifacts=folder,
-            code=_code(config.model, code),
+            loader="pyfunc_job_model" if own else "pyfunc_model",
+            code=[] if own else _code(config.model, code),
             inputs=_raw_inputs(prepared, names),
             example=example_rows(locate(config), prepared, names, _EXAMPLE_ROWS),
             tags=_version_tags(parent, prepared, report, outcome_key),

@@ -20,6 +20,7 @@ from feature_audit.masking import masked, masked_values
 from feature_audit.parity import ParityResult
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, MetricDelta, MoreTrainings, StageCost
 from feature_audit.selection import Constraints, Selection, nogueira_index
+from feature_audit.stages import retrain
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.parity import Outcome
 from feature_audit.stages.retrain import Retrained
@@ -70,7 +71,7 @@ def build_report(
         needed=result.needed,
         stability=nogueira_index(selection.masks),
         convergence=selection.convergence,
-        warnings=_warnings(config, prepared, full, selection, result),
+        warnings=_warnings(config, prepared, full, selection, pruned, result),
         trials=[row.shown() for row in selection.trials],
         importances=selection.importances,
         data_summary=prepared.summary,
@@ -125,13 +126,19 @@ def _more(full: Baseline, pruned: Retrained, outcome: Outcome, besides: float) -
 
 
 def _warnings(
-    config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection, result: ParityResult
+    config: AuditConfig,
+    prepared: Prepared,
+    full: Baseline,
+    selection: Selection,
+    pruned: Retrained,
+    result: ParityResult,
 ) -> list[str]:
     value = full.facts.metric
     warnings = [f"{sentence}." for sentence in soundness.warnings(config, value, full.references)]
     first = [prepared.schema.names[index] for index in selection.order[:3]]
     return [
         *warnings,
+        *([retrain.SAME_SCORES] if pruned.same_scores else []),
         *data_warnings(prepared.findings),
         *too_good(config, value, first),
         *below_half(result.deltas, config.group),

@@ -24,6 +24,7 @@ from feature_audit.disk import room_in
 from feature_audit.errors import AuditError, log_is_open, shortened
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.checkpoint import checkpoint_digest
 from feature_audit.fitting.looks import Look, coming_look, learn_looks
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
@@ -219,9 +220,10 @@ def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
     if until == "load":
         return None
 
-    trained = run_stage(parent, config, "baseline", encoded, partial(_train_full, config, prepared))
+    inputs = {**encoded, "checkpoint": checkpoint_digest(config)}
+    trained = run_stage(parent, config, "baseline", inputs, partial(_train_full, config, prepared))
     full = trained.result
-    costs.append(trained.cost(1.0, f"{full.facts.epochs} epochs", seconds=full.facts.seconds))
+    costs.append(trained.cost(full.trainings, full.origin, seconds=full.seconds))
     config, shares = with_margins(parent, config, prepared, full), config.shares
     log.info("baseline: %s", soundness.line(config, full.facts.metric, full.references))
     if until == "baseline":
@@ -233,7 +235,8 @@ def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
     selected = run_stage(parent, config, "select", inputs, partial(_select, config, prepared, full, constraints))
     selection = selected.result
     tried = f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}"
-    costs.append(selected.cost(selection.compute / full.facts.compute, tried))
+    tried += ", 1 reference model" if full.reference else ""
+    costs.append(selected.cost(full.reference_cost + selection.compute / full.facts.compute, tried))
     log.info("select: %s", selection.reason)
     decisions = sized(config, prepared, full, decide_features(prepared, constraints, selection))
     publish.selection(parent, selection, decisions)

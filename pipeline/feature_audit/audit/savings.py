@@ -41,7 +41,7 @@ def sized(
     """The decisions with what each feature takes in the log and in the full model."""
     columns = {column.name: column for column in prepared.columns}
     shares: dict[str, float] = {}
-    if config.model in MODELS and _weights(full).is_file():
+    if config.model in MODELS and _full_weights(full).is_file():
         sizes = embedding_sizes(prepared.schema, config.training.embedding_dim)
         shares = {name: size / sum(sizes) for name, size in zip(prepared.schema.names, sizes, strict=True)}
     return [
@@ -70,7 +70,7 @@ def with_savings(
     A model that a team trains elsewhere leaves no weights here: of it, only bytes of the log are known.
     """
     rung, waves = pruned.at(report.k), _waves(report)
-    weights = _weights(full), pruned.folder.path / rung.weights[rung.best_seed]
+    weights = _full_weights(full), pruned.folder.path / f"{rung.names[rung.best_seed]}.pt"
     schemas = full.schema, rung.schema
     ours = all(path.is_file() for path in weights)
     speeds: list[Speed] = []
@@ -102,8 +102,8 @@ def total(values: Iterable[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def _weights(full: Baseline) -> Path:
-    return full.folder.path / "weights.pt"
+def _full_weights(full: Baseline) -> Path:
+    return full.folder.path / f"{full.name}.pt"
 
 
 def _measured(what: str, work: Callable[[], Found], nothing: Found) -> Found:

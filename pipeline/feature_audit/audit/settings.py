@@ -17,6 +17,8 @@ from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, 
 from feature_audit.config_files import given_values, load_config, read_given
 from feature_audit.data import Prepared, read_consumers
 from feature_audit.errors import UsageError
+from feature_audit.fitting.checkpoint import check_checkpoint
+from feature_audit.fitting.own_training import check_own_training
 from feature_audit.importing import code_options, named_code
 from feature_audit.masking import MASK, masked_values
 from feature_audit.metric_names import parse_metric
@@ -47,7 +49,7 @@ def config_of(audit: str, files: str | None, given: dict[str, Any], *, trust: bo
             address had credentials, which no run keeps.
     """
     config = load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(GIVEN)))
-    named = named_code(config.model_dump(include={"model", "prepare"}))
+    named = named_code(config.model_dump())
     unseen = {key: name for key, name in named.items() if key not in read_given(files, given)}
     if unseen and not trust:
         raise UsageError(
@@ -75,6 +77,8 @@ def check_config(config: AuditConfig) -> None:
             raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
     _check_weights(config)
     check_arguments(config.model, config.model_params)
+    check_own_training(config)
+    check_checkpoint(config)
     for key in ("row_id", "time", "group", "split", "production_score"):
         name = getattr(config, key)
         if name is not None and name == config.target:

@@ -12,6 +12,8 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import RULES, Prepared, read_consumers
 from feature_audit.disk import room_in
 from feature_audit.fitting.cache import StageFolder, StageKey, own_folder, stage_key
+from feature_audit.fitting.checkpoint import checkpoint_digest
+from feature_audit.fitting.own_training import own_training_digest
 from feature_audit.importing import users_code
 from feature_audit.masking import masked_values
 from feature_audit.memory import memory_for
@@ -30,7 +32,7 @@ KEYS = {
 }
 
 #: Settings that change what an audit costs, where it is kept and how it ends, and not what it asks.
-_NOT_ASKED = ("threads", "workers", "work_dir", "experiment", "gate", "looks")
+_NOT_ASKED = ("threads", "workers", "work_dir", "experiment", "gate", "looks", "command_timeout", "checkpoint")
 
 Result = TypeVar("Result")
 
@@ -96,7 +98,8 @@ def question(config: AuditConfig, data: str) -> str:
     """
     values = masked_values(config.model_dump(mode="json"))
     asked = {key: value for key, value in values.items() if key not in _NOT_ASKED}
-    inputs = {"data": data}
+    files = {"checkpoint": checkpoint_digest(config), "job": own_training_digest(config)}
+    inputs = {"data": data, **files}
     if config.consumers is not None:
         inputs["consumers"] = json.dumps(read_consumers(config.consumers))
     return stage_key("audit", config=asked, inputs=inputs).digest
@@ -125,7 +128,8 @@ def training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
     plain = AuditConfig()
     without_rules = config.model_copy(update={key: getattr(plain, key) for key in RULES})
     loaded = key_of("load", without_rules, {}).digest
-    return {"store": prepared.content, "load": loaded, "model": own_code_digest(config.model)}
+    model, job = own_code_digest(config.model), own_training_digest(config)
+    return {"store": prepared.content, "load": loaded, "model": model, "job": job}
 
 
 def key_of(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:

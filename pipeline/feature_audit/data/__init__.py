@@ -2,6 +2,7 @@
 
 from feature_audit.data.columns.consumers import read_consumers, readers_of
 from feature_audit.data.encoding.encoder_set import Encoders
+from feature_audit.data.exchange import read_scores, write_raw_splits
 from feature_audit.data.prepare import RULES, STORE_KEYS, data_digest, prepare
 from feature_audit.data.prepared import Prepared
 from feature_audit.data.store.reader import Store
@@ -17,6 +18,8 @@ __all__ = [
     "example_rows",
     "prepare",
     "read_consumers",
+    "read_scores",
     "readers_of",
+    "write_raw_splits",
     "write_table",
 ]

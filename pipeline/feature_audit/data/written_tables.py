@@ -11,7 +11,7 @@ import polars.selectors as cs
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.prepared import Prepared
-from feature_audit.data.reading.source import open_source
+from feature_audit.data.reading.source import Source, open_source
 
 #: How a cell begins that a spreadsheet takes for a formula.
 _FORMULA = r"^([=+\-@\t\r\n])"
@@ -44,22 +44,28 @@ def write_table(
         frame.write_parquet(path)
 
 
-def example_rows(config: AuditConfig, prepared: Prepared, names: Sequence[str], count: int) -> pl.DataFrame:
-    """Raw rows of some columns, as the log holds them: those with the fewest missing cells among the first ones.
+def raw_table(config: AuditConfig, prepared: Prepared) -> Source:
+    """The log as it was read for the training store: every row of the input, cells as they are.
 
     Args:
         config: with ``data`` as a path, glob or URI.
         prepared: what was made of this log.
-        names: the columns.
-        count: rows, fewer where the log has fewer.
     """
     staged = [prepared.directory / name for name in ("prepared.parquet", "staged.parquet")]
     found = next((path for path in staged if path.is_file()), None)  # what preparing made of text and own tables
-    frame = (
-        pl.scan_parquet(found)
-        if found
-        else open_source(config, config.data, prepared.directory, lambda message: None).frame
-    )
-    first = frame.select(names).head(_FIRST_ROWS).collect()
+    if found:
+        return Source(pl.scan_parquet(found))
+    return open_source(config, config.data, prepared.directory, lambda message: None)
+
+
+def example_rows(config: AuditConfig, prepared: Prepared, names: Sequence[str], count: int) -> pl.DataFrame:
+    """Raw rows of some columns, as the log holds them: those with the fewest missing cells among the first ones.
+
+    Args:
+        config, prepared: as in ``raw_table``.
+        names: the columns.
+        count: rows, fewer where the log has fewer.
+    """
+    first = raw_table(config, prepared).frame.select(names).head(_FIRST_ROWS).collect()
     missing = first.select(pl.sum_horizontal(pl.all().is_null().cast(pl.Int32)))
     return first[sorted(missing.to_series().arg_sort()[:count].to_list())]

@@ -65,18 +65,20 @@ class Trained:
     """One trained model on disk.
 
     Attributes:
-        folder: holds ``weights.pt`` and ``validation.npy`` (scores of the validation rows).
+        folder: holds ``<name>.npy`` (scores of the validation rows) and, of our own loop, ``<name>.pt`` (weights).
         schema: its fields.
         facts: of the training.
+        name: of the training in the folder.
     """
 
     folder: StageFolder
     schema: ModelSchema
     facts: TrainingFacts
+    name: str
 
     def validation_scores(self) -> np.ndarray:
         """Scores of the validation rows, in the store's order."""
-        return np.load(self.folder.path / "validation.npy")
+        return np.load(self.folder.path / f"{self.name}.npy")
 
 
 def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Module:
@@ -96,9 +98,9 @@ def active(config: AuditConfig, schema: ModelSchema) -> int:
     return active_parameters(fresh_model(config, schema, 0), schema)
 
 
-def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") -> nn.Module:
+def load_model(config: AuditConfig, trained: Trained) -> nn.Module:
     """The trained model, in eval mode on the CPU."""
-    return load_weights(config, trained.schema, trained.folder.path / name)
+    return load_weights(config, trained.schema, trained.folder.path / f"{trained.name}.pt")
 
 
 def load_weights(config: AuditConfig, schema: ModelSchema, path: Path) -> nn.Module:

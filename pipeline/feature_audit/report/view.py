@@ -248,7 +248,7 @@ def plan_sentence(plan: CostPlan) -> str:
     """The steps and what they are expected to cost together, for a log or a page."""
     trainings = f"{numbers.plain(plan.trainings_low, 1)} to {numbers.plain(plan.trainings_high, 1)}"
     seconds = f"{numbers.duration(plan.seconds_low)} to {numbers.duration(plan.seconds_high)}"
-    return f"{plan.text}; with the full model {trainings} full trainings, about {seconds}"
+    return f"{plan.text}; all in all {trainings} full trainings, about {seconds}"
 
 
 def planned(report: AuditReport) -> str | None:

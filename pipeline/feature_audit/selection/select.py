@@ -157,6 +157,8 @@ def select_features(
     order = aggregate_ranks(orders, constraints.groups)
     compare = ValidationComparison(plan.criterion.metric, store, full.validation_scores)
     curve, compute = validation_curve(objective, order, compare)
+    if full.compared_with is not None:
+        compare = ValidationComparison(plan.criterion.metric, store, full.compared_with)
     choice, tested, retrained, retraining_compute = _choose(curve, order, constraints, plan, compare, retrain)
     return Selection(
         k=choice.k,

@@ -1,27 +1,39 @@
-"""baseline: train the full model once, and compare it with gradient boosting and with chance."""
+"""baseline: train the full model once, or load it, and compare it with gradient boosting and with chance.
+
+Where a team's own job trains, one of the shipped models is trained as well: the selection needs a model with gates at
+its features.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
+import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
-from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.cache import StageFolder, write_marker
+from feature_audit.fitting.checkpoint import ENCODERS, load_checkpoint
+from feature_audit.fitting.own_training import has_own_training, job_name
 from feature_audit.fitting.soundness import BOOSTING_REMEDY, References
-from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, save_weights, train_one
-from feature_audit.models import boosting_scores
+from feature_audit.fitting.trained import Trained, TrainingFacts, active, open_store, quality, save_weights
+from feature_audit.fitting.trainings import Trainings
+from feature_audit.models import FORWARD_SHARE, Pace, boosting_scores, mean_loss, predict
 from feature_audit.parity import metric
 from feature_audit.parity.chance import Chance, against_chance
 from feature_audit.parity.references import Reference, against_reference
 from feature_audit.schema import ModelSchema
+from feature_audit.stages.load import locate
 
 log = logging.getLogger(__name__)
 
-KEYS = ("model", "model_params", "attach", "training", "seed", "device", "metric")
+KEYS = ("model", "model_params", "attach", "training", "trainer", "command", "seed", "device", "metric")
+#: Names of the trainings in the stage's folder.
+_FULL, _REFERENCE = "full", "reference"
 
 
 @dataclass(frozen=True)
@@ -30,33 +42,119 @@ class Baseline(Trained):
 
     Attributes:
         references: what its quality on validation is compared with.
+        trainings: full trainings that it cost: 1, or 0 where it was loaded.
+        seconds: of its training, or of loading and scoring it.
+        origin: how it came about, for the table of costs.
+        reference: one of the shipped models, trained for the selection where a team's own job trains; else None.
     """
 
     references: References
+    trainings: float
+    seconds: float
+    origin: str
+    reference: Trained | None
+
+    @property
+    def gated(self) -> Trained:
+        """The model whose features the selection opens and closes."""
+        return self.reference or self
+
+    @property
+    def rate(self) -> float:
+        """Compute per second of its training: what a second of a team's own training counts."""
+        return self.facts.compute / self.facts.seconds
+
+    @property
+    def spent(self) -> float:
+        """Full trainings that it and the reference cost."""
+        return self.trainings + self.reference_cost
+
+    @property
+    def reference_cost(self) -> float:
+        """Full trainings that the reference cost."""
+        return self.reference.facts.compute / self.facts.compute if self.reference else 0.0
 
 
 def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Baseline:
-    """Train the full model on every usable feature, or open the one trained before."""
+    """Train the full model on every usable feature, or load it from the checkpoint, or open the one made before."""
     store = open_store(config, prepared)
+    trainings = Trainings(locate(config), prepared, folder)
     if not folder.done:
-        _train(config, store, prepared.schema, folder)
+        _make(config, prepared, store, trainings)
     result = folder.result()
-    facts = TrainingFacts.from_dict(result["training"])
+    full = trainings.trained(prepared.schema, _FULL)
     # Chance anew each time: the confidence is no part of this stage's key, because it must not cost a training.
-    chance = _chance(config, store, np.load(folder.path / "validation.npy"))
-    references = References(chance, Reference(**result["boosting"]), result["boosting_seconds"])
-    return Baseline(folder, prepared.schema, facts, references)
+    chance = _chance(config, store, full.validation_scores())
+    return Baseline(
+        folder,
+        prepared.schema,
+        full.facts,
+        _FULL,
+        References(chance, Reference(**result["boosting"]), result["boosting_seconds"]),
+        result["trainings"],
+        result["seconds"],
+        result["origin"],
+        trainings.trained(prepared.schema, _REFERENCE) if has_own_training(config) else None,
+    )
 
 
-def _train(config: AuditConfig, store: Store, schema: ModelSchema, folder: StageFolder) -> None:
-    model, scores, facts = train_one(config, store, schema, seed=config.seed, label="baseline")
-    save_weights(model, folder.path / "weights.pt")
-    np.save(folder.path / "validation.npy", scores)
-    log.info("baseline: %d epochs, %.0f s", facts.epochs, facts.seconds)
+def _make(config: AuditConfig, prepared: Prepared, store: Store, trainings: Trainings) -> None:
+    """The full model, its references, and the marker of the stage."""
+    folder, schema = trainings.folder, prepared.schema
+    shutil.copy(prepared.directory / ENCODERS, folder.path / ENCODERS)  # for whoever loads the weights
+    count, started = 1.0, time.perf_counter()
+    if config.checkpoint:
+        count, origin = 0.0, f"loaded from {config.checkpoint}"
+        facts = _load(config, prepared, store, folder)
+        seconds = time.perf_counter() - started
+    else:
+        if has_own_training(config):
+            shipped = trainings.with_shipped_loop()
+            reference = shipped.fit(schema, _REFERENCE, seed=config.seed, label="baseline: reference for the selection")
+            trainings = replace(trainings, rate=reference.compute / reference.seconds)
+        facts = trainings.fit(schema, _FULL, seed=config.seed, label="baseline")
+        seconds = facts.seconds
+        origin = job_name(config) if has_own_training(config) else f"{facts.epochs} epochs"
+    log.info("baseline: %s, %.0f s", origin, seconds)
     started = time.perf_counter()
-    boosting = _boosting(config, store, schema, scores)
-    seconds = time.perf_counter() - started
-    folder.finish({"training": facts.to_dict(), "boosting": asdict(boosting), "boosting_seconds": seconds})
+    boosting = _boosting(config, store, schema, trainings.trained(schema, _FULL).validation_scores())
+    content = {"boosting": asdict(boosting), "boosting_seconds": time.perf_counter() - started}
+    folder.finish({**content, "trainings": count, "seconds": seconds, "origin": origin})
+
+
+def _load(config: AuditConfig, prepared: Prepared, store: Store, folder: StageFolder) -> TrainingFacts:
+    """Keep the checkpoint's model as if it had been trained here.
+
+    What its training cost is not known, and yet it is the unit of every other cost: it counts as the
+    geometric mean of the fewest and the most passes that early stopping allows, at the speed at which the model scores.
+    """
+    schema, task = prepared.schema, prepared.schema.task
+    model = load_checkpoint(config, prepared)
+    started = time.perf_counter()
+    pace = Pace.of(store.rows("train"), config.training, schema)
+    size = pace.batch_size  # as in a training, whose speed this is to tell
+    scores = predict(model, store, "validation", schema, task=task, device=config.device, batch_size=size)
+    seconds, parameters = time.perf_counter() - started, active(config, schema)
+    fewest, most = pace.epochs_per_look * (1 + pace.patience), pace.epochs
+    examples = store.rows("train") * math.sqrt(fewest * most)
+    facts = TrainingFacts(
+        metric=quality(config, store, scores),
+        validation_loss=mean_loss(model, store, "validation", schema, task=task, device=config.device),
+        epochs=0,
+        best_epoch=0,
+        examples=0,
+        seconds=seconds * examples / (FORWARD_SHARE * store.rows("validation")),
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        compute=examples * parameters,
+        history=[],
+        seed=config.seed,
+    )
+    weights, validation = folder.path / f"{_FULL}.pt", folder.path / f"{_FULL}.npy"
+    save_weights(model, weights)
+    np.save(validation, scores)
+    content = {"features": list(schema.names), "facts": facts.to_dict()}
+    write_marker(folder.path / f"{_FULL}.json", content, [weights, validation])
+    return facts
 
 
 def _boosting(config: AuditConfig, store: Store, schema: ModelSchema, full: np.ndarray) -> Reference:

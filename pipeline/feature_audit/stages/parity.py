@@ -11,21 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, write_table
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import Look, take_look
-from feature_audit.fitting.trained import fresh_model, open_store
+from feature_audit.fitting.trained import open_store
+from feature_audit.fitting.trainings import Trainings
 from feature_audit.metric_names import METRIC_NAMES
-from feature_audit.models import predict
 from feature_audit.parity import ParityResult, activity, decide, fixed_sequence, metric, proven_k
 from feature_audit.parity.reservations import few_units
 from feature_audit.question import Guard, slice_rules
 from feature_audit.results import LadderRung, MetricDelta
-from feature_audit.schema import ModelSchema
 from feature_audit.stages.baseline import Baseline
+from feature_audit.stages.load import locate
 from feature_audit.stages.production import check_production, production_reference
 from feature_audit.stages.retrain import Retrained
 
@@ -78,17 +77,17 @@ def parity(
     )
     first_of_new = Look(1, config.looks, config.confidence, "")  # a log with other rows is a new table
     target, group = store.target("test"), store.group("test")
-    full_weights = [full.folder.path / "weights.pt"]
-    full_weights += [pruned.folder.path / f"full_{number}.pt" for number in range(len(pruned.full_facts))]
-    baseline_scores = np.stack([_score(config, store, full.schema, weights) for weights in full_weights])
+    located = locate(config)
+    first, trained = Trainings(located, prepared, full.folder), Trainings(located, prepared, pruned.folder)
+    more = [trained.test_scores(full.schema, f"full_{number}") for number in range(len(pruned.full_facts))]
+    baseline_scores = np.stack([first.test_scores(full.schema, full.name), *more])
     guards, slices = guards_of(config), _slices(config, store, group)
     references = [full.references.boosting, *production_reference(config, store, baseline_scores)]
     pruned_scores: dict[int, np.ndarray] = {}
 
     def judge(k: int) -> ParityResult:
         rung = pruned.at(k)
-        weights = [pruned.folder.path / name for name in rung.weights]
-        pruned_scores[k] = np.stack([_score(config, store, rung.schema, path) for path in weights])
+        pruned_scores[k] = np.stack([trained.test_scores(rung.schema, name) for name in rung.names])
         assert config.metric is not None
         result = decide(
             y=target,
@@ -139,13 +138,6 @@ def _ladder(pruned: Retrained, results: Mapping[int, ParityResult], n_features: 
             LadderRung(rung.k, dropped, place, result.verdict, row.delta, row.ci_low, row.ci_high, result.sentence)
         )
     return ladder
-
-
-def _score(config: AuditConfig, store: Store, schema: ModelSchema, weights: Path) -> np.ndarray:
-    """Scores of the test rows by a trained model."""
-    model = fresh_model(config, schema, 0)
-    model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-    return predict(model, store, "test", schema, task=schema.task, device=config.device)
 
 
 def question(parts: Mapping[str, str]) -> str:

@@ -9,24 +9,31 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, Store
+from feature_audit.data import Prepared
 from feature_audit.fitting.allocation import affordable_k, allocate, asked_for, most_affordable
-from feature_audit.fitting.cache import StageFolder, read_marker, write_marker
+from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import Look
-from feature_audit.fitting.trained import Trained, TrainingFacts, active, open_store, save_weights, train_one
+from feature_audit.fitting.trained import TrainingFacts, active, open_store
+from feature_audit.fitting.trainings import Trainings
 from feature_audit.results import PowerPlan
 from feature_audit.schema import ModelSchema
 from feature_audit.selection import Selection
+from feature_audit.stages.baseline import Baseline
+from feature_audit.stages.load import locate
 
 log = logging.getLogger(__name__)
 
 #: What a training depends on. The plan reads more, each time anew.
-KEYS = ("model", "model_params", "attach", "training", "device", "metric", "seed")
+KEYS = ("model", "model_params", "attach", "training", "trainer", "command", "device", "metric", "seed")
+
+SAME_SCORES = (
+    "Trainings with different seeds gave the very same scores, so the interval holds no noise of retraining: right if "
+    "nothing is random in the training, too narrow if it does not use its seed."
+)
 
 #: Seeds of the pruned models of one K start so far after those of the K before it in the order of testing.
 _RUNG_SEEDS = 10_000
@@ -52,9 +59,9 @@ class PrunedModels:
         return len(self.schema.fields)
 
     @property
-    def weights(self) -> list[str]:
-        """Files of the weights in the stage's folder, one per training."""
-        return [f"{_pruned(self.k, number)}.pt" for number in range(len(self.facts))]
+    def names(self) -> list[str]:
+        """Of the trainings in the stage's folder."""
+        return [_pruned(self.k, number) for number in range(len(self.facts))]
 
     @property
     def best_seed(self) -> int:
@@ -67,16 +74,18 @@ class Retrained:
     """The pruned models of every K to test, and further trainings of the full model.
 
     Attributes:
-        folder: holds ``pruned_<k>_<i>.pt`` and ``full_<i>.pt``.
+        folder: holds the trainings ``pruned_<k>_<i>`` and ``full_<i>`` (see ``fitting.trainings``).
         rungs: the pruned models of each K, in the order of testing.
         full_facts: of the full model's further trainings.
         plan: what they can be expected to decide at the K that validation proposes.
+        same_scores: did pruned models with different seeds give the very same scores?
     """
 
     folder: StageFolder
     rungs: list[PrunedModels]
     full_facts: list[TrainingFacts]
     plan: PowerPlan
+    same_scores: bool
 
     def at(self, k: int) -> PrunedModels:
         """The pruned models of one K."""
@@ -112,7 +121,7 @@ def features_of(prepared: Prepared, selection: Selection) -> list[list[str]]:
 def retrain(
     config: AuditConfig,
     prepared: Prepared,
-    full: Trained,
+    full: Baseline,
     selection: Selection,
     folder: StageFolder,
     look: Look | None = None,
@@ -122,30 +131,33 @@ def retrain(
     Trainings that are there already are kept: those of a stage that was killed, and those of a smaller plan. ``look``
     is the one that the verdict will take, by default the table's first.
     """
-    store = open_store(config, prepared)
-    spent = 1 + selection.compute / full.facts.compute
-    schemas = _schemas(config, prepared, full, selection, folder, spent)
+    trainings = Trainings(locate(config), prepared, folder, full.rate)
+    spent = full.spent + selection.compute / full.facts.compute
+    schemas = _schemas(config, prepared, full, selection, trainings, spent)
     # The plan is made for the K that validation proposes; the others add to what is known of the seed noise.
     in_view = sorted((len(schema.fields) for schema in schemas), key=lambda k: k != selection.k)
+
+    facts, scores = trainings.facts, trainings.validation_scores
 
     def train(pruned: int, others: int) -> tuple[list[np.ndarray], np.ndarray]:
         # The baseline's seed is config.seed: no other training shares its randomness.
         for place, schema in enumerate(schemas):
             for number in range(pruned):
-                seed = config.seed + 1 + number + place * _RUNG_SEEDS
-                _train(config, store, schema, folder, _pruned(len(schema.fields), number), seed=seed)
+                seed, name = config.seed + 1 + number + place * _RUNG_SEEDS, _pruned(len(schema.fields), number)
+                trainings.fit(schema, name, seed=seed, label=f"retrain: {name}")
         for number in range(others - 1):
-            _train(config, store, prepared.schema, folder, f"full_{number}", seed=config.seed + _FULL_SEED + number)
-        more = [_scores(folder, f"full_{number}") for number in range(others - 1)]
-        small = [np.stack([_scores(folder, _pruned(k, number)) for number in range(pruned)]) for k in in_view]
+            seed, name = config.seed + _FULL_SEED + number, f"full_{number}"
+            trainings.fit(prepared.schema, name, seed=seed, label=f"retrain: {name}")
+        more = [scores(f"full_{number}") for number in range(others - 1)]
+        small = [np.stack([scores(_pruned(k, number)) for number in range(pruned)]) for k in in_view]
         return small, np.stack([full.validation_scores(), *more])
 
     def price() -> float:
-        return sum(_facts(folder, _pruned(k, 0)).compute for k in in_view) / full.facts.compute
+        return sum(facts(_pruned(k, 0)).compute for k in in_view) / full.facts.compute
 
     plan = allocate(
         config,
-        store,
+        open_store(config, prepared),
         train=train,
         price=price,
         spent=spent,
@@ -154,19 +166,20 @@ def retrain(
     )
     if not folder.done:
         folder.finish({"plan": asdict(plan)})
-    return Retrained(
-        folder,
-        [
-            PrunedModels(schema, [_facts(folder, _pruned(len(schema.fields), n)) for n in range(plan.pruned)])
-            for schema in schemas
-        ],
-        [_facts(folder, f"full_{number}") for number in range(plan.full - 1)],
-        plan,
-    )
+    rungs = [
+        PrunedModels(schema, [facts(_pruned(len(schema.fields), number)) for number in range(plan.pruned)])
+        for schema in schemas
+    ]
+    more = [facts(f"full_{number}") for number in range(plan.full - 1)]
+    names = [rung.names[:2] for rung in rungs]
+    same = plan.pruned > 1 and any(np.array_equal(scores(one), scores(other)) for one, other in names)
+    if same:
+        log.warning("retrain: %s", SAME_SCORES)
+    return Retrained(folder, rungs, more, plan, same)
 
 
 def _schemas(
-    config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, folder: StageFolder, spent: float
+    config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection, trainings: Trainings, spent: float
 ) -> list[ModelSchema]:
     """The features at each K, in the order of testing; of a large table fewer K, where the number is planned.
 
@@ -178,8 +191,8 @@ def _schemas(
         return schemas
     first = schemas[0]
     name = _pruned(len(first.fields), 0)
-    _train(config, open_store(config, prepared), first, folder, name, seed=config.seed + 1)
-    unit = _facts(folder, name).compute / full.facts.compute / active(config, first)
+    facts = trainings.fit(first, name, seed=config.seed + 1, label=f"retrain: {name}")
+    unit = facts.compute / full.facts.compute / active(config, first)
     kept = schemas[: affordable_k([unit * active(config, schema) for schema in schemas], most)]
     if len(kept) < len(schemas):
         log.info(
@@ -200,39 +213,3 @@ def _estimate(selection: Selection) -> tuple[float, float] | None:
 
 def _pruned(k: int, number: int) -> str:
     return f"pruned_{k}_{number}"
-
-
-def _train(
-    config: AuditConfig,
-    store: Store,
-    schema: ModelSchema,
-    folder: StageFolder,
-    name: str,
-    *,
-    seed: int,
-) -> None:
-    """Train one model unless that was done before; its facts are written last."""
-    marker, weights, validation = (_place(folder, name, kind) for kind in ("json", "pt", "npy"))
-    if read_marker(marker) is not None:
-        return
-    marker.unlink(missing_ok=True)
-    model, scores, facts = train_one(config, store, schema, seed=seed, label=f"retrain {name}")
-    save_weights(model, weights)
-    np.save(validation, scores)
-    write_marker(marker, facts.to_dict(), [weights, validation])
-    log.info("retrain: %s, validation %s %.4f", name, config.metric, facts.metric)
-
-
-def _place(folder: StageFolder, name: str, kind: str) -> Path:
-    return folder.path / f"{name}.{kind}"
-
-
-def _scores(folder: StageFolder, name: str) -> np.ndarray:
-    """Of the validation rows."""
-    return np.load(_place(folder, name, "npy"))
-
-
-def _facts(folder: StageFolder, name: str) -> TrainingFacts:
-    content = read_marker(_place(folder, name, "json"))
-    assert content is not None, "it was trained before it is asked for"
-    return TrainingFacts.from_dict(content)

@@ -14,7 +14,8 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.progress import SelectionProgress
-from feature_audit.fitting.trained import Trained, active, load_model, open_store, train_one
+from feature_audit.fitting.trained import active, load_model, open_store
+from feature_audit.fitting.trainings import Trainings
 from feature_audit.models.training import Pace, batch_rows
 from feature_audit.results import CurvePoint
 from feature_audit.selection import (
@@ -28,6 +29,8 @@ from feature_audit.selection import (
     build_constraints,
     select_features,
 )
+from feature_audit.stages.baseline import Baseline
+from feature_audit.stages.load import locate
 
 KEYS = (
     "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop", "groups",
@@ -92,7 +95,7 @@ def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> Sele
 def select(
     config: AuditConfig,
     prepared: Prepared,
-    full: Trained,
+    full: Baseline,
     constraints: Constraints,
     folder: StageFolder,
     on_trial: Callable[[TrialRow], None] | None = None,
@@ -102,7 +105,13 @@ def select(
         return _restore(folder)
     store = open_store(config, prepared)
     plan = plan_of(config, store, constraints)
-    model = FullModel(load_model(config, full), full.validation_scores(), active(config, full.schema))
+    trainings = Trainings(locate(config), prepared, folder, full.rate)
+    model = FullModel(
+        load_model(config, full.gated),
+        full.gated.validation_scores(),
+        active(config, full.schema),
+        full.validation_scores(),
+    )
     names = np.asarray(prepared.schema.names)
     with SelectionProgress(plan.trials if plan.searches else 1) as progress:
 
@@ -110,8 +119,9 @@ def select(
             schema = prepared.schema.keep(names[kept])
             seed = CONFIRMATION_SEED + config.seed + number
             watch = progress.confirming(len(kept))
-            _, scores, facts = train_one(config, store, schema, seed=seed, label=f"K = {len(kept)}", progress=watch)
-            return scores, facts.compute
+            name, label = f"confirmation_{number}", f"select: K = {len(kept)}"
+            facts = trainings.fit(schema, name, seed=seed, label=label, progress=watch)
+            return trainings.validation_scores(name), facts.compute
 
         selection = select_features(
             model,

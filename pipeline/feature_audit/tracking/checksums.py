@@ -19,13 +19,14 @@ def write_checksums(artifacts: Path, code: Iterable[Path]) -> None:
     """Write the checksums of everything that a version is made of.
 
     Args:
-        artifacts: folder of weights, encoders and specification, which gets the file.
+        artifacts: folder of what the version is loaded from, which gets the file.
         code: packages (folders) and modules that are packed.
 
     Raises:
         OSError: a file cannot be read or written.
     """
-    named = {path.name: path for path in sorted(artifacts.iterdir()) if path.name != NAME}
+    files = [path for path in sorted(artifacts.rglob("*")) if path.is_file() and path.name != NAME]
+    named = {path.relative_to(artifacts).as_posix(): path for path in files}
     for place in code:
         named |= {(_CODE / file.relative_to(place.parent)).as_posix(): file for file in _files(place)}
     lines = [f"{_sha256(path)}  {name}\n" for name, path in named.items()]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import polars.selectors as cs
@@ -65,6 +66,10 @@ def _version_with(client: Any, model_name: str, key: str) -> str | None:
     return next((str(one.version) for one in found if one.tags.get("audit.verdict") == "pass"), None)
 
 
+#: How MLflow loads a version: with a model of this program, or of a team's own job.
+Loader = Literal["pyfunc_model", "pyfunc_job_model"]
+
+
 @dataclass(frozen=True)
 class RawInput:
     """A raw column that the model reads: its name and Polars dtype as text."""
@@ -83,6 +88,7 @@ def register(
     example: pl.DataFrame,
     tags: Mapping[str, Any],
     describe: Callable[[str], str],
+    loader: Loader = "pyfunc_model",
 ) -> str:
     """Register the pruned model and give it the alias ``prune-candidate``.
 
@@ -92,12 +98,13 @@ def register(
     Args:
         run_id: the audit's parent run, which the version keeps as its source; it is RUNNING afterwards.
         model_name: registered model, made where absent.
-        artifacts: folder with ``weights.pt``, ``encoders.json`` and ``model.json``.
+        artifacts: folder with what the loader reads.
         code: packages and modules that loading the model takes and that no index of packages has.
         inputs: the kept raw columns; they make the signature.
         example: some raw rows of these columns, kept with the model as an example of a request.
         tags: version tags; ``audit.key`` names what was trained and judged.
         describe: address ``models:/<name>/<version>`` -> description in Markdown.
+        loader: the module of this package by which MLflow loads the version.
 
     Returns:
         The address.
@@ -113,7 +120,7 @@ def register(
     try:
         version = _version_with(client, model_name, tags["audit.key"])
         if version is None:
-            uri = _log_model(client, run_id, artifacts, code, inputs, example)
+            uri = _log_model(client, run_id, artifacts, loader, code, inputs, example)
             version = _new_version(client, uri, model_name, tags)
         address = f"models:/{model_name}/{version}"
         client.update_model_version(model_name, version, description=describe(address))
@@ -124,23 +131,31 @@ def register(
 
 
 def _log_model(
-    client: Any, run_id: str, artifacts: Path, code: Sequence[Path], inputs: Sequence[RawInput], example: pl.DataFrame
+    client: Any,
+    run_id: str,
+    artifacts: Path,
+    loader: Loader,
+    code: Sequence[Path],
+    inputs: Sequence[RawInput],
+    example: pl.DataFrame,
 ) -> str:
     """Keep the model with the run; returns its address, under which it can be registered."""
     import mlflow
 
     write_checksums(artifacts, code)
+    mlflow.end_run()  # one that a team's training job left active would be in the way
     try:
         with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
             warnings.simplefilter("ignore", UserWarning)  # advice on type hints; the signature is explicit
             logged = mlflow.pyfunc.log_model(
                 name="pruned",
-                python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+                python_model=str(Path(__file__).with_name(f"{loader}.py")),
                 artifacts={"pruned": str(artifacts)},
                 code_paths=[str(place) for place in code],
                 signature=signature_of(inputs),
-                input_example=example_of(example),
-                pip_requirements=_requirements(),
+                # MLflow tries the example, which nothing but a model can score.
+                input_example=example_of(example) if _scores(loader, artifacts) else None,
+                pip_requirements=_requirements() if loader == "pyfunc_model" else _job_requirements(artifacts),
                 registered_model_name=None,
             )
     finally:
@@ -193,7 +208,17 @@ def _mlflow_type(column: RawInput) -> Any:
 
 
 def _requirements() -> list[str]:
-    import importlib.metadata
-
     names = ("mlflow", "torch", "polars", "numpy", "scikit-learn", "scipy", "pydantic", "pyyaml", "tqdm")
     return [f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in names]
+
+
+def _scores(loader: Loader, artifacts: Path) -> bool:
+    return loader == "pyfunc_model" or (artifacts / "model").is_dir()
+
+
+def _job_requirements(artifacts: Path) -> list[str]:
+    """What the job's own MLflow model asks for."""
+    asked = artifacts / "model" / "requirements.txt"
+    lines = asked.read_text(encoding="utf-8").splitlines() if asked.is_file() else []
+    own = [line.strip() for line in lines if line.strip() and not line.startswith("mlflow")]
+    return [f"mlflow=={importlib.metadata.version('mlflow')}", *own]

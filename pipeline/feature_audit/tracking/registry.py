@@ -14,6 +14,7 @@ from feature_audit.tracking import processes
 from feature_audit.tracking.connection import answers_soon, is_missing
 from feature_audit.tracking.data_age import DATA_UNTIL, older
 from feature_audit.tracking.events import CANDIDATE, PRODUCTION, Event, Log, shown
+from feature_audit.tracking.job_models import check_job_model
 from feature_audit.tracking.moves import Move, act, open_model, settled_log
 from feature_audit.tracking.registration import (
     RawInput,
@@ -25,7 +26,8 @@ from feature_audit.tracking.registration import (
 )
 
 __all__ = [
-    "CANDIDATE", "DATA_UNTIL", "PRODUCTION", "Event", "Log", "Move", "RawInput", "check_name", "check_ready",
+    "CANDIDATE", "DATA_UNTIL", "PRODUCTION", "Event", "Log", "Move", "RawInput", "check_job_model", "check_name",
+    "check_ready",
     "example_of", "history", "is_withdrawn", "promote", "register", "rollback", "shown", "signature_of",
 ]  # fmt: skip
 

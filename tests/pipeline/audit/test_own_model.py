@@ -268,4 +268,4 @@ def test_a_model_that_breaks_the_contract_is_refused_before_it_is_trained(
     line = capsys.readouterr().err.splitlines()[-1]
     assert re.search(f"model=by_hand:build: does not fit the model contract; {says}", line)
     assert "check-model" in line
-    assert not list(tmp_path.glob(".audit/baseline/*/weights.pt"))
+    assert not list(tmp_path.glob(".audit/baseline/*/full.pt"))

@@ -89,7 +89,7 @@ def test_every_method_finds_the_signal_before_it_reads_test(case: Any, name: str
     monkeypatch.setattr(store_class, "target", guarded(target))
     monkeypatch.setattr(store_class, "batches", guarded(batches))
     monkeypatch.setattr(type(case), "test_value", test_value)
-    for module in ("case", "feature_audit.stages.select", "feature_audit.stages.retrain"):
+    for module in ("case", "feature_audit.fitting.trainings"):
         monkeypatch.setattr(sys.modules[module], "train_one", train_one)
     found = SEARCHES[name](case)
     assert events[-2:] == ["test", "test"]

@@ -121,6 +121,17 @@ def test_finds_the_signals_confirms_k_and_accounts_for_its_work(case: Case) -> N
     assert all(torch.equal(before[name], value) for name, value in case.full.model.state_dict().items())
 
 
+def test_retrainings_are_compared_with_the_model_that_is_audited(case: Case) -> None:
+    """The network with the gates may be a reference for a full model that a team trains itself."""
+    perfect = case.store.target("validation") * 0.8 + 0.1
+    other = replace(case, full=replace(case.full, compared_with=perfect))
+    found, plain = other.select(ALL, "reference"), case.select(ALL, "plain")
+    assert [p for p in found.curve if p.source == "masked"] == [p for p in plain.curve if p.source == "masked"]
+    compare = [(point.metric - 1.0, point.delta) for point in found.curve if point.source == "retrained"]
+    assert compare
+    assert all(delta == pytest.approx(wanted, abs=1e-9) for wanted, delta in compare)
+
+
 def test_all_features_are_never_the_answer_to_which_can_go(case: Case) -> None:
     """However strict: K = N would compare the full model with itself."""
     strict = replace(case.plan(ALL).criterion, margin=0.0, confidence=0.9999)

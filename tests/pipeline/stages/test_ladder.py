@@ -24,7 +24,7 @@ from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.errors import AuditError
-from feature_audit.fitting import allocation, looks
+from feature_audit.fitting import allocation, looks, trainings
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import train_one
 from feature_audit.parity import ParityResult, decide
@@ -144,19 +144,19 @@ def test_of_a_large_table_fewer_k_are_trained_where_all_would_cost_too_much(
 
 def test_a_killed_stage_trains_only_what_is_missing(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     place = trained.pruned.folder.path
-    missing = trained.pruned.rungs[1].weights[0].removesuffix(".pt")
+    missing = trained.pruned.rungs[1].names[0]
     facts = (place / f"{missing}.json").read_text()
-    trainings: list[int] = []
+    seeds: list[int] = []
 
     def counted(*arguments: Any, **named: Any) -> Any:
-        trainings.append(named["seed"])
+        seeds.append(named["seed"])
         return train_one(*arguments, **named)
 
-    monkeypatch.setattr(retrain, "train_one", counted)
+    monkeypatch.setattr(trainings, "train_one", counted)
     (place / "DONE.json").unlink()
     (place / f"{missing}.json").unlink()
     again = retrain.retrain(trained.config, trained.prepared, trained.full, trained.selection, trained.pruned.folder)
-    assert trainings == [trained.pruned.rungs[1].facts[0].seed]
+    assert seeds == [trained.pruned.rungs[1].facts[0].seed]
     assert again.rungs[1].facts[0].metric == trained.pruned.rungs[1].facts[0].metric
     (place / f"{missing}.json").write_text(facts)  # the seconds of the first training
 

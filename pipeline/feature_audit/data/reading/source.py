@@ -87,6 +87,14 @@ class Source:
         """Where consecutive rows stand in the input, from 0."""
         return pl.Series("row", np.arange(start, stop) if self.used is None else self.used[start:stop])
 
+    def spread(self, codes: np.ndarray) -> np.ndarray:
+        """int8 codes of the used rows as codes of the input's rows up to the last used one, -1 for the others."""
+        if self.used is None:
+            return codes
+        spread = np.full(int(self.used[-1]) + 1, -1, dtype=np.int8)
+        spread[self.used] = codes
+        return spread
+
     def without(self, rows: np.ndarray, why: str) -> Source:
         """The same table without the rows for which bool ``rows`` is true, and a note that says how many and why."""
         used = np.arange(len(rows)) if self.used is None else self.used

@@ -4,6 +4,7 @@ Layout of a store's folder::
 
     layout.json                      fields, task, rows per split, field -> (file, line, dtype)
     encoders.json                    what encodes a raw frame the same way
+    split_of_row.npy                 int8 (rows of the input,), which split each went to
     <split>/numeric.bin              float32 (numeric fields, rows)
     <split>/codes_<dtype>.bin        uint8 | uint16 | int32 (code fields, rows)
     <split>/bag_<i>.bin, vector_<i>.bin   (width, rows)

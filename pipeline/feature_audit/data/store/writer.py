@@ -22,6 +22,8 @@ from feature_audit.data.table.statistics import chunk_rows
 from feature_audit.disk import require_room, write_at
 from feature_audit.schema import Field, ModelSchema
 
+#: int8 (rows of the input,): place of each row's split in ``SPLITS``, -1 where a row is left out.
+SPLIT_OF_ROW = "split_of_row.npy"
 #: Columns that are encoded at once.
 _THREADS = min(4, os.cpu_count() or 1)
 
@@ -104,6 +106,7 @@ def write_store(
             np.save(writer.directory / "production_score.npy", production[mine])
         for number, (codes, _) in enumerate(slices.values()):
             np.save(writer.directory / f"slice_{number}.npy", codes[mine])
+    np.save(directory / SPLIT_OF_ROW, table.source.spread(of_row))
     if group is not None:
         pl.DataFrame({"label": group[1]}).write_parquet(directory / "group_labels.parquet")
     layout = {

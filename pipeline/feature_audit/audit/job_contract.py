@@ -1,0 +1,75 @@
+"""Does a team's own training job keep its contract? Asked with few rows and two features, before it is paid for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared, Store
+from feature_audit.errors import AuditError
+from feature_audit.fitting.own_training import JobResult, run_job
+from feature_audit.importing import what_failed
+from feature_audit.models import ModelFinding
+from feature_audit.schema import SplitName
+from feature_audit.stages.load import locate
+
+#: Rows of each split that the job is given, and the least of each class among them.
+_ROWS: dict[SplitName, int] = {"train": 256, "validation": 64, "test": 64}
+_OF_EACH_CLASS = 8
+
+
+def findings(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
+    """What the job is asked, and what it gives when it is asked with two seeds."""
+    schema = prepared.schema.keep(prepared.schema.names[:2])
+    store = Store.open(prepared.directory)
+    only = {split: _some(store, split, most) for split, most in _ROWS.items()}
+    shown = ", ".join(f"{len(rows)} {split}" for split, rows in only.items())
+    found = [ModelFinding("task", True, f"features {', '.join(schema.names)}; rows: {shown}; two seeds")]
+    results: list[JobResult] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in (config.seed, config.seed + 1):
+            place = Path(folder) / f"seed_{seed}"
+            try:
+                results.append(run_job(locate(config), prepared, schema, place, seed=seed, only=only))
+            except AuditError as error:
+                return [*found, ModelFinding("scores", False, str(error))]
+            except (Exception, SystemExit) as error:  # of the user's own code
+                return [*found, ModelFinding("scores", False, what_failed(error))]
+    return [*found, *_judged(results)]
+
+
+def _judged(results: Sequence[JobResult]) -> list[ModelFinding]:
+    first, second = (np.concatenate([result.scores["validation"], result.scores["test"]]) for result in results)
+    same = np.array_equal(first, second)
+    return [
+        ModelFinding("scores", True, f"{len(first)} scores from {first.min():.4g} to {first.max():.4g}"),
+        ModelFinding(
+            "seed",
+            True,
+            "two seeds give the same scores: either nothing is random, or task.seed is not used"
+            if same
+            else "two seeds give different scores",
+        ),
+        ModelFinding(
+            "model",
+            True,
+            "none is left in the output folder's `model`: a pass registers the kept columns alone"
+            if results[0].model is None
+            else "an MLflow model, which is registered on a pass",
+        ),
+    ]
+
+
+def _some(store: Store, split: SplitName, most: int) -> np.ndarray:
+    """Places of rows all over a split, some of each class among them."""
+    rows = store.rows(split)
+    places = {int(place) for place in np.linspace(0, rows - 1, min(most, rows))}
+    if store.schema.task != "regression":
+        target = store.target(split)
+        for label in np.unique(target):
+            places.update(np.flatnonzero(target == label)[:_OF_EACH_CLASS].tolist())
+    return np.array(sorted(places))

@@ -1,0 +1,166 @@
+"""What a training job outside this program reads and writes: raw rows of the splits, and scores of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import polars.selectors as cs
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.prepared import Prepared
+from feature_audit.data.store.reader import Store
+from feature_audit.data.store.writer import SPLIT_OF_ROW
+from feature_audit.data.table.splits import SPLITS
+from feature_audit.data.table.statistics import chunk_rows
+from feature_audit.data.written_tables import raw_table
+from feature_audit.errors import AuditError
+from feature_audit.schema import SplitName
+
+#: Columns of a file of scores.
+ROW, SCORE = "row", "score"
+
+
+def write_raw_splits(
+    config: AuditConfig,
+    prepared: Prepared,
+    names: Sequence[str],
+    files: Mapping[SplitName, Path],
+    *,
+    label: str | None = None,
+    row: str | None = None,
+    only: Mapping[SplitName, np.ndarray] | None = None,
+) -> None:
+    """Write raw columns of each split's rows as Parquet, in the log's order, in bounded memory.
+
+    Args:
+        config: with ``data`` as a path, glob or URI.
+        prepared: what was made of this log.
+        names: raw columns.
+        files: split -> file to write.
+        label: column to add with the label as the store has it, but not to the test file; None = to no file.
+        row: int64 column to add with the place in the store; None = no such column.
+        only: split -> places within it of the rows to write, ascending; None = all rows.
+
+    Raises:
+        AuditError: the log has other rows than when the store was made.
+    """
+    store = Store.open(prepared.directory)
+    of_row = np.load(prepared.directory / SPLIT_OF_ROW)
+    outputs = {split: _SplitFile(path, store, split, label, row, only) for split, path in files.items()}
+    start = 0
+    try:
+        for chunk in raw_table(config, prepared).chunks(chunk_rows(len(names)), list(names)):
+            codes = of_row[start : start + chunk.height]
+            start += chunk.height
+            for split, output in outputs.items():
+                output.add(chunk[np.flatnonzero(codes == SPLITS.index(split))])
+    finally:
+        for output in outputs.values():
+            output.close()
+    if any(output.seen != store.rows(split) for split, output in outputs.items()):
+        raise AuditError(f"data={config.data}: has other rows than when the audit began; run it again")
+
+
+class _SplitFile:
+    """One split's Parquet file, written chunk by chunk."""
+
+    def __init__(
+        self,
+        path: Path,
+        store: Store,
+        split: SplitName,
+        label: str | None,
+        row: str | None,
+        only: Mapping[SplitName, np.ndarray] | None,
+    ) -> None:
+        self.path, self.first = path, store.first_row(split)
+        self.label, self.row = label, row
+        self.target = None if split == "test" or label is None else store.target(split)
+        self.only = None if only is None else only[split]
+        self.seen = 0
+        self.writer: pq.ParquetWriter | None = None
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Append the split's next rows."""
+        places = np.arange(self.seen, self.seen + rows.height)
+        self.seen += rows.height
+        if not rows.height and self.writer is not None:
+            return
+        if self.only is not None:
+            wanted = np.isin(places, self.only)
+            rows, places = rows.filter(pl.Series(wanted)), places[wanted]
+        added = [] if self.row is None else [pl.Series(self.row, self.first + places)]
+        if self.target is not None:
+            added.append(pl.Series(self.label, self.target[places]))
+        # A dictionary of categories would be another one in every chunk.
+        plain = rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String), *added)
+        table = plain.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if self.writer is None:
+            self.writer = pq.ParquetWriter(self.path, table.schema)
+        self.writer.write_table(table)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+def read_scores(path: Path, rows: Mapping[SplitName, np.ndarray]) -> dict[SplitName, np.ndarray]:
+    """Scores that a job wrote as columns ``row`` and ``score``, in any order; multiclass: lists of probabilities.
+
+    Args:
+        path: of the Parquet file.
+        rows: split -> the numbers of the rows to be scored, in order.
+
+    Returns:
+        split -> scores, (rows,) or (rows, C), in the order of ``rows``.
+
+    Raises:
+        AuditError: no such file, unreadable, other columns or types, or other rows than those to be scored.
+    """
+    if not path.is_file():
+        raise AuditError(f"{path.name} is missing; write columns {ROW} and {SCORE} to {path}")
+    try:
+        columns = pq.read_schema(path).names
+        if not {ROW, SCORE} <= set(columns):
+            raise AuditError(f"{path.name} has columns {', '.join(columns)}; give {ROW} and {SCORE}")
+        table = pq.read_table(path, columns=[ROW, SCORE])
+    except (pa.ArrowException, OSError) as error:
+        raise AuditError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    frame = pl.DataFrame(pl.from_arrow(table))
+    wanted = np.concatenate(list(rows.values()))
+    if not frame[ROW].dtype.is_integer() or frame[ROW].has_nulls():
+        raise AuditError(f"{path.name}: {ROW} is {frame[ROW].dtype}; give the numbers of the task's column of rows")
+    found = frame[ROW].to_numpy()
+    order = np.argsort(found, kind="stable")
+    if len(found) != len(wanted) or not np.array_equal(found[order], np.sort(wanted)):
+        missing, twice = np.setdiff1d(wanted, found), len(found) - len(np.unique(found))
+        strange = np.setdiff1d(found, wanted)
+        said = (
+            f"{len(missing):,} rows are missing (first: {missing[0]})" if len(missing)
+            else f"{len(strange):,} rows were not asked for (first: {strange[0]})" if len(strange)
+            else f"{twice:,} rows stand twice"
+        )  # fmt: skip
+        raise AuditError(f"{path.name}: {said}; score every row of the validation and test files once")
+    scores = _numbers(path, frame[SCORE])[order]
+    return {split: scores[np.searchsorted(found[order], mine)] for split, mine in rows.items()}
+
+
+def _numbers(path: Path, column: pl.Series) -> np.ndarray:
+    """float64 (rows,) or (rows, C)."""
+    dtype = column.dtype
+    if isinstance(dtype, pl.Array):
+        column, dtype = column.arr.to_list(), pl.List(dtype.inner)
+    if not (dtype.inner if isinstance(dtype, pl.List) else dtype).is_numeric():
+        raise AuditError(f"{path.name}: {SCORE} is {column.dtype}; give numbers, or for classes lists of numbers")
+    if not isinstance(dtype, pl.List):
+        return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    widths = column.list.len().unique()
+    if len(widths) != 1 or widths.has_nulls():
+        raise AuditError(f"{path.name}: {SCORE} holds lists of {widths.len()} lengths; give one probability per class")
+    return column.cast(pl.List(pl.Float64)).list.to_array(int(widths[0])).to_numpy()

@@ -1,0 +1,287 @@
+"""A team's own training job, a Python function or a command: run once, and its scores checked before they count."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared, Store, read_scores, write_raw_splits
+from feature_audit.errors import AuditError, UsageError
+from feature_audit.importing import import_function
+from feature_audit.models import own_code_digest, resolve_device
+from feature_audit.schema import ModelSchema, SplitName
+from feature_audit.trainer import MODEL, PREDICTIONS, Predictions, TrainingTask
+
+#: What a command says where its task stands.
+_TASK = "{task}"
+_SCORED: tuple[SplitName, ...] = ("validation", "test")
+#: Characters of a command's last words that an error repeats.
+_LAST_WORDS = 300
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job came to.
+
+    Attributes:
+        scores: float32 scores of the validation and test rows, in the store's order, as ``models.predict`` gives them.
+        seconds: wall time of the job alone.
+        model: folder of an MLflow model that it left, or None.
+    """
+
+    scores: dict[SplitName, np.ndarray]
+    seconds: float
+    model: Path | None
+
+
+def has_own_training(config: AuditConfig) -> bool:
+    """Does a team's own job train the models?"""
+    return bool(config.trainer or config.command)
+
+
+def check_own_training(config: AuditConfig) -> None:
+    """Refuse a job that cannot be started.
+
+    Raises:
+        UsageError: no such function or program, one that takes no task, or a command without ``{task}``.
+    """
+    if config.trainer:
+        function = import_function("trainer", config.trainer)
+        try:
+            inspect.signature(function).bind(None)
+        except TypeError as error:
+            raise UsageError(f"trainer={config.trainer}: must accept a task: def train(task); {error}") from None
+        except ValueError:
+            pass  # written in C, without a signature to check
+    if config.command:
+        words = _words(config.command)
+        if not any(_TASK in word for word in words):
+            raise UsageError(f"command={config.command}: say with {_TASK} where the path of the task goes")
+        if not words or shutil.which(words[0]) is None:
+            raise UsageError(f"command={config.command}: there is no program {words[0]}; give its path")
+
+
+def own_training_digest(config: AuditConfig) -> str:
+    """Of the function's module and what it imports, or of the files that the command names; empty without a job."""
+    if config.trainer:
+        return own_code_digest(config.trainer)
+    files = [Path(word) for word in _words(config.command or "") if Path(word).is_file()]
+    if not files:
+        return ""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def run_job(
+    config: AuditConfig,
+    prepared: Prepared,
+    schema: ModelSchema,
+    folder: Path,
+    *,
+    seed: int,
+    only: Mapping[SplitName, np.ndarray] | None = None,
+) -> JobResult:
+    """Ask the job for one training.
+
+    The folder is emptied first, so that nothing of a broken-off job is taken for a result; the copies of the rows are
+    removed when the job has ended well.
+
+    Args:
+        config: names the job; ``data`` is a path, glob or URI.
+        prepared: the log.
+        schema: the features that the job may read.
+        folder: of this training alone.
+        seed: see ``TrainingTask``.
+        only: see ``data.write_raw_splits``.
+
+    Raises:
+        AuditError: it failed, took too long, or gave other scores than it was asked for; one line.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "output").mkdir(parents=True)
+    task = _task(config, schema, folder, seed)
+    files: dict[SplitName, Path] = {"train": task.train, "validation": task.validation, "test": task.test}
+    names = [*task.features, *(name for name in (task.time, task.group) if name and name not in task.features)]
+    write_raw_splits(config, prepared, names, files, label=task.label, row=task.row, only=only)
+    task.save(folder / "task.json")
+    store = Store.open(prepared.directory)
+    rows = {
+        split: store.first_row(split) + (np.arange(store.rows(split)) if only is None else only[split])
+        for split in _SCORED
+    }
+    started = time.perf_counter()
+    given = _call(config, task)
+    seconds = time.perf_counter() - started
+    where = f"{job_name(config)} ({len(task.features)} features, seed {seed})"
+    try:
+        found = _from(given, rows, task)
+        scores = {split: _checked(split, found[split], len(rows[split]), schema) for split in _SCORED}
+    except AuditError as error:
+        raise AuditError(f"{where}: {error}") from None
+    for file in files.values():
+        file.unlink()
+    model = task.output / MODEL
+    if model.exists() and not (model / "MLmodel").is_file():
+        raise AuditError(f"{where}: {model} is no MLflow model; write it with save_model of mlflow.pyfunc or a flavour")
+    return JobResult(scores, seconds, model if model.exists() else None)
+
+
+def _task(config: AuditConfig, schema: ModelSchema, folder: Path, seed: int) -> TrainingTask:
+    taken = {*schema.names, config.time, config.group}
+    return TrainingTask(
+        features=schema.names,
+        task=schema.task,
+        n_classes=schema.n_classes,
+        label=_free("label", taken),
+        row=_free("row", taken),
+        time=config.time,
+        group=config.group,
+        train=folder / "train.parquet",
+        validation=folder / "validation.parquet",
+        test=folder / "test.parquet",
+        output=folder / "output",
+        seed=seed,
+        device=str(resolve_device(config.device)),
+        threads=config.threads,
+    )
+
+
+def _free(name: str, taken: set[str | None]) -> str:
+    """The name, with underscores before it while a column has it."""
+    while name in taken:
+        name = f"_{name}"
+    return name
+
+
+def job_name(config: AuditConfig) -> str:
+    """How a configuration names the job."""
+    return f"trainer={config.trainer}" if config.trainer else f"command={config.command}"
+
+
+def _call(config: AuditConfig, task: TrainingTask) -> Any:
+    """What the function returns; of a command None."""
+    if config.trainer:
+        function = import_function("trainer", config.trainer)
+        with _state_restored():
+            return function(task)
+    _run(config, task.output.parent)
+    return None
+
+
+@contextmanager
+def _state_restored() -> Iterator[None]:
+    """A function may change what belongs to the whole process; the audit goes on in that process."""
+    threads, dtype, gradients = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+    strict = torch.are_deterministic_algorithms_enabled()
+    with chdir(Path.cwd()):
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(gradients)
+            torch.use_deterministic_algorithms(strict)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"command={command}: cannot be read as a shell would ({error}); close its quotes") from None
+
+
+def _run(config: AuditConfig, folder: Path) -> None:
+    """Run the command and wait for it; whatever ends the wait ends the command and all that it started."""
+    words = [word.replace(_TASK, str(folder / "task.json")) for word in _words(str(config.command))]
+    errors = folder / "stderr.txt"
+    with (folder / "stdout.txt").open("wb") as out, errors.open("wb") as err:
+        try:
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
+        except OSError as error:
+            raise AuditError(f"{job_name(config)}: cannot be started: {error.strerror}") from None
+        try:
+            code = process.wait(config.command_timeout or None)
+        except subprocess.TimeoutExpired:
+            raise AuditError(
+                f"{job_name(config)}: was ended after command_timeout={config.command_timeout} seconds"
+                f"{_last_words(errors)}; raise it, or 0 to wait for ever"
+            ) from None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    if code:
+        how = f"was ended by signal {-code}" if code < 0 else f"exit code {code}"
+        raise AuditError(f"{job_name(config)}: {how}{_last_words(errors)} (all of it: {errors})")
+
+
+def _last_words(file: Path) -> str:
+    text = " / ".join(file.read_text(encoding="utf-8", errors="replace").split("\n")[-4:]).strip(" /")
+    said = " ".join(text.split())
+    return f"; it said: {said if len(said) <= _LAST_WORDS else '…' + said[-_LAST_WORDS:]}" if said else ""
+
+
+def _from(given: Any, rows: Mapping[SplitName, np.ndarray], task: TrainingTask) -> dict[SplitName, Any]:
+    """Scores by split, from what a function returned, or from the file that a job wrote."""
+    if given is None:
+        return dict(read_scores(task.output / PREDICTIONS, rows))
+    if not isinstance(given, Predictions):
+        raise AuditError(
+            f"returned {type(given).__name__}; return feature_audit.trainer.Predictions(validation, test), or write "
+            f"{PREDICTIONS} and return None"
+        )
+    return {"validation": given.validation, "test": given.test}
+
+
+def _checked(split: SplitName, values: Any, rows: int, schema: ModelSchema) -> np.ndarray:
+    """The scores of one split as float32, or why they are none."""
+    scores = values.detach().float().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    wanted = (rows, schema.n_classes) if schema.task == "multiclass" else (rows,)
+    if scores.dtype.kind not in "fiu" or (scores.dtype.kind in "iu" and schema.task != "regression"):
+        raise AuditError(f"{split}: scores are {scores.dtype}; {_what(schema)}")
+    if scores.shape != wanted:
+        hint = "; give column [:, 1], the probability of class 1" if _both_classes(scores.shape, wanted) else ""
+        raise AuditError(f"{split}: scores have shape {_shape(scores.shape)}, not {_shape(wanted)}{hint}")
+    scores = scores.astype(np.float64)
+    bad = ~np.isfinite(scores).reshape(rows, -1).all(axis=1)
+    if bad.any():
+        first = int(bad.argmax())
+        raise AuditError(f"{split}: {bad.sum():,} of {rows:,} scores are missing or not finite (first: place {first})")
+    if schema.task != "regression" and (scores.min() < 0 or scores.max() > 1):
+        raise AuditError(f"{split}: scores lie between {scores.min():.3g} and {scores.max():.3g}; {_what(schema)}")
+    if schema.task == "multiclass" and np.abs(scores.sum(axis=1) - 1).max() > 1e-3:
+        raise AuditError(f"{split}: the probabilities of a row add up to {scores.sum(axis=1)[0]:.4g}; {_what(schema)}")
+    return scores.astype(np.float32)
+
+
+def _both_classes(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    return len(wanted) == 1 and tuple(shape) == (wanted[0], 2)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _what(schema: ModelSchema) -> str:
+    return {
+        "binary": "give probabilities of class 1 (of logits, their sigmoid)",
+        "multiclass": "give one probability per class (of logits, their softmax)",
+        "regression": "give numbers in the target's units",
+    }[schema.task]
