@@ -39,7 +39,8 @@ def sentence(report: AuditReport) -> str:
     if not found:
         return ""
     metric, decimals = view.metric_name(report.metric), max(4, numbers.decimals_for(report.margin))
-    last = numbers.signed(found[-1].delta, decimals)
+    last, worst = found[-1].delta, min(point.delta for point in found)
+    on_the_way = f", at worst by {numbers.signed(worst, decimals)} on the way" if worst < last else ""
     row = view.decision_row(report)
     retrained = (
         f"; the model retrained without them changes by {numbers.signed(row.delta, decimals)} (test rows)"
@@ -47,9 +48,10 @@ def sentence(report: AuditReport) -> str:
         else ""
     )
     advice = "Promote the retrained model first, then let the features go wave by wave."
-    if found[-1].delta >= -report.margin:
+    if worst >= -report.margin:
         advice = "That is within the margin, but only the retrained model was tested: promote it first all the same."
-    return f"Cut at once, today's full model changes by {last} in {metric} (validation rows){retrained}. {advice}"
+    start = f"Cut at once, today's full model changes by {numbers.signed(last, decimals)} in {metric}{on_the_way}"
+    return f"{start} (validation rows){retrained}. {advice}"
 
 
 def rows(report: AuditReport) -> list[tuple[str, str, str, str]]:

@@ -58,15 +58,22 @@ def column_bytes(config: AuditConfig, data: str, directory: Path, sample: pl.Dat
     return _of_sample(sample, kind)
 
 
-def _of_parquet(files: Sequence[Path], names: Sequence[str], origin: str) -> ColumnBytes:
-    """Sizes of the column chunks; a column of a hive folder's name takes none."""
+def _of_parquet(files: Sequence[Path], names: Sequence[str], origin: str) -> ColumnBytes | None:
+    """Sizes of the column chunks; a column of a hive folder's name takes none.
+
+    None where pyarrow does not know a type that Polars reads, as integers of 128 bits.
+    """
+    import pyarrow
     import pyarrow.parquet as pq
 
     stored: dict[str, float] = defaultdict(float)
     plain: dict[str, float] = defaultdict(float)
     rows, known = 0, set(names)
     for file in _spread(files, _MOST_FILES):
-        metadata = pq.read_metadata(file)
+        try:
+            metadata = pq.read_metadata(file)
+        except pyarrow.ArrowException:
+            return None
         owners = [_owner(metadata.schema.column(place).path, known) for place in range(metadata.num_columns)]
         for group in _spread(range(metadata.num_row_groups), max(1, _MOST_CHUNKS // max(metadata.num_columns, 1))):
             chunks = metadata.row_group(group)

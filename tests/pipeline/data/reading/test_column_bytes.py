@@ -78,3 +78,9 @@ def test_remote_parquet_is_left_out(tmp_path: Path) -> None:
     made = prepare(config, tmp_path / "store")
     assert stored(made) == {}
     assert "bytes_from" not in made.summary
+
+
+def test_a_type_that_the_statistics_reader_does_not_know_leaves_them_out(tmp_path: Path) -> None:
+    frame = every_kind().select("amount", "y", pl.col("count").cast(pl.Int128))
+    made, _ = prepared_of(frame, tmp_path)
+    assert stored(made) == {}
