@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import gates
 import numpy as np
 import world
-from feature_audit.parity import decide
+from feature_audit.noninferiority import decide
 from scipy import stats
 
 MARGIN, CONFIDENCE = 0.002, 0.95

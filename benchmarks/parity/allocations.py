@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from feature_audit.parity import planning
-from feature_audit.parity.intervals import conclude
+from feature_audit.noninferiority import planning
+from feature_audit.noninferiority.intervals import conclude
 from planned import CONFIDENCE, MARGIN, USERS, USUAL, Case, Split
 from world import seed_effects
 

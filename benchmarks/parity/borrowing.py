@@ -12,8 +12,8 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-from feature_audit.parity.components import Components
-from feature_audit.parity.intervals import conclude
+from feature_audit.noninferiority.components import Components
+from feature_audit.noninferiority.intervals import conclude
 from planned import CONFIDENCE, MARGIN, PRECISE
 from scipy import stats
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from feature_audit.parity import decide, scored_rows
+from feature_audit.noninferiority import decide, scored_rows
 from scipy.stats import norm
 
 NEGATIVES = 2_000

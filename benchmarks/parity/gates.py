@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mlflow
 import numpy as np
-from feature_audit.parity import ParityResult, decide
+from feature_audit.noninferiority import ParityResult, decide
 from mlflow.models import EvaluationResult, MetricThreshold
 from mlflow.models.evaluation.validation import ModelValidationFailedException
 from scipy import stats

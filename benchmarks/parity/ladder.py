@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import world
-from feature_audit.parity import fixed_sequence, proven_k
+from feature_audit.noninferiority import fixed_sequence, proven_k
 from gates import judged
 from scipy import stats
 

@@ -12,9 +12,9 @@ import argparse
 
 import numpy as np
 import polars as pl
-from feature_audit.parity.comparison import compare
-from feature_audit.parity.metrics import metric
-from feature_audit.parity.scored_rows import checked
+from feature_audit.noninferiority.comparison import compare
+from feature_audit.noninferiority.metrics import metric
+from feature_audit.noninferiority.scored_rows import checked
 from scipy import optimize, special
 
 MARGIN = 0.002

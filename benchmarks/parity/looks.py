@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from feature_audit.parity import look_confidence
-from feature_audit.parity.comparison import Comparison, compare
-from feature_audit.parity.metrics import metric
-from feature_audit.parity.scored_rows import checked
+from feature_audit.noninferiority import look_confidence
+from feature_audit.noninferiority.comparison import Comparison, compare
+from feature_audit.noninferiority.metrics import metric
+from feature_audit.noninferiority.scored_rows import checked
 from scipy import stats
 
 MARGIN, CONFIDENCE = 0.002, 0.95

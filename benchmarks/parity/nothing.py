@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from feature_audit.parity import decide
-from feature_audit.parity.chance import SURE, against_chance
+from feature_audit.noninferiority import decide
+from feature_audit.noninferiority.chance import SURE, against_chance
 from scipy.special import expit
 from scipy.stats import norm
 

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from feature_audit.parity import planning
-from feature_audit.parity.components import Components, components
-from feature_audit.parity.forecast import forecast
-from feature_audit.parity.intervals import conclude
+from feature_audit.noninferiority import planning
+from feature_audit.noninferiority.components import Components, components
+from feature_audit.noninferiority.forecast import forecast
+from feature_audit.noninferiority.intervals import conclude
 from world import seed_effects
 
 MARGIN, CONFIDENCE, RATIO = 0.002, 0.95, 0.75

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
-from feature_audit.parity.comparison import compare
-from feature_audit.parity.components import components
-from feature_audit.parity.intervals import conclude
-from feature_audit.parity.metrics import metric
-from feature_audit.parity.scored_rows import checked
+from feature_audit.noninferiority.comparison import compare
+from feature_audit.noninferiority.components import components
+from feature_audit.noninferiority.intervals import conclude
+from feature_audit.noninferiority.metrics import metric
+from feature_audit.noninferiority.scored_rows import checked
 from scipy import integrate, special, stats
 from world import FULL_AUC, Audit, Design, simulate
 

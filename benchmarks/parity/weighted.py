@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from feature_audit.parity import decide, metric
+from feature_audit.noninferiority import decide, metric
 
 #: Kind of weights -> rows that are drawn before sampling.
 ROWS = {"a tenth of the negatives": 6_000, "log-normal weights": 2_500}

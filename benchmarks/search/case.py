@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from feature_audit.audit.stage_run import KEYS
 from feature_audit.config import AuditConfig
 from feature_audit.config_files import load_config
 from feature_audit.data import Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import active, load_model, open_store, train_one
 from feature_audit.models import predict
-from feature_audit.parity import metric
+from feature_audit.noninferiority import metric
+from feature_audit.orchestration.stage_run import KEYS
 from feature_audit.results import CurvePoint
 from feature_audit.schema import ModelSchema
 from feature_audit.selection import FullModel, KChoice, choose_k

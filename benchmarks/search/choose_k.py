@@ -22,7 +22,7 @@ from case import Case, open_case
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import train_one
 from feature_audit.models import predict
-from feature_audit.parity import metric, paired_delta
+from feature_audit.noninferiority import metric, paired_delta
 from feature_audit.results import CurvePoint
 from feature_audit.selection import Criterion, choose_k
 from feature_audit.selection.k.comparison import ValidationComparison

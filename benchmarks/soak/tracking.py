@@ -25,7 +25,7 @@ EPOCHS = 12
 def log_audit(uri: str, seed: int, trials: int) -> None:
     """One audit's runs, through the layer that audits log with."""
     os.environ["MLFLOW_TRACKING_URI"] = uri
-    from feature_audit.audit import publish
+    from feature_audit.orchestration import publish
     from feature_audit.selection.study import TrialRow
     from feature_audit.tracking import open_parent
 
@@ -91,7 +91,7 @@ def main() -> int:
         uri = given.uri or f"sqlite:///{Path(folder) / 'mlflow.db'}"
         began = time.perf_counter()
         server = multiprocessing.get_context("forkserver")
-        server.set_forkserver_preload(["feature_audit.audit.publish"])  # imported once, not by every process
+        server.set_forkserver_preload(["feature_audit.orchestration.publish"])  # imported once, not by every process
         jobs = [server.Process(target=log_audit, args=(uri, seed, given.trials)) for seed in range(given.seeds)]
         for job in jobs:
             job.start()

@@ -27,7 +27,7 @@ from feature_audit.schema import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-    from feature_audit.parity import ParityResult
+    from feature_audit.noninferiority import ParityResult
 
     Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | pd.DataFrame
 
@@ -92,7 +92,7 @@ class Audit:
             UsageError: the audit registered no version, because it did not pass.
             AuditError: the registry refuses; see ``feature-audit promote``.
         """
-        from feature_audit.audit.promotion import promote
+        from feature_audit.orchestration.promotion import promote
 
         if self.report.recommendation is None:
             raise UsageError(f"verdict={self.verdict}: nothing was registered that could be promoted")
@@ -139,7 +139,7 @@ def audit(
     else:
         work_dir = Path(load_config(files, given).work_dir)  # checks the keys before a row is written
         checked = load_config(files, {**given, "data": str(_written(data, work_dir / "frames"))})
-    from feature_audit.audit.run import run_audit
+    from feature_audit.orchestration.run import run_audit
 
     end = run_audit(checked)
     if end.problem:
@@ -188,7 +188,7 @@ def parity(
         UsageError: a setting that does not fit.
         AuditError: labels or scores that cannot be compared.
     """
-    from feature_audit.parity import decide
+    from feature_audit.noninferiority import decide
 
     read = read_label(pl.Series("y", np.asarray(y)), shown="y", task=task, positive=positive)
     chosen = metric or DEFAULT_METRIC[read.task]

@@ -90,13 +90,13 @@ def _audit(
     config_files: str | None, options: dict[str, Any], *, until: str, audit: str | None = None, trust: bool = False
 ) -> None:
     if audit:
-        from feature_audit.audit.settings import config_of
+        from feature_audit.orchestration.settings import config_of
 
         given = {key: value for key, value in options.items() if value not in (None, "")}
         config = config_of(audit, config_files, given, trust=trust)
     else:
         config = load_config(config_files, options)
-    from feature_audit.audit.run import run_audit  # only now: torch takes seconds, a mistake above takes none
+    from feature_audit.orchestration.run import run_audit  # only now: torch takes seconds, a mistake above takes none
 
     end = run_audit(config, until=until, audit=audit)
     for line in end.lines:
@@ -121,7 +121,7 @@ def _audit(
 @click.option("--reason", default=None, help="why the verdict is overridden; recorded")
 def promote(model_name: str, version: str | None, force: str | None, reason: str | None) -> None:
     """Move the alias `production` to the recommended version and record which one it replaced."""
-    from feature_audit.audit.promotion import promote as promote_version
+    from feature_audit.orchestration.promotion import promote as promote_version
 
     forced = _truth("force", force)
     click.echo(promote_version(model_name or "feature-audit", version or None, force=forced, reason=reason or None))
@@ -135,7 +135,7 @@ def promote(model_name: str, version: str | None, force: str | None, reason: str
 @click.option("--reason", default=None, help="why; recorded")
 def rollback(model_name: str, force: str | None, reason: str | None) -> None:
     """Put back the version that was in production before the present one."""
-    from feature_audit.audit.promotion import rollback as roll_back
+    from feature_audit.orchestration.promotion import rollback as roll_back
 
     click.echo(roll_back(model_name or "feature-audit", force=_truth("force", force), reason=reason or None))
 
@@ -144,7 +144,7 @@ def rollback(model_name: str, force: str | None, reason: str | None) -> None:
 @click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
 def history(model_name: str) -> None:
     """List promotions and rollbacks, oldest first."""
-    from feature_audit.audit.promotion import history as events
+    from feature_audit.orchestration.promotion import history as events
 
     for line in events(model_name or "feature-audit"):
         click.echo(line)
@@ -155,7 +155,7 @@ def history(model_name: str) -> None:
 def check_model(config: str | None, **options: Any) -> None:
     """Test your model (``--model``) or training job (``--trainer``, ``--command``) against its contract."""
     checked = load_config(config, options)
-    from feature_audit.audit.check_model import check  # only now, as in `_audit`
+    from feature_audit.orchestration.check_model import check  # only now, as in `_audit`
 
     findings, gated = check(checked)
     for finding in findings:

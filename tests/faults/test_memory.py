@@ -31,7 +31,7 @@ LIMITED = """
 import os, resource
 import psutil
 from feature_audit import cli
-from feature_audit.audit import run, stage_run
+from feature_audit.orchestration import run, stage_run
 from feature_audit.fitting.cache import own_folder
 
 def limited(work_dir, key):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import feature_audit
 import mlflow
 import numpy as np
 import polars as pl
@@ -41,7 +42,7 @@ def found(home: Path) -> Iterator[api.Audit]:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         mlflow.set_tracking_uri(f"sqlite:///{home / 'named.db'}")
         try:
-            yield api.audit(log(), **QUICK)
+            yield feature_audit.audit(log(), **QUICK)
         finally:
             mlflow.set_tracking_uri(before)
 
@@ -71,7 +72,7 @@ def test_an_audit_of_a_frame(found: api.Audit, home: Path) -> None:
 def test_the_same_frame_from_pandas_is_the_same_audit(found: api.Audit, home: Path, monkeypatch, caplog) -> None:
     monkeypatch.chdir(home)
     with caplog.at_level("INFO"):
-        again = api.audit(log().to_pandas(), **QUICK)
+        again = feature_audit.audit(log().to_pandas(), **QUICK)
     assert again.kept == found.kept
     assert "baseline: done before with the same code, configuration and data" in caplog.text
     assert again.promote().startswith("production of feature-audit is now version")
@@ -89,7 +90,7 @@ def test_the_same_frame_from_pandas_is_the_same_audit(found: api.Audit, home: Pa
 def test_mistakes(keys, kind, line, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=line):
-        api.audit(log(200), **keys)
+        feature_audit.audit(log(200), **keys)
 
 
 def test_parity_of_score_arrays() -> None:
@@ -99,10 +100,10 @@ def test_parity_of_score_arrays() -> None:
     same = [one + 0.01 * rng.normal(size=8_000) for one in full]
     assert truth is not None
     worse = [one + rng.normal(size=8_000) for one in full]
-    assert api.parity(y, full, same, margin=0.02).verdict == "pass"
-    assert api.parity(y, full, worse, margin=0.02).verdict == "fail"
+    assert feature_audit.parity(y, full, same, margin=0.02).verdict == "pass"
+    assert feature_audit.parity(y, full, worse, margin=0.02).verdict == "fail"
     unit = rng.integers(0, 400, 8_000).astype(str)
-    result = api.parity(pl.Series(y), full[0], same[0], unit=unit, margin=0.02, guards={"gauc": 0.5})
+    result = feature_audit.parity(pl.Series(y), full[0], same[0], unit=unit, margin=0.02, guards={"gauc": 0.5})
     assert {row.metric for row in result.deltas} == {"auc", "gauc"}
     assert result.verdict == "pass"
 
@@ -111,11 +112,13 @@ def test_parity_of_values_and_classes() -> None:
     rng = np.random.default_rng(2)
     value = rng.normal(size=5_000)
     with pytest.raises(UsageError, match="margin: rmse is in the target's units"):
-        api.parity(value, value, value, metric="rmse")
-    assert api.parity(value, value + 0.1, value + 0.1 + 1e-3, metric="rmse", margin=0.05).verdict == "pass"
+        feature_audit.parity(value, value, value, metric="rmse")
+    assert feature_audit.parity(value, value + 0.1, value + 0.1 + 1e-3, metric="rmse", margin=0.05).verdict == "pass"
     label = rng.integers(0, 3, 5_000)
     scores = np.eye(3)[label] + rng.normal(size=(5_000, 3)) * 0.3
-    assert api.parity(label, scores, [scores, scores + 1e-3], task="multiclass", margin=0.02).verdict == "pass"
+    assert (
+        feature_audit.parity(label, scores, [scores, scores + 1e-3], task="multiclass", margin=0.02).verdict == "pass"
+    )
 
 
 def test_a_failed_audit_promotes_nothing(found: api.Audit) -> None:

@@ -13,13 +13,13 @@ import numpy as np
 from feature_audit.config import AuditConfig
 from feature_audit.data import Store
 from feature_audit.fitting.looks import Look
-from feature_audit.parity import metric, planning
-from feature_audit.parity.clusters import cluster_codes
-from feature_audit.parity.comparison import compare
-from feature_audit.parity.components import Components
-from feature_audit.parity.forecast import Change, forecast
-from feature_audit.parity.planning import FEWEST, Arms, Outlook, Question
-from feature_audit.parity.scored_rows import ScoredArms
+from feature_audit.noninferiority import metric, planning
+from feature_audit.noninferiority.clusters import cluster_codes
+from feature_audit.noninferiority.comparison import compare
+from feature_audit.noninferiority.components import Components
+from feature_audit.noninferiority.forecast import Change, forecast
+from feature_audit.noninferiority.planning import FEWEST, Arms, Outlook, Question
+from feature_audit.noninferiority.scored_rows import ScoredArms
 from feature_audit.results import PowerPlan
 
 log = logging.getLogger(__name__)

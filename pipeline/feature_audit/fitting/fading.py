@@ -14,7 +14,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Store
 from feature_audit.models import resolve_device, scores
 from feature_audit.models.contract import rows_that_fit
-from feature_audit.parity import metric
+from feature_audit.noninferiority import metric
 from feature_audit.results import FadePoint
 from feature_audit.schema import ModelSchema
 

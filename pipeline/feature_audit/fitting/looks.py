@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from feature_audit.parity import look_confidence, percentage
+from feature_audit.noninferiority import look_confidence, percentage
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from feature_audit.config import AuditConfig
-from feature_audit.parity.chance import Chance
-from feature_audit.parity.references import Reference
+from feature_audit.noninferiority.chance import Chance
+from feature_audit.noninferiority.references import Reference
 
 #: What to do where gradient boosting is clearly better.
 BOOSTING_REMEDY = "look at kinds (ids read as numbers?), try another model or more training.max_epochs"

@@ -19,7 +19,7 @@ from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.compute import active_parameters
 from feature_audit.fitting.progress import training_bar
 from feature_audit.models import build_model, predict, resolve_device, train
-from feature_audit.parity import metric
+from feature_audit.noninferiority import metric
 from feature_audit.schema import ModelSchema
 
 

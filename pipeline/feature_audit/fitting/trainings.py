@@ -24,7 +24,7 @@ from feature_audit.fitting.trained import (
     train_one,
 )
 from feature_audit.models import predict
-from feature_audit.parity import metric
+from feature_audit.noninferiority import metric
 from feature_audit.schema import ModelSchema
 
 log = logging.getLogger(__name__)

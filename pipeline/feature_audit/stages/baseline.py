@@ -23,9 +23,9 @@ from feature_audit.fitting.soundness import BOOSTING_REMEDY, References
 from feature_audit.fitting.trained import Trained, TrainingFacts, active, open_store, quality, save_weights
 from feature_audit.fitting.trainings import Trainings
 from feature_audit.models import FORWARD_SHARE, Pace, boosting_scores, mean_loss, predict
-from feature_audit.parity import metric
-from feature_audit.parity.chance import Chance, against_chance
-from feature_audit.parity.references import Reference, against_reference
+from feature_audit.noninferiority import metric
+from feature_audit.noninferiority.chance import Chance, against_chance
+from feature_audit.noninferiority.references import Reference, against_reference
 from feature_audit.schema import ModelSchema
 from feature_audit.stages.load import locate
 

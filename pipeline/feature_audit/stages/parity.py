@@ -19,8 +19,8 @@ from feature_audit.fitting.looks import Look, take_look
 from feature_audit.fitting.trained import open_store
 from feature_audit.fitting.trainings import Trainings
 from feature_audit.metric_names import METRIC_NAMES
-from feature_audit.parity import ParityResult, activity, decide, fixed_sequence, metric, proven_k
-from feature_audit.parity.reservations import few_units
+from feature_audit.noninferiority import ParityResult, activity, decide, fixed_sequence, metric, proven_k
+from feature_audit.noninferiority.reservations import few_units
 from feature_audit.question import Guard, slice_rules
 from feature_audit.results import LadderRung, MetricDelta
 from feature_audit.stages.baseline import Baseline

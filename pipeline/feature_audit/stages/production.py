@@ -8,8 +8,8 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Store
 from feature_audit.errors import AuditError
 from feature_audit.labels import MIN_PER_CLASS
-from feature_audit.parity import metric
-from feature_audit.parity.references import Reference, against_reference
+from feature_audit.noninferiority import metric
+from feature_audit.noninferiority.references import Reference, against_reference
 
 #: Test rows with a score and an outcome that a comparison takes; of binary labels, of either class.
 LEAST_ROWS = MIN_PER_CLASS

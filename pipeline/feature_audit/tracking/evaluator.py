@@ -32,7 +32,7 @@ from mlflow.models.evaluation.artifacts import JsonEvaluationArtifact
 from feature_audit.config import DEFAULT_METRIC
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.labels import Target, read_label
-from feature_audit.parity.chance import against_chance
+from feature_audit.noninferiority.chance import against_chance
 from feature_audit.schema import Task
 from feature_audit.tracking.parity_metrics import legal_name, parity_metrics
 
@@ -51,7 +51,7 @@ class ParityEvaluator(ModelEvaluator):
     ``evaluator_config``: ``baseline`` (required), ``retrainings``, ``unit``, ``weight`` (column that says how many rows
     a row counts as), ``slices``, ``task``, ``positive`` (value of the positive class), and the keyword arguments
     ``metric``, ``margin``, ``confidence``, ``guards``, ``slice_margin``, ``slice_mode``, ``draws``, ``seed`` of
-    ``feature_audit.parity.decide``. Logs the tags
+    ``feature_audit.noninferiority.decide``. Logs the tags
     ``audit.verdict``, ``audit.sentence`` and ``audit.positive``, the metrics ``parity/<metric>.delta``, ``.ci_low``,
     ``.ci_high``, ``.baseline``, ``.pruned`` (the first three of slices, too: ``parity/<metric>_at_<slice>``) and
     ``parity/passed`` (1 or 0, for ``mlflow.validate_evaluation_results``), and the artifact ``parity.json``.
@@ -71,7 +71,7 @@ class ParityEvaluator(ModelEvaluator):
             UsageError: a key, column or baseline is missing or unknown.
             AuditError: labels or scores that cannot be compared, or both models rank the positive class below chance.
         """
-        from feature_audit.parity import decide
+        from feature_audit.noninferiority import decide
 
         config = dict(evaluator_config)
         _check_keys(config)

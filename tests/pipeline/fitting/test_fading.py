@@ -12,7 +12,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Encoders, Prepared, Store
 from feature_audit.fitting.fading import MOST_PASSES, fading_curve
 from feature_audit.models import build_model, embedding_sizes, scores
-from feature_audit.parity import metric
+from feature_audit.noninferiority import metric
 from torch import nn
 
 CONFIG = AuditConfig(metric="auc", task="binary", device="cpu")

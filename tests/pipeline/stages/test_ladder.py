@@ -20,15 +20,15 @@ import polars as pl
 import pytest
 import torch
 from click_log import make_log
-from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.errors import AuditError
 from feature_audit.fitting import allocation, looks, trainings
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import train_one
-from feature_audit.parity import ParityResult, decide
-from feature_audit.parity.ladder import fixed_sequence
+from feature_audit.noninferiority import ParityResult, decide
+from feature_audit.noninferiority.ladder import fixed_sequence
+from feature_audit.orchestration.cost_plan import cost_plan
 from feature_audit.results import CostPlan
 from feature_audit.selection import Selection
 from feature_audit.stages import baseline, load, parity, retrain, select

@@ -17,10 +17,10 @@ import polars as pl
 import pytest
 import torch
 from click_log import make_log
-from feature_audit.audit.stage_run import KEYS, training_inputs
 from feature_audit.config import AuditConfig
 from feature_audit.data import RULES, Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
+from feature_audit.orchestration.stage_run import KEYS, training_inputs
 from feature_audit.question import Guard
 from feature_audit.selection import Selection
 from feature_audit.stages import baseline, load, parity, retrain, select

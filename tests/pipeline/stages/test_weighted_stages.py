@@ -15,10 +15,10 @@ from feature_audit.data import Prepared, Store
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import load_model
 from feature_audit.models import boosting_scores
-from feature_audit.parity import metric, paired_delta
-from feature_audit.parity.clusters import cluster_codes
-from feature_audit.parity.components import row_variance
-from feature_audit.parity.metrics import Sample
+from feature_audit.noninferiority import metric, paired_delta
+from feature_audit.noninferiority.clusters import cluster_codes
+from feature_audit.noninferiority.components import row_variance
+from feature_audit.noninferiority.metrics import Sample
 from feature_audit.selection import FullModel, Selection
 from feature_audit.selection.k.comparison import ValidationComparison
 from feature_audit.selection.trial import SelectionObjective

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from feature_audit.errors import AuditError, UsageError
-from feature_audit.parity import decide
+from feature_audit.noninferiority import decide
 from feature_audit.tracking.evaluator import ParityEvaluator
 from mlflow.models import MetricThreshold, infer_signature
 from mlflow.models.evaluation.evaluator_registry import _model_evaluation_registry

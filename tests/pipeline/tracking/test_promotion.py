@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from command_line import feature_audit
-from feature_audit.audit import promotion
 from feature_audit.errors import AuditError
+from feature_audit.orchestration import promotion
 from feature_audit.tracking import moves, registry
 from mlflow import MlflowClient
 from registered import PASSED, alias, make_model, registry_in

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import polars as pl
 import pytest
-from feature_audit.audit import promotion, publish
 from feature_audit.config import AuditConfig
 from feature_audit.errors import AuditError, UsageError
+from feature_audit.orchestration import promotion, publish
 from feature_audit.results import Verdict
 from feature_audit.tracking import Run, registry
 from mlflow import MlflowClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from feature_audit.data import Store
-from feature_audit.parity import metric, paired_delta
+from feature_audit.noninferiority import metric, paired_delta
 from feature_audit.results import CurvePoint
 
 

@@ -1,0 +1,157 @@
+"""Is a model better than chance? Parity with one that is not proves nothing: a model of no features would pass as well.
+
+Chance is the best constant on the same rows: AUC and GAUC 0.5, NDCG of a random order, R2 0, the accuracy of the most
+frequent class, the log loss of the class shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import special
+
+from feature_audit.noninferiority.clusters import cluster_codes
+from feature_audit.noninferiority.components import mean_over_seeds, row_variance
+from feature_audit.noninferiority.metrics import Metric, Sample
+from feature_audit.noninferiority.metrics import metric as find_metric
+from feature_audit.schema import Task
+
+#: Confidence that a model is better than chance, for a pass. At the usual 95 % one of forty audits of noise would pass;
+#: a model worth keeping is many standard errors above chance.
+SURE = 0.9999
+
+
+@dataclass(frozen=True)
+class Chance:
+    """A model's quality beside that of the best constant.
+
+    Attributes:
+        metric: what was compared, ``auc``, ``r2`` or the decision metric (see ``skill_metric``).
+        value: the model's, mean over seeds.
+        low, high: two-sided interval of the value against other test clusters, within the metric's range.
+        chance: the constant's value.
+        higher_is_better: how to read them.
+        surely_better: is the interval at ``SURE`` wholly on the good side of chance, too?
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    chance: float
+    higher_is_better: bool
+    surely_better: bool = False
+
+    @property
+    def better(self) -> bool:
+        """Is the interval wholly on the good side of chance?"""
+        return self.low > self.chance if self.higher_is_better else self.high < self.chance
+
+    @property
+    def worse(self) -> bool:
+        """Is the interval wholly on the bad side of chance?"""
+        return self.high < self.chance if self.higher_is_better else self.low > self.chance
+
+
+def skill_metric(name: str, task: Task) -> Metric:
+    """What tells a model from a constant where ``name`` decides.
+
+    Binary: AUC, for a base rate that moves between train and test makes log losses worse than a constant's although
+    the order is right; but GAUC and NDCG are compared as themselves. Regression: R2. Multiclass: the decision metric.
+    """
+    decision = find_metric(name, task)
+    if task == "multiclass" or decision.per_cluster:
+        return decision
+    return find_metric("r2" if task == "regression" else "auc", task)
+
+
+def against_chance(
+    y: np.ndarray,
+    scores: np.ndarray,
+    *,
+    task: Task,
+    metric: str,
+    cluster: np.ndarray | None = None,
+    confidence: float = 0.95,
+    weight: np.ndarray | None = None,
+) -> Chance:
+    """Compare trainings of one model with the best constant on the same rows.
+
+    Args:
+        y: (rows,) labels.
+        scores: (seeds, rows[, classes]).
+        task: binary, regression or multiclass.
+        metric: the decision metric.
+        cluster: (rows,) what is resampled; None = each row by itself.
+        confidence: of the two-sided interval.
+        weight: (rows,) > 0; None = 1 each.
+    """
+    chosen = skill_metric(metric, task)
+    codes, clusters = cluster_codes(cluster, len(y))
+    model = [chosen.statistics(Sample(y, np.asarray(one, dtype=np.float64), codes, clusters, weight)) for one in scores]
+    constant = chosen.statistics(Sample(y, _constant(y, scores[0], task, weight), codes, clusters, weight))
+    variance, df = row_variance(mean_over_seeds(np.stack([one.influence for one in model])) - constant.influence)
+    value, error = float(np.mean([one.value for one in model])), float(np.sqrt(variance))
+
+    def at(level: float, *, bounded: bool) -> Chance:
+        reach = float(special.stdtrit(df, (1 + level) / 2)) * error
+        low, high = _interval(value, reach, bounded=bounded)
+        return Chance(chosen.name, value, low, high, constant.value, chosen.orientation == "higher")
+
+    # The logit scale stretches what lies close to 1: an AUC of .9994 would reach .5 there. Chance is far from the ends.
+    sure = at(max(confidence, SURE), bounded=False).better
+    return replace(at(confidence, bounded=chosen.bounded), surely_better=sure)
+
+
+def advantage(
+    metric: Metric,
+    *,
+    y: np.ndarray,
+    scores: np.ndarray,
+    task: Task,
+    cluster: np.ndarray | None,
+    weight: np.ndarray | None = None,
+) -> float:
+    """How much better than no skill one training is, in the metric's units: what a relative margin is a share of.
+
+    Args:
+        metric: any of the task.
+        y: (rows,) labels.
+        scores: (rows[, classes]).
+        task: binary, regression or multiclass.
+        cluster: (rows,) users, for metrics that are defined within them.
+        weight: (rows,) > 0; None = 1 each.
+    """
+    constant = _constant(y, scores, task, weight)
+    if metric.name == "mae":  # the median is its best constant, not the mean
+        constant = np.full(len(y), _median(y, weight))
+    mine, none = (metric.quality(metric.value(y, each, cluster, weight)) for each in (scores, constant))
+    return float(mine - none)
+
+
+def _constant(y: np.ndarray, like: np.ndarray, task: Task, weight: np.ndarray | None) -> np.ndarray:
+    """The best constant in the shape of scores: the label's mean, or the share of every class."""
+    if task != "multiclass":
+        mean = np.mean(y, dtype=np.float64) if weight is None else np.average(y, weights=weight)
+        return np.full(len(y), mean)
+    counts = np.bincount(y.astype(np.intp), weight, minlength=like.shape[1])
+    return np.broadcast_to(counts / counts.sum(), like.shape)
+
+
+def _median(y: np.ndarray, weight: np.ndarray | None) -> float:
+    if weight is None:
+        return float(np.median(y))
+    order = np.argsort(y)
+    passed = np.cumsum(weight[order])
+    return float(y[order][np.searchsorted(passed, passed[-1] / 2)])
+
+
+def _interval(value: float, reach: float, *, bounded: bool) -> tuple[float, float]:
+    """``value`` plus and minus ``reach``; of shares on the logit scale, which cannot leave 0 to 1."""
+    if not bounded:
+        return value - reach, value + reach
+    if not 0 < value < 1:
+        return max(value - reach, 0.0), min(value + reach, 1.0)
+    center, width = float(special.logit(value)), reach / (value * (1 - value))
+    return float(special.expit(center - width)), float(special.expit(center + width))

@@ -1,0 +1,111 @@
+"""Other metrics and slices beside the decision: what is compared, at which level, and what was too small for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from feature_audit.errors import AuditError, UsageError
+from feature_audit.noninferiority import intervals
+from feature_audit.noninferiority.comparison import Comparison, compare
+from feature_audit.noninferiority.metrics import Metric
+from feature_audit.noninferiority.metrics import metric as find_metric
+from feature_audit.noninferiority.scored_rows import ScoredArms
+from feature_audit.noninferiority.slices import SmallSlice, slice_masks
+from feature_audit.question import Guard, GuardMode, read_guards, read_margin
+
+#: A guard as ``decide`` takes it; None = a metric that is only reported.
+Given = Guard | Mapping[str, Any] | float | None
+
+
+def guard_comparisons(
+    scored: ScoredArms, guards: Mapping[str, Given], decision: Metric
+) -> tuple[list[Comparison], dict[str, str]]:
+    """Comparisons of the other metrics; one that is only reported and cannot be computed is skipped with its reason."""
+    made, skipped = [], {}
+    for name, given in guards.items():
+        other = find_metric(name, scored.task)
+        if other.name == decision.name:
+            continue
+        guard = None if given is None else _absolute(*read_guards({name: given}).values(), key=f"guards.{name}")
+        try:
+            made.append(_guarding(scored, other, "all", guard))
+        except AuditError as problem:
+            if guard is not None:
+                raise
+            skipped[name] = str(problem)
+    return made, skipped
+
+
+def slice_comparisons(
+    scored: ScoredArms,
+    metric: Metric,
+    slices: Mapping[str, np.ndarray],
+    chosen: Mapping[str, Sequence[str]],
+    guard: Guard | None,
+) -> tuple[list[Comparison], list[SmallSlice]]:
+    """Comparisons of the decision metric in every slice that is large enough, and the slices that are not.
+
+    Args:
+        scored: both arms on all test rows.
+        metric: the decision metric.
+        slices, chosen: see ``slices.slice_masks``.
+        guard: margin and mode of every slice, or None where they are only reported.
+    """
+    masks, small = slice_masks(slices, len(scored.y), scored.cluster, chosen)
+    made = []
+    for column, name, mask in masks:
+        try:
+            made.append(_guarding(scored.on(mask), metric, name, guard))
+        except AuditError as problem:
+            small.append(SmallSlice(column, name, int(np.count_nonzero(mask)), str(problem)))
+    return made, small
+
+
+def _guarding(scored: ScoredArms, metric: Metric, name: str, guard: Guard | None) -> Comparison:
+    """A comparison that guards the decision, or informs only."""
+    if guard is None:
+        return compare(scored, metric, name, None, "information")
+    return compare(scored, metric, name, float(guard.margin), "guard", guard.mode)
+
+
+def slice_guard(margin: float | None, mode: GuardMode) -> Guard | None:
+    """The guard that every slice is, or None."""
+    return None if margin is None else _absolute(Guard(read_margin("slice_margin", margin), mode), key="slice_margin")
+
+
+def _absolute(guard: Guard, *, key: str) -> Guard:
+    if isinstance(guard.margin, str):
+        raise UsageError(f"{key}={guard.margin}: no share can be resolved here; give the margin in the metric's units")
+    return guard
+
+
+def unjudged_slices(
+    sliced: Sequence[Comparison],
+    small: Sequence[SmallSlice],
+    slices: Mapping[str, np.ndarray],
+    chosen: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """Slices that a pass would need and that are too small to be judged: named ones, or all of a column."""
+    judged = [one.slice for one in sliced]
+    bare = {column for column in slices if not any(name.startswith(f"{column} = ") for name in judged)}
+    return [f"{one.slice} ({one.reason})" for one in small if one.column in chosen or one.column in bare]
+
+
+def shares_error(one: Comparison) -> bool:
+    """Is it one of the guards that only a shown loss fails?"""
+    return one.mode == "not_shown_worse"
+
+
+def levels_of(comparisons: list[Comparison], confidence: float) -> list[float]:
+    """Error level of each comparison: guards that only a shown loss fails share one by Holm, all others have it whole.
+
+    The decision comes first, so it does not share; guards that must be shown to hold need no correction, since all of
+    them must (an intersection-union test: Berger 1982).
+    """
+    alpha = 1 - confidence
+    judged = [(one.delta, one.parts, one.margin or 0.0) for one in comparisons if shares_error(one)]
+    shared = iter(intervals.holm_levels(judged, alpha))
+    return [next(shared) if shares_error(one) else alpha for one in comparisons]

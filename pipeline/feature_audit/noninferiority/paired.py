@@ -1,0 +1,36 @@
+"""Two models on the same rows, outside a verdict: what the search compares on validation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from feature_audit.noninferiority.clusters import cluster_codes
+from feature_audit.noninferiority.components import row_variance
+from feature_audit.noninferiority.metrics import Metric, Sample
+
+
+def paired_delta(
+    metric: Metric,
+    *,
+    y: np.ndarray,
+    baseline: np.ndarray,
+    pruned: np.ndarray,
+    cluster: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+) -> tuple[float, float]:
+    """Difference of quality (pruned - baseline, higher is better) and its standard error over clusters.
+
+    Args:
+        metric: compares the scores.
+        y: (rows,) labels.
+        baseline, pruned: (rows,) or (rows, classes) scores.
+        cluster: (rows,) user of each row; None = each row by itself.
+        weight: (rows,) > 0; None = 1 each.
+    """
+    codes, n_clusters = cluster_codes(cluster, len(y))
+    full, small = (
+        metric.statistics(Sample(np.asarray(y), np.asarray(scores, dtype=np.float64), codes, n_clusters, weight))
+        for scores in (baseline, pruned)
+    )
+    variance, _ = row_variance(small.influence - full.influence)
+    return float(metric.quality(small.value) - metric.quality(full.value)), float(np.sqrt(variance))

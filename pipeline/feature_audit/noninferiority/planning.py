@@ -1,0 +1,164 @@
+"""How many trainings the verdict needs, planned on validation rows before a test row is read.
+
+The plan may look at how far the first trainings differ and at the difference that the selection's confirmations showed,
+and not at the first trainings' own difference: they are part of the verdict, and a plan that grows only where they look
+bad would be a second look. Their spread is used with care for the same reason: two trainings that happen to agree would
+else end the plan early, exactly where the verdict's own estimate of the noise is too small as well. So it counts
+together with a prior (``PRIOR_SHARE``), and docs/parity.md shows by simulation that the error stays where it was.
+
+Both models are trained equally often, or the pruned one once more, unless the confirmations show a clear difference:
+the full model's seed noise is known from nothing else than its own trainings, so the verdict holds its level even if
+one model is noisier than the other, or now and then a training goes wrong (``benchmarks/parity/allocations.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import special
+
+from feature_audit.noninferiority import power
+from feature_audit.noninferiority.components import Components
+from feature_audit.noninferiority.intervals import PASS_SHARE
+
+#: (pruned, full) trainings.
+Arms = tuple[int, int]
+
+#: Chance of a decision that is planned for; less than ``power.POWER`` is said to be undecidable.
+POWER = 0.9
+#: An allocation whose chance comes this close to the best one's is as good, or hopeless tables would cost most.
+NEARLY = 0.05
+#: Fewest and most trainings of either model; fewest pruned ones where the full model is trained once. Two pruned models
+#: leave one degree of freedom for the seed noise then: a 95% bound lies seven standard errors away.
+FEWEST, MOST, FEWEST_ALONE = 2, 5, 3
+#: Until trainings say otherwise, seed noise is this share of the margin, with the weight of so many degrees of freedom.
+PRIOR_SHARE, PRIOR_DF = 0.4, 2
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the verdict will ask.
+
+    Attributes:
+        margin, confidence: of the decision.
+        test_ratio: test rows per validation row.
+    """
+
+    margin: float
+    confidence: float
+    test_ratio: float
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What validation says about the verdict on the test split.
+
+    Attributes:
+        parts: variance components on the validation rows, with the seed noise that is planned for.
+        expected: difference (pruned - full) that is planned for; 0 = identical models.
+        question: what will be asked.
+    """
+
+    parts: Components
+    expected: float
+    question: Question
+
+    def chance(self, arms: Arms, rows: float = 1.0) -> float:
+        """Probability of a pass (of a fail where ``expected`` lies below -margin) with so many trainings.
+
+        Args:
+            arms: the trainings.
+            rows: test rows, as a multiple of today's.
+        """
+        gap = self.expected + self.question.margin
+        return power.chance(self.on_test(arms, rows), abs(gap), self._level(gap))
+
+    def decidable(self, arms: Arms) -> float:
+        """The smallest margin at which identical models pass with probability ``power.POWER``."""
+        return power.reach(self.on_test(arms), self._level(1.0))
+
+    def on_test(self, arms: Arms, rows: float = 1.0) -> Components:
+        """Expected components on ``rows`` times the test rows."""
+        return power.grown(self.parts, rows * self.question.test_ratio, arms)
+
+    def _level(self, gap: float) -> float:
+        return 1 - (PASS_SHARE if gap > 0 else 1 - PASS_SHARE) * (1 - self.question.confidence)
+
+
+def outlook(
+    found: Sequence[Components], arms: Arms, question: Question, estimate: tuple[float, float] | None
+) -> Outlook:
+    """Read the noise off the trainings so far, and the difference to plan for off another estimate.
+
+    Args:
+        found: components of the decision metric on the validation rows, one for each K; the seed noise is the mean over
+            all, everything else is the first one's.
+        arms: trainings behind each of them.
+        question: what will be asked.
+        estimate: difference and its standard error over rows, from other pruned trainings than these, or None.
+    """
+    df = len(found) * (arms[0] - 1) + arms[1] - 1
+    noise = float(np.mean([parts.shared_noise for parts in found]))
+    between = float(np.mean([parts.between for parts in found]))
+    prior = (PRIOR_SHARE * question.margin) ** 2 + noise
+    seed = max((df * between + PRIOR_DF * prior) / (df + PRIOR_DF) - noise, 0.0)
+    parts = replace(found[0], between=seed + found[0].shared_noise)
+    return Outlook(parts, _expected(estimate, seed, question), question)
+
+
+def _expected(estimate: tuple[float, float] | None, seed: float, question: Question) -> float:
+    """The least gain, or the least loss beyond the margin, that an estimate leaves no doubt of; else none at all."""
+    if estimate is None:
+        return 0.0
+    delta, error = estimate
+    doubt = float(special.ndtri(question.confidence)) * float(np.sqrt(error**2 + 2 * seed))
+    if delta - doubt > 0:
+        return delta - doubt
+    return min(delta + doubt, 0.0) if delta + doubt < -question.margin else 0.0
+
+
+def allocations(seeds: int | None, baseline_seeds: int | None) -> list[Arms]:
+    """(pruned, full) trainings to choose from, the fewest first; None = to be planned, a number stays as it is."""
+    if seeds is None and baseline_seeds is None:
+        alone = [(number, 1) for number in range(FEWEST_ALONE, MOST + 1)]
+        both = [(pruned, full) for full in range(FEWEST, MOST + 1) for pruned in (full, full + 1) if pruned <= MOST]
+        return [*alone, *both]
+    pruned = range(FEWEST_ALONE if baseline_seeds == 1 else FEWEST, MOST + 1) if seeds is None else (seeds,)
+    full = range(1, min(max(pruned), MOST) + 1) if baseline_seeds is None else (baseline_seeds,)
+    return [(one, other) for other in full for one in pruned]
+
+
+def choose(
+    options: Sequence[Arms], look: Callable[[Arms], Outlook], price: Callable[[Arms], float], most: float = np.inf
+) -> tuple[Outlook, Arms]:
+    """Look at the fewest trainings, and choose among the options by what they show.
+
+    One training of the full model is enough only where the confirmations show a clear difference, or where it was
+    asked for: else a second one is looked at as well, because its noise is not known from the pruned models.
+
+    Args:
+        options: of ``allocations``.
+        look: trains so many models, and reads the noise off them.
+        price: of an option, in full trainings.
+        most: the highest price; the cheapest option is always allowed.
+    """
+    fewest = min(pruned for pruned, _ in options), min(full for _, full in options)
+    view = look(fewest)
+    once = [arms for arms in options if arms[1] == 1]
+    if once and len(once) < len(options):
+        if view.expected and max(view.chance(arms) for arms in once) >= POWER:
+            options = once
+        else:
+            options = [arms for arms in options if arms[1] > 1]
+            view = look((fewest[0], 2))
+    ordered = sorted(options, key=price)
+    return view, _enough(view, ordered[:1] + [arms for arms in ordered[1:] if price(arms) <= most])
+
+
+def _enough(view: Outlook, options: Sequence[Arms]) -> Arms:
+    """The first allocation whose chance is ``POWER``, or nearly the best one's where none has it."""
+    chances = [view.chance(arms) for arms in options]
+    wanted = min(POWER, max(chances) - NEARLY)
+    return next(arms for arms, one in zip(options, chances, strict=True) if one >= wanted)

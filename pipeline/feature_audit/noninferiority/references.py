@@ -1,0 +1,117 @@
+"""The full model against another model on the same rows: a quick gradient boosting, or the score that production gave.
+
+Parity with a full model that is itself clearly worse than what is at hand says nothing worth acting on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from feature_audit.noninferiority.clusters import cluster_codes
+from feature_audit.noninferiority.components import mean_over_seeds, row_variance
+from feature_audit.noninferiority.metrics import Metric, Sample
+from feature_audit.noninferiority.sentences import percentage, signed, title
+from feature_audit.schema import SplitName
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the full model was compared with, and how the comparison came out.
+
+    Attributes:
+        name: of the other model, for sentences.
+        remedy: what to do where the full model is clearly worse, as a sentence.
+        split, rows: where, and on how many rows.
+        metric: the decision metric.
+        full, other: its own values; ``full`` is the mean over trainings.
+        delta: full - other, higher is better.
+        standard_error, df: of ``delta`` against other rows (users), with all models as they are.
+        bounded: does the metric lie between 0 and 1?
+    """
+
+    name: str
+    remedy: str
+    split: SplitName
+    rows: int
+    metric: str
+    full: float
+    other: float
+    delta: float
+    standard_error: float
+    df: float
+    bounded: bool
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Two-sided interval of ``delta``."""
+        reach = float(special.stdtrit(self.df, (1 + confidence) / 2)) * self.standard_error
+        largest = 1.0 if self.bounded else np.inf
+        return max(self.delta - reach, -largest), min(self.delta + reach, largest)
+
+    def sentence(self, margin: float, confidence: float) -> str:
+        """Is the full model as good as the other one? With its numbers."""
+        low, high = self.interval(confidence)
+        answer = "whether the full model is as good is not decided"
+        if low > 0:
+            answer = "the full model is better"
+        elif self.clearly_worse(margin, confidence):
+            answer = "the full model is clearly worse"
+        elif low > -margin:
+            answer = "the full model is as good, within the margin"
+        return (
+            f"Against {self.name} on {self.rows:,} {self.split} rows, {answer}: {title(self.metric)} {self.full:.4f} "
+            f"against {self.other:.4f}, difference {signed(self.delta, margin)} ({percentage(confidence)} interval "
+            f"{signed(low, margin)} to {signed(high, margin)})."
+        )
+
+    def clearly_worse(self, margin: float, confidence: float) -> bool:
+        """Is the full model shown to be worse by more than the margin?"""
+        return self.interval(confidence)[1] < -margin
+
+
+def against_reference(
+    metric: Metric,
+    *,
+    y: np.ndarray,
+    full: np.ndarray,
+    other: np.ndarray,
+    cluster: np.ndarray | None,
+    name: str,
+    remedy: str,
+    split: SplitName,
+    weight: np.ndarray | None = None,
+) -> Reference:
+    """Compare trainings of the full model with one other model on the same rows.
+
+    Args:
+        metric: the decision metric.
+        y: (rows,) labels.
+        full: (seeds, rows[, classes]) scores.
+        other: (rows[, classes]) scores.
+        cluster: (rows,) what is resampled; None = each row by itself.
+        name, remedy, split: as in ``Reference``.
+        weight: (rows,) > 0; None = 1 each.
+    """
+    codes, clusters = cluster_codes(cluster, len(y))
+    arms = [
+        metric.statistics(Sample(y, np.asarray(scores, dtype=np.float64), codes, clusters, weight))
+        for scores in (*full, other)
+    ]
+    mine, theirs = arms[:-1], arms[-1]
+    variance, df = row_variance(mean_over_seeds(np.stack([one.influence for one in mine])) - theirs.influence)
+    quality = mean_over_seeds(np.array([metric.quality(one.value) for one in mine]))
+    return Reference(
+        name=name,
+        remedy=remedy,
+        split=split,
+        rows=len(y),
+        metric=metric.name,
+        full=float(np.mean([one.value for one in mine])),
+        other=theirs.value,
+        delta=float(quality - metric.quality(theirs.value)),
+        standard_error=float(np.sqrt(variance)),
+        df=df,
+        bounded=metric.bounded,
+    )

@@ -1,0 +1,45 @@
+"""Paired bootstrap over clusters: all models and metrics see the same resampled users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from feature_audit.noninferiority.clusters import cluster_sums
+
+MOST_CLUSTERS = 100_000
+_BLOCK_CELLS = 4_000_000  # weights held at once: 32 MB in float64
+
+
+def resampled_sums(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """Sums over multinomial resamples of the clusters.
+
+    Beyond ``MOST_CLUSTERS`` clusters are first pooled at random into that many groups, which are resampled instead: the
+    variance of the resamples stays the same in expectation and is off by 0.5 % at most (sqrt(2 / MOST_CLUSTERS)).
+
+    Args:
+        sums: (clusters, q) float64 addends, all statistics of all models side by side.
+        draws: number of resamples.
+        seed: of the generator; the same seed gives the same resamples.
+
+    Returns:
+        (draws, q) float64.
+    """
+    if len(sums) > MOST_CLUSTERS:
+        groups = np.random.default_rng([seed, 1]).permutation(len(sums)) % MOST_CLUSTERS
+        sums = cluster_sums(sums, groups, MOST_CLUSTERS)
+    blocks = [weights @ sums for weights in cluster_weights(len(sums), draws, seed)]
+    return np.concatenate(blocks) if blocks else np.empty((0, sums.shape[1]))
+
+
+def cluster_weights(n_clusters: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """Multinomial counts of ``n_clusters`` draws with replacement, in blocks of (<= draws, n_clusters) float64."""
+    rng = np.random.default_rng(seed)
+    size = max(1, min(draws, _BLOCK_CELLS // max(n_clusters, 1)))
+    for start in range(0, draws, size):
+        block = min(size, draws - start)
+        weights = np.empty((block, n_clusters))
+        for row in weights:
+            row[:] = np.bincount(rng.integers(0, n_clusters, n_clusters, dtype=np.int32), minlength=n_clusters)
+        yield weights

@@ -1,0 +1,262 @@
+"""``decide``: may the pruned feature set replace the full one?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from feature_audit.errors import UsageError
+from feature_audit.noninferiority import power, ranking, sentences
+from feature_audit.noninferiority.comparison import Comparison, bootstrapped, compare
+from feature_audit.noninferiority.guards import (
+    Given,
+    guard_comparisons,
+    levels_of,
+    shares_error,
+    slice_comparisons,
+    slice_guard,
+    unjudged_slices,
+)
+from feature_audit.noninferiority.metrics import metric as find_metric
+from feature_audit.noninferiority.references import Reference
+from feature_audit.noninferiority.reservations import chances, reservations
+from feature_audit.noninferiority.scored_rows import ScoredArms, checked
+from feature_audit.question import GuardMode
+from feature_audit.results import MetricDelta, Verdict
+from feature_audit.schema import Task
+
+
+@dataclass(frozen=True)
+class ParityResult:
+    """The answer and everything it stands on.
+
+    Attributes:
+        verdict: of the feature set over retrainings: the decision metric's, turned to fail by a failed guard, and to
+            inconclusive instead of pass by a guard that must be shown and is not, or by a reservation (see
+            ``reservations``: models no better than chance, a full model clearly worse than a reference, few units).
+        sentence: the verdict with its numbers, for people.
+        decision: decision metric over retrainings (test-row noise and seed noise).
+        artifact: decision metric for these trained artifacts (test-row noise only).
+        deltas: decision first, then guards and slices.
+        needed: for inconclusive, what would decide it.
+        diagnostics: variance components, degrees of freedom, cross-checks, exclusions, corrections, both models
+            against chance (``chance.Chance``), the full model against its references, numbers of (pruned, full)
+            trainings any of which would decide an inconclusive verdict (``enough_trainings``); plain data.
+    """
+
+    verdict: Verdict
+    sentence: str
+    decision: MetricDelta
+    artifact: MetricDelta
+    deltas: list[MetricDelta]
+    needed: str | None = None
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+def decide(
+    *,
+    y: np.ndarray,
+    baseline: np.ndarray,
+    pruned: np.ndarray,
+    cluster: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+    task: Task,
+    metric: str,
+    margin: float,
+    confidence: float = 0.95,
+    needed_at: tuple[float, float] | None = None,
+    guards: Mapping[str, Given] | None = None,
+    slices: Mapping[str, np.ndarray] | None = None,
+    slice_values: Mapping[str, Sequence[str]] | None = None,
+    slice_margin: float | None = None,
+    against: Literal["retrained", "deployed"] = "retrained",
+    slice_mode: GuardMode = "not_shown_worse",
+    references: Sequence[Reference] = (),
+    shipped: int | None = None,
+    cluster_name: str = "users",
+    draws: int = 2000,
+    seed: int = 0,
+) -> ParityResult:
+    """Non-inferiority of a pruned model: pass, fail or inconclusive, over retrainings and for these artifacts.
+
+    Args:
+        y: (rows,) labels: 0/1, a number, or class codes from 0.
+        baseline: (rows,) or (seeds, rows) scores of the full model; with a last class axis for multiclass.
+        pruned: (rows,) or (seeds, rows[, classes]) scores of the retrained pruned model on the same rows.
+        cluster: (rows,) user of each row, what is resampled; None = each row by itself.
+        weight: (rows,) > 0, how many rows each row counts as; None = 1 each. Values are weighted; a heavy row is one
+            observation all the same, so unequal weights widen the intervals.
+        task: binary, regression or multiclass.
+        metric: decision metric, see ``METRICS``.
+        margin: largest tolerable loss, >= 0, in the metric's units (for calibration: of |log ratio|).
+        confidence: of the intervals; see ``intervals.conclude`` for how a margin splits their error.
+        needed_at: confidence at which a first look at new rows, and another look at these rows with more trainings,
+            would be judged: what would decide an inconclusive audit is said at these levels. None = at this one.
+        guards: other metrics -> margin, or ``{"margin": ..., "mode": ...}``, or None to report only. Of those that only
+            a shown loss fails (``not_shown_worse``), all share one error by Holm's procedure; those that a pass needs
+            shown (``not_worse``) are judged at the full level each, as all of them must hold.
+        slices: column -> (rows,) labels; the decision metric is reported in each value of each column.
+        slice_values: column -> the only values that are slices. Where slices must be shown, each of them must.
+        slice_margin: margin of every slice, which makes them guards; None = reported only.
+        against: ``retrained`` = the full feature set over its possible trainings, of which ``baseline`` has some;
+            ``deployed`` = the one full model whose scores ``baseline`` has, which has no seed noise.
+        slice_mode: of the slices as guards.
+        references: what the full model was compared with; where it is clearly worse by more than the margin, the
+            verdict is inconclusive at most.
+        shipped: index of the pruned seed that would go live, for the artifact row; None = mean of all seeds.
+        cluster_name: what the clusters are called in sentences.
+        draws: bootstrap resamples that cross-check the standard errors; 0 = none.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: unknown metric, negative margin, a per-user metric without clusters, several deployed models.
+        AuditError: shapes that do not fit, labels, scores or weights that the metric cannot take.
+    """
+    _check_settings(margin, confidence)
+    chosen = find_metric(metric, task)
+    scored = checked(y, baseline, pruned, cluster, task, deployed=against == "deployed", weight=weight)
+    if shipped is not None and not 0 <= shipped < len(scored.pruned):
+        raise UsageError(f"shipped={shipped}: there are {len(scored.pruned)} pruned seeds, counted from 0")
+
+    whole = [compare(scored, chosen, "all", margin, "decision")]
+    guarding, skipped = guard_comparisons(scored, guards or {}, chosen)
+    whole, checks = bootstrapped([*whole, *guarding], draws=draws, seed=seed, confidence=confidence)
+    sliced, small = slice_comparisons(
+        scored, chosen, slices or {}, slice_values or {}, slice_guard(slice_margin, slice_mode)
+    )
+    comparisons = [*whole, *sliced]
+    levels = levels_of(comparisons, confidence)
+    deltas = [one.row(1 - level) for one, level in zip(comparisons, levels, strict=True)]
+    artifact = comparisons[0].of_artifacts(shipped).row(confidence)
+    name = "rows" if cluster is None else cluster_name
+    found = chances(scored, metric, confidence)
+    kept_back = reservations(
+        scored,
+        found,
+        references,
+        passes=deltas[0].verdict == "pass",
+        margin=margin,
+        confidence=confidence,
+        cluster_name=name,
+    )
+    if kept_back:
+        deltas[0], artifact = _at_most_inconclusive(deltas[0]), _at_most_inconclusive(artifact)
+    must_show = slice_margin is not None and slice_mode == "not_worse"
+    unjudged = unjudged_slices(sliced, small, slices or {}, slice_values or {}) if must_show else []
+    verdict = _overall(deltas, unjudged)
+    seeds = scored.seeds
+    sentence = sentences.sentence(
+        deltas,
+        verdict,
+        confidence=confidence,
+        seeds=seeds,
+        cluster_name=name,
+        unjudged=unjudged,
+        deployed=scored.deployed,
+    )
+    needed: str | None = None
+    enough: list[tuple[int, int]] = []
+    if verdict == "inconclusive" and kept_back:
+        sentence, needed = f"Inconclusive: {kept_back[0].reason}.", kept_back[0].remedy
+    elif verdict == "inconclusive":
+        levels_at = needed_at or (confidence, confidence)
+        needed, enough = _needed(comparisons, deltas, unjudged, levels_at, seeds=seeds, cluster_name=name)
+    return ParityResult(
+        verdict=verdict,
+        sentence=sentence,
+        decision=deltas[0],
+        artifact=artifact,
+        deltas=deltas,
+        needed=needed,
+        diagnostics={
+            **_diagnostics(scored, comparisons, levels, confidence),
+            "chance": {name: {**asdict(one), "better": one.better} for name, one in found.items()},
+            "references": [{**asdict(one), "sentence": one.sentence(margin, confidence)} for one in references],
+            "reservations": [vars(one) for one in kept_back],
+            "bootstrap": checks,
+            "enough_trainings": enough,
+            "delong": _delong(scored) if metric == "auc" and scored.weight is None else None,
+            "small_slices": [vars(one) for one in small],
+            "skipped_guards": skipped,
+        },
+    )
+
+
+def _diagnostics(
+    scored: ScoredArms, comparisons: Sequence[Comparison], levels: Sequence[float], confidence: float
+) -> dict[str, Any]:
+    """How the intervals came about: seeds, variance components, the level of each guard."""
+    guards = [(one, level) for one, level in zip(comparisons, levels, strict=True) if shares_error(one)]
+    return {
+        "seeds": {"pruned": scored.seeds[0], "baseline": scored.seeds[1]},
+        "against": "deployed" if scored.deployed else "retrained",
+        "seed_noise_measured": bool(comparisons[0].parts.seed_df),
+        "components": [one.described(confidence) for one in comparisons],
+        "correction": {
+            "method": "Holm",
+            "levels": {f"{one.metric.name} ({one.slice})": level for one, level in guards},
+        },
+    }
+
+
+def _check_settings(margin: float, confidence: float) -> None:
+    if isinstance(margin, str):
+        raise UsageError(f"margin={margin}: no share can be resolved here; give the margin in the metric's units")
+    if not margin >= 0:
+        raise UsageError(f"margin={margin}: the tolerable loss cannot be negative; give 0 or more")
+    if not 0.5 < confidence < 1:
+        raise UsageError(f"confidence={confidence}: give a value between 0.5 and 1, such as 0.95")
+
+
+def _needed(
+    comparisons: Sequence[Comparison],
+    deltas: Sequence[MetricDelta],
+    unjudged: Sequence[str],
+    confidences: tuple[float, float],
+    *,
+    seeds: tuple[int, int],
+    cluster_name: str,
+) -> tuple[str, list[tuple[int, int]]]:
+    """What would decide it, as a sentence and as trainings: of the decision, or of the first guard not shown to hold.
+
+    Args:
+        comparisons, deltas: the decision first.
+        unjudged: slices that are too small.
+        confidences: of a decision on other rows, and of one on these rows with more trainings.
+        seeds: pruned and full trainings so far.
+        cluster_name: what the clusters are called.
+    """
+    open_guards = sentences.not_shown(deltas)
+    if deltas[0].verdict == "pass" and not open_guards:
+        return f"More test rows for {', '.join(unjudged)}, or fewer slices.", []
+    asked = comparisons[0 if deltas[0].verdict != "pass" else deltas.index(open_guards[0])]
+    rows_at, trainings_at = confidences
+    enough = power.enough_trainings(asked, confidence=trainings_at, seeds=seeds)
+    words = power.needed(asked, enough, confidence=rows_at, seeds=seeds, cluster_name=cluster_name)
+    return words if asked is comparisons[0] else f"For {sentences.named(open_guards[:1])}: {words}", enough
+
+
+def _at_most_inconclusive(row: MetricDelta) -> MetricDelta:
+    """Without its pass, if it has one: what holds of the difference says nothing of the features."""
+    return replace(row, verdict="inconclusive") if row.verdict == "pass" else row
+
+
+def _overall(deltas: list[MetricDelta], unjudged: Sequence[str]) -> Verdict:
+    """The decision's verdict; a guard that is shown to lose too much fails it, one that is not shown withholds it."""
+    assert deltas[0].verdict is not None
+    if any(row.verdict == "fail" for row in sentences.guards(deltas)):
+        return "fail"
+    withheld = deltas[0].verdict == "pass" and (sentences.not_shown(deltas) or unjudged)
+    return "inconclusive" if withheld else deltas[0].verdict
+
+
+def _delong(scored: ScoredArms) -> dict[str, float | None]:
+    """Mean over seed pairs of DeLong's delta and standard error, which know nothing of users."""
+    full, small = (
+        [ranking.auc_placements(scored.y, score) for score in arm] for arm in (scored.baseline, scored.pruned)
+    )
+    delta, error = np.mean([ranking.delong(scored.y, a, b) for a in full for b in small], axis=0)
+    return {"delta": float(delta), "standard_error": float(error) if np.isfinite(error) else None}

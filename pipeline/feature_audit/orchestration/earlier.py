@@ -1,0 +1,53 @@
+"""An earlier audit named by ``--audit``: with a verdict it is never written again, without one it is continued."""
+
+from __future__ import annotations
+
+import logging
+
+from feature_audit.config import AuditConfig
+from feature_audit.orchestration.settings import check_config
+from feature_audit.orchestration.stage_run import question
+from feature_audit.report import read_json
+from feature_audit.results import AuditReport
+from feature_audit.stages import load
+from feature_audit.tracking import Run, open_parent
+
+log = logging.getLogger(__name__)
+
+QUESTION = "audit.question"
+CONTINUES = "audit.continues"
+
+
+def resume(run: Run, config: AuditConfig, name: str) -> Run | None:
+    """The run in which an earlier audit goes on.
+
+    Args:
+        run: the earlier audit's parent.
+        config: what is asked now.
+        name: of a new run.
+
+    Returns:
+        The same run, where it came to no verdict or the model that passed is still to be registered; a new one that
+        points to it, where this is another question; None, where it has answered this very question.
+
+    Raises:
+        UsageError, AuditError: the configuration or the data cannot be; nothing was opened.
+    """
+    if not run.has_verdict:
+        return run
+    check_config(config)
+    tags = run.tags()
+    if tags.get(QUESTION) != question(config, load.digest(config)):
+        parent = open_parent(config.experiment, name)
+        parent.tag({CONTINUES: run.id})
+        log.info("run %s has its verdict and stays as it is; this is another question: run %s", run.id, parent.id)
+        return parent
+    if run.is_running or (tags["audit.verdict"] == "pass" and "audit.recommendation" not in tags):
+        return run
+    log.info("run %s has answered this question; nothing was changed", run.id)
+    return None
+
+
+def report_of(run: Run) -> AuditReport:
+    """The report of an audit with a verdict."""
+    return read_json(run.read_text("report/report.json"))

@@ -1,0 +1,78 @@
+"""Margins given as a share of the full model's advantage over no skill, made absolute once that model is trained."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared, Store
+from feature_audit.errors import AuditError
+from feature_audit.fitting.trained import Trained, open_store
+from feature_audit.noninferiority import metric
+from feature_audit.noninferiority.chance import advantage
+from feature_audit.orchestration import publish
+from feature_audit.orchestration.settings import keep_resolved
+from feature_audit.question import Margin, share_of
+from feature_audit.schema import Task
+from feature_audit.tracking import Run
+
+log = logging.getLogger(__name__)
+
+#: Digits of a margin that is computed: what is agreed on has no more.
+_DIGITS = 3
+
+
+def with_margins(parent: Run, config: AuditConfig, prepared: Prepared, full: Trained) -> AuditConfig:
+    """The configuration with every margin in the metric's units, which the run keeps beside the shares.
+
+    Shares are taken of the advantage on validation rows: the test split may not say what is asked of it.
+
+    Raises:
+        AuditError: the full model has no advantage to take a share of.
+    """
+    if not config.shares:
+        return config
+    store, scores = open_store(config, prepared), full.validation_scores()
+    decision = str(config.metric)
+
+    def absolute(key: str, margin: Margin | None, name: str) -> Margin | None:
+        return _absolute(key, margin, name, store, scores) if isinstance(margin, str) else margin
+
+    guards = {
+        name: replace(guard, margin=absolute(f"guards.{name}", guard.margin, name) or 0.0)
+        for name, guard in config.guards.items()
+    }
+    resolved = config.model_copy(
+        update={
+            "margin": absolute("margin", config.margin, decision),
+            "slice_margin": absolute("slice_margin", config.slice_margin, decision),
+            "guards": guards,
+        }
+    )
+    publish.margin(parent, resolved)
+    keep_resolved(parent, resolved)
+    parent.tag({f"audit.{key}_share": share for key, share in config.shares.items()})
+    return resolved
+
+
+def _absolute(key: str, margin: str, name: str, store: Store, scores: np.ndarray) -> float:
+    task: Task = store.schema.task
+    gained = advantage(
+        metric(name, task),
+        y=store.target("validation"),
+        scores=scores,
+        task=task,
+        cluster=store.group("validation"),
+        weight=store.weight("validation"),
+    )
+    if not gained > 0:
+        raise AuditError(
+            f"{key}={margin}: the full model's validation {name} is no better than a constant's ({gained:+.4g}), so "
+            f"there is no advantage to take a share of; check target, time and split, or give {key} in units of {name}"
+        )
+    found = float(f"{share_of(margin) * gained:.{_DIGITS}g}")
+    log.info("baseline: %s = %g (%s of the advantage over no skill, %.4g)", key, found, margin, gained)
+    return found

@@ -1,0 +1,334 @@
+"""What an audit leaves behind: metrics, tags and artifacts on its runs, and the registered recommendation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import concrete_selectors
+from pydantic import BaseModel
+
+import feature_audit
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared, example_rows, write_table
+from feature_audit.fitting.own_training import has_own_training
+from feature_audit.locking import held
+from feature_audit.masking import masked, masked_values
+from feature_audit.models import is_installed, own_code
+from feature_audit.orchestration import exports, model_artifacts
+from feature_audit.report import (
+    measured,
+    render_html,
+    render_json,
+    render_markdown,
+    retirement,
+    run_description,
+    version_description,
+)
+from feature_audit.results import AuditReport, FeatureDecision, LadderRung
+from feature_audit.selection import Selection, TrialRow
+from feature_audit.stages.load import locate
+from feature_audit.stages.parity import PREDICTIONS, Outcome
+from feature_audit.stages.retrain import Retrained
+from feature_audit.tracking import Run, address, registry
+from feature_audit.tracking.parity_metrics import legal_name, parity_metrics
+
+#: Tags by which an experiment knows the looks that were taken at a table's test rows.
+FAMILY, LOOK, LOOK_RECORD = "audit.test_family", "audit.look", "audit.look_record"
+#: Rows of the registered model's example.
+_EXAMPLE_ROWS = 5
+_RANKING = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
+#: Columns of the ranking that may be empty from top to bottom.
+_NUMBERS = ("bytes_per_row", "plain_bytes_per_row", "embedding_share")
+_CURVE = ("k", "metric", "source", "delta", "std_error")
+
+
+def data(parent: Run, config: AuditConfig, prepared: Prepared) -> None:
+    """Lineage, validation result and schema of the data."""
+    parent.dataset(
+        name=data_name(config),
+        source=masked(config.data),
+        digest=prepared.digest,
+        rows=sum(prepared.rows.values()),
+        features=len(prepared.schema.fields),
+        columns={column.name: column.dtype for column in prepared.columns},
+        profile={"rows_per_split": prepared.rows, "positives_share": prepared.summary.get("positives_share")},
+    )
+    parent.text(json.dumps(prepared.validation, indent=1, default=str), "data/validation.json")
+    parent.text(prepared.schema_yaml(), "data/schema.yaml")
+    parent.tag({"audit.metric": config.metric, "audit.n_features": len(prepared.schema.fields)})
+    margin(parent, config)
+
+
+def margin(parent: Run, config: AuditConfig) -> None:
+    """The margin as a tag, once it is a number."""
+    if not isinstance(config.margin, str):
+        parent.tag({"audit.margin": config.margin})
+
+
+def data_name(config: AuditConfig) -> str:
+    """What the data is called in a list of runs: ``demo``, or the file's name without its folder and suffix."""
+    return Path(masked(config.data).partition("?")[0].rstrip("/*")).stem or "data"
+
+
+def params(parent: Run, config: AuditConfig) -> None:
+    """The resolved configuration as parameters ``cfg.<key>``, of a section ``cfg.<section>.<key>``.
+
+    What is not set is left out, and what is not decided yet is left for a later call: a parameter cannot be changed.
+    """
+    undecided = {key.partition(".")[0] for key in config.shares}
+    values: dict[str, Any] = {}
+    for key, value in shown(config).items():
+        if key in undecided:
+            continue
+        if isinstance(getattr(config, key), BaseModel):
+            values |= {f"cfg.{key}.{name}": one for name, one in value.items()}
+        else:
+            values[f"cfg.{key}"] = value
+    parent.params({key: _param_text(value) for key, value in values.items() if value not in (None, [], {})})
+
+
+def _param_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def shown(config: AuditConfig) -> dict[str, Any]:
+    """Every key with its value as plain data, credentials masked."""
+    return dict(masked_values(config.model_dump(mode="json")))
+
+
+def trial(stage: Run, row: TrialRow) -> None:
+    """One finished trial of the selection as a child run of the select stage."""
+    run = stage.start_child(f"trial {row.number}", {"audit.stage": "trial"})
+    run.params({f"trial.{key}": value for key, value in row.settings.items()})
+    run.metrics({"trial/value": row.value or 0.0, "cost/seconds": row.seconds or 0.0})
+    run.end("FINISHED")
+
+
+def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) -> None:
+    """The ranking and the K curve."""
+    rows = [asdict(row) for row in decisions]
+    ranked = [{key: row[key] for key in _RANKING} | row for row in rows]
+    curve = [{key: getattr(point, key) for key in _CURVE} for point in chosen.curve]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("ranking.parquet", "ranking.csv"):  # MLflow's page shows no Parquet
+            write_table(ranked, Path(folder) / name, text=("carried_by", "group"), numbers=_NUMBERS)
+        write_table(curve, Path(folder) / "k_curve.parquet")
+        for file in sorted(Path(folder).iterdir()):
+            parent.file(file, "selection")
+
+
+def look(parent: Run, prepared: Prepared, result: Outcome) -> None:
+    """Which look at which table's test rows this was, for audits with other working directories."""
+    taken = result.look
+    parent.tag(
+        {
+            FAMILY: prepared.family,
+            LOOK: taken.number,
+            LOOK_RECORD: taken.record,
+            "audit.confidence": taken.confidence,
+            "audit.judged_at": taken.judged_at,
+        }
+    )
+
+
+def outcome(parent: Run, config: AuditConfig, result: Outcome, report: AuditReport, seconds: float) -> None:
+    """Verdict, evidence and report: complete before anything is asked of the registry."""
+    parent.metrics(_parity_metrics(report))
+    parent.metrics(_cost_metrics(report, seconds))
+    parent.metrics(_savings_metrics(report))
+    for rung in report.ladder:
+        parent.metrics(_ladder_metrics(rung), step=rung.k)  # MLflow charts them over K
+    parent.file(result.folder.path / PREDICTIONS, "parity")
+    texts(parent, config, report)
+    parent.rename(f"{report.verdict}: {report.k} of {report.n_features}, {data_name(config)}")
+    # The verdict comes last: who waits for the tag finds the evidence in place.
+    parent.tag({"audit.k": report.k, "audit.n_features": report.n_features, "audit.verdict": report.verdict})
+
+
+def texts(parent: Run, config: AuditConfig, report: AuditReport) -> None:
+    """Everything that names the recommended model, written again once that has an address."""
+    _recommendation(parent, config, report)
+    parent.text(render_html(report), "report/index.html")
+    parent.text(render_markdown(report), "report/report.md")
+    parent.text(render_json(report), "report/report.json")
+    parent.describe(run_description(report, _link(parent)))
+
+
+def _link(parent: Run) -> str:
+    server, path = address(parent.id)
+    return f"{server}/{path}" if server else path
+
+
+def _parity_metrics(report: AuditReport) -> dict[str, float]:
+    """The verdict's figures, the decision metric first."""
+    dropped = report.n_features - report.k
+    values: dict[str, float] = {
+        "audit/passed": float(report.verdict == "pass"),
+        "audit/k": report.k,
+        "audit/features_dropped": dropped,
+        "audit/share_dropped": dropped / report.n_features,
+    }
+    for row in report.deltas:
+        if row.slice == "all":
+            name = legal_name(row.metric)
+            values |= {f"baseline/test/{name}": row.baseline, f"pruned/test/{name}": row.pruned}
+    for one in report.provenance["parity"]["references"]:
+        if one["split"] == "test":
+            values[f"production/test/{legal_name(one['metric'])}"] = one["other"]
+    return values | parity_metrics(report.deltas)
+
+
+def _ladder_metrics(rung: LadderRung) -> dict[str, float]:
+    """Figures of one K; none where it was not tested."""
+    figures = {"delta": rung.delta, "ci_low": rung.ci_low, "ci_high": rung.ci_high}
+    return {f"ladder/{name}": value for name, value in figures.items() if value is not None}
+
+
+def _cost_metrics(report: AuditReport, seconds: float) -> dict[str, float]:
+    return {
+        "cost/full_trainings": sum(cost.full_trainings for cost in report.costs),
+        "cost/seconds": seconds,
+        **{f"cost/full_trainings.{cost.stage}": cost.full_trainings for cost in report.costs},
+        **{f"cost/seconds.{cost.stage}": cost.seconds for cost in report.costs},
+    }
+
+
+def _savings_metrics(report: AuditReport) -> dict[str, float]:
+    """What either model takes, as far as it was measured, and how much less or faster the pruned one is."""
+    if report.savings is None:
+        return {}
+    values: dict[str, float] = {}
+    for name, one in (("full", report.savings.full), ("pruned", report.savings.pruned)):
+        sizes = {key: value for key, value in asdict(one).items() if key not in ("features", "batch_rows")}
+        values |= {f"savings/{key}.{name}": value for key, value in sizes.items() if value is not None}
+    return values | {f"savings/{key}": value for key, value in measured.ratios(report.savings).items()}
+
+
+def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> None:
+    keys = [key for key in (config.row_id, config.time, config.group) if key]
+    rows = [row for row in report.decisions if row.decision == "keep"]
+    parent.text(exports.sql_select(rows, keys, verdict=report.verdict), "recommendation/kept_features.sql")
+    parent.text(
+        exports.feast_service(rows, config.model_name, verdict=report.verdict), "recommendation/feature_service.py"
+    )
+    kept = [row.feature for row in report.decisions if row.decision == "keep"]
+    dropped = [row for row in report.decisions if row.decision != "keep"]
+    content = {
+        "verdict": report.verdict,
+        "recommended": report.verdict == "pass",
+        "model": report.recommendation,
+        "sentence": report.sentence,
+        "k": report.k,
+        "n_features": report.n_features,
+        "metric": report.metric,
+        "margin": report.margin,
+        "confidence": report.confidence,
+        "kept": kept,
+        "dropped": [{"feature": row.feature, "reason": row.reason, "carried_by": row.carried_by} for row in dropped],
+        "savings": retirement.savings(report),
+        "saved_cost": retirement.saved_cost(report),
+        "retiring_tables": {table.name: table.saved for table in retirement.source_tables(report) if table.retires},
+        "run_id": report.provenance["run_id"],
+        "data_digest": report.provenance["data_digest"],
+    }
+    parent.text(json.dumps(content, indent=1, ensure_ascii=False), "recommendation/prune_recommendation.json")
+    parent.text(exports.name_lines(kept), "recommendation/kept_features.txt")
+    parent.text(exports.name_lines(row.feature for row in dropped), "recommendation/dropped_features.txt")
+
+
+def recommend(
+    parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
+) -> AuditReport:
+    """On a pass register the pruned model.
+
+    Returns:
+        The report with the model's address; it and all texts that name it are written again.
+
+    Raises:
+        AuditError: the registry refuses or does not answer; verdict and report stay as they are.
+    """
+    if report.verdict != "pass":
+        return report
+    # Of two audits at once that come to the same model, the second finds the version that the first registered.
+    lock = Path(config.work_dir).resolve() / "registration.lock"
+    with held(lock, "waiting for another audit that registers its model"):
+        found = _register(parent, config, prepared, pruned, report, outcome_key)
+    report = replace(report, recommendation=found)
+    texts(parent, config, report)
+    refs = exports.feast_refs(row for row in report.decisions if row.decision == "keep")
+    if refs:  # where and as Feast keeps them of a model that it logs itself
+        parent.text(json.dumps(refs, ensure_ascii=False), "feast_features.json")
+        parent.tag(exports.feast_tags(refs))
+    parent.tag({"audit.recommendation": found})
+    return report
+
+
+def _register(
+    parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
+) -> str:
+    """Register the pruned model with the lowest validation loss; its inputs are the kept raw columns and no others."""
+    rung = pruned.at(report.k)
+    names, shipped = rung.schema.names, rung.names[rung.best_seed]
+    with tempfile.TemporaryDirectory() as name:
+        folder, code = Path(name) / "pruned", Path(name) / "code"
+        folder.mkdir()
+        code.mkdir()
+        own = has_own_training(config)
+        if own:
+            model_artifacts.of_job(config, prepared, names, pruned.folder.path, shipped, folder)
+        else:
+            model_artifacts.of_network(config, prepared, rung.schema, pruned.folder.path, shipped, folder)
+        return registry.register(
+            run_id=parent.id,
+            model_name=config.model_name,
+            artifacts=folder,
+            loader="pyfunc_job_model" if own else "pyfunc_model",
+            code=[] if own else _code(config.model, code),
+            inputs=_raw_inputs(prepared, names),
+            example=example_rows(locate(config), prepared, names, _EXAMPLE_ROWS),
+            tags=_version_tags(parent, prepared, report, outcome_key),
+            describe=lambda found: version_description(replace(report, recommendation=found), _link(parent)),
+        )
+
+
+def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_key: str) -> dict[str, Any]:
+    decision = report.deltas[0]
+    time = prepared.split_info.get("time")
+    return {
+        "audit.key": outcome_key,
+        "audit.verdict": report.verdict,
+        "audit.run_id": parent.id,
+        "audit.k": report.k,
+        "audit.n_features": report.n_features,
+        "audit.metric": report.metric,
+        "audit.margin": report.margin,
+        "audit.delta": decision.delta,
+        "audit.ci_low": decision.ci_low,
+        "audit.ci_high": decision.ci_high,
+        "audit.data_digest": prepared.digest,
+        **exports.feast_tags(exports.feast_refs(row for row in report.decisions if row.decision == "keep")),
+        **({registry.DATA_UNTIL: time["last"]} if time else {}),
+    }
+
+
+def _code(model: str, folder: Path) -> list[Path]:
+    """What a registered model is loaded with: the project's packages, which no index has, and a team's own files.
+
+    The latter are copied into ``folder``, so that nothing else that lies beside them is uploaded.
+    """
+    for place, file in own_code(model).items():
+        if not is_installed(file):
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, folder / place)
+    project = [Path(str(package.__file__)).resolve().parent for package in (feature_audit, concrete_selectors)]
+    return [*project, *sorted(folder.iterdir())]
+
+
+def _raw_inputs(prepared: Prepared, names: tuple[str, ...]) -> list[registry.RawInput]:
+    columns = {column.name: column for column in prepared.columns}
+    return [registry.RawInput(name, columns[name].dtype) for name in names]

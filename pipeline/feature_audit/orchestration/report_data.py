@@ -1,0 +1,224 @@
+"""From stage results to the plain data of the report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared
+from feature_audit.findings import Finding
+from feature_audit.fitting import soundness
+from feature_audit.fitting.cache import LIBRARIES
+from feature_audit.masking import masked, masked_values
+from feature_audit.noninferiority import ParityResult
+from feature_audit.orchestration.savings import readers
+from feature_audit.results import AuditReport, CostPlan, FeatureDecision, MetricDelta, MoreTrainings, StageCost
+from feature_audit.selection import Constraints, Selection, nogueira_index
+from feature_audit.stages import retrain
+from feature_audit.stages.baseline import Baseline
+from feature_audit.stages.parity import Outcome
+from feature_audit.stages.retrain import Retrained
+
+#: Columns that a warning names.
+_NAMED = 5
+
+
+def build_report(
+    config: AuditConfig,
+    prepared: Prepared,
+    full: Baseline,
+    constraints: Constraints,
+    selection: Selection,
+    pruned: Retrained,
+    outcome: Outcome,
+    decisions: list[FeatureDecision],
+    costs: list[StageCost],
+    plan: CostPlan,
+    besides: float,
+    run_id: str,
+) -> AuditReport:
+    """Everything the report shows, without the recommendation's address (registered later).
+
+    ``besides`` are the seconds of the audit that were neither training nor loading: another look takes them again.
+    """
+    result = outcome.result
+    assert config.metric is not None
+    reasons = (selection.reason, constraints.note)
+    return AuditReport(
+        verdict=result.verdict,
+        sentence=result.sentence,
+        metric=config.metric,
+        margin=config.absolute_margin,
+        confidence=config.confidence,
+        k=selection.k,
+        n_features=len(prepared.schema.fields),
+        n_columns=len(prepared.columns),
+        deltas=result.deltas,
+        artifact_delta=result.artifact,
+        curve=selection.curve,
+        target_quality=full.facts.metric,
+        k_reason="; ".join(filter(None, reasons)),
+        decisions=decisions,
+        findings=list(prepared.findings),
+        costs=costs,
+        provenance=_provenance(config, prepared, full, pruned, outcome, run_id),
+        needed=result.needed,
+        stability=nogueira_index(selection.masks),
+        convergence=selection.convergence,
+        warnings=_warnings(config, prepared, full, selection, pruned, result),
+        trials=[row.shown() for row in selection.trials],
+        importances=selection.importances,
+        data_summary=prepared.summary,
+        table_costs=prepared.table_costs,
+        plan=_came_to(plan, pruned, costs),
+        power=pruned.plan,
+        production=_against_production(result),
+        weighting=_weighting(prepared),
+        more=_more(full, pruned, outcome, besides),
+        look=outcome.look.number,
+        judged_at=outcome.look.judged_at,
+        ladder=outcome.ladder,
+        readers=readers(config, prepared),
+    )
+
+
+def _weighting(prepared: Prepared) -> str | None:
+    """What every figure of the report is weighted by."""
+    summary = prepared.summary
+    if "weighted_by" not in summary:
+        return None
+    rows, effective = prepared.rows["test"], summary["effective_rows"]["test"]
+    said = str(summary["weighted_by"])
+    return (
+        f"{said[0].upper()}{said[1:]}, in training and in every metric. "
+        f"Effective sample size of the {rows:,} test rows: {effective:,.0f}."
+    )
+
+
+def _came_to(plan: CostPlan, pruned: Retrained, costs: Sequence[StageCost]) -> CostPlan:
+    trainings, seconds = sum(cost.full_trainings for cost in costs), sum(cost.seconds for cost in costs)
+    return replace(plan, chance=pruned.plan.chance, trainings=trainings, seconds=seconds)
+
+
+def _against_production(result: ParityResult) -> str | None:
+    return next((one["sentence"] for one in result.diagnostics["references"] if one["split"] == "test"), None)
+
+
+def _more(full: Baseline, pruned: Retrained, outcome: Outcome, besides: float) -> MoreTrainings | None:
+    """The cheapest trainings that would decide, at the seconds that those so far took, and ``besides``."""
+    each = sum(float(np.mean([facts.seconds for facts in rung.facts])) for rung in pruned.rungs)
+    so_far = len(pruned.at(outcome.k).facts), 1 + len(pruned.full_facts)
+
+    def missing(seeds: int, baseline_seeds: int) -> float:
+        return (seeds - so_far[0]) * each + (baseline_seeds - so_far[1]) * full.facts.seconds
+
+    options = [(seeds, full_trainings) for seeds, full_trainings in outcome.result.diagnostics["enough_trainings"]]
+    if not options:
+        return None
+    seeds, baseline_seeds = min(options, key=lambda option: missing(*option))
+    return MoreTrainings(seeds, baseline_seeds, besides + missing(seeds, baseline_seeds), outcome.look.next_judged_at)
+
+
+def _warnings(
+    config: AuditConfig,
+    prepared: Prepared,
+    full: Baseline,
+    selection: Selection,
+    pruned: Retrained,
+    result: ParityResult,
+) -> list[str]:
+    value = full.facts.metric
+    warnings = [f"{sentence}." for sentence in soundness.warnings(config, value, full.references)]
+    first = [prepared.schema.names[index] for index in selection.order[:3]]
+    return [
+        *warnings,
+        *([retrain.SAME_SCORES] if pruned.same_scores else []),
+        *data_warnings(prepared.findings),
+        *too_good(config, value, first),
+        *below_half(result.deltas, config.group),
+    ]
+
+
+def data_warnings(findings: Sequence[Finding]) -> list[str]:
+    """Warnings of what makes every figure of the audit doubtful: label leaks, and test rows that train has seen."""
+    warnings = [f"{finding.detail}." for finding in findings if finding.kind == "split_overlap"]
+    kinds = (
+        ("suspected_leak", False, "Suspected label leaks were kept and need a person's eye"),
+        ("leak", False, "Label leaks were kept because the configuration asks for it"),
+        ("leak", True, "Label leaks were excluded; if one is known before the event, keep it with never_drop"),
+    )
+    for kind, excluded, says in kinds:
+        names = [finding.column for finding in findings if (finding.kind, finding.excluded) == (kind, excluded)]
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            warnings.append(f"{says}: {', '.join(names[:_NAMED])}{more}.")
+    return warnings
+
+
+def below_half(deltas: Sequence[MetricDelta], group: str | None) -> list[str]:
+    """A warning where a model orders the rows of a user worse than a coin would: its GAUC is below one half.
+
+    Args:
+        deltas: metrics on the test rows.
+        group: the column of users.
+    """
+    row = next((one for one in deltas if one.metric == "gauc" and one.slice == "all"), None)
+    if row is None or min(row.baseline, row.pruned) >= 0.5:
+        return []
+    return [
+        f"GAUC is below 0.5 on the test rows (full model {row.baseline:.4f}, pruned {row.pruned:.4f}): within one "
+        f"{group}, the scores order rows worse than chance, however good the overall AUC is."
+    ]
+
+
+def too_good(config: AuditConfig, value: float, first: Sequence[str]) -> list[str]:
+    """A warning where the full model's validation quality is what a single column would be called a leak for.
+
+    Columns may leak together (a planned and an actual time) where none does alone.
+
+    Args:
+        config: names the metric, and the AUC of a leak.
+        value: the full model's metric on validation.
+        first: the features that rank first.
+    """
+    if config.metric not in ("auc", "gauc") or value < config.checks.leak_auc:
+        return []
+    return [
+        f"The full model's validation {config.metric} of {value:.4f} usually means leakage: some columns may be known "
+        f"only after the event, alone or together. Look at those that rank first: {', '.join(first)}; take leaks out "
+        "with exclude."
+    ]
+
+
+def _provenance(
+    config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, outcome: Outcome, run_id: str
+) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "data": masked(config.data),
+        "data_digest": prepared.digest,
+        "split": prepared.split_info,
+        "rows": prepared.rows,
+        "stage_keys": {
+            "baseline": full.folder.key.digest,
+            "retrain": pruned.folder.key.digest,
+            "parity": outcome.folder.key.digest,
+        },
+        "seeds": {
+            "baseline": [full.facts.seed, *(facts.seed for facts in pruned.full_facts)],
+            "retrain": [facts.seed for rung in pruned.rungs for facts in rung.facts],
+        },
+        "test_looks": outcome.look.number,
+        "parity": outcome.result.diagnostics,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("mlflow", *LIBRARIES)},
+        },
+        "config": masked_values(config.model_dump(mode="json")),
+    }

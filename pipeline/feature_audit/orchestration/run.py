@@ -1,0 +1,369 @@
+"""One audit from log to recommendation: load > baseline > select > retrain > parity, cached, under one parent run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared
+from feature_audit.disk import room_in
+from feature_audit.errors import AuditError, log_is_open, shortened
+from feature_audit.fitting import soundness
+from feature_audit.fitting.cache import StageFolder
+from feature_audit.fitting.checkpoint import checkpoint_digest
+from feature_audit.fitting.looks import Look, coming_look, learn_looks
+from feature_audit.fitting.process import tune_process
+from feature_audit.fitting.trained import open_store
+from feature_audit.importing import code_options, users_code
+from feature_audit.memory import memory_for
+from feature_audit.orchestration import earlier, model_contract, publish
+from feature_audit.orchestration.cost_plan import cost_plan
+from feature_audit.orchestration.decisions import decide_features
+from feature_audit.orchestration.margins import with_margins
+from feature_audit.orchestration.report_data import build_report
+from feature_audit.orchestration.savings import sized, with_savings
+from feature_audit.orchestration.settings import check_config, keep_given, keep_resolved, with_metric
+from feature_audit.orchestration.stage_run import StageRun, asked_of_test, question, run_stage, training_inputs
+from feature_audit.report import (
+    counted,
+    duration,
+    ladder_sentence,
+    more_command,
+    plan_sentence,
+    promote_command,
+    verdict_sentence,
+)
+from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
+from feature_audit.selection import Constraints, Selection
+from feature_audit.stages import baseline, load, parity, retrain, select
+from feature_audit.tracking import (
+    Run,
+    driver_run,
+    error_note,
+    find_run,
+    open_parent,
+    quietly,
+    registry,
+    store_may_be_lost,
+    where_to_look,
+)
+
+log = logging.getLogger(__name__)
+
+_AGAIN = "the same command then goes on from the last finished stage and trains nothing twice"
+
+#: The report, None before parity; and what keeps a model that passed from being registered.
+Found = tuple[AuditReport | None, str | None]
+
+
+@dataclass(frozen=True)
+class End:
+    """How an audit ended.
+
+    Attributes:
+        verdict: None before parity.
+        lines: what a terminal shows.
+        problem: why a model that passed is not registered, with the remedy; None where all is well.
+        run_id: the parent run.
+        report: what it shows; None before parity.
+    """
+
+    verdict: str | None
+    lines: list[str]
+    problem: str | None = None
+    run_id: str = ""
+    report: AuditReport | None = None
+
+
+def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None = None) -> End:
+    """Run an audit up to a stage.
+
+    Args:
+        config: the checked configuration.
+        until: the last stage to run.
+        audit: parent run of an earlier audit to continue, or None for a new one.
+
+    Returns:
+        The verdict, or None if parity was not reached, and a summary for a terminal.
+
+    Raises:
+        AuditError: anything a user can mend; the parent run then carries ``audit.verdict = error``.
+    """
+    tune_process(config.threads)
+    config = load.complete(config)
+    name = publish.data_name(config)
+    driver = driver_run()  # now: MLflow takes its id out of the environment when the model is logged
+    title = f"audit of {name}"
+    before = find_run(audit) if audit else None
+    parent = earlier.resume(before, config, title) if before else open_parent(config.experiment, title)
+    if before and parent is None:
+        answer = earlier.report_of(before)
+        _point(driver, before, answer, name)
+        return End(answer.verdict, _lines(before, answer), run_id=before.id, report=answer)
+    assert parent is not None
+    started = time.perf_counter()
+    try:
+        folder = Path(config.work_dir).resolve()
+        with users_code(), memory_for("the audit"), room_in(folder, "the audit's results"), store_may_be_lost(_AGAIN):
+            report, problem = _run(config, parent, until, started)
+            return _ended(parent, driver, report, problem, config, until)
+    except BaseException as error:
+        with quietly():
+            _end_without_verdict(parent, name, error)
+        raise
+
+
+def _ended(
+    parent: Run, driver: Run | None, report: AuditReport | None, problem: str | None, config: AuditConfig, until: str
+) -> End:
+    """Close the run of an audit that went through."""
+    name = publish.data_name(config)
+    if report is None:
+        if not parent.has_verdict:
+            parent.rename(f"{until} done: {name}")
+        parent.end("FINISHED")
+        again = f"--audit {parent.id}{_code(config)}"
+        return End(None, [f"{until} is done; run {parent.id}, continue with {again}"], run_id=parent.id)
+    parent.end("FAILED" if problem else "FINISHED")
+    _point(driver, parent, report, name)
+    return End(report.verdict, _lines(parent, report), problem, parent.id, report)
+
+
+def _point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> None:
+    """`mlflow run -e parity -P audit=...` makes a run of its own: where that is not the audit's, it points there."""
+    if driver is not None and driver.id != parent.id:
+        driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
+        driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
+
+
+def _lines(parent: Run, report: AuditReport) -> list[str]:
+    """What a terminal shows of an audit with a verdict."""
+    said = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report), report.production]
+    lines = [*filter(None, said), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
+    if report.recommendation:
+        lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
+    if report.needed:
+        lines.append(f"what would decide it: {report.needed}")
+    if report.more and (command := more_command(report)):
+        lines.append(f"more trainings, about {duration(report.more.seconds)}: {command}")
+    return lines
+
+
+def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
+    """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
+    word, line, status = "error", shortened(str(error)) or type(error).__name__, "FAILED"
+    if isinstance(error, KeyboardInterrupt):
+        line = "interrupted; the same command continues from the last finished stage"
+        word, status = "interrupted", "KILLED"
+    if not parent.has_verdict:
+        parent.tag({"audit.verdict": "error"})
+        parent.rename(f"{word}: {name}")
+        parent.describe(error_note(line))
+        parent.end(status)
+    elif parent.is_running:
+        parent.end(status)
+
+
+def _run(config: AuditConfig, parent: Run, until: str, started: float) -> Found:
+    check_config(config)
+    if until == "parity":
+        registry.check_ready(config.model_name)
+    keep_given(parent, config)
+    keep_resolved(parent, config)
+    with log_is_open():
+        return _run_stages(config, parent, until, started)
+
+
+@dataclass(frozen=True)
+class _Proposal:
+    """What is known before the retraining; ``encoded`` are the inputs of a training's cache key."""
+
+    config: AuditConfig
+    margin_share: str | None
+    prepared: Prepared
+    encoded: dict[str, str]
+    full: baseline.Baseline
+    constraints: Constraints
+    plan: CostPlan
+    selection: Selection
+    decisions: list[FeatureDecision]
+    stages: tuple[StageRun[Any], ...]
+    costs: list[StageCost]
+
+
+def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) -> Found:
+    proposal = _propose(config, parent, until)
+    return _prove(proposal, parent, until, started) if proposal is not None else (None, None)
+
+
+def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
+    """load, baseline, select: None where the audit ends with one of them."""
+    data = load.digest(config)
+    parent.tag({earlier.QUESTION: question(config, data)})
+    loaded = run_stage(parent, config, "load", {"data": data}, lambda folder, _: load.load(config, folder))
+    prepared = loaded.result
+    costs = [loaded.cost(0.0, f"{sum(prepared.rows.values()):,} rows")]
+    encoded = training_inputs(config, prepared)
+    config = with_metric(config, prepared)
+    keep_resolved(parent, config)
+    parity.foresee(config, open_store(config, prepared))
+    constraints = select.constraints_of(config, prepared)
+    if constraints.note:
+        log.info("load: %s", constraints.note)
+    publish.data(parent, config, prepared)
+    if until == "load":
+        return None
+
+    inputs = {**encoded, "checkpoint": checkpoint_digest(config)}
+    trained = run_stage(parent, config, "baseline", inputs, partial(_train_full, config, prepared))
+    full = trained.result
+    costs.append(trained.cost(full.trainings, full.origin, seconds=full.seconds))
+    config, shares = with_margins(parent, config, prepared, full), config.shares
+    log.info("baseline: %s", soundness.line(config, full.facts.metric, full.references))
+    if until == "baseline":
+        return None
+
+    plan = cost_plan(config, prepared, full, constraints)
+    log.info("select: planned: %s", plan_sentence(plan))
+    inputs = {"baseline": trained.digest, "rules": load.rules_digest(prepared)}
+    selected = run_stage(parent, config, "select", inputs, partial(_select, config, prepared, full, constraints))
+    selection = selected.result
+    tried = f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}"
+    tried += ", 1 reference model" if full.reference else ""
+    costs.append(selected.cost(full.reference_cost + selection.compute / full.facts.compute, tried))
+    log.info("select: %s", selection.reason)
+    decisions = sized(config, prepared, full, decide_features(prepared, constraints, selection))
+    publish.selection(parent, selection, decisions)
+    if until == "select":
+        return None
+    stages = (loaded, trained, selected)
+    return _Proposal(
+        config, shares.get("margin"), prepared, encoded, full, constraints, plan, selection, decisions, stages, costs
+    )
+
+
+def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
+    """retrain and parity, then everything that is published of them."""
+    config, prepared, full, selection = known.config, known.prepared, known.full, known.selection
+    loaded, trained, selected = known.stages
+    # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
+    inputs = {**known.encoded, "features": json.dumps(retrain.features_of(prepared, selection), ensure_ascii=False)}
+    judged_on = {"baseline": trained.digest, "store": prepared.digest}
+    asked = asked_of_test(config, inputs, judged_on)
+    look = _coming_look(config, prepared, parent, asked)
+    work = partial(_train_pruned, config, prepared, full, selection, look)
+    retrained = run_stage(parent, config, "retrain", inputs, work)
+    pruned = retrained.result
+    compute = pruned.compute / full.facts.compute
+    costs = [*known.costs, retrained.cost(compute, pruned.describe(), seconds=pruned.seconds)]
+    if until == "retrain":
+        return None, None
+
+    inputs = {"retrain": retrained.digest, **judged_on, "trainings": pruned.describe()}
+    judged = run_stage(parent, config, "parity", inputs, partial(_judge, config, prepared, full, pruned, parent, asked))
+    costs.append(judged.cost(0.0, f"{prepared.rows['test']:,} test rows"))
+    outcome, decisions = judged.result, known.decisions
+    if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
+        selection = selection.at(outcome.k)
+        decisions = sized(config, prepared, full, decide_features(prepared, known.constraints, selection))
+        publish.selection(parent, selection, decisions)
+    ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
+    besides = time.perf_counter() - started - ran
+    report = build_report(
+        config, prepared, full, known.constraints, selection, pruned, outcome, decisions, costs, known.plan, besides,
+        parent.id,
+    )  # fmt: skip
+    report = replace(report, margin_share=known.margin_share)
+    report = with_savings(config, prepared, full, pruned, report)
+    publish.outcome(parent, config, outcome, report, time.perf_counter() - started)
+    try:
+        return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None
+    except AuditError as error:
+        return report, _not_registered(parent, config, report, error)
+
+
+def _train_full(config: AuditConfig, prepared: Prepared, folder: StageFolder, run: Run) -> baseline.Baseline:
+    if not folder.done:
+        model_contract.require(config, prepared)
+    trained = baseline.baseline(config, prepared, folder)
+    run.history(trained.facts.history, "baseline")
+    return trained
+
+
+def _select(
+    config: AuditConfig,
+    prepared: Prepared,
+    full: baseline.Baseline,
+    constraints: Constraints,
+    folder: StageFolder,
+    run: Run,
+) -> Selection:
+    return select.select(config, prepared, full, constraints, folder, on_trial=partial(publish.trial, run))
+
+
+def _train_pruned(
+    config: AuditConfig,
+    prepared: Prepared,
+    full: baseline.Baseline,
+    selection: Selection,
+    look: Look,
+    folder: StageFolder,
+    run: Run,
+) -> retrain.Retrained:
+    pruned = retrain.retrain(config, prepared, full, selection, folder, look)
+    for rung in pruned.rungs:
+        for number, facts in enumerate(rung.facts):
+            run.history(facts.history, f"retrain_{rung.k}_{number}")
+    return pruned
+
+
+def _judge(
+    config: AuditConfig,
+    prepared: Prepared,
+    full: baseline.Baseline,
+    pruned: retrain.Retrained,
+    parent: Run,
+    asked: str,
+    folder: StageFolder,
+    _: Run,
+) -> parity.Outcome:
+    """Take a look at the test rows, with what the experiment knows of earlier ones; and let the experiment know."""
+    _learn_looks(config, prepared, parent)
+    outcome = parity.parity(config, prepared, full, pruned, folder, asked)
+    publish.look(parent, prepared, outcome)
+    return outcome
+
+
+def _learn_looks(config: AuditConfig, prepared: Prepared, parent: Run) -> None:
+    tags = parent.beside(publish.FAMILY, prepared.family)
+    records = [one[publish.LOOK_RECORD] for one in tags if publish.LOOK_RECORD in one]
+    learn_looks(Path(config.work_dir).resolve(), prepared.family, records)
+
+
+def _coming_look(config: AuditConfig, prepared: Prepared, parent: Run, asked: str) -> Look:
+    """The look that the verdict will take: the trainings are planned for the confidence at which it will be judged."""
+    _learn_looks(config, prepared, parent)
+    work_dir = Path(config.work_dir).resolve()
+    return coming_look(work_dir, prepared.family, asked, planned=config.looks, confidence=config.confidence)
+
+
+def _code(config: AuditConfig) -> str:
+    """The user's functions as options, without which a continued audit would ask for them."""
+    return code_options(config.model_dump())
+
+
+def _not_registered(parent: Run, config: AuditConfig, report: AuditReport, error: AuditError) -> str:
+    """Verdict and report stand without a registered model: say on the run and to the user how to go on."""
+    problem = (
+        f"the verdict is {report.verdict} and the report is complete, but the model registry was not changed: {error}; "
+        f"when the cause is removed: feature-audit parity --audit {parent.id}{_code(config)}"
+    )
+    note = parent.tags()["mlflow.note.content"].split("\n", 1)
+    parent.describe("\n".join([note[0], "", error_note(problem), *note[1:]]))
+    return problem

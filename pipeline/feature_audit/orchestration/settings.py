@@ -1,0 +1,152 @@
+"""The configuration of an audit: what no data can make right, what a run keeps of it, what data fills in."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from concrete_selectors import SELECTORS
+from concrete_selectors.baselines import UNWEIGHTED
+
+from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
+from feature_audit.config_files import given_values, load_config, read_given
+from feature_audit.data import Prepared, read_consumers
+from feature_audit.errors import UsageError
+from feature_audit.fitting.checkpoint import check_checkpoint
+from feature_audit.fitting.own_training import check_own_training
+from feature_audit.importing import code_options, named_code
+from feature_audit.masking import MASK, masked_values
+from feature_audit.metric_names import parse_metric
+from feature_audit.models import MODELS, check_arguments
+from feature_audit.orchestration import publish
+from feature_audit.question import IN_TARGET_UNITS, check_guards
+from feature_audit.tracking import Run, find_run, registry
+
+RESOLVED = "config/resolved.yaml"
+#: The configuration before the data filled in task and metric: what a continued audit starts from, so that its cache
+#: keys are those of the first run.
+GIVEN = "config/given.yaml"
+
+
+def config_of(audit: str, files: str | None, given: dict[str, Any], *, trust: bool = False) -> AuditConfig:
+    """The configuration of an earlier audit, with what was given now on top.
+
+    Whoever can write to a tracking store can write what a run's configuration names, so a function that it names is
+    imported only where the user names it, too.
+
+    Args:
+        audit: the earlier audit's parent run.
+        files, given: as in ``load_config``.
+        trust: import what the run's configuration names.
+
+    Raises:
+        AuditError: no such run, or it is not an audit's parent.
+        UsageError: a given value does not fit, the configuration names code that was not given again, or the data's
+            address had credentials, which no run keeps.
+    """
+    config = load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(GIVEN)))
+    named = named_code(config.model_dump())
+    unseen = {key: name for key, name in named.items() if key not in read_given(files, given)}
+    if unseen and not trust:
+        raise UsageError(
+            f"audit={audit}: its configuration runs code of yours: {', '.join(f'{k}={n}' for k, n in unseen.items())}; "
+            f"if it is what you expect, give it again:{code_options(unseen)} (or --trust)"
+        )
+    if MASK in config.data:
+        raise UsageError(f"data={config.data}: run {audit} keeps no credentials; give data again, with them")
+    return config
+
+
+def check_config(config: AuditConfig) -> None:
+    """Refuse what cannot be whatever the data: unknown names, a device that is not there, keys that miss their partner.
+
+    Raises:
+        UsageError: in one line.
+    """
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"device={config.device}: torch {torch.__version__} sees no CUDA device; give cpu or auto")
+    for key, value, known in (("model", config.model, MODELS), ("selector", config.selector, SELECTORS)):
+        if value not in known and not (key == "model" and ":" in value):
+            near = difflib.get_close_matches(value.lower(), known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            own = ", or package.module:factory" if key == "model" else ""
+            raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
+    _check_weights(config)
+    check_arguments(config.model, config.model_params)
+    check_own_training(config)
+    check_checkpoint(config)
+    for key in ("row_id", "time", "group", "split", "production_score"):
+        name = getattr(config, key)
+        if name is not None and name == config.target:
+            raise UsageError(f"{key}={name}: it is the target itself; name another column, or leave {key} out")
+    for key, names in (("metric", filter(None, [config.metric])), ("guards", config.guards)):
+        for name in names:
+            if parse_metric(name)[0] in ("gauc", "ndcg") and config.group is None:
+                raise UsageError(f"{key}={name}: is computed within users; name the user column, e.g. group=user_id")
+    if config.slice_margin is not None and not config.slices and config.group is None:
+        raise UsageError(
+            f"slice_margin={config.slice_margin}: there are no slices; name columns with slices, or a group"
+        )
+    registry.check_name(config.model_name)
+    _check_folder(config.work_dir)
+    if config.consumers is not None:
+        read_consumers(config.consumers)
+    for split in ("time", "group"):
+        if config.split == split and getattr(config, split) is None:
+            raise UsageError(f"split={split}: needs a {split} column; give {split}=<column>, or split=random")
+
+
+def _check_folder(work_dir: str) -> None:
+    """Refuse a work folder that nothing can be written to."""
+    try:
+        Path(work_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work_dir):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"work_dir={work_dir}: cannot be written to ({reason}); give another folder") from None
+
+
+def _check_weights(config: AuditConfig) -> None:
+    """Refuse a selector that would rank by rows where the audit counts them by weight."""
+    if (config.weight or config.negative_sampling) and config.selector in UNWEIGHTED:
+        raise UsageError(
+            f"selector={config.selector}: ranks the columns without row weights; give another one, such as ip_cae, or "
+            f"leave {'weight' if config.weight else 'negative_sampling'} out"
+        )
+
+
+def with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
+    """The configuration with task, metric and margin fixed, once the data has said what the task is."""
+    task = prepared.schema.task
+    metric = config.metric or DEFAULT_METRIC[task]
+    parse_metric(metric, task)
+    check_guards(config.guards, metric, task)
+    margin = config.margin
+    if margin is None:
+        margin = DEFAULT_SHARE if metric in IN_TARGET_UNITS else DEFAULT_MARGIN
+    if isinstance(margin, str) and metric == "calibration":
+        raise UsageError(
+            f"margin={margin}: a model without skill can be calibrated perfectly, so there is no advantage to take a "
+            "share of; give the margin of |log ratio|, such as margin=0.02"
+        )
+    return config.model_copy(update={"task": task, "metric": metric, "margin": margin})
+
+
+def keep_given(parent: Run, config: AuditConfig) -> None:
+    """Keep on the run what a continued audit starts from."""
+    parent.text(_as_yaml(masked_values(given_values(config))), GIVEN)
+
+
+def keep_resolved(parent: Run, config: AuditConfig) -> None:
+    """Keep on the run every key with its value, as far as they are decided."""
+    parent.text(_as_yaml(publish.shown(config)), RESOLVED)
+    publish.params(parent, config)
+
+
+def _as_yaml(values: dict[str, Any]) -> str:
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

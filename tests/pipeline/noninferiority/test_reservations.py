@@ -1,0 +1,132 @@
+"""Never a pass of nothing: models at chance, a margin larger than all skill, references that are better, few units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from feature_audit.noninferiority import decide, metric
+from feature_audit.noninferiority.references import Reference, against_reference
+from scipy.special import expit
+
+
+def arms(seed: int, rows: int, *, full: float, pruned: float, shared: float = 0.9) -> dict[str, np.ndarray]:
+    """Binormal scores whose class means lie ``full`` and ``pruned`` apart."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random(rows) < 0.3).astype(int)
+    common = np.sqrt(shared) * rng.normal(size=rows)
+    noise = common + np.sqrt(1 - shared) * rng.normal(size=(4, rows))
+    return {"y": y, "baseline": expit(full * y + noise[0]), "pruned": expit(pruned * y + noise[1:])}
+
+
+def ask(data: dict[str, np.ndarray], **changed: object):
+    return decide(**{"task": "binary", "metric": "auc", "margin": 0.05, "draws": 0, **data, **changed})  # type: ignore[arg-type]
+
+
+def reference(data: dict[str, np.ndarray], other: np.ndarray, split: str = "test") -> Reference:
+    return against_reference(
+        metric("auc"), y=data["y"], full=data["baseline"][None], other=other, cluster=None, name="production (old)",
+        remedy="Do better.", split=split,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_a_pass_takes_more_certainty_about_chance_than_an_interval_of_95_percent() -> None:
+    """Ten standard errors of the difference within the margin, three of each model above chance."""
+    data = arms(8, 1500, full=0.16, pruned=0.16, shared=0.999)
+    wide, narrow = ask(data), ask(data, margin=1e-5)
+    assert wide.diagnostics["chance"]["full"]["better"]
+    assert wide.verdict == "inconclusive"
+    assert "not surely better than chance" in wide.sentence
+    assert "at 99.99% confidence it reaches chance" in wide.sentence
+    assert narrow.verdict == "inconclusive"
+    assert "is not ruled out" in narrow.sentence, "the interval alone explains this verdict"
+
+
+@pytest.mark.parametrize("rows", [400, 3000])
+@pytest.mark.parametrize("shared", [0.5, 0.99])
+def test_none_of_a_hundred_audits_of_noise_passes(rows: int, shared: float) -> None:
+    verdicts = [ask(arms(seed, rows, full=0, pruned=0, shared=shared)).verdict for seed in range(100)]
+    assert "pass" not in verdicts
+
+
+def test_a_margin_larger_than_all_skill_does_not_pass_a_model_that_knows_nothing() -> None:
+    result = ask(arms(0, 20_000, full=0.08, pruned=0.0))
+    assert result.diagnostics["chance"]["full"]["better"]
+    assert not result.diagnostics["chance"]["pruned"]["better"]
+    assert result.decision.ci_low > -0.05, "the difference alone would pass"
+    assert result.verdict == result.decision.verdict == result.artifact.verdict == "inconclusive"
+    assert "the pruned model is not better than chance" in result.sentence
+    assert ask(arms(0, 20_000, full=0.5, pruned=0.5)).verdict == "pass"
+
+
+def test_a_full_model_that_is_clearly_worse_than_a_reference_gives_no_pass() -> None:
+    data = arms(1, 4000, full=1.0, pruned=1.0)
+    better = expit(2.0 * data["y"] + np.random.default_rng(0).normal(size=4000))
+    assert ask(data).verdict == "pass"
+    result = ask(data, references=[reference(data, better)])
+    assert result.verdict == result.decision.verdict == "inconclusive"
+    assert "the full model is clearly worse than production (old) on the test rows (AUC 0.7" in result.sentence
+    assert result.needed == "Do better."
+    (kept,) = result.diagnostics["references"]
+    assert "the full model is clearly worse: AUC" in kept["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("gain", "rows", "answer"),
+    [
+        (0.05, 300, "whether the full model is as good is not decided"),  # a point difference decides nothing
+        (0.0, 20_000, "the full model is as good, within the margin"),
+        (0.1, 20_000, "the full model is as good, within the margin"),  # shown to be better, by less than the margin
+        (-0.5, 4000, "the full model is better"),
+    ],
+)
+def test_a_reference_that_is_not_clearly_better_changes_nothing(gain: float, rows: int, answer: str) -> None:
+    data = arms(2, rows, full=1.0, pruned=1.0)
+    other = expit((1.0 + gain) * data["y"] + np.random.default_rng(1).normal(size=rows))
+    found = reference(data, other)
+    assert answer in found.sentence(0.05, 0.95)
+    assert ask(data, references=[found]).verdict == ask(data).verdict
+
+
+def test_a_reference_does_not_turn_a_fail() -> None:
+    data = arms(3, 4000, full=1.5, pruned=0.5)
+    assert ask(data, references=[reference(data, data["y"] + 0.0)]).verdict == "fail"
+
+
+def test_a_reference_is_wrong_as_often_as_it_says() -> None:
+    """Equal models less the margin: in 2.5 % the full model is called clearly worse."""
+    margin = 0.0434  # Phi(1.0 / sqrt 2) - Phi(0.8 / sqrt 2)
+    called = 0
+    for seed in range(500):
+        data = arms(seed, 500, full=0.8, pruned=1.0, shared=0.5)
+        called += reference(data, data["pruned"][0]).clearly_worse(margin, 0.95)
+    assert called / 500 <= 0.045
+
+
+@pytest.mark.parametrize(
+    ("units", "holding", "word"),
+    [(9, 9, "has 9 users"), (10, 10, ""), (300, 9, "has all its positive rows in 9 of 300 users"), (300, 10, "")],
+)
+def test_few_units_or_few_that_hold_a_positive_give_no_pass(units: int, holding: int, word: str) -> None:
+    rng = np.random.default_rng(4)
+    unit = np.arange(3000) % units
+    y = ((unit < holding) & (rng.random(3000) < 0.5)).astype(int)
+    shared = 2.0 * y + rng.normal(size=3000)
+    full, *pruned = (expit(shared + 0.02 * rng.normal(size=3000)) for _ in range(4))
+    result = ask({"y": y, "baseline": full, "pruned": np.stack(pruned), "cluster": unit})
+    assert result.decision.ci_low > -0.05
+    assert result.verdict == ("inconclusive" if word else "pass")
+    if word:
+        assert f"the test split {word}, too few to know how much they differ" in result.sentence
+        assert "At least 10" in str(result.needed)
+
+
+def test_few_units_hold_a_regression_back_as_well() -> None:
+    rng = np.random.default_rng(5)
+    y = rng.normal(size=900)
+    pruned = y + 0.1 * rng.normal(size=(3, 900))
+    for units, verdict in ((9, "inconclusive"), (90, "pass")):
+        result = decide(
+            y=y, baseline=y + 0.1 * rng.normal(size=900), pruned=pruned, cluster=np.arange(900) % units,
+            task="regression", metric="r2", margin=0.1, draws=0,
+        )  # fmt: skip
+        assert result.verdict == verdict
