@@ -32,6 +32,7 @@ class TrainingTask:
         row: int64 column that numbers the rows; ``predictions.parquet`` names rows by it.
         time, group: columns of the log that are no features, for the order of rows and for losses within a user; None
             where the configuration names none.
+        weight: column of the train and validation files with what a row counts as, for losses; None = all alike.
         train, validation, test: Parquet files, rows in the log's order, cells as the log has them.
         output: an empty folder for whatever the job writes.
         seed: of initial weights, order of rows and all else that is random; every training has another one.
@@ -46,6 +47,7 @@ class TrainingTask:
     row: str
     time: str | None
     group: str | None
+    weight: str | None
     train: Path
     validation: Path
     test: Path

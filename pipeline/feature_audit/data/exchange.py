@@ -33,6 +33,7 @@ def write_raw_splits(
     *,
     label: str | None = None,
     row: str | None = None,
+    weight: str | None = None,
     only: Mapping[SplitName, np.ndarray] | None = None,
 ) -> None:
     """Write raw columns of each split's rows as Parquet, in the log's order, in bounded memory.
@@ -44,6 +45,7 @@ def write_raw_splits(
         files: split -> file to write.
         label: column to add with the label as the store has it, but not to the test file; None = to no file.
         row: int64 column to add with the place in the store; None = no such column.
+        weight: column to add with what each row counts as, where ``label`` is added too; None = to no file.
         only: split -> places within it of the rows to write, ascending; None = all rows.
 
     Raises:
@@ -51,7 +53,10 @@ def write_raw_splits(
     """
     store = Store.open(prepared.directory)
     of_row = np.load(prepared.directory / SPLIT_OF_ROW)
-    outputs = {split: _SplitFile(path, store, split, label, row, only) for split, path in files.items()}
+    outputs = {
+        split: _SplitFile(path, store, split, _added(store, split, label, weight), row, only)
+        for split, path in files.items()
+    }
     start = 0
     try:
         for chunk in raw_table(config, prepared).chunks(chunk_rows(len(names)), list(names)):
@@ -66,6 +71,15 @@ def write_raw_splits(
         raise AuditError(f"data={config.data}: has other rows than when the audit began; run it again")
 
 
+def _added(store: Store, split: SplitName, label: str | None, weight: str | None) -> dict[str, np.ndarray]:
+    """What the job may know of a split's rows beyond their features, by column: of test rows nothing."""
+    if split == "test":
+        return {}
+    weights = store.weight(split)
+    found = {} if label is None else {label: store.target(split)}
+    return found if weight is None or weights is None else {**found, weight: weights}
+
+
 class _SplitFile:
     """One split's Parquet file, written chunk by chunk."""
 
@@ -74,13 +88,12 @@ class _SplitFile:
         path: Path,
         store: Store,
         split: SplitName,
-        label: str | None,
+        added: Mapping[str, np.ndarray],
         row: str | None,
         only: Mapping[SplitName, np.ndarray] | None,
     ) -> None:
         self.path, self.first = path, store.first_row(split)
-        self.label, self.row = label, row
-        self.target = None if split == "test" or label is None else store.target(split)
+        self.added, self.row = added, row
         self.only = None if only is None else only[split]
         self.seen = 0
         self.writer: pq.ParquetWriter | None = None
@@ -95,8 +108,7 @@ class _SplitFile:
             wanted = np.isin(places, self.only)
             rows, places = rows.filter(pl.Series(wanted)), places[wanted]
         added = [] if self.row is None else [pl.Series(self.row, self.first + places)]
-        if self.target is not None:
-            added.append(pl.Series(self.label, self.target[places]))
+        added += [pl.Series(name, values[places]) for name, values in self.added.items()]
         # A dictionary of categories would be another one in every chunk.
         plain = rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String), *added)
         table = plain.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -116,12 +116,12 @@ def run_job(
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "output").mkdir(parents=True)
-    task = _task(config, schema, folder, seed)
+    store = Store.open(prepared.directory)
+    task = _task(config, schema, folder, seed, weighted=store.weight("train") is not None)
     files: dict[SplitName, Path] = {"train": task.train, "validation": task.validation, "test": task.test}
     names = [*task.features, *(name for name in (task.time, task.group) if name and name not in task.features)]
-    write_raw_splits(config, prepared, names, files, label=task.label, row=task.row, only=only)
+    write_raw_splits(config, prepared, names, files, label=task.label, row=task.row, weight=task.weight, only=only)
     task.save(folder / "task.json")
-    store = Store.open(prepared.directory)
     rows = {
         split: store.first_row(split) + (np.arange(store.rows(split)) if only is None else only[split])
         for split in _SCORED
@@ -143,7 +143,7 @@ def run_job(
     return JobResult(scores, seconds, model if model.exists() else None)
 
 
-def _task(config: AuditConfig, schema: ModelSchema, folder: Path, seed: int) -> TrainingTask:
+def _task(config: AuditConfig, schema: ModelSchema, folder: Path, seed: int, *, weighted: bool) -> TrainingTask:
     taken = {*schema.names, config.time, config.group}
     return TrainingTask(
         features=schema.names,
@@ -153,6 +153,7 @@ def _task(config: AuditConfig, schema: ModelSchema, folder: Path, seed: int) -> 
         row=_free("row", taken),
         time=config.time,
         group=config.group,
+        weight=_free("weight", taken) if weighted else None,
         train=folder / "train.parquet",
         validation=folder / "validation.parquet",
         test=folder / "test.parquet",

@@ -125,7 +125,7 @@ class Trainings:
         loss = metric("rmse" if schema.task == "regression" else "logloss", schema.task)
         facts = TrainingFacts(
             metric=quality(self.config, store, scores),
-            validation_loss=loss.value(store.target("validation"), scores, None),
+            validation_loss=loss.value(store.target("validation"), scores, None, store.weight("validation")),
             epochs=0,
             best_epoch=0,
             examples=0,

@@ -77,7 +77,7 @@ def checked(home: Path, capsys: pytest.CaptureFixture[str], body: str) -> tuple[
 
 def test_the_files_hold_the_rows_of_the_store_and_no_other_feature(tmp_path: Path) -> None:
     log = make_log(700, users=50).with_columns(pl.when(pl.col("impression") % 9 > 0).then("ts").alias("ts"))
-    log = log.with_columns(pl.col("device").cast(pl.Categorical))
+    log = log.with_columns(pl.col("device").cast(pl.Categorical), counts=1.0 + pl.col("impression") % 3)
     log.write_parquet(tmp_path / "log.parquet")
     config = AuditConfig(
         data=str(tmp_path / "log.parquet"),
@@ -85,15 +85,16 @@ def test_the_files_hold_the_rows_of_the_store_and_no_other_feature(tmp_path: Pat
         row_id="impression",
         time="ts",
         drop_rows=("no_time",),
+        weight="counts",
     )
     prepared = prepare(config, tmp_path / "store")
     store, names = Store.open(prepared.directory), ["device", "taste", "impression", "price_gap"]
     files = {split: tmp_path / f"{split}.parquet" for split in ("train", "validation", "test")}
-    write_raw_splits(config, prepared, names, files, label="label", row="row")
+    write_raw_splits(config, prepared, names, files, label="label", row="row", weight="weight")
     assert sum(store.rows(split) for split in files) < 700
     for split, path in files.items():
         found = pl.read_parquet(path)
-        assert found.columns == [*names, "row", *(["label"] if split != "test" else [])]
+        assert found.columns == [*names, "row", *(["label", "weight"] if split != "test" else [])]
         assert found["impression"].to_list() == store.row_id(split).tolist()
         assert found["row"].to_list() == list(range(store.first_row(split), store.first_row(split) + store.rows(split)))
         wanted = log[found["impression"].to_list()]
@@ -101,6 +102,8 @@ def test_the_files_hold_the_rows_of_the_store_and_no_other_feature(tmp_path: Pat
         assert found["device"].to_list() == wanted["device"].cast(pl.String).to_list()
         if split != "test":  # of the test rows, nobody is told the label
             assert found["label"].to_list() == (wanted["price_gap"] > 0).cast(pl.Float32).to_list()
+            ratio = found["weight"] / wanted["counts"]
+            assert ratio.max() == pytest.approx(ratio.min(), rel=1e-6)
 
 
 def test_scores_are_put_in_the_order_of_the_rows(tmp_path: Path) -> None:
@@ -299,8 +302,8 @@ def test_a_job_that_cannot_be_started_is_refused_at_once(
 
 def test_a_task_is_the_same_after_it_was_saved(tmp_path: Path) -> None:
     task = TrainingTask(
-        ("a", "ä b"), "binary", 2, "label", "row", None, "user", *(tmp_path / name for name in ("x", "y", "z", "out")),
-        3, "cpu", 1,
+        ("a", "ä b"), "binary", 2, "label", "row", None, "user", "weight",
+        *(tmp_path / name for name in ("x", "y", "z", "out")), 3, "cpu", 1,
     )  # fmt: skip
     task.save(tmp_path / "task.json")
     assert TrainingTask.load(tmp_path / "task.json") == task
