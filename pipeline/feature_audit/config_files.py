@@ -12,7 +12,8 @@ from typing import Any, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from feature_audit.config import PROFILES, AuditConfig, NamedMistake
+from feature_audit.config import PROFILES, AuditConfig
+from feature_audit.config_sections import NamedMistake
 from feature_audit.errors import UsageError, shortened
 
 #: Keys that hold keys of their own, each with a default.
