@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -24,3 +26,25 @@ def _root_logger() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many faults were survived and how many hostile inputs were refused or read, of how many (one table in CI).
+
+    A test that goes through several cases says how many with ``record_property("cases", n)``.
+    """
+    tried: Counter[str] = Counter()
+    held: Counter[str] = Counter()
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            suite = re.match(r"tests/(?:faults/test_(\w+)|pipeline/stages/test_(hostile_\w+))\.py", report.nodeid)
+            if suite is None or (report.when != "call" and outcome != "error"):
+                continue
+            cases = int(dict(report.user_properties).get("cases", 1))
+            name = (suite[1] or suite[2]).replace("_", " ")
+            tried[name] += cases
+            held[name] += cases * (outcome == "passed")
+    if tried:
+        terminalreporter.section("reliability: cases that ended as they should")
+        for name in sorted(tried):
+            terminalreporter.write_line(f"{name:24}{held[name]:7,} of {tried[name]:,}")

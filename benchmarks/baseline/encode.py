@@ -42,6 +42,9 @@ class MemoryStore:
     def target(self, split: str) -> np.ndarray:
         return self.labels[self.splits[split]].numpy()
 
+    def weight(self, split: str) -> None:
+        """All rows count alike."""
+
     def matrix(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
         """Raw numbers and category codes with NaN for missing, for boosting; and which columns hold categories."""
         codes = iter(self.codes.numpy().T)

@@ -26,6 +26,8 @@ class Design:
         seeds: trainings of (pruned, baseline).
         rows_per_user: mean of the geometric distribution of a user's rows.
         heavy_users: True draws rows per user from a Zipf-like law instead.
+        giants: so many of the users hold 100 times the rows.
+        positive_rate: share of positive rows.
         noise: law of the seed noise: ``normal``, ``t3`` (heavy tails) or ``skewed`` (occasional bad training).
         baseline_noise: seed noise of the baseline as a multiple of ``seed_noise``.
         scale: multiplies loss and seed noise (and the caller's margin), for small test splits.
@@ -40,6 +42,8 @@ class Design:
     seeds: tuple[int, int] = (3, 1)
     rows_per_user: float = 8.0
     heavy_users: bool = False
+    giants: int = 0
+    positive_rate: float = 0.2
     noise: str = "normal"
     baseline_noise: float = 1.0
     scale: float = 1.0
@@ -59,7 +63,6 @@ class Audit:
 
 
 FULL_AUC = 0.78
-POSITIVE_RATE = 0.2
 SHARED_USER = 0.1  # share of the score variance that is the user's level, the same in every model
 
 
@@ -83,9 +86,10 @@ def simulate_ladder(
         size = np.minimum(1 + rng.pareto(1.5, design.users) * design.rows_per_user / 3, 200).astype(int)
     else:
         size = rng.geometric(1 / design.rows_per_user, design.users)
+    size[: design.giants] *= 100
     cluster = np.repeat(np.arange(design.users), size)
     rows = len(cluster)
-    y = (rng.random(rows) < POSITIVE_RATE).astype(np.int8)
+    y = (rng.random(rows) < design.positive_rate).astype(np.int8)
     owned = design.model_user + design.model_row + design.training_row
     shared = np.sqrt(SHARED_USER) * rng.standard_normal(design.users)[cluster]
     shared += np.sqrt(1 - SHARED_USER - owned) * rng.standard_normal(rows)

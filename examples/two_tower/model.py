@@ -5,6 +5,7 @@ Nothing in here knows about feature selection. The audit attaches to ``features`
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import torch
@@ -17,16 +18,16 @@ Table = TypeVar("Table", nn.Embedding, nn.EmbeddingBag)
 
 
 class FeatureTable(nn.Module):
-    """One embedding per feature: name -> (B, d)."""
+    """One embedding per feature, narrow for flags and wide for ids: name -> (B, width)."""
 
     def __init__(self, fields: tuple[Field, ...], dim: int) -> None:
         super().__init__()
-        self.names = [field.name for field in fields]
-        self.columns = nn.ModuleList(_column(field, dim) for field in fields)
+        self.widths = {field.name: _width(field, dim) for field in fields}
+        self.columns = nn.ModuleList(_column(field, self.widths[field.name]) for field in fields)
 
     def forward(self, cells: dict[str, Tensor]) -> dict[str, Tensor]:
         """Vectors by name from cells by name."""
-        return {name: column(cells[name]) for name, column in zip(self.names, self.columns, strict=True)}
+        return {name: column(cells[name]) for name, column in zip(self.widths, self.columns, strict=True)}
 
 
 class TwoTower(nn.Module):
@@ -38,23 +39,27 @@ class TwoTower(nn.Module):
         self.features = FeatureTable(schema.fields, dim)
         self.item_names = [name for name in schema.names if name.startswith(item_prefix)]
         self.user_names = [name for name in schema.names if not name.startswith(item_prefix)]
-        self.item, self.user = _tower(len(self.item_names), dim, width), _tower(len(self.user_names), dim, width)
+        item, user = (sum(self.features.widths[name] for name in names) for names in (self.item_names, self.user_names))
+        self.item, self.user = _tower(item, width), _tower(user, width)
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits, (B,)."""
-        vectors = self.features(by_name(batch, self.schema))
+        return self.score(self.features(by_name(batch, self.schema)))
+
+    def score(self, vectors: dict[str, Tensor]) -> Tensor:
+        """Logits, (B,), from the features' vectors."""
         item = self.item(self._joined(vectors, self.item_names))
         user = self.user(self._joined(vectors, self.user_names))
         return (item * user).sum(dim=1) + self.bias
 
     def _joined(self, vectors: dict[str, Tensor], names: list[str]) -> Tensor:
-        if not names:  # a tower that has lost all its features sees zeros
-            return torch.zeros_like(next(iter(vectors.values())))
+        if not names:  # a tower that has lost all its features sees a zero
+            return torch.zeros_like(next(iter(vectors.values()))[:, :1])
         return torch.cat([vectors[name] for name in names], dim=1)
 
 
-def build(schema: ModelSchema, *, dim: int = 4, width: int = 32, item_prefix: str = "item_") -> nn.Module:
+def build(schema: ModelSchema, *, dim: int = 16, width: int = 32, item_prefix: str = "item_") -> nn.Module:
     """The factory that ``model: examples.two_tower.model:build`` names."""
     return TwoTower(schema, dim, width, item_prefix)
 
@@ -69,6 +74,11 @@ class _Bins(nn.Module):
     def forward(self, position: Tensor) -> Tensor:
         """(B, d) from positions (B,)."""
         return self.table(position.long())
+
+
+def _width(field: Field, most: int) -> int:
+    """About the square root of the number of values: 2 for a flag, the most for an id."""
+    return min(most, math.ceil(field.cardinality**0.5) if field.cardinality else field.width)
 
 
 def _column(field: Field, dim: int) -> nn.Module:
@@ -87,5 +97,5 @@ def _small(table: Table) -> Table:
     return table
 
 
-def _tower(fields: int, dim: int, width: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(max(fields, 1) * dim, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+def _tower(inputs: int, width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(max(inputs, 1), 2 * width), nn.ReLU(), nn.Linear(2 * width, width))

@@ -181,8 +181,8 @@ def parity(
         positive: the positive class, where numbers or words do not tell.
         metric: decision metric; None = auc, r2 or accuracy, by task.
         margin: largest loss that counts as none, in the metric's units; None = 0.002 for metrics without a unit.
-        settings: ``confidence``, ``guards``, ``slices``, ``slice_margin``, ``slice_mode``, ``against``, ``draws``,
-            ``seed`` of ``decide``.
+        settings: ``weight`` (rows,), ``confidence``, ``guards``, ``slices``, ``slice_margin``, ``slice_mode``,
+            ``against``, ``draws``, ``seed`` of ``decide``.
 
     Raises:
         UsageError: a setting that does not fit.

@@ -20,6 +20,7 @@ class Batch:
         target: float32 (B,) for binary and regression, int64 (B,) for multiclass; empty where unknown (serving).
         row: int64 (B,), places of the rows in the store, train rows first, then validation, then test; None for rows of
             no store (serving).
+        weight: float32 (B,), how many rows each row counts as in a loss, 1 on average over train; None = all alike.
     """
 
     numeric: Tensor
@@ -28,6 +29,7 @@ class Batch:
     vectors: tuple[Tensor, ...]
     target: Tensor
     row: Tensor | None = None
+    weight: Tensor | None = None
 
     def __len__(self) -> int:
         """Rows in the batch."""
@@ -42,6 +44,7 @@ class Batch:
             tuple(vector[index] for vector in self.vectors),
             self.target[index] if len(self.target) else self.target,
             None if self.row is None else self.row[index],
+            None if self.weight is None else self.weight[index],
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -53,4 +56,5 @@ class Batch:
             tuple(vector.to(device, non_blocking=True) for vector in self.vectors),
             self.target.to(device, non_blocking=True),
             None if self.row is None else self.row.to(device, non_blocking=True),
+            None if self.weight is None else self.weight.to(device, non_blocking=True),
         )

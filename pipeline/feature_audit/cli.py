@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from feature_audit import __version__
 from feature_audit.config import AuditConfig
 from feature_audit.config_files import is_mapping, load_config
-from feature_audit.errors import AuditError, Terminated, UsageError
+from feature_audit.errors import AuditError, Terminated, UsageError, shortened
 from feature_audit.masking import MaskingFilter, masked
 
 GATE_EXIT = {"pass": 0, "fail": 3, "inconclusive": 4}
@@ -157,9 +157,10 @@ def check_model(config: str | None, **options: Any) -> None:
     checked = load_config(config, options)
     from feature_audit.audit.check_model import check  # only now, as in `_audit`
 
-    findings = check(checked)
+    findings, gated = check(checked)
     for finding in findings:
         click.echo(f"{'ok  ' if finding.passed else 'FAIL'} {finding.check}: {finding.detail}")
+    click.echo("\n".join(gated), nl=bool(gated))
     if not all(finding.passed for finding in findings):
         sys.exit(1)
 
@@ -209,7 +210,7 @@ def _terminate(*_: object) -> NoReturn:
 def _fail(message: str, code: int) -> None:
     from feature_audit.tracking import tag_error
 
-    line = masked(" ".join(message.split()))
+    line = masked(shortened(message))
     tag_error(line)
     click.echo(f"feature-audit: error: {line}", err=True)
     sys.exit(code)

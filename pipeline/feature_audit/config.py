@@ -28,7 +28,7 @@ DEFAULT_MARGIN, DEFAULT_SHARE = 0.002, "1%"
 
 #: What a profile sets: plain keys, below every file and the command line.
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {"trials": 1, "seeds": 3, "baseline_seeds": 1},
+    "quick": {"trials": 1, "seeds": 3, "baseline_seeds": 2},
     "default": {"trials": 3, "seeds": "auto", "baseline_seeds": "auto"},
     "thorough": {"trials": 12, "seeds": 5, "baseline_seeds": 5},
 }
@@ -38,8 +38,28 @@ class NamedMistake(ValueError):
     """A mistake whose message already names the key and the value; a long mapping around it is not shown."""
 
 
+#: No count means more, and what lies above breaks libraries in ways that nobody can read.
+_LARGEST_COUNT = 2**31 - 1
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads ``yes`` and ``on`` as true, which Python takes for 1."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and annotation in (int, float):
+            raise ValueError("give a number, not true or false")
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _no_endless_count(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, int) and value > _LARGEST_COUNT and info.field_name not in ("seed", "positive"):
+            raise ValueError(f"give a number of at most {_LARGEST_COUNT}")
+        return value
 
 
 class ReaderConfig(_Section):
@@ -163,6 +183,12 @@ class AuditConfig(_Section):
         None, description="unit of resampling and of GAUC, e.g. the user; a feature only if asked"
     )
     group_is_feature: bool = Field(False, description="the full model has an embedding of the group, as a category")
+    weight: str | None = Field(
+        None, description="column that says how many rows a row counts as, in training and in metrics; never a feature"
+    )
+    negative_sampling: float | None = Field(
+        None, gt=0, le=1, description="share of the negatives that the log has: each counts 1 / share rows; None = all"
+    )
     exclude: tuple[str, ...] = Field(
         (), description="columns or globs to exclude from the features, of the full model too"
     )
@@ -219,9 +245,9 @@ class AuditConfig(_Section):
     gate: bool = Field(False, description="exit with 3 on fail and 4 on inconclusive")
     profile: Literal["quick", "default", "thorough"] = Field("default", description="quick, default or thorough")
     seed: int = Field(0, ge=0, lt=2**32, description="start of all random numbers")
-    workers: int = Field(1, ge=1, description="processes that run trials at once")
+    workers: int = Field(1, ge=1, le=1024, description="processes that run trials at once")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="CPU threads of torch; 0 = two, or one on a single core")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of torch; 0 = two, or one on a single core")
     work_dir: str = Field(".audit", description="where training stores and caches live")
     prepare: str | None = Field(None, description="package.module:function, path of `data` -> LazyFrame of features")
     attach: str | None = Field(None, description="submodule of a user's model whose output holds the embeddings")
@@ -318,12 +344,22 @@ class AuditConfig(_Section):
     def _agree(self) -> AuditConfig:
         if self.k != "auto" and self.k_min > self.k:
             raise ValueError(f"k_min={self.k_min} is above k={self.k}; lower k_min or raise k")
-        if self.against == "deployed" and self.baseline_seeds not in ("auto", 1):
+        ignored = ("auto", 1, PROFILES[self.profile]["baseline_seeds"])  # the profile asks for no second deployed model
+        if self.against == "deployed" and self.baseline_seeds not in ignored:
             raise ValueError(
                 f"baseline_seeds={self.baseline_seeds}: with against=deployed there is one full model; give 1"
             )
         if self.split_files and not {"train", "test"} <= self.split_files.keys():
             raise ValueError("split_files: give the files of train and test, and of validation if there are any")
+        if self.weight is not None and self.negative_sampling is not None:
+            raise ValueError(
+                f"negative_sampling={self.negative_sampling:g}: weight={self.weight} weighs the rows already; "
+                "give one of the two"
+            )
+        if self.negative_sampling is not None and self.task not in (None, "binary"):
+            raise ValueError(
+                f"negative_sampling={self.negative_sampling:g}: task={self.task} has no negatives; give weight=<column>"
+            )
         if self.split_files and self.split:
             raise ValueError(f"split={self.split}: split_files splits already; give one of the two")
         for name in self.whole_groups:

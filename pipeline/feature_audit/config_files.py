@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from feature_audit.config import PROFILES, AuditConfig, NamedMistake
-from feature_audit.errors import UsageError
+from feature_audit.errors import UsageError, shortened
 
 #: Keys that hold keys of their own, each with a default.
 _SECTIONS = tuple(
@@ -56,7 +56,7 @@ def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[s
     try:
         return AuditConfig.model_validate(merged)
     except ValidationError as error:
-        raise UsageError(_one_line(error)) from None
+        raise UsageError(shortened(_one_line(error))) from None
 
 
 def read_given(files: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,10 +133,27 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+#: What to write, by pydantic's name of the mistake.
+_REMEDIES = {
+    "int_type": "give a whole number such as 3",
+    "int_parsing": "give a whole number such as 3",
+    "int_from_float": "give a whole number such as 3",
+    "float_type": "give a plain number such as 0.5",
+    "finite_number": "give a finite number such as 0.5",
+    "bool_type": "give true or false",
+    "bool_parsing": "give true or false",
+    "string_type": "give text, in quotes where YAML reads it as something else",
+    "string_pattern_mismatch": "give auto, cpu, cuda or cuda:0",  # of device, the one key with a pattern
+    "invalid_key": "names are text; put them in quotes",
+    "tuple_type": "give a list such as [a, b]",
+    "dict_type": "give a mapping such as {name: value}",
+}
+
+
 def _one_line(error: ValidationError) -> str:
     parts = []
     for problem in error.errors():
-        key = ".".join(str(step) for step in problem["loc"] if step not in ("int", "literal['auto']"))
+        key = ".".join(str(step) for step in problem["loc"] if step not in ("int", "literal['auto']", "[key]"))
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key.split(".")[-1], _known_keys(problem["loc"]), n=1)
             hint = f"did you mean {near[0]}?" if near else "see conf/default.yaml for every key"
@@ -148,7 +165,7 @@ def _one_line(error: ValidationError) -> str:
             continue
         message = problem["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
-        message = _choices(problem) or _number_hint(key, problem) or message
+        message = _choices(problem) or _number_hint(key, problem) or _REMEDIES.get(problem["type"]) or message
         shown = f"{key}={problem['input']!r}" if key else "config"
         parts.append(f"{shown}: {message}" if key else message)
     return "; ".join(dict.fromkeys(parts))

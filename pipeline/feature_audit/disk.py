@@ -40,7 +40,7 @@ def require_room(folder: Path, needed: int, what: str) -> None:
     """
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise DiskFullError(f"{what} needs {_size(needed)} in {folder}, where {_size(free)} are free; {_REMEDY}")
+        raise DiskFullError(f"{what} needs {size_of(needed)} in {folder}, where {size_of(free)} are free; {_REMEDY}")
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def room_in(folder: Path, what: str) -> Iterator[None]:
         if said is None:
             raise
         folders = dict.fromkeys([folder, Path(tempfile.gettempdir())])
-        free = ", ".join(f"{_size(shutil.disk_usage(one).free)} in {one}" for one in folders if one.is_dir())
+        free = ", ".join(f"{size_of(shutil.disk_usage(one).free)} in {one}" for one in folders if one.is_dir())
         raise DiskFullError(
             f"{what}: the disk is full ({said}; free: {free}); {_REMEDY}, and give the same command again: what was "
             "finished is kept"
@@ -91,6 +91,7 @@ def _full(error: BaseException) -> str | None:
     return None
 
 
-def _size(count: int) -> str:
+def size_of(count: int) -> str:
+    """Bytes as people write them."""
     power = min(max(len(str(count)) - 1, 0) // 3, 4)
     return f"{count / 1000**power:.{1 if power else 0}f} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

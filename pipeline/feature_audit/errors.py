@@ -6,8 +6,18 @@ Anything else (a bug of ours, a user's model, a library) is one line as well; ``
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+#: Characters of one word of a message, and of all of it: a cell or a column name may have any number.
+_LONGEST_WORD, _LONGEST = 300, 3_000
+
+
+def shortened(message: str) -> str:
+    """A message as one line whose words, and itself, have a length that people read."""
+    line = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:100]}...", " ".join(message.split()))
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
 class AuditError(Exception):

@@ -38,6 +38,9 @@ NEGATIVE_WORDS = frozenset(
 _NEGATIONS = frozenset({"no", "not", "non", "un", "in", "ir", "im", "dis", "never", "without"})
 _MEANT = {True: ("true", "yes", "y", "t", "on", "1"), False: ("false", "no", "n", "f", "off", "0")}
 MAX_CLASSES = 1000
+#: Of a regression's label: the largest number, the least standard deviation, and the share of it that rounding to 32
+#: bits may take.
+_LARGEST, _LEAST_SPREAD, _MOST_ROUNDED = 1e18, 1e-12, 0.01
 #: Rows of the rarer class below which a binary metric's error is not known well enough (docs/parity.md).
 MIN_PER_CLASS = 10
 
@@ -112,7 +115,7 @@ def infer_task(values: pl.Series) -> Task:
         return "multiclass"
     if values.dtype.is_integer():
         return "multiclass" if len(values) <= 50 else "regression"
-    whole = bool((values == values.round()).all())
+    whole = bool((values == values.truncate()).all())
     return "multiclass" if whole and len(values) <= 20 else "regression"
 
 
@@ -156,6 +159,9 @@ def _plain(label: pl.Series, shown: str) -> pl.Series:
             f"target={shown}: {missing} of {len(label)} rows have no label (first: row {row}); "
             "give drop_rows=no_label, or name another column"
         )
+    if label.dtype.is_float() and label.is_infinite().any():
+        first = label.filter(label.is_infinite())[0]
+        raise AuditError(f"target={shown}: {first} is not a finite number; mend its rows, or name another column")
     return label
 
 
@@ -211,7 +217,19 @@ def _numbers(label: pl.Series, shown: str) -> np.ndarray:
     if not np.isfinite(numbers).all():
         first = label[int(np.argmax(~np.isfinite(numbers)))]
         raise AuditError(f"target={shown}: {first!r} is not a finite number, which task=regression needs")
+    if not _fits_32_bits(numbers):
+        raise AuditError(
+            f"target={shown}: numbers from {numbers.min():.9g} to {numbers.max():.9g} lose their differences in the 32 "
+            "bits of a model; give an expression in another unit or from another start, such as `(value - 1000) / 60`"
+        )
     return numbers.astype(np.float32)
+
+
+def _fits_32_bits(numbers: np.ndarray) -> bool:
+    """Can a model compute with these labels: their squares, their spread, and their differences after rounding?"""
+    if np.abs(numbers).max() > _LARGEST or numbers.std() < _LEAST_SPREAD:
+        return False
+    return bool(np.abs(numbers - numbers.astype(np.float32)).max() <= _MOST_ROUNDED * numbers.std())
 
 
 def settles(group: np.ndarray, label: np.ndarray) -> bool:

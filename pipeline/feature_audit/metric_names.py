@@ -31,8 +31,10 @@ def parse_metric(name: str, task: str | None = None, *, key: str = "metric") -> 
         raise UsageError(_unknown(f"{key}={name}", base, task, known))
     if at and base != "ndcg":
         raise UsageError(f"{key}={name}: only ndcg takes a cut-off; give {key}={base}")
-    if at and not re.fullmatch(r"[1-9][0-9]*", depth):
-        raise UsageError(f"{key}={name}: the cut-off is no whole number of at least 1; give one such as ndcg@5")
+    if at and not re.fullmatch(r"[1-9][0-9]{0,8}", depth):
+        raise UsageError(
+            f"{key}={name}: the cut-off is a whole number of at least 1, with 9 digits at most; give one such as ndcg@5"
+        )
     return base, int(depth) if at else None
 
 

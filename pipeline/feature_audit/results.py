@@ -140,6 +140,8 @@ class CostPlan:
             and one K is tested, as small as it may be, the second with all confirmations and several K as large as may
             be.
         seconds_low, seconds_high: the same in wall time, at the baseline's speed.
+        chance: predicted before the test split was read that it decides; of ``PowerPlan``.
+        trainings, seconds: what the audit came to, as the sum of ``AuditReport.costs``.
     """
 
     text: str
@@ -147,6 +149,9 @@ class CostPlan:
     trainings_high: float
     seconds_low: float
     seconds_high: float
+    chance: float | None = None
+    trainings: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -305,6 +310,7 @@ class AuditReport:
         table_costs: source table -> what keeping it at all costs; saved when its last feature goes.
         margin_share: the margin as it was asked for where it was a share, e.g. ``1%``; ``margin`` is what it came to.
         production: the full model against the score in production, a sentence; None without one.
+        weighting: how rows are weighted, and the effective sample size of the test split; None = all count alike.
         savings: what the pruned model saves, measured; None before the verdict.
         readers: who else reads the log's features; None where nobody said.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
@@ -340,6 +346,7 @@ class AuditReport:
     power: PowerPlan | None = None
     margin_share: str | None = None
     production: str | None = None
+    weighting: str | None = None
     more: MoreTrainings | None = None
     look: int = 1
     judged_at: float | None = None

@@ -2,6 +2,7 @@
 
 from concrete_selectors.baselines import SELECTORS, Matrix, rank_with
 from concrete_selectors.elimination.backward import expected_compute
+from concrete_selectors.feature_gate import FeatureGate
 from concrete_selectors.fit_path import SelectionStopped, fit_path
 from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.schedule import temperature
@@ -20,6 +21,7 @@ __all__ = [
     "ConcreteAutoencoderSelector",
     "ConcreteSelector",
     "EmbeddingModel",
+    "FeatureGate",
     "IPCAESelector",
     "Loss",
     "Matrix",

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from concrete_selectors.embeddings import FlatModel
 from concrete_selectors.gates.evaluation import GatedEvaluator, collect
 from concrete_selectors.gates.feature_groups import FeatureGroups
 from concrete_selectors.gates.gating import FieldMeans, device_of
@@ -48,13 +49,17 @@ class SelectionContext:
         device = device_of(module) if isinstance(module, nn.Module) else torch.device("cpu")
         means = FieldMeans(enabled=settings.mean_replacement)
         module.eval()
-        n_features = len(means.refresh(module, islice(task.train(0), _MEAN_BATCHES)))
+        flat = FlatModel(module)
+        means.refresh(flat, islice(task.train(0), _MEAN_BATCHES))
+        n_features = len(flat.segments)
         self.task, self.settings, self._progress = task, settings, progress
         self.groups = FeatureGroups(n_features, groups=task.groups, protected=task.protected, excluded=task.excluded)
         weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(weights, lr=settings.network_learning_rate)
         teacher = task.teacher if settings.distillation else None
-        self.network = GatedNetwork(module, task.loss, self.groups, means, optimizer, device, teacher)
+        self.network = GatedNetwork(
+            module, flat, task.loss, self.groups, means, optimizer, device, teacher, task.weight
+        )
         self._asked_before = 0 if teacher is None else teacher.rows_asked
         self._validation_rows: int | None = None
         self.stream = endless(task.train)
@@ -92,7 +97,7 @@ class SelectionContext:
     def refresh_means(self) -> None:
         """Takes the mean embeddings anew, with the network as it is now."""
         self.network.module.eval()
-        self.network.means.refresh(self.network.module, islice(self.task.train(0), _MEAN_BATCHES))
+        self.network.means.refresh(self.network.flat, islice(self.task.train(0), _MEAN_BATCHES))
 
     def train_rows(self, most: int) -> GatedEvaluator:
         """The network on train rows, at most so many."""

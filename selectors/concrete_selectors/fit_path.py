@@ -160,8 +160,5 @@ def _order(
 def _scores(context: SelectionContext, selector: ConcreteSelector | None) -> np.ndarray:
     """Log of the expected number of slots that choose a group, (G,); 0 for always-kept groups, -inf for excluded."""
     groups = context.groups
-    scores = np.zeros(groups.n_groups)
-    if selector is not None:
-        logits = selector.logits().detach().double()
-        scores = torch.logsumexp(torch.log_softmax(logits, dim=-1), dim=0).cpu().numpy()
+    scores = np.zeros(groups.n_groups) if selector is None else selector.scores()
     return np.where(groups.protected, 0.0, np.where(groups.excluded, -np.inf, scores))

@@ -1,4 +1,4 @@
-"""Rows of a table by index, with a gradient that is quick on the CPU and reproducible on CUDA."""
+"""Rows and columns of a table by index, with a gradient that is quick on the CPU and reproducible on CUDA."""
 
 from __future__ import annotations
 
@@ -14,3 +14,11 @@ def take_rows(table: Tensor, index: Tensor) -> Tensor:
     if table.is_cuda:
         return nn.functional.embedding(index, table)
     return table.index_select(0, index.flatten()).view(*index.shape, table.shape[1])
+
+
+def take_columns(table: Tensor, index: Tensor) -> Tensor:
+    """Columns of ``table`` (C,) or (R, C) at int64 ``index`` (n,): (n,) or (R, n)."""
+    if table.is_cuda and table.requires_grad:
+        rows = take_rows(table.unsqueeze(0).T if table.dim() == 1 else table.T, index).T
+        return rows.squeeze(0) if table.dim() == 1 else rows
+    return table.index_select(-1, index)

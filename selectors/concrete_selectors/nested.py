@@ -13,7 +13,6 @@ from torch import Tensor
 
 from concrete_selectors.context import Progress, SelectionContext
 from concrete_selectors.elimination.backward import stages
-from concrete_selectors.gates.gating import apply_gates
 from concrete_selectors.gates.training import GatedNetwork
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.task import SelectionTask
@@ -62,9 +61,7 @@ class NestedModel:
         gates[torch.as_tensor(self.subset(k), device=means.device)] = 1.0
         network.module.eval()
         with torch.no_grad():
-            return torch.cat(
-                [network.module.predict(apply_gates(network.embed(batch), gates, means)).cpu() for batch, _ in batches]
-            )
+            return torch.cat([network.gated(network.embed(batch), gates, means).cpu() for batch, _ in batches])
 
 
 def fit_nested(

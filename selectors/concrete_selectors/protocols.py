@@ -13,18 +13,23 @@ Batches = Callable[[int], Iterable[tuple[Any, Tensor]]]
 #: ``loss(logits, target)`` -> one loss per row, shape (B,).
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+#: Batch -> how many rows each of its rows counts as in a loss, (B,), 1 on average over the train rows.
+Weights = Callable[[Any], Tensor]
+
 
 class EmbeddingModel(Protocol):
     """A torch module in two parts: features are embedded, then scored.
 
-    Shapes: ``embed(batch)`` gives (B, N, d) over the N features in schema order; ``predict(embedded)`` gives logits,
-    (B,) for one output or (B, C) for C classes.
+    ``embed(batch)`` gives the embeddings of the N features in one of these forms: (B, N, d); a list of N tensors
+    (B, d_i); a dict of name -> (B, d_i); TorchRec's KeyedTensor; or (B, sum of d_i), where the model has an attribute
+    ``widths``, the d_i. Widths may differ between features, not between batches. ``predict(embedded)`` takes the same
+    form and gives logits, (B,) for one output or (B, C) for C classes.
     """
 
-    def embed(self, batch: Any) -> Tensor:
+    def embed(self, batch: Any) -> Any:
         """Embeds every feature of every row."""
 
-    def predict(self, embedded: Tensor) -> Tensor:
+    def predict(self, embedded: Any) -> Tensor:
         """Logits from (gated) embeddings."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from concrete_selectors.protocols import Batches, EmbeddingModel, Loss, TeacherProtocol
+from concrete_selectors.protocols import Batches, EmbeddingModel, Loss, TeacherProtocol, Weights
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class SelectionTask:
         prior: (N,) added to the selector's logits: relevance, or a negative cost; a group takes its mean. The
             elimination adds it, in medians of what single groups are worth. None = none.
         teacher: predictions of the trained model as targets of the loss. None = labels alone.
+        weight: of the rows of a batch, in every loss; rankers of the table read none. None = all rows count alike.
 
     Raises:
         ValueError: an epoch has no batch.
@@ -43,6 +44,7 @@ class SelectionTask:
     groups: Sequence[int] | None = None
     prior: Tensor | None = None
     teacher: TeacherProtocol | None = None
+    weight: Weights | None = None
 
     def __post_init__(self) -> None:
         if self.steps_per_epoch < 1:

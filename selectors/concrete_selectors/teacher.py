@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from concrete_selectors.embeddings import FlatModel
 from concrete_selectors.protocols import EmbeddingModel
 
 
@@ -24,6 +25,7 @@ class Teacher:
 
     def __init__(self, model: EmbeddingModel, as_targets: Callable[[Tensor], Tensor]) -> None:
         self._model: Any = model
+        self._flat = FlatModel(model)
         self._as_targets = as_targets
         self.rows_asked = 0
 
@@ -34,10 +36,10 @@ class Teacher:
         try:
             model.eval()
             with torch.no_grad():
-                embedded = model.embed(batch)
+                embedded = self._flat.embed(batch)
                 embedded = embedded if index is None else embedded.index_select(0, index)
                 self.rows_asked += len(embedded)
-                return self._as_targets(model.predict(embedded))
+                return self._as_targets(self._flat.predict(embedded))
         finally:
             for module, mode in modes.items():
                 module.training = mode

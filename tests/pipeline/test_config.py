@@ -65,6 +65,12 @@ def test_another_profile_brings_its_own_values_along() -> None:
     assert load_config(None, {"profile": "default"}, base=given_values(again)) == first
 
 
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_a_deployed_model_is_one_in_every_profile(profile: str) -> None:
+    """A profile's second full model is nothing that the user asked for."""
+    assert load_config(None, {"profile": profile, "against": "deployed"}).against == "deployed"
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -184,7 +190,7 @@ def test_a_count_is_no_list_or_mapping(tmp_path: Path, key: str, value: str, sho
         ("temperature_end: [9, 9]", "selection.temperature_end=[9.0, 9.0]: temperatures fall"),
         (
             "temperature_start: [1.0, .inf]",
-            "selection.temperature_start=[1.0, inf]: give a low and a high end, both above",
+            "selection.temperature_start.1=inf: give a finite number",
         ),
     ],
 )

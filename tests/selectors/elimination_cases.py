@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from concrete_selectors.elimination.surrogate import EmbeddingCache
+from concrete_selectors.segments import Segments
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,11 +14,15 @@ def bce(logits: Tensor, target: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
-def cache_of(values: np.ndarray, target: np.ndarray, taught: np.ndarray | None = None) -> EmbeddingCache:
-    """(rows, groups, width) values as they are, one logit."""
+def cache_of(
+    values: np.ndarray | list[np.ndarray], target: np.ndarray, taught: np.ndarray | None = None
+) -> EmbeddingCache:
+    """Values (rows, groups, width), or (rows, width) of each group, as they are; one logit."""
     one = torch.ones(1)
+    parts = list(values) if isinstance(values, list) else list(np.moveaxis(values, 1, 0))
     return EmbeddingCache(
-        torch.as_tensor(values.astype(np.float32)),
+        torch.as_tensor(np.concatenate(parts, axis=1).astype(np.float32)),
+        Segments([part.shape[1] for part in parts]),
         torch.as_tensor(target.astype(np.float32)),
         torch.tensor(1.0),
         torch.zeros(1),

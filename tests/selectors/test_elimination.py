@@ -24,7 +24,7 @@ def elimination(
     cache: EmbeddingCache, fixed: tuple[int, ...] = (), *, train: int = 1000, prior: np.ndarray | None = None
 ) -> BackwardElimination:
     """The first rows are learned from, the others judge."""
-    mask = np.zeros(cache.inputs.shape[1], dtype=bool)
+    mask = np.zeros(len(cache.segments), dtype=bool)
     mask[list(fixed)] = True
     return BackwardElimination(
         rows(cache, slice(train)), rows(cache, slice(train, None)), fixed=mask, loss=bce, seed=0, prior=prior
@@ -125,7 +125,7 @@ def test_what_only_train_rows_know_goes(told: float) -> None:
     random = np.random.default_rng(4)
     known = (random.random(6000) < told) & (np.arange(6000) < 4000)
     shown = np.where(known, 2 * cache.target.numpy() - 1, random.choice([-1.0, 1.0], 6000))
-    cache.inputs[:, 7, 0] = torch.as_tensor(shown.astype(np.float32))
+    cache.inputs[:, cache.segments.span(7).start] = torch.as_tensor(shown.astype(np.float32))
     run = elimination(cache, train=4000)
     run.shrink(2)
     assert 1 in run.left

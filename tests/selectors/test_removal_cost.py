@@ -41,11 +41,11 @@ def fitted(cache: EmbeddingCache, *, distillation: float = 0.0, steps: int = 200
 
 def behind_gates(surrogate: Surrogate, cache: EmbeddingCache, *closed: int) -> tuple[float, float]:
     """Summed losses against the model's predictions and against the labels, by the definition."""
-    gates = torch.ones(cache.inputs.shape[:2])
-    logits = surrogate(cache.inputs * gates.unsqueeze(-1)).detach()
+    gates = torch.ones(len(cache.target), len(cache.segments))
+    logits = surrogate(cache.segments.scale(cache.inputs, gates)).detach()
     intercept = fit_intercept(logits, cache.target, bce)
     gates[:, list(closed)] = 0
-    logits = surrogate(cache.inputs * gates.unsqueeze(-1)).detach()
+    logits = surrogate(cache.segments.scale(cache.inputs, gates)).detach()
     by_label = float(bce(logits + intercept, cache.target).double().sum())
     return by_label if cache.taught is None else float(bce(logits, cache.taught).double().sum()), by_label
 
@@ -81,7 +81,7 @@ def test_a_true_model_is_trusted_and_a_wrong_one_is_not() -> None:
     cache, truth = rare_clicks(4000)
     surrogate = fitted(replace(cache, taught=truth), distillation=1.0)
     fresh, truth = rare_clicks(4000, seed=1)
-    wrong = fresh.inputs[:, GROUPS // 2 :, 0].sum(dim=1).sigmoid()
+    wrong = fresh.inputs[:, GROUPS // 2 :].sum(dim=1).sigmoid()
     found = []
     for predictions in (truth, wrong):
         cost = RemovalCost(surrogate, replace(fresh, taught=predictions), loss=bce)

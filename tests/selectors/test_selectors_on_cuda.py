@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import SELECTORS, Teacher
+from concrete_selectors import SELECTORS, FeatureGate, Teacher
 from concrete_selectors.baselines import tables
 from planted import learn, nest, rank
-from torch import Tensor
+from torch import Tensor, nn
 
 pytestmark = [
     pytest.mark.gpu,
@@ -80,3 +80,46 @@ def test_contract(cuda_task: SimpleNamespace, name: str) -> None:
     path = rank(name, cuda_task, protected=[7])
     assert sorted(path.ranking.tolist()) == list(range(16))
     assert 7 in path.subset(1)
+
+
+class Wide(nn.Module):
+    """One table per feature, 1 to 64 numbers wide."""
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        widths = [2 ** (number % 7) for number in range(n_features)]
+        self.tables = nn.ModuleList(nn.Embedding(5, width) for width in widths)
+        self.layers = nn.Sequential(nn.Linear(sum(widths), 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def embed(self, batch: Tensor) -> list[Tensor]:
+        return [table(batch[:, number]) for number, table in enumerate(self.tables)]
+
+    def predict(self, embedded: list[Tensor]) -> Tensor:
+        return self.layers(torch.cat(embedded, dim=1))[:, 0]
+
+
+@pytest.mark.parametrize("groups", [None, [number // 2 for number in range(16)]], ids=["features", "groups"])
+def test_widths_that_differ_give_the_same_path_as_well(cuda_task: SimpleNamespace, groups: list[int] | None) -> None:
+    torch.manual_seed(0)
+    cuda_task.model = Wide(16).cuda()
+    first, second = learn(cuda_task, groups=groups), learn(cuda_task, groups=groups)
+    np.testing.assert_array_equal(first.ranking, second.ranking)
+    assert first.heldout_loss == second.heldout_loss
+
+
+def test_a_gate_moves_with_its_model_and_repeats_itself() -> None:
+    embedded = [torch.randn(64, width, device="cuda") for width in (1, 16, 4)]
+
+    def logits() -> Tensor:
+        gate = FeatureGate(3, 1, steps=8, warmup=0, generator=torch.Generator().manual_seed(0))
+        for step in range(8):
+            if step == 3:
+                gate.cuda()
+            sum(
+                part.square().mean() for part in gate([part.to(gate.selector.psi.device) for part in embedded])
+            ).backward()
+            gate.step()
+        assert len(gate.keep()) == 1
+        return gate.selector.logits()
+
+    assert torch.equal(logits(), logits())

@@ -20,6 +20,7 @@ class Net(nn.Module):
         cardinalities: (N,) number of codes of each field.
         sides: field -> (codes, width) fixed vectors; such a field is embedded by a linear map of its vector.
         d: width of an embedding.
+        widths: (N,) of each field's embedding, which are then given as a list; None = ``d``. No such net has sides.
         hidden: widths of the MLP.
         cross: cross layers of the given rank, 0 = none.
         outputs: logits per row.
@@ -35,13 +36,19 @@ class Net(nn.Module):
         cross: int = 0,
         outputs: int = 1,
         rank: int = 32,
+        widths: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.outputs = outputs
+        self.tables = nn.ModuleList()
+        if widths is not None:
+            for size, own in zip(cardinalities.tolist(), widths.tolist(), strict=True):
+                self.tables.append(nn.Embedding(size, own))
+                nn.init.normal_(self.tables[-1].weight, std=0.1)
         self.side_fields = sorted(sides or {})
         cardinalities = np.where(np.isin(np.arange(len(cardinalities)), self.side_fields), 1, cardinalities)
         self.register_buffer("offsets", torch.as_tensor(np.concatenate([[0], np.cumsum(cardinalities)[:-1]])))
-        self.table = nn.Embedding(int(cardinalities.sum()), d)
+        self.table = nn.Embedding(1 if widths is not None else int(cardinalities.sum()), d)
         nn.init.normal_(self.table.weight, std=0.1)
         self.maps = nn.ModuleList()
         for number in self.side_fields:
@@ -49,7 +56,7 @@ class Net(nn.Module):
             self.register_buffer(f"side{number}", vectors, persistent=False)
             self.maps.append(nn.Linear(vectors.shape[1], d, bias=False))
             nn.init.normal_(self.maps[-1].weight, std=0.1 / max(1.0, float(vectors.square().sum(1).mean()) ** 0.5))
-        width = len(cardinalities) * d
+        width = len(cardinalities) * d if widths is None else int(widths.sum())
         layers: list[nn.Module] = []
         sizes = [width, *hidden]
         for a, b in pairwise(sizes):
@@ -59,7 +66,9 @@ class Net(nn.Module):
         self.up = nn.ModuleList([nn.Linear(rank, width) for _ in range(cross)])
         self.head = nn.Linear(sizes[-1] + (width if cross else 0), outputs)
 
-    def embed(self, batch: Tensor) -> Tensor:
+    def embed(self, batch: Tensor) -> Tensor | list[Tensor]:
+        if len(self.tables):
+            return [table(batch[:, number]) for number, table in enumerate(self.tables)]
         if not self.side_fields:
             return self.table(batch + self.offsets)
         plain = batch.clone()
@@ -72,8 +81,8 @@ class Net(nn.Module):
         index = torch.tensor(self.side_fields, device=batch.device)
         return embedded.index_add(1, index, torch.stack(parts, dim=1))
 
-    def predict(self, embedded: Tensor) -> Tensor:
-        x0 = embedded.flatten(1)
+    def predict(self, embedded: Tensor | list[Tensor]) -> Tensor:
+        x0 = torch.cat(embedded, dim=1) if isinstance(embedded, list) else embedded.flatten(1)
         hidden = self.mlp(x0)
         if len(self.down):
             x = x0
@@ -92,7 +101,8 @@ def new_net(table: Table, features: np.ndarray, *, seed: int, **net: object) -> 
     torch.manual_seed(seed)
     sides = {new: table.sides[old] for new, old in enumerate(features.tolist()) if old in table.sides}
     outputs = 1 if table.classes == 2 else table.classes
-    return Net(table.cardinalities[features], sides=sides, outputs=outputs, **net)
+    widths = None if table.widths is None else table.widths[features]
+    return Net(table.cardinalities[features], sides=sides, outputs=outputs, widths=widths, **net)
 
 
 def bce(logits: Tensor, target: Tensor) -> Tensor:

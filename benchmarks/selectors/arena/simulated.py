@@ -60,6 +60,13 @@ def leaky(most: int | None = None, *, ids: int = 12, cardinality: int = 3000) ->
     )
 
 
+def widths(most: int | None = None) -> Table:
+    """The first planted table, its embeddings 1 to 256 numbers wide at random: signals, copies and noise alike."""
+    table = planted(0, most)
+    drawn = np.random.default_rng(6).integers(0, 9, size=table.n_fields)
+    return replace(table, name="widths", widths=2**drawn)
+
+
 def rare(most: int | None = None, *, number: int = 0, rows: int = 60_000) -> Table:
     """Six common signals, twelve rare ones that are together worth about .01 AUC, and 80 fields of noise.
 

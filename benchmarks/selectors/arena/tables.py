@@ -36,6 +36,7 @@ class Table:
         classes: 2, or the number of classes.
         categorical: (N,) bool, fields whose codes are categories, not bins of a number; None = no field.
         missing: (N,) code of a number's missing values, -1 = none; None = none anywhere.
+        widths: (N,) numbers of each field's embedding in a net; None = the net's own for all.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Table:
     classes: int = 2
     categorical: np.ndarray | None = None
     missing: np.ndarray | None = None
+    widths: np.ndarray | None = None
 
     @property
     def n_fields(self) -> int:
@@ -256,6 +258,7 @@ def registry(split: int = 0, in_time: TimeSplit = ordered_splits) -> dict[str, E
         "planted-0": Entry(lambda most: simulated.planted(0, most), (5, 10, 20, 30, 40)),
         "planted-1": Entry(lambda most: simulated.planted(1, most), (5, 10, 20, 30, 40)),
         "leaky": Entry(simulated.leaky, (5, 10, 20, 30, 40)),
+        "widths": Entry(simulated.widths, (5, 10, 20, 30, 40)),
         "rare": Entry(simulated.rare, (6, 12, 18, 24, 36)),
         "isolet": Entry(_mat("isolet", "Isolet", 8, split), (10, 25, 50), **narrow),
         "madelon": Entry(_mat("madelon", "madelon", 8, split), (5, 10, 20, 40), **narrow),

@@ -11,8 +11,8 @@ from concrete_selectors import PathSettings, curve_sizes, expected_compute
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.fitting.allocation import asked_for, most_affordable
-from feature_audit.fitting.trained import Trained, active, open_store
-from feature_audit.models import FORWARD_SHARE
+from feature_audit.fitting.trained import Trained, active, fresh_model, open_store
+from feature_audit.models import FORWARD_SHARE, embedding_widths
 from feature_audit.parity import planning
 from feature_audit.results import CostPlan
 from feature_audit.selection import MOST_RUNGS, Constraints, SelectionPlan, most_confirmations
@@ -37,7 +37,8 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Trained, constraint
         return active(config, prepared.schema.keep(names[:k])) / whole
 
     plan = plan_of(config, open_store(config, prepared), constraints)
-    trial, curve = _selection_trainings(plan, prepared.rows, constraints, whole, config.training.embedding_dim)
+    widths = embedding_widths(fresh_model(config, prepared.schema, 0), prepared.schema)
+    trial, curve = _selection_trainings(plan, prepared.rows, constraints, whole, float(np.mean(widths)))
     trial, curve = trial / full.facts.compute, curve / full.facts.compute
     confirmations = 0 if constraints.is_fixed else most_confirmations(constraints.min_k, constraints.max_k)
     largest = min(constraints.max_k, len(names) - 1) or 1
@@ -59,7 +60,7 @@ def _price(arms: tuple[int, int], share: float) -> float:
 
 
 def _selection_trainings(
-    plan: SelectionPlan, rows: dict[str, int], constraints: Constraints, active_parameters: int, width: int
+    plan: SelectionPlan, rows: dict[str, int], constraints: Constraints, active_parameters: int, width: float
 ) -> tuple[float, float]:
     """Expected compute of one trial, and of the curve over K."""
     train, validation = rows["train"], rows["validation"]

@@ -61,7 +61,12 @@ def with_margins(parent: Run, config: AuditConfig, prepared: Prepared, full: Tra
 def _absolute(key: str, margin: str, name: str, store: Store, scores: np.ndarray) -> float:
     task: Task = store.schema.task
     gained = advantage(
-        metric(name, task), y=store.target("validation"), scores=scores, task=task, cluster=store.group("validation")
+        metric(name, task),
+        y=store.target("validation"),
+        scores=scores,
+        task=task,
+        cluster=store.group("validation"),
+        weight=store.weight("validation"),
     )
     if not gained > 0:
         raise AuditError(

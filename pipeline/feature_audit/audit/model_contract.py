@@ -7,7 +7,7 @@ from feature_audit.data import Prepared, Store
 from feature_audit.errors import AuditError
 from feature_audit.fitting.trained import fresh_model
 from feature_audit.importing import what_failed
-from feature_audit.models import MODELS, ModelFinding, check_model
+from feature_audit.models import MODELS, GatedField, ModelFinding, check_model, embedding_widths
 from feature_audit.schema import ModelSchema
 
 _ROWS = 256
@@ -23,6 +23,13 @@ def findings(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
     if not all(finding.passed for finding in found) or len(fewer) == len(prepared.schema.names):
         return found
     return [*found, _with_fewer(config, prepared, fewer)]
+
+
+def gated(config: AuditConfig, prepared: Prepared) -> list[GatedField]:
+    """The fields that an audit of this model opens and closes, in schema order; for a model that passed the checks."""
+    widths = embedding_widths(fresh_model(config, prepared.schema, config.seed), prepared.schema)
+    kinds = {column.name: column.kind for column in prepared.columns}
+    return [GatedField(name, width, kinds[name]) for name, width in zip(prepared.schema.names, widths, strict=True)]
 
 
 def require(config: AuditConfig, prepared: Prepared) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,15 +75,34 @@ def build_report(
         importances=selection.importances,
         data_summary=prepared.summary,
         table_costs=prepared.table_costs,
-        plan=plan,
+        plan=_came_to(plan, pruned, costs),
         power=pruned.plan,
         production=_against_production(result),
+        weighting=_weighting(prepared),
         more=_more(full, pruned, outcome, besides),
         look=outcome.look.number,
         judged_at=outcome.look.judged_at,
         ladder=outcome.ladder,
         readers=readers(config, prepared),
     )
+
+
+def _weighting(prepared: Prepared) -> str | None:
+    """What every figure of the report is weighted by."""
+    summary = prepared.summary
+    if "weighted_by" not in summary:
+        return None
+    rows, effective = prepared.rows["test"], summary["effective_rows"]["test"]
+    said = str(summary["weighted_by"])
+    return (
+        f"{said[0].upper()}{said[1:]}, in training and in every metric. "
+        f"Effective sample size of the {rows:,} test rows: {effective:,.0f}."
+    )
+
+
+def _came_to(plan: CostPlan, pruned: Retrained, costs: Sequence[StageCost]) -> CostPlan:
+    trainings, seconds = sum(cost.full_trainings for cost in costs), sum(cost.seconds for cost in costs)
+    return replace(plan, chance=pruned.plan.chance, trainings=trainings, seconds=seconds)
 
 
 def _against_production(result: ParityResult) -> str | None:

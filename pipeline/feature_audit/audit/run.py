@@ -17,17 +17,18 @@ from feature_audit.audit.margins import with_margins
 from feature_audit.audit.report_data import build_report
 from feature_audit.audit.savings import sized, with_savings
 from feature_audit.audit.settings import check_config, keep_given, keep_resolved, with_metric
-from feature_audit.audit.stage_run import StageRun, question, run_stage, training_inputs
+from feature_audit.audit.stage_run import StageRun, asked_of_test, question, run_stage, training_inputs
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.disk import room_in
-from feature_audit.errors import AuditError, log_is_open
+from feature_audit.errors import AuditError, log_is_open, shortened
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
-from feature_audit.fitting.looks import learn_looks
+from feature_audit.fitting.looks import Look, coming_look, learn_looks
 from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
 from feature_audit.importing import code_options, users_code
+from feature_audit.memory import memory_for
 from feature_audit.report import (
     counted,
     duration,
@@ -107,7 +108,8 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     assert parent is not None
     started = time.perf_counter()
     try:
-        with users_code(), room_in(Path(config.work_dir).resolve(), "the audit's results"), store_may_be_lost(_AGAIN):
+        folder = Path(config.work_dir).resolve()
+        with users_code(), memory_for("the audit"), room_in(folder, "the audit's results"), store_may_be_lost(_AGAIN):
             report, problem = _run(config, parent, until, started)
             return _ended(parent, driver, report, problem, config, until)
     except BaseException as error:
@@ -154,7 +156,7 @@ def _lines(parent: Run, report: AuditReport) -> list[str]:
 
 def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
     """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
-    word, line, status = "error", " ".join(str(error).split()) or type(error).__name__, "FAILED"
+    word, line, status = "error", shortened(str(error)) or type(error).__name__, "FAILED"
     if isinstance(error, KeyboardInterrupt):
         line = "interrupted; the same command continues from the last finished stage"
         word, status = "interrupted", "KILLED"
@@ -249,16 +251,19 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
     loaded, trained, selected = known.stages
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
     inputs = {**known.encoded, "features": json.dumps(retrain.features_of(prepared, selection), ensure_ascii=False)}
-    retrained = run_stage(parent, config, "retrain", inputs, partial(_train_pruned, config, prepared, full, selection))
+    judged_on = {"baseline": trained.digest, "store": prepared.digest}
+    asked = asked_of_test(config, inputs, judged_on)
+    look = _coming_look(config, prepared, parent, asked)
+    work = partial(_train_pruned, config, prepared, full, selection, look)
+    retrained = run_stage(parent, config, "retrain", inputs, work)
     pruned = retrained.result
     compute = pruned.compute / full.facts.compute
     costs = [*known.costs, retrained.cost(compute, pruned.describe(), seconds=pruned.seconds)]
     if until == "retrain":
         return None, None
 
-    inputs = {"retrain": retrained.digest, "baseline": trained.digest, "store": prepared.digest}
-    inputs["trainings"] = pruned.describe()
-    judged = run_stage(parent, config, "parity", inputs, partial(_judge, config, prepared, full, pruned, parent))
+    inputs = {"retrain": retrained.digest, **judged_on, "trainings": pruned.describe()}
+    judged = run_stage(parent, config, "parity", inputs, partial(_judge, config, prepared, full, pruned, parent, asked))
     costs.append(judged.cost(0.0, f"{prepared.rows['test']:,} test rows"))
     outcome, decisions = judged.result, known.decisions
     if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
@@ -304,10 +309,11 @@ def _train_pruned(
     prepared: Prepared,
     full: baseline.Baseline,
     selection: Selection,
+    look: Look,
     folder: StageFolder,
     run: Run,
 ) -> retrain.Retrained:
-    pruned = retrain.retrain(config, prepared, full, selection, folder)
+    pruned = retrain.retrain(config, prepared, full, selection, folder, look)
     for rung in pruned.rungs:
         for number, facts in enumerate(rung.facts):
             run.history(facts.history, f"retrain_{rung.k}_{number}")
@@ -320,16 +326,28 @@ def _judge(
     full: baseline.Baseline,
     pruned: retrain.Retrained,
     parent: Run,
+    asked: str,
     folder: StageFolder,
     _: Run,
 ) -> parity.Outcome:
     """Take a look at the test rows, with what the experiment knows of earlier ones; and let the experiment know."""
+    _learn_looks(config, prepared, parent)
+    outcome = parity.parity(config, prepared, full, pruned, folder, asked)
+    publish.look(parent, prepared, outcome)
+    return outcome
+
+
+def _learn_looks(config: AuditConfig, prepared: Prepared, parent: Run) -> None:
     tags = parent.beside(publish.FAMILY, prepared.family)
     records = [one[publish.LOOK_RECORD] for one in tags if publish.LOOK_RECORD in one]
     learn_looks(Path(config.work_dir).resolve(), prepared.family, records)
-    outcome = parity.parity(config, prepared, full, pruned, folder)
-    publish.look(parent, prepared, outcome)
-    return outcome
+
+
+def _coming_look(config: AuditConfig, prepared: Prepared, parent: Run, asked: str) -> Look:
+    """The look that the verdict will take: the trainings are planned for the confidence at which it will be judged."""
+    _learn_looks(config, prepared, parent)
+    work_dir = Path(config.work_dir).resolve()
+    return coming_look(work_dir, prepared.family, asked, planned=config.looks, confidence=config.confidence)
 
 
 def _code(config: AuditConfig) -> str:

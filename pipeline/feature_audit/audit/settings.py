@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from concrete_selectors import SELECTORS
+from concrete_selectors.baselines import UNWEIGHTED
 
 from feature_audit.audit import publish
 from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
@@ -66,15 +69,16 @@ def check_config(config: AuditConfig) -> None:
         raise UsageError(f"device={config.device}: torch {torch.__version__} sees no CUDA device; give cpu or auto")
     for key, value, known in (("model", config.model, MODELS), ("selector", config.selector, SELECTORS)):
         if value not in known and not (key == "model" and ":" in value):
-            near = difflib.get_close_matches(value, known, n=1)
+            near = difflib.get_close_matches(value.lower(), known, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             own = ", or package.module:factory" if key == "model" else ""
             raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
+    _check_weights(config)
     check_arguments(config.model, config.model_params)
-    if config.group is not None and config.group == config.target:
-        raise UsageError(
-            f"group={config.group}: it is the target itself; name the user or another unit, or leave group out"
-        )
+    for key in ("row_id", "time", "group", "split", "production_score"):
+        name = getattr(config, key)
+        if name is not None and name == config.target:
+            raise UsageError(f"{key}={name}: it is the target itself; name another column, or leave {key} out")
     for key, names in (("metric", filter(None, [config.metric])), ("guards", config.guards)):
         for name in names:
             if parse_metric(name)[0] in ("gauc", "ndcg") and config.group is None:
@@ -84,11 +88,32 @@ def check_config(config: AuditConfig) -> None:
             f"slice_margin={config.slice_margin}: there are no slices; name columns with slices, or a group"
         )
     registry.check_name(config.model_name)
+    _check_folder(config.work_dir)
     if config.consumers is not None:
         read_consumers(config.consumers)
     for split in ("time", "group"):
         if config.split == split and getattr(config, split) is None:
             raise UsageError(f"split={split}: needs a {split} column; give {split}=<column>, or split=random")
+
+
+def _check_folder(work_dir: str) -> None:
+    """Refuse a work folder that nothing can be written to."""
+    try:
+        Path(work_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work_dir):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"work_dir={work_dir}: cannot be written to ({reason}); give another folder") from None
+
+
+def _check_weights(config: AuditConfig) -> None:
+    """Refuse a selector that would rank by rows where the audit counts them by weight."""
+    if (config.weight or config.negative_sampling) and config.selector in UNWEIGHTED:
+        raise UsageError(
+            f"selector={config.selector}: ranks the columns without row weights; give another one, such as ip_cae, or "
+            f"leave {'weight' if config.weight else 'negative_sampling'} out"
+        )
 
 
 def with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:

@@ -14,6 +14,7 @@ from feature_audit.disk import room_in
 from feature_audit.fitting.cache import StageFolder, StageKey, own_folder, stage_key
 from feature_audit.importing import users_code
 from feature_audit.masking import masked_values
+from feature_audit.memory import memory_for
 from feature_audit.models import own_code_digest
 from feature_audit.results import StageCost
 from feature_audit.stages import baseline, load, parity, retrain, select
@@ -76,11 +77,11 @@ def run_stage(
         inputs: name -> digest of what it consumes.
         work: the stage, given its folder (finished or not) and its run.
     """
-    key = _key(name, config, inputs)
+    key = key_of(name, config, inputs)
     with own_folder(Path(config.work_dir).resolve(), key) as folder:
         cached = folder.done
         with parent.child(name, {"audit.stage": name, "audit.cached": cached}) as run:
-            with users_code(), room_in(folder.path, f"the {name} stage"):
+            with users_code(), memory_for(f"the {name} stage"), room_in(folder.path, f"the {name} stage"):
                 result = work(folder, run)
             run.metrics({"cost/seconds": folder.seconds})
     return StageRun(name, result, key.digest, folder.seconds, cached)
@@ -101,19 +102,33 @@ def question(config: AuditConfig, data: str) -> str:
     return stage_key("audit", config=asked, inputs=inputs).digest
 
 
+def asked_of_test(config: AuditConfig, retrain_inputs: dict[str, str], inputs: dict[str, str]) -> str:
+    """Digest of the question to the test rows, before it is known how many trainings answer it.
+
+    Args:
+        config: of the audit.
+        retrain_inputs: of the retrain stage.
+        inputs: of the parity stage, but for the trainings.
+    """
+    inputs = {**inputs, "retrain": key_of("retrain", config, retrain_inputs).digest}
+    numbers = {"seeds": str(config.seeds), "baseline_seeds": str(config.baseline_seeds)}
+    return parity.question({**key_of("parity", config, inputs).parts, **numbers})
+
+
 def load_key(config: AuditConfig) -> StageKey:
     """Key of the load stage."""
-    return _key("load", config, {"data": load.digest(config)})
+    return key_of("load", config, {"data": load.digest(config)})
 
 
 def training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
     """What trainings depend on: the encoded features alone, for a rule about columns must not cost another training."""
     plain = AuditConfig()
     without_rules = config.model_copy(update={key: getattr(plain, key) for key in RULES})
-    loaded = _key("load", without_rules, {}).digest
+    loaded = key_of("load", without_rules, {}).digest
     return {"store": prepared.content, "load": loaded, "model": own_code_digest(config.model)}
 
 
-def _key(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
+def key_of(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
+    """Key of a stage: its own keys of the configuration, and the digests of what it consumes."""
     values = masked_values(config.model_dump(mode="json"))  # markers and messages of the cache show them
     return stage_key(name, config={key: values[key] for key in KEYS[name]}, inputs=inputs)

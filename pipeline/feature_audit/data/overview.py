@@ -41,17 +41,15 @@ def looks_like(config: AuditConfig, columns: tuple[Column, ...], shown: pl.DataF
             role = "split"
         elif column.kind in ("categorical", "numeric") and _GROUP_NAME.search(name) and cells.n_unique() > 2:
             role = "group"
-        elif column.kind == "numeric" and _WEIGHT_NAME.search(name):
+        elif cells.dtype.is_numeric() and _WEIGHT_NAME.search(name):
             role = "weight"
         else:
             continue
-        given = role != "weight" and getattr(config, role) is not None
+        given = getattr(config, role) is not None or (role == "weight" and config.negative_sampling is not None)
         if not given and not (role == "split" and config.time):
             found.setdefault(role, name)
-    line = {role: f"{role}={name}" for role, name in found.items()}
-    if "weight" in found:
-        line["weight"] = f"exclude={found['weight']} unless it is a feature"
-    return [f"`{name}` looks like a {role} ({line[role]})" for role, name in found.items()]
+    doubt = {"weight": " unless it is a feature"}
+    return [f"`{name}` looks like a {role} ({role}={name}{doubt.get(role, '')})" for role, name in found.items()]
 
 
 def _is_split(cells: pl.Series) -> bool:
@@ -130,6 +128,11 @@ def overview(summary: Mapping[str, Any], split: str, features: Mapping[Kind, int
     share = summary["positives_share"]
     parts = [f"{summary['rows']:,} rows", f"{sum(features.values())} features ({kinds})"]
     parts += [f"{100 * share:.3g} % positive"] if share is not None else [summary["task"]]
+    if "weighted_by" in summary:
+        by_weight = summary.get("positives_share_by_weight")
+        parts[-1] += "" if by_weight is None else f", {100 * by_weight:.3g} % by weight"
+        rows = ", ".join(f"{name} {count:,.0f}" for name, count in summary["effective_rows"].items())
+        parts.append(f"{summary['weighted_by']} (effective sample size: {rows})")
     first = f"{', '.join(parts)}, split {split}"
     lines = ["; ".join([first, ", ".join(summary["looks_like"])] if summary["looks_like"] else [first])]
     lines += summary["unsure"][:MOST_LINES]

@@ -34,6 +34,7 @@ from feature_audit.data.table.slices import slice_codes
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.data.table.statistics import Statistics, gather
 from feature_audit.data.table.target import read_production
+from feature_audit.data.table.weights import weight_summary
 from feature_audit.errors import AuditError
 from feature_audit.labels import Target
 from feature_audit.schema import Column, ModelSchema
@@ -42,7 +43,7 @@ from feature_audit.schema import Column, ModelSchema
 STORE_KEYS = (
     "target", "task", "positive", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed",
     "prepare", "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",
-    "drop_rows", "split_files", "production_score", "group_is_feature",
+    "drop_rows", "split_files", "production_score", "group_is_feature", "weight", "negative_sampling",
 )  # fmt: skip
 
 #: Keys that say what to do about columns and what to report, and leave the encoded cells of a feature as they are.
@@ -97,6 +98,8 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     validation = _validate(config, table, usable, statistics, examined)
     encoders = fit_encoders(kept, statistics, config.encoding, forms)
     summary = summarise(usable, table, statistics) | {"looks_like": looks, "unsure": unsure}
+    if table.weight is not None:
+        summary |= weight_summary(config, table.weight, table.target, table.split)
     summary |= {"bytes_from": bytes_from} if bytes_from else {}
     del statistics  # its samples are not needed while the table is encoded
     schema = ModelSchema(encoders.fields, table.target.task, table.target.n_classes)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Store
+from feature_audit.fitting.looks import Look
 from feature_audit.parity import metric, planning
 from feature_audit.parity.clusters import cluster_codes
 from feature_audit.parity.comparison import compare
 from feature_audit.parity.components import Components
-from feature_audit.parity.planning import Arms, Outlook, Question
+from feature_audit.parity.forecast import Change, forecast
+from feature_audit.parity.planning import FEWEST, Arms, Outlook, Question
 from feature_audit.parity.scored_rows import ScoredArms
 from feature_audit.results import PowerPlan
 
@@ -52,14 +55,28 @@ def _number(value: int | str) -> int | None:
     return value if isinstance(value, int) else None
 
 
+def affordable_k(prices: Sequence[float], most: float) -> int:
+    """How many K of a ladder are trained: the first, and those after it that leave room for the fewest trainings.
+
+    More K on a large table would take from the trainings that decide about the first one.
+
+    Args:
+        prices: of one training at each K in the order of testing, in full trainings.
+        most: full trainings to spend on all of them and on the full model's second one.
+    """
+    spent = FEWEST * np.cumsum(prices) + FEWEST - 1
+    return max(int(np.sum(spent <= most)), 1)
+
+
 def allocate(
     config: AuditConfig,
     store: Store,
     *,
     train: Train,
     price: Callable[[], float],
-    most: float,
+    spent: float,
     estimate: tuple[float, float] | None,
+    look: Look,
 ) -> PowerPlan:
     """Plan the trainings, say what they can decide, and do them; what is returned has looked at all of them.
 
@@ -68,20 +85,30 @@ def allocate(
         store: validation labels and units.
         train: trains and scores.
         price: of one more pruned model at every K, in full trainings; asked after the first ones.
-        most: full trainings to spend here; the cheapest plan is always allowed.
+        spent: full trainings so far; the cheapest plan is always allowed.
         estimate: see ``planning.outlook``.
+        look: the coming one at the test rows, at whose confidence the verdict will be judged.
     """
-    question = Question(config.absolute_margin, config.confidence, store.rows("test") / store.rows("validation"))
+    rows = sum(store.rows(split) for split in ("train", "validation", "test"))
+    test_ratio = store.effective_rows("test") / store.effective_rows("validation")
+    question = Question(config.absolute_margin, look.judged_at, test_ratio)
 
-    def look(arms: Arms) -> Outlook:
+    def seen(arms: Arms) -> Outlook:
         pruned, full = train(*arms)
         found = [_on_validation(config, store, one[: arms[0]], full[: arms[1]]) for one in pruned]
         return planning.outlook(found, arms, question, estimate)
 
+    def cost(arms: Arms) -> float:
+        return arms[0] * price() + arms[1] - 1
+
     options = planning.allocations(*asked_for(config))
-    view, arms = planning.choose(options, look, lambda arms: arms[0] * price() + arms[1] - 1, most)
-    log.info("retrain: %s", planning.forecast(view, arms).sentence)
-    return planning.forecast(look(arms), arms)
+    view, arms = planning.choose(options, seen, cost, most_affordable(rows, spent))
+    split_by_share = config.split in (None, "time", "random", "group") and not config.split_files
+    new_table = Look(1, config.looks, config.confidence, "").judged_at
+    before = Change(look.judged_at, new_table, cost, spent, config.test_share if split_by_share else None)
+    log.info("retrain: %s", forecast(view, arms, before).sentence)
+    # The report is read after this look, so what it advises would be another one.
+    return forecast(seen(arms), arms, replace(before, confidence=look.next_judged_at))
 
 
 def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: np.ndarray) -> Components:
@@ -90,5 +117,6 @@ def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: 
     if clusters < 2:  # parity says that this is too few; here the rows serve
         cluster, clusters = cluster_codes(None, len(target))
     full, pruned = full.astype(np.float64), pruned.astype(np.float64)
-    scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed")
+    weight = store.weight("validation")
+    scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed", weight)
     return compare(scored, metric(str(config.metric), task), "all", config.absolute_margin, "decision").parts

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from feature_audit.models import embedding_widths
+from feature_audit.schema import ModelSchema
 
-def active_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> int:
-    """Parameters that one row uses: ``n_fields x embedding_dim`` of the tables and all dense ones."""
+
+def active_parameters(model: nn.Module, schema: ModelSchema) -> int:
+    """Parameters that one row uses: as many of the tables as its fields' embeddings are wide, and all dense ones."""
     tables = {
         id(weight)
         for module in model.modules()
@@ -20,4 +23,4 @@ def active_parameters(model: nn.Module, n_fields: int, embedding_dim: int) -> in
         for weight in module.parameters(recurse=False)
     }
     dense = sum(weight.numel() for weight in model.parameters() if id(weight) not in tables)
-    return n_fields * embedding_dim + dense
+    return sum(embedding_widths(model, schema)) + dense

@@ -80,9 +80,10 @@ def fading_curve(
                 rows = _without(rows, placed[wave], gone, lost)
             kept.append(scores(model, rows, task=schema.task))
     measure = metric(config.metric, schema.task)
-    group = store.group("validation")
+    group, weights = store.group("validation"), store.weight("validation")
     y, cluster = store.target("validation")[chosen], None if group is None else group[chosen]
-    values = [measure.value(y, np.concatenate(parts), cluster) for parts in found]
+    weight = None if weights is None else weights[chosen]
+    values = [measure.value(y, np.concatenate(parts), cluster, weight) for parts in found]
     start = measure.quality(values[0])
     return [
         FadePoint(wave, level, value, float(measure.quality(value) - start))

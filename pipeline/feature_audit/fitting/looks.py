@@ -64,7 +64,25 @@ class Look:
         )
 
 
-def take_look(work_dir: Path, family: str, key: str, *, planned: int, confidence: float) -> Look:
+def coming_look(work_dir: Path, family: str, asked: str, *, planned: int, confidence: float) -> Look:
+    """The look that a question will be, before it is known how many trainings answer it; nothing is recorded.
+
+    Args:
+        work_dir, family, planned, confidence: as in ``take_look``.
+        asked: digest of the question with the numbers of trainings as the configuration has them.
+    """
+    found = [_parsed(line) for line in _looks(_path(work_dir, family)).values()]
+    before = [look["asked"] if look else "" for look in found]
+    first = found[0] if found else {"planned": planned}
+    return Look(
+        number=before.index(asked) + 1 if asked in before else len(found) + 1,
+        planned=first["planned"] if first else 1,
+        confidence=confidence,
+        record="",
+    )
+
+
+def take_look(work_dir: Path, family: str, key: str, *, planned: int, confidence: float, asked: str = "") -> Look:
     """Record a look at a table's test rows; the same question asked again is the look that it was.
 
     Two processes never get the same number: a line is appended in one piece, and its place in the file is the number.
@@ -76,11 +94,12 @@ def take_look(work_dir: Path, family: str, key: str, *, planned: int, confidence
         key: digest of the question.
         planned: looks that the configuration plans; only the first look of a table can plan any.
         confidence: of the audit.
+        asked: of ``coming_look``.
     """
     path = _path(work_dir, family)
     if key not in _looks(path):
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        _append(path, [json.dumps({"key": key, "planned": planned, "time": now})])
+        _append(path, [json.dumps({"key": key, "planned": planned, "time": now, "asked": asked})])
     looks = _looks(path)
     keys = list(looks)
     first = _parsed(looks[keys[0]]) if keys else None
@@ -137,7 +156,8 @@ def _looks(path: Path) -> dict[str, str]:
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
         look = json.loads(line)
-        return {"key": str(look["key"]), "planned": max(int(look.get("planned", 1)), 1)}
+        planned = max(int(look.get("planned", 1)), 1)
+        return {"key": str(look["key"]), "planned": planned, "asked": str(look.get("asked", ""))}
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

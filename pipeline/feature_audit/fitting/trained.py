@@ -93,7 +93,7 @@ def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Modul
 
 def active(config: AuditConfig, schema: ModelSchema) -> int:
     """Parameters that a row uses in a model of these fields; builds one to count them."""
-    return active_parameters(fresh_model(config, schema, 0), len(schema.fields), config.training.embedding_dim)
+    return active_parameters(fresh_model(config, schema, 0), schema)
 
 
 def load_model(config: AuditConfig, trained: Trained, name: str = "weights.pt") -> nn.Module:
@@ -163,7 +163,7 @@ def train_one(
             progress=watch,
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
-    active = active_parameters(result.model, len(schema.fields), config.training.embedding_dim)
+    active = active_parameters(result.model, schema)
     facts = TrainingFacts(
         metric=quality(config, store, scores),
         validation_loss=result.validation_loss,
@@ -183,4 +183,6 @@ def quality(config: AuditConfig, store: Store, scores: np.ndarray) -> float:
     """The decision metric's own value on the validation rows."""
     assert config.metric is not None  # the audit resolves metric and task before the first training
     assert config.task is not None
-    return metric(config.metric, config.task).value(store.target("validation"), scores, store.group("validation"))
+    return metric(config.metric, config.task).value(
+        store.target("validation"), scores, store.group("validation"), store.weight("validation")
+    )

@@ -6,7 +6,9 @@ from feature_audit.models.contract import TrainingStore, resolve_device
 from feature_audit.models.custom.by_name import by_name
 from feature_audit.models.custom.check import check_model
 from feature_audit.models.custom.finding import ModelFinding
+from feature_audit.models.custom.gated import GatedField, gated_table
 from feature_audit.models.custom.source import is_installed, own_code, own_code_digest
+from feature_audit.models.custom.widths import embedding_widths
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.prediction import FORWARD_SHARE, mean_loss, predict, scores
 from feature_audit.models.training import Pace, TrainResult, train
@@ -15,6 +17,7 @@ from feature_audit.models.zoo.embedding import embedding_sizes
 __all__ = [
     "FORWARD_SHARE",
     "MODELS",
+    "GatedField",
     "ModelFinding",
     "Pace",
     "TrainResult",
@@ -25,7 +28,9 @@ __all__ = [
     "check_arguments",
     "check_model",
     "embedding_sizes",
+    "embedding_widths",
     "find_factory",
+    "gated_table",
     "is_installed",
     "mean_loss",
     "own_code",

@@ -23,6 +23,7 @@ def boosting_scores(
     seed: int = 0,
     max_rows: int = 100_000,
     max_columns: int = 2_000,
+    weight: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Train scikit-learn's HistGradientBoosting with early stopping and score the validation rows.
 
@@ -35,6 +36,7 @@ def boosting_scores(
         seed: of early stopping's split and of the sampling of rows.
         max_rows: more train rows are sampled down to this, to keep it quick.
         max_columns: of more columns, those that vary most in rank with the target are used.
+        weight: (rows,) > 0, of the train rows; None = 1 each.
 
     Returns:
         (validation rows,) probability of class 1 or value; (validation rows, C) probabilities for multiclass.
@@ -44,6 +46,9 @@ def boosting_scores(
     if len(train) > max_rows:
         chosen = np.sort(np.random.default_rng(seed).choice(len(train), max_rows, replace=False))
         train, target = train[chosen], target[chosen]
+        weight = None if weight is None else weight[chosen]
+    # Leaves ask for hessian and L2 in absolute units: weights of 1 on average keep them what they are.
+    weight = None if weight is None else weight / weight.mean()
     if train.shape[1] > max_columns:
         columns = np.sort(_most_correlated(train, target, max_columns))
         train, validation, categorical = train[:, columns], validation[:, columns], categorical[columns]
@@ -63,8 +68,8 @@ def boosting_scores(
     }
     train, validation = _cap_categories(train, categorical), _cap_categories(validation, categorical)
     if task == "regression":
-        return HistGradientBoostingRegressor(**settings).fit(train, target).predict(validation)
-    model = HistGradientBoostingClassifier(**settings).fit(train, target)
+        return HistGradientBoostingRegressor(**settings).fit(train, target, weight).predict(validation)
+    model = HistGradientBoostingClassifier(**settings).fit(train, target, weight)
     scores = np.zeros((len(validation), classes))
     scores[:, model.classes_.astype(np.int64)] = model.predict_proba(validation)  # a sample may lack a rare class
     return scores[:, 1] if task == "binary" else scores

@@ -11,7 +11,8 @@ from torch import nn
 
 from feature_audit.errors import UsageError
 from feature_audit.importing import import_function, what_failed
-from feature_audit.models.custom.attach import AttachedModel, UserModel
+from feature_audit.models.custom.attach import AttachedModel
+from feature_audit.models.custom.user_model import UserModel
 from feature_audit.models.zoo.heads import DcnV2, DeepFm, Mlp
 from feature_audit.schema import ModelSchema
 

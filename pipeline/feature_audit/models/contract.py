@@ -32,6 +32,13 @@ class TrainingStore(Protocol):
         """Labels of a split as an array of shape (rows,)."""
         ...
 
+    def weight(self, split: SplitName) -> Any:
+        """How many rows each row counts as, (rows,) > 0 in any unit; None = all alike.
+
+        Batches have the same in units of the mean over train (``Batch.weight``).
+        """
+        ...
+
 
 #: Cells (rows x features) of a batch, at most: bounds memory on wide tables, whose embeddings are the largest tensors.
 _MOST_CELLS = 2_000_000

@@ -27,16 +27,18 @@ class OutputScaling(nn.Module):
         self.register_buffer("scale", torch.ones(self.n_outputs))
 
     @torch.no_grad()
-    def fit(self, target: Tensor) -> None:
-        """Set shift and scale from training labels, (rows,)."""
+    def fit(self, target: Tensor, weight: Tensor | None = None) -> None:
+        """Set shift and scale from training labels, (rows,), and the rows' weights, 1 on average; None = 1 each."""
         target = target.to(self.shift.device)
+        weight = weight if weight is None else weight.to(self.shift.device)
         if self.task == "regression":
-            self.shift.fill_(target.double().mean())
-            self.scale.fill_(target.double().std(correction=0).clamp(min=1e-12))
+            self.shift.fill_(mean_of(target, weight))
+            self.scale.fill_(variance_of(target, weight).sqrt().clamp(min=1e-12))
         elif self.task == "binary":
-            self.shift.fill_(torch.logit((target.double().sum() + 1) / (len(target) + 2)))
+            positives = target.double() if weight is None else target * weight
+            self.shift.fill_(torch.logit((positives.sum() + 1) / (len(target) + 2)))
         else:
-            counts = torch.bincount(target.long(), minlength=self.n_outputs).double() + 1
+            counts = torch.bincount(target.long(), weight, minlength=self.n_outputs).double() + 1
             self.shift.copy_(torch.log(counts / counts.sum()))
 
     def forward(self, raw: Tensor) -> Tensor:
@@ -44,3 +46,15 @@ class OutputScaling(nn.Module):
         if self.n_outputs > 1:
             return self.shift + self.scale * raw
         return self.shift + self.scale * (raw[:, 0] if raw.ndim > 1 else raw)
+
+
+def mean_of(target: Tensor, weight: Tensor | None) -> Tensor:
+    """Float64 () mean of labels (rows,), weighted where there are weights."""
+    return target.double().mean() if weight is None else (target * weight).sum() / weight.sum()
+
+
+def variance_of(target: Tensor, weight: Tensor | None) -> Tensor:
+    """Float64 () variance of labels (rows,) around their mean, divided by all the weight."""
+    if weight is None:
+        return target.double().var(correction=0)
+    return mean_of((target - mean_of(target, weight)).square(), weight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from concrete_selectors.row_weights import weighted
 from numpy.typing import NDArray
 from torch import nn
 
@@ -57,13 +58,13 @@ def mean_loss(
     device: str,
     batch_size: int = 4096,
 ) -> float:
-    """Mean training loss of a split's rows, in nats or squared target units."""
+    """Mean training loss of a split's rows, weighted where they have weights, in nats or squared target units."""
     place = resolve_device(device)
     model.to(place).eval()
     loss = row_loss(task)
-    total, rows = 0.0, 0
+    total, rows = 0.0, 0.0
     for batch in store.batches(split, rows_that_fit(batch_size, schema), seed=None, schema=schema):
         here = batch.to(place)
-        total += loss(model(here), here.target).double().sum().item()
-        rows += len(here)
-    return total / max(rows, 1)
+        total += weighted(loss(model(here), here.target), here.weight).double().sum().item()
+        rows += len(here) if here.weight is None else here.weight.double().sum().item()
+    return total / rows if rows else 0.0

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from concrete_selectors.row_weights import weighted
 from concrete_selectors.weight_average import WeightAverage
 from torch import nn
 
@@ -19,7 +20,7 @@ from feature_audit.config import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
 from feature_audit.models.loss import row_loss
-from feature_audit.models.output_scaling import OutputScaling
+from feature_audit.models.output_scaling import OutputScaling, variance_of
 from feature_audit.models.prediction import mean_loss
 from feature_audit.schema import ModelSchema, Task
 
@@ -210,7 +211,7 @@ class _Run:
         return total / rows
 
     def _step(self, batch: Batch) -> float:
-        loss = self.loss(self.model(batch), batch.target).mean()
+        loss = weighted(self.loss(self.model(batch), batch.target), batch.weight).mean()
         for weight in self.weights:
             weight.grad = None
         (loss / self.loss_scale).backward()
@@ -221,13 +222,14 @@ class _Run:
 
 def _fit_scaling(model: nn.Module, store: TrainingStore, task: Task) -> float:
     """Fit the output scaling; returns the loss of the best constant (regression), so that losses are near 1."""
-    target = torch.as_tensor(np.asarray(store.target("train")))
+    target, given = torch.as_tensor(np.asarray(store.target("train"))), store.weight("train")
+    weight = None if given is None else torch.as_tensor(np.asarray(given, dtype=np.float64) / np.mean(given))
     scaling = getattr(model, "scaling", None)
     if isinstance(scaling, OutputScaling):
-        scaling.fit(target)
+        scaling.fit(target, weight)
     if task != "regression":
         return 1.0
-    return max(float(target.double().var(correction=0)), 1e-24)
+    return max(float(variance_of(target, weight)), 1e-24)
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

@@ -74,6 +74,7 @@ def against_chance(
     metric: str,
     cluster: np.ndarray | None = None,
     confidence: float = 0.95,
+    weight: np.ndarray | None = None,
 ) -> Chance:
     """Compare trainings of one model with the best constant on the same rows.
 
@@ -84,11 +85,12 @@ def against_chance(
         metric: the decision metric.
         cluster: (rows,) what is resampled; None = each row by itself.
         confidence: of the two-sided interval.
+        weight: (rows,) > 0; None = 1 each.
     """
     chosen = skill_metric(metric, task)
     codes, clusters = cluster_codes(cluster, len(y))
-    model = [chosen.statistics(Sample(y, np.asarray(one, dtype=np.float64), codes, clusters)) for one in scores]
-    constant = chosen.statistics(Sample(y, _constant(y, scores[0], task), codes, clusters))
+    model = [chosen.statistics(Sample(y, np.asarray(one, dtype=np.float64), codes, clusters, weight)) for one in scores]
+    constant = chosen.statistics(Sample(y, _constant(y, scores[0], task, weight), codes, clusters, weight))
     variance, df = row_variance(mean_over_seeds(np.stack([one.influence for one in model])) - constant.influence)
     value, error = float(np.mean([one.value for one in model])), float(np.sqrt(variance))
 
@@ -102,7 +104,15 @@ def against_chance(
     return replace(at(confidence, bounded=chosen.bounded), surely_better=sure)
 
 
-def advantage(metric: Metric, *, y: np.ndarray, scores: np.ndarray, task: Task, cluster: np.ndarray | None) -> float:
+def advantage(
+    metric: Metric,
+    *,
+    y: np.ndarray,
+    scores: np.ndarray,
+    task: Task,
+    cluster: np.ndarray | None,
+    weight: np.ndarray | None = None,
+) -> float:
     """How much better than no skill one training is, in the metric's units: what a relative margin is a share of.
 
     Args:
@@ -111,19 +121,30 @@ def advantage(metric: Metric, *, y: np.ndarray, scores: np.ndarray, task: Task, 
         scores: (rows[, classes]).
         task: binary, regression or multiclass.
         cluster: (rows,) users, for metrics that are defined within them.
+        weight: (rows,) > 0; None = 1 each.
     """
-    constant = _constant(y, scores, task)
+    constant = _constant(y, scores, task, weight)
     if metric.name == "mae":  # the median is its best constant, not the mean
-        constant = np.full(len(y), np.median(y))
-    mine, none = (metric.quality(metric.value(y, each, cluster)) for each in (scores, constant))
+        constant = np.full(len(y), _median(y, weight))
+    mine, none = (metric.quality(metric.value(y, each, cluster, weight)) for each in (scores, constant))
     return float(mine - none)
 
 
-def _constant(y: np.ndarray, like: np.ndarray, task: Task) -> np.ndarray:
+def _constant(y: np.ndarray, like: np.ndarray, task: Task, weight: np.ndarray | None) -> np.ndarray:
     """The best constant in the shape of scores: the label's mean, or the share of every class."""
     if task != "multiclass":
-        return np.full(len(y), np.mean(y, dtype=np.float64))
-    return np.broadcast_to(np.bincount(y.astype(np.intp), minlength=like.shape[1]) / len(y), like.shape)
+        mean = np.mean(y, dtype=np.float64) if weight is None else np.average(y, weights=weight)
+        return np.full(len(y), mean)
+    counts = np.bincount(y.astype(np.intp), weight, minlength=like.shape[1])
+    return np.broadcast_to(counts / counts.sum(), like.shape)
+
+
+def _median(y: np.ndarray, weight: np.ndarray | None) -> float:
+    if weight is None:
+        return float(np.median(y))
+    order = np.argsort(y)
+    passed = np.cumsum(weight[order])
+    return float(y[order][np.searchsorted(passed, passed[-1] / 2)])
 
 
 def _interval(value: float, reach: float, *, bounded: bool) -> tuple[float, float]:

@@ -7,9 +7,13 @@ pass, and that has the probability of one test: the error over all K together is
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from feature_audit.errors import AuditError
 from feature_audit.parity.verdict import ParityResult
+
+log = logging.getLogger(__name__)
 
 
 def fixed_sequence(ks: Sequence[int], judge: Callable[[int], ParityResult]) -> dict[int, ParityResult]:
@@ -20,11 +24,21 @@ def fixed_sequence(ks: Sequence[int], judge: Callable[[int], ParityResult]) -> d
         judge: gives the verdict of a K, guards included, at the level of a single test.
 
     Returns:
-        K -> result of those that were judged, in the order of testing.
+        K -> result of those that were judged, in the order of testing. A K that cannot be judged, as with scores that
+        are no numbers, is not among them and ends the testing.
+
+    Raises:
+        AuditError: the first K cannot be judged.
     """
     results: dict[int, ParityResult] = {}
     for k in ks:
-        results[k] = judge(k)
+        try:
+            results[k] = judge(k)
+        except AuditError as error:
+            if not results:
+                raise
+            log.warning("parity: K = %d cannot be judged and is not proven, nor is any K after it: %s", k, error)
+            return results
         if results[k].verdict != "pass":
             break
     return results

@@ -33,12 +33,14 @@ class Sample:
         score: (rows,) probabilities of the positive class or predictions, (rows, classes) for multiclass.
         codes: (rows,) cluster codes 0..n_clusters-1, or None where each row is a cluster.
         n_clusters: clusters.
+        weight: (rows,) > 0, how many rows each row counts as in the value; it stays one observation. None = 1 each.
     """
 
     y: np.ndarray
     score: np.ndarray
     codes: np.ndarray | None
     n_clusters: int
+    weight: np.ndarray | None = None
 
     @property
     def row_codes(self) -> np.ndarray:
@@ -92,16 +94,20 @@ class Metric(ABC):
         """Can the metric be computed on these labels at all?"""
         return len(y) > 0
 
-    def value(self, y: np.ndarray, score: np.ndarray, cluster: np.ndarray | None = None) -> float:
+    def value(
+        self, y: np.ndarray, score: np.ndarray, cluster: np.ndarray | None = None, weight: np.ndarray | None = None
+    ) -> float:
         """The metric's own value.
 
         Args:
             y: (rows,) labels.
             score: (rows,), or (rows, classes) for multiclass.
             cluster: (rows,) user of each row, for metrics that are defined within users.
+            weight: (rows,) > 0; None = 1 each.
         """
         codes, n_clusters = cluster_codes(cluster, len(y))
-        return self.statistics(Sample(np.asarray(y), np.asarray(score, dtype=np.float64), codes, n_clusters)).value
+        score = np.asarray(score, dtype=np.float64)
+        return self.statistics(Sample(np.asarray(y), score, codes, n_clusters, weight)).value
 
     def quality(self, value: Any) -> Any:
         """The value, signed so that higher is better; for a ratio ``-|log ratio|``."""
@@ -128,7 +134,7 @@ class Auc(Metric):
 
     def statistics(self, sample: Sample) -> ClusterStatistics:
         """Placement-based influence values, summed by cluster."""
-        value, influence = ranking.auc_influence(sample.y, sample.score)
+        value, influence = ranking.auc_influence(sample.y, sample.score, sample.weight)
         by_cluster = cluster_sums(influence, sample.codes, sample.n_clusters)
         return ClusterStatistics(value, by_cluster, by_cluster[:, None])
 
@@ -185,10 +191,11 @@ def has_variety(y: np.ndarray) -> bool:
 
 
 def _per_row(*columns: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Sample], tuple[np.ndarray, int]]:
-    """Moments that are plain sums of per-row terms of (y, score)."""
+    """Moments that are (weighted) sums of per-row terms of (y, score)."""
 
     def moments(sample: Sample) -> tuple[np.ndarray, int]:
         terms = np.stack([np.asarray(column(sample.y, sample.score), dtype=np.float64) for column in columns], axis=1)
+        terms = terms if sample.weight is None else terms * sample.weight[:, None]
         return cluster_sums(terms, sample.codes, sample.n_clusters), 0
 
     return moments
@@ -227,14 +234,14 @@ def _centred_label(power: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def _gauc_moments(sample: Sample) -> tuple[np.ndarray, int]:
     codes = sample.row_codes
-    auc, valid = ranking.group_auc(sample.y, sample.score, codes, sample.n_clusters)
-    rows = np.bincount(codes, minlength=sample.n_clusters) * valid
+    auc, valid = ranking.group_auc(sample.y, sample.score, codes, sample.n_clusters, sample.weight)
+    rows = np.bincount(codes, sample.weight, minlength=sample.n_clusters) * valid
     return np.stack([rows * auc, rows], axis=1), int((~valid).sum())
 
 
 def _ndcg_moments(k: int) -> Callable[[Sample], tuple[np.ndarray, int]]:
     def moments(sample: Sample) -> tuple[np.ndarray, int]:
-        ndcg, valid = ranking.group_ndcg(sample.y, sample.score, sample.row_codes, sample.n_clusters, k)
+        ndcg, valid = ranking.group_ndcg(sample.y, sample.score, sample.row_codes, sample.n_clusters, k, sample.weight)
         return np.stack([ndcg, valid.astype(np.float64)], axis=1), int((~valid).sum())
 
     return moments

@@ -10,7 +10,13 @@ from feature_audit.parity.metrics import Metric, Sample
 
 
 def paired_delta(
-    metric: Metric, *, y: np.ndarray, baseline: np.ndarray, pruned: np.ndarray, cluster: np.ndarray | None = None
+    metric: Metric,
+    *,
+    y: np.ndarray,
+    baseline: np.ndarray,
+    pruned: np.ndarray,
+    cluster: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Difference of quality (pruned - baseline, higher is better) and its standard error over clusters.
 
@@ -19,10 +25,11 @@ def paired_delta(
         y: (rows,) labels.
         baseline, pruned: (rows,) or (rows, classes) scores.
         cluster: (rows,) user of each row; None = each row by itself.
+        weight: (rows,) > 0; None = 1 each.
     """
     codes, n_clusters = cluster_codes(cluster, len(y))
     full, small = (
-        metric.statistics(Sample(np.asarray(y), np.asarray(scores, dtype=np.float64), codes, n_clusters))
+        metric.statistics(Sample(np.asarray(y), np.asarray(scores, dtype=np.float64), codes, n_clusters, weight))
         for scores in (baseline, pruned)
     )
     variance, _ = row_variance(small.influence - full.influence)

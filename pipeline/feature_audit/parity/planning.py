@@ -6,9 +6,9 @@ bad would be a second look. Their spread is used with care for the same reason: 
 else end the plan early, exactly where the verdict's own estimate of the noise is too small as well. So it counts
 together with a prior (``PRIOR_SHARE``), and docs/parity.md shows by simulation that the error stays where it was.
 
-Both models are trained equally often, unless the confirmations show a clear difference: the full model's seed noise is
-known from nothing else than its own trainings, and with equally many in both arms the verdict holds its level although
-one model is noisier than the other, or now and then a training goes wrong.
+Both models are trained equally often, or the pruned one once more, unless the confirmations show a clear difference:
+the full model's seed noise is known from nothing else than its own trainings, so the verdict holds its level even if
+one model is noisier than the other, or now and then a training goes wrong (``benchmarks/parity/allocations.py``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from scipy import special
 from feature_audit.parity import power
 from feature_audit.parity.components import Components
 from feature_audit.parity.intervals import PASS_SHARE
-from feature_audit.results import PowerPlan
 
 #: (pruned, full) trainings.
 Arms = tuple[int, int]
@@ -36,8 +35,6 @@ NEARLY = 0.05
 FEWEST, MOST, FEWEST_ALONE = 2, 5, 3
 #: Until trainings say otherwise, seed noise is this share of the margin, with the weight of so many degrees of freedom.
 PRIOR_SHARE, PRIOR_DF = 0.4, 2
-#: The most trainings and the most test rows (times today's) that an undecidable audit is advised to try.
-_MOST_ADVISED, _MOST_ROWS = 30, 100.0
 
 
 @dataclass(frozen=True)
@@ -68,10 +65,15 @@ class Outlook:
     expected: float
     question: Question
 
-    def chance(self, arms: Arms) -> float:
-        """Probability of a pass (of a fail where ``expected`` lies below -margin) with so many trainings."""
+    def chance(self, arms: Arms, rows: float = 1.0) -> float:
+        """Probability of a pass (of a fail where ``expected`` lies below -margin) with so many trainings.
+
+        Args:
+            arms: the trainings.
+            rows: test rows, as a multiple of today's.
+        """
         gap = self.expected + self.question.margin
-        return power.chance(self.on_test(arms), abs(gap), self._level(gap))
+        return power.chance(self.on_test(arms, rows), abs(gap), self._level(gap))
 
     def decidable(self, arms: Arms) -> float:
         """The smallest margin at which identical models pass with probability ``power.POWER``."""
@@ -121,7 +123,8 @@ def allocations(seeds: int | None, baseline_seeds: int | None) -> list[Arms]:
     """(pruned, full) trainings to choose from, the fewest first; None = to be planned, a number stays as it is."""
     if seeds is None and baseline_seeds is None:
         alone = [(number, 1) for number in range(FEWEST_ALONE, MOST + 1)]
-        return [*alone, *((number, number) for number in range(FEWEST, MOST + 1))]
+        both = [(pruned, full) for full in range(FEWEST, MOST + 1) for pruned in (full, full + 1) if pruned <= MOST]
+        return [*alone, *both]
     pruned = range(FEWEST_ALONE if baseline_seeds == 1 else FEWEST, MOST + 1) if seeds is None else (seeds,)
     full = range(1, min(max(pruned), MOST) + 1) if baseline_seeds is None else (baseline_seeds,)
     return [(one, other) for other in full for one in pruned]
@@ -159,58 +162,3 @@ def _enough(view: Outlook, options: Sequence[Arms]) -> Arms:
     chances = [view.chance(arms) for arms in options]
     wanted = min(POWER, max(chances) - NEARLY)
     return next(arms for arms, one in zip(options, chances, strict=True) if one >= wanted)
-
-
-def forecast(view: Outlook, arms: Arms) -> PowerPlan:
-    """What so many trainings can be expected to decide, with a sentence."""
-    parts = view.on_test(arms)
-    chance, decidable = view.chance(arms), view.decidable(arms)
-    return PowerPlan(
-        pruned=arms[0],
-        full=arms[1],
-        expected=view.expected,
-        chance=chance,
-        decidable=decidable,
-        seed_noise=float(np.sqrt(parts.seed)),
-        row_noise=float(np.sqrt(parts.row)),
-        sentence=_sentence(view, arms, chance, decidable),
-    )
-
-
-def _sentence(view: Outlook, arms: Arms, chance: float, decidable: float) -> str:
-    trained = f"{arms[0]} pruned and {arms[1]} full training{'s' if arms[1] > 1 else ''}"
-    if view.expected < 0:
-        return f"Planned on validation: {trained}, as the confirmations show a loss beyond the margin."
-    model = "a pruned model as good as the full one"
-    if view.expected > 0:
-        model = f"a pruned model that is {view.expected:.2g} better, as the confirmations show at least,"
-    if chance >= power.POWER:
-        return f"Planned on validation: with {trained}, {model} passes in about {chance:.0%} of audits."
-    return (
-        f"At a margin of {view.question.margin:g} this table can decide only a loss of {decidable:.2g} or more: with "
-        f"{trained}, {model} would pass in about {chance:.0%} of audits. {_remedy(view, arms, decidable)}."
-    )
-
-
-def _remedy(view: Outlook, arms: Arms, decidable: float) -> str:
-    """What would let identical models pass: a margin, rows, trainings; those that could do it alone."""
-    margin, level = view.question.margin, 1 - PASS_SHARE * (1 - view.question.confidence)
-    remedies = [f"margin={_rounded_up(decidable):g}"]
-    for rows in np.geomspace(1.1, _MOST_ROWS, 60):
-        if power.reach(view.on_test(arms, float(rows)), level) <= margin:
-            remedies.append(f"{_rounded_up(float(rows)):g} times the test rows")
-            break
-    for number in range(max(arms) + 1, _MOST_ADVISED + 1):
-        more = (number, arms[1] if view.parts.deployed else number)
-        if power.reach(view.on_test(more), level) <= margin:
-            remedies.append(f"seeds={more[0]}" + ("" if view.parts.deployed else f" with baseline_seeds={more[1]}"))
-            break
-    return "Give " + ", ".join(remedies[:-1]) + (" or " if len(remedies) > 1 else "") + remedies[-1]
-
-
-def _rounded_up(value: float) -> float:
-    """Two leading digits are all such a forecast is worth."""
-    if value <= 0:
-        return 0.0
-    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
-    return float(f"{np.ceil(value / unit - 1e-9) * unit:.2g}")

@@ -81,6 +81,7 @@ def against_reference(
     name: str,
     remedy: str,
     split: SplitName,
+    weight: np.ndarray | None = None,
 ) -> Reference:
     """Compare trainings of the full model with one other model on the same rows.
 
@@ -91,10 +92,12 @@ def against_reference(
         other: (rows[, classes]) scores.
         cluster: (rows,) what is resampled; None = each row by itself.
         name, remedy, split: as in ``Reference``.
+        weight: (rows,) > 0; None = 1 each.
     """
     codes, clusters = cluster_codes(cluster, len(y))
     arms = [
-        metric.statistics(Sample(y, np.asarray(scores, dtype=np.float64), codes, clusters)) for scores in (*full, other)
+        metric.statistics(Sample(y, np.asarray(scores, dtype=np.float64), codes, clusters, weight))
+        for scores in (*full, other)
     ]
     mine, theirs = arms[:-1], arms[-1]
     variance, df = row_variance(mean_over_seeds(np.stack([one.influence for one in mine])) - theirs.influence)

@@ -13,6 +13,7 @@ from feature_audit.parity.references import Reference
 from feature_audit.parity.scored_rows import ScoredArms
 from feature_audit.parity.sentences import percentage, signed, title
 from feature_audit.schema import Task
+from feature_audit.weighting import effective_size
 
 #: Resampled units, and units with a row of either class, below which their noise is not known (docs/parity.md).
 MIN_UNITS = MIN_PER_CLASS
@@ -40,7 +41,13 @@ def chances(scored: ScoredArms, metric: str, confidence: float) -> dict[str, Cha
     arms = {"full": scored.baseline, "pruned": scored.pruned}
     return {
         name: against_chance(
-            scored.y, arm, task=scored.task, metric=metric, cluster=scored.cluster, confidence=confidence
+            scored.y,
+            arm,
+            task=scored.task,
+            metric=metric,
+            cluster=scored.cluster,
+            confidence=confidence,
+            weight=scored.weight,
         )
         for name, arm in arms.items()
     }
@@ -69,7 +76,7 @@ def reservations(
     """
     at_chance = {name: one for name, one in found.items() if not (one.surely_better if passes else one.better)}
     made = [Reservation(_no_better(name, one), _CHANCE_REMEDY) for name, one in at_chance.items()][:1]
-    made += few_units(scored.y, scored.cluster, scored.task, cluster_name)
+    made += few_units(scored.y, scored.cluster, scored.task, cluster_name, scored.weight)
     made += [
         Reservation(_worse(one, margin, confidence), one.remedy)
         for one in references
@@ -88,29 +95,52 @@ def _no_better(name: str, chance: Chance) -> str:
     )
 
 
-def few_units(y: np.ndarray, cluster: np.ndarray | None, task: Task, cluster_name: str) -> list[Reservation]:
+def few_units(
+    y: np.ndarray, cluster: np.ndarray | None, task: Task, cluster_name: str, weight: np.ndarray | None = None
+) -> list[Reservation]:
     """Too few resampled units, or too few that hold a row of some class, for their noise to be known.
 
     Args:
         y: (rows,) labels.
-        cluster: (rows,) users; None = each row by itself, of which `load` has enough.
+        cluster: (rows,) users; None = each row by itself, of which `load` has enough unless weights single some out.
         task: binary labels are counted by class.
         cluster_name: what the clusters are called.
+        weight: (rows,) > 0; with them units count by their effective number. None = 1 each.
     """
     if cluster is None:
-        return []
-    total = len(np.unique(cluster))
-    counts = {f"has {total} {cluster_name}": total}
+        if weight is None:
+            return []
+        cluster = np.arange(len(y))
+    if weight is not None:
+        cluster_name = f"effective {cluster_name}"
+    total = _units(cluster, weight)
+    counts = {f"has {_counted(total)} {cluster_name}": total}
     if task == "binary":
         for code, word in ((1, "positive"), (0, "negative")):
-            units = len(np.unique(cluster[y == code]))
-            counts[f"has all its {word} rows in {units} of {total} {cluster_name}"] = units
+            mine = y == code
+            units = _units(cluster[mine], None if weight is None else weight[mine])
+            counts[f"has all its {word} rows in {_counted(units)} of {_counted(total)} {cluster_name}"] = units
     remedy = f"At least {MIN_UNITS}: give more test rows, or name a smaller unit with `group`."
+    if weight is not None:
+        remedy = f"Counted by weight, at least {MIN_UNITS}: check `weight`, give more test rows, or a smaller `group`."
     return [
         Reservation(f"the test split {what}, too few to know how much they differ", remedy)
         for what, units in counts.items()
         if units < MIN_UNITS
     ]
+
+
+def _units(cluster: np.ndarray, weight: np.ndarray | None) -> float:
+    """Units that hold these rows; with weights their effective number."""
+    labels, codes = np.unique(cluster, return_inverse=True)
+    if weight is None or not len(labels):
+        return len(labels)
+    return effective_size(np.bincount(codes.reshape(-1), weight))
+
+
+def _counted(units: float) -> str:
+    """As in "has 1.3 users": effective numbers are no whole ones, and matter where they are small."""
+    return f"{units:.2g}" if units < MIN_UNITS else f"{units:.0f}"
 
 
 def _worse(one: Reference, margin: float, confidence: float) -> str:

@@ -25,6 +25,7 @@ class ScoredArms:
         clusters: number of clusters.
         task: binary, regression or multiclass.
         deployed: the baseline is one fixed model, not one of many possible trainings.
+        weight: (rows,) > 0, how many rows each row counts as; None = 1 each.
     """
 
     y: np.ndarray
@@ -34,6 +35,7 @@ class ScoredArms:
     clusters: int
     task: Task
     deployed: bool = False
+    weight: np.ndarray | None = None
 
     @property
     def seeds(self) -> tuple[int, int]:
@@ -52,19 +54,22 @@ class ScoredArms:
             pruned=self.pruned[:, mask],
             cluster=cluster,
             clusters=clusters,
+            weight=None if self.weight is None else self.weight[mask],
         )
 
     def sample(self, score: np.ndarray) -> Sample:
         """One training's scores beside the labels and clusters."""
-        return Sample(self.y, score, self.cluster, self.clusters)
+        return Sample(self.y, score, self.cluster, self.clusters, self.weight)
 
 
-def checked(y: Any, baseline: Any, pruned: Any, cluster: Any, task: Task, *, deployed: bool = False) -> ScoredArms:
+def checked(
+    y: Any, baseline: Any, pruned: Any, cluster: Any, task: Task, *, deployed: bool = False, weight: Any = None
+) -> ScoredArms:
     """Arrays of agreeing shapes, both arms with a seed axis.
 
     Raises:
         UsageError: scores of more than one deployed model.
-        AuditError: a shape, label or score that no metric of the task could take.
+        AuditError: a shape, label, score or weight that no metric of the task could take.
     """
     y = np.asarray(y)
     if y.ndim != 1 or len(y) < 2:
@@ -88,7 +93,20 @@ def checked(y: Any, baseline: Any, pruned: Any, cluster: Any, task: Task, *, dep
             f"against=deployed: the deployed model is one, but there are scores of {len(arms[0])}; give one, or "
             "against=retrained"
         )
-    return ScoredArms(y, arms[0], arms[1], codes, clusters, task, deployed)
+    return ScoredArms(y, arms[0], arms[1], codes, clusters, task, deployed, _weights(weight, len(y)))
+
+
+def _weights(given: Any, rows: int) -> np.ndarray | None:
+    if given is None:
+        return None
+    weight = np.asarray(given)
+    if weight.shape != (rows,) or weight.dtype.kind not in "biuf":
+        raise AuditError(f"weight has shape {weight.shape}, type {weight.dtype}; one number per test row ({rows})")
+    weight = weight.astype(np.float64)
+    wrong = int(np.count_nonzero(~(np.isfinite(weight) & (weight > 0))))
+    if wrong:
+        raise AuditError(f"weight holds {wrong} values that are not finite and above 0; leave those rows out")
+    return weight
 
 
 def _scores(name: str, given: Any, rows: int, task: Task) -> np.ndarray:

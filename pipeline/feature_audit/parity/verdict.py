@@ -62,6 +62,7 @@ def decide(
     baseline: np.ndarray,
     pruned: np.ndarray,
     cluster: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
     task: Task,
     metric: str,
     margin: float,
@@ -86,6 +87,8 @@ def decide(
         baseline: (rows,) or (seeds, rows) scores of the full model; with a last class axis for multiclass.
         pruned: (rows,) or (seeds, rows[, classes]) scores of the retrained pruned model on the same rows.
         cluster: (rows,) user of each row, what is resampled; None = each row by itself.
+        weight: (rows,) > 0, how many rows each row counts as; None = 1 each. Values are weighted; a heavy row is one
+            observation all the same, so unequal weights widen the intervals.
         task: binary, regression or multiclass.
         metric: decision metric, see ``METRICS``.
         margin: largest tolerable loss, >= 0, in the metric's units (for calibration: of |log ratio|).
@@ -110,11 +113,11 @@ def decide(
 
     Raises:
         UsageError: unknown metric, negative margin, a per-user metric without clusters, several deployed models.
-        AuditError: shapes that do not fit, labels or scores that the metric cannot take.
+        AuditError: shapes that do not fit, labels, scores or weights that the metric cannot take.
     """
     _check_settings(margin, confidence)
     chosen = find_metric(metric, task)
-    scored = checked(y, baseline, pruned, cluster, task, deployed=against == "deployed")
+    scored = checked(y, baseline, pruned, cluster, task, deployed=against == "deployed", weight=weight)
     if shipped is not None and not 0 <= shipped < len(scored.pruned):
         raise UsageError(f"shipped={shipped}: there are {len(scored.pruned)} pruned seeds, counted from 0")
 
@@ -175,7 +178,7 @@ def decide(
             "reservations": [vars(one) for one in kept_back],
             "bootstrap": checks,
             "enough_trainings": enough,
-            "delong": _delong(scored) if metric == "auc" else None,
+            "delong": _delong(scored) if metric == "auc" and scored.weight is None else None,
             "small_slices": [vars(one) for one in small],
             "skipped_guards": skipped,
         },

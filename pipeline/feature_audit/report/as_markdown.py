@@ -55,9 +55,9 @@ def run_description(report: AuditReport, link: str = "") -> str:
     needed = f"**What would decide it:** {text(view.prose(report.needed))}" if report.needed else ""
     opening = f"**{view.VERDICTS[report.verdict]}:** {view.headline(report)} {text(view.sentence(report))}"
     note = _cut(opening, 1_500)
-    production = text(view.prose(report.production)) if report.production else ""
+    said = (view.prose(one) for one in (report.weighting, report.production) if one)
     parts = [
-        production,
+        text(" ".join(said)),
         text(measured.sentence(report)),
         _cut(needed, 1_000),
         _facts(report),
@@ -109,10 +109,11 @@ def _head(report: AuditReport) -> str:
     ]
     for guard in view.overruling(report):
         lines.append(f"The verdict stands on the guard {text(guard.metric)}, {text(view.slice_label(guard))}.")
-    if report.power and not report.power.can_decide:
+    if report.verdict == "inconclusive" and report.power and not report.power.can_decide:
         lines.append(text(report.power.sentence))
-    if report.production:
-        lines.append(text(view.prose(report.production)))
+    for said in (report.weighting, report.production):
+        if said:
+            lines.append(text(view.prose(said)))
     if measured.sentence(report):
         lines.append(text(measured.sentence(report)))
     if report.needed:

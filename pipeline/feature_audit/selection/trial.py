@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,7 @@ class SelectionObjective:
             groups=constraints.groups,
             prior=prior,
             teacher=KnownTeacher(full.model, store, full.validation_scores),
+            weight=None if store.weight("train") is None else attrgetter("weight"),
         )
 
     def __call__(self, settings: dict[str, float], draw: int, should_stop: ShouldStop | None) -> TrialResult:

@@ -71,6 +71,7 @@ def _boosting(config: AuditConfig, store: Store, schema: ModelSchema, full: np.n
         task=schema.task,
         categorical=np.array([field.form == "code" for field in schema.fields]),
         seed=config.seed,
+        weight=store.weight("train"),
     )
     return against_reference(
         metric(str(config.metric), schema.task),
@@ -81,6 +82,7 @@ def _boosting(config: AuditConfig, store: Store, schema: ModelSchema, full: np.n
         name="a quick gradient boosting",
         remedy=f"{BOOSTING_REMEDY[0].upper()}{BOOSTING_REMEDY[1:]}.",
         split="validation",
+        weight=store.weight("validation"),
     )
 
 
@@ -93,4 +95,5 @@ def _chance(config: AuditConfig, store: Store, scores: np.ndarray) -> Chance:
         metric=str(config.metric),
         cluster=store.group("validation"),
         confidence=config.confidence,
+        weight=store.weight("validation"),
     )

@@ -59,8 +59,10 @@ class Outcome:
     folder: StageFolder
 
 
-def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, folder: StageFolder) -> Outcome:
-    """Give the verdict, or read the one given before."""
+def parity(
+    config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, folder: StageFolder, asked: str = ""
+) -> Outcome:
+    """Give the verdict, or read the one given before; ``asked`` is that of ``looks.coming_look``."""
     if folder.done:
         done = folder.result()
         ladder = [LadderRung(**rung) for rung in done["ladder"]]
@@ -69,10 +71,12 @@ def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retr
     look = take_look(
         Path(config.work_dir).resolve(),
         prepared.family,
-        _question(folder),
+        question(folder.key.parts),
         planned=config.looks,
         confidence=config.confidence,
+        asked=asked,
     )
+    first_of_new = Look(1, config.looks, config.confidence, "")  # a log with other rows is a new table
     target, group = store.target("test"), store.group("test")
     full_weights = [full.folder.path / "weights.pt"]
     full_weights += [pruned.folder.path / f"full_{number}.pt" for number in range(len(pruned.full_facts))]
@@ -91,11 +95,12 @@ def parity(config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retr
             baseline=baseline_scores,
             pruned=pruned_scores[k],
             cluster=group,
+            weight=store.weight("test"),
             task=full.schema.task,
             metric=config.metric,
             margin=config.absolute_margin,
             confidence=look.judged_at,
-            needed_at=(config.confidence, look.next_judged_at),
+            needed_at=(first_of_new.judged_at, look.next_judged_at),
             guards=guards,
             slices=slices,
             against=config.against,
@@ -143,9 +148,8 @@ def _score(config: AuditConfig, store: Store, schema: ModelSchema, weights: Path
     return predict(model, store, "test", schema, task=schema.task, device=config.device)
 
 
-def _question(folder: StageFolder) -> str:
-    """Digest of what is asked of the test rows: of the stage's key without what is only reported."""
-    parts = folder.key.parts
+def question(parts: Mapping[str, str]) -> str:
+    """Digest of what is asked of the test rows: of the parts of the stage's key without what is only reported."""
     reported = _REPORTED if parts.get("config.slice_margin", "null") == "null" else ()
     asked = {name: value for name, value in parts.items() if name not in reported}
     return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -158,7 +162,8 @@ def foresee(config: AuditConfig, store: Store) -> None:
         AuditError: production's score cannot be compared.
     """
     check_production(config, store)
-    for one in few_units(store.target("test"), store.group("test"), store.schema.task, unit_name(config)):
+    units = store.target("test"), store.group("test"), store.schema.task, unit_name(config), store.weight("test")
+    for one in few_units(*units):
         log.warning("load: %s: no verdict but fail or inconclusive is possible. %s", one.reason, one.remedy)
 
 
@@ -198,12 +203,19 @@ def _slice_values(config: AuditConfig, store: Store) -> dict[str, tuple[str, ...
 def _write_predictions(
     folder: StageFolder, store: Store, target: np.ndarray, baseline: np.ndarray, pruned: np.ndarray
 ) -> None:
-    """``row_id, group, y, baseline[, baseline_1, ...], pruned_0, ...``; class probabilities become list columns."""
+    """``row_id, group, y, weight, baseline[, baseline_1, ...], pruned_0, ...``, group and weight where there are any.
+
+    Class probabilities become list columns.
+    """
     columns: dict[str, Any] = {"row_id": store.row_id("test")}
     labels = store.group("test")
     if labels is not None:
         columns["group"] = np.asarray(store.group_labels)[labels]
-    columns |= {"y": target, "baseline": baseline[0]}
+    columns["y"] = target
+    weight = store.weight("test")
+    if weight is not None:
+        columns["weight"] = weight
+    columns["baseline"] = baseline[0]
     columns |= {f"baseline_{number}": scores for number, scores in enumerate(baseline[1:], start=1)}
     columns |= {f"pruned_{number}": scores for number, scores in enumerate(pruned)}
     write_table(columns, folder.path / PREDICTIONS)

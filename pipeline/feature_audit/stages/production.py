@@ -52,7 +52,7 @@ def production_reference(config: AuditConfig, store: Store, full: np.ndarray) ->
         store: holds labels and scores.
         full: (seeds, rows) scores of the full model on the test rows.
     """
-    scores, group = store.production_score("test"), store.group("test")
+    scores, group, weight = store.production_score("test"), store.group("test"), store.weight("test")
     if scores is None:
         return []
     scored = np.isfinite(scores)
@@ -66,5 +66,6 @@ def production_reference(config: AuditConfig, store: Store, full: np.ndarray) ->
             name=f"production ({config.production_score})",
             remedy=_REMEDY,
             split="test",
+            weight=None if weight is None else weight[scored],
         )
     ]

@@ -7,6 +7,7 @@ however many there are, so the stage's key leaves the numbers out: a larger plan
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
-from feature_audit.fitting.allocation import allocate, most_affordable
+from feature_audit.fitting.allocation import affordable_k, allocate, asked_for, most_affordable
 from feature_audit.fitting.cache import StageFolder, read_marker, write_marker
-from feature_audit.fitting.trained import Trained, TrainingFacts, open_store, save_weights, train_one
+from feature_audit.fitting.looks import Look
+from feature_audit.fitting.trained import Trained, TrainingFacts, active, open_store, save_weights, train_one
 from feature_audit.results import PowerPlan
 from feature_audit.schema import ModelSchema
 from feature_audit.selection import Selection
@@ -108,14 +110,21 @@ def features_of(prepared: Prepared, selection: Selection) -> list[list[str]]:
 
 
 def retrain(
-    config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, folder: StageFolder
+    config: AuditConfig,
+    prepared: Prepared,
+    full: Trained,
+    selection: Selection,
+    folder: StageFolder,
+    look: Look | None = None,
 ) -> Retrained:
     """Train pruned models at every K to test, and full ones, as many as are planned or asked for.
 
-    Trainings that are there already are kept: those of a stage that was killed, and those of a smaller plan.
+    Trainings that are there already are kept: those of a stage that was killed, and those of a smaller plan. ``look``
+    is the one that the verdict will take, by default the table's first.
     """
-    schemas = [prepared.schema.keep(names) for names in features_of(prepared, selection)]
     store = open_store(config, prepared)
+    spent = 1 + selection.compute / full.facts.compute
+    schemas = _schemas(config, prepared, full, selection, folder, spent)
     # The plan is made for the K that validation proposes; the others add to what is known of the seed noise.
     in_view = sorted((len(schema.fields) for schema in schemas), key=lambda k: k != selection.k)
 
@@ -139,8 +148,9 @@ def retrain(
         store,
         train=train,
         price=price,
-        most=most_affordable(sum(prepared.rows.values()), 1 + selection.compute / full.facts.compute),
+        spent=spent,
         estimate=_estimate(selection),
+        look=look or Look(1, config.looks, config.confidence, ""),
     )
     if not folder.done:
         folder.finish({"plan": asdict(plan)})
@@ -153,6 +163,32 @@ def retrain(
         [_facts(folder, f"full_{number}") for number in range(plan.full - 1)],
         plan,
     )
+
+
+def _schemas(
+    config: AuditConfig, prepared: Prepared, full: Trained, selection: Selection, folder: StageFolder, spent: float
+) -> list[ModelSchema]:
+    """The features at each K, in the order of testing; of a large table fewer K, where the number is planned.
+
+    The first training says what one costs; at another K it is in proportion to the parameters.
+    """
+    schemas = [prepared.schema.keep(names) for names in features_of(prepared, selection)]
+    most = most_affordable(sum(prepared.rows.values()), spent)
+    if math.isinf(most) or len(schemas) == 1 or asked_for(config)[0] is not None:
+        return schemas
+    first = schemas[0]
+    name = _pruned(len(first.fields), 0)
+    _train(config, open_store(config, prepared), first, folder, name, seed=config.seed + 1)
+    unit = _facts(folder, name).compute / full.facts.compute / active(config, first)
+    kept = schemas[: affordable_k([unit * active(config, schema) for schema in schemas], most)]
+    if len(kept) < len(schemas):
+        log.info(
+            "retrain: %d of %d K are trained, or the audit would cost more than %g full trainings; seeds=2 trains all",
+            len(kept),
+            len(schemas),
+            spent + most,
+        )
+    return kept
 
 
 def _estimate(selection: Selection) -> tuple[float, float] | None:

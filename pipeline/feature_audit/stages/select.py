@@ -80,7 +80,7 @@ def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> Sele
             metric=config.metric,
             margin=config.absolute_margin,
             confidence=config.confidence,
-            test_ratio=math.sqrt(store.rows("validation") / max(store.rows("test"), 1)),
+            test_ratio=math.sqrt(store.effective_rows("validation") / max(store.effective_rows("test"), 1)),
         ),
         seed=config.seed,
         batch_size=batch_size,

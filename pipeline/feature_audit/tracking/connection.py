@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import os
 import re
 import shlex
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +30,7 @@ _REMEDY = "start the server, point MLFLOW_TRACKING_URI to the right one, or give
 def connect() -> None:
     """Point MLflow at its store: the one that is set, else ``mlflow.db`` in the current folder (never ./mlruns).
 
-    A sqlite file is made, or brought up to date, by one process at a time.
+    A database's tables are made, or brought up to date, by one process of this host at a time.
 
     Raises:
         AuditError: the database cannot be opened.
@@ -52,29 +54,31 @@ def connect() -> None:
 @functools.cache  # a failure is not kept
 def _open_database(uri: str) -> None:
     from mlflow.exceptions import MlflowException
-    from mlflow.store.db.utils import create_sqlalchemy_engine
-    from sqlalchemy import inspect
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         file = make_url(uri).database if uri.startswith("sqlite") else None
-        if file and file != ":memory:":
-            _make_sqlite(uri, Path(file).absolute())
+        if file == ":memory:":
+            return
+        if file:
+            lock = Path(file).absolute().with_name(f"{Path(file).name}.lock")
         else:
-            inspect(create_sqlalchemy_engine(uri)).engine.dispose()  # MLflow itself would try for 100 seconds
+            name = hashlib.blake2b(uri.encode(), digest_size=8).hexdigest()
+            lock = Path(tempfile.gettempdir()) / f"feature-audit-{name}.lock"
+        _make_tables(uri, lock)
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
         raise AuditError(f"tracking store: {store_problem(error, uri)}; {_REMEDY}") from None
 
 
-def _make_sqlite(uri: str, file: Path) -> None:
+def _make_tables(uri: str, lock: Path) -> None:
     """Make MLflow's tables, or bring them up to date: two processes that do so at once break each other's schema."""
     from mlflow import MlflowClient
     from mlflow.store.db.utils import create_sqlalchemy_engine
     from sqlalchemy import inspect
 
-    with held(file.with_name(f"{file.name}.lock"), f"waiting for another process that opens {file} as well"):
-        inspect(create_sqlalchemy_engine(uri)).engine.dispose()
+    with held(lock, f"waiting for another process that opens {masked(uri)} as well"):
+        inspect(create_sqlalchemy_engine(uri)).engine.dispose()  # MLflow itself would try for 100 seconds
         client = MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)

@@ -39,7 +39,7 @@ from feature_audit.tracking.parity_metrics import legal_name, parity_metrics
 log = logging.getLogger(__name__)
 
 SETTINGS = ("metric", "margin", "confidence", "guards", "slice_margin", "slice_mode", "draws", "seed")
-COLUMNS = ("baseline", "retrainings", "unit", "slices")
+COLUMNS = ("baseline", "retrainings", "unit", "weight", "slices")
 KEYS = (*COLUMNS, "task", "positive", *SETTINGS)
 MODEL_TYPES = ("classifier", "regressor")
 ARTIFACT = "parity.json"
@@ -48,9 +48,10 @@ ARTIFACT = "parity.json"
 class ParityEvaluator(ModelEvaluator):
     """Compares the evaluated model (or predictions) with a baseline on the same rows.
 
-    ``evaluator_config``: ``baseline`` (required), ``retrainings``, ``unit``, ``slices``, ``task``, ``positive`` (value
-    of the positive class), and the keyword arguments ``metric``, ``margin``, ``confidence``, ``guards``,
-    ``slice_margin``, ``slice_mode``, ``draws``, ``seed`` of ``feature_audit.parity.decide``. Logs the tags
+    ``evaluator_config``: ``baseline`` (required), ``retrainings``, ``unit``, ``weight`` (column that says how many rows
+    a row counts as), ``slices``, ``task``, ``positive`` (value of the positive class), and the keyword arguments
+    ``metric``, ``margin``, ``confidence``, ``guards``, ``slice_margin``, ``slice_mode``, ``draws``, ``seed`` of
+    ``feature_audit.parity.decide``. Logs the tags
     ``audit.verdict``, ``audit.sentence`` and ``audit.positive``, the metrics ``parity/<metric>.delta``, ``.ci_low``,
     ``.ci_high``, ``.baseline``, ``.pruned`` (the first three of slices, too: ``parity/<metric>_at_<slice>``) and
     ``parity/passed`` (1 or 0, for ``mlflow.validate_evaluation_results``), and the artifact ``parity.json``.
@@ -81,11 +82,13 @@ class ParityEvaluator(ModelEvaluator):
         pruned = np.stack([own, *(reader.read(name) for name in _listed(config.get("retrainings")))])
         baseline = np.stack([reader.read(name) for name in _listed(config["baseline"])])
         cluster = _column(frame, config["unit"], "unit") if config.get("unit") else None
+        weight = _column(frame, config["weight"], "weight") if config.get("weight") else None
         result = decide(
             y=target.values,
             baseline=baseline,
             pruned=pruned,
             cluster=None if cluster is None else np.unique(cluster.astype(str), return_inverse=True)[1],
+            weight=weight,
             slices={name: _column(frame, name, "slices") for name in _listed(config.get("slices"))},
             cluster_name=f"{config['unit']} values" if cluster is not None else "rows",
             **{
@@ -95,7 +98,7 @@ class ParityEvaluator(ModelEvaluator):
                 **{key: config[key] for key in SETTINGS if key in config},
             },
         )
-        _check_direction(target, (baseline, pruned), config)
+        _check_direction(target, (baseline, pruned), config, weight)
         return _log(run_id, result, target)
 
 
@@ -105,7 +108,8 @@ class _Scores:
     def __init__(self, frame: pd.DataFrame, target: Target, config: Mapping[str, Any], output: str | None) -> None:
         self.frame, self.target, self.output = frame, target, output
         named = [name for key in ("baseline", "retrainings") for name in _listed(config.get(key))]
-        # Columns of scores are no features of a model that is evaluated beside them.
+        named += _listed(config.get("weight"))
+        # Columns of scores and weights are no features of a model that is evaluated beside them.
         self.features = frame.drop(columns=[name for name in named if name in frame.columns])
 
     def read(self, name: str) -> np.ndarray:
@@ -180,7 +184,9 @@ def _labels(dataset: Any, model_type: str, config: Mapping[str, Any]) -> Target:
     return target
 
 
-def _check_direction(target: Target, arms: Iterable[np.ndarray], config: Mapping[str, Any]) -> None:
+def _check_direction(
+    target: Target, arms: Iterable[np.ndarray], config: Mapping[str, Any], weight: np.ndarray | None
+) -> None:
     """Two models that are both worse than guessing were most likely asked about the wrong class.
 
     Raises:
@@ -188,7 +194,7 @@ def _check_direction(target: Target, arms: Iterable[np.ndarray], config: Mapping
     """
     if target.task != "binary" or config.get("positive") is not None:
         return
-    found = [against_chance(target.values, arm, task="binary", metric="auc") for arm in arms]
+    found = [against_chance(target.values, arm, task="binary", metric="auc", weight=weight) for arm in arms]
     if all(one.value < 0.5 for one in found) and any(one.worse for one in found):
         negative, positive = target.classes
         raise AuditError(

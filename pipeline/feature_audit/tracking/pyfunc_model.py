@@ -1,7 +1,7 @@
 """The registered model, as MLflow loads it (models-from-code: no pickle).
 
-Artifacts of a version: ``weights.pt`` (tensors only), ``encoders.json`` (fitted on train, kept columns only) and
-``model.json`` (model name, its parameters, the encoded schema, the task).
+Artifacts of a version: ``weights.pt`` (tensors only), ``encoders.json`` (fitted on train, kept columns only),
+``model.json`` (model name, its parameters, the encoded schema, the task) and ``SHA256SUMS`` of these and the code.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ class PrunedModel(PythonModel):
         from feature_audit.importing import import_packed
         from feature_audit.models import build_model
         from feature_audit.schema import Field, ModelSchema
+        from feature_audit.tracking.checksums import check_checksums
 
         torch.set_num_threads(1)  # a server scores small batches; more threads only wait for each other
         folder = Path(context.artifacts["pruned"])
+        check_checksums(folder)
         spec = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         fields = tuple(Field(**field) for field in spec["fields"])
         self._schema = ModelSchema(fields, spec["task"], spec["n_classes"])

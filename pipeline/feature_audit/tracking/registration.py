@@ -14,6 +14,7 @@ import polars as pl
 import polars.selectors as cs
 
 from feature_audit.errors import AuditError, UsageError
+from feature_audit.tracking.checksums import write_checksums
 from feature_audit.tracking.connection import answers_soon, connect, is_missing, store_problem
 from feature_audit.tracking.events import CANDIDATE
 
@@ -128,6 +129,7 @@ def _log_model(
     """Keep the model with the run; returns its address, under which it can be registered."""
     import mlflow
 
+    write_checksums(artifacts, code)
     try:
         with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
             warnings.simplefilter("ignore", UserWarning)  # advice on type hints; the signature is explicit

@@ -1,6 +1,6 @@
 """Selectors that people would use instead, behind the same face as the concrete ones."""
 
-from concrete_selectors.baselines.ranking import SELECTORS, rank_with
+from concrete_selectors.baselines.ranking import SELECTORS, UNWEIGHTED, rank_with
 from concrete_selectors.baselines.tables import Matrix
 
-__all__ = ["SELECTORS", "Matrix", "rank_with"]
+__all__ = ["SELECTORS", "UNWEIGHTED", "Matrix", "rank_with"]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from concrete_selectors.context import SelectionContext
+from concrete_selectors.row_weights import weighted
 
 #: The penalty on open gates grows geometrically over this range, in units of the first batch's loss per unit.
 _PENALTIES = (0.003, 30.0)
@@ -28,18 +29,22 @@ def permutation(context: SelectionContext) -> np.ndarray:
     """Rise of the loss on all validation rows when a unit's embeddings are shuffled within a batch (Breiman 2001)."""
     network = context.network
     network.module.eval()
+    segments = network.flat.segments
     total = np.zeros(context.groups.n_groups)
     rows = 0
     with torch.no_grad():
         for batch, target in context.task.validation(0):
             embedded = network.embed(batch)
-            base = float(network.loss(network.module.predict(embedded), target).sum())
+            weight = network.weights(batch)
+            base = float(weighted(network.loss(network.flat.predict(embedded), target), weight).sum())
             order = torch.randperm(len(embedded), generator=context.generator, device=network.device)
             for unit in range(context.groups.n_groups):
-                fields = torch.as_tensor(context.groups.features([unit]), device=network.device)
+                own = segments.columns(context.groups.features([unit]))
+                columns = torch.as_tensor(own, device=network.device)
                 shuffled = embedded.clone()
-                shuffled[:, fields] = embedded[order[:, None], fields]
-                total[unit] += float(network.loss(network.module.predict(shuffled), target).sum()) - base
+                shuffled[:, columns] = embedded[order[:, None], columns]
+                losses = weighted(network.loss(network.flat.predict(shuffled), target), weight)
+                total[unit] += float(losses.sum()) - base
             rows += len(target)
     context.network.forward_rows += rows * (context.groups.n_groups + 1)
     return total / max(rows, 1)

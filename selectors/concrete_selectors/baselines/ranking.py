@@ -34,6 +34,9 @@ NETWORK_RANKERS: dict[str, Callable[[SelectionContext], np.ndarray]] = {
 #: Every name that :func:`rank_with` knows.
 SELECTORS: tuple[str, ...] = ("ip_cae", "cae", *NETWORK_RANKERS, *TABLE_RANKERS)
 
+#: Those that do not read the rows' weights, although their ranking would depend on them.
+UNWEIGHTED: tuple[str, ...] = tuple(name for name in TABLE_RANKERS if name != "random")
+
 
 def rank_with(
     name: str,

@@ -118,18 +118,18 @@ class BackwardElimination:
         return gone
 
     def _cut(self, keep: np.ndarray) -> None:
-        index = torch.as_tensor(keep, device=self._train.target.device)
-        self._surrogate.cut(index)
-        self._train, self._held_out = self._train.groups(index), self._held_out.groups(index)
+        columns = self._train.segments.columns(keep)
+        self._surrogate.cut(torch.as_tensor(columns, device=self._train.target.device))
+        self._train, self._held_out = self._train.groups(keep), self._held_out.groups(keep)
         self.left, self._fixed, self._prior = self.left[keep], self._fixed[keep], self._prior[keep]
 
 
-def expected_compute(n_groups: int, width: int, rows: int, held_out_rows: int) -> float:
+def expected_compute(n_groups: int, width: float, rows: int, held_out_rows: int) -> float:
     """What an elimination down to one group is expected to cost, in the unit of ``BackwardElimination.compute``.
 
     Args:
         n_groups: candidates.
-        width: numbers of a group's embedding.
+        width: numbers of a group's embedding, on average.
         rows, held_out_rows: cached rows that the surrogate learns from, and on which removals are judged.
     """
     first, second = HIDDEN

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from concrete_selectors.protocols import Loss
+from concrete_selectors.row_weights import weighted_mean
 
 
-def fit_intercept(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
+def fit_intercept(logits: Tensor, target: Tensor, loss: Loss, weight: Tensor | None = None) -> Tensor:
     """The intercept that, added to the logits of all rows, makes their mean loss least.
 
     Between train and held-out rows base rates move: fewer clicks, shorter histories, higher prices. A feature that
@@ -20,6 +21,7 @@ def fit_intercept(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
         logits: (R,), or (R, C) with an intercept per class.
         target: (R,), as the loss takes it.
         loss: per-row loss, convex in the logits (if it is not and the search fails, the intercept is zero).
+        weight: (R,) of the rows; None = 1 each.
 
     Returns:
         () or (C,), of the logits' dtype.
@@ -31,7 +33,7 @@ def fit_intercept(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
 
     def mean_loss() -> Tensor:
         optimizer.zero_grad()
-        value = loss(logits + shift * spread, target).mean()
+        value = weighted_mean(loss(logits + shift * spread, target), weight)
         value.backward()
         return value
 
@@ -39,5 +41,5 @@ def fit_intercept(logits: Tensor, target: Tensor, loss: Loss) -> Tensor:
         before = optimizer.step(mean_loss)
     found = shift.detach() * spread
     with torch.no_grad():
-        better = bool(loss(logits + found, target).mean() <= before)
+        better = bool(weighted_mean(loss(logits + found, target), weight) <= before)
     return found if better else torch.zeros_like(found)

@@ -19,6 +19,7 @@ from torch import Tensor
 from concrete_selectors.elimination.recalibration import fit_intercept
 from concrete_selectors.elimination.surrogate import EmbeddingCache, Surrogate
 from concrete_selectors.protocols import Loss
+from concrete_selectors.row_weights import weighted, weighted_mean
 
 
 class RemovalCost:
@@ -41,7 +42,7 @@ class RemovalCost:
             self._entered = surrogate.enter(cache.inputs)
         self.compute = len(cache.target) * surrogate.entry.numel() / 3
         # Later rows may lie at another level, which would cost more loss than any single feature is worth.
-        self._intercept = fit_intercept(self._logits(self._entered), cache.target, loss)
+        self._intercept = fit_intercept(self._logits(self._entered), cache.target, loss, cache.weight)
         self._open = self._losses(self._entered)
 
     def costs(self, groups: Sequence[int]) -> np.ndarray:
@@ -68,8 +69,9 @@ class RemovalCost:
         Raises:
             ValueError: it is NaN or inf.
         """
-        logits, target = self._logits(self._entered), self._cache.target
-        value = float(self._loss(logits + fit_intercept(logits, target, self._loss), target).mean())
+        logits, target, weight = self._logits(self._entered), self._cache.target, self._cache.weight
+        losses = self._loss(logits + fit_intercept(logits, target, self._loss, weight), target)
+        value = float(weighted_mean(losses, weight))
         if not np.isfinite(value):
             raise ValueError("validation: its loss is NaN or inf; look for NaN or inf in targets and features")
         return value
@@ -83,7 +85,8 @@ class RemovalCost:
 
     def _without(self, group: int) -> Tensor:
         with torch.no_grad():
-            return self._entered - self._cache.inputs[:, group] @ self._surrogate.entry[group]
+            own = self._cache.segments.span(group)
+            return self._entered - self._cache.inputs[:, own] @ self._surrogate.entry[own]
 
     def _logits(self, entered: Tensor) -> Tensor:
         self.compute += len(entered) * self._surrogate.n_head_weights / 3
@@ -91,10 +94,10 @@ class RemovalCost:
             return self._surrogate.head(entered)
 
     def _losses(self, entered: Tensor) -> Tensor:
-        """Per-row losses (2, R) float64: against the model's predictions, against the labels."""
+        """Per-row losses (2, R) float64, weighted: against the model's predictions, against the labels."""
         logits = self._logits(entered)
         with torch.no_grad():
             by_label = self._loss(logits + self._intercept, self._cache.target).double()
-            if self._cache.taught is None:
-                return torch.stack([by_label, by_label])
-            return torch.stack([self._loss(logits, self._cache.taught).double(), by_label])
+            taught = self._cache.taught
+            by_model = by_label if taught is None else self._loss(logits, taught).double()
+            return weighted(torch.stack([by_model, by_label]), self._cache.weight)

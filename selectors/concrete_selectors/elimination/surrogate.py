@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from concrete_selectors.gates.evaluation import GatedEvaluator
 from concrete_selectors.gates.training import GatedNetwork
 from concrete_selectors.protocols import Loss
+from concrete_selectors.row_weights import weighted
+from concrete_selectors.segments import Segments
 from concrete_selectors.weight_average import WeightAverage
 
 #: Most memory for the cached embeddings of one split.
@@ -39,26 +41,30 @@ class EmbeddingCache:
     """Rows as the surrogate sees them.
 
     Attributes:
-        inputs: (R, k, w) float32, centred embeddings of k groups over their common deviation; a group of several
-            features has w = features x d numbers, narrower ones are padded with zeros.
+        inputs: (R, D) float32, centred embeddings of k groups, group after group, over their common deviation.
+        segments: where each of the k groups stands; it has as many numbers as its features together.
         target: (R,).
         deviation: (), what the centred embeddings were divided by.
         logit_mean, logit_std: (C,), of the network's own logits.
         one_logit: the network gives (B,) and not (B, C).
         taught: the teacher's predictions, as the loss takes targets; None = there is no teacher.
+        weight: (R,) of the rows in a loss; None = 1 each.
     """
 
     inputs: Tensor
+    segments: Segments
     target: Tensor
     deviation: Tensor
     logit_mean: Tensor
     logit_std: Tensor
     one_logit: bool
     taught: Tensor | None = None
+    weight: Tensor | None = None
 
-    def groups(self, keep: Tensor) -> EmbeddingCache:
+    def groups(self, keep: np.ndarray) -> EmbeddingCache:
         """Some of the groups (int64)."""
-        return replace(self, inputs=self.inputs[:, keep])
+        columns = torch.as_tensor(self.segments.columns(keep), device=self.inputs.device)
+        return replace(self, inputs=self.inputs[:, columns], segments=Segments(self.segments.widths[keep]))
 
 
 class Surrogate(nn.Module):
@@ -71,14 +77,13 @@ class Surrogate(nn.Module):
 
     def __init__(self, cache: EmbeddingCache, *, seed: int) -> None:
         super().__init__()
-        _, groups, width = cache.inputs.shape
         first, second = HIDDEN
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            entry = nn.Linear(groups * width, first)
+            entry = nn.Linear(cache.segments.total, first)
             self._head = nn.Sequential(nn.ReLU(), nn.Linear(first, second), nn.ReLU())
             self.out = nn.Linear(second, len(cache.logit_mean))
-        self.entry = nn.Parameter(entry.weight.detach().T.reshape(groups, width, first).clone())
+        self.entry = nn.Parameter(entry.weight.detach().T.contiguous())
         self.bias = entry.bias
         self.register_buffer("logit_mean", cache.logit_mean)
         self.register_buffer("logit_std", cache.logit_std)
@@ -96,12 +101,12 @@ class Surrogate(nn.Module):
         return self.n_weights - self.entry.numel()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits (B,) or (B, C) of rows (B, k, w)."""
+        """Logits (B,) or (B, C) of rows (B, D)."""
         return self.head(self.enter(inputs))
 
     def enter(self, inputs: Tensor) -> Tensor:
-        """The first layer's sum (B, h) over all groups of rows (B, k, w)."""
-        return torch.addmm(self.bias, inputs.flatten(1), self.entry.flatten(0, 1))
+        """The first layer's sum (B, h) over all groups of rows (B, D)."""
+        return torch.addmm(self.bias, inputs, self.entry)
 
     def head(self, entered: Tensor) -> Tensor:
         """Logits (B,) or (B, C) from the first layer's sum (B, h)."""
@@ -110,48 +115,51 @@ class Surrogate(nn.Module):
         return logits.squeeze(-1) if self.one_logit else logits
 
     def cut(self, keep: Tensor) -> None:
-        """Removes all other groups; exact, since a closed group contributes zero."""
+        """Removes all other columns (int64); exact, since a closed group contributes zero."""
         self.entry = nn.Parameter(self.entry.detach()[keep])
 
 
 def most_rows(network: GatedNetwork, groups: np.ndarray) -> int:
     """Rows whose embeddings of the given groups fit into memory."""
-    widest = max(len(network.groups.features([group])) for group in groups)  # narrower groups are padded
-    return max(1, CACHE_BYTES // (4 * len(groups) * widest * network.field_means().shape[1]))
+    width = len(network.flat.segments.columns(network.groups.features(groups)))
+    return max(1, CACHE_BYTES // (4 * width))
 
 
 def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: EmbeddingCache | None = None) -> EmbeddingCache:
     """Embeds the evaluator's rows once and keeps what the given groups hold, scaled ``like`` another cache."""
-    network, means = evaluator.network, evaluator.network.field_means()
-    members = [network.groups.features([group]) for group in groups]
-    width = max(len(part) for part in members)
-    index = torch.zeros(len(groups), width, dtype=torch.int64, device=network.device)
-    used = torch.zeros(len(groups), width, 1, device=network.device)
-    for number, owned in enumerate(members):
-        index[number, : len(owned)] = torch.as_tensor(owned, device=network.device)
-        used[number, : len(owned)] = 1.0
+    network, means, fields = evaluator.network, evaluator.network.field_means(), evaluator.network.flat.segments
+    members = [fields.columns(network.groups.features([group])) for group in groups]
+    columns = torch.as_tensor(np.concatenate(members), device=network.device)
     gates = network.groups.feature_gates(network.groups.mask(groups, network.device))
-    chosen = index.flatten()
     inputs: list[Tensor] = []
     taught: list[Tensor] = []
+    weights = [network.weights(part.batch, part.index) for part in evaluator.slices]
     logits: Tensor | None = None  # of the first slice: they set a range, no more
     for part, embedded in evaluator.embedded():
         if network.teacher is not None:
             taught.append(network.teacher(part.batch, part.index))
         if like is None and logits is None:
             logits = evaluator.logits(embedded, gates)
-        centred = embedded.index_select(1, chosen) - means.index_select(0, chosen)
-        inputs.append((centred.view(len(part.target), len(groups), width, -1) * used).flatten(2))
+        inputs.append(embedded.index_select(1, columns) - means.index_select(0, columns))
     values, target = torch.cat(inputs), torch.cat([part.target for part in evaluator.slices])
     predictions = torch.cat(taught) if taught else None
+    weight = None if network.weight is None else torch.cat([part for part in weights if part is not None])
     if like is not None:
-        return replace(like, inputs=values.div_(like.deviation), target=target, taught=predictions)
+        return replace(like, inputs=values.div_(like.deviation), target=target, taught=predictions, weight=weight)
     assert logits is not None  # training rows: there is at least one
     deviation = values.std(correction=0).clamp_min(1e-12)
     flat = logits.unsqueeze(1) if logits.dim() == 1 else logits
     spread = flat.std(dim=0, correction=0).clamp_min(1e-6)
     return EmbeddingCache(
-        values.div_(deviation), target, deviation, flat.mean(dim=0), spread, logits.dim() == 1, predictions
+        values.div_(deviation),
+        Segments([len(part) for part in members]),
+        target,
+        deviation,
+        flat.mean(dim=0),
+        spread,
+        logits.dim() == 1,
+        predictions,
+        weight,
     )
 
 
@@ -192,10 +200,11 @@ def fit_surrogate(
     for step in range(steps):
         index = batches[step % len(batches)]
         gates = random_gates(len(index), always, smallest=smallest, generator=generator)
-        logits = surrogate(cache.inputs.index_select(0, index) * gates.unsqueeze(-1))
-        value = (1 - share) * loss(logits, cache.target.index_select(0, index)).mean()
+        logits = surrogate(cache.segments.scale(cache.inputs.index_select(0, index), gates))
+        weight = None if cache.weight is None else cache.weight.index_select(0, index)
+        value = (1 - share) * weighted(loss(logits, cache.target.index_select(0, index)), weight).mean()
         if cache.taught is not None and share > 0:
-            value = value + share * loss(logits, cache.taught.index_select(0, index)).mean()
+            value = value + share * weighted(loss(logits, cache.taught.index_select(0, index)), weight).mean()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()

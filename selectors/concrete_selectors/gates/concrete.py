@@ -134,6 +134,11 @@ class ConcreteSelector(nn.Module):
         """One distinct unit per slot, (K,) int64; see :func:`assign_distinct`."""
         return assign_distinct(self.logits().detach())
 
+    def scores(self) -> np.ndarray:
+        """Log of the expected number of slots that choose each unit, (N,) float64."""
+        logits = self.logits().detach().double()
+        return torch.logsumexp(torch.log_softmax(logits, dim=-1), dim=0).cpu().numpy()
+
     def n_duplicate_argmax(self) -> int:
         """Slots whose argmax is also an earlier slot's argmax."""
         return self.n_slots - len(torch.unique(self.logits().detach().argmax(dim=-1)))

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concrete_selectors.gates.gating import apply_gates
 from concrete_selectors.gates.training import GatedNetwork
+from concrete_selectors.row_weights import weighted
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,18 @@ class GatedEvaluator:
 
     Attributes:
         rows: number of rows.
+        weight: of all of them together; their number where they count alike.
     """
 
     def __init__(self, network: GatedNetwork, slices: list[BatchSlice]) -> None:
         self.network, self.slices = network, slices
         self.rows = sum(len(part.target) for part in slices)
+        weights = [network.weights(part.batch, part.index) for part in slices]
+        self.weight = float(sum(part.double().sum() for part in weights if part is not None)) or self.rows
         network.module.eval()
 
     def embedded(self) -> Iterator[tuple[BatchSlice, Tensor]]:
-        """Every slice with its embeddings (B, N, d), detached."""
+        """Every slice with its embeddings (B, D), detached."""
         for part in self.slices:
             with torch.no_grad():
                 embedded = self.network.embed(part.batch)
@@ -72,7 +75,7 @@ class GatedEvaluator:
     def logits(self, embedded: Tensor, gates: Tensor) -> Tensor:
         """Detached logits behind feature gates (N,)."""
         with torch.no_grad():
-            logits: Tensor = self.network.module.predict(apply_gates(embedded, gates, self.network.field_means()))
+            logits = self.network.gated(embedded, gates, self.network.field_means())
         self.network.forward_rows += len(embedded)
         return logits
 
@@ -86,20 +89,21 @@ class GatedEvaluator:
         gates = network.groups.feature_gates(network.groups.mask(groups, network.device))
         total = 0.0
         for part, embedded in self.embedded():
-            total += float(network.loss(self.logits(embedded, gates), part.target).double().sum())
+            losses = network.loss(self.logits(embedded, gates), part.target)
+            total += float(weighted(losses, network.weights(part.batch, part.index)).double().sum())
         if not np.isfinite(total):
             raise ValueError("validation: its loss is NaN or inf; look for NaN or inf in targets and features")
-        return total / self.rows
+        return total / self.weight
 
     def slopes(self) -> np.ndarray:
         """Mean over rows of ``|dLoss / dgate|`` at open gates, (G,) float64."""
         network, means = self.network, self.network.field_means()
         total = torch.zeros(network.groups.n_groups, dtype=torch.float64, device=network.device)
         for part, embedded in self.embedded():
-            opened = embedded.requires_grad_(True)
-            loss = network.loss(network.module.predict(opened), part.target).sum()
-            (slope,) = torch.autograd.grad(loss, opened)
-            moves = network.groups.sum_features((slope * (opened.detach() - means)).sum(dim=-1))
-            total += moves.abs().double().sum(dim=0)
+            gates = torch.ones(len(embedded), network.groups.n_groups, device=network.device, requires_grad=True)
+            logits = network.gated(embedded, network.groups.feature_gates(gates), means)
+            losses = weighted(network.loss(logits, part.target), network.weights(part.batch, part.index))
+            (slope,) = torch.autograd.grad(losses.sum(), gates)
+            total += slope.abs().double().sum(dim=0)
         network.backward_rows += self.rows
-        return (total / self.rows).cpu().numpy()
+        return (total / self.weight).cpu().numpy()

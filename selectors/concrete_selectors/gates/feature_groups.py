@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from concrete_selectors.indexing import take_columns
 
 
 class FeatureGroups:
@@ -104,10 +106,7 @@ class FeatureGroups:
         """Gates per group (..., G) to gates per feature (..., N)."""
         if self.n_groups == self.n_features:
             return gates
-        index = torch.as_tensor(self.of_feature, device=gates.device)
-        if gates.is_cuda:  # where the gradient of index_select adds in no fixed order
-            return gates @ nn.functional.one_hot(index, self.n_groups).to(gates.dtype).T
-        return gates.index_select(-1, index)
+        return take_columns(gates, torch.as_tensor(self.of_feature, device=gates.device))
 
     def mean_features(self, values: Tensor, *, name: str) -> Tensor:
         """Means per group (G,) of per-feature values (N,), on the CPU.
@@ -122,13 +121,6 @@ class FeatureGroups:
         index = torch.as_tensor(self.of_feature)
         total = torch.zeros(self.n_groups).index_add_(0, index, values.detach().float().cpu())
         return total / torch.bincount(index, minlength=self.n_groups)
-
-    def sum_features(self, values: Tensor) -> Tensor:
-        """Sums per-feature values (B, N) into per-group values (B, G)."""
-        if self.n_groups == self.n_features:
-            return values
-        index = torch.as_tensor(self.of_feature, device=values.device)
-        return values @ nn.functional.one_hot(index, self.n_groups).to(values.dtype)
 
     def mask(self, groups: Sequence[int] | np.ndarray, device: torch.device) -> Tensor:
         """(G,) float32, one for the given groups."""

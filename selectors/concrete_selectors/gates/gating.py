@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from concrete_selectors.embeddings import FlatModel
 from concrete_selectors.indexing import take_rows
-from concrete_selectors.protocols import EmbeddingModel
+from concrete_selectors.segments import Segments
 
 
 class FieldMeans:
@@ -18,6 +19,9 @@ class FieldMeans:
     Args:
         enabled: False feeds zeros through closed gates instead (the papers' form).
         momentum: weight of the past in the running mean.
+
+    Attributes:
+        value: the mean, (D,), feature after feature; None before the first batch.
     """
 
     def __init__(self, *, enabled: bool = True, momentum: float = 0.9) -> None:
@@ -25,12 +29,12 @@ class FieldMeans:
         self.value: Tensor | None = None
 
     def update(self, embedded: Tensor) -> Tensor:
-        """Takes a batch (B, N, d) into the running mean and returns it, (N, d)."""
+        """Takes a batch (B, D) into the running mean and returns it, (D,)."""
         batch = embedded.detach().mean(dim=0) if self.enabled else torch.zeros_like(embedded[0])
         self.value = batch if self.value is None else torch.lerp(batch, self.value, self.momentum)
         return self.value
 
-    def refresh(self, model: EmbeddingModel, batches: Iterable[tuple[Any, Tensor]]) -> Tensor:
+    def refresh(self, model: FlatModel, batches: Iterable[tuple[Any, Tensor]]) -> Tensor:
         """Replaces the running mean by the exact mean over some batches under the model as it is now."""
         total: Tensor | None = None
         rows = 0
@@ -46,15 +50,16 @@ class FieldMeans:
         return self.value
 
 
-def apply_gates(embedded: Tensor, gates: Tensor, means: Tensor) -> Tensor:
+def apply_gates(embedded: Tensor, gates: Tensor, means: Tensor, segments: Segments) -> Tensor:
     """``mean + gate * (embedding - mean)``: a gate of one changes nothing, a gate of zero closes the feature.
 
     Args:
-        embedded: (B, N, d).
+        embedded: (B, D), feature after feature.
         gates: (N,) for all rows, or (B, N).
-        means: (N, d).
+        means: (D,).
+        segments: where each feature stands.
     """
-    return means + gates.unsqueeze(-1) * (embedded - means)
+    return means + segments.scale(embedded - means, gates)
 
 
 def rows_to_groups(n_rows: int, n_groups: int, device: torch.device) -> Tensor:

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from concrete_selectors.embeddings import FlatModel
 from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.feature_groups import FeatureGroups
 from concrete_selectors.gates.gating import FieldMeans, apply_gates, gates_of_rows
 from concrete_selectors.gates.schedule import temperature
-from concrete_selectors.protocols import Batches, Loss, TeacherProtocol
+from concrete_selectors.protocols import Batches, Loss, TeacherProtocol, Weights
+from concrete_selectors.row_weights import weighted
 from concrete_selectors.settings import PathSettings
 
 #: Total logit movement (movement per step x steps) within which concrete training settles (measured: 80 to 350).
@@ -43,32 +45,40 @@ class GatedNetwork:
 
     Attributes:
         module: the copied model.
+        flat: the same, asked for flat embeddings.
         loss: per-row loss.
         groups: what gates are shared by.
         means: mean embeddings that closed gates feed.
         optimizer: of the module's parameters.
         device: where the module is.
         teacher: predictions of the user's own, trained model; None = labels alone.
+        weight: of the rows of a batch; None = all count alike.
         backward_rows, forward_rows: rows sent through the module so far, forward and backward, and forward only.
     """
 
     module: Any
+    flat: FlatModel
     loss: Loss
     groups: FeatureGroups
     means: FieldMeans
     optimizer: torch.optim.Optimizer
     device: torch.device
     teacher: TeacherProtocol | None = None
+    weight: Weights | None = None
     backward_rows: int = 0
     forward_rows: int = 0
 
     def embed(self, batch: Any) -> Tensor:
-        """Embeddings (B, N, d), those of excluded features replaced by their mean: nothing ever learns from them."""
-        embedded: Tensor = self.module.embed(batch)
+        """Embeddings (B, D), those of excluded features replaced by their mean: nothing ever learns from them."""
+        embedded = self.flat.embed(batch)
         if not self.groups.excluded.any():
             return embedded
         closed = torch.as_tensor(self.groups.excluded[self.groups.of_feature], device=embedded.device)
-        return torch.where(closed.unsqueeze(-1), self.field_means(), embedded)
+        return torch.where(self.flat.segments.spread(closed), self.field_means(), embedded)
+
+    def gated(self, embedded: Tensor, gates: Tensor, means: Tensor) -> Tensor:
+        """Logits from embeddings (B, D) behind feature gates, (N,) or (B, N)."""
+        return self.flat.predict(apply_gates(embedded, gates, means, self.flat.segments))
 
     def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, distillation: float = 0.0) -> Tensor:
         """Mean loss of a batch whose rows, in contiguous parts, see the given group gates (S, G).
@@ -77,15 +87,24 @@ class GatedNetwork:
         """
         embedded = self.embed(batch)
         rows = gates_of_rows(self.groups.feature_gates(gates), len(target))
-        logits = self.module.predict(apply_gates(embedded, rows, self.means.update(embedded)))
+        logits = self.gated(embedded, rows, self.means.update(embedded))
         self.backward_rows += len(target)
-        by_label = self.loss(logits, target).mean()
+        weight = self.weights(batch)
+        by_label = weighted(self.loss(logits, target), weight).mean()
         if self.teacher is None or distillation == 0:
             return by_label
-        return (1 - distillation) * by_label + distillation * self.loss(logits, self.teacher(batch, None)).mean()
+        by_teacher = weighted(self.loss(logits, self.teacher(batch, None)), weight).mean()
+        return (1 - distillation) * by_label + distillation * by_teacher
+
+    def weights(self, batch: Any, index: Tensor | None = None) -> Tensor | None:
+        """Weights of a batch's rows, or of some of them (int64); None = all count alike."""
+        if self.weight is None:
+            return None
+        found = self.weight(batch)
+        return found if index is None else found.index_select(0, index)
 
     def field_means(self) -> Tensor:
-        """Mean embedding of every feature, (N, d).
+        """Mean embedding of every feature, (D,).
 
         Raises:
             RuntimeError: no batch was seen yet.

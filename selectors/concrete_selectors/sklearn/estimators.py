@@ -19,6 +19,7 @@ from concrete_selectors.elimination.backward import BackwardElimination, stages
 from concrete_selectors.elimination.surrogate import EmbeddingCache
 from concrete_selectors.fit_path import CONVERGED_DUPLICATES, CONVERGED_PROBABILITY
 from concrete_selectors.gates.concrete import ConcreteSelector
+from concrete_selectors.segments import Segments
 from concrete_selectors.sklearn.autoencoder import Noise, SlotSettings, decoder, train_slots
 from concrete_selectors.sklearn.targets import Goal, Task, standardise
 from concrete_selectors.sklearn.validation import check_parameters, checked_data, number_of_slots, number_to_select
@@ -296,12 +297,12 @@ def _reduce(inputs: Tensor, goal: Goal, candidates: np.ndarray, *, down_to: int,
 
     A third of the rows, at random, is held out to judge removals.
     """
-    values = inputs[:, torch.as_tensor(candidates)].unsqueeze(2)
-    one = torch.ones(goal.n_outputs)
+    values, segments = inputs[:, torch.as_tensor(candidates)], Segments(np.ones(len(candidates)))
+    one, zero = torch.ones(goal.n_outputs), torch.zeros(goal.n_outputs)
     order = torch.as_tensor(np.random.default_rng(seed).permutation(len(inputs)))
     fitted, judged = order[len(order) // 3 :], order[: max(len(order) // 3, 1)]
     fit_rows, held_out = (
-        EmbeddingCache(values[rows], goal.target[rows], torch.tensor(1.0), torch.zeros_like(one), one, one_logit=False)
+        EmbeddingCache(values[rows], segments, goal.target[rows], torch.tensor(1.0), zero, one, one_logit=False)
         for rows in (fitted, judged)
     )
     no_one = np.zeros(len(candidates), dtype=bool)

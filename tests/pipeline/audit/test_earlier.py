@@ -137,8 +137,27 @@ def test_every_question_at_the_same_rows_is_judged_more_strictly(passed: Run, un
     assert again.data.metrics["parity/auc.ci_low"] == passed.data.metrics["parity/auc.ci_low"]
 
 
+def test_the_plan_in_the_report_says_the_chance_and_what_it_came_to(undecided: Run) -> None:
+    found = report(undecided)
+    assert found["plan"]["chance"] == found["power"]["chance"] < 0.8
+    assert found["plan"]["trainings"] == pytest.approx(sum(cost["full_trainings"] for cost in found["costs"]))
+    assert found["plan"]["seconds"] == pytest.approx(sum(cost["seconds"] for cost in found["costs"]))
+
+
+def test_planned_numbers_stay_as_they_are_when_the_audit_is_repeated(undecided: Run, home: Path) -> None:
+    """The plan is made for the look that the verdict will take: a repeated question takes the one that it took."""
+    words = ["run", "--data", str(home / "log.parquet"), *WORDS, "--profile", "default", "--seeds", "auto"]
+    plans = []
+    for margin in ("0.03", "0.031", "0.03"):
+        assert feature_audit(*words, "--margin", margin, "--work_dir", str(home / f"plans_{len(plans)}")) == 0
+        plans.append((parents()[0].data.tags["audit.look"], report(parents()[0])["power"]))
+    assert plans[0] == plans[2]
+    assert int(plans[1][0]) == int(plans[0][0]) + 1
+    assert plans[1][1]["chance"] < plans[0][1]["chance"], "in spite of the wider margin: the level of a later look"
+
+
 def test_more_seeds_reuse_everything_and_are_a_run_of_their_own(undecided: Run) -> None:
-    assert feature_audit("parity", "--audit", undecided.info.run_id, "--seeds", "4", "--baseline_seeds", "2") == 0
+    assert feature_audit("parity", "--audit", undecided.info.run_id, "--seeds", "4", "--baseline_seeds", "3") == 0
     run = parents()[0]
     assert run.data.tags["audit.continues"] == undecided.info.run_id
     children = MlflowClient().search_runs(
@@ -146,7 +165,7 @@ def test_more_seeds_reuse_everything_and_are_a_run_of_their_own(undecided: Run) 
     )
     assert {child.data.tags["audit.stage"] for child in children} == {"load", "baseline", "select", "retrain"}
     old, new = (pl.read_parquet(artifact(one, "parity/predictions.parquet")) for one in (undecided, run))
-    assert new.columns == [*old.columns[:4], "baseline_1", *old.columns[4:], "pruned_3"]
+    assert new.columns == [*old.columns[:5], "baseline_2", *old.columns[5:], "pruned_3"]
     assert new.select(old.columns).equals(old)
 
 

@@ -52,7 +52,7 @@ def test_load_says_what_was_inferred_and_what_is_uncertain(
     [summary] = [line for line in lines if line.startswith("7,000 rows")]
     assert "18 features (2 numeric, 14 categories, 1 list, 1 date)" in summary
     assert re.search(r"[\d.]+ % positive, split random; ", summary)
-    for hint in ("time (time=ts)", "split (split=fold)", "group (group=user_id)", "weight (exclude=weight unless"):
+    for hint in ("time (time=ts)", "split (split=fold)", "group (group=user_id)", "weight (weight=weight unless"):
         assert f"looks like a {hint}" in summary
     asked = [line for line in lines if "kinds: {shop_" in line or line.startswith("price:")]
     assert len(asked) == 2

@@ -141,17 +141,13 @@ from feature_audit.models import by_name
 
 class ByHand(model.TwoTower):
     def embed(self, batch):
-        vectors = self.features(by_name(batch, self.schema))
-        return torch.stack([vectors[name] for name in self.schema.names], dim=1)
+        return self.features(by_name(batch, self.schema))
 
     def predict(self, embedded):
-        vectors = dict(zip(self.schema.names, embedded.unbind(1)))
-        item = self.item(self._joined(vectors, self.item_names))
-        user = self.user(self._joined(vectors, self.user_names))
-        return (item * user).sum(dim=1) + self.bias
+        return self.score(embedded)
 
 
-def build(schema, *, dim=4, width=32, item_prefix="item_"):
+def build(schema, *, dim=16, width=32, item_prefix="item_"):
     return ByHand(schema, dim, width, item_prefix)
 """
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -207,6 +203,24 @@ def test_an_attached_model_is_audited_like_the_same_network_with_embed_and_predi
     assert any(found == pytest.approx(rows[name].to_numpy(), abs=1e-5) for name in names[1:])
 
 
+def test_check_model_says_what_will_be_gated(clicks: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = clicks[: clicks.index("--k")]
+    tables = []
+    for options in (("--config", str(EXAMPLES / "two_tower" / "audit.yaml")), ("--model", "by_hand:build")):
+        assert feature_audit("check-model", *words, *options) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert re.fullmatch(r"ok   shapes: embed 256 rows x \d+ features of width 3 to 7, predict \(256,\)", lines[0])
+        tables.append(lines[next(place for place, line in enumerate(lines) if line.startswith("gated: ")) :])
+    assert tables[0] == tables[1]
+    features, numbers = re.findall(r"\d+", tables[0][0])
+    rows = [re.fullmatch(r" +(\d+)  (\w+) +(.+)", line).groups() for line in tables[0][2:]]
+    counted = {row: 1 + row[2].count(",") + int(re.search(r"(?:and (\d+) more)?$", row[2])[1] or 0) for row in rows}
+    assert sum(counted.values()) == int(features)
+    assert sum(int(row[0]) * number for row, number in counted.items()) == int(numbers)
+    assert [row[0] for row in rows] == sorted((row[0] for row in rows), reverse=True)
+    assert {"numeric", "categorical"} <= {kind for _, kind, _ in rows}
+
+
 @pytest.mark.slow
 def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
     pytest.importorskip("fuxictr", reason="optional: pip install fuxictr")
@@ -220,20 +234,26 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
     [
         (
             {"    def embed(self, batch):": "    def embed(self, batch):\n        self.raw = batch.numeric[:, 0]",
-             "+ self.bias": "+ self.bias + self.raw"},
+             "self.score(embedded)": "self.score(embedded) + self.raw"},
             "embeddings alone: predict depends on nothing of a row but its embeddings",
         ),
         (
-            {"return (item * user).sum(dim=1) + self.bias": "return torch.sigmoid((item * user).sum(dim=1))"},
+            {"self.score(embedded)": "torch.sigmoid(self.score(embedded))"},
             r"logits: the output stays within \[0, 1\] whatever the weights are, as probabilities do; return logits",
         ),
         (
-            {"for name in self.schema.names], dim=1)": "for name in self.schema.names], dim=1).detach()"},
+            {"return self.features(by_name(batch, self.schema))":
+             "return {name: one.detach() for name, one in self.features(by_name(batch, self.schema)).items()}"},
             r"training: features.*\.weight decides the output but gets no gradient, so it is never trained",
         ),
         (
             {"    return ByHand": "    assert len(schema.names) > 12, 'too narrow'\n    return ByHand"},
             r"fewer features: with \d+ of \d+ features, as when pruned: AssertionError: too narrow",
+        ),
+        (
+            {"return self.features(by_name(batch, self.schema))":
+             "return dict(list(self.features(by_name(batch, self.schema)).items())[1:])"},
+            r"shapes: ByHand.embed gives no embedding for \w+ \(1 of \d+ features missing\)",
         ),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from feature_audit.fitting.looks import Look, learn_looks, take_look
+from feature_audit.fitting.looks import Look, coming_look, learn_looks, take_look
 
 
 def look(folder: Path, key: str, planned: int = 1, confidence: float = 0.95, family: str = "table") -> Look:
@@ -26,6 +26,23 @@ def test_the_same_question_is_the_look_that_it_was(tmp_path: Path) -> None:
     assert first.judged_at == pytest.approx(0.95)
     assert first.next_judged_at == look(tmp_path, "b").judged_at == pytest.approx(0.9975)
     assert look(tmp_path, "a", family="another table").number == 1
+
+
+def test_what_is_coming_is_known_before_it_is_taken(tmp_path: Path) -> None:
+    """By the question with the numbers of trainings as asked for: a plan must not change when it is repeated."""
+
+    def coming(asked: str, planned: int = 1) -> Look:
+        return coming_look(tmp_path, "table", asked, planned=planned, confidence=0.95)
+
+    assert (coming("auto", planned=2).number, coming("auto", planned=2).planned) == (1, 2)
+    assert not list(tmp_path.iterdir()), "nothing is recorded"
+    taken = take_look(tmp_path, "table", "3 + 3", planned=1, confidence=0.95, asked="auto")
+    assert coming("auto", planned=2).judged_at == taken.judged_at == pytest.approx(0.95)
+    assert coming("nine").judged_at == pytest.approx(0.9975)
+    take_look(tmp_path, "table", "9 + 9", planned=1, confidence=0.95, asked="nine")
+    assert [coming(asked).number for asked in ("auto", "nine", "another")] == [1, 2, 3]
+    learn_looks(tmp_path / "elsewhere", "table", [taken.record])
+    assert coming_look(tmp_path / "elsewhere", "table", "auto", planned=1, confidence=0.95).number == 1
 
 
 def test_only_a_single_look_says_nothing_of_looks(tmp_path: Path) -> None:

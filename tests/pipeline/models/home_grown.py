@@ -178,6 +178,62 @@ class PerField(nn.Module):
         return self.out(torch.tanh(torch.cat([vectors[name] for name in self.names], dim=1)))  # (B, 1)
 
 
+#: Numbers of the four columns' embeddings.
+MIXED = (1, 16, 256, 4)
+
+
+class Mixed(nn.Module):
+    """Embeddings of different widths in any form: from ``pooled`` for a hook, from ``embed`` for the factory's way."""
+
+    def __init__(self, schema: ModelSchema, form: str = "list", wrong: str = "") -> None:
+        super().__init__()
+        self.names, self.form, self.wrong = list(schema.names), form, wrong
+        self.widths = [MIXED[place % 4] for place in range(len(self.names))]
+        self.tables = nn.ModuleList(
+            nn.Embedding(field.cardinality, width) for field, width in zip(schema.fields, self.widths, strict=True)
+        )
+        self.pooled = _Gather()
+        self.out = nn.Linear(sum(self.widths), 1)
+
+    def embed(self, batch: Batch) -> Any:
+        vectors = [table(batch.codes[:, place]) for place, table in enumerate(self.tables)]
+        if self.wrong:
+            vectors = self._spoilt(vectors)
+        backwards = list(zip(self.names, vectors, strict=False))[::-1]
+        if self.form == "dict":
+            return dict(backwards)
+        if self.form == "keyed":
+            values = torch.cat([vector for _, vector in backwards], dim=1)
+            return Keyed([name for name, _ in backwards], [vector.shape[1] for _, vector in backwards], values)
+        return torch.cat(vectors, dim=1) if self.form == "flat" else vectors
+
+    def predict(self, embedded: Any) -> Tensor:
+        if self.form == "keyed":
+            embedded = embedded.to_dict()
+        if self.form in ("dict", "keyed"):
+            assert list(embedded) == self.names[::-1]
+            embedded = [embedded[name] for name in self.names]
+        wide = embedded if self.form == "flat" else torch.cat(embedded, dim=1)
+        return self.out(torch.tanh(wide))[:, 0]
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.predict(self.pooled(self.embed(batch)))
+
+    def _spoilt(self, vectors: list[Tensor]) -> list[Tensor]:
+        first, *others = vectors
+        if self.wrong == "missing":
+            return others if self.form == "list" else vectors[:-1]
+        if self.wrong == "rows":
+            return [first[1:], *others]
+        if self.wrong == "all rows":
+            return [vector.repeat(2, 1) for vector in vectors]
+        if self.wrong == "block":
+            return [first.unsqueeze(1), *others]
+        if self.wrong == "integers":
+            return [first.long(), *others]
+        return [first.repeat(1, 1 + len(first) % 2), *others]  # widths that depend on the batch
+
+
 class Twins(nn.Module):
     """Towers that share their lookup, which a wide part calls once more; the state that it keeps is its own."""
 
@@ -256,6 +312,10 @@ class Uncalled(nn.Module):
 
 def per_field(schema: ModelSchema) -> nn.Module:
     return PerField(schema)
+
+
+def mixed(schema: ModelSchema, form: str = "list", wrong: str = "") -> nn.Module:
+    return Mixed(schema, form, wrong)
 
 
 def twins(schema: ModelSchema) -> nn.Module:

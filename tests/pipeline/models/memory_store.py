@@ -18,12 +18,16 @@ class MemoryStore:
     ):
         self.schema, self.columns, self.labels, self.splits = schema, columns, target, splits
         self.read: set[str] = set()
+        self.weights: np.ndarray | None = None
 
     def rows(self, split: str) -> int:
         return len(self.splits[split])
 
     def target(self, split: str) -> np.ndarray:
         return self.labels[self.splits[split]]
+
+    def weight(self, split: str) -> np.ndarray | None:
+        return None if self.weights is None else self.weights[self.splits[split]]
 
     def batches(
         self, split: str, size: int, *, seed: int | None = None, schema: ModelSchema | None = None
@@ -52,7 +56,11 @@ class MemoryStore:
             each("bag"),
             each("vector"),
             torch.from_numpy(self.labels[rows].astype(kind)),
+            weight=None if self.weights is None else torch.from_numpy(self._relative(rows)),
         )
+
+    def _relative(self, rows: np.ndarray) -> np.ndarray:
+        return (self.weights[rows] / self.weights[self.splits["train"]].mean()).astype(np.float32)
 
 
 def planted(task: str = "binary", *, rows: int = 3000, noise_fields: int = 4, seed: int = 0) -> MemoryStore:

@@ -6,16 +6,19 @@ import copy
 import gc
 import io
 import pickle
+import re
 import weakref
 
 import numpy as np
 import pytest
 import torch
 from concrete_selectors import PathSettings, SelectionTask, fit_path
+from concrete_selectors.embeddings import FlatModel
 from concrete_selectors.protocols import Batches
+from feature_audit.batch import Batch
 from feature_audit.config import TrainingConfig
 from feature_audit.errors import UsageError
-from feature_audit.models import build_model, check_model, predict, row_loss, train
+from feature_audit.models import build_model, check_model, embedding_widths, predict, row_loss, train
 from feature_audit.schema import Field, ModelSchema
 from memory_store import MemoryStore
 from sklearn.metrics import roc_auc_score
@@ -49,7 +52,9 @@ def test_an_attached_model_predicts_what_the_bare_model_predicts(name: str, atta
     batch = _store().batch(np.arange(32))
     model = _build(name, attach).eval()
     embedded = model.embed(batch)
-    assert embedded.shape[:2] == (32, 4)
+    assert embedded.shape[0] == 32
+    assert len(model.widths) == 4
+    assert embedded[0].numel() == sum(model.widths)
     torch.testing.assert_close(model.predict(embedded), model(batch))
     bare = _build(name, attach).eval().module
     torch.testing.assert_close(model(batch), bare(batch).reshape(-1))
@@ -60,19 +65,24 @@ def test_an_attached_model_predicts_what_the_bare_model_predicts(name: str, atta
 def test_a_copy_is_a_model_of_its_own(name: str, attach: str, how: str) -> None:
     batch, other = _store().batch(np.arange(32)), _store().batch(np.arange(32, 64))
     model = _build(name, attach).eval()
-    gate = torch.tensor([1.0, 0, 1, 0])[:, None]
-    expected = model.predict(model.embed(batch) * gate)  # with gradients on
+    expected = model.predict(_gated(model, batch))  # with gradients on
     if name == "twins":  # the team's own leftover of a graph stands in the way of copies, not ours
         model.module.attention = None
     twin = _copy(model, how)
-    torch.testing.assert_close(twin.predict(model.embed(batch) * gate), expected)  # it remembers the batch, too
-    assert torch.equal(twin.predict(twin.embed(batch) * gate), expected)
+    torch.testing.assert_close(twin.predict(_gated(model, batch)), expected)  # it remembers the batch, too
+    assert torch.equal(twin.predict(_gated(twin, batch)), expected)
     with torch.no_grad():
         for weight in twin.parameters():
             weight.add_(1)
-        assert not torch.allclose(twin.predict(twin.embed(batch) * gate), expected)
+        assert not torch.allclose(twin.predict(_gated(twin, batch)), expected)
     twin.embed(other)
-    assert torch.equal(model.predict(model.embed(batch) * gate), expected)
+    assert torch.equal(model.predict(_gated(model, batch)), expected)
+
+
+def _gated(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    flat = FlatModel(model)
+    embedded = flat.embed(batch)
+    return flat.segments.scale(embedded, torch.tensor([1.0, 0, 1, 0]))
 
 
 def _copy(model: torch.nn.Module, how: str) -> torch.nn.Module:
@@ -221,9 +231,9 @@ def test_the_contract_test_finds_wrong_shapes_and_cut_gradients() -> None:
     [
         ("two_tower", "user.lookup", "attach=user.lookup: TwoTower has no such submodule; it has user, user.embed"),
         ("half", None, r"Linear has no embed\(\); add it, or name the submodule"),
-        ("named", "out", r"attach=out gives \(8, 1, 1\); the contract is \(8, 4, d\)"),
-        ("named", "lookup.user", r"attach=lookup.user gives \(8, 1, 3\)"),
-        ("named", "gather,out", "one submodule gives a tensor and another names"),
+        ("named", "out", "attach=out: gives 1 embeddings for 4 features; give one for each"),
+        ("named", "lookup.user", "attach=lookup.user: gives 1 embeddings for 4 features"),
+        ("named", "gather,out", "a tensor from one submodule and names from another"),
         ("uncalled", "table", "attach=table: Uncalled.forward never calls it"),
         ("no_arguments", None, r"def build\(schema, \*\*model_params\); yours takes no arguments"),
         ("Tower", None, r"def build\(schema, \*\*model_params\); missing a required argument"),
@@ -236,7 +246,7 @@ def test_a_mistake_is_one_line(name: str, attach: str | None, message: str) -> N
 
 
 def test_a_wrong_embed_shape_is_one_line() -> None:
-    with pytest.raises(UsageError, match=r"Plain.embed gives \(8, 12\); the contract is \(8, 4, d\)"):
+    with pytest.raises(UsageError, match=r"Plain.embed gives \(8, 12\); give \(B, N, d\), a list"):
         _build("plain", wrong=True).embed(_store().batch(np.arange(8)))
 
 
@@ -247,7 +257,7 @@ def test_some_of_the_embedded_rows_can_be_predicted(name: str, attach: str) -> N
     whole = model(batch)
     embedded = model.embed(batch)
     torch.testing.assert_close(model.predict(embedded[::3]), whole[::3])
-    torch.testing.assert_close(model.predict(embedded.repeat(2, 1, 1)), whole.repeat(2))
+    torch.testing.assert_close(model.predict(embedded.flatten(1).repeat(2, 1)), whole.repeat(2))
 
 
 def test_a_submodule_called_for_users_and_again_for_items_gives_both() -> None:
@@ -256,6 +266,58 @@ def test_a_submodule_called_for_users_and_again_for_items_gives_both() -> None:
     embedded = model.embed(batch)
     for place in range(4):
         torch.testing.assert_close(embedded[:, place], model.module.lookup.tables[place](batch.codes[:, place]))
+
+
+FORMS = ("list", "dict", "keyed", "flat")
+
+
+@pytest.mark.parametrize("attach", [None, "pooled"])
+@pytest.mark.parametrize("form", FORMS)
+def test_embeddings_of_any_width_pass_the_contract_test_in_every_form(form: str, attach: str | None) -> None:
+    if form == "flat" and attach:
+        pytest.skip("a hook does not see where the fields of a flat tensor stand")
+    batch = _store().batch(np.arange(64))
+    model = _build("mixed", attach, form=form)
+    again = _build("mixed", attach, form=form)
+    findings = check_model(model, SCHEMA, batch, lambda: again)
+    assert [finding for finding in findings if not finding.passed] == []
+    assert findings[0].detail == "embed 64 rows x 4 features of width 1 to 256, predict (64,)"
+    assert model.eval().widths == (1, 16, 256, 4)
+    torch.testing.assert_close(model(batch), model.module(batch))
+    embedded = model.embed(batch)
+    for place, span in enumerate(torch.arange(277).split([1, 16, 256, 4])):
+        torch.testing.assert_close(embedded[:, span], model.module.tables[place](batch.codes[:, place]))
+    torch.testing.assert_close(model.predict(embedded[::3]), model(batch)[::3])
+    assert embedding_widths(model, SCHEMA) == (1, 16, 256, 4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "form", "says"),
+    [
+        ("missing", "dict", r"no embedding for genre \(1 of 4 features missing\)"),
+        ("missing", "list", "3 embeddings for 4 features; give one for each"),
+        ("rows", "dict", r"\(63, 1\) for user, 63 rows for a batch of 64"),
+        ("rows", "list", r"\(63, 1\) at place 0 of the list, 63 rows for a batch of 64"),
+        ("all rows", "flat", r"\(128, 277\), 128 rows for a batch of 64"),
+        ("block", "list", r"\(64, 1, 1\) at place 0 of the list; give \(B, width\), width 1 or more"),
+        ("integers", "list", "int64 at place 0 of the list; embeddings are floating-point numbers"),
+        ("integers", "dict", "int64 for user; embeddings are floating-point numbers"),
+        ("widths", "dict", "width 2 for user, for an earlier batch 1; give the same each time"),
+    ],
+)
+@pytest.mark.parametrize("attach", [None, "pooled"])
+def test_embeddings_that_break_the_contract_are_one_line_each(
+    wrong: str, form: str, says: str, attach: str | None
+) -> None:
+    if attach and (form == "flat" or wrong == "missing"):
+        pytest.skip("a hook does not see where fields stand in a flat tensor, and such a module fails by itself")
+    rows = 62 if wrong == "widths" else 64  # half of 62 is odd
+    model = _build("mixed", attach, form=form, wrong=wrong)
+    [finding] = check_model(model, SCHEMA, _store().batch(np.arange(rows)))
+    assert (finding.check, finding.passed) == ("shapes", False)
+    assert re.search(says, finding.detail)
+    assert finding.detail.startswith("attach=pooled: gives" if attach else "Mixed.embed gives")
+    assert "\n" not in finding.detail
 
 
 def test_predict_before_embed_says_what_to_do() -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from feature_audit.batch import Batch
 from feature_audit.models import MODELS, ModelFinding, build_model, check_model
-from feature_audit.models.custom.attach import AttachedModel, UserModel
+from feature_audit.models.custom.attach import AttachedModel
+from feature_audit.models.custom.user_model import UserModel
 from feature_audit.schema import Field, ModelSchema, Task
 from memory_store import MemoryStore, planted
 from torch import Tensor, nn

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from feature_audit.parity.components import Components
+from feature_audit.parity.forecast import Change, forecast
 from feature_audit.parity.intervals import conclude
-from feature_audit.parity.planning import Arms, Outlook, Question, allocations, choose, forecast, outlook
+from feature_audit.parity.planning import Arms, Outlook, Question, allocations, choose, outlook
 from scipy import stats
 
 ROOT = Path(__file__).parents[3]
@@ -20,7 +22,7 @@ planned = pytest.importorskip("planned", reason="benchmarks/parity is part of th
 sys.path.pop(0)
 
 QUESTION = Question(margin=0.002, confidence=0.95, test_ratio=4 / 3)
-PLANNED = [(3, 1), (4, 1), (5, 1), (2, 2), (3, 3), (4, 4), (5, 5)]
+PLANNED = [(3, 1), (4, 1), (5, 1), (2, 2), (3, 2), (3, 3), (4, 3), (4, 4), (5, 4), (5, 5)]
 
 
 def noise(
@@ -94,7 +96,8 @@ def test_without_a_clear_difference_the_full_model_shows_its_own_noise(
     look, looks = looking(estimate=estimate, ks=ks, seed=0.0, shared=1e-5, own=1e-5)
     _, arms = choose(PLANNED, look, price)
     assert looks == [(2, 1), (2, 2)]
-    assert arms[0] == arms[1] >= 2
+    assert arms[1] >= 2
+    assert arms[0] - arms[1] in (0, 1)
 
 
 def test_noisier_trainings_are_more() -> None:
@@ -111,7 +114,7 @@ def test_where_row_noise_rules_the_cheapest_is_as_good() -> None:
 
 def test_a_plan_that_is_too_expensive_is_not_chosen() -> None:
     look, _ = looking(seed=0.001)
-    assert choose(PLANNED, look, price)[1] == (5, 5)
+    assert choose(PLANNED, look, price)[1] == (5, 4), "nearly as good as 5 + 5"
     assert choose(PLANNED, look, price, most=price((3, 3)))[1] == (3, 3)
     assert choose(PLANNED, look, price, most=0.0)[1] == (2, 2), "the cheapest is always allowed"
 
@@ -143,25 +146,91 @@ def test_the_smallest_decidable_margin_is_decided_in_four_of_five_audits() -> No
     assert view.chance((3, 3)) == pytest.approx(0.8, abs=1e-3)
 
 
-def test_an_undecidable_audit_says_so_with_remedies_that_work() -> None:
-    look, _ = looking(seed=0.0012, shared=0.0004)
-    view = look((2, 2))
-    plan = forecast(view, (2, 2))
+def change(confidence: float = 0.95, test_share: float | None = 0.2) -> Change:
+    """What may be changed about an audit that has cost three full trainings."""
+    return Change(confidence, 0.95, price, 3.0, test_share)
+
+
+def remedies(view: Outlook, arms: Arms, changed: Change) -> dict[str, str]:
+    """The remedies of the sentence in their order: what is changed -> all that is said of it."""
+    said = forecast(view, arms, changed).sentence.partition(" pass, with its chance: ")[2].removesuffix(".")
+    return {one.split("=")[0] if "=" in one.split()[0] else "rows": one for one in said.split("; ")}
+
+
+def trainings(said: str, arms: Arms) -> Arms:
+    """The numbers that a remedy names; today's where it names none."""
+    found = re.search(r"seeds=(\d+) and baseline_seeds=(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else arms
+
+
+def percent(said: str) -> float:
+    """The chance that a remedy names."""
+    found = re.search(r"\((\d+)%", said)
+    assert found, said
+    return int(found[1]) / 100
+
+
+def test_an_undecidable_audit_says_so_with_the_chance_of_the_plan() -> None:
+    view = looking(seed=0.0012, shared=0.0004)[0]((2, 2))
+    plan = forecast(view, (2, 2), change())
     assert not plan.can_decide
-    found = re.search(r"of ([\d.]+) or more: .* (\d+)% of audits. Give margin=([\d.]+)(.*)\.$", plan.sentence)
+    found = re.search(r"of ([\d.]+) or more: .* (\d+)% of audits. What would", plan.sentence)
     assert found
     assert float(found[1]) == pytest.approx(plan.decidable, rel=0.06)
     assert int(found[2]) == round(100 * plan.chance)
-    margin = Question(float(found[3]), 0.95, QUESTION.test_ratio)
-    assert Outlook(view.parts, 0.0, margin).chance((2, 2)) >= 0.8
-    numbers = re.search(r"seeds=(\d+) with baseline_seeds=(\d+)", found[4])
-    assert numbers
-    more = int(numbers[1]), int(numbers[2])
-    assert view.chance(more) >= 0.8 > view.chance((more[0] - 1, more[1] - 1))
-    assert "times the test rows" not in found[4], "rows cannot mend what trainings spoil"
-    rows = forecast(looking(seed=0.0, shared=0.001, own=0.0)[0]((5, 5)), (5, 5))
-    assert "times the test rows" in rows.sentence
-    assert "seeds=" not in rows.sentence
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9975])
+@pytest.mark.parametrize("noises", [{"seed": 0.0012, "shared": 0.0004}, {"seed": 0.0, "shared": 0.001, "own": 0.0}])
+@pytest.mark.parametrize("arms", [(2, 2), (4, 4)])
+def test_every_remedy_would_decide_at_the_level_of_its_look(
+    arms: Arms, noises: dict[str, float], confidence: float
+) -> None:
+    """A later look at this table needs more; a log with other rows is a new table."""
+    view = looking(**noises)[0](arms)
+    found = remedies(view, arms, change(confidence))
+    later = Outlook(view.parts, 0.0, Question(0.002, confidence, QUESTION.test_ratio))
+    first = Outlook(view.parts, 0.0, QUESTION)
+    for name, said in found.items():
+        numbers, value = trainings(said, arms), re.match(r"[a-z_]*=?([\d.]+)", said)
+        assert value
+        if name == "seeds":
+            chance = later.chance(numbers)
+            assert later.chance((numbers[0] - 1, numbers[1] - 1)) < 0.8
+            assert f"{price(numbers) - price(arms):.1f} more full trainings" in said
+        elif name == "test_share":
+            chance = later.chance(numbers, float(value[1]) / 0.2)
+            assert f"{1 - (1 - float(value[1])) / 0.8:.0%} fewer train rows" in said
+            assert f"an audit of {3 + price(numbers):.1f} full trainings" in said
+        elif name == "margin":
+            chance = Outlook(view.parts, 0.0, Question(float(value[1]), confidence, 4 / 3)).chance(numbers)
+        else:
+            chance = first.chance(numbers, float(value[1]))
+        assert chance >= 0.8, said
+        assert percent(said) == pytest.approx(chance, abs=0.03), said
+
+
+def test_rows_do_not_mend_what_trainings_spoil_nor_trainings_what_rows_do() -> None:
+    seeds = remedies(looking(seed=0.003, shared=0.0001)[0]((5, 5)), (5, 5), change())
+    assert list(seeds) == ["seeds", "margin"]
+    rows = remedies(looking(seed=0.0, shared=0.002, own=0.0)[0]((5, 5)), (5, 5), change())
+    assert list(rows) == ["margin", "rows"]
+    assert "seeds=" not in rows["margin"] + rows["rows"]
+
+
+def test_a_split_that_is_given_is_not_advised_to_be_another() -> None:
+    view = looking(seed=0.0, shared=0.001, own=0.0)[0]((4, 4))
+    assert "test_share" in remedies(view, (4, 4), change())
+    for now in (None, 0.5):
+        assert "test_share" not in remedies(view, (4, 4), change(test_share=now))
+
+
+def test_the_remedy_that_costs_fewer_trainings_comes_first() -> None:
+    view = looking(seed=0.0004, shared=0.0007)[0]((2, 2))
+    cheap, dear = (replace(change(), again=again) for again in (30.0, 0.0))
+    assert list(remedies(view, (2, 2), cheap))[:2] == ["seeds", "test_share"]
+    cheap_split = remedies(looking(seed=0.0, shared=0.0009, own=0.0)[0]((5, 5)), (5, 5), dear)
+    assert next(iter(cheap_split)) == "test_share"
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.002])
@@ -192,7 +261,7 @@ def test_a_deployed_model_has_no_seed_noise() -> None:
     assert fixed.on_test(arms).weight == pytest.approx(1 / 3)
     assert fixed.on_test(arms).seed_df == both.on_test(arms).seed_df == 2
     assert fixed.chance(arms) > both.chance(arms) + 0.1
-    assert re.search(r"seeds=\d+\.$", forecast(fixed, (2, 1)).sentence), "no second full model is asked for"
+    assert re.match(r"seeds=\d+ \(", remedies(fixed, (2, 1), change())["seeds"]), "no second full model is asked for"
 
 
 @pytest.mark.slow

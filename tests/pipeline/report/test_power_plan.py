@@ -24,6 +24,13 @@ def test_the_first_screen_says_it_only_where_the_table_cannot_decide(chance: flo
     assert read_json(render_json(report)).power == report.power
 
 
+@pytest.mark.parametrize("verdict", ["pass", "fail"])
+def test_a_table_that_decided_needs_no_remedy_on_the_first_screen(verdict: str) -> None:
+    report = make_report(verdict, power=PLAN)
+    assert PLAN.sentence not in render_html(report).split("</header>")[0]
+    assert render_markdown(report).count(PLAN.sentence) == 1
+
+
 def test_a_report_without_a_plan_says_nothing() -> None:
     report = make_report("pass")
     assert report.power is None

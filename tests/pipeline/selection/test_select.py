@@ -236,6 +236,8 @@ def test_few_rows_take_small_batches(case: Case, rows: int, size: int) -> None:
         def rows(self, split: str) -> int:
             return rows
 
+        effective_rows = rows
+
     store: Any = Sized()
     found = plan_of(CONFIG, store, ALL).batch_size
     assert found == size <= Pace.of(rows, CONFIG.training, store.schema).batch_size

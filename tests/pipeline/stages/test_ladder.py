@@ -5,7 +5,11 @@ The K are given by hand; one small table goes through the stages, with a baselin
 
 from __future__ import annotations
 
+import logging
+import math
 import os
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +18,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from click_log import make_log
 from feature_audit.audit.cost_plan import cost_plan
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
-from feature_audit.fitting import looks
+from feature_audit.errors import AuditError
+from feature_audit.fitting import allocation, looks
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import train_one
 from feature_audit.parity import ParityResult, decide
+from feature_audit.parity.ladder import fixed_sequence
 from feature_audit.results import CostPlan
 from feature_audit.selection import Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
@@ -110,6 +117,29 @@ def test_the_key_holds_the_features_of_every_k_in_the_order_of_testing(trained: 
     assert [len(names) for names in features(*RUNGS)] == list(RUNGS)
     assert features(4, 3) != features(4, 1) != features(1, 4)
     assert features(3) == [features(4, 3)[1]]
+
+
+def test_of_a_large_table_fewer_k_are_trained_where_all_would_cost_too_much(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first of the order stays; numbers that are given are trained whatever they cost."""
+
+    def ks(name: str, most: float, **changes: Any) -> list[int]:
+        monkeypatch.setattr(allocation, "MOST_TRAININGS", spent + most)
+        config = trained.config.model_copy(update={"seeds": "auto", "baseline_seeds": "auto", **changes})
+        place = folder(trained.home, name)
+        return [
+            rung.k for rung in retrain.retrain(config, trained.prepared, trained.full, trained.selection, place).rungs
+        ]
+
+    monkeypatch.setattr(allocation, "LARGE_TABLE", 0)
+    spent = 1 + trained.selection.compute / trained.full.facts.compute
+    caplog.set_level(logging.INFO)
+    assert ks("cheap", 100.0) == list(RUNGS)
+    assert "K are trained" not in caplog.text
+    assert ks("dear", 0.0) == [RUNGS[0]]
+    assert "1 of 3 K are trained" in caplog.text
+    assert ks("given", 0.0, seeds=2) == list(RUNGS)
 
 
 def test_a_killed_stage_trains_only_what_is_missing(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,3 +232,39 @@ def test_the_k_of_an_audit_are_one_look_at_the_test_rows(trained: Trained) -> No
     assert first.look == second.look
     assert first.look.number == 1
     assert len(os.listdir(trained.home / looks.FOLDER)) == 1
+
+
+def test_rows_are_counted_for_the_first_look_at_a_new_table(trained: Trained, tmp_path: Path) -> None:
+    """With three looks planned the first of them has little of the error, on new rows as well."""
+
+    def rows(looks: int) -> float:
+        outcome = trained.judge(f"rows {looks}", looks=looks, margin=0.001, work_dir=str(tmp_path / str(looks)))
+        assert outcome.result.needed
+        found = re.search(r"about ([\d,]+) test user_id values", outcome.result.needed)
+        return int(found[1].replace(",", "")) if found else math.inf
+
+    assert rows(3) > rows(1)
+
+
+@pytest.mark.parametrize(("broken", "proven"), [(3, 4), (1, 3)])
+def test_a_k_whose_scores_are_no_numbers_ends_the_testing_and_not_the_audit(
+    trained: Trained, broken: int, proven: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = open_folder(tmp_path, stage_key("retrain", config={}, inputs={}))
+    shutil.copytree(trained.pruned.folder.path, copy.path, dirs_exist_ok=True)
+    weights = copy.path / f"pruned_{broken}_1.pt"
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: torch.full_like(value, float("nan")) for name, value in state.items()}, weights)
+    found = replace(trained, pruned=replace(trained.pruned, folder=copy)).judge(f"broken_{broken}", looks=9)
+    assert found.k == proven
+    assert [rung.verdict for rung in found.ladder] == ["pass" if rung.k > broken else None for rung in found.ladder]
+    assert f"K = {broken} cannot be judged and is not proven" in caplog.text
+
+
+def test_a_first_k_whose_scores_are_no_numbers_ends_the_audit() -> None:
+    with pytest.raises(AuditError, match="not finite"):
+        fixed_sequence([4, 3], unjudged)
+
+
+def unjudged(_: int) -> ParityResult:
+    raise AuditError("pruned scores hold 3 values that are not finite")

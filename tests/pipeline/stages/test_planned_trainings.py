@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from click_log import make_log
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
-from feature_audit.fitting.allocation import most_affordable
+from feature_audit.fitting.allocation import affordable_k, most_affordable
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
+from feature_audit.fitting.looks import Look
 from feature_audit.results import CurvePoint
 from feature_audit.selection import Selection
 from feature_audit.stages import baseline, load, retrain, select
@@ -28,12 +30,14 @@ class Ready:
     full: baseline.Baseline
     selection: Selection
 
-    def retrain(self, name: str, *, estimate: float = 0.0, error: float = 0.05, **changes: Any) -> retrain.Retrained:
+    def retrain(
+        self, name: str, *, estimate: float = 0.0, error: float = 0.05, look: Look | None = None, **changes: Any
+    ) -> retrain.Retrained:
         """The retrain stage, with what the confirmation at K has measured."""
         config = AuditConfig.model_validate({**self.config.model_dump(), **changes})
         curve = [CurvePoint(self.selection.k, 0.7, estimate, "retrained", error)]
         return retrain.retrain(
-            config, self.prepared, self.full, replace(self.selection, curve=curve), folder(self.home, name)
+            config, self.prepared, self.full, replace(self.selection, curve=curve), folder(self.home, name), look
         )
 
 
@@ -73,7 +77,19 @@ def test_without_one_both_models_are_trained_equally_often(ready: Ready, caplog:
     assert not found.plan.can_decide, "a few hundred rows"
     said = [record.message for record in caplog.records if "can decide only a loss of" in record.message]
     assert len(said) == 1
-    assert "Give margin=" in said[0]
+    assert re.search(r"with its chance: .*margin=[\d.]+ with seeds=\d+|with its chance: .*margin=[\d.]+ \(", said[0])
+
+
+def test_a_later_look_is_planned_for_at_its_own_confidence(ready: Ready, caplog: pytest.LogCaptureFixture) -> None:
+    """And what is advised after it, at that of the look that would come then."""
+    caplog.set_level(logging.INFO)
+    given = {"seeds": 2, "baseline_seeds": 2, "margin": 0.005}
+    first, second = (ready.retrain("looks", look=Look(number, 1, 0.95, ""), **given).plan for number in (1, 2))
+    assert second.chance < first.chance
+    assert second.decidable > first.decidable
+    logged = [one for one in caplog.messages if "can decide only" in one][-1]
+    before, after = (float(re.findall(r"margin=([\d.]+)", said)[0]) for said in (logged, second.sentence))
+    assert after > before
 
 
 def test_numbers_that_are_given_are_trained_and_judged_all_the_same(ready: Ready) -> None:
@@ -101,3 +117,19 @@ def test_more_trainings_go_on_where_fewer_ended(ready: Ready) -> None:
 def test_a_large_table_stays_within_its_cost() -> None:
     assert most_affordable(49_999, 3.0) == float("inf")
     assert most_affordable(50_000, 2.0) == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize(
+    ("prices", "most", "number"),
+    [
+        ((0.3, 0.2, 0.1), 2.2, 3),
+        ((0.3, 0.2, 0.1), 2.1, 2),
+        ((0.3, 0.2, 0.1), 1.9, 1),
+        ((0.3, 0.2), 0.0, 1),
+        ((1.0,), 9.0, 1),
+    ],
+)
+def test_as_many_k_as_leave_room_for_two_trainings_of_either_model(
+    prices: tuple[float, ...], most: float, number: int
+) -> None:
+    assert affordable_k(prices, most) == number

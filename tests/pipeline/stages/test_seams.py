@@ -31,9 +31,9 @@ from sklearn.metrics import roc_auc_score
 WITHOUT_EFFECT = {"threads", "workers", "work_dir"}
 #: Settings that a stage reads for what it says each time, found again or not, and for nothing that it keeps; and
 #: `looks`, which a table's first look settles for all.
-ONLY_SAID = {"baseline": {"confidence"}, "parity": {"looks"}}
+ONLY_SAID = {"baseline": {"confidence"}, "parity": {"looks"}, "retrain": {"test_share", "split", "split_files"}}
 #: Settings that decide how many trainings there are and nothing about any of them; parity's key holds the numbers.
-HOW_MANY = {"retrain": {"margin", "confidence", "against", "seeds", "baseline_seeds"}}
+HOW_MANY = {"retrain": {"margin", "confidence", "against", "seeds", "baseline_seeds", "looks"}}
 #: Stages whose digest is part of a stage's key. The rules about columns reach `baseline` and `retrain` as encoded
 #: features only.
 INPUTS = {

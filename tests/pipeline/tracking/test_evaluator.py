@@ -12,13 +12,14 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from feature_audit.errors import UsageError
+from feature_audit.errors import AuditError, UsageError
 from feature_audit.parity import decide
 from feature_audit.tracking.evaluator import ParityEvaluator
 from mlflow.models import MetricThreshold, infer_signature
 from mlflow.models.evaluation.evaluator_registry import _model_evaluation_registry
 from mlflow.models.evaluation.validation import ModelValidationFailedException
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 ROOT = Path(__file__).parents[3]
 
@@ -208,3 +209,37 @@ def test_mlflow_finds_the_evaluator_by_pyprojects_entry_point(tmp_path):
         check=False,
     )
     assert found.stdout.strip() == "ParityEvaluator", found.stderr
+
+
+def test_rows_with_weights_are_weighed_in_the_verdict(frame):
+    frame["w"] = np.random.default_rng(1).integers(1, 9, 2000)
+    with mlflow.start_run():
+        found = evaluate(frame, baseline="full", weight="w", margin=0.02)
+    own = decide(
+        y=frame.clicked.to_numpy(), baseline=frame.full.to_numpy(), pruned=frame.pruned.to_numpy(),
+        weight=frame.w.to_numpy(), task="binary", metric="auc", margin=0.02,
+    )  # fmt: skip
+    assert found.metrics["parity/auc.ci_low"] == own.decision.ci_low
+    assert found.metrics["parity/auc.baseline"] == pytest.approx(
+        roc_auc_score(frame.clicked, frame.full, sample_weight=frame.w), rel=1e-12
+    )
+
+
+def test_a_model_that_is_evaluated_sees_no_weight(frame):
+    model = LogisticRegression().fit(frame[list("abcd")], frame.clicked)
+    frame["w"] = 2.0
+    data = frame[[*"abcd", "full", "w", "clicked"]]
+    with mlflow.start_run():
+        uri = mlflow.sklearn.log_model(model, name="own", pyfunc_predict_fn="predict_proba").model_uri
+        found = mlflow.models.evaluate(
+            uri, data, targets="clicked", model_type="classifier", evaluators="parity",
+            evaluator_config={"baseline": "full", "weight": "w", "margin": 0.05},
+        )  # fmt: skip
+    assert found.metrics["parity/auc.pruned"] > 0.8
+
+
+@pytest.mark.parametrize(("value", "message"), [("W", "weight=W: the data has no"), (None, "4 values that")])
+def test_a_weight_that_is_none_is_one_line(frame, value, message):
+    frame["w"] = np.where(np.arange(2000) < 4, 0.0, 1.0)
+    with mlflow.start_run(), pytest.raises((UsageError, AuditError), match=message):
+        evaluate(frame, baseline="full", weight=value or "w")

@@ -19,7 +19,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import prepare
 from feature_audit.errors import AuditError
 from feature_audit.models import build_model
-from feature_audit.models.custom.attach import UserModel
+from feature_audit.models.custom.user_model import UserModel
 from feature_audit.schema import Field, ModelSchema
 from feature_audit.tracking.pyfunc_model import PrunedModel
 from feature_audit.tracking.registry import RawInput, signature_of

@@ -18,6 +18,7 @@ from feature_audit.data.checks.row_names import row_names
 from feature_audit.data.table.dataset import LabelledTable
 from feature_audit.data.table.splits import TEST, TRAIN, Split
 from feature_audit.data.table.statistics import Statistics
+from feature_audit.data.table.weights import weight_notes
 from feature_audit.findings import Finding
 from feature_audit.schema import Column
 
@@ -79,7 +80,8 @@ def examine(
 
 def _notes(config: AuditConfig, table: LabelledTable) -> list[str]:
     """What had to be decided for the user: while reading, about the task, about the positive class."""
-    return [*table.source.notes, *_guessed_task(config, table), *filter(None, [table.target.note])]
+    weights = [] if table.weight is None else weight_notes(config, table.weight, table.split)
+    return [*table.source.notes, *_guessed_task(config, table), *filter(None, [table.target.note]), *weights]
 
 
 def _guessed_task(config: AuditConfig, table: LabelledTable) -> list[str]:

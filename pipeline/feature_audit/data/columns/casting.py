@@ -65,7 +65,7 @@ def as_key(values: pl.Series, key: Key) -> pl.Series:
     if key == "float":
         return values.cast(pl.Float64, strict=False).fill_nan(None)
     if values.dtype.is_float() or values.dtype.is_decimal():
-        values = values.set(values != values.round(), None)
+        values = values.set(values != values.truncate(), None)
     fits = values.dtype.is_signed_integer() or values.dtype in (pl.UInt8, pl.UInt16, pl.UInt32, pl.Boolean, pl.Null)
     return values.cast(pl.Int64 if fits and values.dtype != pl.Int128 else pl.Int128, strict=False)
 
@@ -96,14 +96,14 @@ def is_whole(values: pl.Series) -> bool:
         return len(numbers) > 0 and bool(numbers.str.contains(r"^[-+]?\d+$").all())
     if values.dtype.is_float() or values.dtype.is_decimal():
         held = values.fill_nan(None).drop_nulls() if values.dtype.is_float() else values.drop_nulls()
-        return len(held) > 0 and bool((held == held.round()).all())
+        return len(held) > 0 and bool((held == held.truncate()).all())
     return values.dtype.is_integer() and values.count() > 0
 
 
 def _digits_of(values: pl.Series) -> pl.Series:
     """Floats as text, whole ones as an integer is written: pandas makes floats of integers beside a null."""
     values = values.fill_nan(None)
-    whole = values.round() == values
+    whole = values.truncate() == values
     return values.cast(pl.Int128, strict=False).cast(pl.String).zip_with(whole.fill_null(False), values.cast(pl.String))
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import polars as pl
 
 from feature_audit.config import AuditConfig, KindName
-from feature_audit.data.messages import listing, one_line
+from feature_audit.data.messages import listing, one_line, quoted
 from feature_audit.errors import AuditError
 from feature_audit.question import SliceRule, slice_rules
 
@@ -39,6 +39,7 @@ class Roles:
         candidates: columns that may be features, in table order.
         protected: candidates that are never dropped.
         ruled_out: candidates that are always dropped.
+        weight: column with the weight of each row, or None; never a feature.
     """
 
     target: pl.Expr
@@ -53,6 +54,7 @@ class Roles:
     candidates: tuple[str, ...]
     protected: frozenset[str]
     ruled_out: frozenset[str]
+    weight: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     if pattern is not None:
         raise AuditError(f"data: column {pattern} is named like a pattern (^...$); rename it")
     target, target_columns = parse_target(config.target, columns)
-    for key in ("row_id", "time", "group", "production_score"):
+    for key in ("row_id", "time", "group", "production_score", "weight"):
         named = getattr(config, key)
         if named is not None:
             require_column(key, named, columns)
@@ -83,13 +85,16 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     excluded = match_globs("exclude", config.exclude, columns)
     group = None if config.group_is_feature else config.group
     not_features = {
-        *target_columns, *excluded, config.row_id, config.time, group, split_column, config.production_score
+        *target_columns, *excluded, config.row_id, config.time, group, split_column, config.production_score,
+        config.weight,
     }  # fmt: skip
     taken = {*target_columns, config.row_id, config.time, config.group, split_column} - {None}
     if config.production_score in taken:
         raise AuditError(
             f"production_score={config.production_score}: the column has another role; name the score's own"
         )
+    if config.weight in taken | {config.production_score} - {None}:
+        raise AuditError(f"weight={config.weight}: the column has another role; name the weight's own")
     candidates = tuple(name for name in columns if name not in not_features)
     for name in candidates:
         _check_name(name)
@@ -113,6 +118,7 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
         candidates,
         protected,
         ruled_out,
+        config.weight,
     )
 
 
@@ -125,14 +131,14 @@ def _check_name(name: str) -> None:
 
 
 def _ruled(key: str, patterns: Iterable[str], columns: Sequence[str], not_features: Set[str | None]) -> frozenset[str]:
-    """Candidates that a rule names; a column that is no feature has no rule."""
-    named = match_globs(key, patterns, columns)
-    clash = sorted(set(named) & not_features)
+    """Candidates that a rule names; a glob passes over what is no feature, a name of such a column is a mistake."""
+    patterns = tuple(patterns)
+    clash = sorted(set(patterns) & not_features)
     if clash:
         raise AuditError(
             f"{key}={clash[0]}: the column is not a feature (target, key column or excluded); remove it there"
         )
-    return frozenset(named)
+    return frozenset(match_globs(key, patterns, [name for name in columns if name not in not_features]))
 
 
 def parse_target(target: str | None, columns: Sequence[str]) -> tuple[pl.Expr, tuple[str, ...]]:
@@ -158,10 +164,10 @@ def require_column(key: str, name: str, columns: Iterable[str], *, shown: str | 
     known = list(columns)
     if name in known:
         return
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or [
-        other for other in known if other.lower() == name.lower()
-    ]
-    hint = f"did you mean {near[0]}?" if near else f"the table has {listing(known)}"
+    near = [other for other in known if other.strip().lower() == name.strip().lower()] or difflib.get_close_matches(
+        name, known, n=1, cutoff=0.6
+    )
+    hint = f"did you mean {quoted(near[0])}?" if near else f"the table has {listing(known)}"
     what = "no such column" if shown in (None, name) else f"no column {name}"
     raise AuditError(f"{key}={shown or name}: {what}; {hint}")
 

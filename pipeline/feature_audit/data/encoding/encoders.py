@@ -150,7 +150,12 @@ class Vocabulary:
         return known
 
     def _known(self, keys: pl.Series) -> pl.Series:
-        """Int32 codes of known values, null for all others."""
+        """Int32 codes of known values, null for all others.
+
+        Polars makes its lookup table anew in every call; for few rows and many values that is all the time it takes.
+        """
+        if len(keys) < len(self.values):
+            return pl.Series(map(self._code_of.get, keys.to_list()), dtype=pl.Int32)
         if self.key == "text":
             return keys.cast(self._enum, strict=False).to_physical().cast(pl.Int32) + FIRST
         if keys.dtype not in self._tables:
@@ -170,6 +175,10 @@ class Vocabulary:
         if self.key == "text":
             return any(value.isdigit() and len(value) > 15 for value in self.values)
         return self.key == "integer" and any(abs(value) > BEYOND_FLOAT for value in self.values)
+
+    @cached_property
+    def _code_of(self) -> dict[Any, int]:
+        return {value: code for code, value in enumerate(self.values, start=FIRST)}
 
     @cached_property
     def _enum(self) -> pl.Enum:

@@ -6,6 +6,7 @@ import csv
 import fnmatch
 import itertools
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from feature_audit.config import ReaderConfig
 from feature_audit.data.columns.casting import NULL_WORDS
 from feature_audit.data.columns.moments import MOST, is_date, likely_formats, text_moment
 from feature_audit.data.columns.roles import SPLIT_COLUMN, match_globs
-from feature_audit.data.messages import READ_ERRORS, one_line
+from feature_audit.data.messages import READ_ERRORS, UNPACK_ERRORS, one_line
 from feature_audit.data.reading.files import ROW_GROUP, bare_suffix
-from feature_audit.data.reading.row_shape import open_text, scan_lines, shape_of
+from feature_audit.data.reading.row_shape import Shape, open_text, scan_lines, shape_of
+from feature_audit.data.reading.text_bytes import require_text
 from feature_audit.errors import AuditError
 
 #: Share of the cells that a type of the user's may fail to read.
@@ -67,7 +69,7 @@ def read_text(
         AuditError: wrong number of columns, different headers, mixed types, a row that is too short or too long; the
             line names the file, and the line in it where one is at fault.
     """
-    opened = _open_all(files, reader)
+    opened = _open_all(files, reader, staged.parent / "plain")
     names = opened[0].names
     for pattern in reader.types:
         match_globs("reader.types", [pattern], names)
@@ -94,13 +96,15 @@ def read_text(
         )
     except READ_ERRORS as error:
         raise _unreadable(opened, error) from None
+    shutil.rmtree(staged.parent / "plain", ignore_errors=True)
     return pl.scan_parquet(staged, glob=False), tuple(notes)
 
 
-def _open_all(files: tuple[Path, ...], reader: ReaderConfig) -> list[_File]:
-    """Scan every file as strings, after checking that their headers agree."""
+def _open_all(files: tuple[Path, ...], reader: ReaderConfig, copies: Path) -> list[_File]:
+    """Scan every file as strings, after checking that their headers agree; what Polars would misread from a copy."""
     opened: list[_File] = []
-    for path in files:
+    for number, path in enumerate(files):
+        require_text(path)
         separator = reader.separator or _guess_separator(path)
         names = _names(path, separator, reader)
         if opened and names != opened[0].names:
@@ -110,9 +114,11 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig) -> list[_File]:
             raise AuditError(
                 f"data={path}: its header differs from {first.path.name}: {other}; all files need the same columns"
             )
-        frame = _scan(path, separator, names, reader)
-        blank = _check_rows(path, separator, names)
-        if blank:  # Polars reads an empty line as a row of nulls
+        copy = copies / f"{number}.csv"
+        shape = _check_rows(path, separator, len(names), copy)
+        frame = _scan(copy if shape.rewritten else path, separator, names, reader)
+        blank = shape.blank if len(names) > 1 else 0  # an empty line of one column is a missing cell
+        if blank and not shape.rewritten:  # Polars reads an empty line as a row of nulls
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
         opened.append(_File(path, separator, names, frame, blank))
     return opened
@@ -153,7 +159,7 @@ def _first_lines(path: Path, count: int) -> list[str]:
     try:
         with open_text(path) as stream:
             return [line.rstrip("\r\n") for line in itertools.islice(stream, count)]
-    except (OSError, EOFError) as error:
+    except UNPACK_ERRORS as error:
         raise AuditError(f"data={path}: cannot be read ({one_line(error)}); write it again") from None
 
 
@@ -166,17 +172,16 @@ def _separator_notes(files: list[_File], reader: ReaderConfig) -> list[str]:
     return notes
 
 
-def _check_rows(path: Path, separator: str, names: list[str]) -> int:
-    """Refuses rows that are too short or too long; the number of empty lines."""
-    if len(names) == 1:
-        return 0  # an empty line is a missing cell
-    shape = shape_of(path, separator, len(names))
+def _check_rows(path: Path, separator: str, width: int, copy: Path) -> Shape:
+    """The shape of a file whose rows are all as long as its header; other files are refused."""
+    shape = shape_of(path, separator, width, copy)
+    if shape.problem is not None:
+        raise AuditError(f"data={path}: the row from line {shape.bad_line} on: {shape.problem}; mend its quotes")
     if shape.bad_line is not None:
         raise AuditError(
-            f"data={path}: line {shape.bad_line} has {shape.cells} cells, the header {len(names)}; "
-            "quote or fix that row"
+            f"data={path}: line {shape.bad_line} has {shape.cells} cells, the header {width}; quote or fix that row"
         )
-    return shape.blank
+    return shape
 
 
 def _first_row(file: Path, separator: str) -> list[str] | None:
@@ -185,7 +190,7 @@ def _first_row(file: Path, separator: str) -> list[str] | None:
     try:
         with open_text(file) as stream:
             return next(csv.reader(stream, delimiter=separator), None)
-    except (OSError, EOFError, csv.Error) as error:
+    except (*UNPACK_ERRORS, csv.Error) as error:
         raise AuditError(f"data={file}: cannot be read ({one_line(error)}); write it again") from None
 
 
@@ -260,6 +265,7 @@ def _facts(name: str, formats: tuple[str, ...]) -> pl.Expr:
         (number.is_null() & held.str.contains(r"\d")).sum().alias("written"),
         held.str.to_lowercase().is_in(["true", "false"]).sum().alias("boolean"),
         held.str.contains(r"^0\d+$").sum().alias("padded"),
+        held.str.contains("\ufffd", literal=True).sum().alias("undecoded"),
         *(is_date(held, pattern).sum().alias(pattern) for pattern in formats),
     ).alias(name)
 
@@ -283,6 +289,11 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
     """The text column as its decided type; ``reader.types`` wins over the decision."""
     said = _said(name, reader)
     kind, pattern = _decide(facts) if said is None else (said, None)
+    if facts["undecoded"]:
+        notes.append(
+            f"{name}: {facts['undecoded']} of {facts['held']} cells are not UTF-8, and their other letters are all "
+            "read as the same one; write the file as UTF-8"
+        )
     if kind == "string":
         return pl.col(name)
     if kind == "datetime" and pattern is None:
@@ -328,4 +339,6 @@ def _decide(facts: Facts) -> tuple[str, str | None]:
 
 def _unreadable(files: list[_File], error: BaseException) -> AuditError:
     """The error of a file that Polars cannot read although its rows add up."""
-    return AuditError(f"data={files[0].path}: cannot be read as text ({one_line(error)}); check reader.separator")
+    path = files[0].path
+    remedy = "write it again" if path.suffix == ".gz" else "check its quotes and reader.separator"
+    return AuditError(f"data={path}: cannot be read as text ({one_line(error)}); {remedy}")

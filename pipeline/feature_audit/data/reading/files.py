@@ -41,15 +41,15 @@ def local_files(data: str) -> tuple[Path, ...]:
         AuditError: nothing matches, or the folder is a table whose old versions lie beside the current one.
     """
     path = Path(data).expanduser()
-    if path.is_file():
+    if os.path.isfile(path):  # which takes any text, while Path raises where a name is too long
         return (path,)
-    if path.is_dir():
+    if os.path.isdir(path):
         _refuse_versions(path)
         found = sorted(file for file in _below(path) if format_or_none(file))
         if not found:
             raise AuditError(f"data={data}: the folder holds no Parquet, Arrow, CSV or JSON file")
         return tuple(found)
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name))
     found = [file for file in found if not _is_hidden(file, path)]
     if found:
         for folder in {file.parent for file in found}:
@@ -60,7 +60,7 @@ def local_files(data: str) -> tuple[Path, ...]:
         return tuple(dict.fromkeys(file for part in parts for file in local_files(part)))
     if any(sign in data for sign in "*?["):
         raise AuditError(f"data={data}: the glob matches no file (looked from {Path.cwd()})")
-    near = [other.name for other in sorted(path.parent.glob("*"))[:50]] if path.parent.is_dir() else []
+    near = [other.name for other in sorted(path.parent.glob("*"))[:50]] if os.path.isdir(path.parent) else []
     hint = f"the folder has {listing(near)}" if near else f"nor the folder {path.parent}"
     raise AuditError(f"data={data}: no such file; {hint}")
 

@@ -80,7 +80,7 @@ def read_table(path: Path) -> pl.LazyFrame:
         encoding="utf8-lossy",
         glob=False,
     )
-    shape = shape_of(path, "\t", len(types), quotes=False)
+    shape = shape_of(path, "\t", len(types))
     if shape.bad_line is not None and len(types) > 1:
         raise AuditError(
             f"data={path}: line {shape.bad_line} has {shape.cells} cells, the header {len(types)}; fix that row"

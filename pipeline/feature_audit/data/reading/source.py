@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data.columns.roles import SPLIT_COLUMN
 from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading import delimited, recbole
+from feature_audit.data.reading.calendar import within_calendar
 from feature_audit.data.reading.files import (
     ARROW,
     JSON,
@@ -132,33 +134,40 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
     Raises:
         AuditError: nothing there, empty, corrupt, ragged or of mixed types; the line names the file.
     """
+    source = _open(config, data, directory, progress)
+    frame, notes = within_calendar(source.frame, Source.collect)
+    return replace(source, frame=frame, notes=(*source.notes, *notes))
+
+
+def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -> Source:
     if config.prepare:
         _no_split_files(config, "prepare makes the table; let it make a split column")
-        return Source(_stage(call_prepare(config.prepare, data), directory / "prepared.parquet", progress))
+        made = call_prepare(config.prepare, data)
+        return Source(_stage(made, directory / "prepared.parquet", progress, f"prepare={config.prepare}"))
+    shown = f"data={data}"
+    staged = directory / "staged.parquet"
     if is_remote(data):
         _no_split_files(config, "it is for local files")
-        remote = _open_remote(data)
-        as_text = bare_suffix(_path_of(data)) in (*TEXT, *JSON)
-        return Source(_stage(remote, directory / "staged.parquet", progress) if as_text else _not_empty(remote, data))
+        remote, as_text = _open_remote(data), bare_suffix(_path_of(data)) in (*TEXT, *JSON)
+        return Source(_stage(remote, staged, progress, shown) if as_text else _not_empty(remote, shown))
     files = local_files(data)
     suffix = _common_format(files)
     splits = split_of_files(files, config.split_files) if config.split_files else {}
     notes = _split_notes(config, files)
-    staged = directory / "staged.parquet"
     if suffix == "inter":
         _no_split_files(config, "a .inter file is one file; give split=<column>")
         if len(files) > 1:
             raise AuditError(f"data={data}: {len(files)} .inter files; point to one")
         frame, origin = recbole.read_atomic(files[0], progress)
-        return Source(_stage(frame, staged, progress), origin)
+        return Source(_stage(frame, staged, progress, shown), origin)
     if suffix == "text":
         frame, more = delimited.read_text(files, config.reader, staged, progress, splits)
-        return Source(_numbered(_not_empty(frame, data), config.reader.row_number), notes=(*notes, *more))
+        return Source(_numbered(_not_empty(frame, shown), config.reader.row_number), notes=(*notes, *more))
     if suffix == "json":
-        frame = _numbered(_stage(_scan_json(files, splits), staged, progress), config.reader.row_number)
+        frame = _numbered(_stage(_scan_json(files, splits), staged, progress, shown), config.reader.row_number)
         return Source(frame, notes=notes)
     root = Path(data) if Path(data).is_dir() else None
-    return Source(_not_empty(_scan_binary(files, suffix, root, splits), data), notes=notes)
+    return Source(_not_empty(_scan_binary(files, suffix, root, splits), shown), notes=notes)
 
 
 def _common_format(files: tuple[Path, ...]) -> str:
@@ -211,10 +220,13 @@ def input_digest(data: str) -> str:
     if files[0].suffix == ".inter":
         files += [file for file in recbole.companions(files[0]).values() if file.is_file()]
     for file in files:
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
+        digest.update(os.fsencode(file.name))
+        try:
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 22):
+                    digest.update(block)
+        except OSError as error:
+            raise AuditError(f"data={file}: cannot be read ({error.strerror or one_line(error)})") from None
     return digest.hexdigest()
 
 
@@ -348,21 +360,22 @@ def _widens(narrow: pl.DataType, wide: pl.DataType) -> bool:
     return False
 
 
-def _not_empty(frame: pl.LazyFrame, data: str) -> pl.LazyFrame:
+def _not_empty(frame: pl.LazyFrame, shown: str) -> pl.LazyFrame:
     try:
-        rows = frame.select(pl.len()).collect().item()
+        rows, columns = frame.select(pl.len()).collect().item(), len(frame.collect_schema())
     except READ_ERRORS as error:
-        raise AuditError(f"data={data}: cannot be read ({one_line(error)})") from None
-    if rows == 0:
-        raise AuditError(f"data={data}: no rows")
+        raise AuditError(f"{shown}: cannot be read ({one_line(error)})") from None
+    if not rows or not columns:
+        raise AuditError(f"{shown}: no {'columns' if rows else 'rows'}")
     return frame
 
 
-def _stage(frame: pl.LazyFrame, path: Path, progress: Progress) -> pl.LazyFrame:
+def _stage(frame: pl.LazyFrame, path: Path, progress: Progress, shown: str) -> pl.LazyFrame:
+    """The table written once as Parquet; ``shown`` says in messages where it comes from."""
     progress(f"writing the prepared table to {path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         frame.sink_parquet(path, row_group_size=ROW_GROUP, maintain_order=True)
     except READ_ERRORS as error:
-        raise AuditError(f"data: the table cannot be built ({one_line(error)})") from None
-    return _not_empty(pl.scan_parquet(path, glob=False), path.name)
+        raise AuditError(f"{shown}: the table cannot be built ({one_line(error)})") from None
+    return _not_empty(pl.scan_parquet(path, glob=False), shown)

@@ -7,7 +7,7 @@ Layout of a store's folder::
     <split>/numeric.bin              float32 (numeric fields, rows)
     <split>/codes_<dtype>.bin        uint8 | uint16 | int32 (code fields, rows)
     <split>/bag_<i>.bin, vector_<i>.bin   (width, rows)
-    <split>/target.npy, group.npy, production_score.npy, slice_<i>.npy, row_id_*.parquet
+    <split>/target.npy, weight.npy, group.npy, production_score.npy, slice_<i>.npy, row_id_*.parquet
 
 Because a field is a contiguous line, a model of 30 features reads 30 lines and nothing of the others.
 """
@@ -18,6 +18,7 @@ import json
 import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from feature_audit.batch import Batch
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.errors import AuditError
 from feature_audit.schema import Field, ModelSchema, SplitName
+from feature_audit.weighting import effective_size
 
 #: Encoded bytes of one chunk; tables below it are shuffled as a whole.
 CHUNK_BYTES = 128 << 20
@@ -46,17 +48,20 @@ class _Chunk:
     vectors: tuple[torch.Tensor, ...]
     target: torch.Tensor
     row: torch.Tensor
+    weight: torch.Tensor | None
 
     def slice(self, rows: slice) -> Batch:
         return Batch(
             self.numeric[rows], self.codes[rows].long(), tuple(bag[rows].long() for bag in self.bags),
             tuple(vector[rows] for vector in self.vectors), self.target[rows], self.row[rows],
+            None if self.weight is None else self.weight[rows],
         )  # fmt: skip
 
     def take(self, order: torch.Tensor) -> _Chunk:
         return _Chunk(
             self.numeric[order], self.codes[order], tuple(bag[order] for bag in self.bags),
             tuple(vector[order] for vector in self.vectors), self.target[order], self.row[order],
+            None if self.weight is None else self.weight[order],
         )  # fmt: skip
 
 
@@ -72,6 +77,7 @@ class Store:
         self._places: dict[str, tuple[str, int, str]] = {name: tuple(place) for name, place in layout["places"].items()}
         self._slices: dict[str, Any] = layout["slices"]
         self._targets: dict[str, np.ndarray] = {}
+        self._weights: dict[str, np.ndarray | None] = {}
 
     @classmethod
     def open(cls, directory: Path | str, *, device: torch.device | str = "cpu") -> Store:
@@ -110,6 +116,18 @@ class Store:
         if split not in self._targets:
             self._targets[split] = np.load(self.directory / split / "target.npy")
         return self._targets[split]
+
+    def weight(self, split: SplitName) -> np.ndarray | None:
+        """float64 (rows,) > 0, how many rows each row counts as, or None where all count alike."""
+        if split not in self._weights:
+            path = self.directory / split / "weight.npy"
+            self._weights[split] = np.load(path) if path.is_file() else None
+        return self._weights[split]
+
+    def effective_rows(self, split: SplitName) -> float:
+        """Rows of a split; with weights its effective sample size."""
+        weight = self.weight(split)
+        return self.rows(split) if weight is None or not len(weight) else effective_size(weight)
 
     def row_id(self, split: SplitName) -> np.ndarray:
         """Raw row ids of a split in order (row numbers of the input where no row_id column was named)."""
@@ -235,6 +253,7 @@ class Store:
         }
         target = np.concatenate([self.target(split)[start:stop] for start, stop in runs])
         rows, first = len(target), self.first_row(split)
+        weight = self.weight(split)
         return _Chunk(
             self._block(split, form["numeric"], runs, rows, np.dtype(np.float32)),
             self._block(split, form["code"], runs, rows, np.dtype(np.int32)),
@@ -242,7 +261,17 @@ class Store:
             tuple(self._rows_first(self._lines(split, field, runs)) for field in form["vector"]),
             self._put(target),
             self._put(np.concatenate([np.arange(first + start, first + stop) for start, stop in runs])),
+            None if weight is None else self._put(self._relative(weight, runs)),
         )
+
+    def _relative(self, weight: np.ndarray, runs: list[tuple[int, int]]) -> np.ndarray:
+        """float32 weights in units of their mean over train, so that a weighted loss is as large as one without."""
+        return (np.concatenate([weight[start:stop] for start, stop in runs]) / self._mean_weight).astype(np.float32)
+
+    @cached_property
+    def _mean_weight(self) -> float:
+        train = self.weight("train")
+        return 1.0 if train is None else float(train.mean())
 
     def _block(
         self, split: SplitName, fields: Sequence[Field], runs: list[tuple[int, int]], rows: int, dtype: np.dtype[Any]
@@ -289,6 +318,7 @@ def _join(first: _Chunk, second: _Chunk) -> _Chunk:
         cat(first.numeric, second.numeric), cat(first.codes, second.codes),
         tuple(map(cat, first.bags, second.bags)), tuple(map(cat, first.vectors, second.vectors)),
         cat(first.target, second.target), cat(first.row, second.row),
+        None if first.weight is None or second.weight is None else cat(first.weight, second.weight),
     )  # fmt: skip
 
 

@@ -96,6 +96,8 @@ def write_store(
         writer.close()
         mine = of_row == code
         np.save(writer.directory / "target.npy", table.target.values[mine])
+        if table.weight is not None:
+            np.save(writer.directory / "weight.npy", table.weight[mine])
         if group is not None:
             np.save(writer.directory / "group.npy", group[0][mine])
         if production is not None:

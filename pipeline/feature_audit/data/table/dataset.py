@@ -14,6 +14,7 @@ from feature_audit.data.columns.roles import Roles
 from feature_audit.data.reading.source import Source
 from feature_audit.data.table.splits import Split, format_time, overlap, split_rows
 from feature_audit.data.table.target import check_row_ids, read_codes, read_time, target_cells
+from feature_audit.data.table.weights import negatives_weight, read_weight
 from feature_audit.errors import AuditError
 from feature_audit.labels import Target, read_label, settles
 
@@ -38,6 +39,7 @@ class LabelledTable:
         time_is_datetime: the time column holds datetimes, not plain numbers.
         group: int32 codes (rows,) of the unit of resampling and their labels, or None.
         family: see ``label_digest``.
+        weight: float64 (rows,) > 0, or None where all rows count alike.
     """
 
     source: Source
@@ -48,6 +50,7 @@ class LabelledTable:
     time_is_datetime: bool
     group: Labelled | None
     family: str
+    weight: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -56,7 +59,7 @@ class LabelledTable:
 
 
 def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable:
-    """Read the label and the key columns, check them, leave out rows without label or time, and split the rows.
+    """Read the label and the key columns, check them, leave out rows that do not count, and split the others.
 
     Raises:
         AuditError: a bad label, time, row id or split; see ``keys`` and ``splits``.
@@ -65,7 +68,13 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
     time, is_datetime = read_time(source, roles.time) if roles.time else (None, False)
     whole = label
     source, label, time = _without_gaps(config, roles, source, label, time)
+    weight = read_weight(source, roles.weight) if roles.weight else None
+    if weight is not None and not weight.all():
+        counts = weight > 0
+        source, label = source.without(~counts, f"weight={roles.weight} is 0 there"), label.filter(pl.Series(counts))
+        time, weight = None if time is None else time[counts], weight[counts]
     target = read_label(label, shown=str(config.target), task=config.task, positive=config.positive)
+    weight = weight if config.negative_sampling is None else negatives_weight(config, target)
     if roles.row_id:
         check_row_ids(source, roles.row_id)
     group = read_codes(source, roles.group) if roles.group else None
@@ -84,7 +93,7 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
             split.info[name] = format_time(split.info[name], is_datetime=is_datetime)
     if group:
         split.info["overlap"] = overlap(split.of_row, group[0])
-    return LabelledTable(source, roles, target, split, time, is_datetime, group, label_digest(whole))
+    return LabelledTable(source, roles, target, split, time, is_datetime, group, label_digest(whole), weight)
 
 
 def label_digest(label: pl.Series) -> str:

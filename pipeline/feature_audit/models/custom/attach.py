@@ -9,41 +9,15 @@ from itertools import cycle
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from concrete_selectors.embeddings import FieldLayout, require_same
+from concrete_selectors.segments import Segments
 from torch import Tensor, nn
 
 from feature_audit.batch import Batch
 from feature_audit.errors import UsageError
+from feature_audit.models.custom.user_model import contract_form, require_all
 from feature_audit.models.output_scaling import OutputScaling
 from feature_audit.schema import ModelSchema
-
-
-class UserModel(nn.Module):
-    """A user's ``embed`` / ``predict`` module, checked and with its output in target units."""
-
-    def __init__(self, module: nn.Module, schema: ModelSchema) -> None:
-        super().__init__()
-        self.module = module
-        self.n_fields = len(schema.fields)
-        self.scaling = OutputScaling(schema)
-
-    def embed(self, batch: Batch) -> Tensor:
-        """Field embeddings, (B, N, d).
-
-        Raises:
-            UsageError: the module's ``embed`` gives another shape.
-        """
-        embedded = self.module.embed(batch)  # type: ignore[operator]
-        _check_shape(embedded, len(batch), self.n_fields, f"{type(self.module).__name__}.embed")
-        return embedded
-
-    def predict(self, embedded: Tensor) -> Tensor:
-        """(B,) logits or values, or (B, C) logits."""
-        return self.scaling(self.module.predict(embedded))  # type: ignore[operator]
-
-    def forward(self, batch: Batch) -> Tensor:
-        """``predict(embed(batch))``."""
-        return self.predict(self.embed(batch))
 
 
 class AttachedModel(nn.Module):
@@ -60,11 +34,14 @@ class AttachedModel(nn.Module):
         module: takes a ``Batch``.
         schema: the N fields.
         attach: dotted path(s) of submodules, comma-separated, whose outputs hold the embeddings of the fields. Each
-            output is a tensor (B, n, d) or (B, d), a mapping of name -> (B, d), or has ``keys``, ``to_dict`` and
-            ``length_per_key`` as TorchRec's KeyedTensor. Named outputs are put in schema order; tensors are taken to
-            stand in schema order, one submodule after the other as listed. A submodule may be called several times:
-            for other fields each time, or once more for the same ones after all fields have been embedded. Lengths d
-            may differ between fields; ``embed`` pads the shorter ones with zeros.
+            output is a tensor (B, n, d) or (B, d), a list of tensors (B, d), a mapping of name -> (B, d), or has
+            ``keys``, ``to_dict`` and ``length_per_key`` as TorchRec's KeyedTensor. Named outputs are put in schema
+            order; tensors are taken to stand in schema order, one submodule after the other as listed. A submodule may
+            be called several times: for other fields each time, or once more for the same ones after all fields have
+            been embedded. Widths d may differ between fields.
+
+    Attributes:
+        widths: numbers of each field's embedding; None until a batch was embedded.
 
     Raises:
         UsageError: the module has no such submodule.
@@ -77,11 +54,12 @@ class AttachedModel(nn.Module):
         self.scaling = OutputScaling(schema)
         self.attach = attach
         self._attached()  # a wrong path is refused now
+        self.widths: tuple[int, ...] | None = None
         self._batch: Batch | None = None
-        self._columns: list[list[slice]] = []  # of each attached submodule that gives tensors: the fields of each call
+        self._fields: list[list[range]] = []  # of each attached submodule that gives tensors: the fields of each call
 
     def embed(self, batch: Batch) -> Tensor:
-        """Field embeddings, (B, N, d).
+        """Field embeddings, (B, N, d), or (B, sum of widths) where the widths differ.
 
         Raises:
             UsageError: the attached submodules do not give one vector for each field.
@@ -101,21 +79,28 @@ class AttachedModel(nn.Module):
                 f"attach={self.attach}: {type(self.module).__name__}.forward never calls it (a hook sees calls of a "
                 "module, not its .weight or other methods); name the submodule whose call gives the embeddings"
             )
-        embedded = _join(outputs, self.names, self.attach)
-        _check_shape(embedded, len(batch), len(self.names), f"attach={self.attach}")
-        self._batch, self._columns = batch, _columns(caught)
-        return embedded
+        try:
+            flat, widths = _join(outputs, self.names, len(batch))
+            require_all(widths, self.names)
+            require_same(self.widths or widths, widths, self.names)
+        except ValueError as error:
+            raise UsageError(f"attach={self.attach}: gives {error}") from None
+        self._batch, self._fields, self.widths = batch, _fields_of_calls(caught), widths
+        return contract_form(flat, widths)
 
     def predict(self, embedded: Tensor) -> Tensor:
-        """(B,) logits or values, or (B, C) logits, from (B, N, d)."""
-        if self._batch is None:
+        """(B,) logits or values, or (B, C) logits, from embeddings as ``embed`` gives them."""
+        if self._batch is None or self.widths is None:
             raise RuntimeError("an attached model learns its output's structure from embed(batch); call it first")
-        columns = [cycle(calls) for calls in self._columns]
+        calls_left = [cycle(calls) for calls in self._fields]
+        flat, widths, segments = embedded.flatten(1), self.widths, Segments(self.widths)
 
         def replace(place: int, output: Any) -> Any:
-            if isinstance(output, Tensor):
-                return _shaped(embedded[:, next(columns[place])], output, self.attach)
-            return _renamed(output, dict(zip(self.names, embedded.unbind(dim=1), strict=True)))
+            if _has_names(output):
+                return _renamed(output, dict(zip(self.names, flat.split(widths, dim=1), strict=True)))
+            fields = next(calls_left[place])
+            columns = slice(segments.span(fields[0]).start, segments.span(fields[-1]).stop)
+            return _shaped(flat[:, columns], [widths[field] for field in fields], output, self.attach)
 
         batch, rows = self._batch, len(embedded)
         if rows != len(batch):
@@ -160,88 +145,76 @@ class _AllCaught(BaseException):
     """
 
 
+def _has_names(output: Any) -> bool:
+    return hasattr(output, "keys")
+
+
 def _count_fields(caught: list[list[Any]], names: tuple[str, ...]) -> int:
     """How many of the fields the outputs hold."""
     outputs = [output for calls in caught for output in calls]
-    if all(isinstance(output, Tensor) for output in outputs):
-        return sum(_n_vectors(output) for output in outputs)
-    keyed = [output.keys() for output in outputs if hasattr(output, "keys")]
-    return len(set(names).intersection(*[set().union(*keyed)]))
+    named = [output.keys() for output in outputs if _has_names(output)]
+    if named:
+        return len(set(names).intersection(*[set().union(*named)]))
+    return sum(_n_vectors(output) for output in outputs)
 
 
-def _n_vectors(output: Tensor) -> int:
-    return output.shape[1] if output.ndim == 3 else 1
+def _n_vectors(output: Any) -> int:
+    """Vectors of a tensor (B, n, d) or (B, d), or of a list of (B, d)."""
+    if isinstance(output, Tensor):
+        return output.shape[1] if output.ndim == 3 else 1
+    return len(output) if isinstance(output, list | tuple) else 1
 
 
-def _columns(caught: list[list[Any]]) -> list[list[slice]]:
+def _fields_of_calls(caught: list[list[Any]]) -> list[list[range]]:
     """Fields that each call of each submodule gives, in schema order; empty where the outputs are named."""
-    columns: list[list[slice]] = []
+    fields: list[list[range]] = []
     start = 0
     for calls in caught:
-        columns.append([])
+        fields.append([])
         for output in calls:
-            if isinstance(output, Tensor):
-                columns[-1].append(slice(start, start + _n_vectors(output)))
+            if not _has_names(output):
+                fields[-1].append(range(start, start + _n_vectors(output)))
                 start += _n_vectors(output)
-    return columns
+    return fields
 
 
-def _join(outputs: list[Any], names: tuple[str, ...], attach: str) -> Tensor:
-    """Embeddings (B, N, d) from tensors in schema order, or from named vectors."""
-    kinds = {isinstance(output, Tensor) for output in outputs}
+def _join(outputs: list[Any], names: tuple[str, ...], rows: int) -> tuple[Tensor, tuple[int, ...]]:
+    """Flat embeddings (B, D) from tensors in schema order, or from named vectors, and the width of each.
+
+    Raises:
+        ValueError: they are not one vector for each of the rows; in one line.
+    """
+    kinds = {_has_names(output) for output in outputs}
     if len(kinds) > 1:
-        raise UsageError(
-            f"attach={attach}: one submodule gives a tensor and another names; attach submodules of one kind"
-        )
+        raise ValueError("a tensor from one submodule and names from another; attach submodules of one kind")
     if kinds == {True}:
-        blocks = [output.unsqueeze(1) if output.ndim == 2 else output for output in outputs]
-        return _beside(blocks, attach)
-    named: dict[str, Tensor] = {}
-    for output in outputs:
-        if not hasattr(output, "keys"):
-            raise UsageError(
-                f"attach={attach}: gives {type(output).__name__}; it must give a tensor (B, n, d) or (B, d), a dict of "
-                "name -> (B, d), or a KeyedTensor"
-            )
-        named.update(_entries(output))
-    missing = [name for name in names if name not in named]
-    if missing:
+        named: dict[str, Tensor] = {}
+        for output in outputs:
+            named.update(_entries(output))
+        vectors = {name: _flat(named[name]) for name in names if name in named}
+        layout = FieldLayout.of(vectors, names=names, rows=rows)
+        return layout.flatten(vectors), layout.widths
+    parts = [output.unsqueeze(1) if getattr(output, "ndim", 0) == 2 else output for output in outputs]
+    layouts = [FieldLayout.of(part, rows=rows) for part in parts]
+    flat = [layout.flatten(part) for layout, part in zip(layouts, parts, strict=True)]
+    return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1), tuple(w for layout in layouts for w in layout.widths)
+
+
+def _shaped(given: Tensor, widths: list[int], output: Any, attach: str) -> Any:
+    """Vectors of these widths, side by side in (B, D), as the output that they replace."""
+    parts = [output] if isinstance(output, Tensor) else list(output)
+    if len(widths) != _n_vectors(output) or given.shape[1] != sum(part[0].numel() for part in parts):
         raise UsageError(
-            f"attach={attach}: gives no embedding for {missing[0]} ({len(missing)} of {len(names)} features missing)"
-        )
-    return _beside([_flat(named[name]).unsqueeze(1) for name in names], attach)
-
-
-def _beside(blocks: list[Tensor], attach: str) -> Tensor:
-    """Blocks (B, n, d) side by side; shorter vectors are padded with zeros."""
-    shapes = sorted({tuple(block.shape) for block in blocks if block.ndim != 3 or len(block) != len(blocks[0])})
-    if shapes:
-        raise UsageError(
-            f"attach={attach}: gives {shapes[0]} for a batch of {len(blocks[0])} rows; it must give (B, n, d) or (B, d)"
-        )
-    width = max(block.shape[2] for block in blocks)
-    padded = [block if block.shape[2] == width else F.pad(block, (0, width - block.shape[2])) for block in blocks]
-    return padded[0] if len(padded) == 1 else torch.cat(padded, dim=1)
-
-
-def _shaped(given: Tensor, output: Tensor, attach: str) -> Tensor:
-    """Embeddings (B, n, d) as the output that they replace."""
-    if given.shape[1] != _n_vectors(output):
-        raise UsageError(
-            f"attach={attach}: a further call gives {_n_vectors(output)} vectors where {given.shape[1]} were embedded; "
+            f"attach={attach}: a further call gives {_n_vectors(output)} vectors where {len(widths)} were embedded; "
             "attach a submodule that is called for each feature once"
         )
-    return given[..., : output.shape[-1]].reshape(output.shape)
+    return given.reshape(output.shape) if isinstance(output, Tensor) else type(output)(given.split(widths, dim=1))
 
 
 def _renamed(output: Any, vectors: dict[str, Tensor]) -> Any:
     """A mapping or KeyedTensor as ``output``, with the fields' vectors replaced and everything else kept."""
     entries = _entries(output)
-    changed = {
-        name: vectors[name][:, : _flat(value).shape[1]].reshape(value.shape)
-        for name, value in entries.items()
-        if name in vectors
-    }
+    changed = {name: vectors[name].reshape(value.shape) for name, value in entries.items() if name in vectors}
     if isinstance(output, Mapping):
         twin: Any = copy.copy(output)
         twin.update(changed)
@@ -264,11 +237,3 @@ def _submodule(module: nn.Module, path: str) -> nn.Module:
     except AttributeError:
         known = ", ".join(name for name, _ in module.named_modules() if name)
         raise UsageError(f"attach={path}: {type(module).__name__} has no such submodule; it has {known}") from None
-
-
-def _check_shape(embedded: Any, rows: int, fields: int, source: str) -> None:
-    shape = tuple(getattr(embedded, "shape", ())) or type(embedded).__name__
-    if not isinstance(embedded, Tensor) or embedded.ndim != 3 or embedded.shape[:2] != (rows, fields):
-        raise UsageError(
-            f"{source} gives {shape}; the contract is ({rows}, {fields}, d): rows, features, embedding length"
-        )

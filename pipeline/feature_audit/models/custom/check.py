@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from concrete_selectors.embeddings import FlatModel
 from torch import Tensor, nn
 
 from feature_audit.batch import Batch
@@ -53,13 +54,13 @@ def _checks(
 ) -> list[ModelFinding]:
     findings: list[ModelFinding] = []
     try:
-        embedded, output = _run(module, batch)
+        output = _run(module, batch)
+        findings.append(_shapes(module, output, schema, batch))
     except AuditError as error:
         return [ModelFinding("shapes", False, str(error))]
-    findings.append(_shapes(embedded, output, schema, len(batch)))
     if not findings[-1].passed:
         return findings
-    findings.append(_agree("repeatable", "the same rows give the same output twice", output, _run(module, batch)[1]))
+    findings.append(_agree("repeatable", "the same rows give the same output twice", output, _run(module, batch)))
     with torch.no_grad():
         whole = module(batch)
     findings.append(_agree("gates of one", "forward(batch) equals predict(embed(batch) * 1)", whole, output))
@@ -77,22 +78,31 @@ def _checks(
     return findings
 
 
-def _run(module: Any, batch: Batch, gate: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def _run(module: Any, batch: Batch, gate: Tensor | None = None) -> Tensor:
+    """Output for a batch, behind field gates (N,)."""
+    model = FlatModel(module)
     with torch.no_grad():
-        embedded = module.embed(batch)
-        return embedded, module.predict(embedded if gate is None else embedded * gate[:, None])
+        embedded = model.embed(batch)
+        return model.predict(embedded if gate is None else model.segments.scale(embedded, gate))
 
 
-def _shapes(embedded: Tensor, output: Tensor, schema: ModelSchema, rows: int) -> ModelFinding:
-    fields = len(schema.fields)
+def _shapes(module: Any, output: Tensor, schema: ModelSchema, batch: Batch) -> ModelFinding:
+    """Shapes for the batch, and whether half of its rows, in another order, are embedded in the same way."""
+    rows, model = len(batch), FlatModel(module)
+    with torch.no_grad():
+        for part in (batch, batch.rows(torch.arange((rows + 1) // 2).flip(0))):
+            found = model.embed(part)
     wanted = (rows, schema.n_classes) if schema.task == "multiclass" else (rows,)
-    if embedded.ndim != 3 or embedded.shape[:2] != (rows, fields):
-        return ModelFinding("shapes", False, f"embed gives {tuple(embedded.shape)}, wanted ({rows}, {fields}, d)")
+    widths = model.segments.widths
+    if len(widths) != len(schema.fields) or len(found) != (rows + 1) // 2:
+        made = f"{len(widths)} embeddings of {len(found)} rows"
+        return ModelFinding("shapes", False, f"embed gives {made}, for {len(schema.fields)} of {(rows + 1) // 2}")
     if tuple(output.shape) != wanted:
         return ModelFinding("shapes", False, f"predict gives {tuple(output.shape)}, wanted {wanted}")
     if not torch.isfinite(output).all():
         return ModelFinding("shapes", False, "predict gives values that are not finite")
-    return ModelFinding("shapes", True, f"embed {tuple(embedded.shape)}, predict {tuple(output.shape)}")
+    span = f"{widths.min()}" if widths.min() == widths.max() else f"{widths.min()} to {widths.max()}"
+    return ModelFinding("shapes", True, f"embed {rows} rows x {len(widths)} features of width {span}, predict {wanted}")
 
 
 def _agree(check: str, what: str, first: Tensor, second: Tensor) -> ModelFinding:
@@ -104,10 +114,11 @@ def _agree(check: str, what: str, first: Tensor, second: Tensor) -> ModelFinding
 def _embeddings_alone(module: Any, batch: Batch) -> ModelFinding:
     """Predict from a batch's embeddings after other rows were embedded: they alone should decide."""
     turned = batch.rows(torch.arange(len(batch)).roll(1))
+    model, output = FlatModel(module), _run(module, batch)
     with torch.no_grad():
-        embedded, output = _run(module, batch)
-        module.embed(turned)
-        again = module.predict(embedded)
+        embedded = model.embed(batch)
+        model.embed(turned)
+        again = model.predict(embedded)
     return _agree("embeddings alone", "predict depends on nothing of a row but its embeddings", output, again)
 
 
@@ -119,7 +130,7 @@ def _cut_off(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
         shuffled = _shuffle_field(batch, schema, place)
         gate = torch.ones(len(schema.fields), device=batch.numeric.device)
         gate[place] = 0
-        closed, closed_shuffled = _run(module, batch, gate)[1], _run(module, shuffled, gate)[1]
+        closed, closed_shuffled = _run(module, batch, gate), _run(module, shuffled, gate)
         if (closed - closed_shuffled).abs().max() > 1e-5 * max(1.0, closed.abs().max().item()):
             return ModelFinding(
                 check,
@@ -127,7 +138,7 @@ def _cut_off(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
                 f"{name} still reaches the output past its closed gate: the model reads it elsewhere as well, or its "
                 "embedding stands in another feature's place",
             )
-        moves.append((closed - _run(module, batch)[1]).abs().max().item())
+        moves.append((closed - _run(module, batch)).abs().max().item())
         tried += 1
     if moves and max(moves) == 0:
         return ModelFinding(check, False, f"closing the gate of any of {tried} fields leaves the output as it was")
@@ -164,7 +175,7 @@ def _copies(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
 
 def _both(module: Any, batch: Batch, gate: Tensor) -> Tensor:
     """Outputs behind open gates and behind the given ones, (2, B, ...)."""
-    return torch.stack([_run(module, batch)[1], _run(module, batch, gate)[1]])
+    return torch.stack([_run(module, batch), _run(module, batch, gate)])
 
 
 @contextmanager
@@ -196,17 +207,18 @@ def _saved(module: Any, batch: Batch, rebuild: Callable[[], nn.Module]) -> Model
     except Exception as error:
         return ModelFinding(check, False, f"they cannot be loaded: {what_failed(error)}")
     what = "a rebuilt module with the saved weights gives the same output"
-    found = _agree(check, what, _run(trained, batch)[1], _run(again, batch)[1])
+    found = _agree(check, what, _run(trained, batch), _run(again, batch))
     remedy = "; register what the output depends on as a parameter, buffer or submodule"
     return found if found.passed else replace(found, detail=found.detail + remedy)
 
 
 def _gradients(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
     gate = torch.ones(len(schema.fields), device=batch.numeric.device, requires_grad=True)
+    model = FlatModel(module)
     with torch.no_grad():
-        embedded = module.embed(batch)
+        embedded = model.embed(batch)
     with torch.enable_grad():
-        output = module.predict(embedded * gate[:, None])
+        output = model.predict(model.segments.scale(embedded, gate))
     # Random row weights: a plain sum can cancel (a layer norm over the batch, a softmax over classes).
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(output.shape, generator=generator).to(output.device)

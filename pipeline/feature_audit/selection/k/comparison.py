@@ -21,10 +21,17 @@ class ValidationComparison:
     def __init__(self, metric_name: str, store: Store, full_scores: np.ndarray) -> None:
         self._metric, self._full = metric(metric_name, store.schema.task), full_scores
         self._target, self._cluster = store.target("validation"), store.group("validation")
+        self._weight = store.weight("validation")
 
     def point(self, k: int, scores: np.ndarray, source: str) -> CurvePoint:
         """Quality at one K, from scores of all validation rows."""
         delta, error = paired_delta(
-            self._metric, y=self._target, baseline=self._full, pruned=scores, cluster=self._cluster
+            self._metric,
+            y=self._target,
+            baseline=self._full,
+            pruned=scores,
+            cluster=self._cluster,
+            weight=self._weight,
         )
-        return CurvePoint(k, self._metric.value(self._target, scores, self._cluster), delta, source, error)
+        value = self._metric.value(self._target, scores, self._cluster, self._weight)
+        return CurvePoint(k, value, delta, source, error)

@@ -1,0 +1,62 @@
+"""How often intervals of weighted metrics miss the truth, with sampled negatives and with weights at random.
+
+    python benchmarks/parity/weighted.py
+
+Two fixed models on clicks of a known rate; the truth is their difference on four million rows without weights. A row of
+the log is drawn once: its weight must not make it more.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from feature_audit.parity import decide, metric
+
+#: Kind of weights -> rows that are drawn before sampling.
+ROWS = {"a tenth of the negatives": 6_000, "log-normal weights": 2_500}
+METRICS = ("auc", "logloss", "calibration")
+
+
+def rows(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, the true probability, and a model with less of the signal and some noise."""
+    signal, noise = rng.normal(size=(2, count))
+    full, pruned = (1 / (1 + np.exp(2.8 - logit)) for logit in (1.3 * signal, 1.05 * signal + 0.35 * noise))
+    return (rng.random(count) < full).astype(float), full, pruned
+
+
+def misses(kind: str, name: str, truth: float, simulations: int) -> tuple[float, float]:
+    """Shares of audits whose interval lies above the truth (a false pass at that margin), and below it."""
+    above = below = 0
+    for seed in range(simulations):
+        rng = np.random.default_rng(seed)
+        y, full, pruned = rows(rng, ROWS[kind])
+        if kind == "log-normal weights":
+            kept, weight = np.ones(len(y), dtype=bool), np.exp(rng.normal(size=len(y)))
+        else:
+            kept, weight = (y == 1) | (rng.random(len(y)) < 0.1), np.where(y == 1, 1.0, 10.0)
+        found = decide(
+            y=y[kept], baseline=full[kept], pruned=pruned[kept], weight=weight[kept],
+            task="binary", metric=name, margin=abs(truth), draws=0,
+        ).decision  # fmt: skip
+        above, below = above + (found.ci_low > truth), below + (found.ci_high < truth)
+    return above / simulations, below / simulations
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulations", type=int, default=2000)
+    given = parser.parse_args()
+    y, full, pruned = rows(np.random.default_rng(99), 4_000_000)
+    print("| weights | metric | true difference | interval above it (4.5% allowed) | below it (0.5% allowed) |")
+    print("|---|---|---|---|---|")
+    for kind in ROWS:
+        for name in METRICS:
+            chosen = metric(name)
+            truth = float(chosen.quality(chosen.value(y, pruned)) - chosen.quality(chosen.value(y, full)))
+            above, below = misses(kind, name, truth, given.simulations)
+            print(f"| {kind} | {name} | {truth:.4f} | {above:.1%} | {below:.1%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

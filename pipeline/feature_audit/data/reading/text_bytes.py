@@ -1,0 +1,48 @@
+"""Files that are named like text and hold something else."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from feature_audit.data.messages import UNPACK_ERRORS, one_line
+from feature_audit.errors import AuditError
+
+_GLANCE = 1 << 16
+#: First bytes of what is no text, and what to do about it.
+_BINARY = {
+    b"PAR1": "is a Parquet file; name it .parquet",
+    b"ARROW1": "is an Arrow file; name it .arrow",
+    b"\x1f\x8b": "is gzipped once more than its name says; add .gz to it",
+    b"PK\x03\x04": "is a zip archive, as Excel's files are; write its table as CSV or Parquet",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd; unpack it, or write it with gzip as .gz",
+    b"x^": "begins with x^, as compressed data does; rename its first column, or take another separator",
+    b"\xff\xfe": "is written in UTF-16; write it as UTF-8",
+    b"\xfe\xff": "is written in UTF-16; write it as UTF-8",
+    b"\x00\x00\xfe\xff": "is written in UTF-32; write it as UTF-8",
+}
+#: Share of zero bytes from which a file is UTF-16 or UTF-32 without a mark, or no text at all.
+_MOST_ZEROS = 0.1
+
+
+def require_text(path: Path) -> None:
+    """Refuse a file that is no text in UTF-8 (or in an encoding that shares its line ends and separators).
+
+    Args:
+        path: the file, also .gz.
+
+    Raises:
+        AuditError: it is something else, or cannot be read.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            start = stream.read(_GLANCE)
+    except UNPACK_ERRORS as error:
+        raise AuditError(f"data={path}: cannot be read ({one_line(error)}); write it again") from None
+    found = next((what for mark, what in _BINARY.items() if start.startswith(mark)), None)
+    if found is None and start.count(0) > _MOST_ZEROS * len(start):
+        found = "holds zero bytes, as UTF-16 does and binary files; write it as text in UTF-8"
+    if found is None and b"\r" in start and b"\n" not in start:
+        found = "ends its lines with a carriage return alone; write it with line feeds"
+    if found is not None:
+        raise AuditError(f"data={path}: {found}")

@@ -1,0 +1,106 @@
+"""The weight of every row, read from its column or made from the rate at which negatives were kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.columns.casting import as_float
+from feature_audit.data.reading.source import Source
+from feature_audit.data.table.splits import SPLITS, Split
+from feature_audit.errors import AuditError
+from feature_audit.labels import Target
+from feature_audit.weighting import effective_size, sampled_negatives
+
+#: Weights beyond these are a mistake of units, and their squares would not be finite numbers.
+_SMALLEST, _LARGEST = 1e-30, 1e30
+#: An effective sample size below this share of the rows is a finding: intervals are wide then.
+FEW_EFFECTIVE = 0.1
+
+
+def read_weight(source: Source, name: str) -> np.ndarray:
+    """The weight of every row as written, float64 (rows,) >= 0.
+
+    Raises:
+        AuditError: a row has no weight or a negative one, the cells are no numbers, or all of them are zero.
+    """
+    values = source.column(name)
+    if values.dtype.is_nested() or values.dtype.is_temporal():
+        raise AuditError(f"weight={name}: its type {values.dtype} is no number; name a column of numbers")
+    weight = as_float(values)
+    words = np.isnan(weight) & values.is_not_null().to_numpy()
+    if values.dtype == pl.String and words.any():
+        raise AuditError(f"weight={name}: {values[int(words.argmax())]!r} is no number; name a column of numbers")
+    _refuse(name, np.isnan(weight), "have no weight", "fill them, 1 = counts as one row, 0 = left out", values)
+    _refuse(name, weight < 0, "have a negative weight", "give numbers of 0 or more", values)
+    strange = (weight > _LARGEST) | ((weight > 0) & (weight < _SMALLEST))
+    _refuse(name, strange, f"have a weight beyond {_SMALLEST:g} to {_LARGEST:g}", "give other units", values)
+    if not weight.any():
+        raise AuditError(f"weight={name}: 0 in every row, so none counts; name another column, or leave weight out")
+    return weight
+
+
+def _refuse(name: str, wrong: np.ndarray, what: str, remedy: str, values: pl.Series) -> None:
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise AuditError(
+            f"weight={name}: {int(wrong.sum()):,} of {len(wrong):,} rows {what} (first: row {row}, {values[row]}); "
+            f"{remedy}"
+        )
+
+
+def negatives_weight(config: AuditConfig, target: Target) -> np.ndarray:
+    """float64 (rows,) weights that ``negative_sampling`` stands for.
+
+    Raises:
+        AuditError: there are no negatives, because the task is not binary, or it is a guess which rows they are.
+    """
+    rate = config.negative_sampling
+    assert rate is not None
+    if target.task != "binary":
+        raise AuditError(f"negative_sampling={rate:g}: a {target.task} target has no negatives; give weight=<column>")
+    if target.note:
+        raise AuditError(
+            f"negative_sampling={rate:g}: which value of target={config.target} is the negative one is not certain; "
+            f"give positive={target.classes[1]} or positive={target.classes[0]}"
+        )
+    return sampled_negatives(target.values, rate)
+
+
+def weighted_by(config: AuditConfig) -> str:
+    """What the rows are weighted by, as a clause."""
+    rate = config.negative_sampling
+    if rate is None:
+        return f"rows are weighted by {config.weight}"
+    return f"every negative counts {1 / rate:.4g} times (negative_sampling={rate:g})"
+
+
+def weight_summary(config: AuditConfig, weight: np.ndarray, target: Target, split: Split) -> dict[str, Any]:
+    """Figures for the report: the effective sample size of each split, and the base rate by weight."""
+    parts = {name: split.of_row == code for code, name in enumerate(SPLITS)}
+    summary: dict[str, Any] = {
+        "weighted_by": weighted_by(config),
+        "effective_rows": {name: effective_size(weight[inside]) for name, inside in parts.items()},
+    }
+    if target.task == "binary":
+        summary["positives_share_by_weight"] = float(np.average(target.values, weights=weight))
+    return summary
+
+
+def weight_notes(config: AuditConfig, weight: np.ndarray, split: Split) -> list[str]:
+    """A sentence where a split's weight lies on few of its rows."""
+    notes = []
+    for code, name in enumerate(SPLITS):
+        mine = weight[split.of_row == code]
+        effective = effective_size(mine)
+        if effective < FEW_EFFECTIVE * len(mine):
+            heaviest = mine.max() / mine.sum()
+            notes.append(
+                f"{weighted_by(config)}: the effective sample size of the {len(mine):,} {name} rows is "
+                f"{effective:,.1f} (the heaviest row holds {heaviest:.0%} of the weight), so little can be learned or "
+                "decided from them; check the weights, or cap them"
+            )
+    return notes

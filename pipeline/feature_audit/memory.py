@@ -1,0 +1,77 @@
+"""Memory that runs out, told in one line: of Python, NumPy and torch, and of workers that the system killed for it."""
+
+from __future__ import annotations
+
+import re
+import resource
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from feature_audit.disk import size_of
+from feature_audit.errors import AuditError
+
+#: How libraries below Python say it, most of them as a RuntimeError.
+_SAID = re.compile(r"(can't|cannot|unable to|failed to) allocate|out of memory|std::bad_alloc", re.IGNORECASE)
+_ASKED = re.compile(r"allocate\D{0,40}?(\d[\d.]*) ?(bytes|[KMGTP]i?B)", re.IGNORECASE)
+_CGROUP = Path("/sys/fs/cgroup/memory.max")
+_REMEDY = (
+    "give it more, or take a smaller training.batch_size, training.embedding_dim or workers; the same command then "
+    "goes on from what was finished"
+)
+
+
+class OutOfMemoryError(AuditError):
+    """An allocation was refused, or a process was killed for its memory."""
+
+
+@contextmanager
+def memory_for(what: str) -> Iterator[None]:
+    """Inside, whatever a library raises where memory runs out becomes one line with what was asked for and is held.
+
+    Args:
+        what: was being done, for the message.
+
+    Raises:
+        OutOfMemoryError: memory ran out; other exceptions pass unchanged.
+    """
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except Exception as error:
+        asked = _ran_out(error)
+        if asked is None:
+            raise
+        raise OutOfMemoryError(f"{what}: memory ran out ({asked}; {_use()}); {_REMEDY}") from error
+
+
+def _ran_out(error: BaseException) -> str | None:
+    """What was asked for when an exception, or one that led to it, was raised; None where that was not for memory."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, BrokenProcessPool):
+            return "a worker process was killed, as systems do that have none left"
+        if isinstance(seen, MemoryError) or (not isinstance(seen, AuditError) and _SAID.search(str(seen))):
+            found = _ASKED.search(str(seen))
+            if found is None:
+                return "an allocation was refused"
+            return f"asked for {size_of(int(found[1])) if found[2] == 'bytes' else ' '.join(found.groups())}"
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _use() -> str:
+    """How much this process holds, and the narrowest limit that is known."""
+    used = psutil.Process().memory_info()
+    limits = {psutil.virtual_memory().total: used.rss}
+    if _CGROUP.is_file() and (text := _CGROUP.read_text(encoding="ascii").strip()).isdigit():
+        limits[int(text)] = used.rss
+    addresses = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if addresses != resource.RLIM_INFINITY:
+        limits[addresses] = used.vms
+    limit = min(limits, key=lambda most: most - limits[most])
+    return f"{size_of(limits[limit])} of {size_of(limit)} are in use by this process"

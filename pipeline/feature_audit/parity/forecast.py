@@ -1,0 +1,148 @@
+"""What the planned trainings can be expected to decide, and where that is too little, what would decide it.
+
+The remedies are about a pruned model as good as the full one, each with the trainings that it takes, its price and the
+chance predicted for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from feature_audit.parity import power
+from feature_audit.parity.planning import MOST, Arms, Outlook
+from feature_audit.results import PowerPlan
+
+#: The most trainings and the most rows (times today's) that are advised.
+_MOST_TRAININGS, _MOST_TIMES = 30, 100.0
+#: A margin of so many times the smallest one is as good, if it takes fewer trainings.
+_NEARLY = 1.25
+#: Shares of the rows that are advised for the test split: with more, the models know too little to be worth a test.
+_TEST_SHARES = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What may be changed about an audit, and what that costs.
+
+    Attributes:
+        confidence: at which another audit of this table would be judged.
+        fresh_confidence: the same of a table with other rows.
+        price: of an allocation in full trainings, counted from what the audit cost without one.
+        again: full trainings of the audit so far, which another split repeats.
+        test_share: of the rows; None where the split is given.
+    """
+
+    confidence: float
+    fresh_confidence: float
+    price: Callable[[Arms], float]
+    again: float
+    test_share: float | None
+
+
+def forecast(view: Outlook, arms: Arms, change: Change | None = None) -> PowerPlan:
+    """What so many trainings can be expected to decide, with a sentence; with ``change`` also what else would."""
+    parts = view.on_test(arms)
+    chance, decidable = view.chance(arms), view.decidable(arms)
+    return PowerPlan(
+        pruned=arms[0],
+        full=arms[1],
+        expected=view.expected,
+        chance=chance,
+        decidable=decidable,
+        seed_noise=float(np.sqrt(parts.seed)),
+        row_noise=float(np.sqrt(parts.row)),
+        sentence=_sentence(view, arms, chance, decidable, change),
+    )
+
+
+def _sentence(view: Outlook, arms: Arms, chance: float, decidable: float, change: Change | None) -> str:
+    trained = f"{arms[0]} pruned and {arms[1]} full training{'s' if arms[1] > 1 else ''}"
+    if view.expected < 0:
+        return f"Planned on validation: {trained}, as the confirmations show a loss beyond the margin."
+    model = "a pruned model as good as the full one"
+    if view.expected > 0:
+        model = f"a pruned model that is {view.expected:.2g} better, as the confirmations show at least,"
+    if chance >= power.POWER:
+        return f"Planned on validation: with {trained}, {model} passes in about {chance:.0%} of audits."
+    sentence = (
+        f"At a margin of {view.question.margin:g} this table can decide only a loss of {decidable:.2g} or more: with "
+        f"{trained}, {model} would pass in about {chance:.0%} of audits."
+    )
+    if change is None:
+        return sentence
+    return (
+        f"{sentence} What would let one as good as the full one pass, with its chance: {_remedies(view, arms, change)}."
+    )
+
+
+def _remedies(view: Outlook, arms: Arms, change: Change) -> str:
+    """What would do, with its chance: more trainings or another test share, the cheaper one first; a margin; rows."""
+    same = replace(view, expected=0.0, question=replace(view.question, confidence=change.confidence))
+    fresh = replace(same, question=replace(view.question, confidence=change.fresh_confidence))
+    priced = [*_more_trainings(same, arms, change), *_larger_test_split(same, arms, change)]
+    listed = [text for _, text in sorted(priced)]
+    return "; ".join([*listed, _wider_margin(same, arms, change), *_more_rows(fresh, arms)])
+
+
+def _numbers(view: Outlook, arms: Arms, most: int) -> list[Arms]:
+    """Today's trainings, and more of them up to so many of each model that is not deployed."""
+    more = range(max(arms) + 1, most + 1)
+    return [arms, *((number, arms[1] if view.parts.deployed else number) for number in more)]
+
+
+def _keys(view: Outlook, numbers: Arms) -> str:
+    return f"seeds={numbers[0]}" + ("" if view.parts.deployed else f" and baseline_seeds={numbers[1]}")
+
+
+def _more_trainings(view: Outlook, arms: Arms, change: Change) -> Iterator[tuple[float, str]]:
+    for numbers in _numbers(view, arms, _MOST_TRAININGS)[1:]:
+        if (chance := view.chance(numbers)) >= power.POWER:
+            cost = change.price(numbers) - change.price(arms)
+            yield cost, f"{_keys(view, numbers)} ({chance:.0%}, {cost:.1f} more full trainings)"
+            return
+
+
+def _larger_test_split(view: Outlook, arms: Arms, change: Change) -> Iterator[tuple[float, str]]:
+    now = change.test_share
+    if now is None:
+        return
+    for share, numbers in product((one for one in _TEST_SHARES if one > now), _numbers(view, arms, MOST)):
+        if (chance := view.chance(numbers, share / now)) >= power.POWER:
+            fewer, cost = 1 - (1 - share) / (1 - now), change.again + change.price(numbers)
+            words = f"{chance:.0%}, an audit of {cost:.1f} full trainings on {fewer:.0%} fewer train rows"
+            yield cost, f"test_share={share:g}{_with(view, numbers, arms)} ({words})"
+            return
+
+
+def _wider_margin(view: Outlook, arms: Arms, change: Change) -> str:
+    """With the fewest trainings whose margin is nearly as small as any: two of each may leave a hopeless one."""
+    options = [(_rounded_up(view.decidable(numbers)), numbers) for numbers in _numbers(view, arms, MOST)]
+    smallest = min(margin for margin, _ in options)
+    margin, numbers = next(one for one in options if one[0] <= _NEARLY * smallest)
+    wider = replace(view, question=replace(view.question, margin=margin))
+    cost = change.price(numbers) - change.price(arms)
+    spent = f", {cost:.1f} more full trainings" if numbers != arms else ""
+    return f"margin={margin:g}{_with(view, numbers, arms)} ({wider.chance(numbers):.0%}{spent})"
+
+
+def _more_rows(view: Outlook, arms: Arms) -> Iterator[str]:
+    for times, numbers in product(np.geomspace(1.1, _MOST_TIMES, 60), _numbers(view, arms, MOST)):
+        if (chance := view.chance(numbers, float(times))) >= power.POWER:
+            yield f"{_rounded_up(float(times)):g} times the rows{_with(view, numbers, arms)} ({chance:.0%})"
+            return
+
+
+def _with(view: Outlook, numbers: Arms, arms: Arms) -> str:
+    return f" with {_keys(view, numbers)}" if numbers != arms else ""
+
+
+def _rounded_up(value: float) -> float:
+    """Two leading digits are all such a forecast is worth."""
+    if value <= 0:
+        return 0.0
+    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(f"{np.ceil(value / unit - 1e-9) * unit:.2g}")

@@ -1,0 +1,66 @@
+"""Checksums of a registered version's files, in the form of ``sha256sum``: written with it, checked on loading."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from feature_audit.errors import AuditError
+
+#: Stands beside the weights; ``sha256sum --check`` in its folder does what loading does.
+NAME = "SHA256SUMS"
+#: Where MLflow puts the packed code, seen from that folder.
+_CODE = Path("..", "..", "code")
+
+
+def write_checksums(artifacts: Path, code: Iterable[Path]) -> None:
+    """Write the checksums of everything that a version is made of.
+
+    Args:
+        artifacts: folder of weights, encoders and specification, which gets the file.
+        code: packages (folders) and modules that are packed.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    named = {path.name: path for path in sorted(artifacts.iterdir()) if path.name != NAME}
+    for place in code:
+        named |= {(_CODE / file.relative_to(place.parent)).as_posix(): file for file in _files(place)}
+    lines = [f"{_sha256(path)}  {name}\n" for name, path in named.items()]
+    (artifacts / NAME).write_text("".join(lines), encoding="utf-8")
+
+
+def check_checksums(artifacts: Path) -> None:
+    """Compare a version's files with their checksums; versions of before there were any are taken as they are.
+
+    Raises:
+        AuditError: a file is missing or differs; one line that names the first.
+    """
+    sums = artifacts / NAME
+    if not sums.is_file():
+        return
+    for line in sums.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        path = artifacts / name
+        if not path.is_file() or _sha256(path) != digest:
+            what = "differs from what was registered" if path.is_file() else "is missing"
+            raise AuditError(
+                f"{os.path.normpath(path)} {what}; copy the version's files again, or load another version"
+            )
+
+
+def _files(place: Path) -> Iterator[Path]:
+    """A module itself, or the files of a package that MLflow packs."""
+    if place.is_file():
+        yield place
+        return
+    for file in sorted(place.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".pyc":
+            yield file
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,129 @@
+"""Memory that runs out: one line, nothing half-written that is taken for whole, and the same command goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from click_log import make_log
+from command_line import feature_audit, newest_run, tracking_in
+from feature_audit.memory import OutOfMemoryError, memory_for
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "noise_01", "clicked")
+WORDS = (
+    "select", "--data", "log.parquet", "--target", "clicked", "--row_id", "impression", "--model", "mlp", "--profile",
+    "quick", "--threads", "1", "--k", "3", "--margin", "0.1", "--training", "{embedding_dim: 96, max_epochs: 1}",
+)  # fmt: skip
+#: The command with hardly more memory from one stage on than the process holds by then.
+LIMITED = """
+import os, resource
+import psutil
+from feature_audit import cli
+from feature_audit.audit import run, stage_run
+from feature_audit.fitting.cache import own_folder
+
+def limited(work_dir, key):
+    if key.stage == os.environ["LIMITED_STAGE"]:
+        most = psutil.Process().memory_info().vms + (1 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    return own_folder(work_dir, key)
+
+if __name__ == "__main__":
+    stage_run.own_folder = limited
+    run.tune_process = lambda threads: None  # which keeps what was freed
+    cli.entry()
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a log."""
+    with tracking_in(tmp_path_factory.mktemp("memory")) as folder:
+        make_log(900).select(COLUMNS).write_parquet(folder / "log.parquet")
+        yield folder
+
+
+def start(home: Path, *words: str, stage: str = "") -> subprocess.Popen[str]:
+    (home / "limited.py").write_text(LIMITED, encoding="utf-8")
+    path = os.pathsep.join([str(ROOT / "pipeline"), str(ROOT / "selectors")])
+    environment = {**os.environ, "PYTHONPATH": path, "LIMITED_STAGE": stage, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    command = [sys.executable, "limited.py", *WORDS, *words]
+    return subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def one_line(process: subprocess.Popen[str]) -> str:
+    written = process.communicate(timeout=120)[1]
+    assert process.returncode == 1, written
+    assert "Traceback" not in written
+    [line] = [line for line in written.splitlines() if "error:" in line]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [
+        (lambda: torch.empty(2**46), "asked for 281.5 TB"),
+        (lambda: np.empty(2**47), "asked for 1.00 PiB"),
+        (lambda: [None] * 2**60, "an allocation was refused"),
+        (lambda: bytearray(2**60), "an allocation was refused"),
+        (
+            lambda: raised(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")),
+            "asked for 2.00 GiB",
+        ),
+        (lambda: raised(RuntimeError("std::bad_alloc")), "an allocation was refused"),
+        (lambda: raised(BrokenProcessPool("terminated abruptly")), "a worker process was killed"),
+    ],
+)
+def test_every_way_of_saying_so(fails: Callable[[], object], says: str) -> None:
+    with pytest.raises(OutOfMemoryError, match="the audit: memory ran out") as caught, memory_for("the audit"):
+        fails()
+    line = str(caught.value)
+    assert says in line
+    assert "B are in use by this process); give it more, or take a smaller training.batch_size" in line
+
+
+def raised(error: Exception) -> None:
+    raise error
+
+
+def test_other_exceptions_pass() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), memory_for("x"):
+        raised(RuntimeError("shapes do not fit"))
+
+
+@pytest.mark.slow
+def test_a_stage_without_memory(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = one_line(start(home, "--work_dir", "limited", stage="baseline"))
+    assert "the baseline stage: memory ran out (asked for" in line
+    assert "the same command then goes on from what was finished" in line
+    assert newest_run().info.status == "FAILED"
+    assert not list((home / "limited" / "baseline").rglob("DONE.json"))
+    assert feature_audit(*WORDS, "--work_dir", "limited") == 0
+    assert "load: done before" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_worker_that_the_system_kills(home: Path) -> None:
+    process = start(home, "--work_dir", "killed", "--trials", "2", "--workers", "2")
+    worker = None
+    while worker is None and process.poll() is None:
+        family = psutil.Process(process.pid).children(recursive=True)
+        with contextlib.suppress(psutil.Error):  # short-lived helpers of other kinds
+            worker = next((one for one in family if "spawn_main" in " ".join(one.cmdline())), None)
+        time.sleep(0.05)
+    assert worker is not None
+    worker.send_signal(signal.SIGKILL)
+    line = one_line(process)
+    assert "the select stage: memory ran out (a worker process was killed" in line

@@ -1,0 +1,73 @@
+"""A small honest table, and hostile cases made of it: what is written, what is given, what the command says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+ROWS = 300
+
+
+def table() -> pl.DataFrame:
+    """Columns x and z (numbers), c (words), y (the label), with a signal in x."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=ROWS)
+    return pl.DataFrame(
+        {
+            "x": x,
+            "z": rng.normal(size=ROWS),
+            "c": rng.choice(["ams", "ber", "cph"], ROWS),
+            "y": (x + rng.normal(size=ROWS) > 0).astype(int),
+        }
+    )
+
+
+TABLE = table()
+CSV = TABLE.write_csv().encode()
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    """The bytes of its file."""
+    stream = BytesIO()
+    frame.write_parquet(stream)
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One command on one table.
+
+    Attributes:
+        name: for people, and for pytest.
+        data: bytes of the file, a frame that is written as Parquet, or what makes several files in a folder.
+        says: texts that the one line holds; of an accepted table, texts among what is said of it.
+        code: the exit code.
+        file: name of the file, or the glob that is given.
+        words: further words of the command.
+        target: name of the label.
+    """
+
+    name: str
+    data: bytes | pl.DataFrame | Callable[[Path], object]
+    says: tuple[str, ...]
+    code: int = 1
+    file: str = "log.csv"
+    words: tuple[str, ...] = ()
+    target: str = "y"
+
+    def write(self, folder: Path) -> str:
+        """Write the files; what ``--data`` is then."""
+        folder.mkdir(exist_ok=True)
+        if isinstance(self.data, pl.DataFrame):
+            self.data.write_parquet(folder / "log.parquet")
+            return str(folder / "log.parquet")
+        if isinstance(self.data, bytes):
+            (folder / self.file).write_bytes(self.data)
+        else:
+            self.data(folder)
+        return str(folder / self.file)
