@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,16 +64,18 @@ def fading_curve(
     placed = {number: _places(schema, set(waves[number - 1])) for number in numbered}
     steps = [(0, 1.0), *((number, level) for number in numbered for level in levels)]
     chosen = np.arange(0, store.rows("validation"), -(-store.rows("validation") // MOST_ROWS))
-    luck = np.random.default_rng(config.seed).random((len(waves), store.rows("validation")), dtype=np.float32)
+    luck = np.random.default_rng(config.seed).random((len(waves), len(chosen)), dtype=np.float32)
     place = resolve_device(config.device)
     model.to(place).eval()
     lost = lost.to(place)
     found: list[list[np.ndarray]] = [[] for _ in steps]
     first = 0
     for batch in store.batches("validation", rows_that_fit(4096, schema), schema=schema):
-        own = chosen[(chosen >= first) & (chosen < first + len(batch))]
-        rows = batch.rows(torch.from_numpy(own - first).to(batch.numeric.device)).to(place)
+        own = slice(*np.searchsorted(chosen, [first, first + len(batch)]))
+        rows = batch.rows(torch.from_numpy(chosen[own] - first).to(batch.numeric.device)).to(place)
         first += len(batch)
+        if not len(rows):
+            continue
         for (wave, level), kept in zip(steps, found, strict=True):
             if wave:
                 gone = torch.from_numpy(luck[wave - 1, own] >= level).to(place)
@@ -108,4 +110,4 @@ def _without(batch: Batch, wave: _Wave, gone: torch.Tensor, lost: Batch) -> Batc
     for parts, nothing, which in ((bags, lost.bags, wave.bag), (vectors, lost.vectors, wave.vector)):
         for at in which:
             parts[at] = torch.where(gone[:, None], nothing[at], parts[at])
-    return Batch(numeric, codes, tuple(bags), tuple(vectors), batch.target, batch.row)
+    return replace(batch, numeric=numeric, codes=codes, bags=tuple(bags), vectors=tuple(vectors))
