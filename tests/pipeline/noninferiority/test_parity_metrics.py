@@ -166,4 +166,4 @@ def test_every_name_that_the_configuration_accepts_can_be_computed():
 
 def test_a_cut_off_beyond_all_rows_costs_no_memory():
     y, score, cluster = binary_sample(6, ties=True)
-    assert metric(f"ndcg@{10**15}").value(y, score, cluster) == metric(f"ndcg@{len(y)}").value(y, score, cluster)
+    assert metric(f"ndcg@{10**9 - 1}").value(y, score, cluster) == metric(f"ndcg@{len(y)}").value(y, score, cluster)

@@ -150,7 +150,7 @@ def test_the_selection_finds_the_signals_and_explains_every_column(passed: Run) 
 
 def test_predictions_are_paired_rows_of_the_last_days(passed: Run, home: Path) -> None:
     predictions = pl.read_parquet(artifact(passed, "parity/predictions.parquet"))
-    assert predictions.columns == ["row_id", "group", "y", "baseline", "pruned_0", "pruned_1", "pruned_2"]
+    assert predictions.columns == ["row_id", "group", "y", "baseline", "baseline_1", "pruned_0", "pruned_1", "pruned_2"]
     log = pl.read_parquet(home / "log.parquet")
     test = log.filter(pl.col("impression").is_in(predictions["row_id"].to_list()))
     assert test["ts"].min() > log.filter(~pl.col("impression").is_in(predictions["row_id"].to_list()))["ts"].max()  # type: ignore[operator]
@@ -320,7 +320,7 @@ def test_of_several_k_the_smallest_proven_one_is_recommended_everywhere(
     history = MlflowClient().get_metric_history(run.info.run_id, "ladder/delta")
     assert {row.step: row.value for row in history} == {rung["k"]: rung["delta"] for rung in ladder}
     assert "K = 12 is recommended. K = 1 came next and failed." in out
-    assert report["costs"][3]["detail"] == "3 pruned (K = 12), 3 pruned (K = 1), 0 full"
+    assert report["costs"][3]["detail"] == "3 pruned (K = 12), 3 pruned (K = 1), 1 full"
 
 
 def test_promote_and_rollback_from_the_command_line(
