@@ -482,7 +482,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
         (["--split", "tme"], 1, ["split=tme", "did you mean time?"]),  # it might have been a column
         (["--model", "no.such:factory"], 2, ["model=no.such:factory", "cannot import"]),
         (["--model", "os:getcwd"], 2, ["model=os:getcwd: must accept the schema", "yours takes no arguments"]),
-        (["--group", "clicked"], 2, ["group=clicked: it is the target itself; name the user"]),
+        (["--group", "clicked"], 2, ["group=clicked: it is the target itself; name another column"]),
         (["--model_params", "{depth: 3}"], 2, ["model=mlp: model_params do not fit", "'depth'"]),
         (["--colour", "red"], 2, ["--colour"]),
         (["--model_name", "ads/ctr"], 2, ["model_name='ads/ctr'", "no '/'", "ads-ctr"]),

@@ -66,7 +66,7 @@ REFUSED = {
     "work_dir": {"/proc/none": "cannot be written to", "/dev/null": "give another folder"},
     "experiment": {"x" * 600: "experiment=xxx"},
     "model_name": {"a/b": "give one such as a-b", "x" * 300: "1 to 256 characters", "..": "that is not a folder"},
-    "drop_rows": {"nope": "choose no_time or no_label"},
+    "drop_rows": {"nope": "choose no_time, no_label or no_group"},
     "gate": {"2": "give true or false"},
     "profile": {"Quick": "choose quick, default or thorough"},
     "data": {"q*.csv": "the glob matches no file", "q": "no such file", "s3://x": "cannot be opened"},

@@ -44,8 +44,9 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (artifacts / "model.json").write_text(json.dumps(spec))
     with registry_in(folder), pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        experiment = mlflow.set_experiment("checksums").experiment_id
         address = registry.register(
-            run_id=MlflowClient().create_run("0").info.run_id, model_name="summed", artifacts=artifacts,
+            run_id=MlflowClient().create_run(experiment).info.run_id, model_name="summed", artifacts=artifacts,
             code=PACKAGES, inputs=[registry.RawInput("age", "Float64")], example=pl.DataFrame({"age": [1.0]}),
             tags={"audit.key": "x"}, describe=lambda address: address,
         )  # fmt: skip
