@@ -15,7 +15,9 @@ from feature_audit.disk import size_of
 from feature_audit.errors import AuditError
 
 #: How libraries below Python say it, most of them as a RuntimeError.
-_SAID = re.compile(r"(can't|cannot|unable to|failed to) allocate|out of memory|std::bad_alloc", re.IGNORECASE)
+_SAID = re.compile(
+    r"(can't|cannot|unable to|failed to) allocate|failed to map segment|out of memory|std::bad_alloc", re.IGNORECASE
+)
 _ASKED = re.compile(r"allocate\D{0,40}?(\d[\d.]*) ?(bytes|[KMGTP]i?B)", re.IGNORECASE)
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _REMEDY = (

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click_log import make_log
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 ROOT = Path(__file__).parents[2]
 WORDS = "--target clicked --row_id impression --model mlp --profile quick --threads 1 --k 3 --k_min 3 --margin 0.1"
@@ -41,6 +42,10 @@ def serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
     raise AssertionError("the server does not answer")
 
 
+def runs_of(client: MlflowClient) -> list[Run]:
+    return client.search_runs([found.experiment_id for found in client.search_experiments()])
+
+
 def stop(server: subprocess.Popen[bytes]) -> None:
     server.terminate()
     server.wait(30)
@@ -65,6 +70,10 @@ def test_a_server_that_is_lost_after_load(tmp_path: Path) -> None:
         for line in first.stderr:
             if line.startswith("baseline: running"):
                 break
+        client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+        while not any(run.data.tags.get("audit.stage") == "baseline" for run in runs_of(client)):
+            assert first.poll() is None, "the audit ended before its server"
+            time.sleep(0.05)
         stop(server)
         lost = time.monotonic()
         written = first.stderr.read()

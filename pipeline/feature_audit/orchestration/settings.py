@@ -101,10 +101,10 @@ def check_config(config: AuditConfig) -> None:
 
 
 def _check_folder(work_dir: str) -> None:
-    """Refuse a work folder that nothing can be written to."""
+    """Refuse a work folder that nothing can be written to, and make none: this may turn out to be a mistake."""
     try:
-        Path(work_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=work_dir):
+        path = Path(work_dir).absolute()
+        with tempfile.TemporaryFile(dir=next(one for one in (path, *path.parents) if one.exists())):
             pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 WORDS = (
     "--data", "log.parquet", "--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id",
-    "--k", "6", "--k_min", "4", "--margin", "0.2", "--trials", "1", "--seeds", "2", "--profile", "quick", "--threads",
-    "1",
+    "--k", "6", "--k_min", "4", "--margin", "0.2", "--trials", "1", "--seeds", "2", "--baseline_seeds", "1",
+    "--profile", "quick", "--threads", "1",
 )  # fmt: skip
 #: Gradient boosting of scikit-learn; it notes every task, and leaves its model where the audit is to register one.
 TRAINER = """

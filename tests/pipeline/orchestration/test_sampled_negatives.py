@@ -16,7 +16,21 @@ from feature_audit.noninferiority.metrics import Sample
 from mlflow.entities import Run
 
 KEYS = ["--target", "clicked", "--row_id", "row", "--split", "fold", "--threads", "1", "--profile", "quick"]
-AUDIT = [*KEYS, "--model", "mlp", "--k", "4", "--k_min", "4", "--metric", "auc", "--margin", "0.05", "--baseline_seeds", "1"]
+AUDIT = [
+    *KEYS,
+    "--model",
+    "mlp",
+    "--k",
+    "4",
+    "--k_min",
+    "4",
+    "--metric",
+    "auc",
+    "--margin",
+    "0.05",
+    "--baseline_seeds",
+    "1",
+]
 ROWS = 24_000
 
 
