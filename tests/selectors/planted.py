@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from concrete_selectors import NestedModel, PathSettings, SelectionPath, SelectionTask, fit_nested, fit_path, rank_with
 
 
@@ -42,3 +43,10 @@ def rank(name: str, task: SimpleNamespace, *, matrix: Any = None, **constraints:
     return rank_with(
         name, task_of(task, **constraints), settings_of(epochs=4), matrix=task.matrix if matrix is None else matrix
     )
+
+
+def signals(rows: int = 600) -> tuple[np.ndarray, np.ndarray]:
+    """Class from columns 2 and 5 of ten."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(rows, 10))
+    return x, (x[:, 2] + x[:, 5] + 0.1 * random.normal(size=rows) > 0).astype(int)

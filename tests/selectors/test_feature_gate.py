@@ -13,6 +13,7 @@ import pytest
 import torch
 from concrete_selectors import FeatureGate, PathSettings, SelectionTask, Teacher, feature_gate, fit_path
 from conftest import LOSSES, make_batches
+from keyed import Keyed
 from torch import Tensor, nn
 
 N, SIGNALS, ROWS = 30, 6, 2000
@@ -137,25 +138,6 @@ def test_the_generator_decides_and_a_copy_goes_its_own_way() -> None:
 
     assert torch.equal(logits(0), logits(0))
     assert not torch.equal(logits(0), logits(1))
-
-
-class Keyed:
-    """As TorchRec's KeyedTensor."""
-
-    def __init__(self, keys: list[str], length_per_key: list[int], values: Tensor) -> None:
-        self._keys, self._lengths, self._values = keys, length_per_key, values
-
-    def keys(self) -> list[str]:
-        return self._keys
-
-    def length_per_key(self) -> list[int]:
-        return self._lengths
-
-    def values(self) -> Tensor:
-        return self._values
-
-    def to_dict(self) -> dict[str, Tensor]:
-        return dict(zip(self._keys, self._values.split(self._lengths, dim=1), strict=True))
 
 
 def keyed(vectors: list[Tensor]) -> Keyed:

@@ -15,30 +15,12 @@ from concrete_selectors.segments import Segments
 from conftest import LOSSES, make_batches, planted_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keyed import Keyed
 from torch import Tensor, nn
 
 #: Of the 16 features of the planted task; the signals 0, 1 and 2 have 1, 64 and 3 numbers, the widest is noise.
 WIDTHS = [1, 64, 3, 8, 256, 1, 2, 128, 4, 4, 16, 1, 32, 5, 7, 2]
 FORMS = ("list", "tuple", "dict", "keyed", "flat")
-
-
-class Keyed:
-    """As TorchRec's KeyedTensor."""
-
-    def __init__(self, keys: list[str], length_per_key: list[int], values: Tensor) -> None:
-        self._keys, self._lengths, self._values = keys, length_per_key, values
-
-    def keys(self) -> list[str]:
-        return self._keys
-
-    def length_per_key(self) -> list[int]:
-        return self._lengths
-
-    def values(self) -> Tensor:
-        return self._values
-
-    def to_dict(self) -> dict[str, Tensor]:
-        return dict(zip(self._keys, self._values.split(self._lengths, dim=1), strict=True))
 
 
 class Mixed(nn.Module):

@@ -76,6 +76,11 @@ class Trained:
     facts: TrainingFacts
     name: str
 
+    @property
+    def weights(self) -> Path:
+        """Where its weights are; no such file where a team's own loop trained."""
+        return self.folder.path / f"{self.name}.pt"
+
     def validation_scores(self) -> np.ndarray:
         """Scores of the validation rows, in the store's order."""
         return np.load(self.folder.path / f"{self.name}.npy")
@@ -100,7 +105,7 @@ def active(config: AuditConfig, schema: ModelSchema) -> int:
 
 def load_model(config: AuditConfig, trained: Trained) -> nn.Module:
     """The trained model, in eval mode on the CPU."""
-    return load_weights(config, trained.schema, trained.folder.path / f"{trained.name}.pt")
+    return load_weights(config, trained.schema, trained.weights)
 
 
 def load_weights(config: AuditConfig, schema: ModelSchema, path: Path) -> nn.Module:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TypeVar
 
 from feature_audit.config import AuditConfig
@@ -41,7 +40,7 @@ def sized(
     """The decisions with what each feature takes in the log and in the full model."""
     columns = {column.name: column for column in prepared.columns}
     shares: dict[str, float] = {}
-    if config.model in MODELS and _full_weights(full).is_file():
+    if config.model in MODELS and full.weights.is_file():
         sizes = embedding_sizes(prepared.schema, config.training.embedding_dim)
         shares = {name: size / sum(sizes) for name, size in zip(prepared.schema.names, sizes, strict=True)}
     return [
@@ -70,7 +69,7 @@ def with_savings(
     A model that a team trains elsewhere leaves no weights here: of it, only bytes of the log are known.
     """
     rung, waves = pruned.at(report.k), _waves(report)
-    weights = _full_weights(full), pruned.folder.path / f"{rung.names[rung.best_seed]}.pt"
+    weights = full.weights, pruned.folder.path / f"{rung.names[rung.best_seed]}.pt"
     schemas = full.schema, rung.schema
     ours = all(path.is_file() for path in weights)
     speeds: list[Speed] = []
@@ -100,10 +99,6 @@ def total(values: Iterable[float | None]) -> float | None:
     """The sum of what is known; None where nothing is."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
-
-
-def _full_weights(full: Baseline) -> Path:
-    return full.folder.path / f"{full.name}.pt"
 
 
 def _measured(what: str, work: Callable[[], Found], nothing: Found) -> Found:

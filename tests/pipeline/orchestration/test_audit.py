@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -460,64 +459,3 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
     assert line.startswith("load: ")
     assert note in report["k_reason"]
     assert int(run.data.tags["audit.k"]) <= 6
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
-        (["--data", "nowhere.parquet"], 1, ["nowhere.parquet"]),
-        (["--target", "klicked"], 1, ["klicked", "clicked"]),
-        (["--time", "when"], 1, ["when"]),
-        (["--k_min", "500"], 1, ["k_min=500", "20 features are usable"]),
-        (["--k", "500", "--k_min", "500"], 1, ["k=k_min=500", "20 features are usable", "between 1 and 20"]),
-        (["--k", "abc"], 2, ["k=", "abc"]),
-        (["--k", "0"], 2, ["k=", "0"]),
-        (["--margin", "-0.1"], 2, ["margin=", "-0.1"]),
-        (["--metric", "rmse"], 1, ["metric=rmse", "binary"]),  # only the data says that the task is binary
-        (["--metric", "rmse", "--task", "binary"], 2, ["metric=rmse", "task=binary"]),
-        (["--metric", "acu"], 2, ["metric=acu", "did you mean auc?"]),
-        (["--metric", "auc@5"], 2, ["metric=auc@5", "only ndcg takes a cut-off"]),
-        (["--metric", "gauc", "--group", ""], 2, ["metric=gauc", "name the user column"]),
-        (["--split", "time", "--time", ""], 2, ["split=time", "needs a time column"]),
-        (["--split", "tme"], 1, ["split=tme", "did you mean time?"]),  # it might have been a column
-        (["--model", "no.such:factory"], 2, ["model=no.such:factory", "cannot import"]),
-        (["--model", "os:getcwd"], 2, ["model=os:getcwd: must accept the schema", "yours takes no arguments"]),
-        (["--group", "clicked"], 2, ["group=clicked: it is the target itself; name another column"]),
-        (["--model_params", "{depth: 3}"], 2, ["model=mlp: model_params do not fit", "'depth'"]),
-        (["--colour", "red"], 2, ["--colour"]),
-        (["--model_name", "ads/ctr"], 2, ["model_name='ads/ctr'", "no '/'", "ads-ctr"]),
-        (["--model_name", "a:b?c"], 2, ["model_name='a:b?c'", "no ':' '?'", "a-b-c"]),
-        (["--model_name", ".."], 2, ["model_name='..'"]),
-        (["--margin", "2 %o"], 2, ["margin=", "2 %o"]),
-        (["--kinds", "{*_id: categorical}"], 2, ["kinds='{*_id: categorical}'", "YAML"]),
-        (["--selector", "ip_ca"], 2, ["selector=ip_ca", "did you mean ip_cae?"]),
-        (["--margin", "inf"], 2, ["margin=", "inf"]),
-        (["--device", "tpu"], 2, ["device=", "tpu"]),
-        (["--model", "transformer"], 2, ["model=transformer", "dcn_v2"]),
-        (["--config", "missing.yaml"], 2, ["missing.yaml"]),
-    ],
-)
-def test_a_mistake_is_one_line_and_leaves_nothing_behind(
-    command: CommandLine,
-    passed: Run,
-    home: Path,
-    capsys: pytest.CaptureFixture[str],
-    words: list[str],
-    code: int,
-    says: list[str],
-) -> None:
-    before = len(MlflowClient().search_model_versions("name='feature-audit'"))
-    driver = MlflowClient().create_run("0")  # what `mlflow run` does before it starts the command
-    capsys.readouterr()
-    given = ["run", "--data", str(home / "log.parquet"), *BASE, *QUICK, *words]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(os.environ, "MLFLOW_RUN_ID", driver.info.run_id)
-        assert command(*given) == code
-    lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
-    assert len(lines) == 1
-    for word in says:
-        assert word in lines[0]
-    assert "Traceback" not in "".join(lines)
-    run = MlflowClient().get_run(driver.info.run_id)
-    assert run.data.tags["audit.verdict"] == "error"
-    assert len(MlflowClient().search_model_versions("name='feature-audit'")) == before

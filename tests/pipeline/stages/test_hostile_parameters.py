@@ -32,7 +32,7 @@ REFUSED = {
         "nope": "give time, random, group or the name of a split column", "y": TARGET_ITSELF,
         "c": "unknown value 'ams'; the column may hold train", "time": "needs a time column", "group": "needs a group",
     },
-    "production_score": {"nope": NONE, "y": TARGET_ITSELF, "c": "no number", "t": "is no score; name a column"},
+    "production_score": {"nope": NONE, "y": TARGET_ITSELF, "c": "no number", "t": "is no number; name a column"},
     "exclude": {"nope": NONE, "q*": "matches no column", "*": "no column is left", "{a: 1}": "give a list such as"},
     "never_drop": {"nope": "no such column", "q*": "matches no column", "y": "is not a feature", "y*": "matches no"},
     "always_drop": {"nope": "no such column", "y": "the column is not a feature"},

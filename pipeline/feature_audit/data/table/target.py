@@ -79,6 +79,22 @@ def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:
     return codes.to_numpy(), names
 
 
+def read_numbers(source: Source, key: str, name: str) -> tuple[pl.Series, np.ndarray]:
+    """The cells of a column that a key names, and the numbers in them, float64 (rows,), NaN where there is none.
+
+    Raises:
+        AuditError: its type has no numbers, or its text holds something else.
+    """
+    values = source.column(name)
+    if values.dtype.is_nested() or values.dtype.is_temporal():
+        raise AuditError(f"{key}={name}: its type {values.dtype} is no number; name a column of numbers")
+    numbers = as_float(values)
+    words = np.isnan(numbers) & values.is_not_null().to_numpy()
+    if values.dtype == pl.String and words.any():
+        raise AuditError(f"{key}={name}: {values[int(words.argmax())]!r} is no number; name a column of numbers")
+    return values, numbers
+
+
 def read_production(source: Source, name: str | None, task: Task) -> np.ndarray | None:
     """The score that production gave, float64 (rows,), NaN where it gave none; None where no column is named.
 
@@ -91,15 +107,7 @@ def read_production(source: Source, name: str | None, task: Task) -> np.ndarray 
         raise AuditError(
             f"production_score={name}: one score a row cannot be compared with a model of many classes; leave it out"
         )
-    values = source.column(name)
-    if values.dtype.is_nested() or values.dtype.is_temporal():
-        raise AuditError(f"production_score={name}: its type {values.dtype} is no score; name a column of numbers")
-    scores = as_float(values)
-    unread = np.isnan(scores) & values.is_not_null().to_numpy()
-    if values.dtype == pl.String and unread.any():
-        raise AuditError(
-            f"production_score={name}: {values[int(unread.argmax())]!r} is no number; name a column of numbers"
-        )
+    scores = read_numbers(source, "production_score", name)[1]
     scores = np.where(np.isfinite(scores), scores, np.nan)
     if np.isnan(scores).all():
         raise AuditError(f"production_score={name}: no row has a score; name another column, or leave it out")

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from feature_audit.config import AuditConfig
-from feature_audit.data.columns.casting import as_float
 from feature_audit.data.reading.source import Source
 from feature_audit.data.table.splits import SPLITS, Split
+from feature_audit.data.table.target import read_numbers
 from feature_audit.errors import AuditError
 from feature_audit.labels import Target
 from feature_audit.weighting import effective_size, sampled_negatives
@@ -27,13 +27,7 @@ def read_weight(source: Source, name: str) -> np.ndarray:
     Raises:
         AuditError: a row has no weight or a negative one, the cells are no numbers, or all of them are zero.
     """
-    values = source.column(name)
-    if values.dtype.is_nested() or values.dtype.is_temporal():
-        raise AuditError(f"weight={name}: its type {values.dtype} is no number; name a column of numbers")
-    weight = as_float(values)
-    words = np.isnan(weight) & values.is_not_null().to_numpy()
-    if values.dtype == pl.String and words.any():
-        raise AuditError(f"weight={name}: {values[int(words.argmax())]!r} is no number; name a column of numbers")
+    values, weight = read_numbers(source, "weight", name)
     _refuse(name, np.isnan(weight), "have no weight", "fill them, 1 = counts as one row, 0 = left out", values)
     _refuse(name, weight < 0, "have a negative weight", "give numbers of 0 or more", values)
     strange = (weight > _LARGEST) | ((weight > 0) & (weight < _SMALLEST))
