@@ -16,7 +16,8 @@ from feature_audit.datasets.demo import DEFAULTS
 
 _ROOT = Path(__file__).parents[2]
 _CONF = _ROOT / "conf"
-_FILES = sorted(path for path in _CONF.rglob("*.yaml") if "models" not in path.relative_to(_CONF).parts)
+_OTHERS = {"models", "launch"}  # Python files with their settings; files of schedulers, tested in test_launch.py
+_FILES = sorted(path for path in _CONF.rglob("*.yaml") if not _OTHERS & set(path.relative_to(_CONF).parts))
 _DATA = _ROOT / "../shared/data"
 
 
