@@ -105,8 +105,8 @@ class AuditConfig(
             raise ValueError(f"{' and '.join(named)}: each says where the full model comes from; give one of them")
         if self.checkpoint and self.against == "retrained":
             raise ValueError(
-                f"against=retrained: checkpoint={self.checkpoint} is one model, whose luck cannot be told from its "
-                "features; leave against out"
+                f"against=retrained: checkpoint={self.checkpoint} is one training, whose "
+                "seed noise cannot be separated from its features; leave against out"
             )
 
     @model_validator(mode="after")

@@ -94,7 +94,7 @@ class QuestionKeys(Section):
         "retrained",
         description="What the pruned model is compared with: retrained or deployed. retrained: the full feature set "
         "over its possible trainings. May production drop these features, today and after every retraining? "
-        "deployed: the one full model as it was trained. May this model be replaced? Its own luck is then not "
+        "deployed: the one full model as it was trained. May this model be replaced? Its seed noise is then not "
         "counted, and it is trained once.",
     )
     gate: bool = Field(False, description="Exit with 3 on fail and 4 on inconclusive.")

@@ -15,7 +15,7 @@ class NamedMistake(ValueError):
     """A mistake whose message already names the key and the value; a long mapping around it is not shown."""
 
 
-#: No count means more, and what lies above breaks libraries in ways that nobody can read.
+#: No count needs more, and larger numbers break libraries with unreadable errors.
 _LARGEST_COUNT = 2**31 - 1
 
 
