@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from click_log import make_log
 
 _ROOT = Path(__file__).parents[2]
 
@@ -50,7 +51,10 @@ def test_the_wheel_brings_schemas_and_page_templates(installed: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_an_audit_of_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    last = _run(installed, tmp_path, "run", "--profile", "quick", "--k", "200", "--threads", "1")
+def test_an_audit_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    make_log(4_000).write_csv(tmp_path / "log.csv")
+    keys = {"data": "log.csv", "target": "clicked", "row_id": "impression", "time": "ts", "group": "user_id", "k": "8"}
+    given = [part for key, value in keys.items() for part in (f"--{key}", value)]
+    last = _run(installed, tmp_path, "run", *given, "--profile", "quick", "--threads", "1", "--margin", "0.05")
     assert "pass" in last
     assert list(tmp_path.glob("mlruns/**/report/index.html"))
