@@ -124,7 +124,8 @@ def sequential_attention(context: SelectionContext) -> np.ndarray:
         for _ in range(steps):
             batch, target = next(context.stream)
             open_share = torch.softmax(attention.masked_fill(~free, -torch.inf), dim=0) * free.sum()
-            gates = torch.where(taken, torch.ones_like(open_share), open_share.clamp_max(1.0))
+            # Not clamp_max: training starts at 1.0 exactly, where its gradient depends on torch's version.
+            gates = torch.where(taken | (open_share > 1), torch.ones_like(open_share), open_share)
             context.network.step(context.network.gated_loss(batch, target, gates.unsqueeze(0)), optimizer)
         values = attention.detach().masked_fill(~free, -torch.inf)
         count = slots * (number + 1) // rounds - slots * number // rounds
