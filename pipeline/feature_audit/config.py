@@ -24,7 +24,17 @@ from feature_audit.config_sections import (
 )
 from feature_audit.errors import UsageError
 from feature_audit.metric_names import parse_metric
-from feature_audit.question import Guard, GuardMode, Margin, check_guards, read_guards, read_margin, read_slices
+from feature_audit.question import (
+    Guard,
+    GuardMode,
+    Margin,
+    TargetRule,
+    check_guards,
+    read_guards,
+    read_margin,
+    read_slices,
+    read_targets,
+)
 from feature_audit.schema import Task
 
 KindName = Literal["numeric", "categorical", "boolean", "multi", "vector", "datetime"]
@@ -48,6 +58,9 @@ class AuditConfig(Section):
 
     data: str = Field("demo", description="demo, or a path, glob or URI of Parquet, CSV / TSV, Arrow or RecBole files")
     target: str | None = Field(None, description="label column, or an expression such as `rating >= 4`")
+    targets: dict[str, TargetRule] = Field(
+        default_factory=dict, description="several labels, the decision target first: names, or name: metric of each"
+    )
     task: Task | None = Field(None, description="None = inferred from the target's values")
     positive: str | int | float | bool | None = Field(
         None, description="value of the target that is the positive class; None = by number or word, else the rarer"
@@ -163,6 +176,27 @@ class AuditConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
+    def _decision_of_targets(cls, values: Any) -> Any:
+        """``targets`` names the decision target first, and may say its metric and margin."""
+        if not isinstance(values, Mapping) or values.get("targets") in (None, {}):
+            return values
+        try:
+            rules = read_targets(values["targets"])
+        except UsageError:
+            return values  # said by the field's own check
+        name, rule = next(iter(rules.items()))
+        said: dict[str, Any] = {"target": name, "metric": rule.metric, "margin": rule.margin}
+        for key, value in said.items():
+            given = values.get(key)
+            if value is not None and given is not None and str(given).lower() != str(value).lower():
+                first = f"targets.{name}.{key}={value}" if key != "target" else f"targets={','.join(rules)}"
+                raise NamedMistake(f"{key}={given}: {first} says otherwise; give one of the two")
+        if len(rules) > 1 and values.get("task") is None:
+            said["task"] = rule.task
+        return {**values, **{key: value for key, value in said.items() if value is not None}}
+
+    @model_validator(mode="before")
+    @classmethod
     def _one_model(cls, values: Any) -> Any:
         """A checkpoint is one full model: it is that one that the pruned models are compared with."""
         if isinstance(values, Mapping) and values.get("checkpoint") and not values.get("against"):
@@ -183,7 +217,7 @@ class AuditConfig(Section):
     def _split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("margin", "slice_margin", "guards", "slices", mode="before")
+    @field_validator("margin", "slice_margin", "guards", "slices", "targets", mode="before")
     @classmethod
     def _read_question(cls, value: Any, info: ValidationInfo) -> Any:
         key = str(info.field_name)
@@ -192,6 +226,8 @@ class AuditConfig(Section):
                 return read_guards(value)
             if key == "slices":
                 return read_slices(value)
+            if key == "targets":
+                return {} if value is None else read_targets(value)
             return None if value is None else read_margin(key, value)
         except UsageError as error:  # as pydantic wants it, which lists this mistake beside others
             raise NamedMistake(str(error)) from None
@@ -289,10 +325,26 @@ class AuditConfig(Section):
         return self
 
     @property
+    def further(self) -> dict[str, TargetRule]:
+        """Target -> what is asked of it, of all but the decision target."""
+        return dict(list(self.targets.items())[1:])
+
+    @property
+    def labels_read(self) -> dict[str, Task | None]:
+        """Of several targets, what reading their labels depends on: the task that each one's metric asks for."""
+        return {name: rule.task for name, rule in self.further.items()}
+
+    @property
     def absolute_margin(self) -> float:
         """The margin in the metric's units; a share is resolved after the full model's training."""
         assert isinstance(self.margin, float), f"margin={self.margin} is not resolved yet"
         return self.margin
+
+    def absolute_target_margin(self, name: str) -> float:
+        """The margin of a further target in its metric's units."""
+        margin = self.targets[name].margin
+        assert isinstance(margin, float), f"targets.{name}.margin={margin} is not resolved yet"
+        return margin
 
     @property
     def absolute_slice_margin(self) -> float | None:
@@ -305,4 +357,5 @@ class AuditConfig(Section):
         """Key -> margin, of margins that are shares and wait for the full model's training."""
         margins: dict[str, Margin | None] = {"margin": self.margin, "slice_margin": self.slice_margin}
         margins |= {f"guards.{name}": guard.margin for name, guard in self.guards.items()}
+        margins |= {f"targets.{name}": rule.margin for name, rule in self.further.items()}
         return {key: margin for key, margin in margins.items() if isinstance(margin, str)}

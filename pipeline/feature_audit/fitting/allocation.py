@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -77,6 +77,7 @@ def allocate(
     spent: float,
     estimate: tuple[float, float] | None,
     look: Look,
+    others: Mapping[str, Sequence[float]] = {},
 ) -> PowerPlan:
     """Plan the trainings, say what they can decide, and do them; what is returned has looked at all of them.
 
@@ -87,16 +88,30 @@ def allocate(
         price: of one more pruned model at every K, in full trainings; asked after the first ones.
         spent: full trainings so far; the cheapest plan is always allowed.
         estimate: see ``planning.outlook``.
+        others: the same of every further target that a pass needs, with its margin; see ``CurvePoint``.
         look: the coming one at the test rows, at whose confidence the verdict will be judged.
     """
     rows = sum(store.rows(split) for split in ("train", "validation", "test"))
     test_ratio = store.effective_rows("test") / store.effective_rows("validation")
-    question = Question(config.absolute_margin, look.judged_at, test_ratio)
+    asked = [(0, str(config.metric), config.absolute_margin, estimate)]
+    for place, one in enumerate(store.schema.outputs):
+        if one.name in others:
+            delta, error, margin = others[one.name]
+            asked.append((place, str(config.targets[one.name].metric), margin, (delta, error)))
+
+    def hardest(arms: Arms) -> tuple[Outlook, int]:
+        """Of several targets that a pass needs, the one that these trainings are least likely to decide."""
+        pruned, full = train(*arms)
+        views = []
+        for place, judge, margin, expected in asked:
+            found = [
+                _on_validation(config, store, (place, judge, margin), one[: arms[0]], full[: arms[1]]) for one in pruned
+            ]
+            views.append((planning.outlook(found, arms, Question(margin, look.judged_at, test_ratio), expected), place))
+        return min(views, key=lambda view: view[0].chance(arms))
 
     def seen(arms: Arms) -> Outlook:
-        pruned, full = train(*arms)
-        found = [_on_validation(config, store, one[: arms[0]], full[: arms[1]]) for one in pruned]
-        return planning.outlook(found, arms, question, estimate)
+        return hardest(arms)[0]
 
     def cost(arms: Arms) -> float:
         return arms[0] * price() + arms[1] - 1
@@ -108,15 +123,28 @@ def allocate(
     before = Change(look.judged_at, new_table, cost, spent, config.test_share if split_by_share else None)
     log.info("retrain: %s", forecast(view, arms, before).sentence)
     # The report is read after this look, so what it advises would be another one.
-    return forecast(seen(arms), arms, replace(before, confidence=look.next_judged_at))
+    last, place = hardest(arms)
+    plan = forecast(last, arms, replace(before, confidence=look.next_judged_at))
+    if len(asked) == 1:
+        return plan
+    name = store.schema.outputs[place].name
+    return replace(plan, sentence=f"Of the targets, {name} is the hardest to decide. {plan.sentence}")
 
 
-def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: np.ndarray) -> Components:
-    target, task = store.target("validation"), store.schema.task
+def _on_validation(
+    config: AuditConfig, store: Store, asked: tuple[int, str, float], pruned: np.ndarray, full: np.ndarray
+) -> Components:
+    """Components of a target, its metric and margin, on the rows that have its label."""
+    place, judge, margin = asked
+    schema = store.schema
+    task = schema.outputs[place].task if schema.outputs else schema.task
+    target = store.targets("validation")[:, place] if schema.outputs else store.target("validation")
+    full, pruned = ((arm[..., place] if schema.outputs else arm).astype(np.float64) for arm in (full, pruned))
     cluster, clusters = cluster_codes(store.group("validation"), len(target))
     if clusters < 2:  # parity says that this is too few; here the rows serve
         cluster, clusters = cluster_codes(None, len(target))
-    full, pruned = full.astype(np.float64), pruned.astype(np.float64)
     weight = store.weight("validation")
     scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed", weight)
-    return compare(scored, metric(str(config.metric), task), "all", config.absolute_margin, "decision").parts
+    held = ~np.isnan(target)
+    scored = scored if held.all() else scored.on(held)
+    return compare(scored, metric(judge, task), "all", margin, "decision").parts

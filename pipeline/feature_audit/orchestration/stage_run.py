@@ -97,7 +97,7 @@ def question(config: AuditConfig, data: str) -> str:
         data: digest of the data, ``load.digest``.
     """
     values = masked_values(config.model_dump(mode="json"))
-    asked = {key: value for key, value in values.items() if key not in _NOT_ASKED}
+    asked = {key: value for key, value in values.items() if key not in _NOT_ASKED and (value or key != "targets")}
     files = {"checkpoint": checkpoint_digest(config), "job": own_training_digest(config)}
     inputs = {"data": data, **files}
     if config.consumers is not None:
@@ -135,4 +135,7 @@ def training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
 def key_of(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
     """Key of a stage: its own keys of the configuration, and the digests of what it consumes."""
     values = masked_values(config.model_dump(mode="json"))  # markers and messages of the cache show them
-    return stage_key(name, config={key: values[key] for key in KEYS[name]}, inputs=inputs)
+    if config.further:
+        values["labels_read"] = config.labels_read
+    unsaid = () if config.further else ("labels_read", "targets")  # of one target there is nothing to say
+    return stage_key(name, config={key: values[key] for key in KEYS[name] if key not in unsaid}, inputs=inputs)
