@@ -99,19 +99,16 @@ def allocate(
             delta, error, margin = others[one.name]
             asked.append((place, str(config.targets[one.name].metric), margin, (delta, error)))
 
-    def hardest(arms: Arms) -> tuple[Outlook, int]:
+    def seen(arms: Arms) -> Outlook:
         """Of several targets that a pass needs, the one that these trainings are least likely to decide."""
         pruned, full = train(*arms)
         views = []
         for place, judge, margin, expected in asked:
-            found = [
-                _on_validation(config, store, (place, judge, margin), one[: arms[0]], full[: arms[1]]) for one in pruned
-            ]
-            views.append((planning.outlook(found, arms, Question(margin, look.judged_at, test_ratio), expected), place))
-        return min(views, key=lambda view: view[0].chance(arms))
-
-    def seen(arms: Arms) -> Outlook:
-        return hardest(arms)[0]
+            one = place, judge, margin
+            found = [_on_validation(config, store, one, small[: arms[0]], full[: arms[1]]) for small in pruned]
+            view = planning.outlook(found, arms, Question(margin, look.judged_at, test_ratio), expected)
+            views.append(replace(view, target=store.schema.outputs[place].name) if len(asked) > 1 else view)
+        return min(views, key=lambda view: view.chance(arms))
 
     def cost(arms: Arms) -> float:
         return arms[0] * price() + arms[1] - 1
@@ -123,12 +120,7 @@ def allocate(
     before = Change(look.judged_at, new_table, cost, spent, config.test_share if split_by_share else None)
     log.info("retrain: %s", forecast(view, arms, before).sentence)
     # The report is read after this look, so what it advises would be another one.
-    last, place = hardest(arms)
-    plan = forecast(last, arms, replace(before, confidence=look.next_judged_at))
-    if len(asked) == 1:
-        return plan
-    name = store.schema.outputs[place].name
-    return replace(plan, sentence=f"Of the targets, {name} is the hardest to decide. {plan.sentence}")
+    return forecast(seen(arms), arms, replace(before, confidence=look.next_judged_at))
 
 
 def _on_validation(

@@ -135,7 +135,4 @@ def training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
 def key_of(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
     """Key of a stage: its own keys of the configuration, and the digests of what it consumes."""
     values = masked_values(config.model_dump(mode="json"))  # markers and messages of the cache show them
-    if config.further:
-        values["labels_read"] = config.labels_read
-    unsaid = () if config.further else ("labels_read", "targets")  # of one target there is nothing to say
-    return stage_key(name, config={key: values[key] for key in KEYS[name] if key not in unsaid}, inputs=inputs)
+    return stage_key(name, config={key: values[key] for key in KEYS[name]}, inputs=inputs)

@@ -18,7 +18,7 @@ from feature_audit.fitting.cache import StageFolder
 log = logging.getLogger(__name__)
 
 #: Configuration keys that the store depends on; a change in any other key keeps it.
-KEYS = ("data", *STORE_KEYS, "labels_read")
+KEYS = ("data", *STORE_KEYS)
 
 
 def complete(config: AuditConfig) -> AuditConfig:
