@@ -84,8 +84,7 @@ class Output:
     Attributes:
         name: of the target, as the user wrote it.
         task: binary or regression.
-        unit: mean loss of the best constant on the train rows, rows without this label counting 0: what one row's loss
-            is divided by, so that every target weighs as much, however rare its labels are and whatever its unit is.
+        unit: what one row's loss is divided by in the common loss (see ``data.table.further.unit_of``).
     """
 
     name: str

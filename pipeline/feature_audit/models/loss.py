@@ -31,10 +31,7 @@ def row_loss(task: Task, outputs: Sequence[Output] = ()) -> Callable[[Tensor, Te
 
 @dataclass(frozen=True)
 class SeveralLosses:
-    """Mean over targets of each one's loss in units of its best constant's; a missing label (NaN) costs nothing.
-
-    Averaged over train rows, each target's part is its mean loss over the rows that have its label.
-    """
+    """Mean over targets of each one's loss in its own unit; a label that is missing (NaN) costs nothing."""
 
     outputs: tuple[Output, ...]
 

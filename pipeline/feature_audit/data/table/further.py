@@ -136,21 +136,30 @@ def outputs_of(
     counts = np.ones(int(train.sum())) if weight is None else weight[train]
     targets = {name: decision, **further}
     return tuple(
-        Output(one, target.task, constant_loss(target.values[train], counts, target.task))
-        for one, target in targets.items()
+        Output(one, target.task, unit_of(target.values[train], counts, target.task)) for one, target in targets.items()
     )
 
 
-def constant_loss(label: np.ndarray, weight: np.ndarray, task: Task) -> float:
-    """Mean loss of the best constant, rows without a label counting 0: nats, or squared units of the label."""
+def unit_of(label: np.ndarray, weight: np.ndarray, task: Task) -> float:
+    """What a target's row losses are divided by, where several targets are learned together.
+
+    A target's best constant loses h nats a row, rows without a label counting 0 (for a number, of a normal
+    distribution of the label's variance). Added up as they are, the targets are one joint likelihood, in which rare
+    labels are hardly learned; in units of h each, few labels count as much as many, are memorised, and end the training
+    before the others are learned. The target's weight is the geometric mean of the two, its loss in units of sqrt(h)
+    (measured: docs/how-to/second-label.md). Neither the unit of a number nor its origin matters.
+
+    Args:
+        label: (rows,) of train, NaN where a row has none.
+        weight: (rows,) of the rows.
+        task: binary or regression.
+    """
     known = ~np.isnan(label)
     held, counts = label[known].astype(np.float64), weight[known]
-    mean = float(np.average(held, weights=counts))
+    share, mean = counts.sum() / weight.sum(), float(np.average(held, weights=counts))
     if task == "binary":
-        loss = -(mean * np.log(mean) + (1 - mean) * np.log1p(-mean))
-    else:
-        loss = float(np.average(np.square(held - mean), weights=counts))
-    return float(loss * counts.sum() / weight.sum())
+        return float(np.sqrt(-share * (mean * np.log(mean) + (1 - mean) * np.log1p(-mean))))
+    return float(np.average(np.square(held - mean), weights=counts) * np.sqrt(2 * share))
 
 
 def further_summary(further: Mapping[str, Target], split: Split) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, Store]:
     return prepared_of(two_labels(), folder, target=None, targets=["click", "convert"], row_id="row", exclude=["all"])
 
 
-def test_a_row_costs_the_mean_of_its_targets_in_units_of_their_constants() -> None:
+def test_a_row_costs_the_mean_of_its_targets_each_in_its_unit() -> None:
     output = torch.tensor([[0.3, 5.0], [-1.0, 2.0]], requires_grad=True)
     label = torch.tensor([[1.0, 2.0], [0.0, float("nan")]])
     losses = row_loss("binary", OUTPUTS)(output, label)

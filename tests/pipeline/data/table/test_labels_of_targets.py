@@ -47,21 +47,25 @@ def test_one_target_in_a_list_is_that_target(tmp_path: Path) -> None:
     assert "outputs" not in layout[0]
 
 
-def test_every_target_weighs_what_its_best_constant_loses(tmp_path: Path) -> None:
-    log = two_labels().with_columns(
-        dwell=pl.when(pl.col("click") == 1).then(20 + 10 * pl.col("v0")), w=pl.col("row") % 3 + 1
-    )
-    made, store = prepared(tmp_path, log, targets=dict.fromkeys(["click", "convert"]) | {"dwell": "rmse"}, weight="w")
+def test_a_target_weighs_by_the_root_of_what_there_is_to_know(tmp_path: Path) -> None:
+    """In nats a row, of which a number has those of a normal distribution: its unit and its origin do not count."""
+    dwell = pl.when(pl.col("click") == 1).then(20 + 10 * pl.col("v0"))
+    log = two_labels().with_columns(dwell=dwell, minutes=dwell / 60 - 5, w=pl.col("row") % 3 + 1)
+    targets = dict.fromkeys(["click", "convert"]) | dict.fromkeys(["dwell", "minutes"], "rmse")
+    made, store = prepared(tmp_path, log, targets=targets, weight="w")
     labels, weight = store.targets("train").astype(np.float64), store.weight("train")
+    assert weight is not None
     for place, output in enumerate(made.schema.outputs):
         held = ~np.isnan(labels[:, place])
         y, w = labels[held, place], weight[held]
         mean = np.average(y, weights=w)
-        losses = (
-            np.square(y - mean) if output.task == "regression" else -np.where(y > 0, np.log(mean), np.log(1 - mean))
-        )
-        assert output.unit == pytest.approx((losses * w).sum() / weight.sum(), rel=1e-6)
-    assert [output.task for output in made.schema.outputs] == ["binary", "binary", "regression"]
+        variance = np.average(np.square(y - mean), weights=w)
+        binary = output.task == "binary"
+        losses = -np.where(y > 0, np.log(mean), np.log(1 - mean)) if binary else np.square(y - mean) / (2 * variance)
+        nats = (losses * w).sum() / weight.sum()
+        constant = nats if binary else (np.square(y - mean) * w).sum() / weight.sum()
+        assert constant / output.unit == pytest.approx(np.sqrt(nats), rel=1e-4)
+    assert [output.task for output in made.schema.outputs] == ["binary", "binary", "regression", "regression"]
 
 
 def test_no_target_is_a_feature_and_what_leaks_any_of_them_goes(tmp_path: Path) -> None:
