@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from data_helpers import prepared_of
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config import TrainingConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.models import MODELS, build_model, check_model, mean_loss, predict, row_loss, train
 from feature_audit.models.custom.user_model import UserModel
