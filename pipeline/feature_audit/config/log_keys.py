@@ -43,8 +43,8 @@ class LogKeys(Section):
         default_factory=dict,
         description="Several labels of the same rows, in place of target: the decision target first. A list, the "
         "metric of each, or its metric, margin and mode. One model predicts all of them, and a pass needs each shown "
-        "to hold; mode: not_shown_worse fails on a shown loss only. Each is binary or a number. A row without a label of "
-        "a further target counts for the others.",
+        "to hold; mode: not_shown_worse fails on a shown loss only. Each is binary or a number. A row without a label "
+        "of a further target counts for the others.",
         examples=[["click", "convert"], {"click": "auc", "convert": {"metric": "auc", "margin": 0.005}}],
         json_schema_extra={
             "type": ["object", "array", "string"],
