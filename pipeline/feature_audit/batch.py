@@ -17,7 +17,8 @@ class Batch:
         codes: int64 (B, number of code fields).
         bags: one int64 (B, width) per bag field.
         vectors: one float32 (B, width) per vector field.
-        target: float32 (B,) for binary and regression, int64 (B,) for multiclass; empty where unknown (serving).
+        target: float32 (B,) for binary and regression, int64 (B,) for multiclass, float32 (B, targets) with NaN where a
+            row has no label for several targets; empty where unknown (serving).
         row: int64 (B,), places of the rows in the store, train rows first, then validation, then test; None for rows of
             no store (serving).
         weight: float32 (B,), how many rows each row counts as in a loss, 1 on average over train; None = all alike.

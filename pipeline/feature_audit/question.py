@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from feature_audit.errors import UsageError
 from feature_audit.metric_names import METRIC_NAMES, parse_metric
+from feature_audit.schema import Task
 
 #: ``not_shown_worse``: only a loss that is shown to exceed the margin counts, and fails.
 #: ``not_worse``: a pass needs the margin shown to hold.
@@ -24,6 +25,11 @@ SliceRule = tuple[str, ...] | int | None
 
 #: Metrics in the target's own units, for which no fixed margin means anything.
 IN_TARGET_UNITS = ("rmse", "mae")
+#: Why calibration takes no share as its margin.
+NO_ADVANTAGE = (
+    "a model without skill can be calibrated perfectly, so there is no advantage to take a share of; give the margin "
+    "of |log ratio|"
+)
 #: How the missing cells of a slice column are called.
 MISSING = "(missing)"
 _MOST_TOP = 1000
@@ -40,6 +46,28 @@ class Guard:
 
     margin: Margin
     mode: GuardMode = "not_shown_worse"
+
+
+@dataclass(frozen=True)
+class TargetRule:
+    """What is asked of one of several targets; None = by the labels, as for the only target of an audit.
+
+    Attributes:
+        metric: what it is judged by; it says as well whether the label is a class or a number.
+        margin: largest loss that counts as none.
+        mode: as of a guard; the decision target's has no other.
+    """
+
+    metric: str | None = None
+    margin: Margin | None = None
+    mode: GuardMode = "not_worse"
+
+    @property
+    def task(self) -> Task | None:
+        """The task that the metric belongs to, where that is one task's."""
+        base = parse_metric(self.metric)[0] if self.metric else None
+        tasks: list[Task] = [task for task in ("binary", "regression") if base in METRIC_NAMES[task]]
+        return tasks[0] if tasks else None
 
 
 def read_margin(key: str, value: Any) -> Margin:
@@ -107,6 +135,63 @@ def _read_guard(key: str, content: Any) -> Guard:
     return Guard(read_margin(f"{key}.margin", content["margin"]), mode)
 
 
+def read_targets(value: Any) -> dict[str, TargetRule]:
+    """Targets, the decision target first, from names, ``name: metric`` or ``name: {metric, margin, mode}``.
+
+    Raises:
+        UsageError: no target, one that is named twice, or a wrong metric, margin or mode.
+    """
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()]
+    if not isinstance(value, Mapping):
+        names = value if isinstance(value, list | tuple) else [value]
+        wrong = next((one for one in names if not isinstance(one, str)), None)
+        if wrong is not None or not names:
+            raise UsageError(
+                f"targets={value!r}: give label columns such as [click, convert], the decision target first"
+            )
+        twice = next((one for one in names if [name.strip() for name in names].count(one.strip()) > 1), None)
+        if twice is not None:
+            raise UsageError(f"targets={twice.strip()}: the target is named twice")
+        value = dict.fromkeys(names)
+    rules: dict[str, TargetRule] = {}
+    for given, content in value.items():
+        name = str(given).strip()
+        if not name or name in rules:
+            raise UsageError(f"targets={given!r}: {'the target is named twice' if name else 'a name is missing'}")
+        rules[name] = _read_target(f"targets.{name}", content)
+    decision = next(iter(rules.values()), None)
+    if decision and decision.mode != "not_worse":
+        raise UsageError(
+            f"targets.{next(iter(rules))}.mode={decision.mode}: the first target decides, and a pass needs it shown; "
+            "put another one first, or leave mode out"
+        )
+    return rules
+
+
+def _read_target(key: str, content: Any) -> TargetRule:
+    if isinstance(content, TargetRule):
+        return content
+    if content is None or isinstance(content, str):
+        content = {"metric": content}
+    if not isinstance(content, Mapping):
+        raise UsageError(f"{key}={content!r}: give a metric such as auc, or {{metric: auc, margin: 0.002}}")
+    unknown = [str(name) for name in content if name not in ("metric", "margin", "mode")]
+    if unknown:
+        raise UsageError(f"{key}.{unknown[0]}: unknown key; a target has metric, margin and mode")
+    metric, margin, mode = content.get("metric"), content.get("margin"), content.get("mode") or "not_worse"
+    if metric is not None:
+        metric = str(metric).lower()
+        if parse_metric(metric, key=key)[0] == "accuracy":
+            raise UsageError(f"{key}={metric}: one of several targets is binary or a number, not of many classes")
+    if mode not in get_args(GuardMode):
+        raise UsageError(f"{key}.mode={mode!r}: choose {' or '.join(get_args(GuardMode))}")
+    margin = None if margin is None else read_margin(f"{key}.margin", margin)
+    if metric == "calibration" and isinstance(margin, str):
+        raise UsageError(f"{key}.margin={margin}: {NO_ADVANTAGE}, such as 0.02")
+    return TargetRule(metric, margin, "not_shown_worse" if mode == "not_shown_worse" else "not_worse")
+
+
 def check_guards(guards: Mapping[str, Guard], metric: str | None, task: str | None) -> None:
     """Refuse guards that fit neither task nor metric, as far as these are known.
 
@@ -125,10 +210,7 @@ def check_guards(guards: Mapping[str, Guard], metric: str | None, task: str | No
         if decision and (base, depth or 10) == (decision[0], decision[1] or 10):
             raise UsageError(f"guards={name}: is the decision metric, whose margin is `margin`; take it out of guards")
         if base == "calibration" and isinstance(guard.margin, str):
-            raise UsageError(
-                f"guards.{name}={guard.margin}: a model without skill can be calibrated perfectly, so there is no "
-                "advantage to take a share of; give the margin of |log ratio|, such as 0.02"
-            )
+            raise UsageError(f"guards.{name}={guard.margin}: {NO_ADVANTAGE}, such as 0.02")
         tasks, because = fitting, because or f"guards={name}"
 
 

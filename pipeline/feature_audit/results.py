@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ class MetricDelta:
         verdict: of this row alone; None where there is no margin.
         role: ``decision`` (the verdict stands on it), ``guard`` or ``information``.
         mode: of a guard: ``not_shown_worse`` (only a shown loss fails) or ``not_worse`` (a pass needs it shown).
+        target: which of several targets it is about; empty where the audit has one.
     """
 
     metric: str
@@ -46,6 +48,7 @@ class MetricDelta:
     verdict: Verdict | None
     role: Literal["decision", "guard", "information"]
     mode: GuardMode | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class CurvePoint:
         delta: improvement over the full model on the same rows; higher is better, whatever the metric.
         source: ``masked`` (one network fine-tuned for every K) or ``retrained`` (a network of its own).
         std_error: of ``delta``, over validation clusters.
+        others: further target that a pass needs -> its delta, the delta's standard error, and its margin.
     """
 
     k: int
@@ -95,6 +99,7 @@ class CurvePoint:
     delta: float
     source: str
     std_error: float = 0.0
+    others: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

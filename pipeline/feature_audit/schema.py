@@ -17,8 +17,8 @@ vector     ``width`` float32 values                    fixed-size vectors, stand
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 Kind = Literal["numeric", "categorical", "boolean", "multi", "vector", "datetime"]
 Form = Literal["numeric", "code", "bag", "vector"]
@@ -78,12 +78,54 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Output:
+    """What a model of several targets predicts of one of them.
+
+    Attributes:
+        name: of the target, as the user wrote it.
+        task: binary or regression.
+        unit: what one row's loss is divided by in the common loss (see ``data.table.further.unit_of``).
+    """
+
+    name: str
+    task: Task
+    unit: float
+
+
+@dataclass(frozen=True)
 class ModelSchema:
-    """The fields a model is built for, in order, and what it predicts."""
+    """The fields a model is built for, in order, and what it predicts.
+
+    Attributes:
+        fields: in order.
+        task, n_classes: of the decision target.
+        outputs: of several targets one each, the decision target's first; empty where there is one. A model then gives
+            (B, targets) logits or values, and labels are (B, targets) with NaN where a row has none.
+    """
 
     fields: tuple[Field, ...]
     task: Task
     n_classes: int = 2
+    outputs: tuple[Output, ...] = ()
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> ModelSchema:
+        """The schema whose ``to_dict()`` this is; other keys are passed over."""
+        return cls(
+            tuple(Field(**one) for one in content["fields"]),
+            content["task"],
+            content["n_classes"],
+            tuple(Output(**one) for one in content.get("outputs", ())),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; ``outputs`` only where there are some."""
+        found = {"fields": [asdict(field) for field in self.fields], "task": self.task, "n_classes": self.n_classes}
+        return {**found, "outputs": [asdict(one) for one in self.outputs]} if self.outputs else found
+
+    def decision(self, scores: Any) -> Any:
+        """The decision target's part (..., rows) of scores (..., rows, targets); of one target all that there is."""
+        return scores[..., 0] if self.outputs else scores
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -13,11 +13,19 @@ from pydantic import Field, model_validator
 
 from feature_audit.config.log_keys import LogKeys, SplitKeys
 from feature_audit.config.question_keys import DEFAULT_METRIC, QuestionKeys
-from feature_audit.config.sections import ChecksConfig, EncodingConfig, ReaderConfig, SelectionConfig, TrainingConfig
+from feature_audit.config.sections import (
+    ChecksConfig,
+    EncodingConfig,
+    NamedMistake,
+    ReaderConfig,
+    SelectionConfig,
+    TrainingConfig,
+)
 from feature_audit.config.work_keys import ModelKeys, ResultKeys, WorkKeys
 from feature_audit.errors import UsageError
 from feature_audit.metric_names import parse_metric
-from feature_audit.question import Margin, check_guards
+from feature_audit.question import Margin, TargetRule, check_guards, read_targets
+from feature_audit.schema import Task
 
 #: What a profile sets: plain keys, below every file and the command line.
 PROFILES: dict[str, dict[str, Any]] = {
@@ -42,6 +50,27 @@ class AuditConfig(
         description="The selector's training. Every trial draws from the ranges; two equal numbers fix a setting.",
     )
     checks: ChecksConfig = Field(ChecksConfig(), description="Findings about the data.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _decision_of_targets(cls, values: Any) -> Any:
+        """``targets`` names the decision target first, and may say its metric, task and margin."""
+        if not isinstance(values, Mapping) or values.get("targets") in (None, {}):
+            return values
+        try:
+            rules = read_targets(values["targets"])
+        except UsageError:
+            return values  # said by the field's own check
+        name, rule = next(iter(rules.items()))
+        said: dict[str, Any] = {"target": name, "metric": rule.metric, "margin": rule.margin}
+        for key, value in said.items():
+            given = values.get(key)
+            if value is not None and given is not None and str(given).lower() != str(value).lower():
+                first = f"targets.{name}.{key}={value}" if key != "target" else f"targets={','.join(rules)}"
+                raise NamedMistake(f"{key}={given}: {first} says otherwise; give one of the two")
+        if len(rules) > 1 and values.get("task") is None:
+            said["task"] = rule.task
+        return {**values, **{key: value for key, value in said.items() if value is not None}}
 
     @model_validator(mode="before")
     @classmethod
@@ -120,10 +149,26 @@ class AuditConfig(
         return self
 
     @property
+    def further(self) -> dict[str, TargetRule]:
+        """Target -> what is asked of it, of all but the decision target."""
+        return dict(list(self.targets.items())[1:])
+
+    @property
+    def labels_read(self) -> dict[str, Task | None]:
+        """Of several targets, what reading their labels depends on: the task that each one's metric asks for."""
+        return {name: rule.task for name, rule in self.further.items()}
+
+    @property
     def absolute_margin(self) -> float:
         """The margin in the metric's units; a share is resolved after the full model's training."""
         assert isinstance(self.margin, float), f"margin={self.margin} is not resolved yet"
         return self.margin
+
+    def absolute_target_margin(self, name: str) -> float:
+        """The margin of a further target in its metric's units."""
+        margin = self.targets[name].margin
+        assert isinstance(margin, float), f"targets.{name}.margin={margin} is not resolved yet"
+        return margin
 
     @property
     def absolute_slice_margin(self) -> float | None:
@@ -136,4 +181,5 @@ class AuditConfig(
         """Key -> margin, of margins that are shares and wait for the full model's training."""
         margins: dict[str, Margin | None] = {"margin": self.margin, "slice_margin": self.slice_margin}
         margins |= {f"guards.{name}": guard.margin for name, guard in self.guards.items()}
+        margins |= {f"targets.{name}": rule.margin for name, rule in self.further.items()}
         return {key: margin for key, margin in margins.items() if isinstance(margin, str)}

@@ -24,6 +24,10 @@ _SECTIONS = tuple(
 )
 
 
+#: Mappings for which a list of names stands as well.
+_OR_NAMES = ("targets",)
+
+
 def is_mapping(key: str) -> bool:
     """Is a configuration key written as a mapping: a section, or names and their values?"""
     return key in _SECTIONS or dict in _forms(key)
@@ -100,8 +104,8 @@ def _read_inline(key: str, value: Any) -> Any:
         problem = " ".join(str(getattr(error, "problem", error)).split())
         raise UsageError(f"{key}={value!r}: not valid YAML ({problem}); {_INLINE.format(key=key)}") from None
     if mapping and not isinstance(read, dict):
-        if str in _forms(key):
-            return value
+        if str in _forms(key) or key in _OR_NAMES:
+            return read if isinstance(read, list) else value
         raise UsageError(f"{key}={value!r}: not a mapping; {_INLINE.format(key=key)}")
     return read if isinstance(read, list | dict) else value
 

@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from feature_audit.config.sections import NamedMistake, Section
 from feature_audit.errors import UsageError
-from feature_audit.question import read_slices
+from feature_audit.question import TargetRule, read_slices, read_targets
 from feature_audit.schema import Task
 
 KindName = Literal["numeric", "categorical", "boolean", "multi", "vector", "datetime"]
@@ -38,6 +38,19 @@ class LogKeys(Section):
         None,
         description="Label: a column, or an expression such as `rating >= 4`. Its columns are never features.",
         examples=["clicked", "rating >= 4"],
+    )
+    targets: dict[str, TargetRule] = Field(
+        default_factory=dict,
+        description="Several labels of the same rows, in place of target: the decision target first. A list, the "
+        "metric of each, or its metric, margin and mode. One model predicts all of them, and a pass needs each shown "
+        "to hold; mode: not_shown_worse fails on a shown loss only. Each is binary or a number. A row without a label "
+        "of a further target counts for the others.",
+        examples=[["click", "convert"], {"click": "auc", "convert": {"metric": "auc", "margin": 0.005}}],
+        json_schema_extra={
+            "type": ["object", "array", "string"],
+            "items": {"type": "string"},
+            "additionalProperties": {"type": ["object", "string", "null"]},
+        },
     )
     task: Task | None = Field(
         None,
@@ -168,10 +181,12 @@ class LogKeys(Section):
     def _split_commas(cls, value: Any) -> Any:
         return comma_separated(value)
 
-    @field_validator("slices", mode="before")
+    @field_validator("slices", "targets", mode="before")
     @classmethod
-    def _read_slices(cls, value: Any) -> Any:
+    def _read(cls, value: Any, info: ValidationInfo) -> Any:
         try:
+            if info.field_name == "targets":
+                return {} if value is None else read_targets(value)
             return read_slices(value)
         except UsageError as error:  # as pydantic wants it, which lists this mistake together with others
             raise NamedMistake(str(error)) from None

@@ -115,6 +115,15 @@ def unsure_text(
     return unsure
 
 
+def _labels(name: str, target: Mapping[str, Any], rows: int) -> str:
+    """How many rows have a further target's label, and what it is on average."""
+    held = sum(target["labels"].values())
+    of = "" if held == rows else f" of {held:,} labelled rows"
+    if "positives_share" in target:
+        return f"{name}: {100 * target['positives_share']:.3g} % positive{of}"
+    return f"{name}: {target['mean']:.4g} on average{of}"
+
+
 def overview(summary: Mapping[str, Any], split: str, features: Mapping[Kind, int]) -> list[str]:
     """Lines for the terminal.
 
@@ -133,6 +142,7 @@ def overview(summary: Mapping[str, Any], split: str, features: Mapping[Kind, int
         parts[-1] += "" if by_weight is None else f", {100 * by_weight:.3g} % by weight"
         rows = ", ".join(f"{name} {count:,.0f}" for name, count in summary["effective_rows"].items())
         parts.append(f"{summary['weighted_by']} (effective sample size: {rows})")
+    parts += [_labels(name, one, summary["rows"]) for name, one in summary.get("targets", {}).items()]
     first = f"{', '.join(parts)}, split {split}"
     lines = ["; ".join([first, ", ".join(summary["looks_like"])] if summary["looks_like"] else [first])]
     lines += summary["unsure"][:MOST_LINES]

@@ -30,6 +30,7 @@ from feature_audit.data.reading.source import input_digest, open_source
 from feature_audit.data.store.writer import write_store
 from feature_audit.data.table.dataset import LabelledTable, peek, read_log
 from feature_audit.data.table.formatted_numbers import as_numbers
+from feature_audit.data.table.further import further_summary, outputs_of
 from feature_audit.data.table.slices import slice_codes
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.data.table.statistics import Statistics, gather
@@ -98,11 +99,16 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     validation = _validate(config, table, usable, statistics, examined)
     encoders = fit_encoders(kept, statistics, config.encoding, forms)
     summary = summarise(usable, table, statistics) | {"looks_like": looks, "unsure": unsure}
+    summary |= {"targets": further_summary(table.further, table.split)} if table.further else {}
     if table.weight is not None:
         summary |= weight_summary(config, table.weight, table.target, table.split)
     summary |= {"bytes_from": bytes_from} if bytes_from else {}
     del statistics  # its samples are not needed while the table is encoded
-    schema = ModelSchema(encoders.fields, table.target.task, table.target.n_classes)
+    target, outputs = (
+        table.target,
+        outputs_of(str(config.target), table.target, table.further, table.split, table.weight),
+    )
+    schema = ModelSchema(encoders.fields, target.task, target.n_classes, outputs)
     write_store(directory, table, encoders, schema, slices, production=production, progress=progress)
     encoders.save(directory / "encoders.json")
     prepared = Prepared(
@@ -145,6 +151,8 @@ def _digest(config: AuditConfig, raw: str, without: Collection[str] = ()) -> str
     """Of the input's digest and of the configuration, some keys left out."""
     values = config.model_dump(mode="json")
     content = {key: values[key] for key in STORE_KEYS if key not in without}
+    if config.further:
+        content["targets"] = config.labels_read
     digest = hashlib.blake2b(raw.encode(), digest_size=16)
     digest.update(json.dumps(content, sort_keys=True).encode())
     if config.prepare:

@@ -10,7 +10,7 @@ from typing import Any
 from feature_audit.data.columns.kinds import schema_yaml
 from feature_audit.errors import AuditError
 from feature_audit.findings import Finding
-from feature_audit.schema import Column, Field, ModelSchema
+from feature_audit.schema import Column, ModelSchema
 
 #: Written last; its presence says that everything else is complete.
 MARKER = "prepared.json"
@@ -56,7 +56,7 @@ class Prepared:
 
     def save(self) -> None:
         """Write the marker file; call it last."""
-        content = asdict(self)
+        content = {**asdict(self), "schema": self.schema.to_dict()}
         del content["directory"]
         path = self.directory / MARKER
         temporary = path.with_suffix(".tmp")
@@ -78,7 +78,7 @@ class Prepared:
         schema = content.pop("schema")
         return cls(
             directory=directory,
-            schema=ModelSchema(tuple(Field(**one) for one in schema["fields"]), schema["task"], schema["n_classes"]),
+            schema=ModelSchema.from_dict(schema),
             columns=tuple(Column(**column) for column in content.pop("columns")),
             findings=tuple(Finding(**finding) for finding in content.pop("findings")),
             **content,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -77,6 +77,7 @@ def allocate(
     spent: float,
     estimate: tuple[float, float] | None,
     look: Look,
+    others: Mapping[str, Sequence[float]] = {},
 ) -> PowerPlan:
     """Plan the trainings, say what they can decide, and do them; what is returned has looked at all of them.
 
@@ -87,16 +88,27 @@ def allocate(
         price: of one more pruned model at every K, in full trainings; asked after the first ones.
         spent: full trainings so far; the cheapest plan is always allowed.
         estimate: see ``planning.outlook``.
+        others: the same of every further target that a pass needs, with its margin; see ``CurvePoint``.
         look: the coming one at the test rows, at whose confidence the verdict will be judged.
     """
     rows = sum(store.rows(split) for split in ("train", "validation", "test"))
     test_ratio = store.effective_rows("test") / store.effective_rows("validation")
-    question = Question(config.absolute_margin, look.judged_at, test_ratio)
+    asked = [(0, str(config.metric), config.absolute_margin, estimate)]
+    for place, one in enumerate(store.schema.outputs):
+        if one.name in others:
+            delta, error, margin = others[one.name]
+            asked.append((place, str(config.targets[one.name].metric), margin, (delta, error)))
 
     def seen(arms: Arms) -> Outlook:
+        """Of several targets that a pass needs, the one that these trainings are least likely to decide."""
         pruned, full = train(*arms)
-        found = [_on_validation(config, store, one[: arms[0]], full[: arms[1]]) for one in pruned]
-        return planning.outlook(found, arms, question, estimate)
+        views = []
+        for place, judge, margin, expected in asked:
+            one = place, judge, margin
+            found = [_on_validation(config, store, one, small[: arms[0]], full[: arms[1]]) for small in pruned]
+            view = planning.outlook(found, arms, Question(margin, look.judged_at, test_ratio), expected)
+            views.append(replace(view, target=store.schema.outputs[place].name) if len(asked) > 1 else view)
+        return min(views, key=lambda view: view.chance(arms))
 
     def cost(arms: Arms) -> float:
         return arms[0] * price() + arms[1] - 1
@@ -111,12 +123,20 @@ def allocate(
     return forecast(seen(arms), arms, replace(before, confidence=look.next_judged_at))
 
 
-def _on_validation(config: AuditConfig, store: Store, pruned: np.ndarray, full: np.ndarray) -> Components:
-    target, task = store.target("validation"), store.schema.task
+def _on_validation(
+    config: AuditConfig, store: Store, asked: tuple[int, str, float], pruned: np.ndarray, full: np.ndarray
+) -> Components:
+    """Components of a target, its metric and margin, on the rows that have its label."""
+    place, judge, margin = asked
+    schema = store.schema
+    task = schema.outputs[place].task if schema.outputs else schema.task
+    target = store.targets("validation")[:, place] if schema.outputs else store.target("validation")
+    full, pruned = ((arm[..., place] if schema.outputs else arm).astype(np.float64) for arm in (full, pruned))
     cluster, clusters = cluster_codes(store.group("validation"), len(target))
     if clusters < 2:  # parity says that this is too few; here the rows serve
         cluster, clusters = cluster_codes(None, len(target))
-    full, pruned = full.astype(np.float64), pruned.astype(np.float64)
     weight = store.weight("validation")
     scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed", weight)
-    return compare(scored, metric(str(config.metric), task), "all", config.absolute_margin, "decision").parts
+    held = ~np.isnan(target)
+    scored = scored if held.all() else scored.on(held)
+    return compare(scored, metric(judge, task), "all", margin, "decision").parts

@@ -80,7 +80,7 @@ def fading_curve(
             if wave:
                 gone = torch.from_numpy(luck[wave - 1, own] >= level).to(place)
                 rows = _without(rows, placed[wave], gone, lost)
-            kept.append(scores(model, rows, task=schema.task))
+            kept.append(schema.decision(scores(model, rows, task=schema.task, outputs=schema.outputs)))
     measure = metric(config.metric, schema.task)
     group, weights = store.group("validation"), store.weight("validation")
     y, cluster = store.target("validation")[chosen], None if group is None else group[chosen]

@@ -56,7 +56,7 @@ def scoring_speeds(config: AuditConfig, prepared: Prepared, models: Sequence[tup
 
 def _scorer(config: AuditConfig, encoders: Encoders, schema: ModelSchema, weights: Path) -> Callable[[Any], Any]:
     model, own = load_weights(config, schema, weights), encoders.keep(schema.names)
-    return lambda rows: scores(model, own.encode(rows, schema), task=schema.task)
+    return lambda rows: scores(model, own.encode(rows, schema), task=schema.task, outputs=schema.outputs)
 
 
 def _medians(calls: Sequence[Callable[[Any], Any]], rows: Any) -> list[float]:

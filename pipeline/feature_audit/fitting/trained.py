@@ -82,7 +82,7 @@ class Trained:
         return self.folder.path / f"{self.name}.pt"
 
     def validation_scores(self) -> np.ndarray:
-        """Scores of the validation rows, in the store's order."""
+        """Scores of the validation rows, in the store's order, as ``models.predict`` gives them."""
         return np.load(self.folder.path / f"{self.name}.npy")
 
 
@@ -191,5 +191,5 @@ def quality(config: AuditConfig, store: Store, scores: np.ndarray) -> float:
     assert config.metric is not None  # the audit resolves metric and task before the first training
     assert config.task is not None
     return metric(config.metric, config.task).value(
-        store.target("validation"), scores, store.group("validation"), store.weight("validation")
+        store.target("validation"), store.schema.decision(scores), store.group("validation"), store.weight("validation")
     )

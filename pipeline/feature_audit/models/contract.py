@@ -29,7 +29,11 @@ class TrainingStore(Protocol):
         ...
 
     def target(self, split: SplitName) -> Any:
-        """Labels of a split as an array of shape (rows,)."""
+        """Labels of a split as an array of shape (rows,); of several targets the decision target's."""
+        ...
+
+    def targets(self, split: SplitName) -> Any:
+        """Labels of all of several targets, (rows, targets), NaN where a row has none; of one target never asked."""
         ...
 
     def weight(self, split: SplitName) -> Any:

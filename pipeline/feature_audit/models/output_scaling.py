@@ -22,27 +22,43 @@ class OutputScaling(nn.Module):
     def __init__(self, schema: ModelSchema) -> None:
         super().__init__()
         self.task: Task = schema.task
-        self.n_outputs = schema.n_classes if schema.task == "multiclass" else 1
+        self.outputs = schema.outputs
+        self.n_outputs = len(schema.outputs) or (schema.n_classes if schema.task == "multiclass" else 1)
         self.register_buffer("shift", torch.zeros(self.n_outputs))
         self.register_buffer("scale", torch.ones(self.n_outputs))
 
     @torch.no_grad()
     def fit(self, target: Tensor, weight: Tensor | None = None) -> None:
-        """Set shift and scale from training labels, (rows,), and the rows' weights, 1 on average; None = 1 each."""
+        """Set shift and scale from training labels, (rows,), and the rows' weights, 1 on average; None = 1 each.
+
+        Of several targets the labels are (rows, targets), NaN where a row has none.
+        """
         target = target.to(self.shift.device)
         weight = weight if weight is None else weight.to(self.shift.device)
-        if self.task == "regression":
-            self.shift.fill_(mean_of(target, weight))
-            self.scale.fill_(variance_of(target, weight).sqrt().clamp(min=1e-12))
-        elif self.task == "binary":
+        for place, one in enumerate(self.outputs):
+            known = ~target[:, place].isnan()
+            mine = None if weight is None else weight[known] / weight[known].mean()
+            own = slice(place, place + 1)
+            self._fit(self.shift[own], self.scale[own], one.task, target[known, place], mine)
+        if not self.outputs:
+            self._fit(self.shift, self.scale, self.task, target, weight)
+
+    @staticmethod
+    def _fit(shift: Tensor, scale: Tensor, task: Task, target: Tensor, weight: Tensor | None) -> None:
+        if task == "regression":
+            shift.fill_(mean_of(target, weight))
+            scale.fill_(variance_of(target, weight).sqrt().clamp(min=1e-12))
+        elif task == "binary":
             positives = target.double() if weight is None else target * weight
-            self.shift.fill_(torch.logit((positives.sum() + 1) / (len(target) + 2)))
+            shift.fill_(torch.logit((positives.sum() + 1) / (len(target) + 2)))
         else:
-            counts = torch.bincount(target.long(), weight, minlength=self.n_outputs).double() + 1
-            self.shift.copy_(torch.log(counts / counts.sum()))
+            counts = torch.bincount(target.long(), weight, minlength=len(shift)).double() + 1
+            shift.copy_(torch.log(counts / counts.sum()))
 
     def forward(self, raw: Tensor) -> Tensor:
-        """(B, n_outputs) or (B,) to (B,), or (B, C) for multiclass."""
+        """(B, n_outputs) or (B,) to (B,), or (B, C) for multiclass, or (B, targets) for several targets."""
+        if self.outputs and raw.shape[1:] != self.shift.shape:
+            return raw  # of a model that gives something else than a column per target, which its check refuses
         if self.n_outputs > 1:
             return self.shift + self.scale * raw
         return self.shift + self.scale * (raw[:, 0] if raw.ndim > 1 else raw)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from concrete_selectors.row_weights import weighted
@@ -11,7 +13,7 @@ from torch import nn
 from feature_audit.batch import Batch
 from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
 from feature_audit.models.loss import row_loss, to_scores
-from feature_audit.schema import ModelSchema, SplitName, Task
+from feature_audit.schema import ModelSchema, Output, SplitName, Task
 
 #: Compute of a forward pass, in units of a forward and a backward one.
 FORWARD_SHARE = 1 / 3
@@ -32,19 +34,24 @@ def predict(
 
     Returns:
         float32 (rows,) probability of class 1 (binary) or value in target units (regression); (rows, C) probabilities
-        (multiclass).
+        (multiclass); (rows, targets) of several targets.
     """
     place = resolve_device(device)
     model.to(place).eval()
     batches = store.batches(split, rows_that_fit(batch_size, schema), seed=None, schema=schema)
-    return np.concatenate([to_scores(model(batch.to(place)), task).cpu().numpy() for batch in batches])
+    return np.concatenate([to_scores(model(batch.to(place)), task, schema.outputs).cpu().numpy() for batch in batches])
 
 
 @torch.inference_mode()
-def scores(model: nn.Module, batch: Batch, *, task: Task) -> NDArray[np.float32]:
-    """Scores of one batch, on the device where model and batch are; shapes as ``predict``'s."""
+def scores(model: nn.Module, batch: Batch, *, task: Task, outputs: Sequence[Output] = ()) -> NDArray[np.float32]:
+    """Scores of one batch, on the device where model and batch are; shapes as ``predict``'s.
+
+    Args:
+        model, batch: in one place.
+        task, outputs: of the model's schema.
+    """
     model.eval()
-    return to_scores(model(batch), task).cpu().numpy()
+    return to_scores(model(batch), task, outputs).cpu().numpy()
 
 
 @torch.inference_mode()
@@ -61,7 +68,7 @@ def mean_loss(
     """Mean training loss of a split's rows, weighted where they have weights, in nats or squared target units."""
     place = resolve_device(device)
     model.to(place).eval()
-    loss = row_loss(task)
+    loss = row_loss(task, schema.outputs)
     total, rows = 0.0, 0.0
     for batch in store.batches(split, rows_that_fit(batch_size, schema), seed=None, schema=schema):
         here = batch.to(place)

@@ -88,7 +88,7 @@ def train(
     for split in ("train", "validation"):
         if store.rows(split) == 0:
             raise AuditError(f"split {split} has no rows; change split, test_share or validation_share")
-    scale = _fit_scaling(model, store, task)
+    scale = _fit_scaling(model, store, schema, task)
     run = _Run(model, store, schema, task=task, config=config, place=place, loss_scale=scale, progress=progress)
     history: list[dict[str, float]] = []
     best_loss, best_epoch, best_state, unimproved = math.inf, 0, None, 0
@@ -178,7 +178,7 @@ class _Run:
     ) -> None:
         self.model, self.store, self.schema = model, store, schema
         self.place, self.loss_scale, self.progress = place, loss_scale, progress
-        self.loss = row_loss(task)
+        self.loss = row_loss(task, schema.outputs)
         self.pace = Pace.of(store.rows("train"), config, schema)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(
@@ -220,15 +220,16 @@ class _Run:
         return loss.item()
 
 
-def _fit_scaling(model: nn.Module, store: TrainingStore, task: Task) -> float:
+def _fit_scaling(model: nn.Module, store: TrainingStore, schema: ModelSchema, task: Task) -> float:
     """Fit the output scaling; returns the loss of the best constant (regression), so that losses are near 1."""
-    target, given = torch.as_tensor(np.asarray(store.target("train"))), store.weight("train")
+    labels = store.targets("train") if schema.outputs else store.target("train")
+    target, given = torch.as_tensor(np.asarray(labels)), store.weight("train")
     weight = None if given is None else torch.as_tensor(np.asarray(given, dtype=np.float64) / np.mean(given))
     scaling = getattr(model, "scaling", None)
     if isinstance(scaling, OutputScaling):
         scaling.fit(target, weight)
-    if task != "regression":
-        return 1.0
+    if schema.outputs or task != "regression":
+        return 1.0  # of several targets each one's loss is in such units already
     return max(float(variance_of(target, weight)), 1e-24)
 
 

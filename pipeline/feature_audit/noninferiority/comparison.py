@@ -24,7 +24,7 @@ class Comparison:
     """Both arms on one metric and one set of rows, before any verdict.
 
     Attributes:
-        metric, slice, rows, clusters, margin, role, mode: as in ``MetricDelta``.
+        metric, slice, rows, clusters, margin, role, mode, target: as in ``MetricDelta``.
         baseline, pruned: statistics of each training.
         identical: all trainings of both arms gave the very same scores.
         parts: variance components of the delta over retrainings.
@@ -41,6 +41,12 @@ class Comparison:
     identical: bool
     parts: Components
     mode: GuardMode | None = None
+    target: str = ""
+
+    @property
+    def key(self) -> str:
+        """What it is called among all comparisons, for diagnostics."""
+        return f"{self.metric.name} of {self.target}" if self.target else self.metric.name
 
     @property
     def delta(self) -> float:
@@ -67,6 +73,7 @@ class Comparison:
             verdict=end.verdict,
             role=self.role,
             mode=self.mode,
+            target=self.target,
         )
 
     def of_artifacts(self, shipped: int | None) -> Comparison:
@@ -79,7 +86,7 @@ class Comparison:
         """Variance components as plain data."""
         parts = self.parts
         return {
-            "metric": self.metric.name,
+            "metric": self.key,
             "slice": self.slice,
             "row_variance": parts.row,
             "row_df": parts.row_df,
@@ -119,6 +126,7 @@ def compare(
         identical=identical,
         parts=_components(metric, baseline, pruned, identical, deployed=scored.deployed),
         mode=mode,
+        target=scored.target,
     )
 
 
@@ -202,7 +210,7 @@ def bootstrapped(
             continue
         low, high = np.quantile(delta, [(1 - confidence) / 2, (1 + confidence) / 2])
         error = float(delta.std(ddof=1))
-        checks[owner.metric.name] = {
+        checks[owner.key] = {
             "standard_error": error,
             "ci_low": float(low),
             "ci_high": float(high),

@@ -55,7 +55,8 @@ def forecast(view: Outlook, arms: Arms, change: Change | None = None) -> PowerPl
         decidable=decidable,
         seed_noise=float(np.sqrt(parts.seed)),
         row_noise=float(np.sqrt(parts.row)),
-        sentence=_sentence(view, arms, chance, decidable, change),
+        sentence=(f"Of the targets, {view.target} is the hardest to decide. " if view.target else "")
+        + _sentence(view, arms, chance, decidable, change),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from feature_audit.noninferiority import intervals
 from feature_audit.noninferiority.comparison import Comparison, compare
 from feature_audit.noninferiority.metrics import Metric
 from feature_audit.noninferiority.metrics import metric as find_metric
-from feature_audit.noninferiority.scored_rows import ScoredArms
+from feature_audit.noninferiority.scored_rows import ScoredArms, checked
 from feature_audit.noninferiority.slices import SmallSlice, slice_masks
 from feature_audit.question import Guard, GuardMode, read_guards, read_margin
+from feature_audit.schema import Task
 
 #: A guard as ``decide`` takes it; None = a metric that is only reported.
 Given = Guard | Mapping[str, Any] | float | None
@@ -37,6 +39,54 @@ def guard_comparisons(
                 raise
             skipped[name] = str(problem)
     return made, skipped
+
+
+@dataclass(frozen=True)
+class FurtherTarget:
+    """Another target of the same models, judged beside the decision target.
+
+    Attributes:
+        name: of the target.
+        task, metric, margin: of its comparison.
+        mode: ``not_worse``: a pass needs it as it needs the decision; ``not_shown_worse``: only a shown loss fails.
+        y: (rows,) labels, NaN where a row has none.
+        baseline, pruned: (rows,) or (seeds, rows) scores of the same models on all rows.
+    """
+
+    name: str
+    task: Task
+    metric: str
+    margin: float
+    mode: GuardMode
+    y: np.ndarray
+    baseline: np.ndarray
+    pruned: np.ndarray
+
+    def scored(self, decision: ScoredArms) -> ScoredArms:
+        """The arms on the rows that have its label, with clusters and weights of the decision's rows."""
+        y, held = np.asarray(self.y), ~np.isnan(self.y)
+        if y.shape != decision.y.shape:
+            raise AuditError(f"targets={self.name}: labels have shape {y.shape}; one per test row ({len(decision.y)})")
+        try:
+            found = checked(
+                y[held],
+                np.asarray(self.baseline)[..., held],
+                np.asarray(self.pruned)[..., held],
+                None if decision.cluster is None else decision.cluster[held],
+                self.task,
+                deployed=decision.deployed,
+                weight=None if decision.weight is None else decision.weight[held],
+            )
+        except AuditError as problem:
+            raise AuditError(f"targets={self.name}: {problem}") from None
+        return replace(found, target=self.name)
+
+    def compared(self, scored: ScoredArms) -> Comparison:
+        """The comparison, before any verdict."""
+        try:
+            return compare(scored, find_metric(self.metric, self.task), "all", self.margin, "guard", self.mode)
+        except AuditError as problem:
+            raise AuditError(f"targets={self.name}: {problem}") from None
 
 
 def slice_comparisons(

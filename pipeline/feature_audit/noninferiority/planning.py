@@ -59,11 +59,13 @@ class Outlook:
         parts: variance components on the validation rows, with the seed noise that is planned for.
         expected: difference (pruned - full) that is planned for; 0 = identical models.
         question: what will be asked.
+        target: which of several targets it is about; empty where there is one.
     """
 
     parts: Components
     expected: float
     question: Question
+    target: str = ""
 
     def chance(self, arms: Arms, rows: float = 1.0) -> float:
         """Probability of a pass (of a fail where ``expected`` lies below -margin) with so many trainings.

@@ -12,6 +12,7 @@ from feature_audit.noninferiority.chance import SURE, Chance, against_chance
 from feature_audit.noninferiority.references import Reference
 from feature_audit.noninferiority.scored_rows import ScoredArms
 from feature_audit.noninferiority.sentences import percentage, signed, title
+from feature_audit.results import MetricDelta
 from feature_audit.schema import Task
 from feature_audit.weighting import effective_size
 
@@ -83,6 +84,24 @@ def reservations(
         if one.clearly_worse(margin, confidence)
     ]
     return made
+
+
+def of_further(
+    scored: ScoredArms, row: MetricDelta, *, metric: str, confidence: float, cluster_name: str
+) -> list[Reservation]:
+    """What keeps a further target that a pass needs from holding; nothing of one that only a shown loss fails."""
+    if row.mode != "not_worse":
+        return []
+    made = reservations(
+        scored,
+        chances(scored, metric, confidence),
+        (),
+        passes=row.verdict == "pass",
+        margin=row.margin or 0.0,
+        confidence=confidence,
+        cluster_name=cluster_name,
+    )
+    return [Reservation(f"of target {scored.target}: {one.reason}", one.remedy) for one in made]
 
 
 def _no_better(name: str, chance: Chance) -> str:

@@ -26,6 +26,7 @@ class ScoredArms:
         task: binary, regression or multiclass.
         deployed: the baseline is one fixed model, not one of many possible trainings.
         weight: (rows,) > 0, how many rows each row counts as; None = 1 each.
+        target: which of several targets these are labels and scores of; empty where there is one.
     """
 
     y: np.ndarray
@@ -36,6 +37,7 @@ class ScoredArms:
     task: Task
     deployed: bool = False
     weight: np.ndarray | None = None
+    target: str = ""
 
     @property
     def seeds(self) -> tuple[int, int]:

@@ -44,6 +44,21 @@ def sentence(
         deployed: was the full model a fixed one?
         unjudged: slices that had to be shown and are too small for it.
     """
+    first = _of_decision(deltas, verdict, confidence, seeds, cluster_name, deployed=deployed, unjudged=unjudged)
+    others = [row for row in deltas[1:] if row.target and row.target != deltas[0].target]
+    return " ".join([first, *(_of_other(row, confidence) for row in others)])
+
+
+def _of_decision(
+    deltas: list[MetricDelta],
+    verdict: Verdict,
+    confidence: float,
+    seeds: tuple[int, int],
+    cluster_name: str,
+    *,
+    deployed: bool,
+    unjudged: Sequence[str],
+) -> str:
     row = deltas[0]
     digits = _digits(row.margin or row.delta)
     who = f"{row.rows:,} test rows" + (f" from {row.units:,} {cluster_name}" if cluster_name != "rows" else "")
@@ -54,7 +69,7 @@ def sentence(
         trained += " against the full model as it was trained, whatever another training of it would give"
     direction = "better" if row.delta >= 0 else "worse"
     estimate = (
-        f"{title(row.metric)} is {abs(row.delta):.{digits}f} {direction} than the full model's "
+        f"{_measure(row)} is {abs(row.delta):.{digits}f} {direction} than the full model's "
         f"({percentage(confidence)} interval {_signed(row.ci_low, digits)} to {_signed(row.ci_high, digits)}, "
         f"{trained}, {who})"
     )
@@ -102,7 +117,29 @@ def not_shown(deltas: Iterable[MetricDelta]) -> list[MetricDelta]:
 
 def named(rows: Iterable[MetricDelta]) -> str:
     """Guards as a list for people."""
-    return ", ".join(title(row.metric) + (f" in {row.slice}" if row.slice != "all" else "") for row in rows)
+    return ", ".join(_measure(row) + (f" in {row.slice}" if row.slice != "all" else "") for row in rows)
+
+
+def _measure(row: MetricDelta) -> str:
+    """The metric, and of several targets which one's: `AUC of convert`."""
+    return f"{title(row.metric)} of {row.target}" if row.target else title(row.metric)
+
+
+def _of_other(row: MetricDelta, confidence: float) -> str:
+    digits = _digits(row.margin or row.delta)
+    margin = f"{row.margin or 0:.{digits}f}"
+    closing = {
+        "pass": f"a loss of {margin} or more is ruled out",
+        "fail": f"more than the margin of {margin} is lost",
+        "inconclusive": f"a loss of {margin} is not ruled out",
+    }[row.verdict or "inconclusive"]
+    if row.mode == "not_shown_worse" and row.verdict != "fail":
+        closing = f"no loss of more than {margin} is shown"
+    direction = "better" if row.delta >= 0 else "worse"
+    return (
+        f"{_measure(row)} is {abs(row.delta):.{digits}f} {direction} ({percentage(confidence)} interval "
+        f"{_signed(row.ci_low, digits)} to {_signed(row.ci_high, digits)}, {row.rows:,} rows): {closing}."
+    )
 
 
 def _digits(scale: float) -> int:

@@ -12,6 +12,7 @@ from feature_audit.errors import UsageError
 from feature_audit.noninferiority import power, ranking, sentences
 from feature_audit.noninferiority.comparison import Comparison, bootstrapped, compare
 from feature_audit.noninferiority.guards import (
+    FurtherTarget,
     Given,
     guard_comparisons,
     levels_of,
@@ -22,7 +23,7 @@ from feature_audit.noninferiority.guards import (
 )
 from feature_audit.noninferiority.metrics import metric as find_metric
 from feature_audit.noninferiority.references import Reference
-from feature_audit.noninferiority.reservations import chances, reservations
+from feature_audit.noninferiority.reservations import chances, of_further, reservations
 from feature_audit.noninferiority.scored_rows import ScoredArms, checked
 from feature_audit.question import GuardMode
 from feature_audit.results import MetricDelta, Verdict
@@ -75,6 +76,8 @@ def decide(
     against: Literal["retrained", "deployed"] = "retrained",
     slice_mode: GuardMode = "not_shown_worse",
     references: Sequence[Reference] = (),
+    target: str = "",
+    further: Sequence[FurtherTarget] = (),
     shipped: int | None = None,
     cluster_name: str = "users",
     draws: int = 2000,
@@ -106,6 +109,10 @@ def decide(
         slice_mode: of the slices as guards.
         references: what the full model was compared with; where it is clearly worse by more than the margin, the
             verdict is inconclusive at most.
+        target: name of the decision target, where there are others.
+        further: other targets of the same models. One that a pass needs is judged at the full level, as the decision
+            is: all of them must hold, so a false pass needs the one that loses too much to pass by itself (an
+            intersection-union test: Berger 1982).
         shipped: index of the pruned seed that would go live, for the artifact row; None = mean of all seeds.
         cluster_name: what the clusters are called in sentences.
         draws: bootstrap resamples that cross-check the standard errors; 0 = none.
@@ -118,12 +125,17 @@ def decide(
     _check_settings(margin, confidence)
     chosen = find_metric(metric, task)
     scored = checked(y, baseline, pruned, cluster, task, deployed=against == "deployed", weight=weight)
+    scored = replace(scored, target=target)
     if shipped is not None and not 0 <= shipped < len(scored.pruned):
         raise UsageError(f"shipped={shipped}: there are {len(scored.pruned)} pruned seeds, counted from 0")
 
     whole = [compare(scored, chosen, "all", margin, "decision")]
     guarding, skipped = guard_comparisons(scored, guards or {}, chosen)
     whole, checks = bootstrapped([*whole, *guarding], draws=draws, seed=seed, confidence=confidence)
+    others = {one.name: one.scored(scored) for one in further}
+    for place, one in enumerate(further, start=1):  # each has rows of its own, so each is resampled by itself
+        made, check = bootstrapped([one.compared(others[one.name])], draws=draws, seed=seed, confidence=confidence)
+        whole[place:place], checks = made, {**checks, **check}
     sliced, small = slice_comparisons(
         scored, chosen, slices or {}, slice_values or {}, slice_guard(slice_margin, slice_mode)
     )
@@ -144,6 +156,12 @@ def decide(
     )
     if kept_back:
         deltas[0], artifact = _at_most_inconclusive(deltas[0]), _at_most_inconclusive(artifact)
+    for place, one in enumerate(further, start=1):
+        doubts = of_further(
+            others[one.name], deltas[place], metric=one.metric, confidence=confidence, cluster_name=name
+        )
+        if doubts:
+            deltas[place], kept_back = _at_most_inconclusive(deltas[place]), [*kept_back, *doubts]
     must_show = slice_margin is not None and slice_mode == "not_worse"
     unjudged = unjudged_slices(sliced, small, slices or {}, slice_values or {}) if must_show else []
     verdict = _overall(deltas, unjudged)
@@ -197,7 +215,7 @@ def _diagnostics(
         "components": [one.described(confidence) for one in comparisons],
         "correction": {
             "method": "Holm",
-            "levels": {f"{one.metric.name} ({one.slice})": level for one, level in guards},
+            "levels": {f"{one.key} ({one.slice})": level for one, level in guards},
         },
     }
 

@@ -120,14 +120,18 @@ def _associations(prepared: Prepared, kept: np.ndarray) -> tuple[np.ndarray, np.
     if len(chosen) > _ROWS:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, _ROWS, replace=False))
     codes = np.stack([_codes(store, field, chosen) for field in prepared.schema.fields], axis=1)
-    label = bin_numbers(np.asarray(store.target("train")[chosen], dtype=np.float32)[:, None])[:, 0]
     n_fields = codes.shape[1]
     proxy, explained = np.zeros(n_fields, dtype=np.int64), np.zeros(n_fields)
     dropped = np.flatnonzero(~kept)
     if len(dropped) and kept.any():
         found = proxies(codes, dropped, np.flatnonzero(kept))
         proxy[dropped], explained[dropped] = found.column, found.explained
-    return proxy, explained, label_information(codes, label) > _INFORMATIVE
+    labels = np.asarray(store.targets("train")[chosen], dtype=np.float32).reshape(len(chosen), -1)
+    informative = np.zeros(n_fields, dtype=bool)
+    for label in labels.T:  # of several targets any may need the feature
+        held = ~np.isnan(label)
+        informative |= label_information(codes[held], bin_numbers(label[held, None])[:, 0]) > _INFORMATIVE
+    return proxy, explained, informative
 
 
 def _codes(store: Store, field: Field, rows: np.ndarray) -> np.ndarray:

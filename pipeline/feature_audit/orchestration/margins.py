@@ -38,8 +38,20 @@ def with_margins(parent: Run, config: AuditConfig, prepared: Prepared, full: Tra
     store, scores = open_store(config, prepared), full.validation_scores()
     decision = str(config.metric)
 
-    def absolute(key: str, margin: Margin | None, name: str) -> Margin | None:
-        return _absolute(key, margin, name, store, scores) if isinstance(margin, str) else margin
+    schema = store.schema
+
+    def absolute(key: str, margin: Margin | None, name: str, place: int = 0) -> Margin | None:
+        if not isinstance(margin, str):
+            return margin
+        if not schema.outputs:
+            return _absolute(key, margin, name, store, schema.task, store.target("validation"), scores)
+        labels, task = store.targets("validation")[:, place], schema.outputs[place].task
+        return _absolute(key, margin, name, store, task, labels, scores[:, place])
+
+    targets = {
+        name: replace(rule, margin=absolute(f"targets.{name}", rule.margin, str(rule.metric), place))
+        for place, (name, rule) in enumerate(config.further.items(), start=1)
+    }
 
     guards = {
         name: replace(guard, margin=absolute(f"guards.{name}", guard.margin, name) or 0.0)
@@ -50,6 +62,7 @@ def with_margins(parent: Run, config: AuditConfig, prepared: Prepared, full: Tra
             "margin": absolute("margin", config.margin, decision),
             "slice_margin": absolute("slice_margin", config.slice_margin, decision),
             "guards": guards,
+            "targets": {**config.targets, **targets},
         }
     )
     publish.margin(parent, resolved)
@@ -58,15 +71,15 @@ def with_margins(parent: Run, config: AuditConfig, prepared: Prepared, full: Tra
     return resolved
 
 
-def _absolute(key: str, margin: str, name: str, store: Store, scores: np.ndarray) -> float:
-    task: Task = store.schema.task
+def _absolute(
+    key: str, margin: str, name: str, store: Store, task: Task, labels: np.ndarray, scores: np.ndarray
+) -> float:
+    held = ~np.isnan(labels)
+    cluster, weight = (
+        None if one is None else one[held] for one in (store.group("validation"), store.weight("validation"))
+    )
     gained = advantage(
-        metric(name, task),
-        y=store.target("validation"),
-        scores=scores,
-        task=task,
-        cluster=store.group("validation"),
-        weight=store.weight("validation"),
+        metric(name, task), y=labels[held], scores=scores[held], task=task, cluster=cluster, weight=weight
     )
     if not gained > 0:
         raise AuditError(

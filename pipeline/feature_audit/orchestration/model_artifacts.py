@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +38,7 @@ def of_network(
         "params": config.model_params,
         "attach": config.attach,
         "embedding_dim": config.training.embedding_dim,
-        "fields": [asdict(field) for field in schema.fields],
-        "task": schema.task,
-        "n_classes": schema.n_classes,
+        **schema.to_dict(),
     }
     (folder / "model.json").write_text(json.dumps(spec, indent=1), encoding="utf-8")
 

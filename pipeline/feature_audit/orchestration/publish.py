@@ -35,7 +35,7 @@ from feature_audit.stages.load import locate
 from feature_audit.stages.parity import PREDICTIONS, Outcome
 from feature_audit.stages.retrain import Retrained
 from feature_audit.tracking import Run, address, registry
-from feature_audit.tracking.parity_metrics import legal_name, parity_metrics
+from feature_audit.tracking.parity_metrics import legal_name, metric_of, parity_metrics
 
 #: Tags by which an experiment knows the looks that were taken at a table's test rows.
 FAMILY, LOOK, LOOK_RECORD = "audit.test_family", "audit.look", "audit.look_record"
@@ -60,6 +60,8 @@ def data(parent: Run, config: AuditConfig, prepared: Prepared) -> None:
     )
     parent.text(json.dumps(prepared.validation, indent=1, default=str), "data/validation.json")
     parent.text(prepared.schema_yaml(), "data/schema.yaml")
+    if config.further:
+        parent.tag({"audit.targets": ", ".join(config.targets)})
     parent.tag({"audit.metric": config.metric, "audit.n_features": len(prepared.schema.fields)})
     margin(parent, config)
 
@@ -175,7 +177,7 @@ def _parity_metrics(report: AuditReport) -> dict[str, float]:
     }
     for row in report.deltas:
         if row.slice == "all":
-            name = legal_name(row.metric)
+            name = metric_of(row, report.deltas[0].target)
             values |= {f"baseline/test/{name}": row.baseline, f"pruned/test/{name}": row.pruned}
     for one in report.provenance["parity"]["references"]:
         if one["split"] == "test":

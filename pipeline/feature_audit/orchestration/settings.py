@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from feature_audit.config.files import given_values, load_config, read_given
 from feature_audit.data import Prepared, read_consumers
 from feature_audit.errors import UsageError
 from feature_audit.fitting.checkpoint import check_checkpoint
-from feature_audit.fitting.own_training import check_own_training
+from feature_audit.fitting.own_training import check_own_training, job_name
 from feature_audit.importing import code_options, named_code
 from feature_audit.masking import MASK, masked_values
 from feature_audit.metric_names import parse_metric
 from feature_audit.models import MODELS, check_arguments
 from feature_audit.orchestration import publish
-from feature_audit.question import IN_TARGET_UNITS, check_guards
+from feature_audit.question import IN_TARGET_UNITS, NO_ADVANTAGE, TargetRule, check_guards
 from feature_audit.tracking import Run, find_run, registry
 
 RESOLVED = "config/resolved.yaml"
@@ -81,9 +82,12 @@ def check_config(config: AuditConfig) -> None:
     check_checkpoint(config)
     for key in ("row_id", "time", "group", "split", "production_score"):
         name = getattr(config, key)
-        if name is not None and name == config.target:
+        if name is not None and name in (config.target, *config.targets):
             raise UsageError(f"{key}={name}: it is the target itself; name another column, or leave {key} out")
-    for key, names in (("metric", filter(None, [config.metric])), ("guards", config.guards)):
+    _check_targets(config)
+    asked = [("metric", filter(None, [config.metric])), ("guards", config.guards)]
+    asked += [(f"targets.{name}", filter(None, [rule.metric])) for name, rule in config.further.items()]
+    for key, names in asked:
         for name in names:
             if parse_metric(name)[0] in ("gauc", "ndcg") and config.group is None:
                 raise UsageError(f"{key}={name}: is computed within users; name the user column, e.g. group=user_id")
@@ -98,6 +102,24 @@ def check_config(config: AuditConfig) -> None:
     for split in ("time", "group"):
         if config.split == split and getattr(config, split) is None:
             raise UsageError(f"split={split}: needs a {split} column; give {split}=<column>, or split=random")
+
+
+def _check_targets(config: AuditConfig) -> None:
+    """Refuse what would pass over all targets but the first."""
+    if not config.further:
+        return
+    shown = f"targets={','.join(config.targets)}"
+    if config.trainer or config.command:
+        raise UsageError(
+            f"{shown}: {job_name(config)} trains and scores one target; give target={config.target} alone, or a model "
+            "instead of a job"
+        )
+    if config.selector in UNWEIGHTED:
+        raise UsageError(
+            f"{shown}: selector={config.selector} ranks the columns by one target; give another one, such as ip_cae"
+        )
+    if config.task == "multiclass":
+        raise UsageError(f"{shown}: task=multiclass; of several targets each is binary or a number")
 
 
 def _check_folder(work_dir: str) -> None:
@@ -130,11 +152,24 @@ def with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
     if margin is None:
         margin = DEFAULT_SHARE if metric in IN_TARGET_UNITS else DEFAULT_MARGIN
     if isinstance(margin, str) and metric == "calibration":
-        raise UsageError(
-            f"margin={margin}: a model without skill can be calibrated perfectly, so there is no advantage to take a "
-            "share of; give the margin of |log ratio|, such as margin=0.02"
-        )
-    return config.model_copy(update={"task": task, "metric": metric, "margin": margin})
+        raise UsageError(f"margin={margin}: {NO_ADVANTAGE}, such as margin=0.02")
+    decided = {"task": task, "metric": metric, "margin": margin}
+    config = config.model_copy(update=decided)
+    return config.model_copy(update={"targets": _with_rules(config, prepared)})
+
+
+def _with_rules(config: AuditConfig, prepared: Prepared) -> dict[str, TargetRule]:
+    """The rules of several targets, each with its metric and margin; the same metric has the decision's margin."""
+    rules = dict(config.targets)
+    for one in prepared.schema.outputs[1:]:
+        metric = rules[one.name].metric or DEFAULT_METRIC[one.task]
+        parse_metric(metric, one.task, key=f"targets.{one.name}")
+        margin = rules[one.name].margin
+        if margin is None:
+            default = DEFAULT_SHARE if metric in IN_TARGET_UNITS else DEFAULT_MARGIN
+            margin = config.margin if metric == config.metric and metric not in IN_TARGET_UNITS else default
+        rules[one.name] = replace(rules[one.name], metric=metric, margin=margin)
+    return rules
 
 
 def keep_given(parent: Run, config: AuditConfig) -> None:

@@ -97,7 +97,7 @@ def question(config: AuditConfig, data: str) -> str:
         data: digest of the data, ``load.digest``.
     """
     values = masked_values(config.model_dump(mode="json"))
-    asked = {key: value for key, value in values.items() if key not in _NOT_ASKED}
+    asked = {key: value for key, value in values.items() if key not in _NOT_ASKED and (value or key != "targets")}
     files = {"checkpoint": checkpoint_digest(config), "job": own_training_digest(config)}
     inputs = {"data": data, **files}
     if config.consumers is not None:

@@ -108,7 +108,7 @@ def _head(report: AuditReport) -> str:
         f"**{view.headline(report)}** {text(view.sentence(report))}",
     ]
     for guard in view.overruling(report):
-        lines.append(f"The verdict stands on the guard {text(guard.metric)}, {text(view.slice_label(guard))}.")
+        lines.append(f"The verdict stands on the guard {text(view.measure(guard))}, {text(view.slice_label(guard))}.")
     if report.verdict == "inconclusive" and report.power and not report.power.can_decide:
         lines.append(text(report.power.sentence))
     for said in (report.weighting, report.production):
@@ -138,6 +138,11 @@ def _facts(report: AuditReport) -> str:
         )
     share = f" ({report.margin_share} of the full model's advantage over no skill)" if report.margin_share else ""
     rows.append(["Metric, margin", f"{text(view.metric_name(report.metric))}, {numbers.margin(report.margin)}{share}"])
+    for row in view.further_targets(report):
+        decimals = numbers.decimals_of(row)
+        low, high = numbers.signed(row.ci_low, decimals), numbers.signed(row.ci_high, decimals)
+        change = f"{numbers.signed(row.delta, decimals)} ({low} to {high}), margin {_margin(row)}: {row.verdict}"
+        rows.append([text(view.measure(row)), change])
     rows.append(["Confidence", numbers.confidence(report.confidence) + view.look(report)])
     tables = retirement.source_tables(report)
     if tables:
@@ -184,7 +189,7 @@ def _quality(report: AuditReport, deltas: Sequence[MetricDelta], title: str = QU
         low, high = numbers.signed(row.ci_low, decimals), numbers.signed(row.ci_high, decimals)
         rows.append(
             [
-                text(view.metric_name(row.metric)),
+                text(view.measure(row)),
                 text(view.slice_label(row)),
                 numbers.count(row.rows),
                 numbers.plain(row.baseline, decimals),

@@ -41,7 +41,7 @@ class Proxy:
 class MetricRows:
     """All rows of one metric, in the report's order, on one scale."""
 
-    metric: str
+    title: str
     decimals: int
     rows: list[MetricDelta]
 
@@ -60,6 +60,16 @@ def metric_name(metric: str) -> str:
     """How a metric is called in a sentence; ``ndcg@10`` is ``NDCG@10``."""
     base, at, depth = metric.partition("@")
     return METRIC_NAMES.get(base, base.replace("_", " ")) + at + depth
+
+
+def measure(row: MetricDelta) -> str:
+    """What a row compares: its metric, and of several targets which one's."""
+    return f"{metric_name(row.metric)} of {row.target}" if row.target else metric_name(row.metric)
+
+
+def further_targets(report: AuditReport) -> list[MetricDelta]:
+    """The rows of all targets but the decision target."""
+    return [row for row in report.deltas[1:] if row.target and row.target != report.deltas[0].target]
 
 
 def headline(report: AuditReport) -> str:
@@ -121,16 +131,16 @@ def decision_row(report: AuditReport) -> MetricDelta | None:
 
 
 def by_metric(report: AuditReport) -> list[MetricRows]:
-    """Deltas by metric, the decision metric first; rows with a margin come before rows that are only reported."""
+    """Deltas by metric and target, the decision first; rows with a margin come before rows that are only reported."""
     groups: dict[str, list[MetricDelta]] = defaultdict(list)
     for row in report.deltas:
-        groups[row.metric].append(row)
+        groups[measure(row)].append(row)
     order = {"decision": 0, "guard": 1, "information": 2}
     result = []
-    for metric, rows in groups.items():
+    for title, rows in groups.items():
         ordered = sorted(rows, key=lambda row: order[row.role])
         # Slices are wider than the whole: the first row sets the decimals, so that a column lines up.
-        result.append(MetricRows(metric, numbers.decimals_of(ordered[0]), ordered))
+        result.append(MetricRows(title, numbers.decimals_of(ordered[0]), ordered))
     return result
 
 
@@ -196,9 +206,7 @@ def evidence(report: AuditReport) -> str | None:
     if row is None or row.margin is None or not (numbers.known(row.ci_low) and numbers.known(row.ci_high)):
         return None
     limit = numbers.limit(row.margin)
-    start = (
-        f"Bar: {numbers.confidence(interval_confidence(report))} interval of the change in {metric_name(row.metric)}."
-    )
+    start = f"Bar: {numbers.confidence(interval_confidence(report))} interval of the change in {measure(row)}."
     meaning = {
         "pass": f"All of it lies above {limit}, the most that was agreed to lose.",
         "fail": f"All of it lies below {limit}: more is lost than was agreed.",

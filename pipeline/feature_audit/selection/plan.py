@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -41,6 +42,7 @@ class SelectionPlan:
         batch_size: rows of a train batch.
         epochs: passes over train of a concrete training.
         learning_rate: of the network, which is trained along.
+        further: further target -> metric and margin, of those that a pass needs.
     """
 
     selector: str
@@ -51,6 +53,7 @@ class SelectionPlan:
     batch_size: int
     epochs: float
     learning_rate: float
+    further: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
     @property
     def searches(self) -> bool:

@@ -155,10 +155,10 @@ def select_features(
     best = summary.finished[0]
     orders = [row.notes["order"] for row in sorted(summary.finished, key=lambda row: row.number)]
     order = aggregate_ranks(orders, constraints.groups)
-    compare = ValidationComparison(plan.criterion.metric, store, full.validation_scores)
+    compare = ValidationComparison(plan.criterion.metric, store, full.validation_scores, plan.further)
     curve, compute = validation_curve(objective, order, compare)
     if full.compared_with is not None:
-        compare = ValidationComparison(plan.criterion.metric, store, full.compared_with)
+        compare = ValidationComparison(plan.criterion.metric, store, full.compared_with, plan.further)
     choice, tested, retrained, retraining_compute = _choose(curve, order, constraints, plan, compare, retrain)
     return Selection(
         k=choice.k,
@@ -192,11 +192,11 @@ def validation_curve(
             f"k={constraints.max_k}: no set of whole groups holds {constraints.min_k} to {constraints.max_k} features "
             f"(the best single one has {sizes[0]}); raise k or take a group out of whole_groups"
         )
-    network = objective.nested(order, curve_sizes(fits[-1], fits[0]))
+    network, schema = objective.nested(order, curve_sizes(fits[-1], fits[0])), objective.store.schema
     points, rows = [], 0
     for units in network.ks:
         logits = network.predict(objective.validation_batches(), units)
-        scores = to_scores(logits, objective.store.schema.task).numpy()
+        scores = to_scores(logits, schema.task, schema.outputs).numpy()
         points.append(compare.point(sizes[units - 1], scores, "masked"))
         rows += len(scores)
     return points, objective.compute(network) + objective.forward_compute(rows)

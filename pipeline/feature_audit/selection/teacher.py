@@ -32,11 +32,17 @@ class KnownTeacher:
         self.rows_asked = 0
 
     def __call__(self, batch: Any, index: Tensor | None) -> Tensor:
-        """Float32 (B,), or (B, C) for C classes, of a batch of train or validation rows, or of some of its rows."""
+        """Float32 (B,), or (B, C) for C classes, of a batch of train or validation rows, or of some of its rows.
+
+        Of several targets (B, targets), NaN where a row has no label.
+        """
         assert isinstance(batch, Batch)
         assert batch.row is not None  # every batch of a store knows its rows
         if self._targets is None:
             targets = np.concatenate([self._ask("train"), self._validation])
+            if self._store.schema.outputs:  # of what nobody labelled, the model has learned nothing
+                labels = np.concatenate([self._store.targets(split) for split in ("train", "validation")])
+                targets = np.where(np.isnan(labels), np.float32(np.nan), targets)
             self._targets = torch.from_numpy(targets).to(self._store.device)
         return self._targets[batch.row if index is None else batch.row[index]]
 

@@ -67,7 +67,7 @@ class SelectionObjective:
             model,
             self._train,
             self._validation,
-            loss=row_loss(store.schema.task),
+            loss=row_loss(store.schema.task, store.schema.outputs),
             steps_per_epoch=math.ceil(store.rows("train") / plan.batch_size),
             protected=constraints.protected,
             excluded=constraints.excluded,

@@ -84,7 +84,7 @@ def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Ba
     result = folder.result()
     full = trainings.trained(prepared.schema, _FULL)
     # Chance anew each time: the confidence is no part of this stage's key, because it must not cost a training.
-    chance = _chance(config, store, full.validation_scores())
+    chance = _chance(config, store, prepared.schema.decision(full.validation_scores()))
     return Baseline(
         folder,
         prepared.schema,
@@ -117,7 +117,8 @@ def _make(config: AuditConfig, prepared: Prepared, store: Store, trainings: Trai
         origin = job_name(config) if has_own_training(config) else f"{facts.epochs} epochs"
     log.info("baseline: %s, %.0f s", origin, seconds)
     started = time.perf_counter()
-    boosting = _boosting(config, store, schema, trainings.trained(schema, _FULL).validation_scores())
+    scores = schema.decision(trainings.trained(schema, _FULL).validation_scores())
+    boosting = _boosting(config, store, schema, scores)
     content = {"boosting": asdict(boosting), "boosting_seconds": time.perf_counter() - started}
     folder.finish({**content, "trainings": count, "seconds": seconds, "origin": origin})
 

@@ -14,15 +14,20 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, write_table
+from feature_audit.errors import AuditError
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import Look, take_look
 from feature_audit.fitting.trained import open_store
 from feature_audit.fitting.trainings import Trainings
+from feature_audit.labels import settles
 from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.noninferiority import ParityResult, activity, decide, fixed_sequence, metric, proven_k
-from feature_audit.noninferiority.reservations import few_units
+from feature_audit.noninferiority.clusters import cluster_codes
+from feature_audit.noninferiority.guards import FurtherTarget
+from feature_audit.noninferiority.reservations import Reservation, few_units
 from feature_audit.question import Guard, slice_rules
 from feature_audit.results import LadderRung, MetricDelta
+from feature_audit.schema import Output
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.load import locate
 from feature_audit.stages.production import check_production, production_reference
@@ -32,7 +37,7 @@ log = logging.getLogger(__name__)
 
 KEYS = (
     "metric", "margin", "confidence", "against", "guards", "slices", "slice_margin", "slice_mode", "production_score",
-    "seed",
+    "seed", "targets",
 )  # fmt: skip
 PREDICTIONS = "predictions.parquet"
 #: Parts of the stage's key that change what is reported and not what is asked, as long as no slice has a margin.
@@ -82,7 +87,7 @@ def parity(
     more = [trained.test_scores(full.schema, f"full_{number}") for number in range(len(pruned.full_facts))]
     baseline_scores = np.stack([first.test_scores(full.schema, full.name), *more])
     guards, slices = guards_of(config), _slices(config, store, group)
-    references = [full.references.boosting, *production_reference(config, store, baseline_scores)]
+    references = [full.references.boosting, *production_reference(config, store, full.schema.decision(baseline_scores))]
     pruned_scores: dict[int, np.ndarray] = {}
 
     def judge(k: int) -> ParityResult:
@@ -91,8 +96,8 @@ def parity(
         assert config.metric is not None
         result = decide(
             y=target,
-            baseline=baseline_scores,
-            pruned=pruned_scores[k],
+            baseline=full.schema.decision(baseline_scores),
+            pruned=full.schema.decision(pruned_scores[k]),
             cluster=group,
             weight=store.weight("test"),
             task=full.schema.task,
@@ -107,6 +112,8 @@ def parity(
             slice_margin=config.absolute_slice_margin,
             slice_mode=config.slice_mode,
             references=references,
+            target=next(iter(config.targets)) if config.further else "",
+            further=_further(config, store, baseline_scores, pruned_scores[k]),
             shipped=rung.best_seed,
             cluster_name=unit_name(config),
             seed=config.seed,
@@ -118,7 +125,7 @@ def parity(
     results = fixed_sequence([rung.k for rung in pruned.rungs], judge)
     k = proven_k(results)
     ladder = _ladder(pruned, results, len(full.schema.fields))
-    _write_predictions(folder, store, target, baseline_scores, pruned_scores[k])
+    _write_predictions(folder, store, baseline_scores, pruned_scores[k])
     result = replace(results[k], sentence=" ".join(filter(None, (results[k].sentence, look.sentence))))
     rungs = [asdict(rung) for rung in ladder]
     folder.finish({"k": k, "parity": asdict(result), "ladder": rungs, "look": asdict(look)})
@@ -155,8 +162,32 @@ def foresee(config: AuditConfig, store: Store) -> None:
     """
     check_production(config, store)
     units = store.target("test"), store.group("test"), store.schema.task, unit_name(config), store.weight("test")
-    for one in few_units(*units):
+    doubts = few_units(*units)
+    for place, output in enumerate(store.schema.outputs[1:], start=1):
+        doubts += _foreseen(config, store, place, output)
+    for one in doubts:
         log.warning("load: %s: no verdict but fail or inconclusive is possible. %s", one.reason, one.remedy)
+
+
+def _foreseen(config: AuditConfig, store: Store, place: int, output: Output) -> list[Reservation]:
+    """What will keep a further target from holding.
+
+    Raises:
+        AuditError: resampling would show none of its noise.
+    """
+    labels = store.targets("test")[:, place]
+    held = ~np.isnan(labels)
+    group, weight = (None if one is None else one[held] for one in (store.group("test"), store.weight("test")))
+    codes, units = cluster_codes(group, int(held.sum()))
+    if units < 2 or (codes is not None and output.task == "binary" and settles(codes, labels[held])):
+        raise AuditError(
+            f"targets={output.name}: its labels of the test rows come from too few {unit_name(config)}, or follow from "
+            "them, so that resampling shows no noise; give more test rows, or leave the target out"
+        )
+    if config.targets[output.name].mode != "not_worse":
+        return []
+    found = few_units(labels[held], group, output.task, unit_name(config), weight)
+    return [replace(one, reason=f"of target {output.name}, {one.reason}") for one in found]
 
 
 def unit_name(config: AuditConfig) -> str:
@@ -192,24 +223,45 @@ def _slice_values(config: AuditConfig, store: Store) -> dict[str, tuple[str, ...
     return {name: store.slice_labels(name)[:-1] for name in chosen}  # the last one stands for all others
 
 
-def _write_predictions(
-    folder: StageFolder, store: Store, target: np.ndarray, baseline: np.ndarray, pruned: np.ndarray
-) -> None:
+def _further(config: AuditConfig, store: Store, baseline: np.ndarray, pruned: np.ndarray) -> list[FurtherTarget]:
+    """Labels and (seeds, rows) scores of every further target, with what is asked of it."""
+    return [
+        FurtherTarget(
+            name=one.name,
+            task=one.task,
+            metric=str(config.targets[one.name].metric),
+            margin=config.absolute_target_margin(one.name),
+            mode=config.targets[one.name].mode,
+            y=store.targets("test")[:, place],
+            baseline=baseline[..., place],
+            pruned=pruned[..., place],
+        )
+        for place, one in enumerate(store.schema.outputs)
+        if place
+    ]
+
+
+def _write_predictions(folder: StageFolder, store: Store, baseline: np.ndarray, pruned: np.ndarray) -> None:
     """``row_id, group, y, weight, baseline[, baseline_1, ...], pruned_0, ...``, group and weight where there are any.
 
-    Class probabilities become list columns.
+    Class probabilities become list columns. Of several targets labels and scores are those of the decision target, and
+    the others have columns ``y (convert)``, ``baseline (convert)``, ...
     """
     columns: dict[str, Any] = {"row_id": store.row_id("test")}
     labels = store.group("test")
     if labels is not None:
         columns["group"] = np.asarray(store.group_labels)[labels]
-    columns["y"] = target
+    columns["y"] = store.target("test")
     weight = store.weight("test")
     if weight is not None:
         columns["weight"] = weight
-    columns["baseline"] = baseline[0]
-    columns |= {f"baseline_{number}": scores for number, scores in enumerate(baseline[1:], start=1)}
-    columns |= {f"pruned_{number}": scores for number, scores in enumerate(pruned)}
+    for place, one in enumerate(store.schema.outputs or [None]):
+        of = f" ({one.name})" if one and place else ""
+        full, small = (scores[..., place] if one else scores for scores in (baseline, pruned))
+        columns |= {f"y{of}": store.targets("test")[:, place]} if of else {}
+        columns[f"baseline{of}"] = full[0]
+        columns |= {f"baseline_{number}{of}": scores for number, scores in enumerate(full[1:], start=1)}
+        columns |= {f"pruned_{number}{of}": scores for number, scores in enumerate(small)}
     write_table(columns, folder.path / PREDICTIONS)
 
 

@@ -19,7 +19,7 @@ from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import Look
 from feature_audit.fitting.trained import TrainingFacts, active, open_store
 from feature_audit.fitting.trainings import Trainings
-from feature_audit.results import PowerPlan
+from feature_audit.results import CurvePoint, PowerPlan
 from feature_audit.schema import ModelSchema
 from feature_audit.selection import Selection
 from feature_audit.stages.baseline import Baseline
@@ -155,13 +155,15 @@ def retrain(
     def price() -> float:
         return sum(facts(_pruned(k, 0)).compute for k in in_view) / full.facts.compute
 
+    measured = _measured(selection)
     plan = allocate(
         config,
         open_store(config, prepared),
         train=train,
         price=price,
         spent=spent,
-        estimate=_estimate(selection),
+        estimate=None if measured is None else (measured.delta, measured.std_error),
+        others={} if measured is None else measured.others,
         look=look or Look(1, config.looks, config.confidence, ""),
     )
     if not folder.done:
@@ -204,11 +206,11 @@ def _schemas(
     return kept
 
 
-def _estimate(selection: Selection) -> tuple[float, float] | None:
+def _measured(selection: Selection) -> CurvePoint | None:
     """What the selection measured at K, by a retraining if there was one; with other seeds than this stage's."""
     points = [point for point in selection.curve if point.k == selection.k]
     points.sort(key=lambda point: point.source == "retrained")
-    return (points[-1].delta, points[-1].std_error) if points else None
+    return points[-1] if points else None
 
 
 def _pruned(k: int, number: int) -> str:

@@ -34,7 +34,7 @@ from feature_audit.stages.load import locate
 
 KEYS = (
     "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop", "groups",
-    "whole_groups", "seed", "metric", "cost", "training",
+    "whole_groups", "seed", "metric", "cost", "training", "targets",
 )  # fmt: skip
 #: Confirmations train with seeds of their own: the retrain stage's seeds stay unseen.
 CONFIRMATION_SEED = 90_000
@@ -89,6 +89,11 @@ def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> Sele
         batch_size=batch_size,
         epochs=chosen.epochs,
         learning_rate=config.training.learning_rate,
+        further={
+            name: (str(rule.metric), config.absolute_target_margin(name))
+            for name, rule in config.further.items()
+            if rule.mode == "not_worse"
+        },
     )
 
 

@@ -77,7 +77,7 @@ class ParityEvaluator(ModelEvaluator):
         _check_keys(config)
         frame = _frame(dataset)
         target = _labels(dataset, model_type, config)
-        reader = _Scores(frame, target, config, predictions)
+        reader = _Scores(frame, target, config, (predictions, dataset.targets_name))
         own = reader.array(dataset.predictions_data) if model is None else reader.predict(model)
         pruned = np.stack([own, *(reader.read(name) for name in _listed(config.get("retrainings")))])
         baseline = np.stack([reader.read(name) for name in _listed(config["baseline"])])
@@ -105,8 +105,10 @@ class ParityEvaluator(ModelEvaluator):
 class _Scores:
     """Reads score arrays for one target from columns of the data, models and model URIs."""
 
-    def __init__(self, frame: pd.DataFrame, target: Target, config: Mapping[str, Any], output: str | None) -> None:
-        self.frame, self.target, self.output = frame, target, output
+    def __init__(
+        self, frame: pd.DataFrame, target: Target, config: Mapping[str, Any], outputs: Iterable[str | None]
+    ) -> None:
+        self.frame, self.target, self.outputs = frame, target, tuple(outputs)
         named = [name for key in ("baseline", "retrainings") for name in _listed(config.get(key))]
         named += _listed(config.get("weight"))
         # Columns of scores and weights are no features of the model under evaluation.
@@ -124,10 +126,10 @@ class _Scores:
         )
 
     def predict(self, model: Any) -> np.ndarray:
-        """Scores of a pyfunc model; of several output columns, the one named by ``predictions``."""
+        """Scores of a pyfunc model; of several output columns the one named by ``predictions``, or as the label is."""
         found = model.predict(self.features)
-        if isinstance(found, pd.DataFrame) and self.output in found.columns:
-            found = found[self.output]
+        if isinstance(found, pd.DataFrame):
+            found = next((found[name] for name in self.outputs if name in found.columns), found)
         return self.array(found.to_numpy() if isinstance(found, (pd.DataFrame, pd.Series)) else np.asarray(found))
 
     def array(self, found: np.ndarray) -> np.ndarray:

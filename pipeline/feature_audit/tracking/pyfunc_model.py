@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
 import polars as pl
 from mlflow.exceptions import MlflowException
@@ -19,7 +18,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class PrunedModel(PythonModel):
-    """Scores raw rows that hold the kept columns: a probability, a value, or one probability per class."""
+    """Scores raw rows that hold the kept columns: a probability, a value, one of each class, or a column per target."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Rebuild encoders and model from the version's artifacts."""
@@ -28,15 +27,14 @@ class PrunedModel(PythonModel):
         from feature_audit.data import Encoders
         from feature_audit.importing import import_packed
         from feature_audit.models import build_model
-        from feature_audit.schema import Field, ModelSchema
+        from feature_audit.schema import ModelSchema
         from feature_audit.tracking.checksums import check_checksums
 
         torch.set_num_threads(1)  # a server scores small batches; more threads only wait for each other
         folder = Path(context.artifacts["pruned"])
         check_checksums(folder)
         spec = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        fields = tuple(Field(**field) for field in spec["fields"])
-        self._schema = ModelSchema(fields, spec["task"], spec["n_classes"])
+        self._schema = ModelSchema.from_dict(spec)
         if ":" in spec["model"]:
             import_packed("model", spec["model"], folder.parents[1] / "code")  # where MLflow puts `code_paths`
         self._encoders = Encoders.load(folder / "encoders.json")
@@ -51,13 +49,15 @@ class PrunedModel(PythonModel):
         self._model.eval()
 
     # MLflow warns in the middle of an audit where there is no type hint, and makes a schema of most; of this one, none.
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
-        """Score a pandas or Polars frame, or a list of row dicts."""
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
+        """Score a pandas or Polars frame, or a list of row dicts: an array, or of several targets a column each."""
         from feature_audit.models import scores
 
         rows = _as_polars(model_input)
         _check_columns(rows, self._schema.names)
-        return scores(self._model, self._encoders.encode(rows, self._schema), task=self._schema.task)
+        schema = self._schema
+        found = scores(self._model, self._encoders.encode(rows, schema), task=schema.task, outputs=schema.outputs)
+        return pd.DataFrame(found, columns=[one.name for one in schema.outputs]) if schema.outputs else found
 
 
 def _check_columns(rows: pl.DataFrame, names: tuple[str, ...]) -> None:

@@ -139,3 +139,36 @@ def test_hopeless_curves_keep_their_order() -> None:
     assert choose_k(points(-0.09, -0.08, -0.05, -0.0502, error=1e-4), CRITERION).k == 30
     assert math.exp(log_pass_chances(points(-0.09, error=1e-4), CRITERION)[0]) == 0.0
     assert POWER < 1
+
+
+def with_other(point: CurvePoint, delta: float, error: float = 0.0005, margin: float = 0.002) -> CurvePoint:
+    return replace(point, others={"convert": (delta, error, margin)})
+
+
+def test_of_several_targets_the_one_with_the_least_chance_counts() -> None:
+    """The first K that is good enough for the decision target loses the other one's signal."""
+    curve = [
+        with_other(at(10, 0.0004), -0.05),
+        with_other(at(20, 0.0005), -0.0012),
+        with_other(at(30, 0.0005), 0.0004),
+        with_other(at(40, 0.0004), 0.0004),
+    ]
+    choice = choose_k(curve, CRITERION)
+    assert (choice.k, choice.evidence) == (30, "confident")
+    assert "convert +0.0004 ± 0.0005" in choice.reason
+    assert choose_k([replace(point, others={}) for point in curve], CRITERION).k == 10
+    wide = [replace(point, others={"convert": (*point.others["convert"][:2], 0.2)}) for point in curve]
+    assert choose_k(wide, CRITERION).k == 10
+
+
+def test_where_no_k_is_near_the_best_of_every_target_one_is_chosen_all_the_same() -> None:
+    torn = [with_other(at(10, 0.02), -0.02), with_other(at(20, -0.001), 0.02), with_other(at(30, -0.03), 0.021)]
+    assert choose_k(torn, CRITERION).k == 20
+
+
+@given(st.lists(st.floats(-0.01, 0.01), min_size=2, max_size=6))
+def test_a_second_target_that_is_the_first_changes_nothing(deltas: list[float]) -> None:
+    alone = points(*deltas)
+    twice = [with_other(point, point.delta) for point in alone]
+    assert choose_k(twice, CRITERION).k == choose_k(alone, CRITERION).k
+    assert rungs(twice, CRITERION, 10) == rungs(alone, CRITERION, 10)

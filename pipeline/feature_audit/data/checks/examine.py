@@ -11,7 +11,7 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.checks.duplicates import duplicates
-from feature_audit.data.checks.leakage import find_leaks
+from feature_audit.data.checks.leakage import find_leaks, of_target
 from feature_audit.data.checks.predictive_power import crossfit_auc, halves, views
 from feature_audit.data.checks.reading_notes import cut_lists, reading_notes
 from feature_audit.data.checks.row_names import row_names
@@ -62,6 +62,9 @@ def examine(
     findings += duplicates(table.source, left, statistics, table.split)
     left = _left(columns, findings)
     findings += find_leaks(left, table, statistics, config.checks, seed=config.seed)
+    for name in table.further:
+        left = _left(columns, findings)
+        findings += find_leaks(left, *of_target(name, table, statistics), config.checks, seed=config.seed, of=name)
     left = _left(columns, findings)
     findings += cut_lists(config, left, table, statistics)
     drift = _drift(left, statistics, config.seed)

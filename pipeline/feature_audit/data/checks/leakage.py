@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -96,8 +96,24 @@ class Judge:
         return Evidence(score, text, score >= self.checks.leak_auc, score >= self.checks.suspect_auc)
 
 
+def of_target(name: str, table: LabelledTable, statistics: Statistics) -> tuple[LabelledTable, Statistics]:
+    """The table with a further target in place of the decision target, and the sampled train rows that have it."""
+    target, rows = table.further[name], statistics.sample_rows["train"]
+    held = ~np.isnan(target.values[rows])
+    samples = {**statistics.samples, "train": statistics.samples["train"].filter(pl.Series(held))}
+    return replace(table, target=target), replace(
+        statistics, samples=samples, sample_rows={**statistics.sample_rows, "train": rows[held]}
+    )
+
+
 def find_leaks(
-    columns: tuple[Column, ...], table: LabelledTable, statistics: Statistics, checks: ChecksConfig, *, seed: int = 0
+    columns: tuple[Column, ...],
+    table: LabelledTable,
+    statistics: Statistics,
+    checks: ChecksConfig,
+    *,
+    seed: int = 0,
+    of: str = "",
 ) -> list[Finding]:
     """Leaks and suspicions among the columns.
 
@@ -107,6 +123,7 @@ def find_leaks(
         statistics: pass 1, with the train sample.
         checks: thresholds.
         seed: of the halves.
+        of: which of several targets it is, for findings; empty = the decision target.
     """
     sample = statistics.samples["train"]
     rows = statistics.sample_rows["train"]
@@ -129,7 +146,8 @@ def find_leaks(
     clear = tuple(
         c for c in columns if c.name not in {finding.column for finding in findings if finding.kind == "leak"}
     )
-    return findings + _date_pairs(clear, statistics, judge)
+    findings += _date_pairs(clear, statistics, judge)
+    return [replace(one, detail=f"of target {of}: {one.detail}") for one in findings] if of else findings
 
 
 def _date_pairs(columns: tuple[Column, ...], statistics: Statistics, judge: Judge) -> list[Finding]:

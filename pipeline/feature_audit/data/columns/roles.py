@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import polars as pl
@@ -30,7 +30,8 @@ class Roles:
 
     Attributes:
         target: the label as a Polars expression.
-        target_columns: the raw columns it is made from; never features.
+        target_columns: the raw columns that it and all further targets are made from; never features.
+        further: further target as the user wrote it -> its label as a Polars expression.
         row_id, time, group: key columns or None.
         split: ``time``, ``random``, ``group`` or ``column``.
         split_column: the column that holds the split where ``split`` is ``column``.
@@ -55,6 +56,7 @@ class Roles:
     protected: frozenset[str]
     ruled_out: frozenset[str]
     weight: str | None = None
+    further: Mapping[str, pl.Expr] = field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -74,6 +76,8 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     if pattern is not None:
         raise AuditError(f"data: column {pattern} is named like a pattern (^...$); rename it")
     target, target_columns = parse_target(config.target, columns)
+    parsed = {name: parse_target(name, columns, key="targets") for name in config.further}
+    target_columns = tuple(dict.fromkeys([*target_columns, *(root for _, roots in parsed.values() for root in roots)]))
     for key in ("row_id", "time", "group", "production_score", "weight"):
         named = getattr(config, key)
         if named is not None:
@@ -119,6 +123,7 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
         protected,
         ruled_out,
         config.weight,
+        {name: expression for name, (expression, _) in parsed.items()},
     )
 
 
@@ -141,7 +146,7 @@ def _ruled(key: str, patterns: Iterable[str], columns: Sequence[str], not_featur
     return frozenset(match_globs(key, patterns, [name for name in columns if name not in not_features]))
 
 
-def parse_target(target: str | None, columns: Sequence[str]) -> tuple[pl.Expr, tuple[str, ...]]:
+def parse_target(target: str | None, columns: Sequence[str], *, key: str = "target") -> tuple[pl.Expr, tuple[str, ...]]:
     """The label expression and the raw columns it reads; a plain column name wins over an expression."""
     if target is None:
         raise AuditError("target: not given; name the label column, or an expression such as `rating >= 4`")
@@ -150,12 +155,12 @@ def parse_target(target: str | None, columns: Sequence[str]) -> tuple[pl.Expr, t
     try:
         expression = pl.sql_expr(target)
     except pl.exceptions.PolarsError as error:
-        raise AuditError(f"target={target}: neither a column nor an expression ({one_line(error)})") from None
+        raise AuditError(f"{key}={target}: neither a column nor an expression ({one_line(error)})") from None
     roots = tuple(dict.fromkeys(expression.meta.root_names()))
     if not roots:
-        raise AuditError(f"target={target}: the expression names no column; name the label column")
+        raise AuditError(f"{key}={target}: the expression names no column; name the label column")
     for name in roots:
-        require_column("target", name, columns, shown=target)
+        require_column(key, name, columns, shown=target)
     return expression, roots
 
 

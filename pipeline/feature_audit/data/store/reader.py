@@ -8,7 +8,7 @@ Layout of a store's folder::
     <split>/numeric.bin              float32 (numeric fields, rows)
     <split>/codes_<dtype>.bin        uint8 | uint16 | int32 (code fields, rows)
     <split>/bag_<i>.bin, vector_<i>.bin   (width, rows)
-    <split>/target.npy, weight.npy, group.npy, production_score.npy, slice_<i>.npy, row_id_*.parquet
+    <split>/target.npy, target_<i>.npy, weight.npy, group.npy, production_score.npy, slice_<i>.npy, row_id_*.parquet
 
 Because a field is a contiguous line, a model of 30 features reads 30 lines and nothing of the others.
 """
@@ -71,13 +71,12 @@ class Store:
 
     def __init__(self, directory: Path, layout: dict[str, Any], device: torch.device) -> None:
         self.directory, self.device = directory, device
-        self.schema = ModelSchema(
-            tuple(Field(**field) for field in layout["fields"]), layout["task"], layout["n_classes"]
-        )
+        self.schema = ModelSchema.from_dict(layout)
         self._rows: dict[str, int] = layout["rows"]
         self._places: dict[str, tuple[str, int, str]] = {name: tuple(place) for name, place in layout["places"].items()}
         self._slices: dict[str, Any] = layout["slices"]
         self._targets: dict[str, np.ndarray] = {}
+        self._all_targets: dict[str, np.ndarray] = {}
         self._weights: dict[str, np.ndarray | None] = {}
 
     @classmethod
@@ -113,10 +112,22 @@ class Store:
         return sum(self._rows[before] for before in SPLITS[: SPLITS.index(split)])
 
     def target(self, split: SplitName) -> np.ndarray:
-        """Labels of a split in order: float32 (rows,), or int64 class ids for multiclass."""
+        """Labels of a split in order: float32 (rows,), or int64 class ids for multiclass; the decision target's."""
         if split not in self._targets:
             self._targets[split] = np.load(self.directory / split / "target.npy")
         return self._targets[split]
+
+    def targets(self, split: SplitName) -> np.ndarray:
+        """Labels of all targets: float32 (rows, targets), NaN where a row has none; of one target as ``target``."""
+        if not self.schema.outputs:
+            return self.target(split)
+        if split not in self._all_targets:
+            further = [
+                np.load(self.directory / split / f"target_{number}.npy")
+                for number in range(1, len(self.schema.outputs))
+            ]
+            self._all_targets[split] = np.stack([self.target(split), *further], axis=1)
+        return self._all_targets[split]
 
     def weight(self, split: SplitName) -> np.ndarray | None:
         """float64 (rows,) > 0, how many rows each row counts as, or None where all count alike."""
@@ -252,7 +263,7 @@ class Store:
             name: [field for field in schema.fields if field.form == name]
             for name in ("numeric", "code", "bag", "vector")
         }
-        target = np.concatenate([self.target(split)[start:stop] for start, stop in runs])
+        target = np.concatenate([self.targets(split)[start:stop] for start, stop in runs])
         rows, first = len(target), self.first_row(split)
         weight = self.weight(split)
         return _Chunk(

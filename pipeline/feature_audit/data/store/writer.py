@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,6 +97,8 @@ def write_store(
         writer.close()
         mine = of_row == code
         np.save(writer.directory / "target.npy", table.target.values[mine])
+        for number, other in enumerate(table.further.values(), start=1):
+            np.save(writer.directory / f"target_{number}.npy", other.values[mine])
         if table.weight is not None:
             np.save(writer.directory / "weight.npy", table.weight[mine])
         if group is not None:
@@ -110,9 +111,7 @@ def write_store(
     if group is not None:
         pl.DataFrame({"label": group[1]}).write_parquet(directory / "group_labels.parquet")
     layout = {
-        "fields": [asdict(field) for field in schema.fields],
-        "task": schema.task,
-        "n_classes": schema.n_classes,
+        **schema.to_dict(),
         "places": places,
         "rows": {split: int(totals[code]) for code, split in enumerate(SPLITS)},
         "slices": {

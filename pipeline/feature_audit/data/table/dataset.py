@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ import polars as pl
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns.roles import Roles
 from feature_audit.data.reading.source import Source
+from feature_audit.data.table.further import read_further
 from feature_audit.data.table.splits import Split, format_time, overlap, split_rows
 from feature_audit.data.table.target import check_row_ids, read_codes, read_time, target_cells
 from feature_audit.data.table.weights import negatives_weight, read_weight
@@ -40,6 +41,7 @@ class LabelledTable:
         group: int32 codes (rows,) of the unit of resampling and their labels, or None.
         family: see ``label_digest``.
         weight: float64 (rows,) > 0, or None where all rows count alike.
+        further: further target -> its labels, float32 (rows,) with NaN where a row has none.
     """
 
     source: Source
@@ -51,6 +53,7 @@ class LabelledTable:
     group: Labelled | None
     family: str
     weight: np.ndarray | None = None
+    further: Mapping[str, Target] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -64,7 +67,7 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
     Raises:
         AuditError: a bad label, time, row id or split; see ``keys`` and ``splits``.
     """
-    label = target_cells(source, roles, str(config.target))
+    label = target_cells(source, roles.target, f"target={config.target}")
     time, is_datetime = read_time(source, roles.time) if roles.time else (None, False)
     whole = label
     source, label, time = _without_gaps(config, roles, source, label, time)
@@ -93,7 +96,8 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
             split.info[name] = format_time(split.info[name], is_datetime=is_datetime)
     if group:
         split.info["overlap"] = overlap(split.of_row, group[0])
-    return LabelledTable(source, roles, target, split, time, is_datetime, group, label_digest(whole), weight)
+    further = read_further(config, source, roles, target, split)
+    return LabelledTable(source, roles, target, split, time, is_datetime, group, label_digest(whole), weight, further)
 
 
 def label_digest(label: pl.Series) -> str:

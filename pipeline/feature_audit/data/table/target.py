@@ -9,7 +9,6 @@ import polars as pl
 
 from feature_audit.data.columns.casting import as_datetime, as_float, epoch
 from feature_audit.data.columns.kinds import date_format
-from feature_audit.data.columns.roles import Roles
 from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading.source import Source
 from feature_audit.errors import AuditError
@@ -21,21 +20,21 @@ LEAST_TIMES = 0.5
 PEEK_ROWS = 100_000
 
 
-def target_cells(source: Source, roles: Roles, shown: str) -> pl.Series:
-    """The label's expression on every row, as it is; ``labels.read_label`` reads it.
+def target_cells(source: Source, expression: pl.Expr, shown: str) -> pl.Series:
+    """A label's expression on every row, as it is; ``labels.read_label`` reads it.
 
     Args:
         source: the table.
-        roles: holds the target expression.
-        shown: the user's text for the target, for messages.
+        expression: of the label.
+        shown: the key and the user's text for the target, for messages.
 
     Raises:
         AuditError: it cannot be computed.
     """
     try:
-        label = source.select(roles.target.alias("target"))
+        label = source.select(expression.alias("target"))
     except READ_ERRORS as error:
-        raise AuditError(f"target={shown}: cannot be computed ({one_line(error)})") from None
+        raise AuditError(f"{shown}: cannot be computed ({one_line(error)})") from None
     return label.fill_nan(None) if label.dtype.is_float() else label
 
 

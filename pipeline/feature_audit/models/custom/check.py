@@ -72,7 +72,8 @@ def _checks(
         findings.append(_saved(module, batch, rebuild))
     if copies_are_whole:
         findings.append(weights_are_trained(module, batch))
-    if copies_are_whole and schema.task != "regression":
+    tasks = {one.task for one in schema.outputs} or {schema.task}
+    if copies_are_whole and "regression" not in tasks:
         findings.append(outputs_are_logits(module, schema, batch))
     findings.append(_gradients(module, schema, batch))  # last: a module may keep a tensor of its graph, uncopyable
     return findings
@@ -92,13 +93,16 @@ def _shapes(module: Any, output: Tensor, schema: ModelSchema, batch: Batch) -> M
     with torch.no_grad():
         for part in (batch, batch.rows(torch.arange((rows + 1) // 2).flip(0))):
             found = model.embed(part)
-    wanted = (rows, schema.n_classes) if schema.task == "multiclass" else (rows,)
+    columns = len(schema.outputs) or (schema.n_classes if schema.task == "multiclass" else None)
+    wanted = (rows,) if columns is None else (rows, columns)
     widths = model.segments.widths
     if len(widths) != len(schema.fields) or len(found) != (rows + 1) // 2:
         made = f"{len(widths)} embeddings of {len(found)} rows"
         return ModelFinding("shapes", False, f"embed gives {made}, for {len(schema.fields)} of {(rows + 1) // 2}")
     if tuple(output.shape) != wanted:
-        return ModelFinding("shapes", False, f"predict gives {tuple(output.shape)}, wanted {wanted}")
+        why = f", one column for each of schema.outputs: {', '.join(one.name for one in schema.outputs)}"
+        asked = f"{wanted}{why if schema.outputs else ''}"
+        return ModelFinding("shapes", False, f"predict gives {tuple(output.shape)}, wanted {asked}")
     if not torch.isfinite(output).all():
         return ModelFinding("shapes", False, "predict gives values that are not finite")
     span = f"{widths.min()}" if widths.min() == widths.max() else f"{widths.min()} to {widths.max()}"

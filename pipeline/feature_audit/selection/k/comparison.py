@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
 from feature_audit.data import Store
 from feature_audit.noninferiority import metric, paired_delta
+from feature_audit.noninferiority.metrics import Metric
 from feature_audit.results import CurvePoint
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """One target's metric and the rows that have its label; ``place`` of its scores, None where there is one target."""
+
+    metric: Metric
+    place: int | None
+    rows: np.ndarray
+    target: np.ndarray
+    full: np.ndarray
+    cluster: np.ndarray | None
+    weight: np.ndarray | None
+
+    def change(self, scores: np.ndarray) -> tuple[float, float]:
+        """Difference of quality and its standard error, from scores of all validation rows."""
+        return paired_delta(
+            self.metric,
+            y=self.target,
+            baseline=self.full,
+            pruned=self.own(scores),
+            cluster=self.cluster,
+            weight=self.weight,
+        )
+
+    def own(self, scores: np.ndarray) -> np.ndarray:
+        """This target's scores of its rows."""
+        return (scores if self.place is None else scores[:, self.place])[self.rows]
 
 
 class ValidationComparison:
@@ -16,22 +48,40 @@ class ValidationComparison:
         metric_name: the decision metric.
         store: holds labels, groups and the task.
         full_scores: the full model's scores of the validation rows, as ``feature_audit.models.predict`` gives them.
+        further: further target -> metric and margin, of those that a pass needs.
     """
 
-    def __init__(self, metric_name: str, store: Store, full_scores: np.ndarray) -> None:
-        self._metric, self._full = metric(metric_name, store.schema.task), full_scores
-        self._target, self._cluster = store.target("validation"), store.group("validation")
-        self._weight = store.weight("validation")
+    def __init__(
+        self,
+        metric_name: str,
+        store: Store,
+        full_scores: np.ndarray,
+        further: Mapping[str, tuple[str, float]] | None = None,
+    ) -> None:
+        self._store, self._full = store, full_scores
+        outputs, further = store.schema.outputs, further or {}
+        self._decision = self._compared(metric(metric_name, store.schema.task), 0 if outputs else None)
+        self._others = {
+            one.name: (self._compared(metric(further[one.name][0], one.task), place), further[one.name][1])
+            for place, one in enumerate(outputs)
+            if one.name in further
+        }
 
     def point(self, k: int, scores: np.ndarray, source: str) -> CurvePoint:
         """Quality at one K, from scores of all validation rows."""
-        delta, error = paired_delta(
-            self._metric,
-            y=self._target,
-            baseline=self._full,
-            pruned=scores,
-            cluster=self._cluster,
-            weight=self._weight,
+        own = self._decision
+        delta, error = own.change(scores)
+        value = own.metric.value(own.target, own.own(scores), own.cluster, own.weight)
+        others = {name: (*one.change(scores), margin) for name, (one, margin) in self._others.items()}
+        return CurvePoint(k, value, delta, source, error, others)
+
+    def _compared(self, judge: Metric, place: int | None) -> _Compared:
+        store = self._store
+        target = store.target("validation") if place is None else store.targets("validation")[:, place]
+        rows = np.flatnonzero(~np.isnan(target))
+        cluster, weight = (
+            None if values is None else values[rows]
+            for values in (store.group("validation"), store.weight("validation"))
         )
-        value = self._metric.value(self._target, scores, self._cluster, self._weight)
-        return CurvePoint(k, value, delta, source, error)
+        full = (self._full if place is None else self._full[:, place])[rows]
+        return _Compared(judge, place, rows, target[rows], full, cluster, weight)

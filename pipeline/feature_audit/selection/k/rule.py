@@ -6,6 +6,8 @@ verdict is a coin toss. So the rule asks for the chance of a pass, in two steps:
 1. ``confident``: the smallest K whose chance is ``POWER`` or more.
 2. ``best_effort``, where no K has it: the smallest K whose chance is at least ``POWER`` times the best one's.
 
+Of several targets that a pass needs, the one with the least chance counts.
+
 Only K that are not clearly worse than the best K count, by the one-standard-error rule (Breiman, Friedman, Olshen,
 Stone 1984, section 3.4.3) with the margin on top. On a wide table with few rows the full model sinks under its own
 noise features; every small set beats it, and parity with it alone would give away what a few more features are worth.
@@ -78,6 +80,8 @@ def choose_k(points: Sequence[CurvePoint], criterion: Criterion, *, retrained: b
     needed = math.log(POWER) + (0.0 if confident else chances.max())
     chosen = curve[int(np.argmax(chances >= needed))]
     figure = f"validation {criterion.metric} {chosen.metric:.4f}, {chosen.delta:+.4f} ± {chosen.std_error:.4f}"
+    for name, (delta, error, _) in chosen.others.items():
+        figure += f", {name} {delta:+.4f} ± {error:.4f}"
     if confident:
         why = f"is the smallest K that validation forecasts to pass on test with at least {POWER:.0%} probability"
         near = "and that is not clearly worse than the best K"
@@ -135,12 +139,18 @@ def log_pass_chances(points: Sequence[CurvePoint], criterion: Criterion) -> np.n
     It ranks K well but is too sure of itself, because the validation rows have also judged removals and stopped
     trainings: a forecast to choose by, not a probability to quote.
     """
-    delta = np.array([point.delta for point in points])
-    error = np.array([point.std_error for point in points])
-    gap = delta + criterion.margin - norm.ppf(criterion.confidence) * criterion.test_ratio * error
+    delta, error, margin = _changes(points, criterion)
+    gap = delta + margin - norm.ppf(criterion.confidence) * criterion.test_ratio * error
     spread = np.maximum(error * np.hypot(1.0, criterion.test_ratio), 1e-12)  # no error: certain
-    chances: np.ndarray = norm.logcdf(gap / spread)
+    chances: np.ndarray = norm.logcdf(gap / spread).min(axis=0)
     return chances
+
+
+def _changes(points: Sequence[CurvePoint], criterion: Criterion) -> np.ndarray:
+    """Delta, its standard error and the margin of every target that a pass needs, (3, targets, n) float64."""
+    found = [[(point.delta, point.std_error, criterion.margin), *map(tuple, point.others.values())] for point in points]
+    changes: np.ndarray = np.array(found, dtype=np.float64).transpose(2, 1, 0)
+    return changes
 
 
 def _likely(points: Sequence[CurvePoint], criterion: Criterion) -> list[int]:
@@ -150,8 +160,15 @@ def _likely(points: Sequence[CurvePoint], criterion: Criterion) -> list[int]:
 
 
 def _near_best(points: Sequence[CurvePoint], criterion: Criterion) -> np.ndarray:
-    """Which K are within the margin and one standard error of the best one? (n,) bool."""
-    delta = np.array([point.delta for point in points])
-    best = points[int(np.argmax(delta))]
-    near: np.ndarray = delta >= best.delta - best.std_error - criterion.margin
+    """Which K are within the margin and one standard error of the best one? (n,) bool.
+
+    Of several targets each has a best K of its own; where no K is near all of them, those are that fall least short, in
+    units of what is near.
+    """
+    delta, error, margin = _changes(points, criterion)
+    targets, best = np.arange(len(delta)), delta.argmax(axis=1)
+    allowed = error[targets, best], margin[targets, best]
+    missing = (delta[targets, best] - allowed[0] - allowed[1])[:, None] - delta
+    short = (missing / np.maximum(sum(allowed), 1e-12)[:, None]).max(axis=0)
+    near: np.ndarray = short <= max(short.min(), 0.0)
     return near

@@ -1,0 +1,174 @@
+"""Labels of the targets beside the decision target: rows may have none, and every split must say something of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from feature_audit.config import AuditConfig
+from feature_audit.data.columns.roles import Roles
+from feature_audit.data.reading.source import Source
+from feature_audit.data.table.splits import SPLITS, TRAIN, Split
+from feature_audit.data.table.target import target_cells
+from feature_audit.errors import AuditError
+from feature_audit.labels import MIN_PER_CLASS, Target, infer_task, read_label
+from feature_audit.schema import Output, Task
+
+#: Labels of a number that a split needs.
+_LEAST_LABELS = 2 * MIN_PER_CLASS
+
+
+def read_further(
+    config: AuditConfig, source: Source, roles: Roles, decision: Target, split: Split
+) -> dict[str, Target]:
+    """Further target -> its labels, float32 (rows,), NaN where a row has none.
+
+    Args:
+        config: says what each one's metric asks of its labels.
+        source: the rows that count.
+        roles: holds the expressions.
+        decision: labels of the decision target.
+        split: of the rows.
+
+    Raises:
+        AuditError: a target without labels, with one value only, of words or many classes, the same as another, or one
+            that some split cannot judge.
+    """
+    if roles.further and decision.task == "multiclass":
+        raise AuditError(
+            f"target={config.target}: {decision.n_classes} classes; of several targets each is binary or a number: "
+            f"give an expression such as `{config.target} = {_written(decision.classes[0])}`, or metric=rmse"
+        )
+    found: dict[str, Target] = {}
+    for name, expression in roles.further.items():
+        label = target_cells(source, expression, f"targets={name}")
+        try:
+            target = _read(name, label, config.labels_read[name])
+        except AuditError as error:
+            raise AuditError(str(error).replace("target=", "targets=", 1)) from None
+        for other, before in {str(config.target): decision, **found}.items():
+            if np.array_equal(target.values, before.values.astype(np.float32), equal_nan=True):
+                raise AuditError(f"targets={name}: every row has the label of {other}; name one of the two")
+        for code, part in enumerate(SPLITS):
+            _check(name, part, target.values[split.of_row == code], target)
+        found[name] = target
+    return found
+
+
+def _read(name: str, label: pl.Series, asked: Task | None) -> Target:
+    label = label.fill_nan(None) if label.dtype.is_float() else label
+    known = label.is_not_null().to_numpy()
+    if not known.any():
+        raise AuditError(f"target={name}: no row has a label; name another column")
+    held = label.drop_nulls()
+    task = asked or _inferred(name, held)
+    read = read_label(held, shown=name, task=task)
+    if read.note:
+        raise AuditError(
+            f"target={name}: it holds {read.classes[0]} and {read.classes[1]}, and which of them is positive is not "
+            f"certain; give an expression such as `{name} = {_written(read.classes[1])}`"
+        )
+    values = np.full(len(label), np.nan, dtype=np.float32)
+    values[known] = read.values
+    return replace(read, values=values)
+
+
+def _inferred(name: str, held: pl.Series) -> Task:
+    """Binary or regression by the labels themselves."""
+    if held.dtype.is_nested() or held.dtype.is_temporal() or held.dtype in (pl.Object, pl.Binary):
+        return "binary"  # which ``read_label`` refuses by its type
+    values = held.unique().sort()
+    task = infer_task(values) if len(values) > 1 else "binary"
+    if task != "multiclass":
+        return task
+    if values.dtype.is_numeric():
+        remedy = (
+            f"an expression such as `{name} >= {values[len(values) // 2]}`, or the metric of a number: {{{name}: rmse}}"
+        )
+    else:
+        remedy = f"an expression such as `{name} = '{values[0]}'`"
+    raise AuditError(
+        f"target={name}: {len(values)} different values; of several targets each is binary or a number: give {remedy}"
+    )
+
+
+def _written(value: str) -> str:
+    """A value as an expression has it."""
+    return value if re.fullmatch(r"-?\d+(\.\d+)?", value) else f"'{value}'"
+
+
+def _check(name: str, part: str, values: np.ndarray, target: Target) -> None:
+    """Refuse a target that a split cannot learn or judge."""
+    held = values[~np.isnan(values)]
+    ones = int(np.count_nonzero(held))
+    enough = min(ones, len(held) - ones) >= MIN_PER_CLASS if target.task == "binary" else len(held) >= _LEAST_LABELS
+    remedy = "give more data or another split, or leave the target out"
+    if not enough:
+        counts, least = f"{len(held):,}", f"{_LEAST_LABELS}"
+        if target.task == "binary":
+            counts, least = f"{ones:,} positive and {len(held) - ones:,} negative", f"{MIN_PER_CLASS} of each"
+        raise AuditError(
+            f"targets={name}: the {part} split has {counts} labels, at least {least} are needed for a verdict; {remedy}"
+        )
+    if (held == held[0]).all():
+        raise AuditError(f"targets={name}: every label of the {part} split is {held[0]:g}; {remedy}")
+
+
+def outputs_of(
+    name: str, decision: Target, further: Mapping[str, Target], split: Split, weight: np.ndarray | None
+) -> tuple[Output, ...]:
+    """What a model predicts, for its schema; empty where there is one target.
+
+    Args:
+        name: of the decision target.
+        decision, further: labels.
+        split: of the rows.
+        weight: (rows,) of the rows, or None.
+    """
+    if not further:
+        return ()
+    train = split.of_row == TRAIN
+    counts = np.ones(int(train.sum())) if weight is None else weight[train]
+    targets = {name: decision, **further}
+    return tuple(
+        Output(one, target.task, unit_of(target.values[train], counts, target.task)) for one, target in targets.items()
+    )
+
+
+def unit_of(label: np.ndarray, weight: np.ndarray, task: Task) -> float:
+    """What a target's row losses are divided by, where several targets are learned together.
+
+    A target's best constant loses h nats a row, rows without a label counting 0 (for a number, of a normal
+    distribution of the label's variance). Added up as they are, the targets are one joint likelihood, in which rare
+    labels are hardly learned; in units of h each, few labels count as much as many, are memorised, and end the training
+    before the others are learned. The target's weight is the geometric mean of the two, its loss in units of sqrt(h)
+    (measured: docs/how-to/second-label.md). Neither the unit of a number nor its origin matters.
+
+    Args:
+        label: (rows,) of train, NaN where a row has none.
+        weight: (rows,) of the rows.
+        task: binary or regression.
+    """
+    known = ~np.isnan(label)
+    held, counts = label[known].astype(np.float64), weight[known]
+    share, mean = counts.sum() / weight.sum(), float(np.average(held, weights=counts))
+    if task == "binary":
+        return float(np.sqrt(-share * (mean * np.log(mean) + (1 - mean) * np.log1p(-mean))))
+    return float(np.average(np.square(held - mean), weights=counts) * np.sqrt(2 * share))
+
+
+def further_summary(further: Mapping[str, Target], split: Split) -> dict[str, Any]:
+    """Figures for the report: target -> task, labels, share of positives or mean."""
+    found: dict[str, Any] = {}
+    for name, target in further.items():
+        held = ~np.isnan(target.values)
+        kind = "positives_share" if target.task == "binary" else "mean"
+        labels = {part: int(held[split.of_row == code].sum()) for code, part in enumerate(SPLITS)}
+        mean = float(target.values[held].mean(dtype=np.float64))
+        found[name] = {"task": target.task, "labels": labels, kind: mean}
+    return found
