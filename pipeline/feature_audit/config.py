@@ -126,7 +126,10 @@ class AuditConfig(Section):
     gate: bool = Field(False, description="exit with 3 on fail and 4 on inconclusive")
     profile: Literal["quick", "default", "thorough"] = Field("default", description="quick, default or thorough")
     seed: int = Field(0, ge=0, lt=2**32, description="start of all random numbers")
-    workers: int = Field(1, ge=1, le=1024, description="processes that run trials at once")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="where trials and trainings run: local = processes of this machine; ray = a Ray cluster"
+    )
+    workers: int = Field(1, ge=1, le=1024, description="trials and trainings that run at once on this machine")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of torch; 0 = two, or one on a single core")
     work_dir: str = Field(".audit", description="where training stores and caches live")
@@ -277,6 +280,14 @@ class AuditConfig(Section):
                 f"against=retrained: checkpoint={self.checkpoint} is one model, whose luck cannot be told from its "
                 "features; leave against out"
             )
+
+    @model_validator(mode="after")
+    def _engine_agrees(self) -> AuditConfig:
+        if self.engine == "ray" and self.workers > 1:
+            raise ValueError(f"workers={self.workers}: with engine=ray the cluster's cores decide; leave workers out")
+        if self.engine == "ray" and ":" in self.device:
+            raise ValueError(f"device={self.device}: with engine=ray each job has a card of its own; give cuda")
+        return self
 
     @model_validator(mode="after")
     def _group_agrees(self) -> AuditConfig:

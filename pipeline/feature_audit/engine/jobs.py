@@ -73,10 +73,16 @@ class Failed:
     trace: str
 
 
-def attempt(function: Callable[..., Any], arguments: tuple[Any, ...], label: str, folder: Path) -> Any:
-    """What a job returned, or a ``Failed``: an exception's place in a user's code is known here alone."""
+def sealed(job: Job) -> bytes:
+    """Function and arguments of a job, to be sent: who cannot read them can still say so."""
+    return pickle.dumps((job.function, job.arguments))
+
+
+def attempt(job: bytes, label: str, folder: Path) -> Any:
+    """What a ``sealed`` job returned, or a ``Failed``: an exception's place in a user's code is known here alone."""
     try:
         with users_code(), memory_for(label), room_in(folder, label):
+            function, arguments = pickle.loads(job)
             return function(*arguments)
     except Exception as error:
         return Failed(_portable(error), traceback.format_exc())

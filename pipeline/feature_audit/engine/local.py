@@ -14,14 +14,11 @@ from typing import Any, Self
 
 import psutil
 
-from feature_audit.engine.jobs import Job, attempt, returned
+from feature_audit.engine.jobs import Job, attempt, returned, sealed
 from feature_audit.engine.process import tune_process
 from feature_audit.memory import WorkerKilledError
 
 log = logging.getLogger(__name__)
-
-#: Seconds between two looks of a worker at its parent.
-_POLL = 0.5
 
 
 class LocalEngine:
@@ -39,7 +36,7 @@ class LocalEngine:
         self._workers, self._threads, self._cards = workers, threads, tuple(cards)
         self._context = multiprocessing.get_context("spawn")  # a forked torch may deadlock in its threads
         self._pool: ProcessPoolExecutor | None = None
-        self._stop: Any = None
+        self._lives: Any = None  # the end of a pipe whose other end all workers watch: closed, they end
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +88,7 @@ class LocalEngine:
         pool = self._start()
         try:
             waiting = {
-                pool.submit(attempt, job.function, job.arguments, job.label, job.marker.parent): place
+                pool.submit(attempt, sealed(job), job.label, job.marker.parent): place
                 for place, job in enumerate(jobs)
                 if place not in done
             }
@@ -109,14 +106,14 @@ class LocalEngine:
 
     def _start(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            self._stop, place = self._context.Event(), self._context.Value("i", 0)
-            settings = (self._stop, place, self._threads, self._cards)
+            watched, self._lives = self._context.Pipe(duplex=False)
+            settings = (watched, self._context.Value("i", 0), self._threads, self._cards)
             self._pool = ProcessPoolExecutor(self._workers, self._context, _begin, settings)
         return self._pool
 
     def _end_workers(self) -> None:
         if self._pool is not None:
-            self._stop.set()
+            self._lives.close()
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
@@ -127,10 +124,12 @@ def _open(jobs: Sequence[Job], done: dict[int, Any]) -> str:
     return ", ".join(labels[:3]) + (" ..." if len(labels) > 3 else "")
 
 
-def _begin(stop: Any, place: Any, threads: int, cards: tuple[str, ...]) -> None:
-    """Make a worker of this process: its card, its threads, and its end."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+def _begin(watched: Any, place: Any, threads: int, cards: tuple[str, ...]) -> None:
+    """Make a worker of this process: its card, its threads, and its end.
+
+    ``watched`` ends where the parent closes its end or is gone, however it ended. (An event is no way to say so: to set
+    one waits for every waiting process, also for one that was killed.)
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent gets it, too, and ends its workers
     if cards:
         with place.get_lock():
@@ -138,8 +137,7 @@ def _begin(stop: Any, place: Any, threads: int, cards: tuple[str, ...]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = cards[number % len(cards)]
 
     def watch() -> None:
-        while parent.is_alive() and not stop.wait(_POLL):
-            pass
+        watched.poll(None)
         for child in psutil.Process().children(recursive=True):  # a team's own training program
             child.kill()
         os._exit(1)

@@ -1,45 +1,25 @@
-"""Trials and trainings side by side, in processes or on a cluster: the audit is that of one process, to the last digit."""
+"""Trials and trainings side by side: the audit is that of one process, to the last digit."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from click_log import make_log
 from command_line import artifact, feature_audit, newest_audit, tracking_in
+from ray_nodes import two_nodes
 
 pytestmark = pytest.mark.slow
-WORDS = [
-    "--data",
-    "log.parquet",
-    "--target",
-    "clicked",
-    "--time",
-    "ts",
-    "--group",
-    "user_id",
-    "--row_id",
-    "impression",
-    "--margin",
-    "0.01",
-    "--model",
-    "mlp",
-    "--k",
-    "8",
-    "--trials",
-    "3",
-    "--seeds",
-    "2",
-    "--baseline_seeds",
-    "2",
-    "--threads",
-    "1",
-    "--seed",
-    "4",
-]
+WORDS = (
+    "--data", "log.parquet", "--target", "clicked", "--time", "ts", "--group", "user_id", "--row_id", "impression",
+    "--margin", "0.01", "--model", "mlp", "--k", "8", "--trials", "3", "--seeds", "2", "--baseline_seeds", "2",
+    "--threads", "1", "--seed", "4",
+)  # fmt: skip
 #: What a report says of the machine and of the command, and not of the log.
 OF_THE_MACHINE = {
     "seconds", "seconds_low", "seconds_high", "rows_per_second", "latency_ms", "run_id", "work_dir", "workers", "engine"
@@ -78,3 +58,25 @@ def test_two_workers_give_the_same_audit_to_the_last_digit(home: Path, alone: di
     two = audited("two", "--workers", "2")
     assert numbers(two) == numbers(alone)
     assert len(numbers(alone)) > 500
+
+
+@pytest.mark.ray
+def test_a_cluster_that_loses_a_node_gives_the_same_audit_to_the_last_digit(home: Path, alone: dict[str, Any]) -> None:
+    pytest.importorskip("ray", reason="ray comes with the extra ray")
+    with two_nodes() as cluster:
+
+        def lose_one() -> None:
+            """While the first two trials run."""
+            while not list((home / "ray").glob("select/*/train.npy")):
+                time.sleep(0.05)
+            time.sleep(2)
+            assert not list((home / "ray").glob("select/*/trial_2.json"))
+            cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+            lost.append(True)
+
+        lost: list[bool] = []
+        loses = Thread(target=lose_one, daemon=True)
+        loses.start()
+        found = audited("ray", "--engine", "ray")
+        assert lost
+    assert numbers(found) == numbers(alone)
