@@ -80,8 +80,8 @@ class WorkKeys(Section):
     seed: int = Field(0, ge=0, lt=2**32, description="Start of all random numbers.")
     engine: Literal["local", "ray"] = Field(
         "local",
-        description="Where trials and trainings run: local or ray. local: processes of this machine. ray: a Ray cluster, "
-        "the one that RAY_ADDRESS names or one on this machine (docs/how-to/more-than-one-machine.md).",
+        description="Where trials and trainings run: local or ray. local: processes of this machine. ray: the Ray "
+        "cluster that RAY_ADDRESS names, otherwise one on this machine (docs/how-to/more-than-one-machine.md).",
     )
     workers: int = Field(
         1,

@@ -56,7 +56,7 @@ class LocalEngine:
     def run(self, jobs: Sequence[Job], told: Callable[[int, Any], None] | None = None) -> list[Any]:
         """Run jobs; see ``Engine``.
 
-        A worker that is killed takes those beside it along: what they ran is run once more.
+        A worker that is killed ends the others as well; what they ran is run once more.
         """
         results: dict[int, Any] = {}
 

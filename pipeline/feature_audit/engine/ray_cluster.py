@@ -37,7 +37,7 @@ _STORE_BYTES = 100 << 20
 
 
 class RayEngine:
-    """A Ray cluster: the one that ``RAY_ADDRESS`` names, or else one on this machine that ends with the audit.
+    """A Ray cluster: the one that ``RAY_ADDRESS`` names, otherwise one on this machine that ends with the audit.
 
     How many jobs run at once is decided by the cluster's cores, and by its cards where there are any.
 

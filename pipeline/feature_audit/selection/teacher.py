@@ -19,7 +19,7 @@ class KnownTeacher:
         device: where batches lie.
 
     Attributes:
-        rows_asked: none, for the model was asked before.
+        rows_asked: 0, because the model was asked before.
     """
 
     def __init__(self, train: np.ndarray, validation: np.ndarray, device: torch.device) -> None:

@@ -107,7 +107,7 @@ def test_the_jobs_of_a_killed_driver_end_with_it(cluster: Any, tmp_path: Path) -
 
 
 def test_a_lost_node_costs_its_jobs(cluster: Any, engine: ray_cluster.RayEngine, tmp_path: Path) -> None:
-    """Last, for the cluster has one node less afterwards."""
+    """Last, because the cluster has one node less afterwards."""
     from threading import Thread
 
     def lose_one() -> None:
