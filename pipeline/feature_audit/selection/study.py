@@ -22,8 +22,8 @@ from scipy.stats import qmc
 
 from feature_audit.results import LEAST_TRIALS
 
-#: Trials of a round of a search. The first round has nothing to learn from, and the pruner needs as many.
-ROUND = 4
+#: Trials of a round of a search, and finished trials from which on TPE draws settings and a limit stops trials.
+ROUND, INFORMED = 4, 4
 
 
 @dataclass(frozen=True)
@@ -217,19 +217,22 @@ def _search(run_round: RunRound, space: SearchSpace, trials: int, seed: int) -> 
 
 
 def _limit(early: Sequence[float]) -> float:
-    """The lower quartile of what finished trials had early, and no limit before a round of them is there.
+    """The lower quartile of what finished trials had early, and no limit while there are few of them.
 
     Values differ between seeds as much as between settings, so only the plainly bad are stopped.
     """
-    return float(np.percentile(early, 25)) if len(early) >= ROUND else -math.inf
+    return float(np.percentile(early, 25)) if len(early) >= INFORMED else -math.inf
 
 
 def _sampler(seed: int) -> Any:
     import optuna
 
-    # Everything that v5 changed or may change is said here, so that a study means the same under every version. The
-    # trials of a round are asked for before any is told, so each is placed away from those under way (constant liar).
-    return optuna.samplers.TPESampler(n_startup_trials=ROUND, multivariate=True, constant_liar=True, seed=seed % 2**32)
+    # Everything that v5 changed or may change is said here, so that a study means the same under every version. Trials
+    # rank together, so all of a round should be good: placing each away from those under way (constant liar) costs
+    # what TPE gains (benchmarks/search/rounds.py).
+    return optuna.samplers.TPESampler(
+        n_startup_trials=INFORMED, multivariate=True, constant_liar=False, seed=seed % 2**32
+    )
 
 
 def _between(bounds: tuple[float, float], share: float, *, log: bool) -> float:
