@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 STEP = """
 import resource, sys, time, torch
-from feature_audit.fitting.process import tune_process
+from feature_audit.engine import tune_process
 if sys.argv[1] == "kept": tune_process(1)
 torch.set_num_threads(1); torch.manual_seed(0)
 rows, units, width, hidden = 1024, 200, 4, 64

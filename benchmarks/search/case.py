@@ -106,7 +106,9 @@ class Case:
     @cached_property
     def objective(self) -> SelectionObjective:
         """Concrete trainings on the full model, and what they cost."""
-        full = FullModel(self.full_model(), self.full.validation_scores(), active(self.config, self.prepared.schema))
+        model, schema = self.full_model(), self.schema
+        train = predict(model, self.store, "train", schema, task=schema.task, device=self.config.device)
+        full = FullModel(model, train, self.full.validation_scores(), active(self.config, schema))
         return SelectionObjective(full, self.store, self.constraints, self.plan)
 
     @property

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ HEAD = (
 def measure(case: Case) -> dict[str, Any]:
     """The curve, and validation and test differences to the full model at K on a log grid."""
     plan, constraints = case.plan, case.constraints
-    journal = Path(case.config.work_dir) / f"{case.name}_{case.config.seed}.journal"
-    summary = run_study(case.objective, space=plan.space, trials=plan.trials, seed=plan.seed, journal=journal)
+    run_round = lambda draws: [case.objective(draw) for draw in draws]  # noqa: E731
+    summary = run_study(run_round, space=plan.space, trials=plan.trials, seed=plan.seed)
     orders = [row.notes["order"] for row in sorted(summary.finished, key=lambda row: row.number)]
     order = aggregate_ranks(orders, constraints.groups)
     compare = ValidationComparison(plan.criterion.metric, case.store, case.full.validation_scores())
@@ -87,8 +88,8 @@ def played(found: dict[str, Any]) -> tuple[str, ...]:
     def test(k: int) -> float:
         return float(np.mean([at(k, "test_delta", seed) for seed in range(SEEDS)]))
 
-    def retrain(k: int) -> CurvePoint:
-        return CurvePoint(k, 0.0, at(k, "val_delta", 0), "retrained", at(k, "val_se", 0))
+    def retrain(sizes: Sequence[int]) -> list[CurvePoint]:
+        return [CurvePoint(k, 0.0, at(k, "val_delta", 0), "retrained", at(k, "val_se", 0)) for k in sizes]
 
     allowed = range(ks[0], min(found["max_k"], n - 1) + 1)
     cells = []

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from case import Case, open_case
-from feature_audit.fitting.process import tune_process
+from feature_audit.engine import tune_process
 from methods import Found, grid, ours, ours_at, random_search, rfe, rfecv
 
 #: How the rows of a table are split anew.
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--splits: not for {sorted(set(given.data) - set(SPLITS))}; give some of {', '.join(SPLITS)}")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("feature_audit").setLevel(logging.INFO)
-    tune_process(threads=1)  # as audits do, on one thread
+    tune_process(1)  # as audits do, on one thread
     print(line(HEAD) + "\n|" + "---|" * len(HEAD), flush=True)
     profile = "quick" if given.quick else "default"
     rivals = [method for method in given.methods if method != "ours"] if "ours" in given.methods else []

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,21 @@ def room_in(folder: Path, what: str) -> Iterator[None]:
             f"{what}: the disk is full ({said}; free: {free}); {_REMEDY}, and give the same command again: what was "
             "finished is kept"
         ) from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Inside, the path of a file to write, which takes the place of ``path`` afterwards: whole, or not at all.
+
+    Two processes that write the same file at once do not disturb each other.
+    """
+    name = f".{path.stem}.{socket.gethostname()}.{os.getpid()}{path.suffix}"  # NumPy would add a suffix of its own
+    temporary = path.with_name(name)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_at(file: int, data: memoryview, offset: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import resource
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +23,10 @@ _REMEDY = (
     "give it more, or take a smaller training.batch_size, training.embedding_dim or workers; the same command then "
     "goes on from what was finished"
 )
+
+
+class WorkerKilledError(Exception):
+    """A worker process ended without a word."""
 
 
 class OutOfMemoryError(AuditError):
@@ -55,8 +58,8 @@ def _ran_out(error: BaseException) -> str | None:
     """What was asked for when an exception, or one that led to it, was raised; None where that was not for memory."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, BrokenProcessPool):
-            return "a worker process was killed, as systems do that have none left"
+        if isinstance(seen, WorkerKilledError):
+            return f"{seen}, as systems do that have none left"
         if isinstance(seen, MemoryError) or (not isinstance(seen, AuditError) and _SAID.search(str(seen))):
             found = _ASKED.search(str(seen))
             if found is None:

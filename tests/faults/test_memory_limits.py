@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import pytest
 import torch
 from click_log import make_log
 from command_line import feature_audit, newest_run, tracking_in
-from feature_audit.memory import OutOfMemoryError, memory_for
+from feature_audit.memory import OutOfMemoryError, WorkerKilledError, memory_for
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "noise_01", "clicked")
@@ -85,7 +84,10 @@ def one_line(process: subprocess.Popen[str]) -> str:
         ),
         (lambda: raised(RuntimeError("std::bad_alloc")), "an allocation was refused"),
         (lambda: raised(ImportError("x.so: failed to map segment from shared object")), "an allocation was refused"),
-        (lambda: raised(BrokenProcessPool("terminated abruptly")), "a worker process was killed"),
+        (
+            lambda: raised(WorkerKilledError("a worker process was killed twice")),
+            "a worker process was killed twice, as systems",
+        ),
     ],
 )
 def test_every_way_of_saying_so(fails: Callable[[], object], says: str) -> None:
@@ -117,16 +119,31 @@ def test_a_stage_without_memory(home: Path, capsys: pytest.CaptureFixture[str]) 
     assert "load: done before" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_worker_that_the_system_kills(home: Path) -> None:
-    process = start(home, "--work_dir", "killed", "--trials", "2", "--workers", "2")
+def next_worker(process: subprocess.Popen[str], known: set[int]) -> psutil.Process:
+    """A worker of a command that is not among those known, as soon as there is one."""
     worker = None
     while worker is None and process.poll() is None:
-        family = psutil.Process(process.pid).children(recursive=True)
         with contextlib.suppress(psutil.Error):  # short-lived helpers of other kinds
-            worker = next((one for one in family if "spawn_main" in " ".join(one.cmdline())), None)
+            family = psutil.Process(process.pid).children(recursive=True)
+            workers = [one for one in family if "spawn_main" in " ".join(one.cmdline())]
+            worker = next((one for one in workers if one.pid not in known), None)
+            known |= {one.pid for one in workers}
         time.sleep(0.05)
     assert worker is not None
-    worker.send_signal(signal.SIGKILL)
-    line = one_line(process)
-    assert "the select stage: memory ran out (a worker process was killed" in line
+    return worker
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_worker_that_the_system_kills(home: Path, times: int) -> None:
+    process = start(home, "--work_dir", f"killed_{times}", "--trials", "2", "--workers", "2", stage="none")
+    known: set[int] = set()
+    for _ in range(times):
+        next_worker(process, known).send_signal(signal.SIGKILL)
+        time.sleep(1)
+    if times == 1:
+        assert process.communicate(timeout=120)[1].count("a worker process was killed; running it again") == 1
+        assert process.returncode == 0
+    else:
+        line = one_line(process)
+        assert "the baseline stage: memory ran out (a worker process was killed twice (baseline), as systems do" in line

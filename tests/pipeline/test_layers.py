@@ -20,6 +20,8 @@ VIOLATIONS = [
     ("feature_audit.noninferiority.metrics", "mlflow.models", "mlflow in tracking only"),
     ("feature_audit.data.columns.kinds", "great_expectations", "great_expectations in one module of data only"),
     ("feature_audit.models.loss", "optuna", "optuna in the selection only"),
+    ("feature_audit.engine.local", "ray", "ray in one module of the engine only"),
+    ("feature_audit.engine.jobs", "feature_audit.fitting.trained", "layers"),
     ("feature_audit.report.charts", "polars", "data frames in data, datasets, labels and tracking only"),
     ("feature_audit.orchestration.publish", "polars", "data frames in data, datasets, labels and tracking only"),
     ("feature_audit.data.prepare", "feature_audit.tracking", "layers"),

@@ -139,6 +139,14 @@ class AuditConfig(
             )
 
     @model_validator(mode="after")
+    def _engine_agrees(self) -> AuditConfig:
+        if self.engine == "ray" and self.workers > 1:
+            raise ValueError(f"workers={self.workers}: with engine=ray the cluster's cores decide; leave workers out")
+        if self.engine == "ray" and ":" in self.device:
+            raise ValueError(f"device={self.device}: with engine=ray each job has a card of its own; give cuda")
+        return self
+
+    @model_validator(mode="after")
     def _group_agrees(self) -> AuditConfig:
         if self.group_is_feature and self.group is None:
             raise ValueError("group_is_feature=true: no group is named; give group=<column>")

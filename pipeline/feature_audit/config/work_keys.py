@@ -78,10 +78,25 @@ class WorkKeys(Section):
         examples=[3],
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Start of all random numbers.")
-    workers: int = Field(1, ge=1, le=1024, description="Processes that run trials at once.")
+    engine: Literal["local", "ray"] = Field(
+        "local",
+        description="Where trials and trainings run: local or ray. local: processes of this machine. ray: the Ray "
+        "cluster that RAY_ADDRESS names, otherwise one on this machine (docs/how-to/more-than-one-machine.md).",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Trials and trainings that run at once on this machine, each in a process and, where there are "
+        "several cards, on a card of its own. The audit is the same with any number of them.",
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
     threads: int = Field(
-        0, ge=0, le=1024, description="CPU threads of torch. 0: two, or one on a machine with a single core."
+        0,
+        ge=0,
+        le=1024,
+        description="CPU threads of torch. 0: two, or one on a machine with a single core. "
+        "Several workers have no more of them than their share of the cores.",
     )
 
     @field_validator("trials", "seeds", "baseline_seeds", mode="before")

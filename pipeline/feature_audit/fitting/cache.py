@@ -10,10 +10,7 @@ killed stage leaves a folder without marker, which the next run continues or rep
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import logging
 import os
@@ -24,16 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from feature_audit.disk import whole
+from feature_audit.engine.environment import environment
 from feature_audit.locking import held
 
 log = logging.getLogger(__name__)
 
 MARKER = "DONE.json"
 #: Files that hold finished trainings or trials of an interrupted stage; a run that was refused leaves none.
-_FINISHED = ("*.json", "*.journal")
-#: Files that a finished stage can do without.
-_NOT_NEEDED = (".journal", ".lock")
-LIBRARIES = ("torch", "polars", "numpy", "scikit-learn", "scipy", "optuna")
+_FINISHED = "*.json"
 
 
 @dataclass(frozen=True)
@@ -63,25 +59,9 @@ def stage_key(stage: str, *, config: dict[str, Any], inputs: dict[str, str]) -> 
         config: the configuration keys it reads.
         inputs: name -> digest of what it consumes.
     """
-    parts = {"code": _source_digest()}
-    parts |= {f"config.{name}": json.dumps(value, sort_keys=True, default=str) for name, value in config.items()}
+    parts = {f"config.{name}": json.dumps(value, sort_keys=True, default=str) for name, value in config.items()}
     parts |= {f"input.{name}": value for name, value in inputs.items()}
-    parts |= {f"version.{name}": importlib.metadata.version(name) for name in LIBRARIES}
-    return StageKey(stage, parts)
-
-
-@functools.cache
-def _source_digest() -> str:
-    """Of every module of both packages: which of them a stage runs need not be kept track of by hand."""
-    digest = hashlib.blake2b(digest_size=8)
-    for package in ("feature_audit", "concrete_selectors"):
-        spec = importlib.util.find_spec(package)  # without importing torch
-        assert spec is not None
-        assert spec.origin is not None
-        folder = Path(spec.origin).parent
-        for file in sorted(folder.rglob("*.py")):
-            digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
+    return StageKey(stage, parts | environment())
 
 
 @dataclass(frozen=True)
@@ -105,12 +85,8 @@ class StageFolder:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write the marker with the stage's result; nothing that the result needs may come after it."""
-        # A marker that a full disk broke off left its file with a dot.
-        files = [
-            file
-            for file in self.path.rglob("*")
-            if file.is_file() and file.suffix not in _NOT_NEEDED and not file.name.startswith(".")
-        ]
+        # What was broken off left its file with a dot.
+        files = [file for file in self.path.rglob("*") if file.is_file() and not file.name.startswith(".")]
         seconds = time.perf_counter() - self.opened
         content = {"stage": self.key.stage, "parts": self.key.parts, "result": result, "seconds": seconds}
         write_marker(self.path / MARKER, content, files)
@@ -140,12 +116,10 @@ def write_marker(path: Path, content: dict[str, Any], files: Iterable[Path]) -> 
         files: complete files in the marker's folder or below it.
     """
     sizes = {file.relative_to(path.parent).as_posix(): file.stat().st_size for file in files if file != path}
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("w", encoding="utf-8") as file:
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         json.dump({**content, "files": sizes}, file, indent=1, default=str)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:
@@ -187,8 +161,7 @@ def _why_missed(stage_dir: Path, key: StageKey) -> str:
     if (stage_dir / key.digest / MARKER).exists():
         return "running again: what it left is damaged"
     before = next((content["parts"] for content in map(read_marker, paths) if content), None)
-    finished = (path for kind in _FINISHED for path in (stage_dir / key.digest).glob(kind))
-    if any(finished):
+    if any((stage_dir / key.digest).glob(_FINISHED)):
         return "continuing what was interrupted"
     if before is None:
         return "running for the first time"

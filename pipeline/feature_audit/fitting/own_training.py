@@ -21,6 +21,7 @@ import torch
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, read_scores, write_raw_splits
+from feature_audit.engine import job_threads
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.importing import import_function
 from feature_audit.models import own_code_digest, resolve_device
@@ -160,7 +161,7 @@ def _task(config: AuditConfig, schema: ModelSchema, folder: Path, seed: int, *, 
         output=folder / "output",
         seed=seed,
         device=str(resolve_device(config.device)),
-        threads=config.threads,
+        threads=config.threads if config.workers == 1 else job_threads(config.threads, config.workers),
     )
 
 

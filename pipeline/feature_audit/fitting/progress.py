@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ _REDRAW = 0.2
 
 def _bar_class() -> Any:
     """tqdm where the output is a terminal or a notebook, otherwise None."""
+    if multiprocessing.parent_process() is not None:  # a worker: bars of several would overwrite each other
+        return None
     if "ipykernel" in sys.modules:
         from tqdm.auto import tqdm
     elif sys.stderr.isatty():
@@ -81,9 +84,9 @@ class SelectionProgress:
         self._stack.close()
         self._bar = None
 
-    def resume(self, trials: int) -> None:
-        """So many trials were finished before."""
-        self._finished = self._before = trials
+    def trial_found(self) -> None:
+        """A trial was finished before."""
+        self._finished, self._before = self._finished + 1, self._before + 1
         self._draw()
 
     def trial_step(self, state: dict[str, Any]) -> None:
@@ -110,13 +113,19 @@ class SelectionProgress:
         self._draw()
 
     def confirming(self, k: int) -> Callable[[dict[str, Any]], None]:
-        """The callback for the training that confirms ``k``."""
-        self._label, self._part = f"retraining at K = {k}", 0.0
-        self._confirmed += 1
-        self._draw()
-        return lambda state: self._step(
-            (state["epoch"] - 1 + (state["batch"] + 1) / state["batches"]) / max(1, state["epochs"])
-        )
+        """The callback for the training that confirms ``k``, which begins with its first step."""
+        begun = False
+
+        def step(state: dict[str, Any]) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                self._label, self._part = f"retraining at K = {k}", 0.0
+                self._confirmed += 1
+                self._draw()
+            self._step((state["epoch"] - 1 + (state["batch"] + 1) / state["batches"]) / max(1, state["epochs"]))
+
+        return step
 
     def time_left(self) -> str:
         """``about 45 s left for the trials``, or nothing while there is nothing to estimate it by."""

@@ -14,7 +14,7 @@ from torch import nn
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
-from feature_audit.disk import require_room
+from feature_audit.disk import require_room, whole
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.compute import active_parameters
 from feature_audit.fitting.progress import training_bar
@@ -124,7 +124,8 @@ def save_weights(model: nn.Module, path: Path) -> None:
     state = model.state_dict()
     needed = sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
     require_room(path.parent, needed, f"the weights {path.name}")
-    torch.save(state, path)
+    with whole(path) as file:
+        torch.save(state, file)
 
 
 def weight_bytes(path: Path) -> int:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.disk import whole
+from feature_audit.engine import Engine, Job, LocalEngine, Watch
 from feature_audit.fitting.cache import StageFolder, read_marker, write_marker
 from feature_audit.fitting.own_training import has_own_training, job_name, run_job
 from feature_audit.fitting.trained import (
@@ -31,6 +32,24 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """A training to do.
+
+    Attributes:
+        schema, seed: what is trained.
+        name: of the training in the folder.
+        label: what it is, for messages.
+        watch: is told of every step where the training runs in this process, in place of a bar.
+    """
+
+    schema: ModelSchema
+    name: str
+    seed: int
+    label: str
+    watch: Watch | None = None
+
+
+@dataclass(frozen=True)
 class Trainings:
     """The trainings of one stage.
 
@@ -40,43 +59,40 @@ class Trainings:
         folder: holds ``<name>.json`` (facts, written last), ``<name>.npy`` (validation scores) and, of our own loop,
             ``<name>.pt`` (weights) or, of a team's, ``<name>.test.npy`` (test scores) and ``<name>.job``.
         rate: compute per second at which a team's own training counts.
+        engine: where they run.
     """
 
     config: AuditConfig
     prepared: Prepared
     folder: StageFolder
     rate: float = 0.0
+    engine: Engine = field(default_factory=LocalEngine, compare=False, repr=False)
 
     def with_shipped_loop(self) -> Trainings:
         """The same with our own loop, whatever the configuration says."""
         return replace(self, config=self.config.model_copy(update={"trainer": None, "command": None}))
 
-    def fit(
-        self,
-        schema: ModelSchema,
-        name: str,
-        *,
-        seed: int,
-        label: str,
-        progress: Callable[[dict[str, Any]], None] | None = None,
-    ) -> TrainingFacts:
-        """Train from scratch on the fields of a schema, unless that was done under this name before.
+    def fit(self, schema: ModelSchema, name: str, *, seed: int, label: str) -> TrainingFacts:
+        """One training; see ``fit_all``."""
+        return self.fit_all([Wanted(schema, name, seed, label)])[0]
 
-        Args:
-            schema, seed: what is trained.
-            name: of the training in this folder.
-            label, progress: see ``train_one``; a team's own loop shows no bar.
-        """
-        marker = self._place(name, "json")
-        known = read_marker(marker)
-        if known is not None and known["features"] == list(schema.names):
-            return TrainingFacts.from_dict(known["facts"])
-        marker.unlink(missing_ok=True)
-        train = self._train_outside if has_own_training(self.config) else self._train
-        facts, files = train(schema, name, seed, label, progress)
-        write_marker(marker, {"features": list(schema.names), "facts": facts.to_dict()}, files)
-        log.info("%s, validation %s %.4f", label, self.config.metric, facts.metric)
-        return facts
+    def fit_all(self, wanted: Sequence[Wanted]) -> list[TrainingFacts]:
+        """Train from scratch, side by side where the engine can, what was not trained under its name before."""
+        known = [self._known(one) for one in wanted]
+        missing = [one for one, facts in zip(wanted, known, strict=True) if facts is None]
+        for one in missing:
+            self._place(one.name, "json").unlink(missing_ok=True)
+        alone = replace(self, engine=LocalEngine())
+        jobs = [
+            Job(train_and_keep, (alone, replace(one, watch=None)), self._place(one.name, "json"), one.label, one.watch)
+            for one in missing
+        ]
+
+        def told(place: int, facts: TrainingFacts) -> None:
+            log.info("%s, validation %s %.4f", missing[place].label, self.config.metric, facts.metric)
+
+        trained = iter(self.engine.run(jobs, told))
+        return [facts if facts is not None else next(trained) for facts in known]
 
     def facts(self, name: str) -> TrainingFacts:
         """Of a training that ``fit`` has done."""
@@ -101,25 +117,31 @@ class Trainings:
         store = open_store(self.config, self.prepared)
         return predict(model, store, "test", schema, task=schema.task, device=self.config.device)
 
-    def _train(
-        self,
-        schema: ModelSchema,
-        name: str,
-        seed: int,
-        label: str,
-        progress: Callable[[dict[str, Any]], None] | None,
-    ) -> tuple[TrainingFacts, list[Path]]:
+    def _known(self, wanted: Wanted) -> TrainingFacts | None:
+        content = read_marker(self._place(wanted.name, "json"))
+        same = content is not None and content["features"] == list(wanted.schema.names)
+        return TrainingFacts.from_dict(content["facts"]) if content is not None and same else None
+
+    def train(self, wanted: Wanted, watch: Watch | None = None) -> TrainingFacts:
+        """One training in this process, by our own loop or a team's, with its files in the folder, its marker last."""
+        train = self._train_outside if has_own_training(self.config) else self._train
+        facts, files = train(wanted, watch)
+        content = {"features": list(wanted.schema.names), "facts": facts.to_dict()}
+        write_marker(self._place(wanted.name, "json"), content, files)
+        return facts
+
+    def _train(self, wanted: Wanted, watch: Watch | None) -> tuple[TrainingFacts, list[Path]]:
         store = open_store(self.config, self.prepared)
-        model, scores, facts = train_one(self.config, store, schema, seed=seed, label=label, progress=progress)
-        weights, validation = self._place(name, "pt"), self._place(name, "npy")
+        schema, seed, label = wanted.schema, wanted.seed, wanted.label
+        model, scores, facts = train_one(self.config, store, schema, seed=seed, label=label, progress=watch)
+        weights, validation = self._place(wanted.name, "pt"), self._place(wanted.name, "npy")
         save_weights(model, weights)
-        np.save(validation, scores)
+        _save(scores, validation)
         return facts, [weights, validation]
 
-    def _train_outside(
-        self, schema: ModelSchema, name: str, seed: int, label: str, _: object
-    ) -> tuple[TrainingFacts, list[Path]]:
-        log.info("%s, %s, %d features, seed %d", label, job_name(self.config), len(schema.fields), seed)
+    def _train_outside(self, wanted: Wanted, _: object) -> tuple[TrainingFacts, list[Path]]:
+        schema, name, seed = wanted.schema, wanted.name, wanted.seed
+        log.info("%s, %s, %d features, seed %d", wanted.label, job_name(self.config), len(schema.fields), seed)
         found = run_job(self.config, self.prepared, schema, self._place(name, "job"), seed=seed)
         store, scores = open_store(self.config, self.prepared), found.scores["validation"]
         loss = metric("rmse" if schema.task == "regression" else "logloss", schema.task)
@@ -136,10 +158,20 @@ class Trainings:
             seed=seed,
         )
         validation, test = self._place(name, "npy"), self._place(name, "test.npy")
-        np.save(validation, scores)
-        np.save(test, found.scores["test"])
+        _save(scores, validation)
+        _save(found.scores["test"], test)
         model = [] if found.model is None else [file for file in found.model.rglob("*") if file.is_file()]
         return facts, [validation, test, *model]
 
     def _place(self, name: str, kind: str) -> Path:
         return self.folder.path / f"{name}.{kind}"
+
+
+def train_and_keep(trainings: Trainings, wanted: Wanted, *, watch: Watch | None = None) -> TrainingFacts:
+    """``Trainings.train`` as the function of a job."""
+    return trainings.train(wanted, watch)
+
+
+def _save(scores: np.ndarray, path: Path) -> None:
+    with whole(path) as file:
+        np.save(file, scores)

@@ -12,9 +12,9 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.engine.environment import LIBRARIES
 from feature_audit.findings import Finding
 from feature_audit.fitting import soundness
-from feature_audit.fitting.cache import LIBRARIES
 from feature_audit.masking import masked, masked_values
 from feature_audit.noninferiority import ParityResult
 from feature_audit.orchestration.savings import readers

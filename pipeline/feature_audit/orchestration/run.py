@@ -13,12 +13,12 @@ from typing import Any
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.disk import room_in
+from feature_audit.engine import Engine, job_threads, opened, tune_process
 from feature_audit.errors import AuditError, log_is_open, shortened
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.checkpoint import checkpoint_digest
 from feature_audit.fitting.looks import Look, coming_look, learn_looks
-from feature_audit.fitting.process import tune_process
 from feature_audit.fitting.trained import open_store
 from feature_audit.importing import code_options, users_code
 from feature_audit.memory import memory_for
@@ -95,7 +95,7 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     Raises:
         AuditError: anything a user can mend; the parent run then carries ``audit.verdict = error``.
     """
-    tune_process(config.threads)
+    tune_process(job_threads(config.threads, config.workers))
     config = load.complete(config)
     name = publish.data_name(config)
     driver = driver_run()  # now: MLflow takes its id out of the environment when the model is logged
@@ -176,8 +176,8 @@ def _run(config: AuditConfig, parent: Run, until: str, started: float) -> Found:
         registry.check_ready(config.model_name)
     keep_given(parent, config)
     keep_resolved(parent, config)
-    with log_is_open():
-        return _run_stages(config, parent, until, started)
+    with log_is_open(), opened(config) as engine:
+        return _run_stages(config, parent, until, started, engine)
 
 
 @dataclass(frozen=True)
@@ -197,12 +197,12 @@ class _Proposal:
     costs: list[StageCost]
 
 
-def _run_stages(config: AuditConfig, parent: Run, until: str, started: float) -> Found:
-    proposal = _propose(config, parent, until)
-    return _prove(proposal, parent, until, started) if proposal is not None else (None, None)
+def _run_stages(config: AuditConfig, parent: Run, until: str, started: float, engine: Engine) -> Found:
+    proposal = _propose(config, parent, until, engine)
+    return _prove(proposal, parent, until, started, engine) if proposal is not None else (None, None)
 
 
-def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
+def _propose(config: AuditConfig, parent: Run, until: str, engine: Engine) -> _Proposal | None:
     """load, baseline, select: None where the audit ends with one of them."""
     data = load.digest(config)
     parent.tag({earlier.QUESTION: question(config, data)})
@@ -221,7 +221,7 @@ def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
         return None
 
     inputs = {**encoded, "checkpoint": checkpoint_digest(config)}
-    trained = run_stage(parent, config, "baseline", inputs, partial(_train_full, config, prepared))
+    trained = run_stage(parent, config, "baseline", inputs, partial(_train_full, engine, config, prepared))
     full = trained.result
     costs.append(trained.cost(full.trainings, full.origin, seconds=full.seconds))
     config, shares = with_margins(parent, config, prepared, full), config.shares
@@ -232,7 +232,8 @@ def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
     plan = cost_plan(config, prepared, full, constraints)
     log.info("select: planned: %s", plan_sentence(plan))
     inputs = {"baseline": trained.digest, "rules": load.rules_digest(prepared)}
-    selected = run_stage(parent, config, "select", inputs, partial(_select, config, prepared, full, constraints))
+    work = partial(_select, engine, config, prepared, full, constraints)
+    selected = run_stage(parent, config, "select", inputs, work)
     selection = selected.result
     tried = f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}"
     tried += ", 1 reference model" if full.reference else ""
@@ -248,7 +249,7 @@ def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
     )
 
 
-def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
+def _prove(known: _Proposal, parent: Run, until: str, started: float, engine: Engine) -> Found:
     """retrain and parity, then everything that is published of them."""
     config, prepared, full, selection = known.config, known.prepared, known.full, known.selection
     loaded, trained, selected = known.stages
@@ -257,7 +258,7 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
     judged_on = {"baseline": trained.digest, "store": prepared.digest}
     asked = asked_of_test(config, inputs, judged_on)
     look = _coming_look(config, prepared, parent, asked)
-    work = partial(_train_pruned, config, prepared, full, selection, look)
+    work = partial(_train_pruned, engine, config, prepared, full, selection, look)
     retrained = run_stage(parent, config, "retrain", inputs, work)
     pruned = retrained.result
     compute = pruned.compute / full.facts.compute
@@ -288,15 +289,18 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
         return report, _not_registered(parent, config, report, error)
 
 
-def _train_full(config: AuditConfig, prepared: Prepared, folder: StageFolder, run: Run) -> baseline.Baseline:
+def _train_full(
+    engine: Engine, config: AuditConfig, prepared: Prepared, folder: StageFolder, run: Run
+) -> baseline.Baseline:
     if not folder.done:
         model_contract.require(config, prepared)
-    trained = baseline.baseline(config, prepared, folder)
+    trained = baseline.baseline(config, prepared, folder, engine)
     run.history(trained.facts.history, "baseline")
     return trained
 
 
 def _select(
+    engine: Engine,
     config: AuditConfig,
     prepared: Prepared,
     full: baseline.Baseline,
@@ -304,10 +308,11 @@ def _select(
     folder: StageFolder,
     run: Run,
 ) -> Selection:
-    return select.select(config, prepared, full, constraints, folder, on_trial=partial(publish.trial, run))
+    return select.select(config, prepared, full, constraints, folder, partial(publish.trial, run), engine)
 
 
 def _train_pruned(
+    engine: Engine,
     config: AuditConfig,
     prepared: Prepared,
     full: baseline.Baseline,
@@ -316,7 +321,7 @@ def _train_pruned(
     folder: StageFolder,
     run: Run,
 ) -> retrain.Retrained:
-    pruned = retrain.retrain(config, prepared, full, selection, folder, look)
+    pruned = retrain.retrain(config, prepared, full, selection, folder, look, engine)
     for rung in pruned.rungs:
         for number, facts in enumerate(rung.facts):
             run.history(facts.history, f"retrain_{rung.k}_{number}")

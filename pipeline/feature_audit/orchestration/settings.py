@@ -16,6 +16,7 @@ from concrete_selectors.baselines import UNWEIGHTED
 from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
 from feature_audit.config.files import given_values, load_config, read_given
 from feature_audit.data import Prepared, read_consumers
+from feature_audit.engine import check_engine
 from feature_audit.errors import UsageError
 from feature_audit.fitting.checkpoint import check_checkpoint
 from feature_audit.fitting.own_training import check_own_training, job_name
@@ -77,6 +78,7 @@ def check_config(config: AuditConfig) -> None:
             own = ", or package.module:factory" if key == "model" else ""
             raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
     _check_weights(config)
+    check_engine(config)
     check_arguments(config.model, config.model_params)
     check_own_training(config)
     check_checkpoint(config)

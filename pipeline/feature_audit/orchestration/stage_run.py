@@ -32,7 +32,17 @@ KEYS = {
 }
 
 #: Settings that change what an audit costs, where it is kept and how it ends, and not what it asks.
-_NOT_ASKED = ("threads", "workers", "work_dir", "experiment", "gate", "looks", "command_timeout", "checkpoint")
+_NOT_ASKED = (
+    "threads",
+    "workers",
+    "engine",
+    "work_dir",
+    "experiment",
+    "gate",
+    "looks",
+    "command_timeout",
+    "checkpoint",
+)
 
 Result = TypeVar("Result")
 

@@ -5,21 +5,24 @@ from feature_audit.selection.k.confirm import most_confirmations
 from feature_audit.selection.k.rule import MOST_RUNGS, Criterion, KChoice, choose_k
 from feature_audit.selection.plan import FullModel, SelectionPlan
 from feature_audit.selection.redundancy import Proxies, bin_numbers, label_information, number_categories, proxies
-from feature_audit.selection.select import Progress, Retrain, Selection, select_features
+from feature_audit.selection.select import Retrain, Selection, select_features
 from feature_audit.selection.stability import nogueira_index, selection_frequency
-from feature_audit.selection.study import SearchSpace, StudySummary, TrialResult, TrialRow, run_study
+from feature_audit.selection.study import Draw, RunRound, SearchSpace, StudySummary, TrialResult, TrialRow, run_study
+from feature_audit.selection.trial import SelectionObjective
 
 __all__ = [
     "MOST_RUNGS",
     "Constraints",
     "Criterion",
+    "Draw",
     "FullModel",
     "KChoice",
-    "Progress",
     "Proxies",
     "Retrain",
+    "RunRound",
     "SearchSpace",
     "Selection",
+    "SelectionObjective",
     "SelectionPlan",
     "StudySummary",
     "TrialResult",

@@ -18,12 +18,13 @@ class FullModel:
 
     Attributes:
         model: of the model contract, over the store's fields.
-        validation_scores: of the validation rows, as ``feature_audit.models.predict`` gives them.
+        train_scores, validation_scores: of these rows, as ``feature_audit.models.predict`` gives them.
         active_parameters: parameters that one row passes through (see ``feature_audit.fitting``).
         compared_with: validation scores of the full model that retrainings are compared with; None = of this one.
     """
 
     model: nn.Module
+    train_scores: Any
     validation_scores: Any
     active_parameters: int
     compared_with: Any = None

@@ -5,9 +5,8 @@ trials (gates > candidates > surrogate > backward elimination)  >  one ranking  
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,32 +22,19 @@ from feature_audit.selection.k.confirm import confirm
 from feature_audit.selection.k.rule import KChoice, choose_k, propose, rungs
 from feature_audit.selection.plan import FullModel, SelectionPlan
 from feature_audit.selection.rank_aggregation import aggregate_ranks
-from feature_audit.selection.study import TrialRow, run_study
+from feature_audit.selection.study import RunRound, TrialRow, run_study
 from feature_audit.selection.trial import SelectionObjective
 
 
 class Retrain(Protocol):
-    """Trains a model on some of the features."""
+    """Trains models on some of the features."""
 
-    def __call__(self, kept: np.ndarray, number: int) -> tuple[np.ndarray, float]:
-        """Train on ``kept`` (int64, ascending); ``number`` counts such trainings from 0 and seeds them.
+    def __call__(self, kept: Sequence[np.ndarray], first: int) -> list[tuple[np.ndarray, float]]:
+        """Train on each of ``kept`` (int64, ascending); their numbers, from ``first`` on, seed them.
 
         Returns:
-            Scores of the validation rows, and the training's compute.
+            Of each, scores of the validation rows and the training's compute.
         """
-
-
-class Progress(Protocol):
-    """Is told how far the selection is."""
-
-    def resume(self, trials: int) -> None:
-        """So many trials were finished before."""
-
-    def trial_step(self, state: dict[str, Any]) -> None:
-        """A step of the concrete training under way: phase, step, steps."""
-
-    def trial_done(self) -> None:
-        """A trial is finished."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +98,8 @@ def select_features(
     plan: SelectionPlan,
     *,
     retrain: Retrain,
-    journal: Path,
-    workers: int = 1,
-    progress: Progress | None = None,
-    on_trial: Callable[[TrialRow], None] | None = None,
+    run_round: RunRound | None = None,
+    progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> Selection:
     """Rank the features in several trials, choose K on validation and confirm it. No test row is read.
 
@@ -124,39 +108,26 @@ def select_features(
         store: its encoded rows.
         constraints: what may be kept.
         plan: trials, settings, and what the verdict will ask for.
-        retrain: trains a model from scratch on some features.
-        journal: file of the study; what it holds already is not run again.
-        workers: processes that run trials at once.
-        progress: is told about every step.
-        on_trial: called with every trial that is finished by this call.
+        retrain: trains models from scratch on some features.
+        run_round: runs trials as ``SelectionObjective`` does; None = in this process, one after the other.
+        progress: called with every step of a concrete training in this process: phase, step, steps.
 
     Raises:
         AuditError: no set of whole groups fits the range of K.
     """
-    told = progress if workers == 1 else None  # other processes tell of whole trials only
-
-    def finished(row: TrialRow) -> None:
-        if progress is not None:
-            progress.trial_done()
-        if on_trial is not None:
-            on_trial(row)
-
-    objective = SelectionObjective(full, store, constraints, plan, told.trial_step if told else None)
+    objective = SelectionObjective(full, store, constraints, plan, progress)
     summary = run_study(
-        objective,
+        run_round or (lambda draws: [objective(draw) for draw in draws]),
         space=plan.space,
         trials=plan.trials if plan.searches else 1,
         seed=plan.seed,
-        journal=journal,
-        workers=workers,
-        on_start=lambda rows: progress.resume(len(rows)) if progress is not None else None,
-        on_trial=finished,
     )
     best = summary.finished[0]
     orders = [row.notes["order"] for row in sorted(summary.finished, key=lambda row: row.number)]
     order = aggregate_ranks(orders, constraints.groups)
     compare = ValidationComparison(plan.criterion.metric, store, full.validation_scores, plan.further)
     curve, compute = validation_curve(objective, order, compare)
+    compute += objective.forward_compute(len(full.train_scores))
     if full.compared_with is not None:
         compare = ValidationComparison(plan.criterion.metric, store, full.compared_with, plan.further)
     choice, tested, retrained, retraining_compute = _choose(curve, order, constraints, plan, compare, retrain)
@@ -222,10 +193,10 @@ def _choose(
     ]  # fmt: skip
     spent: list[float] = []
 
-    def measure(k: int) -> CurvePoint:
-        scores, compute = retrain(np.sort(order[:k]), len(spent))
-        spent.append(compute)
-        return compare.point(k, scores, "retrained")
+    def measure(sizes: Sequence[int]) -> list[CurvePoint]:
+        trained = retrain([np.sort(order[:k]) for k in sizes], len(spent))
+        spent.extend(compute for _, compute in trained)
+        return [compare.point(k, scores, "retrained") for k, (scores, _) in zip(sizes, trained, strict=True)]
 
     found = confirm(ks, propose(droppable, plan.criterion), plan.criterion, measure)
     choice = choose_k(found, plan.criterion, retrained=True)

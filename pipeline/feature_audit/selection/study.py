@@ -5,24 +5,16 @@ sequence, shifted by the seed), so that repeating the selection and searching it
 ``LEAST_TRIALS`` trials on, TPE draws from what the earlier trials showed, trials that fall behind are stopped, and the
 settings' importances are reported: with fewer trials none of these has anything to go by.
 
-The study lives in a journal file and can be killed at any moment: finished trials stay, a trial that was running is
-marked as failed and drawn again with the same settings and seed.
+Trials are asked for in rounds whose size depends on nothing but the number of trials, and told in the order of their
+numbers. So the study is the same however many of a round run at once, and in whatever order they end. It keeps no
+state of its own: whoever runs the trials keeps their results, and a study that was killed is asked for again.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-import multiprocessing
-import os
-import threading
-from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,11 +22,8 @@ from scipy.stats import qmc
 
 from feature_audit.results import LEAST_TRIALS
 
-log = logging.getLogger(__name__)
-
-STUDY = "feature-audit/selection"
-#: Seconds between two looks at the journal while other processes run the trials.
-POLL = 0.5
+#: Trials of a round of a search, and finished trials from which on TPE draws settings and a limit stops trials.
+ROUND, INFORMED = 4, 4
 
 
 @dataclass(frozen=True)
@@ -52,18 +41,18 @@ class SearchSpace:
     temperature_end: tuple[float, float]
     anneal_share: tuple[float, float]
 
-    def point(self, draw: int, seed: int) -> dict[str, float]:
+    def point(self, number: int, seed: int) -> dict[str, float]:
         """Settings of a trial among few.
 
         Args:
-            draw: 0 = the recommended settings, the middle of every range; else the place in a Halton sequence.
+            number: 0 = the recommended settings, the middle of every range; else the place in a Halton sequence.
             seed: shifts the sequence.
         """
-        if draw == 0:
+        if number == 0:
             place = np.full(4, 0.5)
         else:
             shift = np.random.default_rng(seed).random(4)
-            place = (qmc.Halton(4, scramble=False).random(draw + 1)[draw] + shift) % 1.0
+            place = (qmc.Halton(4, scramble=False).random(number + 1)[number] + shift) % 1.0
         low, high = self.slots
         return {
             "slots": int(np.clip(round(_between(self.slots, place[0], log=True)), low, high)),
@@ -72,12 +61,47 @@ class SearchSpace:
             "anneal_share": _between(self.anneal_share, place[3], log=False),
         }
 
+    def distributions(self) -> dict[str, Any]:
+        """The ranges as Optuna has them."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        return {
+            "slots": IntDistribution(*self.slots, log=True),
+            "temperature_start": FloatDistribution(*self.temperature_start, log=True),
+            "temperature_end": FloatDistribution(*self.temperature_end, log=True),
+            "anneal_share": FloatDistribution(*self.anneal_share),
+        }
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A trial to run.
+
+    Attributes:
+        number: counted from 0; it seeds the trial.
+        settings: of the searched settings.
+        stop_below: an early value below it stops the trial; None = nothing does, and no early value is asked for.
+    """
+
+    number: int
+    settings: dict[str, float]
+    stop_below: float | None
+
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial hands back: a value to maximise, and notes (JSON) that are kept with it."""
+    """What a trial hands back.
 
-    value: float
+    Attributes:
+        value: to maximise; None where the trial was stopped.
+        early: what was compared with ``Draw.stop_below``; None where nothing was.
+        seconds: wall time.
+        notes: plain values that are kept with it.
+    """
+
+    value: float | None
+    early: float | None = None
+    seconds: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,12 +110,12 @@ class TrialRow:
     """One trial of a study.
 
     Attributes:
-        number: counted from 0, failed ones included.
-        state: ``complete``, ``pruned`` or ``fail``.
-        value: what the objective returned; None where the trial did not finish.
+        number: counted from 0.
+        state: ``complete`` or ``pruned``.
+        value: what the trial came to; None where it was stopped.
         settings: of the searched settings.
         seconds: wall time, None while unknown.
-        notes: what the objective wanted to keep.
+        notes: what the trial wanted to keep.
     """
 
     number: int
@@ -100,6 +124,12 @@ class TrialRow:
     settings: dict[str, float]
     seconds: float | None
     notes: dict[str, Any]
+
+    @classmethod
+    def of(cls, draw: Draw, result: TrialResult) -> TrialRow:
+        """The row of a trial that was run."""
+        state = "pruned" if result.value is None else "complete"
+        return cls(draw.number, state, result.value, draw.settings, result.seconds, result.notes)
 
     def shown(self) -> dict[str, Any]:
         """As one flat row for people, without the notes."""
@@ -127,252 +157,82 @@ class StudySummary:
         return sorted(rows, key=lambda row: (-(row.value if row.value is not None else math.inf), row.number))
 
 
-#: Called with the settings, the trial's ``draw`` (its place among those that did not fail, which seeds it) and
-#: ``should_stop(step, value)``, or None where nothing is stopped early.
-ShouldStop = Callable[[int, float], bool]
-Objective = Callable[[dict[str, float], int, ShouldStop | None], TrialResult]
+#: Runs the trials of a round, in any order, and gives their results in the order of the draws.
+RunRound = Callable[[Sequence[Draw]], Sequence[TrialResult]]
 
 
-def run_study(
-    objective: Objective,
-    *,
-    space: SearchSpace,
-    trials: int,
-    seed: int,
-    journal: Path,
-    workers: int = 1,
-    on_start: Callable[[list[TrialRow]], None] | None = None,
-    on_trial: Callable[[TrialRow], None] | None = None,
-) -> StudySummary:
-    """Run what is missing of ``trials`` trials and summarise the study.
+def run_study(run_round: RunRound, *, space: SearchSpace, trials: int, seed: int) -> StudySummary:
+    """Run a study and summarise it.
 
     Args:
-        objective: raises ``optuna.TrialPruned`` (with ``notes``) where ``should_stop`` said True. With several workers
-            it is pickled, once for each.
+        run_round: runs trials.
         space: ranges of the settings.
-        trials: trials to reach, those in the journal and those stopped early included.
-        seed: one worker and the same seed give the same study, interrupted or not.
-        journal: file that keeps the study.
-        workers: processes that run trials at once.
-        on_start: called once, with the trials that were finished before.
-        on_trial: called for every trial that is finished by this call, soon after its end.
+        trials: how many, those stopped early included.
+        seed: of the settings; the same one gives the same study.
 
     Raises:
         RuntimeError: no trial finished.
     """
-    study = _open(journal, seed)
-    before = _finished(study)
-    if on_start is not None:
-        on_start([_row(trial) for trial in before])
-    if len(before) < trials:
-        settings: dict[str, Any] = {"space": space, "trials": trials, "seed": seed}
-        if workers > 1:
-            _run_workers(objective, study, journal=journal, workers=workers, on_trial=on_trial, **settings)
-        else:
-            _run_trials(objective, study, claim=nullcontext(), on_trial=on_trial, **settings)
-    return _summarise(study)
+    if trials < LEAST_TRIALS:
+        draws = [Draw(number, space.point(number, seed), None) for number in range(trials)]
+        rows = [TrialRow.of(draw, result) for draw, result in zip(draws, run_round(draws), strict=True)]
+        importances: dict[str, float] = {}
+    else:
+        rows, importances = _search(run_round, space, trials, seed)
+    if not any(row.state == "complete" for row in rows):
+        raise RuntimeError("no trial of the search finished")
+    return StudySummary(rows, importances)
 
 
-def _run_workers(
-    objective: Objective,
-    study: Any,
-    *,
-    workers: int,
-    on_trial: Callable[[TrialRow], None] | None,
-    **settings: Any,
-) -> None:
-    """The same loop in several processes that share the journal; a worker's exception is raised here."""
-    context = multiprocessing.get_context("spawn")  # a forked torch may deadlock in its threads
-    told = {trial.number for trial in _finished(study)}
-    stop = context.Event()
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent, initargs=(stop,)) as pool:
-        try:
-            jobs = [pool.submit(_worker, objective, **settings) for _ in range(workers)]
-            waiting = True
-            while waiting:
-                waiting = bool(wait(jobs, timeout=POLL).not_done)
-                for trial in _finished(study):
-                    if trial.number not in told and on_trial is not None:
-                        on_trial(_row(trial))
-                    told.add(trial.number)
-        except BaseException:
-            stop.set()  # otherwise the pool would wait for trials that are no longer wanted
-            raise
-        for job in jobs:
-            job.result()
-
-
-def _end_with_parent(stop: Any) -> None:
-    """Let this worker end as soon as ``stop`` is set, or its parent is gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        while parent.is_alive() and not stop.wait(POLL):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _worker(objective: Objective, *, journal: Path, **settings: Any) -> None:
+def _search(run_round: RunRound, space: SearchSpace, trials: int, seed: int) -> tuple[list[TrialRow], dict[str, float]]:
+    """Trials whose settings TPE draws, and the settings' importances."""
     import optuna
-    from filelock import FileLock
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.load_study(study_name=STUDY, storage=_storage(journal), pruner=_pruner())
-    # Freed by the kernel where a worker is killed.
-    _run_trials(objective, study, claim=FileLock(f"{journal}.claim.lock"), **settings)
+    study = optuna.create_study(direction="maximize", sampler=_sampler(seed))
+    study.enqueue_trial(space.point(0, seed))
+    rows: list[TrialRow] = []
+    early: list[float] = []  # of the trials that finished
+    while len(rows) < trials:
+        asked = []
+        for number in range(len(rows), min(len(rows) + ROUND, trials)):
+            study.sampler = _sampler(seed + 1000 * number)
+            asked.append(study.ask(space.distributions()))
+        limit = _limit(early)
+        draws = [Draw(trial.number, dict(trial.params), limit) for trial in asked]
+        for trial, draw, result in zip(asked, draws, run_round(draws), strict=True):
+            if result.early is not None:
+                trial.report(result.early, 1)  # by which TPE places a trial that was stopped
+            if result.value is None:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            else:
+                study.tell(trial, result.value)
+                early += [] if result.early is None else [result.early]
+            rows.append(TrialRow.of(draw, result))
+    importances: dict[str, float] = {}
+    if sum(row.state == "complete" for row in rows) >= LEAST_TRIALS:
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        importances = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    return rows, importances
 
 
-def _run_trials(
-    objective: Objective,
-    study: Any,
-    *,
-    space: SearchSpace,
-    trials: int,
-    seed: int,
-    claim: AbstractContextManager[Any],
-    on_trial: Callable[[TrialRow], None] | None = None,
-) -> None:
-    """Run trials until ``trials`` are finished, stopped early or under way in other processes.
+def _limit(early: Sequence[float]) -> float:
+    """The lower quartile of what finished trials had early, and no limit while there are few of them.
 
-    ``claim`` is held while a trial is taken: workers that count at the same time would all take the last one.
+    Values differ between seeds as much as between settings, so only the plainly bad are stopped.
     """
-    from optuna.trial import TrialState
-
-    few = trials < LEAST_TRIALS
-    while True:
-        with claim:
-            count = Counter(trial.state for trial in study.get_trials(deepcopy=False))
-            draw = count[TrialState.COMPLETE] + count[TrialState.RUNNING] + count[TrialState.PRUNED]
-            if draw >= trials or count[TrialState.FAIL] >= 3 * trials:  # trials that keep failing must not spin on
-                return
-            study.sampler = _sampler(seed + 1000 * draw)
-            # One that a killed process put there, and never took, is this same trial.
-            if (few or draw == 0) and not count[TrialState.WAITING]:
-                study.enqueue_trial(space.point(draw, seed))
-            trial = study.ask()
-        row = _run_trial(study, trial, objective, space, draw, stops=not few)
-        if on_trial is not None and row is not None:
-            on_trial(row)
-
-
-def _open(journal: Path, seed: int) -> Any:
-    """The study of a journal, made where it is new; trials that no process runs any more are marked as failed."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    _cut_damage(journal)
-    study = optuna.create_study(
-        study_name=STUDY,
-        storage=_storage(journal),
-        direction="maximize",
-        load_if_exists=True,
-        sampler=_sampler(seed),
-        pruner=_pruner(),
-    )
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state == optuna.trial.TrialState.RUNNING:
-            # The process that ran it is gone: one audit holds its stage folder alone.
-            log.info("select: trial %d was interrupted; it is marked as failed", trial.number)
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    return study
-
-
-def _cut_damage(journal: Path) -> None:
-    """Leave of a journal what lies before the first line that a full disk, or a power cut, did not let be whole."""
-    kept = 0
-    for line in journal.read_bytes().splitlines(keepends=True) if journal.is_file() else []:
-        try:
-            whole = line.endswith(b"\n") and isinstance(json.loads(line), dict)
-        except ValueError:
-            whole = False
-        if not whole:
-            log.info("select: %s is damaged; what comes after its first %d bytes is done again", journal, kept)
-            os.truncate(journal, kept)
-            return
-        kept += len(line)
-
-
-def _storage(journal: Path) -> Any:
-    import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    return optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal))))
-
-
-def _pruner() -> Any:
-    import optuna
-
-    # Values differ between seeds as much as between settings, so only the plainly bad are stopped.
-    return optuna.pruners.PercentilePruner(75.0, n_startup_trials=4, n_warmup_steps=0)
+    return float(np.percentile(early, 25)) if len(early) >= INFORMED else -math.inf
 
 
 def _sampler(seed: int) -> Any:
     import optuna
 
-    # Everything that v5 changed or may change is said here, so that a study means the same under every version.
-    return optuna.samplers.TPESampler(n_startup_trials=4, multivariate=True, constant_liar=True, seed=seed % 2**32)
-
-
-def _run_trial(
-    study: Any, trial: Any, objective: Objective, space: SearchSpace, draw: int, *, stops: bool
-) -> TrialRow | None:
-    import optuna
-
-    settings = {
-        "slots": trial.suggest_int("slots", *space.slots, log=True),
-        "temperature_start": trial.suggest_float("temperature_start", *space.temperature_start, log=True),
-        "temperature_end": trial.suggest_float("temperature_end", *space.temperature_end, log=True),
-        "anneal_share": trial.suggest_float("anneal_share", *space.anneal_share),
-    }
-
-    def should_stop(step: int, value: float) -> bool:
-        trial.report(value, step)
-        return bool(trial.should_prune())
-
-    try:
-        result = objective(settings, draw, should_stop if stops else None)
-    except optuna.TrialPruned as pruned:
-        trial.set_user_attr("notes", getattr(pruned, "notes", {}))
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        return None
-    except BaseException:
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        raise
-    trial.set_user_attr("notes", result.notes)
-    study.tell(trial, result.value)
-    return _row(study.trials[trial.number])
-
-
-def _row(trial: Any) -> TrialRow:
-    return TrialRow(
-        number=trial.number,
-        state=trial.state.name.lower(),
-        value=trial.value,
-        settings=dict(trial.params),
-        seconds=trial.duration.total_seconds() if trial.duration else None,
-        notes=dict(trial.user_attrs.get("notes", {})),
+    # Everything that v5 changed or may change is said here, so that a study means the same under every version. Trials
+    # rank together, so all of a round should be good: placing each away from those under way (constant liar) costs
+    # what TPE gains (benchmarks/search/rounds.py).
+    return optuna.samplers.TPESampler(
+        n_startup_trials=INFORMED, multivariate=True, constant_liar=False, seed=seed % 2**32
     )
-
-
-def _finished(study: Any) -> list[Any]:
-    import optuna
-
-    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-
-
-def _summarise(study: Any) -> StudySummary:
-    import optuna
-
-    if not _finished(study):
-        raise RuntimeError("no trial of the search finished")
-    importances: dict[str, float] = {}
-    if len(_finished(study)) >= LEAST_TRIALS:
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        importances = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-    return StudySummary([_row(trial) for trial in study.get_trials(deepcopy=False)], importances)
 
 
 def _between(bounds: tuple[float, float], share: float, *, log: bool) -> float:

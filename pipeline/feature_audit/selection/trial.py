@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
@@ -27,7 +28,7 @@ from feature_audit.data import Store
 from feature_audit.models import FORWARD_SHARE, row_loss
 from feature_audit.selection.constraints import Constraints
 from feature_audit.selection.plan import FullModel, SelectionPlan
-from feature_audit.selection.study import ShouldStop, TrialResult
+from feature_audit.selection.study import Draw, TrialResult
 from feature_audit.selection.teacher import KnownTeacher
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class SelectionObjective:
         store: the encoded rows; where it puts batches, the model is trained.
         constraints: what may be kept.
         plan: selector and settings.
-        progress: called with every step of a concrete training; not pickled, so only with one worker.
+        progress: called with every step of a concrete training.
     """
 
     def __init__(
@@ -73,21 +74,29 @@ class SelectionObjective:
             excluded=constraints.excluded,
             groups=constraints.groups,
             prior=prior,
-            teacher=KnownTeacher(full.model, store, full.validation_scores),
+            teacher=KnownTeacher(full.train_scores, full.validation_scores, store),
             weight=None if store.weight("train") is None else attrgetter("weight"),
         )
 
-    def __call__(self, settings: dict[str, float], draw: int, should_stop: ShouldStop | None) -> TrialResult:
-        """One trial; see ``selection.study.run_study``.
+    def __call__(self, draw: Draw) -> TrialResult:
+        """One trial of a study: the same whenever, and in whatever process, it is run."""
+        seed, started = self.plan.seed + draw.number, time.perf_counter()
+        early: list[float] = []
 
-        Raises:
-            optuna.TrialPruned: it falls behind earlier trials.
-        """
-        seed = self.plan.seed + draw
+        def should_stop(_: int, loss: float) -> bool:
+            assert draw.stop_below is not None
+            early.append(-loss)
+            return -loss < draw.stop_below
+
         devices = [self.store.device] if self.store.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)  # of the network's dropout
-            path = self._select(self._settings(seed, **settings), should_stop)
+        try:
+            with torch.random.fork_rng(devices=devices):
+                torch.manual_seed(seed)  # of the network's dropout
+                settings = self._settings(seed, **draw.settings)
+                path = self._select(settings, None if draw.stop_below is None else should_stop)
+        except SelectionStopped as stopped:
+            log.info("select: %s", stopped)
+            return TrialResult(None, early[0], time.perf_counter() - started, {"compute": self.compute(stopped)})
         scores = [float(value) if math.isfinite(value) else None for value in path.scores]
         notes = {
             "order": path.ranking.tolist(),
@@ -96,7 +105,8 @@ class SelectionObjective:
             "convergence": describe_convergence(path),
             "threads": torch.get_num_threads(),  # seconds mean little without them
         }
-        return TrialResult(path_value(path.heldout_loss, self.constraints.max_k), notes)
+        value = path_value(path.heldout_loss, self.constraints.max_k)
+        return TrialResult(value, early[0] if early else None, time.perf_counter() - started, notes)
 
     def nested(self, order: np.ndarray, ks: tuple[int, ...]) -> NestedModel:
         """One network fine-tuned on prefixes of a ranking, for the curve over K."""
@@ -131,19 +141,10 @@ class SelectionObjective:
             **schedule,
         )
 
-    def _select(self, settings: PathSettings, should_stop: ShouldStop | None) -> SelectionPath:
+    def _select(self, settings: PathSettings, should_stop: Callable[[int, float], bool] | None) -> SelectionPath:
         if not self.plan.searches:
             return rank_with(self.plan.selector, self.task, settings, matrix=self._matrix)
-        stop = None if should_stop is None else lambda step, loss: should_stop(step, -loss)
-        try:
-            return fit_path(self.task, settings, progress=self.progress, should_stop=stop)
-        except SelectionStopped as stopped:
-            import optuna
-
-            log.info("select: %s", stopped)
-            pruned = optuna.TrialPruned()
-            pruned.notes = {"compute": self.compute(stopped)}  # type: ignore[attr-defined]  # read by selection.study
-            raise pruned from stopped
+        return fit_path(self.task, settings, progress=self.progress, should_stop=should_stop)
 
     def _train(self, epoch: int) -> Iterator[tuple[Any, Tensor]]:
         seed = self.plan.seed * 7919 + epoch + 1
@@ -162,13 +163,6 @@ class SelectionObjective:
             x_validation=self.store.matrix("validation"),
             y_validation=self.store.target("validation"),
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "progress": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        torch.set_num_threads(1)  # in a worker process: as many threads in each would only wait for each other
-        self.__dict__.update(state)
 
 
 def path_value(heldout_loss: dict[int, float], max_k: int) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.engine import Engine, LocalEngine
 from feature_audit.fitting.cache import StageFolder, write_marker
 from feature_audit.fitting.checkpoint import ENCODERS, load_checkpoint
 from feature_audit.fitting.own_training import has_own_training, job_name
@@ -75,10 +76,10 @@ class Baseline(Trained):
         return self.reference.facts.compute / self.facts.compute if self.reference else 0.0
 
 
-def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder) -> Baseline:
+def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder, engine: Engine | None = None) -> Baseline:
     """Train the full model on every usable feature, or load it from the checkpoint, or open the one made before."""
     store = open_store(config, prepared)
-    trainings = Trainings(locate(config), prepared, folder)
+    trainings = Trainings(locate(config), prepared, folder, engine=engine or LocalEngine())
     if not folder.done:
         _make(config, prepared, store, trainings)
     result = folder.result()

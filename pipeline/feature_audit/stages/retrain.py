@@ -14,11 +14,12 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
+from feature_audit.engine import Engine, LocalEngine
 from feature_audit.fitting.allocation import affordable_k, allocate, asked_for, most_affordable
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import Look
 from feature_audit.fitting.trained import TrainingFacts, active, open_store
-from feature_audit.fitting.trainings import Trainings
+from feature_audit.fitting.trainings import Trainings, Wanted
 from feature_audit.results import CurvePoint, PowerPlan
 from feature_audit.schema import ModelSchema
 from feature_audit.selection import Selection
@@ -125,13 +126,15 @@ def retrain(
     selection: Selection,
     folder: StageFolder,
     look: Look | None = None,
+    engine: Engine | None = None,
 ) -> Retrained:
     """Train pruned models at every K to test, and full ones, as many as are planned or asked for.
 
     Trainings that are there already are kept: those of a stage that was killed, and those of a smaller plan. ``look``
-    is the one that the verdict will take, by default the table's first.
+    is the one that the verdict will take, by default the table's first. What is known to be needed at one point is
+    given to the engine at once.
     """
-    trainings = Trainings(locate(config), prepared, folder, full.rate)
+    trainings = Trainings(locate(config), prepared, folder, full.rate, engine or LocalEngine())
     spent = full.spent + selection.compute / full.facts.compute
     schemas = _schemas(config, prepared, full, selection, trainings, spent)
     # The plan is made for the K that validation proposes; the others add to what is known of the seed noise.
@@ -141,13 +144,16 @@ def retrain(
 
     def train(pruned: int, others: int) -> tuple[list[np.ndarray], np.ndarray]:
         # The baseline's seed is config.seed: no other training shares its randomness.
-        for place, schema in enumerate(schemas):
-            for number in range(pruned):
-                seed, name = config.seed + 1 + number + place * _RUNG_SEEDS, _pruned(len(schema.fields), number)
-                trainings.fit(schema, name, seed=seed, label=f"retrain: {name}")
-        for number in range(others - 1):
-            seed, name = config.seed + _FULL_SEED + number, f"full_{number}"
-            trainings.fit(prepared.schema, name, seed=seed, label=f"retrain: {name}")
+        wanted = [
+            _wanted(schema, _pruned(len(schema.fields), number), config.seed + 1 + number + place * _RUNG_SEEDS)
+            for place, schema in enumerate(schemas)
+            for number in range(pruned)
+        ]
+        wanted += [
+            _wanted(prepared.schema, f"full_{number}", config.seed + _FULL_SEED + number)
+            for number in range(others - 1)
+        ]
+        trainings.fit_all(wanted)
         more = [scores(f"full_{number}") for number in range(others - 1)]
         small = [np.stack([scores(_pruned(k, number)) for number in range(pruned)]) for k in in_view]
         return small, np.stack([full.validation_scores(), *more])
@@ -192,8 +198,7 @@ def _schemas(
     if math.isinf(most) or len(schemas) == 1 or asked_for(config)[0] is not None:
         return schemas
     first = schemas[0]
-    name = _pruned(len(first.fields), 0)
-    facts = trainings.fit(first, name, seed=config.seed + 1, label=f"retrain: {name}")
+    facts = trainings.fit_all([_wanted(first, _pruned(len(first.fields), 0), config.seed + 1)])[0]
     unit = facts.compute / full.facts.compute / active(config, first)
     kept = schemas[: affordable_k([unit * active(config, schema) for schema in schemas], most)]
     if len(kept) < len(schemas):
@@ -211,6 +216,10 @@ def _measured(selection: Selection) -> CurvePoint | None:
     points = [point for point in selection.curve if point.k == selection.k]
     points.sort(key=lambda point: point.source == "retrained")
     return points[-1] if points else None
+
+
+def _wanted(schema: ModelSchema, name: str, seed: int) -> Wanted:
+    return Wanted(schema, name, seed, f"retrain: {name}")
 
 
 def _pruned(k: int, number: int) -> str:

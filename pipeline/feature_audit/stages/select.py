@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,28 @@ from concrete_selectors import PathSettings
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
+from feature_audit.engine import Engine, LocalEngine
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.progress import SelectionProgress
-from feature_audit.fitting.trained import active, load_model, open_store
-from feature_audit.fitting.trainings import Trainings
+from feature_audit.fitting.trained import open_store
+from feature_audit.fitting.trainings import Trainings, Wanted
 from feature_audit.models.training import Pace, batch_rows
 from feature_audit.results import CurvePoint
 from feature_audit.selection import (
     Constraints,
     Criterion,
-    FullModel,
+    Draw,
     SearchSpace,
     Selection,
     SelectionPlan,
+    TrialResult,
     TrialRow,
     build_constraints,
     select_features,
 )
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.load import locate
+from feature_audit.stages.trials import TRAIN_SCORES, Trials
 
 KEYS = (
     "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop", "groups",
@@ -104,41 +107,57 @@ def select(
     constraints: Constraints,
     folder: StageFolder,
     on_trial: Callable[[TrialRow], None] | None = None,
+    engine: Engine | None = None,
 ) -> Selection:
-    """Run the selection, or open what was found before; a killed one goes on where it stopped."""
+    """Run the selection, or open what was found before; a killed one goes on where it stopped.
+
+    ``on_trial`` is called with every trial that finishes, as soon as it does; what ``engine`` runs at once may finish
+    in any order, and leads to the same selection.
+    """
     if folder.done:
         return _restore(folder)
+    engine = engine or LocalEngine()
     store = open_store(config, prepared)
     plan = plan_of(config, store, constraints)
-    trainings = Trainings(locate(config), prepared, folder, full.rate)
-    model = FullModel(
-        load_model(config, full.gated),
-        full.gated.validation_scores(),
-        active(config, full.schema),
-        full.validation_scores(),
-    )
+    trainings = Trainings(locate(config), prepared, folder, full.rate, engine)
+    trials = Trials.of(config, prepared, full.gated, constraints, plan, folder.path)
     names = np.asarray(prepared.schema.names)
     with SelectionProgress(plan.trials if plan.searches else 1) as progress:
 
-        def retrain(kept: np.ndarray, number: int) -> tuple[np.ndarray, float]:
-            schema = prepared.schema.keep(names[kept])
-            seed = CONFIRMATION_SEED + config.seed + number
-            watch = progress.confirming(len(kept))
-            name, label = f"confirmation_{number}", f"select: K = {len(kept)}"
-            facts = trainings.fit(schema, name, seed=seed, label=label, progress=watch)
-            return trainings.validation_scores(name), facts.compute
+        def told(draw: Draw, result: TrialResult, before: bool) -> None:
+            if before:
+                progress.trial_found()
+                return
+            progress.trial_done()
+            if on_trial is not None and result.value is not None:
+                on_trial(TrialRow.of(draw, result))
+
+        def retrain(kept: Sequence[np.ndarray], first: int) -> list[tuple[np.ndarray, float]]:
+            wanted = [
+                Wanted(
+                    prepared.schema.keep(names[one]),
+                    f"confirmation_{number}",
+                    CONFIRMATION_SEED + config.seed + number,
+                    f"select: K = {len(one)}",
+                    progress.confirming(len(one)),
+                )
+                for number, one in enumerate(kept, first)
+            ]
+            facts = trainings.fit_all(wanted)
+            return [
+                (trainings.validation_scores(one.name), found.compute) for one, found in zip(wanted, facts, strict=True)
+            ]
 
         selection = select_features(
-            model,
+            replace(trials.model(), compared_with=full.validation_scores()),
             store,
             constraints,
             plan,
             retrain=retrain,
-            journal=folder.path / "study.journal",
-            workers=config.workers,
-            progress=progress,
-            on_trial=on_trial,
+            run_round=lambda draws: trials.run(draws, engine, told, progress.trial_step),
+            progress=progress.trial_step,
         )
+    (folder.path / TRAIN_SCORES).unlink()
     _keep(folder, selection)
     return selection
 

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from feature_audit import locking
+from feature_audit import disk, errors, locking
+from feature_audit.engine import environment
 from feature_audit.fitting import cache
 from feature_audit.fitting.cache import StageKey, open_folder, own_folder, stage_key
 
@@ -33,12 +34,14 @@ def test_a_refused_run_leaves_nothing_to_continue(tmp_path: Path, caplog: pytest
 def test_any_change_of_the_source_changes_every_key(tmp_path: Path) -> None:
     """Two small packages of the same names, as a checkout has them: contents, names and new modules count, no more."""
     ours, theirs = tmp_path / "feature_audit", tmp_path / "concrete_selectors"
-    for package in (ours / "fitting", theirs):
+    for package in (ours / "fitting", ours / "engine", theirs):
         package.mkdir(parents=True)
         (package / "__init__.py").touch()
     (ours / "__init__.py").touch()
     shutil.copy(str(cache.__file__), ours / "fitting" / "cache.py")
-    shutil.copy(str(locking.__file__), ours / "locking.py")
+    shutil.copy(str(environment.__file__), ours / "engine" / "environment.py")
+    for module in (locking, disk, errors):
+        shutil.copy(str(module.__file__), ours)
     rule = theirs / "rule.py"
     rule.write_text("MARGIN = 1")
 

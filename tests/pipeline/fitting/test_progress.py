@@ -98,7 +98,8 @@ def test_lines_of_the_log_stand_above_the_bar() -> None:
 def test_a_resumed_selection_counts_what_was_finished() -> None:
     clock = Clock()
     with on_terminal(), SelectionProgress(4, clock=clock) as progress:
-        progress.resume(3)
+        for _ in range(3):
+            progress.trial_found()
         assert progress.words() == "select: trial 4 of 4"
         clock.now = 30
         progress.trial_step({"phase": "eliminate", "step": 2, "steps": 4})

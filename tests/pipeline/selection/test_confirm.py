@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from feature_audit.results import CurvePoint
@@ -16,7 +16,10 @@ CRITERION = Criterion(metric="auc", margin=0.002, confidence=0.95, test_ratio=1.
 
 
 def confirmed(quality: Callable[[int], float], ks: range | list[int], *proposed: int) -> list[int]:
-    found = confirm(ks, proposed, CRITERION, lambda k: CurvePoint(k, 0.8, quality(k), "retrained", 0.0005))
+    def retrain(sizes: Sequence[int]) -> list[CurvePoint]:
+        return [CurvePoint(k, 0.8, quality(k), "retrained", 0.0005) for k in sizes]
+
+    found = confirm(ks, proposed, CRITERION, retrain)
     return [point.k for point in found]
 
 
@@ -36,6 +39,17 @@ def test_smaller_proposals_are_retrained_before_larger_k_are_asked() -> None:
         "one with the evidence is enough"
     )
     assert confirmed(lambda _: 0.0, [5, 30, 60], 60, 20, 5) == [60, 5], "whole groups only"
+
+
+def test_what_is_known_to_be_needed_is_asked_for_at_once() -> None:
+    asked: list[list[int]] = []
+
+    def retrain(sizes: Sequence[int]) -> list[CurvePoint]:
+        asked.append(list(sizes))
+        return [CurvePoint(k, 0.8, -0.01, "retrained", 0.0005) for k in sizes]
+
+    confirm(range(1, 100), (60, 20, 10), CRITERION, retrain)
+    assert asked == [[60, 20, 10], [84], [99]], "a larger K only where none of those before has the evidence"
 
 
 @given(st.sets(st.integers(1, 2_000), min_size=1), st.integers(1, 2_500))
@@ -67,10 +81,10 @@ def test_the_plan_of_a_wide_table_takes_no_time() -> None:
 
 @given(st.lists(st.floats(-0.01, 0.01), min_size=40, max_size=40), st.integers(1, 40))
 def test_it_ends_at_the_first_k_that_has_the_evidence_or_at_the_largest(qualities: list[float], proposed: int) -> None:
-    def point(k: int) -> CurvePoint:
-        return CurvePoint(k, 0.8, qualities[k - 1], "retrained", 0.0005)
+    def retrain(sizes: Sequence[int]) -> list[CurvePoint]:
+        return [CurvePoint(k, 0.8, qualities[k - 1], "retrained", 0.0005) for k in sizes]
 
-    found = confirm(range(1, 41), [proposed], CRITERION, point)
+    found = confirm(range(1, 41), [proposed], CRITERION, retrain)
     for place, one in enumerate(found[:-1]):
         assert not is_confident(one, found[:place], CRITERION)
     assert found[-1].k == 40 or is_confident(found[-1], found, CRITERION)

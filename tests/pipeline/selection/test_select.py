@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from feature_audit.selection import (
     SearchSpace,
     Selection,
     SelectionPlan,
-    TrialRow,
     select_features,
 )
 from feature_audit.selection.trial import path_value
@@ -52,7 +51,6 @@ class Case:
 
     store: Store
     full: FullModel
-    folder: Path
     retrained: list[list[int]]
     numbers: list[int]
 
@@ -67,22 +65,24 @@ class Case:
         train(model, self.store, schema, config=CONFIG.training, task="binary", seed=seed, device="cpu")
         return model, predict(model, self.store, "validation", schema, task="binary", device="cpu")
 
-    def retrain(self, kept: np.ndarray, number: int) -> tuple[np.ndarray, float]:
-        self.retrained.append(kept.tolist())
-        self.numbers.append(number)
-        return self.scores(kept, 100 + number)[1], 1.0
+    def retrain(self, kept: Sequence[np.ndarray], first: int) -> list[tuple[np.ndarray, float]]:
+        self.retrained.extend(one.tolist() for one in kept)
+        self.numbers.extend(range(first, first + len(kept)))
+        return [(self.scores(one, 100 + number)[1], 1.0) for number, one in enumerate(kept, first)]
 
     def plan(self, constraints: Constraints, **changes: Any) -> SelectionPlan:
         return replace(plan_of(CONFIG, self.store, constraints), **changes)
 
-    def select(self, constraints: Constraints, journal: str, **changes: Any) -> Selection:
-        workers, on_trial = changes.pop("workers", 1), changes.pop("on_trial", None)
+    def select(self, constraints: Constraints, **changes: Any) -> Selection:
         self.retrained.clear()
         self.numbers.clear()
-        return select_features(
-            self.full, self.store, constraints, self.plan(constraints, **changes),
-            retrain=self.retrain, journal=self.folder / journal, workers=workers, on_trial=on_trial,
-        )  # fmt: skip
+        plan = self.plan(constraints, **changes)
+        return select_features(self.full, self.store, constraints, plan, retrain=self.retrain)
+
+    @cached_property
+    def plain(self) -> Selection:
+        """The selection without further wishes."""
+        return self.select(ALL)
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,10 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     _, store = prepared_of(log_of(), folder)
-    empty = Case(store, FullModel(torch.nn.Identity(), None, 1), folder, [], [])
+    empty = Case(store, FullModel(torch.nn.Identity(), None, None, 1), [], [])
     model, scores = empty.scores(np.arange(SIGNAL + NOISE), 0)
-    yield replace(empty, full=FullModel(model.eval(), scores, 1_000))
+    train_scores = predict(model, store, "train", store.schema, task="binary", device="cpu")
+    yield replace(empty, full=FullModel(model.eval(), train_scores, scores, 1_000))
     torch.set_num_threads(threads)
 
 
@@ -102,7 +103,7 @@ ALL = Constraints(n_features=12, min_k=1, max_k=12)
 
 def test_finds_the_signals_confirms_k_and_accounts_for_its_work(case: Case) -> None:
     before = {name: value.clone() for name, value in case.full.model.state_dict().items()}
-    found = case.select(ALL, "plain")
+    found = case.select(ALL)
     assert sorted(found.order[:SIGNAL].tolist()) == [0, 1, 2, 3]
     assert sorted(found.order.tolist()) == list(range(12))
     assert found.rank[found.order[0]] == 1
@@ -117,7 +118,8 @@ def test_finds_the_signals_confirms_k_and_accounts_for_its_work(case: Case) -> N
     assert max(masked) == 12
     trials = sum(row.notes["compute"] for row in found.trials)
     assert trials > 0
-    assert found.compute > trials + found.n_confirmations, "curve and confirmations count as well"
+    asked = len(case.full.train_scores) * 1_000 / 3
+    assert found.compute > trials + found.n_confirmations + asked, "curve, confirmations, and the full model's answers"
     assert all(torch.equal(before[name], value) for name, value in case.full.model.state_dict().items())
 
 
@@ -125,7 +127,7 @@ def test_retrainings_are_compared_with_the_model_that_is_audited(case: Case) -> 
     """The network with the gates may be a reference for a full model that a team trains itself."""
     perfect = case.store.target("validation") * 0.8 + 0.1
     other = replace(case, full=replace(case.full, compared_with=perfect))
-    found, plain = other.select(ALL, "reference"), case.select(ALL, "plain")
+    found, plain = other.select(ALL), case.plain
     assert [p for p in found.curve if p.source == "masked"] == [p for p in plain.curve if p.source == "masked"]
     compare = [(point.metric - 1.0, point.delta) for point in found.curve if point.source == "retrained"]
     assert compare
@@ -135,7 +137,7 @@ def test_retrainings_are_compared_with_the_model_that_is_audited(case: Case) -> 
 def test_all_features_are_never_the_answer_to_which_can_go(case: Case) -> None:
     """However strict: K = N would compare the full model with itself."""
     strict = replace(case.plan(ALL).criterion, margin=0.0, confidence=0.9999)
-    found = case.select(ALL, "strict", criterion=strict, trials=1)
+    found = case.select(ALL, criterion=strict, trials=1)
     assert case.numbers == list(range(found.n_confirmations)), "each with a seed of its own"
     assert found.n_confirmations > 1
     assert found.k < 12
@@ -143,21 +145,15 @@ def test_all_features_are_never_the_answer_to_which_can_go(case: Case) -> None:
     assert all(len(kept) < 12 for kept in case.retrained)
 
 
-def test_the_same_seed_gives_the_same_selection_and_a_journal_is_not_run_again(case: Case) -> None:
-    first = case.select(ALL, "first", trials=1)
-    ran: list[TrialRow] = []
-    again = case.select(ALL, "first", trials=1, on_trial=ran.append)
-    assert ran == []
-    fresh = case.select(ALL, "fresh", trials=1, on_trial=ran.append)
-    assert [row.number for row in ran] == [0]
-    for other in (again, fresh):
-        assert other.order.tolist() == first.order.tolist()
-        assert other.curve == first.curve
-    assert case.select(ALL, "other", trials=1, seed=5).trials[0].value != first.trials[0].value
+def test_the_same_seed_gives_the_same_selection(case: Case) -> None:
+    first, again = case.select(ALL, trials=1), case.select(ALL, trials=1)
+    assert again.order.tolist() == first.order.tolist()
+    assert again.curve == first.curve
+    assert case.select(ALL, trials=1, seed=5).trials[0].value != first.trials[0].value
 
 
 def test_trials_differ_in_seed_and_settings(case: Case) -> None:
-    found = case.select(ALL, "plain")
+    found = case.plain
     first, second = found.trials
     assert first.settings["slots"] == 12
     assert first.settings != second.settings
@@ -166,14 +162,14 @@ def test_trials_differ_in_seed_and_settings(case: Case) -> None:
     alone = [set(row.notes["order"][: found.k]) for row in found.trials]
     assert [set(np.flatnonzero(mask)) for mask in found.masks] == alone, "what each trial would keep by itself"
     wide = [set(row.notes["order"][:6]) for row in found.trials]
-    six = case.select(replace(ALL, min_k=6, max_k=6), "plain")
+    six = case.plain.at(6)
     assert [set(np.flatnonzero(mask)) for mask in six.masks] == wide
     assert wide[0] != wide[1], "beyond the signals they differ by chance"
 
 
 def test_trials_of_the_same_settings_differ_by_their_seeds(case: Case) -> None:
     space = SearchSpace((12, 12), (6.3, 6.3), (0.16, 0.16), (0.75, 0.75))
-    first, second = case.select(ALL, "repeats", space=space).trials
+    first, second = case.select(ALL, space=space).trials
     assert first.settings == second.settings
     assert first.value != second.value
 
@@ -187,7 +183,7 @@ def test_the_forecast_knows_how_large_validation_and_test_are(case: Case) -> Non
 
 def test_protected_excluded_and_fixed_k_are_kept_to(case: Case) -> None:
     constraints = Constraints(n_features=12, min_k=4, max_k=4, protected=(11,), excluded=(0, 5))
-    found = case.select(constraints, "bound", trials=1)
+    found = case.select(constraints, trials=1)
     assert (found.k, found.evidence) == (4, "fixed")
     assert case.retrained == [], "a given K is not confirmed"
     assert found.order[0] == 11
@@ -197,35 +193,28 @@ def test_protected_excluded_and_fixed_k_are_kept_to(case: Case) -> None:
 
 def test_whole_groups_are_kept_or_dropped_together(case: Case) -> None:
     groups = (0, 0, 1, 1, *range(2, 10))
-    found = case.select(Constraints(n_features=12, min_k=1, max_k=6, groups=groups), "groups")
+    found = case.select(Constraints(n_features=12, min_k=1, max_k=6, groups=groups))
     kept = set(found.kept.tolist())
     assert len(kept & {0, 1}) != 1
     assert len(kept & {2, 3}) != 1
     with pytest.raises(AuditError, match=r"k=1: no set of whole groups holds 1 to 1 .* smallest|k=1: no set of whole"):
-        case.select(Constraints(n_features=12, min_k=1, max_k=1, groups=(0,) * 6 + (1,) * 6), "none", trials=1)
+        case.select(Constraints(n_features=12, min_k=1, max_k=1, groups=(0,) * 6 + (1,) * 6), trials=1)
 
 
 def test_a_high_cost_moves_a_feature_back(case: Case) -> None:
-    plain = case.select(ALL, "plain")
+    plain = case.plain
     last = int(plain.order[SIGNAL - 1])
     prior = tuple(-3.0 if feature == last else 0.0 for feature in range(12))
-    costly = case.select(replace(ALL, prior=prior), "costly")
+    costly = case.select(replace(ALL, prior=prior))
     assert costly.rank[last] > plain.rank[last], "a prior is subtracted, not added"
 
 
 @pytest.mark.parametrize("selector", ["cae", "mutual_information", "random"])
 def test_every_kind_of_selector_goes_the_same_way(case: Case, selector: str) -> None:
-    found = case.select(ALL, selector, selector=selector)
+    found = case.select(ALL, selector=selector)
     assert sorted(found.order.tolist()) == list(range(12))
     assert len(found.trials) == (2 if selector == "cae" else 1), "a baseline has nothing to repeat"
     assert found.n_confirmations >= 1
-
-
-@pytest.mark.slow
-def test_two_workers_find_what_one_finds(case: Case) -> None:
-    one = case.select(ALL, "plain")
-    two = case.select(ALL, "workers", workers=2)
-    assert sorted(row.value for row in two.trials) == pytest.approx(sorted(row.value for row in one.trials), abs=1e-9)
 
 
 @given(st.dictionaries(st.integers(1, 300), st.floats(0.1, 2.0), min_size=1))

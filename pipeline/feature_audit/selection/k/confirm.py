@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def confirm(
-    ks: Sequence[int], proposed: Sequence[int], criterion: Criterion, retrain: Callable[[int], CurvePoint]
+    ks: Sequence[int],
+    proposed: Sequence[int],
+    criterion: Criterion,
+    retrain: Callable[[Sequence[int]], list[CurvePoint]],
 ) -> list[CurvePoint]:
     """Retrain at the proposed K, and at larger ones until one has all the evidence that the rule asks for.
 
@@ -27,28 +30,27 @@ def confirm(
         proposed: K to begin with, largest first. The search for larger ones starts at the first; the nearest K below it
             that may be retrained is taken, or else the smallest.
         criterion: of the verdict.
-        retrain: trains a model at a K and measures it on validation.
+        retrain: trains models at several K and measures each on validation.
 
     Returns:
         What was measured, in the order of measurement, each K once.
     """
     found: list[CurvePoint] = []
 
-    def measure(k: int) -> None:
-        point = retrain(k)
-        found.append(point)
-        log.info(
-            "select: retrained at K = %d, change in validation %s against the full model: %+.4f",
-            k, criterion.metric, point.delta,
-        )  # fmt: skip
+    def measure(sizes: Sequence[int]) -> None:
+        for point in retrain(sizes):
+            found.append(point)
+            log.info(
+                "select: retrained at K = %d, change in validation %s against the full model: %+.4f",
+                point.k, criterion.metric, point.delta,
+            )  # fmt: skip
 
     first, *larger = ladder(ks, proposed[0])
-    for k in [first, *(k for k in proposed[1:] if k in ks and k < first)]:
-        measure(k)
+    measure([first, *(k for k in proposed[1:] if k in ks and k < first)])
     for k in larger:
         if any(is_confident(point, found, criterion) for point in found):
             break
-        measure(k)
+        measure([k])
     return found
 
 

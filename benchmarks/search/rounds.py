@@ -1,0 +1,66 @@
+"""What rounds of trials cost a search: TPE on noisy functions of the four settings, told after trials or rounds.
+
+    python benchmarks/search/rounds.py
+
+A function falls with the squared distance from a random best point, with random weights. ``trials`` is the mean over
+all trials of what a trial is worth without the noise, which counts where trials rank together; ``best`` is that of the
+trial that looked best. Both are means over seeds, with their standard errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+from feature_audit.selection import Draw, SearchSpace, TrialResult, run_study, study
+
+SPACE = SearchSpace((10, 40), (2.0, 20.0), (0.05, 0.5), (0.5, 1.0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=60)
+    given = parser.parse_args()
+    print("| noise | trials per round | trials | best |\n|---|---|---|---|")
+    for noise in (0.0, 0.1, 0.3):
+        for size in (1, 2, 4, 8):
+            study.ROUND = size
+            found = np.array([searched(given.trials, noise, seed) for seed in range(given.seeds)])
+            cells = [
+                f"{mean:.3f} ± {error:.3f}"
+                for mean, error in zip(found.mean(axis=0), found.std(axis=0) / given.seeds**0.5, strict=True)
+            ]
+            print(f"| {noise:g} | {size} | {' | '.join(cells)} |", flush=True)
+
+
+def searched(trials: int, noise: float, seed: int) -> tuple[float, float]:
+    """Mean worth of the trials of a study, and the worth of the one that looked best."""
+    random = np.random.default_rng(seed)
+    best, weight, errors = random.random(4), 2 * random.random(4), noise * random.normal(size=trials)
+    worth: dict[int, float] = {}
+
+    def run_round(draws: Sequence[Draw]) -> list[TrialResult]:
+        worth.update({draw.number: -float((weight * (place(draw) - best) ** 2).sum()) for draw in draws})
+        return [TrialResult(worth[draw.number] + errors[draw.number]) for draw in draws]
+
+    first = run_study(run_round, space=SPACE, trials=trials, seed=seed).finished[0]
+    return float(np.mean(list(worth.values()))), worth[first.number]
+
+
+def place(draw: Draw) -> np.ndarray:
+    """Settings of a trial as shares of their ranges."""
+    chosen = draw.settings
+    return np.array(
+        [
+            np.log(chosen["slots"] / 10) / np.log(4),
+            np.log(chosen["temperature_start"] / 2) / np.log(10),
+            np.log(chosen["temperature_end"] / 0.05) / np.log(10),
+            (chosen["anneal_share"] - 0.5) / 0.5,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""Where the trainings and trials of an audit run: in this process, in several, or on a Ray cluster."""
+
+from feature_audit.engine.jobs import Engine, Job, Watch
+from feature_audit.engine.local import LocalEngine
+from feature_audit.engine.opening import check_engine, opened
+from feature_audit.engine.process import job_threads, tune_process
+
+__all__ = ["Engine", "Job", "LocalEngine", "Watch", "check_engine", "job_threads", "opened", "tune_process"]

@@ -1,0 +1,31 @@
+"""What a result depends on besides data and configuration: the source of both packages and the libraries' versions."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+
+LIBRARIES = ("torch", "polars", "numpy", "scikit-learn", "scipy", "optuna")
+
+
+def environment() -> dict[str, str]:
+    """``code`` -> digest of the source, ``version.<library>`` -> its version."""
+    versions = {f"version.{name}": importlib.metadata.version(name) for name in LIBRARIES}
+    return {"code": _source_digest(), **versions}
+
+
+@functools.cache
+def _source_digest() -> str:
+    """Of every module of both packages: which of them a stage runs need not be kept track of by hand."""
+    digest = hashlib.blake2b(digest_size=8)
+    for package in ("feature_audit", "concrete_selectors"):
+        spec = importlib.util.find_spec(package)  # without importing torch
+        assert spec is not None
+        assert spec.origin is not None
+        folder = Path(spec.origin).parent
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,146 @@
+"""Jobs on this machine: one after the other in this process, or side by side in several."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Self
+
+import psutil
+
+from feature_audit.engine.jobs import Job, attempt, returned, sealed
+from feature_audit.engine.process import tune_process
+from feature_audit.memory import WorkerKilledError
+
+log = logging.getLogger(__name__)
+
+
+class LocalEngine:
+    """Processes of this machine.
+
+    They start with the first jobs and end with the engine, or with their parent, however that ends.
+
+    Args:
+        workers: how many jobs run at once; 1 = in this process.
+        threads: of each.
+        cards: values of ``CUDA_VISIBLE_DEVICES`` to hand out in turn; none = every worker sees what this process sees.
+    """
+
+    def __init__(self, workers: int = 1, threads: int = 1, cards: Sequence[str] = ()) -> None:
+        self._workers, self._threads, self._cards = workers, threads, tuple(cards)
+        self._context = multiprocessing.get_context("spawn")  # a forked torch may deadlock in its threads
+        self._pool: ProcessPoolExecutor | None = None
+        self._lives: Any = None  # the end of a pipe whose other end all workers watch: closed, they end
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._end_workers()
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    @property
+    def watches(self) -> bool:
+        """Does it run jobs in this process, where their steps can be followed?"""
+        return self._workers == 1
+
+    def run(self, jobs: Sequence[Job], told: Callable[[int, Any], None] | None = None) -> list[Any]:
+        """Run jobs; see ``Engine``.
+
+        A worker that is killed ends the others as well; what they ran is run once more.
+        """
+        results: dict[int, Any] = {}
+
+        def keep(place: int, result: Any) -> None:
+            results[place] = result
+            if told is not None:
+                told(place, result)
+
+        if self.watches:
+            for place, job in enumerate(jobs):
+                keep(place, job.function(*job.arguments, watch=job.watch))
+        else:
+            try:
+                self._side_by_side(jobs, results, keep)
+            except BrokenProcessPool:
+                log.warning("%s: a worker process was killed; running it again", _open(jobs, results))
+                self._side_by_side(jobs, results, keep, again=True)
+        return [results[place] for place in range(len(jobs))]
+
+    def _side_by_side(
+        self, jobs: Sequence[Job], done: dict[int, Any], keep: Callable[[int, Any], None], *, again: bool = False
+    ) -> None:
+        """Run the jobs that are not done.
+
+        Raises:
+            BrokenProcessPool: a worker was killed.
+            WorkerKilledError: the same, ``again``.
+        """
+        pool = self._start()
+        try:
+            waiting = {
+                pool.submit(attempt, sealed(job), job.label, job.marker.parent): place
+                for place, job in enumerate(jobs)
+                if place not in done
+            }
+            for future in as_completed(waiting):
+                place = waiting[future]
+                keep(place, returned(future.result(), jobs[place].label))
+        except BrokenProcessPool as error:
+            self._end_workers()
+            if again:
+                raise WorkerKilledError(f"a worker process was killed twice ({_open(jobs, done)})") from error
+            raise
+        except BaseException:
+            self._end_workers()  # else the pool would wait for jobs that nobody asks for any more
+            raise
+
+    def _start(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            watched, self._lives = self._context.Pipe(duplex=False)
+            settings = (watched, self._context.Value("i", 0), self._threads, self._cards)
+            self._pool = ProcessPoolExecutor(self._workers, self._context, _begin, settings)
+        return self._pool
+
+    def _end_workers(self) -> None:
+        if self._pool is not None:
+            self._lives.close()
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+def _open(jobs: Sequence[Job], done: dict[int, Any]) -> str:
+    """The first jobs that are not done."""
+    labels = [job.label for place, job in enumerate(jobs) if place not in done]
+    return ", ".join(labels[:3]) + (" ..." if len(labels) > 3 else "")
+
+
+def _begin(watched: Any, place: Any, threads: int, cards: tuple[str, ...]) -> None:
+    """Make a worker of this process: its card, its threads, and its end.
+
+    ``watched`` ends where the parent closes its end or is gone, however it ended. (An event is no way to say so: to set
+    one waits for every waiting process, also for one that was killed.)
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent gets it, too, and ends its workers
+    if cards:
+        with place.get_lock():
+            number, place.value = place.value, place.value + 1
+        os.environ["CUDA_VISIBLE_DEVICES"] = cards[number % len(cards)]
+
+    def watch() -> None:
+        watched.poll(None)
+        for child in psutil.Process().children(recursive=True):  # a team's own training program
+            child.kill()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    tune_process(threads)

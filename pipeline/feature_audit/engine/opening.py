@@ -1,0 +1,49 @@
+"""Which engine a configuration asks for."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from contextlib import AbstractContextManager
+
+from feature_audit.config import AuditConfig
+from feature_audit.engine.jobs import Engine
+from feature_audit.engine.local import LocalEngine
+from feature_audit.engine.process import job_threads
+from feature_audit.errors import UsageError
+
+
+def check_engine(config: AuditConfig) -> None:
+    """Refuse an engine that is not installed.
+
+    Raises:
+        UsageError: in one line.
+    """
+    if config.engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise UsageError(
+            "engine=ray: the package ray is not installed; pip install 'ray>=2.60,<3', or give engine=local"
+        )
+
+
+def opened(config: AuditConfig) -> AbstractContextManager[Engine]:
+    """The engine, open inside a ``with``.
+
+    Raises:
+        AuditError: inside the ``with``, where no Ray cluster answers.
+    """
+    if config.engine == "ray":
+        from feature_audit.engine.ray_cluster import RayEngine
+
+        return RayEngine(config.threads or 1, cards=config.device != "cpu")
+    return LocalEngine(config.workers, job_threads(config.threads, config.workers), _cards(config.device))
+
+
+def _cards(device: str) -> list[str]:
+    """The cards to hand out to workers; none where there is no choice: on a CPU, or where the user names the card."""
+    import torch
+
+    count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    if count < 2:
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [card.strip() for card in visible.split(",")] if visible else [str(card) for card in range(count)]

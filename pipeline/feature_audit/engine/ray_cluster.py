@@ -1,0 +1,185 @@
+"""Jobs as tasks of a Ray cluster. What they read and write lies in the work folder, which all nodes share.
+
+Nothing is uploaded: nodes have the same installation, which every task compares with the driver's, or it is refused.
+A task whose worker or node is lost is run again; with the driver, its tasks end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from feature_audit.engine import ray_worker
+from feature_audit.engine.environment import environment
+from feature_audit.engine.jobs import Job, returned, sealed
+from feature_audit.errors import AuditError
+
+log = logging.getLogger(__name__)
+
+#: How often a task is run again whose worker or node was lost; machines that may be taken away at any time are common.
+RETRIES = 3
+#: Seconds until a file that another node has written must be seen here: network file systems remember what is absent.
+_SEEN_WITHIN = 60.0
+#: Seconds until a cluster must answer.
+_ANSWERED_WITHIN = 10.0
+#: Seconds of one wait for results.
+_POLL = 1.0
+#: Bytes of the object store of a cluster that is started here: jobs and their results are small.
+_STORE_BYTES = 100 << 20
+
+
+class RayEngine:
+    """A Ray cluster: the one that ``RAY_ADDRESS`` names, otherwise one on this machine that ends with the audit.
+
+    How many jobs run at once is decided by the cluster's cores, and by its cards where there are any.
+
+    Args:
+        threads: of each job, as many of a node's cores are its own.
+        cards: may jobs use a card? Then each has one of its own, if the cluster has any.
+
+    Raises:
+        AuditError: the cluster does not answer.
+    """
+
+    def __init__(self, threads: int, *, cards: bool) -> None:
+        self._threads, self._cards = threads, cards
+        self._connected = False
+
+    def __enter__(self) -> Self:
+        import ray
+
+        if not ray.is_initialized():
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            address = os.environ.get("RAY_ADDRESS")
+            settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+            if not address:
+                settings |= {"address": "local", "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+            ends = signal.getsignal(signal.SIGTERM)
+            try:
+                _require_answer(address)
+                ray.init(**settings)
+                with contextlib.suppress(ValueError):  # not the main thread, where Ray has set none, either
+                    signal.signal(signal.SIGTERM, ends)  # Ray's own would end the process without a word
+            except Exception as error:  # of several classes, Ray's own and others
+                said = " ".join(str(error).split())[:200]
+                where = f"RAY_ADDRESS={address}: no Ray cluster answers" if address else "no Ray cluster can be started"
+                raise AuditError(f"engine=ray: {where} ({said}); see `ray status`, or give engine=local") from error
+            self._connected = True
+        ray.cloudpickle.register_pickle_by_value(ray_worker)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import ray
+
+        if self._connected:
+            ray.shutdown()
+
+    @property
+    def watches(self) -> bool:
+        """Does it run jobs in this process, where their steps can be followed?"""
+        return False
+
+    def run(self, jobs: Sequence[Job], told: Callable[[int, Any], None] | None = None) -> list[Any]:
+        """Run jobs; see ``Engine``."""
+        import ray
+
+        task = ray.remote(**self._needs())(ray_worker.work)
+        waiting = {task.remote(self._sent(job)): place for place, job in enumerate(jobs)}
+        results: dict[int, Any] = {}
+        try:
+            while waiting:
+                found, _ = ray.wait(list(waiting), timeout=_POLL)  # between two waits, a signal is seen
+                if not found:
+                    continue
+                [ready] = found
+                place = waiting.pop(ready)
+                results[place] = self._result(ready, jobs[place])
+                if told is not None:
+                    told(place, results[place])
+        except BaseException:
+            for left in waiting:
+                with contextlib.suppress(Exception):  # the cluster may be what failed
+                    ray.cancel(left, force=True)
+            raise
+        return [results[place] for place in range(len(jobs))]
+
+    def _needs(self) -> dict[str, Any]:
+        """What a task takes of a node, as far as any node has it: Ray would wait for more forever."""
+        import ray
+
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        cores = max((int(node.get("CPU", 0)) for node in nodes), default=0)
+        cards = self._cards and any(node.get("GPU", 0) >= 1 for node in nodes)
+        needs = {"num_cpus": min(self._threads, cores or self._threads), "num_gpus": int(cards)}
+        return {**needs, "max_retries": RETRIES}
+
+    def _sent(self, job: Job) -> dict[str, Any]:
+        return {
+            "paths": [os.path.abspath(path) for path in sys.path],
+            "folder": os.getcwd(),
+            "environment": environment(),
+            "threads": self._threads,
+            "leaves": str(job.marker.parent),
+            "label": job.label,
+            "job": sealed(job),
+        }
+
+    def _result(self, ready: Any, job: Job) -> Any:
+        """What a task's job returned.
+
+        Raises:
+            AuditError: it was lost or refused; what the job raised comes through.
+        """
+        import ray
+
+        try:
+            state, found = ray.get(ready)
+        except ray.exceptions.RayTaskError:  # of `work` itself
+            raise
+        except ray.exceptions.RayError as error:
+            said = " ".join(str(error).split())[:200]
+            raise AuditError(
+                f"{job.label}: its worker was lost {RETRIES + 1} times ({said}); see that nodes stay up and have the "
+                "memory, and give the same command again: what was finished is kept"
+            ) from error
+        if state == "refused":
+            raise AuditError(f"engine=ray: {found}")
+        result = returned(found, job.label)
+        _wait_for(job.marker)
+        return result
+
+
+def _require_answer(address: str | None) -> None:
+    """Ask for a connection: Ray itself would try for minutes.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERED_WITHIN).close()
+
+
+def _wait_for(marker: Path) -> None:
+    """Until a file that another node has written is seen here.
+
+    Raises:
+        AuditError: it does not appear.
+    """
+    deadline = time.monotonic() + _SEEN_WITHIN
+    while not marker.is_file():
+        if time.monotonic() > deadline:
+            raise AuditError(
+                f"engine=ray: {marker} was written by a worker and is not seen here; give work_dir on a file system "
+                "that all nodes share"
+            )
+        time.sleep(0.2)
+        os.listdir(marker.parent)  # network file systems look again

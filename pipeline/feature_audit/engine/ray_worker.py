@@ -1,0 +1,50 @@
+"""What a worker of a Ray cluster runs. It is sent as it stands here, since the worker may have another installation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def work(sent: dict[str, Any]) -> tuple[str, Any]:
+    """Run a job, if this worker is fit for it.
+
+    Args:
+        sent: ``paths`` (where the driver imports from), ``folder`` (its working directory), ``environment`` (what its
+            results depend on), ``threads``, ``leaves`` (the folder of the results), ``label`` and ``job``, as
+            ``engine.jobs.sealed`` gives it.
+
+    Returns:
+        ``refused`` and why, or ``done`` and what ``engine.jobs.attempt`` gave.
+    """
+    import os
+    import socket
+    import sys
+    from pathlib import Path
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported; see feature_audit.cli
+    here = f"node {socket.gethostname()}"
+    if os.path.isdir(sent["folder"]):
+        os.chdir(sent["folder"])
+    sys.path[:0] = [path for path in sent["paths"] if path not in sys.path]
+    try:
+        from feature_audit.engine.environment import environment
+        from feature_audit.engine.jobs import attempt
+        from feature_audit.engine.process import tune_process
+    except ImportError as error:
+        return (
+            "refused",
+            f"{here} cannot import the same feature_audit ({error}); install it on every node",
+        )
+    ours = environment()
+    for name, theirs in sent["environment"].items():
+        if ours.get(name) != theirs:
+            what = "other code" if name == "code" else f"another version of {name.removeprefix('version.')}"
+            return "refused", (
+                f"{here} has {what} ({ours.get(name)}) than the driver ({theirs}); install the same on every node, "
+                "or give all nodes one image"
+            )
+    folder = Path(sent["leaves"])
+    if not folder.is_dir():
+        return "refused", f"{here} does not see {folder}; give work_dir on a file system that all nodes share"
+    tune_process(sent["threads"])
+    return "done", attempt(sent["job"], sent["label"], folder)

@@ -1,0 +1,112 @@
+"""The trials of a selection as jobs: each leaves a file in the stage's folder, so that none is run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Prepared
+from feature_audit.disk import whole
+from feature_audit.engine import Engine, Job
+from feature_audit.fitting.cache import read_marker, write_marker
+from feature_audit.fitting.trained import Trained, active, load_model, open_store
+from feature_audit.models import predict
+from feature_audit.selection import Constraints, Draw, FullModel, SelectionObjective, SelectionPlan, TrialResult
+
+#: Scores of the train rows by the model with the gates, in the stage's folder while the selection runs.
+TRAIN_SCORES = "train.npy"
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What a trial is run on, as files: small enough to be sent to another process.
+
+    Attributes:
+        config, prepared, constraints, plan: of the selection.
+        full: the model with the gates.
+        active: parameters of it that a row passes through.
+        folder: of the stage.
+    """
+
+    config: AuditConfig
+    prepared: Prepared
+    full: Trained
+    constraints: Constraints
+    plan: SelectionPlan
+    active: int
+    folder: Path
+
+    @classmethod
+    def of(
+        cls,
+        config: AuditConfig,
+        prepared: Prepared,
+        full: Trained,
+        constraints: Constraints,
+        plan: SelectionPlan,
+        folder: Path,
+    ) -> Trials:
+        """Trials on a trained model, which is asked about every train row, once for all of them."""
+        scores = folder / TRAIN_SCORES
+        if not scores.is_file():
+            store, schema = open_store(config, prepared), prepared.schema
+            model = load_model(config, full)
+            found = predict(model, store, "train", schema, task=schema.task, device=config.device)
+            with whole(scores) as file:
+                np.save(file, found)
+        return cls(config, prepared, full, constraints, plan, active(config, prepared.schema), folder)
+
+    def model(self) -> FullModel:
+        """The model with the gates, read from its files."""
+        return FullModel(
+            load_model(self.config, self.full),
+            np.load(self.folder / TRAIN_SCORES),
+            self.full.validation_scores(),
+            self.active,
+        )
+
+    def run(
+        self,
+        draws: Sequence[Draw],
+        engine: Engine,
+        told: Callable[[Draw, TrialResult, bool], None],
+        watch: Callable[[dict[str, Any]], None],
+    ) -> list[TrialResult]:
+        """Run the trials of a round; those that are there already are read.
+
+        Args:
+            draws: the round.
+            engine: runs them.
+            told: called with every trial as soon as it is there, and whether it was there before.
+            watch: called with every step of a trial in this process.
+        """
+        found = {draw.number: self._known(draw) for draw in draws}
+        for draw in draws:
+            if (known := found[draw.number]) is not None:
+                told(draw, known, True)
+        missing = [draw for draw in draws if found[draw.number] is None]
+        jobs = [Job(run_trial, (self, draw), self.marker(draw), f"trial {draw.number}", watch) for draw in missing]
+        ran = engine.run(jobs, lambda place, result: told(missing[place], result, False))
+        found |= {draw.number: result for draw, result in zip(missing, ran, strict=True)}
+        return [result for draw in draws if (result := found[draw.number]) is not None]
+
+    def marker(self, draw: Draw) -> Path:
+        """The file that a trial leaves."""
+        return self.folder / f"trial_{draw.number}.json"
+
+    def _known(self, draw: Draw) -> TrialResult | None:
+        content = read_marker(self.marker(draw))
+        return None if content is None or content["draw"] != asdict(draw) else TrialResult(**content["result"])
+
+
+def run_trial(trials: Trials, draw: Draw, *, watch: Callable[[dict[str, Any]], None] | None = None) -> TrialResult:
+    """One trial, and its file."""
+    store = open_store(trials.config, trials.prepared)
+    result = SelectionObjective(trials.model(), store, trials.constraints, trials.plan, watch)(draw)
+    write_marker(trials.marker(draw), {"draw": asdict(draw), "result": asdict(result)}, [])
+    return result

@@ -1,0 +1,60 @@
+"""Jobs for the tests of the engines: worker processes import them from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Watch = Callable[[dict[str, Any]], None] | None
+
+
+class OddError(Exception):
+    """An exception that pickle cannot make again."""
+
+    def __init__(self, what: str, number: int) -> None:
+        super().__init__(f"{what} {number}")
+
+
+def square(folder: Path, number: int, watch: Watch = None) -> dict[str, Any]:
+    """Of a number, with what its process is like; the later the job, the sooner it is done."""
+    time.sleep(0.3 * (number == 0))
+    if watch is not None:
+        watch({"step": number})
+    (folder / f"{number}.json").touch()
+    return {
+        "square": number**2,
+        "process": os.getpid(),
+        "threads": torch.get_num_threads(),
+        "card": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+
+
+def fail(folder: Path, number: int, watch: Watch = None) -> None:
+    """Raises."""
+    raise OddError("went wrong", number)
+
+
+def killed(folder: Path, number: int, times: int, watch: Watch = None) -> int:
+    """Kills its process so many times, and succeeds afterwards."""
+    tries = folder / f"tries_{number}"
+    with tries.open("a") as file:
+        file.write("x")
+    if len(tries.read_text()) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / f"{number}.json").touch()
+    return number
+
+
+def waits(folder: Path, number: int, watch: Watch = None) -> int:
+    """Ends when the file ``go`` is there; leaves the ids of its processes."""
+    (folder / f"waits_{number}_{os.getpid()}").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.05)
+    (folder / f"{number}.json").touch()
+    return number

@@ -1,0 +1,82 @@
+"""Trials and trainings side by side: the audit is that of one process, to the last digit."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from click_log import make_log
+from command_line import artifact, feature_audit, newest_audit, tracking_in
+from ray_nodes import two_nodes
+
+pytestmark = pytest.mark.slow
+WORDS = (
+    "--data", "log.parquet", "--target", "clicked", "--time", "ts", "--group", "user_id", "--row_id", "impression",
+    "--margin", "0.01", "--model", "mlp", "--k", "8", "--trials", "3", "--seeds", "2", "--baseline_seeds", "2",
+    "--threads", "1", "--seed", "4",
+)  # fmt: skip
+#: What a report says of the machine and of the command, and not of the log.
+OF_THE_MACHINE = {
+    "seconds", "seconds_low", "seconds_high", "rows_per_second", "latency_ms", "run_id", "work_dir", "workers", "engine"
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with tracking_in(tmp_path_factory.mktemp("workers")) as folder:
+        make_log(2_500).write_parquet(folder / "log.parquet")
+        yield folder
+
+
+def audited(work: str, *words: str) -> dict[str, Any]:
+    """The report of an audit with a work folder of its own."""
+    assert feature_audit("run", *WORDS, "--work_dir", work, *words) == 0
+    return json.loads(artifact(newest_audit(), "report/report.json").read_text(encoding="utf-8"))
+
+
+def numbers(found: Any, path: str = "") -> dict[str, Any]:
+    """Every value of a report by its place, but for those of the machine."""
+    if not isinstance(found, dict | list):
+        return {path: found}
+    parts = found.items() if isinstance(found, dict) else enumerate(found)
+    kept = [(key, value) for key, value in parts if key not in OF_THE_MACHINE]
+    return {place: one for key, value in kept for place, one in numbers(value, f"{path}.{key}").items()}
+
+
+@pytest.fixture(scope="module")
+def alone(home: Path) -> dict[str, Any]:
+    """The audit by one process."""
+    return audited("alone")
+
+
+def test_two_workers_give_the_same_audit_to_the_last_digit(home: Path, alone: dict[str, Any]) -> None:
+    two = audited("two", "--workers", "2")
+    assert numbers(two) == numbers(alone)
+    assert len(numbers(alone)) > 500
+
+
+@pytest.mark.ray
+def test_a_cluster_that_loses_a_node_gives_the_same_audit_to_the_last_digit(home: Path, alone: dict[str, Any]) -> None:
+    pytest.importorskip("ray", reason="ray comes with the extra ray")
+    with two_nodes() as cluster:
+
+        def lose_one() -> None:
+            """While the first two trials run."""
+            while not list((home / "ray").glob("select/*/train.npy")):
+                time.sleep(0.05)
+            time.sleep(2)
+            assert not list((home / "ray").glob("select/*/trial_2.json"))
+            cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+            lost.append(True)
+
+        lost: list[bool] = []
+        loses = Thread(target=lose_one, daemon=True)
+        loses.start()
+        found = audited("ray", "--engine", "ray")
+        assert lost
+    assert numbers(found) == numbers(alone)
