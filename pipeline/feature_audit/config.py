@@ -120,6 +120,9 @@ class AuditConfig(Section):
     trainer: str | None = Field(None, description="your training function, package.module:train")
     command: str | None = Field(None, description="your training program, such as `python train.py --task {task}`")
     command_timeout: float = Field(0, ge=0, description="seconds that one call of command may take; 0 = no limit")
+    boosting_reference: bool = Field(
+        True, description="compare the full model with a quick gradient boosting, which shows a weak one"
+    )
     selector: str = Field("ip_cae", description="ip_cae, cae, or a baseline by name")
     experiment: str = Field("feature-audit", description="MLflow experiment")
     model_name: str = Field("feature-audit", description="registered model that receives the recommendation")

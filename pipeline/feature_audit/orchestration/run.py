@@ -254,7 +254,8 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
     loaded, trained, selected = known.stages
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
     inputs = {**known.encoded, "features": json.dumps(retrain.features_of(prepared, selection), ensure_ascii=False)}
-    judged_on = {"baseline": trained.digest, "store": prepared.digest}
+    compared = "none" if full.references.boosting.reference is None else "compared"
+    judged_on = {"baseline": trained.digest, "store": prepared.digest, "boosting": compared}
     asked = asked_of_test(config, inputs, judged_on)
     look = _coming_look(config, prepared, parent, asked)
     work = partial(_train_pruned, config, prepared, full, selection, look)
