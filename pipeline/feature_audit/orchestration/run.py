@@ -238,7 +238,7 @@ def _propose(config: AuditConfig, parent: Run, until: str) -> _Proposal | None:
     tried += ", 1 reference model" if full.reference else ""
     costs.append(selected.cost(full.reference_cost + selection.compute / full.facts.compute, tried))
     log.info("select: %s", selection.reason)
-    decisions = sized(config, prepared, full, decide_features(prepared, constraints, selection))
+    decisions = sized(config, prepared, full, decide_features(prepared, constraints, selection, selected.folder))
     publish.selection(parent, selection, decisions)
     if until == "select":
         return None
@@ -272,7 +272,8 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float) -> Found:
     outcome, decisions = judged.result, known.decisions
     if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
         selection = selection.at(outcome.k)
-        decisions = sized(config, prepared, full, decide_features(prepared, known.constraints, selection))
+        decided = decide_features(prepared, known.constraints, selection, selected.folder)
+        decisions = sized(config, prepared, full, decided)
         publish.selection(parent, selection, decisions)
     ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
     besides = time.perf_counter() - started - ran
