@@ -11,8 +11,10 @@ from command_line import artifact, feature_audit, newest_run, tracking_in
 from feature_audit.orchestration import decisions
 
 COLUMNS = ("impression", "price_gap", "price_gap_copy", "taste", "device", "noise_00", "noise_cat_0", "clicked")
-WORDS = ("--data", "log.parquet", "--target", "clicked", "--row_id", "impression", "--model", "mlp", "--profile", "quick",
-         "--threads", "1", "--boosting_reference", "false", "--k", "2", "--k_min", "2")  # fmt: skip
+WORDS = (
+    "--data", "log.parquet", "--target", "clicked", "--row_id", "impression", "--model", "mlp", "--profile", "quick",
+    "--threads", "1", "--boosting_reference", "false", "--k", "2", "--k_min", "2",
+)  # fmt: skip
 
 
 def table() -> pl.DataFrame:
