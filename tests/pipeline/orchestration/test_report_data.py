@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from feature_audit.config import AuditConfig, Task
+from feature_audit.config import AuditConfig
 from feature_audit.findings import Finding
 from feature_audit.noninferiority import metric as find_metric
 from feature_audit.noninferiority.references import Reference
 from feature_audit.orchestration.report_data import below_half, data_warnings, too_good
 from feature_audit.results import MetricDelta
+from feature_audit.schema import Task
 from feature_audit.stages.parity import guards_of
 
 
