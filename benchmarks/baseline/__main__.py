@@ -104,17 +104,14 @@ def lightgbm(table: Table, matrix: np.ndarray, categorical: np.ndarray) -> float
 def measure(name: str, model_name: str, seeds: int) -> Row:
     table = TABLES[name]()
     store = MemoryStore(table)
-    matrix, categorical = store.matrix(table)
+    matrix, categorical = store.raw(table)
     result, seconds = ours(table, store, model_name, seeds)
     before = time.process_time()
     boosted = lightgbm(table, matrix, categorical)
     middle = time.process_time()
-    train_rows, test_rows = table.splits["train"], table.splits["test"]
-    made = boosting_scores(
-        matrix[train_rows], table.target[train_rows], matrix[test_rows], task=store.schema.task, categorical=categorical
-    )
+    made = boosting_scores(store, store.schema, split="test")
     after = time.process_time()
-    yardstick = quality(table.task, table.target[test_rows], made)
+    yardstick = quality(table.task, table.target[table.splits["test"]], made)
     return Row(table, result, seconds, boosted, middle - before, yardstick, after - middle)
 
 

@@ -45,8 +45,19 @@ class MemoryStore:
     def weight(self, split: str) -> None:
         """All rows count alike."""
 
-    def matrix(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
-        """Raw numbers and category codes with NaN for missing, for boosting; and which columns hold categories."""
+    def matrix(self, split: str, schema: ModelSchema | None = None, rows: np.ndarray | None = None) -> np.ndarray:
+        """Encoded cells as float32, one column per field in schema order, for the boosting reference."""
+        chosen = self.splits[split] if rows is None else self.splits[split][rows]
+        place = {"numeric": 0, "code": 0}
+        columns = {}
+        for field in self.schema.fields:
+            cells = self.numeric if field.form == "numeric" else self.codes
+            columns[field.name] = cells[chosen, place[field.form]].numpy()
+            place[field.form] += 1
+        return np.stack([columns[field.name] for field in (schema or self.schema).fields], axis=1).astype(np.float32)
+
+    def raw(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        """Raw numbers and category codes with NaN for missing, for LightGBM; and which columns hold categories."""
         codes = iter(self.codes.numpy().T)
         columns = [
             next(codes).astype(np.float32) if series.dtype == pl.String else series.to_numpy().astype(np.float32)

@@ -96,7 +96,7 @@ class Case:
         full = baseline_stage.baseline(self.config, self.prepared, folder)
         if not kept.is_file():
             # the stage trains the boosting reference as well: its share of the time is not the baseline's
-            share = full.facts.seconds / (full.facts.seconds + full.references.boosting_seconds)
+            share = full.facts.seconds / (full.facts.seconds + full.references.boosting.seconds)
             kept.write_text(json.dumps((time.process_time() - started) * share), encoding="utf-8")
         return full, Spent(full.facts.compute, json.loads(kept.read_text(encoding="utf-8")))
 

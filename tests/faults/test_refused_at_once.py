@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 from command_line import feature_audit, tracking_in
-from feature_audit.models import boosting_scores
 
 WORDS = ("baseline", "--target", "kind", "--split", "part", "--profile", "quick", "--threads", "1", "--data")
 
@@ -38,15 +37,6 @@ def test_a_class_with_too_few_train_rows(home: Path, rows: int, code: int, capsy
     line = f"error: target: classes with fewer than 2 of the 300 train rows: 'rare' ({rows}); give more data"
     assert (line in said) == bool(code)
     assert ("baseline: running" in said) != bool(code)
-
-
-@pytest.mark.parametrize("counts", [(50, 50, 1), (50, 50, 2), (2,) * 30, (300, 300, 3)])
-def test_the_reference_knows_every_class_however_rare(counts: tuple[int, ...]) -> None:
-    target = np.repeat(np.arange(len(counts)), counts)
-    rows = np.random.default_rng(0).normal(size=(len(target), 2)).astype(np.float32)
-    scores = boosting_scores(rows, target, rows[:7], task="multiclass", seed=0, max_rows=400)
-    assert scores.shape == (7, len(counts))
-    assert np.allclose(scores.sum(axis=1), 1)
 
 
 @pytest.mark.parametrize("seed", ["4294967296", str(2**63), str(10**30), "-1", "1.5"])

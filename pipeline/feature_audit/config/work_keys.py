@@ -47,6 +47,11 @@ class ModelKeys(Section):
         examples=["python train.py --task {task}"],
     )
     command_timeout: float = Field(0, ge=0, description="Seconds that one call of `command` may take. 0: no limit.")
+    boosting_reference: bool = Field(
+        True,
+        description="Compare the full model with a quick gradient boosting on the validation rows. It shows a weak "
+        "full model, with which parity proves little; where it is off, the report says so.",
+    )
     selector: str = Field("ip_cae", description="ip_cae, cae, or a baseline by name.", examples=["lightgbm_gain"])
 
 

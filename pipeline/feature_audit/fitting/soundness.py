@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from feature_audit.config import AuditConfig
+from feature_audit.fitting.boosting import BOOSTING_REMEDY, Boosting
 from feature_audit.noninferiority.chance import Chance
-from feature_audit.noninferiority.references import Reference
-
-#: What to do where gradient boosting is clearly better.
-BOOSTING_REMEDY = "look at kinds (ids read as numbers?), try another model or more training.max_epochs"
 
 
 @dataclass(frozen=True)
@@ -19,12 +16,10 @@ class References:
     Attributes:
         chance: the full model against the best constant.
         boosting: the full model against a quick gradient boosting.
-        boosting_seconds: wall time of its training.
     """
 
     chance: Chance
-    boosting: Reference
-    boosting_seconds: float
+    boosting: Boosting
 
 
 def line(config: AuditConfig, value: float, references: References) -> str:
@@ -40,15 +35,22 @@ def line(config: AuditConfig, value: float, references: References) -> str:
     shown = f"full model: validation {chance.metric} {chance.value:.4f} {interval}, chance {chance.chance:.4f}"
     if chance.metric != config.metric:
         shown += f"; {config.metric} {value:.4f}"
-    shown += f"; for comparison, quick gradient boosting: {config.metric} {references.boosting.other:.4f}"
+    boosting = references.boosting
+    if boosting.reference is None:
+        shown += f"; not compared with gradient boosting: {boosting.missing}"
+    else:
+        shown += f"; for comparison, quick gradient boosting: {config.metric} {boosting.reference.other:.4f}"
     return ": ".join(filter(None, [shown, "; ".join(_shortfalls(config, references))]))
 
 
 def warnings(config: AuditConfig, value: float, references: References) -> list[str]:
-    """The same line for the report, where the full model falls short; else none."""
-    if not _shortfalls(config, references):
-        return []
-    return [f"F{line(config, value, references)[1:]}. Parity with such a model proves little."]
+    """For the report: the same line where the full model falls short, and that there is no gradient boosting."""
+    found = []
+    if _shortfalls(config, references):
+        found.append(f"F{line(config, value, references)[1:]}. Parity with such a model proves little")
+    if missing := references.boosting.missing:
+        found.append(f"The full model was not compared with gradient boosting, which would show a weak one: {missing}")
+    return found
 
 
 def _shortfalls(config: AuditConfig, references: References) -> list[str]:
@@ -56,6 +58,7 @@ def _shortfalls(config: AuditConfig, references: References) -> list[str]:
     if not references.chance.better:
         verdict = "worse" if references.chance.worse else "not better"
         found.append(f"{verdict} than chance, check target, positive, time, split and kinds")
-    if references.boosting.clearly_worse(config.absolute_margin, config.confidence):
+    reference = references.boosting.reference
+    if reference is not None and reference.clearly_worse(config.absolute_margin, config.confidence):
         found.append(f"gradient boosting is clearly better, the network misses something: {BOOSTING_REMEDY}")
     return found

@@ -1,58 +1,117 @@
-"""A quick gradient-boosting reference: is the baseline worth matching?"""
+"""A quick gradient-boosting reference: is the full model worth matching?
+
+Of the store it reads what it uses: a sample of the train rows, of these the columns that tell most about the label, and
+the scored rows block by block. Its memory is bounded by ``max_cells``, whatever the table's size.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from feature_audit.schema import Task
+from feature_audit.schema import Field, ModelSchema, SplitName
 
 #: scikit-learn's boosting takes categories as integers below this; rarer ones share the last code.
 _MOST_CATEGORIES = 254
 _HELD_BACK = 0.15  # of the train rows, for early stopping
+#: Columns that are ranked at once; groups of values that a number, or a regression's target, is cut into for that.
+_BLOCK, _GROUPS = 64, 16
+#: Cells that are scored at once.
+_SCORED_CELLS = 4_000_000
+
+
+class BoostingStore(Protocol):
+    """Encoded rows of the splits, of which some rows and fields are read at a time."""
+
+    def rows(self, split: SplitName) -> int:
+        """Rows in a split."""
+        ...
+
+    def target(self, split: SplitName) -> Any:
+        """Labels of a split, (rows,)."""
+        ...
+
+    def weight(self, split: SplitName) -> Any:
+        """How many rows each row counts as, (rows,) > 0; None = all alike."""
+        ...
+
+    def matrix(
+        self, split: SplitName, schema: ModelSchema | None = None, rows: NDArray[np.integer] | None = None
+    ) -> NDArray[np.float32]:
+        """(rows, fields of the schema), codes ordered by frequency; ``rows`` = places in the split, None = all."""
+        ...
 
 
 def boosting_scores(
-    train: NDArray[np.float32],
-    target: NDArray[np.generic],
-    validation: NDArray[np.float32],
+    store: BoostingStore,
+    schema: ModelSchema,
     *,
-    task: Task,
-    categorical: NDArray[np.bool_] | None = None,
+    split: SplitName = "validation",
     seed: int = 0,
     max_rows: int = 100_000,
+    max_cells: int = 40_000_000,
     max_columns: int = 2_000,
-    weight: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Train scikit-learn's HistGradientBoosting with early stopping and score the validation rows.
+    """Train scikit-learn's HistGradientBoosting with early stopping on train rows and score those of a split.
+
+    Codes are tried as numbers, in the order of their frequency, and as categories; the rows that stop the training
+    choose. A split by categories finds a pattern wherever it lies, and with many categories it finds patterns in noise.
 
     Args:
-        train: (rows, N), NaN = missing; categories as non-negative whole numbers, ideally ordered by frequency.
-        target: (rows,); 0/1, class numbers or values.
-        validation: (validation rows, N).
-        task: chooses classifier or regressor.
-        categorical: (N,) True where a column holds categories.
+        store: of the encoded rows.
+        schema: the fields that are used, and the task.
+        split: whose rows are scored.
         seed: of early stopping's split and of the sampling of rows.
         max_rows: more train rows are sampled down to this, to keep it quick.
-        max_columns: of more columns, those that vary most in rank with the target are used.
-        weight: (rows,) > 0, of the train rows; None = 1 each.
+        max_cells: train rows x columns; training takes about 30 bytes for each.
+        max_columns: of more columns, or more than ``max_cells`` allow, those that tell most about the label are used.
 
     Returns:
-        (validation rows,) probability of class 1 or value; (validation rows, C) probabilities for multiclass.
+        (rows,) probability of class 1 or value; (rows, C) probabilities for multiclass.
     """
-    categorical = np.zeros(train.shape[1], bool) if categorical is None else np.asarray(categorical, bool)
-    classes = 0 if task == "regression" else int(target.max()) + 1
-    if len(train) > max_rows:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(train), max_rows, replace=False))
-        train, target = train[chosen], target[chosen]
-        weight = None if weight is None else weight[chosen]
+    rows = np.arange(store.rows("train"))
+    if len(rows) > max_rows:
+        rows = np.sort(np.random.default_rng(seed).choice(len(rows), max_rows, replace=False))
+    target, weight = store.target("train")[rows], store.weight("train")
     # Leaves ask for hessian and L2 in absolute units: weights of 1 on average keep them what they are.
-    weight = None if weight is None else weight / weight.mean()
-    if train.shape[1] > max_columns:
-        columns = np.sort(_most_correlated(train, target, max_columns))
-        train, validation, categorical = train[:, columns], validation[:, columns], categorical[columns]
-    enough = task == "regression" or _can_hold_back(target)
+    weight = None if weight is None else weight[rows] / weight[rows].mean()
+    schema = _most_telling(store, schema, rows, target, max(1, min(max_columns, max_cells // len(rows))))
+    categorical = np.array([field.form == "code" for field in schema.fields])
+    train = store.matrix("train", schema, rows)
+    model, capped = _fit(train, target, weight, schema.task, categorical, seed)
+    del train
+    scored, parts = store.rows(split), []
+    step = max(1, _SCORED_CELLS // len(schema.fields))
+    for start in range(0, scored, step):
+        block = store.matrix(split, schema, np.arange(start, min(start + step, scored)))
+        if capped:
+            _cap(block, categorical)
+        parts.append(model.predict(block) if schema.task == "regression" else model.predict_proba(block))
+    scores = np.concatenate(parts)
+    if schema.task == "regression":
+        return scores
+    spread = np.zeros((scored, int(store.target("train").max()) + 1))
+    spread[:, model.classes_.astype(np.int64)] = scores  # a sample may lack a rare class
+    return spread[:, 1] if schema.task == "binary" else spread
+
+
+def _fit(
+    train: NDArray[np.float32],
+    target: NDArray[np.generic],
+    weight: NDArray[np.float64] | None,
+    task: str,
+    categorical: NDArray[np.bool_],
+    seed: int,
+) -> tuple[Any, bool]:
+    """The better of codes as numbers and as categories, and whether it is the latter, whose rare codes are one.
+
+    The matrix is changed: it is the largest array.
+    """
+    can_choose = task == "regression" or _can_hold_back(target)
     settings = {
         "learning_rate": 0.06,
         "max_iter": 300,
@@ -60,19 +119,22 @@ def boosting_scores(
         "max_features": 0.5,
         "min_samples_leaf": 20 if len(train) > 5_000 else 10,
         "l2_regularization": 1.0,
-        "early_stopping": enough,
+        "early_stopping": can_choose,
         "validation_fraction": _HELD_BACK,
         "n_iter_no_change": 15,
         "random_state": seed,
-        "categorical_features": categorical if categorical.any() else None,
     }
-    train, validation = _cap_categories(train, categorical), _cap_categories(validation, categorical)
-    if task == "regression":
-        return HistGradientBoostingRegressor(**settings).fit(train, target, weight).predict(validation)
-    model = HistGradientBoostingClassifier(**settings).fit(train, target, weight)
-    scores = np.zeros((len(validation), classes))
-    scores[:, model.classes_.astype(np.int64)] = model.predict_proba(validation)  # a sample may lack a rare class
-    return scores[:, 1] if task == "binary" else scores
+    kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    numbers = None
+    if can_choose or not categorical.any():
+        numbers = kind(**settings).fit(train, target, weight)
+        if not categorical.any():
+            return numbers, False
+    _cap(train, categorical)
+    categories = kind(**settings, categorical_features=categorical).fit(train, target, weight)
+    if numbers is not None and max(numbers.validation_score_) > max(categories.validation_score_):
+        return numbers, False
+    return categories, True
 
 
 def _can_hold_back(target: NDArray[np.generic]) -> bool:
@@ -81,18 +143,50 @@ def _can_hold_back(target: NDArray[np.generic]) -> bool:
     return bool(counts.min() >= 2 and int(_HELD_BACK * len(target)) >= len(counts))
 
 
-def _cap_categories(values: NDArray[np.float32], categorical: NDArray[np.bool_]) -> NDArray[np.float32]:
-    if not categorical.any():
-        return values
-    capped = values.copy()
-    capped[:, categorical] = np.minimum(capped[:, categorical], _MOST_CATEGORIES - 1)
-    return capped
+def _cap(values: NDArray[np.float32], categorical: NDArray[np.bool_]) -> None:
+    """In place, column by column: a copy of all categories would be as large as the matrix."""
+    for place in np.flatnonzero(categorical):
+        np.minimum(values[:, place], _MOST_CATEGORIES - 1, out=values[:, place])
 
 
-def _most_correlated(train: NDArray[np.float32], target: NDArray[np.generic], most: int) -> NDArray[np.intp]:
-    filled = np.nan_to_num(train.astype(np.float64))
-    ranks = filled.argsort(axis=0).argsort(axis=0)
-    centred = ranks - ranks.mean(axis=0)
-    label = np.asarray(target, np.float64) - np.mean(np.asarray(target, np.float64))
-    spread = np.sqrt((centred**2).sum(axis=0)) + 1e-12
-    return np.argsort(-np.abs(centred.T @ label) / spread, kind="stable")[:most]
+def _most_telling(
+    store: BoostingStore, schema: ModelSchema, rows: NDArray[np.integer], target: NDArray[np.generic], most: int
+) -> ModelSchema:
+    """The fields that on their own predict the label best, where there are more than ``most``."""
+    if len(schema.fields) <= most:
+        return schema
+    classes = _grouped(target.astype(np.float64)) if schema.task == "regression" else target.astype(np.int64)
+    told: list[float] = []
+    for start in range(0, len(schema.fields), _BLOCK):
+        block = replace(schema, fields=schema.fields[start : start + _BLOCK])
+        cells = store.matrix("train", block, rows)
+        told += [_told(_groups_of(field, column), classes) for field, column in zip(block.fields, cells.T, strict=True)]
+    best = np.argsort(-np.array(told), kind="stable")[:most]
+    return schema.keep(schema.fields[place].name for place in best)
+
+
+def _groups_of(field: Field, column: NDArray[np.float32]) -> NDArray[np.int64]:
+    if field.form == "code":
+        return np.minimum(column, _MOST_CATEGORIES - 1).astype(np.int64)
+    return _grouped(column)
+
+
+def _grouped(values: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Numbers in groups of about equal size; a value that many rows share has one of its own."""
+    seen = values[:: max(1, len(values) // 4_096)]  # enough to place the edges
+    edges = np.unique(np.quantile(seen, np.linspace(0, 1, _GROUPS + 1)[1:-1]))
+    return np.searchsorted(edges, values, side="right").astype(np.int64)
+
+
+def _told(groups: NDArray[np.int64], classes: NDArray[np.int64]) -> float:
+    """Share of the label's variance between the groups (Goodman and Kruskal's tau), less what chance would explain."""
+    n_classes, rows = int(classes.max()) + 1, len(groups)
+    joint = np.bincount(groups * n_classes + classes, minlength=(int(groups.max()) + 1) * n_classes)
+    joint = joint.reshape(-1, n_classes)
+    joint = joint[joint.any(axis=1)]
+    if not 1 < len(joint) < rows:
+        return 0.0
+    base = float((joint.sum(axis=0) ** 2.0).sum()) / rows
+    between = float(((joint**2.0).sum(axis=1) / joint.sum(axis=1)).sum()) - base
+    left = 1.0 - between / max(rows - base, 1e-12)
+    return 1.0 - left * (rows - 1) / (rows - len(joint))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from feature_audit.data import Prepared, Store
 from feature_audit.findings import Finding
+from feature_audit.fitting.cache import read_marker, write_marker
 from feature_audit.results import FeatureDecision
 from feature_audit.schema import Column, Field
 from feature_audit.selection import (
@@ -28,16 +32,29 @@ _INFORMATIVE = 5e-4
 _CLOSE_CALL = 0.5
 
 
-def decide_features(prepared: Prepared, constraints: Constraints, selection: Selection) -> list[FeatureDecision]:
+def decide_features(
+    prepared: Prepared, constraints: Constraints, selection: Selection, folder: Path
+) -> list[FeatureDecision]:
     """One row per candidate column: usable features by rank, then the excluded ones.
 
     Associations are measured on train rows only.
+
+    Args:
+        prepared: the log.
+        constraints: whose rules are reasons.
+        selection: the ranking, and the K at which it is cut.
+        folder: of the stage that selected; what is measured for a K is kept there: it takes minutes on a wide table.
     """
     columns = {column.name: column for column in prepared.columns}
     names = prepared.schema.names
     frequency = selection_frequency(selection.masks)
     kept = np.isin(np.arange(len(names)), selection.kept)
-    proxy, explained, informative = _associations(prepared, kept)
+    place = folder / f"associations_{selection.k}.json"
+    known = read_marker(place)
+    if known is None:
+        known = _associations(prepared, kept)
+        write_marker(place, known, [])
+    proxy, explained, informative = known["proxy"], known["explained"], known["informative"]
     rule = {index: _rule("never_drop", columns[names[index]], columns[names[index]].protected)
             for index in constraints.protected}  # fmt: skip
     rule |= {index: _rule("always_drop", columns[names[index]], columns[names[index]].ruled_out)
@@ -113,8 +130,8 @@ def _reason_to_go(*, by: str | None, explained: float, informative: bool) -> str
     return "noise: tells nothing about the label on its own"
 
 
-def _associations(prepared: Prepared, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Best proxy among the kept features, the share it explains, and whether a feature informs on the label."""
+def _associations(prepared: Prepared, kept: np.ndarray) -> dict[str, Any]:
+    """By feature: the best ``proxy`` among the kept ones, the share it ``explained``, ``informative`` on the label?"""
     store = Store.open(prepared.directory)
     chosen = np.arange(store.rows("train"))
     if len(chosen) > _ROWS:
@@ -131,7 +148,7 @@ def _associations(prepared: Prepared, kept: np.ndarray) -> tuple[np.ndarray, np.
     for label in labels.T:  # of several targets any may need the feature
         held = ~np.isnan(label)
         informative |= label_information(codes[held], bin_numbers(label[held, None])[:, 0]) > _INFORMATIVE
-    return proxy, explained, informative
+    return {"proxy": proxy.tolist(), "explained": explained.tolist(), "informative": informative.tolist()}
 
 
 def _codes(store: Store, field: Field, rows: np.ndarray) -> np.ndarray:

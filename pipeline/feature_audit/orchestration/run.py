@@ -239,7 +239,7 @@ def _propose(config: AuditConfig, parent: Run, until: str, engine: Engine) -> _P
     tried += ", 1 reference model" if full.reference else ""
     costs.append(selected.cost(full.reference_cost + selection.compute / full.facts.compute, tried))
     log.info("select: %s", selection.reason)
-    decisions = sized(config, prepared, full, decide_features(prepared, constraints, selection))
+    decisions = sized(config, prepared, full, decide_features(prepared, constraints, selection, selected.folder))
     publish.selection(parent, selection, decisions)
     if until == "select":
         return None
@@ -255,7 +255,8 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float, engine: En
     loaded, trained, selected = known.stages
     # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
     inputs = {**known.encoded, "features": json.dumps(retrain.features_of(prepared, selection), ensure_ascii=False)}
-    judged_on = {"baseline": trained.digest, "store": prepared.digest}
+    compared = "none" if full.references.boosting.reference is None else "compared"
+    judged_on = {"baseline": trained.digest, "store": prepared.digest, "boosting": compared}
     asked = asked_of_test(config, inputs, judged_on)
     look = _coming_look(config, prepared, parent, asked)
     work = partial(_train_pruned, engine, config, prepared, full, selection, look)
@@ -272,7 +273,8 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float, engine: En
     outcome, decisions = judged.result, known.decisions
     if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
         selection = selection.at(outcome.k)
-        decisions = sized(config, prepared, full, decide_features(prepared, known.constraints, selection))
+        decided = decide_features(prepared, known.constraints, selection, selected.folder)
+        decisions = sized(config, prepared, full, decided)
         publish.selection(parent, selection, decisions)
     ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
     besides = time.perf_counter() - started - ran

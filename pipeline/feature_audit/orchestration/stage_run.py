@@ -57,6 +57,7 @@ class StageRun(Generic[Result]):
         digest: of everything that it depends on; an input of later stages.
         seconds: what it took when it ran.
         cached: was it reused from an earlier run?
+        folder: where its results are.
     """
 
     name: str
@@ -64,6 +65,7 @@ class StageRun(Generic[Result]):
     digest: str
     seconds: float
     cached: bool
+    folder: Path
 
     def cost(self, full_trainings: float, detail: str, *, seconds: float | None = None) -> StageCost:
         """A line of the table of costs; a cached stage counts what it cost when it ran.
@@ -96,7 +98,7 @@ def run_stage(
             with users_code(), memory_for(f"the {name} stage"), room_in(folder.path, f"the {name} stage"):
                 result = work(folder, run)
             run.metrics({"cost/seconds": folder.seconds})
-    return StageRun(name, result, key.digest, folder.seconds, cached)
+    return StageRun(name, result, key.digest, folder.seconds, cached, folder.path)
 
 
 def question(config: AuditConfig, data: str) -> str:

@@ -55,7 +55,7 @@ def run_description(report: AuditReport, link: str = "") -> str:
     needed = f"**What would decide it:** {text(view.prose(report.needed))}" if report.needed else ""
     opening = f"**{view.VERDICTS[report.verdict]}:** {view.headline(report)} {text(view.sentence(report))}"
     note = _cut(opening, 1_500)
-    said = (view.prose(one) for one in (report.weighting, report.production) if one)
+    said = (view.prose(one) for one in (view.own_features(report), report.weighting, report.production) if one)
     parts = [
         text(" ".join(said)),
         text(measured.sentence(report)),
@@ -111,7 +111,7 @@ def _head(report: AuditReport) -> str:
         lines.append(f"The verdict stands on the guard {text(view.measure(guard))}, {text(view.slice_label(guard))}.")
     if report.verdict == "inconclusive" and report.power and not report.power.can_decide:
         lines.append(text(report.power.sentence))
-    for said in (report.weighting, report.production):
+    for said in (view.own_features(report), report.weighting, report.production):
         if said:
             lines.append(text(view.prose(said)))
     if measured.sentence(report):

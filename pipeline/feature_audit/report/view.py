@@ -217,6 +217,20 @@ def evidence(report: AuditReport) -> str | None:
     return " ".join(filter(None, (start, meaning, _lopsided(row))))
 
 
+def own_features(report: AuditReport) -> str | None:
+    """What the full model loses to features that the pruned one does without, where the test rows show that it does."""
+    row = decision_row(report)
+    if row is None or report.k >= report.n_features or not (numbers.known(row.ci_low) and row.ci_low > 0):
+        return None
+    decimals = numbers.decimals_of(row)
+    low, high = (numbers.signed(end, decimals) for end in (row.ci_low, row.ci_high))
+    return (
+        f"The full model loses {numbers.plain(row.delta, decimals)} {metric_name(row.metric)} to its own features: "
+        f"without {numbers.count(report.n_features - report.k)} of its {numbers.count(report.n_features)}, a model is "
+        f"surely better ({numbers.confidence(interval_confidence(report))} interval {low} to {high})."
+    )
+
+
 def _lopsided(row: MetricDelta) -> str:
     """Why the bar reaches further up than down, where it visibly does."""
     if row.ci_high - row.delta < 1.1 * (row.delta - row.ci_low):

@@ -10,24 +10,23 @@ import logging
 import math
 import shutil
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.engine import Engine, LocalEngine
+from feature_audit.fitting.boosting import against_boosting
 from feature_audit.fitting.cache import StageFolder, write_marker
 from feature_audit.fitting.checkpoint import ENCODERS, load_checkpoint
 from feature_audit.fitting.own_training import has_own_training, job_name
-from feature_audit.fitting.soundness import BOOSTING_REMEDY, References
+from feature_audit.fitting.soundness import References
 from feature_audit.fitting.trained import Trained, TrainingFacts, active, open_store, quality, save_weights
 from feature_audit.fitting.trainings import Trainings
-from feature_audit.models import FORWARD_SHARE, Pace, boosting_scores, mean_loss, predict
-from feature_audit.noninferiority import metric
+from feature_audit.models import FORWARD_SHARE, Pace, mean_loss, predict
 from feature_audit.noninferiority.chance import Chance, against_chance
-from feature_audit.noninferiority.references import Reference, against_reference
-from feature_audit.schema import ModelSchema
 from feature_audit.stages.load import locate
 
 log = logging.getLogger(__name__)
@@ -80,18 +79,21 @@ def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder, engin
     """Train the full model on every usable feature, or load it from the checkpoint, or open the one made before."""
     store = open_store(config, prepared)
     trainings = Trainings(locate(config), prepared, folder, engine=engine or LocalEngine())
-    if not folder.done:
-        _make(config, prepared, store, trainings)
-    result = folder.result()
+    made = None if folder.done else _make(config, prepared, store, trainings)
     full = trainings.trained(prepared.schema, _FULL)
+    scores = prepared.schema.decision(full.validation_scores())
+    boosting = against_boosting(config, store, scores, folder)
+    if made is not None:
+        folder.finish(made)
+    result = folder.result()
     # Chance anew each time: the confidence is no part of this stage's key, because it must not cost a training.
-    chance = _chance(config, store, prepared.schema.decision(full.validation_scores()))
+    chance = _chance(config, store, scores)
     return Baseline(
         folder,
         prepared.schema,
         full.facts,
         _FULL,
-        References(chance, Reference(**result["boosting"]), result["boosting_seconds"]),
+        References(chance, boosting),
         result["trainings"],
         result["seconds"],
         result["origin"],
@@ -99,8 +101,8 @@ def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder, engin
     )
 
 
-def _make(config: AuditConfig, prepared: Prepared, store: Store, trainings: Trainings) -> None:
-    """The full model, its references, and the marker of the stage."""
+def _make(config: AuditConfig, prepared: Prepared, store: Store, trainings: Trainings) -> dict[str, Any]:
+    """The full model; what the marker of the stage is to say."""
     folder, schema = trainings.folder, prepared.schema
     shutil.copy(prepared.directory / ENCODERS, folder.path / ENCODERS)  # for whoever loads the weights
     count, started = 1.0, time.perf_counter()
@@ -117,11 +119,7 @@ def _make(config: AuditConfig, prepared: Prepared, store: Store, trainings: Trai
         seconds = facts.seconds
         origin = job_name(config) if has_own_training(config) else f"{facts.epochs} epochs"
     log.info("baseline: %s, %.0f s", origin, seconds)
-    started = time.perf_counter()
-    scores = schema.decision(trainings.trained(schema, _FULL).validation_scores())
-    boosting = _boosting(config, store, schema, scores)
-    content = {"boosting": asdict(boosting), "boosting_seconds": time.perf_counter() - started}
-    folder.finish({**content, "trainings": count, "seconds": seconds, "origin": origin})
+    return {"trainings": count, "seconds": seconds, "origin": origin}
 
 
 def _load(config: AuditConfig, prepared: Prepared, store: Store, folder: StageFolder) -> TrainingFacts:
@@ -157,33 +155,6 @@ def _load(config: AuditConfig, prepared: Prepared, store: Store, folder: StageFo
     content = {"features": list(schema.names), "facts": facts.to_dict()}
     write_marker(folder.path / f"{_FULL}.json", content, [weights, validation])
     return facts
-
-
-def _boosting(config: AuditConfig, store: Store, schema: ModelSchema, full: np.ndarray) -> Reference:
-    """Gradient boosting on the same encoded rows: parity with a weak baseline would be worth nothing.
-
-    Validation rows are enough for it: the full model's training was stopped by them, which is in its favour.
-    """
-    boosted = boosting_scores(
-        store.matrix("train", schema),
-        store.target("train"),
-        store.matrix("validation", schema),
-        task=schema.task,
-        categorical=np.array([field.form == "code" for field in schema.fields]),
-        seed=config.seed,
-        weight=store.weight("train"),
-    )
-    return against_reference(
-        metric(str(config.metric), schema.task),
-        y=store.target("validation"),
-        full=full[None],
-        other=boosted,
-        cluster=store.group("validation"),
-        name="a quick gradient boosting",
-        remedy=f"{BOOSTING_REMEDY[0].upper()}{BOOSTING_REMEDY[1:]}.",
-        split="validation",
-        weight=store.weight("validation"),
-    )
 
 
 def _chance(config: AuditConfig, store: Store, scores: np.ndarray) -> Chance:

@@ -42,6 +42,8 @@ KEYS = (
 PREDICTIONS = "predictions.parquet"
 #: Parts of the stage's key that change what is reported and not what is asked, as long as no slice has a margin.
 _REPORTED = ("config.slices", "input.store")
+#: The part that says whether there is a boosting reference, which is compared on validation rows.
+_NOT_OF_TEST = "input.boosting"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def parity(
     more = [trained.test_scores(full.schema, f"full_{number}") for number in range(len(pruned.full_facts))]
     baseline_scores = np.stack([first.test_scores(full.schema, full.name), *more])
     guards, slices = guards_of(config), _slices(config, store, group)
-    references = [full.references.boosting, *production_reference(config, store, full.schema.decision(baseline_scores))]
+    boosting = full.references.boosting.reference
+    production = production_reference(config, store, full.schema.decision(baseline_scores))
+    references = [*([boosting] if boosting else []), *production]
     pruned_scores: dict[int, np.ndarray] = {}
 
     def judge(k: int) -> ParityResult:
@@ -150,7 +154,7 @@ def _ladder(pruned: Retrained, results: Mapping[int, ParityResult], n_features: 
 def question(parts: Mapping[str, str]) -> str:
     """Digest of what is asked of the test rows: of the parts of the stage's key without what is only reported."""
     reported = _REPORTED if parts.get("config.slice_margin", "null") == "null" else ()
-    asked = {name: value for name, value in parts.items() if name not in reported}
+    asked = {name: value for name, value in parts.items() if name not in (*reported, _NOT_OF_TEST)}
     return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

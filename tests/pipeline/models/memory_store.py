@@ -29,6 +29,12 @@ class MemoryStore:
     def weight(self, split: str) -> np.ndarray | None:
         return None if self.weights is None else self.weights[self.splits[split]]
 
+    def matrix(self, split: str, schema: ModelSchema | None = None, rows: np.ndarray | None = None) -> np.ndarray:
+        """One column per field: of bags and vectors the first value."""
+        chosen = self.splits[split] if rows is None else self.splits[split][rows]
+        columns = [self.columns[field.name][chosen] for field in (schema or self.schema).fields]
+        return np.stack([one.reshape(len(chosen), -1)[:, 0] for one in columns], axis=1).astype(np.float32)
+
     def batches(
         self, split: str, size: int, *, seed: int | None = None, schema: ModelSchema | None = None
     ) -> Iterator[Batch]:
@@ -61,6 +67,24 @@ class MemoryStore:
 
     def _relative(self, rows: np.ndarray) -> np.ndarray:
         return (self.weights[rows] / self.weights[self.splits["train"]].mean()).astype(np.float32)
+
+
+def table_store(
+    values: np.ndarray,
+    target: np.ndarray,
+    splits: dict[str, np.ndarray],
+    *,
+    task: str = "binary",
+    categorical: tuple[int, ...] = (),
+) -> MemoryStore:
+    """A store of the columns of a matrix, each a number or, where it is named, a category."""
+    fields = tuple(
+        Field(f"x{place}", "code" if place in categorical else "numeric", 2 + int(column.max()))
+        for place, column in enumerate(np.nan_to_num(values).T)
+    )
+    columns = {field.name: column for field, column in zip(fields, values.T, strict=True)}
+    n_classes = int(target.max()) + 1 if task == "multiclass" else 2
+    return MemoryStore(ModelSchema(fields, task, n_classes), columns, target, splits)  # type: ignore[arg-type]
 
 
 def planted(task: str = "binary", *, rows: int = 3000, noise_fields: int = 4, seed: int = 0) -> MemoryStore:

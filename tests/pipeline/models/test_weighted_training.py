@@ -9,7 +9,7 @@ from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import boosting_scores, build_model, mean_loss, predict, train
 from feature_audit.models.output_scaling import OutputScaling
 from feature_audit.schema import ModelSchema
-from memory_store import MemoryStore, planted
+from memory_store import MemoryStore, planted, table_store
 
 BRIEF = TrainingConfig(max_epochs=1)
 
@@ -95,7 +95,11 @@ def test_boosting_is_weighted_and_does_not_see_the_unit() -> None:
     x = rng.normal(size=(4_000, 3)).astype(np.float32)
     y = (rng.random(4_000) < 1 / (1 + np.exp(-x[:, 0]))).astype(np.float32)
     weight = np.where(y == 1, 1.0, 9.0)
-    found = boosting_scores(x, y, x, task="binary", weight=weight)
+    store = table_store(x, y, {"train": np.arange(4_000), "validation": np.arange(4_000)})
+    unweighted = boosting_scores(store, store.schema)
+    store.weights = weight
+    found = boosting_scores(store, store.schema)
     assert np.average(found, weights=weight) == pytest.approx(np.average(y, weights=weight), rel=0.05)
-    assert found.mean() < 0.5 * boosting_scores(x, y, x, task="binary").mean()
-    np.testing.assert_array_equal(found, boosting_scores(x, y, x, task="binary", weight=weight * 64))
+    assert found.mean() < 0.5 * unweighted.mean()
+    store.weights = weight * 64
+    np.testing.assert_array_equal(found, boosting_scores(store, store.schema))

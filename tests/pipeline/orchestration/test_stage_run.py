@@ -46,7 +46,7 @@ def test_a_stage_that_is_reused_says_so_and_keeps_its_seconds(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("cached", "detail"), [(False, "3 trials"), (True, "3 trials; reused from an earlier run")])
 def test_the_table_of_costs_says_what_was_reused(cached: bool, detail: str) -> None:
-    run = StageRun("select", None, "digest", 12.0, cached)
+    run = StageRun("select", None, "digest", 12.0, cached, Path())
     cost = run.cost(0.5, "3 trials")
     assert (cost.stage, cost.full_trainings, cost.seconds, cost.detail) == ("select", 0.5, 12.0, detail)
     assert run.cost(0.5, "", seconds=3.0).seconds == 3.0

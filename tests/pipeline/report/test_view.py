@@ -1,6 +1,7 @@
 """What the reader sees: wording, grouping and the limits on what is written out."""
 
 import dataclasses
+import math
 import shlex
 
 import pytest
@@ -15,7 +16,7 @@ from feature_audit.report import (
     version_description,
     view,
 )
-from feature_audit.results import FeatureDecision
+from feature_audit.results import AuditReport, FeatureDecision
 from report_factory import make_report
 
 
@@ -46,6 +47,33 @@ def test_a_guard_that_is_not_shown_to_hold_explains_the_verdict_and_says_what_it
     assert "because of the guard log loss, all test rows" in render_html(report)
     steps = actions.next_steps(report)
     assert "margin lies inside the interval" not in " ".join(step.text for step in steps)
+
+
+def shifted(low: float, delta: float, high: float, **changes) -> AuditReport:
+    """A report whose decision row has another difference."""
+    report = make_report("pass", **changes)
+    first = dataclasses.replace(report.deltas[0], delta=delta, ci_low=low, ci_high=high)
+    return dataclasses.replace(report, deltas=[first, *report.deltas[1:]])
+
+
+def test_the_first_screen_says_what_the_full_model_loses_to_its_own_features():
+    report = shifted(0.0312, 0.0401, 0.0488)
+    said = f"The full model loses 0.0401 AUC to its own features: without {report.n_features - report.k} of its "
+    html, markdown = render_html(report), render_markdown(report)
+    assert html.index(said) < html.index("What to do next")
+    assert markdown.index(said) < markdown.index("What to do next")
+    assert said in run_description(report)
+    assert "interval +0.0312 to +0.0488" in markdown
+
+
+@pytest.mark.parametrize("interval", [(-0.0001, 0.01, 0.02), (-0.03, -0.02, -0.01), (0.0, 0.0, 0.0), (math.nan,) * 3])
+def test_only_a_loss_that_is_shown_is_said(interval):
+    assert "to its own features" not in render_markdown(shifted(*interval))
+
+
+def test_a_model_that_keeps_every_feature_loses_none_to_them():
+    report = shifted(0.01, 0.02, 0.03)
+    assert "to its own features" not in render_markdown(dataclasses.replace(report, k=report.n_features))
 
 
 def test_the_first_screen_says_how_the_full_model_stands_against_production_and_what_the_margin_was():

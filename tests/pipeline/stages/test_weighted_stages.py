@@ -81,17 +81,11 @@ def test_the_baseline_is_judged_by_weight(weighted: Stages) -> None:
     area = roc_auc_score(y, scores, sample_weight=weight)
     assert abs(area - roc_auc_score(y, scores)) > 1e-3
     references = weighted.full.references
-    for value in (weighted.full.facts.metric, references.chance.value, references.boosting.full):
+    for value in (weighted.full.facts.metric, references.chance.value, references.boosting.reference.full):
         assert value == pytest.approx(area, rel=1e-12)
-    boosted = boosting_scores(
-        weighted.store.matrix("train"),
-        weighted.store.target("train"),
-        weighted.store.matrix("validation"),
-        task="binary",
-        categorical=np.array([field.form == "code" for field in weighted.store.schema.fields]),
-        weight=weighted.store.weight("train"),
-    )
-    assert references.boosting.other == pytest.approx(roc_auc_score(y, boosted, sample_weight=weight), rel=1e-12)
+    boosted = boosting_scores(weighted.store, weighted.store.schema)
+    area = roc_auc_score(y, boosted, sample_weight=weight)
+    assert references.boosting.reference.other == pytest.approx(area, rel=1e-12)
     assert weighted.full.facts.validation_loss == pytest.approx(log_loss(y, scores, sample_weight=weight), rel=1e-5)
 
 

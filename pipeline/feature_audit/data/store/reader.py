@@ -207,21 +207,28 @@ class Store:
         if left:
             yield left[0].slice(slice(None))
 
-    def matrix(self, split: SplitName, schema: ModelSchema | None = None) -> np.ndarray:
+    def matrix(self, split: SplitName, schema: ModelSchema | None = None, rows: np.ndarray | None = None) -> np.ndarray:
         """float32 (rows, N) for scikit-learn: a numeric field's position, a code itself, one number per bag or vector.
 
         A bag becomes the mean of its non-padding codes in frequency order (0 = empty), a vector its first value; both
         are reductions for baselines and the boosting reference that want one column per feature.
+
+        Args:
+            split: which rows.
+            schema: the columns; None = all fields.
+            rows: places within the split; None = all.
         """
         schema = schema or self.schema
-        rows = self.rows(split)
-        result = np.empty((rows, len(schema.fields)), dtype=np.float32)
+        result = np.empty((self.rows(split) if rows is None else len(rows), len(schema.fields)), np.float32, order="F")
         for place, field in enumerate(schema.fields):
-            lines = self._lines(split, field, [(0, rows)])
+            mapped, first = self._map(split, field), self._places[field.name][1]
+            lines = mapped[first : first + (field.width if field.form == "bag" else 1)]
+            lines = lines if rows is None else lines[:, rows]
             if field.form == "bag":
                 result[:, place] = lines.sum(axis=0, dtype=np.float64) / np.maximum((lines > 0).sum(axis=0), 1)
             else:
                 result[:, place] = lines[0]
+            _forget(mapped)
         return result
 
     def cells(self, split: SplitName, field: Field, rows: np.ndarray) -> np.ndarray:

@@ -1,0 +1,179 @@
+"""One-row scoring of a registered model with large vocabularies: in the process, and behind `mlflow models serve`.
+
+    PYTHONPATH=pipeline:selectors python benchmarks/scale/serving.py
+    PYTHONPATH=pipeline:selectors python benchmarks/scale/serving.py --columns 40 --values 50000 --clients 4
+
+The model is saved as an audit registers it (encoders, weights, packed code, signature) and is not trained: what a row
+costs does not depend on the weights' values. `in the process` is `predict` of the class itself with a Polars frame and
+of `mlflow.pyfunc.load_model` with a pandas frame; `served` are HTTP requests on loopback, each client with a connection
+of its own. Every request is another row; the first ones, which build the lookup tables, are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import polars as pl
+import torch
+from feature_audit.data.encoding.encoder_set import Encoders
+from feature_audit.data.encoding.encoders import CodeEncoder, Vocabulary
+from feature_audit.models import build_model
+from feature_audit.schema import ModelSchema
+from feature_audit.tracking import pyfunc_model
+from feature_audit.tracking.checksums import write_checksums
+from feature_audit.tracking.registry import RawInput, signature_of
+
+ROOT = Path(__file__).parents[2]
+WARM_UP = 20
+Row = dict[str, str]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--columns", type=int, default=40)
+    parser.add_argument("--values", type=int, default=50_000, help="texts that each column knows")
+    parser.add_argument("--requests", type=int, default=500, help="of each client")
+    parser.add_argument("--clients", type=int, action="append", help="at once; default: 1, then 4")
+    given = parser.parse_args()
+    print(f"{given.columns} columns of {given.values:,} values each\n")
+    print("| one row through | clients | p50 ms | p99 ms | rows/s |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        model = save(Path(folder), given.columns, given.values)
+        rows = some_rows(given.columns, given.values, WARM_UP + given.requests)
+        loaded = mlflow.pyfunc.load_model(str(model))
+        scorer = loaded.unwrap_python_model()
+        show("`PrunedModel.predict`, Polars", timed(lambda row: scorer.predict(None, pl.DataFrame([row])), rows))
+        show("`mlflow.pyfunc`, pandas", timed(lambda row: loaded.predict(pd.DataFrame([row])), rows))
+        with served(model) as port:
+            for clients in given.clients or [1, 4]:
+                show("`mlflow models serve`", load_test(port, rows, clients), clients)
+
+
+def save(folder: Path, columns: int, values: int) -> Path:
+    """A model as `register` logs it."""
+    names = [f"c{place:02d}" for place in range(columns)]
+    words = [f"value_{number}" for number in range(values)]
+    encoders = Encoders({name: CodeEncoder(name, Vocabulary("text", words)) for name in names})
+    schema = ModelSchema(encoders.fields, "binary")
+    artifacts = folder / "artifacts"
+    artifacts.mkdir()
+    encoders.save(artifacts / "encoders.json")
+    torch.save(build_model("dcn_v2", schema, embedding_dim=4, params={}).state_dict(), artifacts / "weights.pt")
+    spec = {
+        "model": "dcn_v2", "embedding_dim": 4, "params": {}, "attach": None, "task": "binary", "n_classes": 2,
+        "fields": [asdict(field) for field in schema.fields], "dtypes": dict.fromkeys(names, "String"),
+    }  # fmt: skip
+    (artifacts / "model.json").write_text(json.dumps(spec), encoding="utf-8")
+    code = [ROOT / "pipeline" / "feature_audit", ROOT / "selectors" / "concrete_selectors"]
+    write_checksums(artifacts, code)
+    mlflow.pyfunc.save_model(
+        folder / "model",
+        python_model=pyfunc_model.__file__,
+        artifacts={"pruned": str(artifacts)},
+        code_paths=[str(place) for place in code],
+        signature=signature_of([RawInput(name, "String") for name in names]),
+        pip_requirements=["mlflow"],  # nothing is installed
+    )
+    return folder / "model"
+
+
+def some_rows(columns: int, values: int, number: int) -> list[Row]:
+    """Known values, one in ten unknown."""
+    drawn = np.random.default_rng(0).integers(0, values + values // 9, (number, columns))
+    return [{f"c{place:02d}": f"value_{value}" for place, value in enumerate(row)} for row in drawn]
+
+
+def timed(score: Callable[[Row], Any], rows: Sequence[Row]) -> list[float]:
+    """Seconds of each row after the warm-up; its own preparation as a frame counts."""
+    taken = []
+    for row in rows:
+        started = time.perf_counter()
+        score(row)
+        taken.append(time.perf_counter() - started)
+    return taken[WARM_UP:]
+
+
+@contextmanager
+def served(model: Path) -> Iterator[int]:
+    """Port of a scoring server on loopback."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    mlflow_command = str(Path(sys.executable).with_name("mlflow"))
+    command = [mlflow_command, "models", "serve", "-m", str(model), "-p", str(port), "--env-manager", "local"]
+    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # it starts uvicorn by name
+    environment = {**os.environ, "PATH": search, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        while not answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the server does not answer")
+            time.sleep(0.5)
+        yield port
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def answers(port: int) -> bool:
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        connection.request("GET", "/ping")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+
+
+def load_test(port: int, rows: Sequence[Row], clients: int) -> list[float]:
+    """Seconds of each request of all clients."""
+    taken: list[float] = []
+
+    def client(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+        def ask(row: Row) -> None:
+            body = json.dumps({"dataframe_records": [row]})
+            connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            content = answer.read()
+            if answer.status != 200:
+                raise RuntimeError(content.decode())
+
+        taken.extend(timed(ask, list(np.roll(np.array(rows, dtype=object), number))))
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if len(taken) < clients * (len(rows) - WARM_UP):
+        raise RuntimeError("a client failed")
+    return taken
+
+
+def show(what: str, seconds: Sequence[float], clients: int = 1) -> None:
+    middle, high = 1000 * np.quantile(seconds, [0.5, 0.99])
+    print(f"| {what} | {clients} | {middle:.2f} | {high:.2f} | {clients / np.mean(seconds):,.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Stage times and peak memory of whole audits, and how they grow with columns and rows.
+
+    python benchmarks/scale/stages.py                                   # the demo with default settings
+    python benchmarks/scale/stages.py --audit demo:200 --audit conf/santander.yaml:200 --threads 1 --threads 2
+    python benchmarks/scale/stages.py --device cpu --device cuda        # what a graphics card is worth
+    python benchmarks/scale/stages.py --generated 10000x500 --generated 10000x1000 --generated 20000x1000
+    python benchmarks/scale/stages.py --generated 20000x10000 --generated 20000x20000 --threads 1
+
+Every audit runs as a user would start it, in a process of its own with an empty cache and tracking store. A stage lasts
+from its first message to that of the next one, with everything between them. Memory is the resident set of the process
+and its children, sampled ten times a second. A generated table is audited with `quick` and K of at most 200; it has the
+same 50 signals whatever its size. Where two of them differ in rows or columns alone, the exponents of growth follow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from generate import SIGNALS, write_table
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("load", "baseline", "select", "retrain", "parity")
+BEGINS = re.compile(rf"^({'|'.join(STAGES)}): running")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What to audit: ``source`` is demo, a configuration or a generated table's ROWSxCOLUMNS."""
+
+    source: str
+    words: tuple[str, ...]
+    shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds and peak bytes by stage, and the finished report."""
+
+    audit: Audit
+    seconds: dict[str, float]
+    peak: dict[str, float]
+    total: float
+    report: dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--audit", action="append", default=[], help="`demo:K` or `config.yaml:K`; default demo:200")
+    parser.add_argument("--generated", action="append", default=[], help="ROWSxCOLUMNS")
+    parser.add_argument("--threads", action="append", type=int, help="torch threads to try; default: the audit's own")
+    parser.add_argument("--device", action="append", help="cpu, cuda or cuda:N; default: the audit's own choice")
+    parser.add_argument("--folder", help="where tables and stores are written; default: the temporary folder")
+    chosen = parser.parse_args()
+    named = chosen.audit or ([] if chosen.generated else ["demo:200"])
+    audits = [*map(named_audit, named), *map(generated_audit, chosen.generated)]
+    print(
+        f"| audit | device | threads | verdict | K | {' | '.join(f'{stage} s / MiB' for stage in STAGES)} | total s ",
+        end="",
+    )
+    print("| full trainings | test full, pruned | signals kept |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+    for device, threads in itertools.product(chosen.device or ["auto"], chosen.threads or [0]):
+        done = []
+        for audit in audits:
+            found = measure(audit, ("--threads", str(threads), "--device", device), chosen.folder)
+            start = f"| {audit.source} | {device} | {threads or 'default'} |"
+            print(f"{start} {found if isinstance(found, str) else cells(found)} |", flush=True)
+            done += [] if isinstance(found, str) else [found]
+        print_exponents(done)
+
+
+def named_audit(name: str) -> Audit:
+    source, _, k = name.rpartition(":")
+    words = ("--data", "demo") if source == "demo" else ("--config", source)
+    return Audit(source, (*words, "--k", k))
+
+
+def generated_audit(shape: str) -> Audit:
+    rows, columns = map(int, shape.split("x"))
+    words = ("--target", "clicked", "--profile", "quick", "--k", str(min(200, columns)))
+    return Audit(shape, words, (rows, columns))
+
+
+def measure(audit: Audit, words: tuple[str, ...], where: str | None) -> Measured | str:
+    """Run one audit; a text where it failed."""
+    with tempfile.TemporaryDirectory(dir=where) as folder:
+        if audit.shape is not None:
+            table = f"{folder}/table.parquet"
+            write_table(Path(table), *audit.shape)
+            words = ("--data", table, *words)
+        environment = {
+            **os.environ,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            "PYTHONPATH": os.pathsep.join(
+                [f"{ROOT / 'pipeline'}", f"{ROOT / 'selectors'}", os.environ.get("PYTHONPATH", "")]
+            ),
+        }
+        command = [sys.executable, "-m", "feature_audit", "run", *audit.words, *words, "--work_dir", f"{folder}/work"]
+        cwd = ROOT if audit.shape is None else folder  # a configuration's paths start at the project's root
+        started = time.perf_counter()
+        process = subprocess.Popen(command, cwd=cwd, env=environment, stderr=subprocess.PIPE, text=True)
+        memory = PeakMemory(process.pid)
+        begins, peak, line, stage = {}, {}, "", ""
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := BEGINS.match(line):
+                if stage:
+                    peak[stage] = memory.take()
+                stage = found[1]
+                begins[stage] = time.perf_counter()
+        ended, peak[stage] = time.perf_counter(), memory.take()
+        if process.wait():
+            return f"failed: {line.strip()}"
+        report = finished_report(environment["MLFLOW_TRACKING_URI"])
+    ends = dict(zip(begins, [*list(begins.values())[1:], ended], strict=True))
+    return Measured(audit, {name: ends[name] - begins[name] for name in begins}, peak, ended - started, report)
+
+
+def cells(found: Measured) -> str:
+    report = found.report
+    stages = " | ".join(f"{found.seconds[stage]:.0f} / {found.peak[stage] / 2**20:.0f}" for stage in STAGES)
+    trainings = sum(cost["full_trainings"] for cost in report["costs"])
+    kept = {row["feature"] for row in report["decisions"] if row["decision"] == "keep"}
+    signals = f"{sum(name.startswith(SIGNALS) for name in kept)} of 50" if found.audit.shape else "-"
+    decision = next(row for row in report["deltas"] if row["role"] == "decision")
+    test = f"{decision['baseline']:.4f}, {decision['pruned']:.4f}"
+    return (
+        f"{report['verdict']} | {report['k']} of {report['n_features']} | {stages} | {found.total:.0f} "
+        f"| {trainings:.1f} | {test} | {signals}"
+    )
+
+
+def print_exponents(done: list[Measured]) -> None:
+    """Growth between generated tables that follow each other and differ in one number alone."""
+    pairs = [(one, other) for one, other in itertools.pairwise(done) if one.audit.shape and other.audit.shape]
+    lines = []
+    for one, other in pairs:
+        ratios = [b / a for a, b in zip(one.audit.shape, other.audit.shape, strict=True)]
+        if (ratios[0] == 1) == (ratios[1] == 1):
+            continue
+        size = math.log(max(ratios, key=lambda ratio: abs(math.log(ratio))))
+        grown = [
+            f"{math.log(other.seconds[stage] / one.seconds[stage]) / size:.2f} / "
+            f"{math.log(other.peak[stage] / one.peak[stage]) / size:.2f}"
+            for stage in STAGES
+        ]
+        lines.append(f"| {one.audit.source} to {other.audit.source} | {' | '.join(grown)} |")
+    if lines:
+        print(f"\n| exponents of seconds / memory | {' | '.join(STAGES)} |\n|---|---|---|---|---|---|")
+        print("\n".join(lines), flush=True)
+
+
+def finished_report(uri: str) -> dict[str, Any]:
+    """``report/report.json`` of the only audit in a tracking store."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    run = client.search_runs(experiments, "tags.audit.k LIKE '%'")[0]
+    return dict(json.loads(Path(client.download_artifacts(run.info.run_id, "report/report.json")).read_text()))
+
+
+class PeakMemory:
+    """Highest resident set of a process tree, sampled in a thread."""
+
+    def __init__(self, pid: int) -> None:
+        self.highest = 0.0
+        self.process = psutil.Process(pid)
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while self.process.is_running():
+            try:
+                tree = [self.process, *self.process.children(recursive=True)]
+                self.highest = max(self.highest, sum(one.memory_info().rss for one in tree))
+            except psutil.NoSuchProcess:
+                return
+            time.sleep(0.1)
+
+    def take(self) -> float:
+        """Bytes since the last call."""
+        highest, self.highest = self.highest, 0.0
+        return highest
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The full model against a quick gradient boosting on validation: parity with a weak model would be worth nothing.
+
+It is a reference and no part of the full model: where it fails, the audit goes on and says so. What it found is kept
+next to the training that it judges, so that a killed or repeated command repeats neither.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from feature_audit.config import AuditConfig
+from feature_audit.data import Store
+from feature_audit.errors import shortened
+from feature_audit.fitting.cache import StageFolder, read_marker, write_marker
+from feature_audit.models import boosting_scores
+from feature_audit.noninferiority import metric
+from feature_audit.noninferiority.references import Reference, against_reference
+
+log = logging.getLogger(__name__)
+
+#: What to do where gradient boosting is clearly better.
+BOOSTING_REMEDY = "look at kinds (ids read as numbers?), try another model or more training.max_epochs"
+_KEPT = "boosting.json"
+
+
+@dataclass(frozen=True)
+class Boosting:
+    """What the comparison with gradient boosting found.
+
+    Attributes:
+        reference: the comparison, or None where there is none.
+        missing: why there is none; empty where there is one.
+        seconds: that it took when it ran.
+    """
+
+    reference: Reference | None
+    missing: str
+    seconds: float
+
+
+def against_boosting(config: AuditConfig, store: Store, full: np.ndarray, folder: StageFolder) -> Boosting:
+    """Train gradient boosting on the same encoded rows and compare, or read what was found before.
+
+    Validation rows are enough for it: the full model's training was stopped by them, which is in its favour.
+
+    Args:
+        config: ``boosting_reference`` turns it off.
+        store: the encoded rows.
+        full: (validation rows[, classes]) scores of the full model.
+        folder: of the full model's training. A failure is not kept there: the next command tries again.
+    """
+    if not config.boosting_reference:
+        return Boosting(None, "boosting_reference=false", 0.0)
+    known = read_marker(folder.path / _KEPT)
+    if known is None:
+        started = time.perf_counter()
+        try:
+            reference = _compare(config, store, full)
+        except Exception as error:  # whatever it is, the full model is trained and the audit does not need this
+            said = f"{type(error).__name__}: {shortened(str(error))}"
+            log.warning("baseline: the boosting reference failed (%s); the audit goes on without it", said)
+            return Boosting(None, f"it failed with {said}", time.perf_counter() - started)
+        known = {"reference": asdict(reference), "seconds": time.perf_counter() - started}
+        write_marker(folder.path / _KEPT, known, [])
+    return Boosting(Reference(**known["reference"]), "", known["seconds"])
+
+
+def _compare(config: AuditConfig, store: Store, full: np.ndarray) -> Reference:
+    return against_reference(
+        metric(str(config.metric), store.schema.task),
+        y=store.target("validation"),
+        full=full[None],
+        other=boosting_scores(store, store.schema, seed=config.seed),
+        cluster=store.group("validation"),
+        name="a quick gradient boosting",
+        remedy=f"{BOOSTING_REMEDY[0].upper()}{BOOSTING_REMEDY[1:]}.",
+        split="validation",
+        weight=store.weight("validation"),
+    )

@@ -1,0 +1,88 @@
+"""The boosting reference in an audit: it may fail, be left out or be interrupted, and none of it costs a training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click_log import make_log
+from command_line import artifact, feature_audit, newest_audit, tracking_in
+from feature_audit.fitting import boosting
+
+COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "noise_01", "clicked")
+WORDS = ("--target", "clicked", "--row_id", "impression", "--model", "mlp", "--profile", "quick", "--threads", "1")
+COMPARED = "; for comparison, quick gradient boosting: auc 0."
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    with tracking_in(tmp_path) as folder:
+        make_log(1_200).select(COLUMNS).write_parquet(folder / "log.parquet")
+        yield folder
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    """What a command writes on standard error."""
+    command, *more = words
+    assert feature_audit(command, "--data", "log.parquet", *WORDS, *more) == code
+    return capsys.readouterr().err
+
+
+def trainings(text: str) -> int:
+    """Full models that a command trained."""
+    return text.count("baseline, validation auc")
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 7.45 GiB"), RuntimeError("std::bad_alloc")])
+def test_one_that_fails_is_a_warning_and_is_tried_again(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: object, **__: object) -> np.ndarray:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(boosting, "boosting_scores", fails)
+        first = said(capsys, "baseline")
+    assert f"the boosting reference failed ({type(error).__name__}: {error})" in first
+    assert f"not compared with gradient boosting: it failed with {type(error).__name__}: {error}" in first
+    again = said(capsys, "baseline")
+    assert (trainings(first), trainings(again)) == (1, 0)
+    assert COMPARED in again
+
+
+def test_a_kill_while_it_trains_costs_no_full_training(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(boosting, "boosting_scores", killed)
+        first = said(capsys, "baseline", code=130)
+    again = said(capsys, "baseline", "--boosting_reference", "false")
+    assert (trainings(first), trainings(again)) == (1, 0)
+    assert "not compared with gradient boosting: boosting_reference=false" in again
+
+
+def test_turning_it_off_and_on_again_trains_nothing_twice(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [said(capsys, "baseline", "--boosting_reference", word) for word in ("false", "true")]
+    monkeypatch.setattr(boosting, "boosting_scores", None)  # from here on it is read
+    texts.append(said(capsys, "baseline"))
+    assert [trainings(text) for text in texts] == [1, 0, 0]
+    assert [COMPARED in text for text in texts] == [False, True, True]
+
+
+@pytest.mark.slow
+def test_the_report_says_that_it_was_left_out_and_that_costs_no_look(home: Path) -> None:
+    reports, sentence = [], "The full model was not compared with gradient boosting, which would show a weak one: "
+    for word in ("false", "true"):
+        given = ("--data", "log.parquet", "--k", "3", "--margin", "0.1", "--boosting_reference", word)
+        assert feature_audit("run", *WORDS, *given) == 0
+        reports.append(json.loads(artifact(newest_audit(), "report/report.json").read_bytes()))
+    assert [f"{sentence}boosting_reference=false." in report["warnings"] for report in reports] == [True, False]
+    assert [report["look"] for report in reports] == [1, 1]
