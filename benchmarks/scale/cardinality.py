@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
@@ -30,7 +31,11 @@ from feature_audit.models.zoo import embedding
 from feature_audit.schema import Field, ModelSchema
 
 WAYS = ("dense", "default")
-ROWS, BATCH = 80 * 1024, 1024
+ROWS, BATCH, STEPS = 80 * 1024, 1024, 45
+
+
+class Enough(Exception):
+    """So many steps were measured."""
 
 
 class Generated:
@@ -73,10 +78,13 @@ def one(way: str, codes: int, ids: int) -> None:
 
     def watch(_: dict) -> None:
         times.append(time.process_time())
+        if len(times) == STEPS:
+            raise Enough
 
     model = build_model("dcn_v2", store.schema, embedding_dim=4, params={}, seed=0)
     config = TrainingConfig(max_epochs=1, batch_size=BATCH)
-    train(model, store, store.schema, config=config, task="binary", seed=0, device="cpu", progress=watch)
+    with suppress(Enough):
+        train(model, store, store.schema, config=config, task="binary", seed=0, device="cpu", progress=watch)
     trained = median_gap(times)
     task = SelectionTask(
         model,
@@ -86,8 +94,8 @@ def one(way: str, codes: int, ids: int) -> None:
         steps_per_epoch=80,
     )
     times.clear()
-    settings = PathSettings(k_max=10, k_min=10, epochs=1.0, fewest_steps=60)
-    fit_path(task, settings, progress=lambda seen: watch(seen) if seen["phase"] == "concrete" else None)
+    with suppress(Enough):
+        fit_path(task, PathSettings(k_max=10, k_min=10, epochs=1.0), progress=watch)
     print(trained, median_gap(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
