@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from concrete_selectors import PathSettings, SelectionTask, fit_path
 from feature_audit.batch import Batch
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import build_model, row_loss, train
 from feature_audit.models.zoo import embedding
 from feature_audit.schema import Field, ModelSchema

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import build_model, predict, train, training
 from feature_audit.models.zoo import embedding
 from sklearn.metrics import roc_auc_score

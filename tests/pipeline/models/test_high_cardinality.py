@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from concrete_selectors import PathSettings, SelectionTask, fit_path
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import build_model, predict, row_loss, train
 from feature_audit.models.zoo.embedding import FieldEmbedding
 from feature_audit.schema import Field, ModelSchema

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from command_line import feature_audit, newest_audit, tracking_in
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import build_model, predict, train
 from feature_audit.schema import Field, ModelSchema
 from memory_store import MemoryStore
