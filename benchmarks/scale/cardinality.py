@@ -2,11 +2,11 @@
 
     PYTHONPATH=pipeline:selectors python benchmarks/scale/cardinality.py [--codes 1000,100000,5000000] [--ids 1]
 
-Every training is a process of its own, old and new way in turn. ``dense`` is the old way: gradients, optimiser and
+Old and new way in turn, in one process: ``dense`` is the old way: gradients, optimiser and
 weight average go over whole tables, which is how smaller features are still trained. ``default`` is what an audit
 does. A step is what lies between two progress calls of ``train``, and of the concrete phase of ``fit_path``, median;
 the table has 20 numbers, 10 categories of 50 codes and ``--ids`` ids, whose codes are drawn uniformly, which is the
-worst case for caches. One thread, milliseconds of CPU time.
+worst case for caches. One thread, milliseconds of CPU time. ``--ways default`` alone says what the memory is.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import math
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -31,6 +29,7 @@ from feature_audit.models.zoo import embedding
 from feature_audit.schema import Field, ModelSchema
 
 WAYS = ("dense", "default")
+ROWS_PER_LOOKUP = embedding._ROWS_PER_LOOKUP
 ROWS, BATCH, STEPS = 80 * 1024, 1024, 45
 
 
@@ -69,11 +68,9 @@ class Generated:
             yield Batch(self.numeric[part], self.codes[part], (), (), self.labels[part])
 
 
-def one(way: str, codes: int, ids: int) -> None:
-    """Print ms per training step, ms per selection step and peak MiB."""
-    torch.set_num_threads(1)
-    if way == "dense":
-        embedding._ROWS_PER_LOOKUP = math.inf  # type: ignore[assignment]
+def one(way: str, codes: int, ids: int) -> tuple[float, float]:
+    """Milliseconds per training step and per selection step."""
+    embedding._ROWS_PER_LOOKUP = math.inf if way == "dense" else ROWS_PER_LOOKUP  # type: ignore[assignment]
     store, times = Generated(codes, ids), list[float]()
 
     def watch(_: dict) -> None:
@@ -96,7 +93,7 @@ def one(way: str, codes: int, ids: int) -> None:
     times.clear()
     with suppress(Enough):
         fit_path(task, PathSettings(k_max=10, k_min=10, epochs=1.0), progress=watch)
-    print(trained, median_gap(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return trained, median_gap(times)
 
 
 def median_gap(times: list[float]) -> float:
@@ -107,27 +104,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--codes", default="1000,100000,5000000")
     parser.add_argument("--ids", type=int, default=1, help="features with that many codes each")
+    parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one", nargs=2, metavar=("WAY", "CODES"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.one:
-        one(given.one[0], int(given.one[1]), given.ids)
-        return
-    sizes = [int(part) for part in given.codes.split(",")]
-    found: dict[tuple[str, int], list[list[float]]] = {(way, size): [] for size in sizes for way in WAYS}
+    torch.set_num_threads(1)
+    sizes, ways = [int(part) for part in given.codes.split(",")], given.ways.split(",")
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {(way, size): [] for size in sizes for way in ways}
     for _ in range(given.rounds):
         for (way, size), measured in found.items():
-            command = [sys.executable, __file__, "--ids", str(given.ids), "--one", way, str(size)]
-            printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            measured.append([float(part) for part in printed.split()])
+            measured.append(one(way, size, given.ids))
     middle = {case: np.median(values, axis=0) for case, values in found.items()}
-    print("| codes | way | ms per training step | ms per selection step | peak MiB |\n|---|---|---|---|---|")
-    for (way, size), (training, selection, peak) in middle.items():
-        print(f"| {size:,} | {way} | {training:.1f} | {selection:.1f} | {peak:,.0f} |")
-    for way in WAYS:
-        last, first = middle[way, sizes[-1]], middle[way, sizes[0]]
-        print(f"{way}, {sizes[-1]:,} : {sizes[0]:,} codes: training {last[0] / first[0]:.2f}, ", end="")
-        print(f"selection {last[1] / first[1]:.2f}")
+    print("| codes | way | ms per training step | ms per selection step |\n|---|---|---|---|")
+    for (way, size), (training, selection) in middle.items():
+        print(f"| {size:,} | {way} | {training:.1f} | {selection:.1f} |")
+    for way in ways:
+        ratios = middle[way, sizes[-1]] / middle[way, sizes[0]]
+        print(f"{way}, {sizes[-1]:,} : {sizes[0]:,} codes: training {ratios[0]:.2f}, selection {ratios[1]:.2f}")
+    print(f"peak of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
 
 
 if __name__ == "__main__":
