@@ -15,6 +15,7 @@ from concrete_selectors.gates.evaluation import GatedEvaluator, collect
 from concrete_selectors.gates.feature_groups import FeatureGroups
 from concrete_selectors.gates.gating import FieldMeans, device_of
 from concrete_selectors.gates.training import GatedNetwork, endless
+from concrete_selectors.lazy_adam import LazyAdamW
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.task import SelectionTask
 
@@ -55,7 +56,7 @@ class SelectionContext:
         self.task, self.settings, self._progress = task, settings, progress
         self.groups = FeatureGroups(n_features, groups=task.groups, protected=task.protected, excluded=task.excluded)
         weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(weights, lr=settings.network_learning_rate)
+        optimizer = LazyAdamW(weights, lr=settings.network_learning_rate, weight_decay=0.0)
         teacher = task.teacher if settings.distillation else None
         self.network = GatedNetwork(
             module, flat, task.loss, self.groups, means, optimizer, device, teacher, task.weight

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from concrete_selectors.lazy_adam import LazyAdamW
 from concrete_selectors.row_weights import weighted
 from concrete_selectors.weight_average import WeightAverage
 from torch import nn
@@ -103,6 +104,7 @@ def train(
                 if not math.isfinite(loss):
                     raise _not_finite(loss, f"on validation after epoch {epoch}")
                 if loss < best_loss:
+                    best_state = None  # before its successor is made: tables of millions of codes are large
                     best_loss, best_epoch, best_state, unimproved = loss, epoch, copy.deepcopy(model.state_dict()), -1
             seconds = time.perf_counter() - started
             history.append({"epoch": epoch, "train_loss": train_loss, "validation_loss": loss, "seconds": seconds})
@@ -181,7 +183,7 @@ class _Run:
         self.loss = row_loss(task, schema.outputs)
         self.pace = Pace.of(store.rows("train"), config, schema)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
-        self.optimiser = torch.optim.AdamW(
+        self.optimiser = LazyAdamW(
             self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
         )
         self.average = WeightAverage(self.weights, decay=config.average_decay)
@@ -215,8 +217,7 @@ class _Run:
         for weight in self.weights:
             weight.grad = None
         (loss / self.loss_scale).backward()
-        self.optimiser.step()
-        self.average.update()
+        self.average.step(self.optimiser)
         return loss.item()
 
 

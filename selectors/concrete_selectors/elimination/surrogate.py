@@ -207,8 +207,7 @@ def fit_surrogate(
             value = value + share * weighted(loss(logits, cache.taught.index_select(0, index)), weight).mean()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
-        optimizer.step()
-        average.update()
+        average.step(optimizer)
     average.swap()
 
 

@@ -6,7 +6,7 @@ is one gather and not thousands of small modules.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from concrete_selectors.indexing import take_rows
@@ -21,42 +21,40 @@ INITIAL_SCALE, _INITIAL_RANGE = 0.05, 0.17
 #: over the number of its vectors, so a straight line through many knots, whose steps add up, is learned no faster than
 #: a rare flag, and the network does not overfit the noise before it has learned the rare values.
 _SPEED = 16.0
+#: Rows of a whole table that a step passes over in the time in which it finds, merges and updates a row that a batch
+#: looked up (benchmarks/scale/cardinality.py), and rows of a batch, by default and at most.
+_ROWS_PER_LOOKUP, _BATCH_ROWS = 16, 1024
 
 
 class FieldEmbedding(nn.Module):
     """Embeds a batch as (B, N, d), one vector per field in schema order.
 
     * numeric: see ``NumericEmbedding``.
-    * code: the vector of the code. Fields of few codes are learned as fast as numbers of few values.
-    * bag: mean of the vectors of the non-padding codes; the MISSING vector where there are none.
+    * code, bag: see ``CodeTable``. Fields of very many codes have a table of their own, whose gradients are sparse.
     * vector: a learned linear map of the values.
 
     Args:
         schema: the N fields.
         dim: d, length of an embedding vector.
+
+    Attributes:
+        table: of the fields of few codes.
+        large: of the fields of very many codes; None where there is none.
     """
 
-    code_start: Tensor
-    code_unit: Tensor
     order: Tensor | None
 
     def __init__(self, schema: ModelSchema, dim: int) -> None:
         super().__init__()
         of_form = {form: [field for field in schema.fields if field.form == form] for form in _FORMS}
-        codes, bags, vectors = of_form["code"], of_form["bag"], of_form["vector"]
+        codes, bags = dict(enumerate(of_form["code"])), dict(enumerate(of_form["bag"]))
         self.numeric = NumericEmbedding(of_form["numeric"], dim)
-        starts = torch.tensor([0, *(field.cardinality for field in codes + bags)]).cumsum(0)
-        self.table = nn.Embedding(int(starts[-1]), dim)
-        nn.init.normal_(self.table.weight, std=INITIAL_SCALE)
-        self.register_buffer("code_start", starts[: len(codes)], persistent=False)
-        unit = torch.tensor([max(1.0, _SPEED / max(field.cardinality, 1)) for field in codes]).view(-1, 1)
-        self.register_buffer("code_unit", unit, persistent=False)
-        with torch.no_grad():
-            for field, first, size in zip(codes, self.code_start.tolist(), unit.flatten().tolist(), strict=True):
-                self.table.weight[first : first + field.cardinality] /= size
-        self.bag_start = [int(start) for start in starts[len(codes) : -1]]
-        self.projections = nn.ModuleList(nn.Linear(field.width, dim) for field in vectors)
-        made = [field for form in _FORMS for field in of_form[form]]
+        self.table = CodeTable(_sized(codes, large=False), _sized(bags, large=False), dim)
+        large = _sized(codes, large=True), _sized(bags, large=True)
+        self.large = CodeTable(*large, dim, sparse=True) if any(large) else None
+        self.projections = nn.ModuleList(nn.Linear(field.width, dim) for field in of_form["vector"])
+        tables = [field for table in self._tables() for field in table.fields]
+        made = of_form["numeric"] + tables + of_form["vector"]
         self.register_buffer("order", _schema_order(schema.fields, made), persistent=False)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -64,20 +62,71 @@ class FieldEmbedding(nn.Module):
         parts = []
         if batch.numeric.shape[1]:
             parts.append(self.numeric(batch.numeric))
-        if batch.codes.shape[1]:
-            parts.append(take_rows(self.table.weight, batch.codes + self.code_start) * self.code_unit)
-        parts += [self._pool(codes, start)[:, None] for codes, start in zip(batch.bags, self.bag_start, strict=True)]
+        for table in self._tables():
+            parts += table.embed(batch)
         parts += [project(values)[:, None] for values, project in zip(batch.vectors, self.projections, strict=True)]
         embedded = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         return embedded if self.order is None else embedded.index_select(1, self.order)
 
+    def _tables(self) -> list[CodeTable]:
+        return [self.table] if self.large is None else [self.table, self.large]
+
+
+class CodeTable(nn.Embedding):
+    """Vectors of the codes of several fields, each field owning a range of rows of one weight matrix.
+
+    * code: the vector of the code. Fields of few codes are learned as fast as numbers of few values.
+    * bag: mean of the vectors of the non-padding codes; the MISSING vector where there are none.
+
+    Args:
+        codes: the fields of form code by their places among all such fields.
+        bags: the fields of form bag, likewise.
+        dim: d, length of an embedding vector.
+        sparse: gradients hold the rows of a batch alone and not the whole matrix, which is quicker where it has very
+            many rows; needs an optimiser that takes them, such as ``concrete_selectors.lazy_adam.LazyAdamW``.
+
+    Attributes:
+        fields: in the order in which ``embed`` gives them.
+    """
+
+    column: Tensor
+    start: Tensor
+    unit: Tensor
+
+    def __init__(
+        self, codes: Mapping[int, Field], bags: Mapping[int, Field], dim: int, *, sparse: bool = False
+    ) -> None:
+        self.fields = [*codes.values(), *bags.values()]
+        starts = torch.tensor([0, *(field.cardinality for field in self.fields)]).cumsum(0)
+        super().__init__(int(starts[-1]), dim, sparse=sparse)
+        nn.init.normal_(self.weight, std=INITIAL_SCALE)
+        unit = torch.tensor([max(1.0, _SPEED / max(field.cardinality, 1)) for field in codes.values()]).view(-1, 1)
+        self.register_buffer("column", torch.tensor(list(codes), dtype=torch.long), persistent=False)
+        self.register_buffer("start", starts[: len(codes)], persistent=False)
+        self.register_buffer("unit", unit, persistent=False)
+        self.bag_start = dict(zip(bags, starts[len(codes) : -1].tolist(), strict=True))
+        with torch.no_grad():
+            for field, first, size in zip(codes.values(), starts.tolist(), unit.flatten().tolist(), strict=False):
+                self.weight[first : first + field.cardinality] /= size
+
+    def embed(self, batch: Batch) -> list[Tensor]:
+        """Vectors of a batch's codes, (B, number of code fields, d), if any, and of each bag, (B, 1, d)."""
+        parts = []
+        if len(self.column):
+            all_here = len(self.column) == batch.codes.shape[1]
+            codes = (batch.codes if all_here else batch.codes.index_select(1, self.column)) + self.start
+            parts.append((self(codes) if self.sparse else take_rows(self.weight, codes)) * self.unit)
+        return parts + [self._pool(batch.bags[place], start)[:, None] for place, start in self.bag_start.items()]
+
     def _pool(self, codes: Tensor, start: int) -> Tensor:
-        used = (codes != MISSING).to(self.table.weight.dtype)
+        used = (codes != MISSING).to(self.weight.dtype)
         count = used.sum(dim=1, keepdim=True)
         share = used / count.clamp(min=1)
         # An empty bag is all padding: its first cell, code MISSING, speaks for it.
         share[:, 0] += (count[:, 0] == 0).to(share.dtype)
-        return nn.functional.embedding_bag(codes + start, self.table.weight, per_sample_weights=share, mode="sum")
+        return nn.functional.embedding_bag(
+            codes + start, self.weight, per_sample_weights=share, mode="sum", sparse=self.sparse
+        )
 
 
 class NumericEmbedding(nn.Module):
@@ -145,6 +194,15 @@ def embedding_sizes(schema: ModelSchema, dim: int) -> list[int]:
 
 
 _FORMS = ("numeric", "code", "bag", "vector")
+
+
+def _sized(fields: Mapping[int, Field], *, large: bool) -> dict[int, Field]:
+    """The fields with so many codes that updating all of them costs more than those that a batch looks up; or others.
+
+    It is a matter of each field alone, so that one is trained in the same way with and without the others.
+    """
+    most = _ROWS_PER_LOOKUP * _BATCH_ROWS
+    return {place: field for place, field in fields.items() if (field.cardinality > most * field.width) == large}
 
 
 def _schema_order(wanted: Sequence[Field], made: Sequence[Field]) -> Tensor | None:
