@@ -22,6 +22,7 @@ _ROOT = Path(__file__).parents[2]
 _DOCS = _ROOT / "docs"
 _PAGES = sorted([*_DOCS.rglob("*.md"), *_ROOT.glob("*.md"), *_ROOT.glob("conf/**/*.md"), _ROOT / "selectors/README.md"])
 _SITE = [page for page in _PAGES if page.is_relative_to(_DOCS)]
+_PACKAGES = os.pathsep.join([str(_ROOT / "pipeline"), str(_ROOT / "selectors")])
 #: An HTML comment before a Python block: it is executed, or written to the file that is named and executed.
 _RUNS = re.compile(r"<!-- runs in tests(?:: (\S+))? -->\n```python\n(.*?)```", re.DOTALL)
 
@@ -155,7 +156,6 @@ def test_python_blocks_compile(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in _PAGES if _RUNS.search(page.read_text("utf-8"))], ids=_name)
 def test_marked_python_blocks_run(page: Path, tmp_path: Path) -> None:
-    packages = os.pathsep.join([str(_ROOT / "pipeline"), str(_ROOT / "selectors")])
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     for name, block in _RUNS.findall(page.read_text(encoding="utf-8")):
         file = tmp_path / (name or "block.py")
@@ -163,7 +163,7 @@ def test_marked_python_blocks_run(page: Path, tmp_path: Path) -> None:
         done = subprocess.run(
             [sys.executable, file.name],
             cwd=tmp_path,
-            env={**surroundings, "PYTHONPATH": packages},
+            env={**surroundings, "PYTHONPATH": _PACKAGES, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             check=False,
@@ -196,7 +196,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed; pip install -e '.[docs]'")
     pytest.importorskip("mkdocs_click", reason="mkdocs-click is not installed; pip install -e '.[docs]'")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
-    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": _PACKAGES}
     done = subprocess.run(build, cwd=_ROOT, env=quiet, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "ClickModel" in (tmp_path / "site" / "how-to" / "own-model" / "index.html").read_text(encoding="utf-8")
