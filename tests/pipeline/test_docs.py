@@ -15,7 +15,8 @@ import click
 import pytest
 import yaml
 from feature_audit.cli import main
-from feature_audit.config import AuditConfig, load_config
+from feature_audit.config import AuditConfig
+from feature_audit.config.files import load_config
 
 _ROOT = Path(__file__).parents[2]
 _DOCS = _ROOT / "docs"
