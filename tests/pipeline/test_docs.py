@@ -183,7 +183,8 @@ def _literals() -> str:
 
 def test_the_messages_of_the_troubleshooting_page_are_the_programs() -> None:
     page = (_DOCS / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
-    messages = re.findall(r"^\| `(.+?)` \|", page.partition("## No error")[0], flags=re.MULTILINE)
+    rows = re.findall(r"^\| (`+)(.+?)\1 \|", page.partition("## No error")[0], flags=re.MULTILINE)
+    messages = [message for _, message in rows]
     assert len(messages) >= 25
     literals = _literals()
     for message in messages:
