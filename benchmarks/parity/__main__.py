@@ -1,6 +1,6 @@
 """How often is a verdict wrong? Simulated audits with known truth, and the speed of a large one.
 
-python benchmarks/parity                     # the tables of docs/parity.md
+python benchmarks/parity                     # the tables of docs/results/error-rates.md
 python benchmarks/parity --simulations 200   # a glance
 """
 

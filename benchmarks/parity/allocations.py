@@ -1,6 +1,6 @@
 """The same number of trainings, allocated differently: what passes, and what passes wrongly.
 
-    python benchmarks/parity/allocations.py                      # the table of docs/parity.md
+    python benchmarks/parity/allocations.py                      # the table of docs/results/error-rates.md
     python benchmarks/parity/allocations.py --simulations 100    # a glance
 
 The world is that of ``planned.py``, without a plan: every allocation judges the first trainings of the same tables.

@@ -2,7 +2,8 @@
 
     python benchmarks/parity/few_positives.py
 
-Binormal scores, 2,000 negatives, no seed noise; the table of docs/parity.md from which the floor on positives follows.
+Binormal scores, 2,000 negatives, no seed noise; the table of docs/results/error-rates-rare.md from which the floor on
+positives follows.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/parity/ladder.py
 
 Simulated audits with known truth (see world.py): all K share the test rows and the full model's trainings, and with
-``alike`` most of what a pruned model's scores have to themselves. The table of docs/parity.md.
+``alike`` most of what a pruned model's scores have to themselves. The table of docs/results/error-rates.md.
 """
 
 from __future__ import annotations

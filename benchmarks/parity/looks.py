@@ -1,6 +1,6 @@
 """What the first pass of many looks at one table is worth.
 
-    python benchmarks/parity/looks.py                      # the tables of docs/parity.md
+    python benchmarks/parity/looks.py                      # the tables of docs/results/error-rates.md
     python benchmarks/parity/looks.py --simulations 100    # a glance
 
 Binormal scores as in ``world.py``. A table has five times the test rows; every look is judged twice, at the confidence

@@ -2,7 +2,8 @@
 
     python benchmarks/parity/nothing.py
 
-The tables of docs/parity.md from which the confidence of the rule about chance and the floor on units follow.
+The tables of docs/results/error-rates-rare.md from which the confidence of the rule about chance and the floor on units
+follow.
 """
 
 from __future__ import annotations

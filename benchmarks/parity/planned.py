@@ -1,6 +1,6 @@
 """Planned audits with known truth: how often they pass, what they train, and whether planning spoils the error.
 
-python benchmarks/parity/planned.py                      # the tables of docs/parity.md
+python benchmarks/parity/planned.py                      # the tables of docs/results/error-rates.md
 python benchmarks/parity/planned.py --simulations 200    # a glance
 
 A metric is the mean of a value per user, so that an audit takes a millisecond; its noises have the sizes that scores

@@ -1,6 +1,6 @@
 """Where row noise rules: what do more test rows, folds, or another metric buy for the same trainings?
 
-    python benchmarks/parity/row_noise.py                      # the table of docs/parity.md
+    python benchmarks/parity/row_noise.py                      # the table of docs/results/error-rates-rare.md
     python benchmarks/parity/row_noise.py --simulations 50     # a glance
 
 Binormal scores as in ``world.py``, of a log with 80,000 rows whose test split has 16,000, judged with 5 + 5 trainings.

@@ -10,7 +10,7 @@ trainings of the full model (work as the audit counts it; CPU seconds beside it)
 methods pay. A finished row is kept below --work-dir and not computed again.
 
 With --splits, rows are split anew for each number, which also seeds every method, and a second table compares ours with
-each rival over the splits; "ours at this K" is left out. docs/search.md holds the results and how to read them.
+each rival over the splits; "ours at this K" is left out. docs/results/selection.md holds results and how to read them.
 """
 
 from __future__ import annotations

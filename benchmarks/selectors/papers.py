@@ -1,6 +1,6 @@
 """What the papers report, on the sets at hand: MNIST reconstruction, and classification from 50 features.
 
-    python benchmarks/selectors/papers.py reconstruction --picture docs/mnist-pixels.svg
+    python benchmarks/selectors/papers.py reconstruction --picture docs/assets/mnist-pixels.svg
     python benchmarks/selectors/papers.py classification
 
 Rows are split 80 / 20 at random with the seed. *Reconstruction* (CAE: Abid et al. 2019; IP-CAE: Nilsson et al. 2024):

@@ -116,9 +116,10 @@ def audit(
 ) -> Audit:
     """Audit a log: which of its features can production drop?
 
-    >>> result = audit("log.parquet", target="clicked", time="ts", group="user_id", k=40)  # doctest: +SKIP
-    >>> result.verdict, result.k, result.kept[:3]  # doctest: +SKIP
-    ('pass', 12, ['price', 'item_id', 'hour'])
+    Examples:
+        >>> result = audit("log.parquet", target="clicked", time="ts", group="user_id", k=40)  # doctest: +SKIP
+        >>> result.verdict, result.k, result.kept[:3]  # doctest: +SKIP
+        ('pass', 12, ['price', 'item_id', 'hour'])
 
     Args:
         data: a frame of Polars or pandas, or whatever ``data`` may be on the command line. A frame is written to
@@ -163,12 +164,13 @@ def parity(
 ) -> ParityResult:
     """Is the pruned model as good as the full one, within a margin? The audit's verdict for scores from anywhere.
 
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 20_000)
-    >>> full = y + rng.normal(size=20_000)
-    >>> found = parity(y, full, full + 0.01 * rng.normal(size=20_000), margin=0.005)
-    >>> found.verdict
-    'pass'
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> y = rng.integers(0, 2, 20_000)
+        >>> full = y + rng.normal(size=20_000)
+        >>> found = parity(y, full, full + 0.01 * rng.normal(size=20_000), margin=0.005)
+        >>> found.verdict
+        'pass'
 
     Args:
         y: (rows,) labels, read as the audit reads them.

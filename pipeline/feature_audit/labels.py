@@ -41,7 +41,7 @@ MAX_CLASSES = 1000
 #: Of a regression's label: the largest number, the least standard deviation, and the share of it that rounding to 32
 #: bits may take.
 _LARGEST, _LEAST_SPREAD, _MOST_ROUNDED = 1e18, 1e-12, 0.01
-#: Rows of the rarer class below which a binary metric's error is not known well enough (docs/parity.md).
+#: Rows of the rarer class below which a binary metric's error is too uncertain (docs/results/error-rates-rare.md).
 MIN_PER_CLASS = 10
 
 

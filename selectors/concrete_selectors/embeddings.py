@@ -1,6 +1,6 @@
 """What a model may give as the embeddings of its features, and the one form in which selectors work on them.
 
-Widths may differ between features. Selectors see one flat tensor (B, D), feature after feature; :class:`Segments` says
+Widths may differ between features. Selectors see one flat tensor (B, D), feature after feature; ``Segments`` says
 where each stands. Models see what they gave.
 """
 

@@ -24,18 +24,19 @@ class FeatureGate(nn.Module):
     It stands between the embeddings and the rest of the model, and ``gate.step()`` between ``loss.backward()`` and
     ``optimizer.step()``, since it takes the gate's gradients. Of four features, the third decides:
 
-    >>> _ = torch.manual_seed(0)
-    >>> embedded = torch.randn(512, 4, 1)
-    >>> gate, layer = FeatureGate(n_features=4, k=1, steps=120), nn.Linear(4, 1)
-    >>> optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
-    >>> for _ in range(120):
-    ...     optimizer.zero_grad()
-    ...     output = layer(gate(embedded).flatten(1))
-    ...     (output - embedded[:, 2]).square().mean().backward()
-    ...     gate.step()
-    ...     optimizer.step()
-    >>> gate.keep()
-    array([2])
+    Examples:
+        >>> _ = torch.manual_seed(0)
+        >>> embedded = torch.randn(512, 4, 1)
+        >>> gate, layer = FeatureGate(n_features=4, k=1, steps=120), nn.Linear(4, 1)
+        >>> optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+        >>> for _ in range(120):
+        ...     optimizer.zero_grad()
+        ...     output = layer(gate(embedded).flatten(1))
+        ...     (output - embedded[:, 2]).square().mean().backward()
+        ...     gate.step()
+        ...     optimizer.step()
+        >>> gate.keep()
+        array([2])
 
     All gates are open during the warm-up, in which the model learns what its features are worth: wide embeddings learn
     in fewer steps than narrow ones, and gates would settle on them. Then every part of a batch sees gates ``g`` between
@@ -54,9 +55,9 @@ class FeatureGate(nn.Module):
         slots: choices that are trained, k or more; None = k.
         widths: numbers of each feature's embedding, for flat embeddings (B, sum of widths) alone.
         groups, protected, excluded: features that are kept or dropped as one, always kept, never kept; as in
-            :class:`concrete_selectors.SelectionTask`.
+            ``concrete_selectors.SelectionTask``.
         kind: ``ip_cae`` (indirect logits) or ``cae`` (direct logits).
-        temperature_start, temperature_end, anneal_share: see :func:`concrete_selectors.temperature`.
+        temperature_start, temperature_end, anneal_share: see ``concrete_selectors.temperature``.
         noise_masks: independent masks per batch, each for a share of the rows.
         mean_replacement: a closed gate feeds the feature's mean embedding; False = zero.
         generator: of the initial weights and of the seed of all noise, on the CPU; None = torch's own.
@@ -195,7 +196,7 @@ class FeatureGate(nn.Module):
             k: None = the layer's own.
 
         Raises:
-            RuntimeError, ValueError: as :meth:`keep`.
+            RuntimeError, ValueError: as ``keep``.
         """
         self._hard = self.keep(k).tolist()
         return self
@@ -213,7 +214,7 @@ class FeatureGate(nn.Module):
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes up what :meth:`get_extra_state` gave."""
+        """Takes up what ``get_extra_state`` gave."""
         self._step, self._updates, self._draws = state["step"], state["updates"], state["draws"]
         self._noise_seed, self._hard, self._means.value = state["noise_seed"], state["hard"], state["means"]
         self._optimizer.load_state_dict(state["optimizer"])

@@ -35,7 +35,7 @@ class SelectionStopped(Exception):
     """``should_stop`` asked for an end; nothing of the selection is returned but what it has cost.
 
     Attributes:
-        row_passes, surrogate_compute: as in :class:`concrete_selectors.SelectionPath`.
+        row_passes, surrogate_compute: as in ``concrete_selectors.SelectionPath``.
     """
 
     def __init__(self, message: str, row_passes: dict[str, int]) -> None:
@@ -117,7 +117,7 @@ def _train_selector(context: SelectionContext, prior: Tensor | None) -> Concrete
 
 
 def convergence(selector: ConcreteSelector) -> dict[str, Any]:
-    """``converged`` and what it is judged by, as :class:`SelectionPath` holds them."""
+    """``converged`` and what it is judged by, as ``SelectionPath`` holds them."""
     certainty, duplicates = selector.mean_max_probability(), selector.n_duplicate_argmax()
     converged = certainty >= CONVERGED_PROBABILITY and duplicates <= CONVERGED_DUPLICATES * selector.n_slots
     return {"converged": converged, "n_duplicate_argmax": duplicates, "mean_max_probability": certainty}

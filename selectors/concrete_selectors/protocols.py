@@ -34,7 +34,7 @@ class EmbeddingModel(Protocol):
 
 
 class TeacherProtocol(Protocol):
-    """Predictions of the trained model, as targets; see :class:`concrete_selectors.Teacher`.
+    """Predictions of the trained model, as targets; see ``concrete_selectors.Teacher``.
 
     Attributes:
         rows_asked: rows sent through the trained model so far.

@@ -15,10 +15,10 @@ class PathSettings:
         k_min: elimination stops here.
         selector: ``ip_cae`` (indirect logits) or ``cae`` (direct logits).
         epochs: passes over train of the concrete training.
-        finetune_epochs: passes over train that fit one network to nested sets (:func:`concrete_selectors.fit_nested`).
+        finetune_epochs: passes over train that fit one network to nested sets (``concrete_selectors.fit_nested``).
         fewest_steps: optimiser steps of the concrete training at least: a logit moves by one per step at most, so small
             tables are passed over more often. Fine-tuning on nested sets takes at least half as many.
-        temperature_start, temperature_end, anneal_share: see :func:`concrete_selectors.temperature`.
+        temperature_start, temperature_end, anneal_share: see ``concrete_selectors.temperature``.
         network_learning_rate: Adam rate of the network, which is trained along.
         noise_masks: independent masks per batch, each for a share of the rows.
         mean_replacement: a closed gate feeds the feature's mean embedding; False = zero, as in the papers.

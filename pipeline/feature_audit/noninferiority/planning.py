@@ -4,7 +4,7 @@ The plan may look at how far the first trainings differ and at the difference th
 and not at the first trainings' own difference: they are part of the verdict, and a plan that grows only where they look
 bad would be a second look. Their spread is used with care for the same reason: two trainings that happen to agree would
 else end the plan early, exactly where the verdict's own estimate of the noise is too small as well. So it counts
-together with a prior (``PRIOR_SHARE``), and docs/parity.md shows by simulation that the error stays where it was.
+together with a prior (``PRIOR_SHARE``); docs/results/error-rates.md shows that the error stays where it was.
 
 Both models are trained equally often, or the pruned one once more, unless the confirmations show a clear difference:
 the full model's seed noise is known from nothing else than its own trainings, so the verdict holds its level even if

@@ -16,7 +16,7 @@ from feature_audit.results import MetricDelta
 from feature_audit.schema import Task
 from feature_audit.weighting import effective_size
 
-#: Resampled units, and units with a row of either class, below which their noise is not known (docs/parity.md).
+#: Units, and units with a row of either class, below which noise is unknown (docs/results/error-rates-rare.md).
 MIN_UNITS = MIN_PER_CLASS
 
 _CHANCE_REMEDY = (

@@ -76,7 +76,7 @@ def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> Sele
         trials=config.trials,
         space=SearchSpace(
             # Two to four slots for each feature of the largest K, so that the elimination has a choice at every K: with
-            # 1.2 of them, test quality over K is .008 lower on the demo than with 4.8 (docs/results).
+            # 1.2 of them, test quality over K is .008 lower on the demo than with 4.8 (docs/results/selection.md).
             slots=(min(2 * constraints.max_k, most_slots), most_slots),
             temperature_start=chosen.temperature_start,
             temperature_end=chosen.temperature_end,

@@ -1,6 +1,6 @@
 """Peers that look at the trained network: what its loss does when fields are shuffled, or gates are learned.
 
-Each ranker takes a :class:`concrete_selectors.context.SelectionContext`, may train its network, and gives one score per
+Each ranker takes a ``concrete_selectors.context.SelectionContext``, may train its network, and gives one score per
 group, (G,) float64, higher is better.
 """
 

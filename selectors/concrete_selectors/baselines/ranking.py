@@ -1,4 +1,4 @@
-"""One call for every selector by name, with the same result: a :class:`SelectionPath`."""
+"""One call for every selector by name, with the same result: a ``SelectionPath``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NETWORK_RANKERS: dict[str, Callable[[SelectionContext], np.ndarray]] = {
     "stg": networks.stg,
     "sequential_attention": networks.sequential_attention,
 }
-#: Every name that :func:`rank_with` knows.
+#: Every name that ``rank_with`` knows.
 SELECTORS: tuple[str, ...] = ("ip_cae", "cae", *NETWORK_RANKERS, *TABLE_RANKERS)
 
 #: Those that do not read the rows' weights, although their ranking would depend on them.
@@ -51,10 +51,10 @@ def rank_with(
     Args:
         name: one of ``SELECTORS``.
         task: model, rows and constraints; only ``ip_cae`` and ``cae`` read its prior.
-        settings: as in :func:`concrete_selectors.fit_path`; ``selector`` is overruled by ``name``.
-        matrix: gives a :class:`concrete_selectors.baselines.Matrix`, or just X (rows, N) and y (rows,) of train rows;
+        settings: as in ``concrete_selectors.fit_path``; ``selector`` is overruled by ``name``.
+        matrix: gives a ``concrete_selectors.baselines.Matrix``, or just X (rows, N) and y (rows,) of train rows;
             called only for rankers of the table.
-        progress: as in :func:`concrete_selectors.fit_path`.
+        progress: as in ``concrete_selectors.fit_path``.
 
     Raises:
         ValueError: unknown name, or an argument does not fit.

@@ -1,7 +1,7 @@
 """Rankers that look at the table only: columns of numbers and of category codes, and a target.
 
-Each takes a :class:`TableTask` and gives one score per column, (C,) float64, higher is better;
-:func:`group_scores` puts the columns of a feature or group together.
+Each takes a ``TableTask`` and gives one score per column, (C,) float64, higher is better;
+``group_scores`` puts the columns of a feature or group together.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Matrix(NamedTuple):
 
 @dataclass(frozen=True)
 class TableTask:
-    """A table to rank the columns of: a checked :class:`Matrix`.
+    """A table to rank the columns of: a checked ``Matrix``.
 
     Attributes:
-        x, y, categorical, feature: as in :class:`Matrix`; y is int64 classes or float64.
+        x, y, categorical, feature: as in ``Matrix``; y is int64 classes or float64.
         held_out: validation rows and their targets, or None.
         is_classification: are the targets classes?
         seed: of whatever is random in a ranker.
@@ -75,7 +75,7 @@ def table_task(
     *,
     seed: int,
 ) -> TableTask:
-    """Checks a :class:`Matrix` and recognises the task: integer targets and 0 / 1 targets are classes.
+    """Checks a ``Matrix`` and recognises the task: integer targets and 0 / 1 targets are classes.
 
     Raises:
         ValueError: shapes do not agree, a value is inf, or a categorical column holds something else than codes.

@@ -99,7 +99,7 @@ class ConcreteSelector(nn.Module):
         slots: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Gates (S, N) of ``n_masks`` independent masks; see :func:`gates_from_masks`.
+        """Gates (S, N) of ``n_masks`` independent masks; see ``gates_from_masks``.
 
         Where S x K x N numbers are too many to keep for the backward pass, masks are drawn one at a time and drawn
         again, from the same seed, when their gradient is needed.
@@ -131,7 +131,7 @@ class ConcreteSelector(nn.Module):
         return torch.softmax(self.logits().detach(), dim=-1)
 
     def assignment(self) -> np.ndarray:
-        """One distinct unit per slot, (K,) int64; see :func:`assign_distinct`."""
+        """One distinct unit per slot, (K,) int64; see ``assign_distinct``."""
         return assign_distinct(self.logits().detach())
 
     def scores(self) -> np.ndarray:

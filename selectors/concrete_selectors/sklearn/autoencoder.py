@@ -27,7 +27,7 @@ class SlotSettings:
     Attributes:
         epochs: passes over the rows.
         batch_size: rows per step; the last, smaller batch is used too.
-        temperature_start, temperature_end, anneal_share: see :func:`concrete_selectors.temperature`.
+        temperature_start, temperature_end, anneal_share: see ``concrete_selectors.temperature``.
         learning_rate: Adam rate of the decoder.
         selector_learning_rate: Adam rate of the selector; None = from the number of steps.
         noise: ``batch`` (CAE), ``row`` (IP-CAE), or the number of groups of rows with a mask each.

@@ -234,11 +234,11 @@ class IPCAESelector(_ConcreteEstimator):
         rank: P, length of the slots' and features' embeddings; None = ``max(64, n_candidates)``.
         noise: ``batch``, ``row`` (as published; slow), or a number of groups of rows; one mask each.
         hidden, epochs, batch_size, learning_rate, selector_learning_rate, temperature_start, temperature_end,
-            anneal_share, diversity, random_state: as in :class:`ConcreteAutoencoderSelector`.
+            anneal_share, diversity, random_state: as in ``ConcreteAutoencoderSelector``.
 
     Attributes:
         support_, ranking_, scores_, converged_, n_duplicate_argmax_, mean_max_probability_, loss_: as in
-            :class:`ConcreteAutoencoderSelector`.
+            ``ConcreteAutoencoderSelector``.
     """
 
     _logits = "ip_cae"
