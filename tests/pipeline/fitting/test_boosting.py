@@ -11,6 +11,7 @@ import pytest
 from click_log import make_log
 from command_line import artifact, feature_audit, newest_audit, tracking_in
 from feature_audit.fitting import boosting
+from feature_audit.stages import parity
 
 COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "noise_01", "clicked")
 WORDS = ("--target", "clicked", "--row_id", "impression", "--model", "mlp", "--profile", "quick", "--threads", "1")
@@ -75,6 +76,17 @@ def test_turning_it_off_and_on_again_trains_nothing_twice(
     texts.append(said(capsys, "baseline"))
     assert [trainings(text) for text in texts] == [1, 0, 0]
     assert [COMPARED in text for text in texts] == [False, True, True]
+
+
+def test_it_is_no_part_of_the_question_to_the_test_rows() -> None:
+    """Else an audit that repeats without it, or after its failure, would pay for another look."""
+    asked = {"config.margin": "0.002", "config.slice_margin": "0.01"}
+    with_it, without, other = (
+        parity.question({**asked, "input.boosting": "compared"}),
+        parity.question({**asked, "input.boosting": "none"}),
+        parity.question({**asked, "config.margin": "0.003", "input.boosting": "none"}),
+    )
+    assert with_it == without != other
 
 
 @pytest.mark.slow
