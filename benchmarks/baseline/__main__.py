@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from encode import MemoryStore
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import MODELS, boosting_scores, build_model, predict, train
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 from tables import TABLES, Table

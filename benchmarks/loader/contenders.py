@@ -48,7 +48,7 @@ def ours(log: Path, work: Path, clock: Clock, *, checks: bool) -> int:
     """The load stage's store and its trainer; with ``checks``, everything that the load stage does."""
     import torch
     from feature_audit.config import AuditConfig
-    from feature_audit.config_sections import TrainingConfig
+    from feature_audit.config.sections import TrainingConfig
     from feature_audit.data import Store, prepare
     from feature_audit.models import train
     from model import Plain

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from feature_audit.config import AuditConfig
-from feature_audit.config_files import load_config
+from feature_audit.config.files import load_config
 from feature_audit.data import Prepared
 from feature_audit.fitting.cache import StageFolder, open_folder, stage_key
 from feature_audit.fitting.trained import active, load_model, open_store, train_one

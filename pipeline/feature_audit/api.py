@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC
-from feature_audit.config_files import load_config
+from feature_audit.config.files import load_config
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.labels import read_label
 from feature_audit.results import AuditReport
@@ -126,7 +126,7 @@ def audit(
         target: label column or expression.
         model: a shipped model by name, ``package.module:factory``, or the factory itself if it can be imported.
         config: YAML file(s), as on the command line.
-        keys: every other key of the configuration, as in ``conf/default.yaml``.
+        keys: every other key of the configuration, see ``feature-audit run --help``.
 
     Raises:
         UsageError: a key is unknown or a value does not fit.

@@ -15,12 +15,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from feature_audit import __version__
-from feature_audit.config import AuditConfig
-from feature_audit.config_files import is_mapping, load_config
+from feature_audit.config import AuditConfig, reference
+from feature_audit.config.files import is_mapping, load_config
 from feature_audit.errors import AuditError, Terminated, UsageError, shortened
 from feature_audit.masking import MaskingFilter, masked
 
@@ -35,17 +33,26 @@ def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if field.annotation is bool else {}
         names = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
         value = "YAML" if is_mapping(name) else "VALUE"
-        command = click.option(*names, name, default=None, help=_help_of(field), metavar=value, **flag)(command)
+        command = click.option(*names, name, default=None, help=reference.short_help(field), metavar=value, **flag)(
+            command
+        )
     return click.option("--config", default=None, metavar="FILE[,FILE]", help="YAML file(s); later ones win")(command)
 
 
-def _help_of(field: FieldInfo) -> str:
-    """What a key means and its default, where that can be said in a few words."""
-    default = field.get_default(call_default_factory=True)
-    shown = (
-        "" if default in ((), {}) or isinstance(default, BaseModel) else "from config" if default is None else default
-    )
-    return (field.description or "see conf/default.yaml") + (f" [{shown}]" if shown != "" else "")
+class AuditCommand(click.Command):
+    """A command with all configuration keys, listed under the headings of the reference."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own options first, then each group of keys, then the sections."""
+        records = {param.name: record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))}
+        keys = [name for names in reference.headings().values() for name in names]
+        own = [record for name, record in records.items() if name not in keys]
+        for heading, rows in [
+            ("Options", own),
+            *((heading, [records[name] for name in names]) for heading, names in reference.headings().items()),
+        ]:
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -63,7 +70,7 @@ def main(verbose: bool) -> None:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings say what the error says again
 
 
-@main.command()
+@main.command(cls=AuditCommand)
 @audit_options
 def run(config: str | None, **options: Any) -> None:
     """Audit a log: load, baseline, select, retrain, parity."""
@@ -79,7 +86,9 @@ def _stage_command(stage: str) -> click.Command:
     def command(audit: str | None, trust: str | None, config: str | None, **options: Any) -> None:
         _audit(config, options, until=stage, audit=audit or None, trust=_truth("trust", trust))
 
-    return click.command(stage, help=f"Audit up to and including {stage}; earlier stages come from the cache.")(command)
+    return click.command(
+        stage, cls=AuditCommand, help=f"Audit up to and including {stage}; earlier stages come from the cache."
+    )(command)
 
 
 for _stage in STAGES:
@@ -150,7 +159,7 @@ def history(model_name: str) -> None:
         click.echo(line)
 
 
-@main.command("check-model")
+@main.command("check-model", cls=AuditCommand)
 @audit_options
 def check_model(config: str | None, **options: Any) -> None:
     """Test your model (``--model``) or training job (``--trainer``, ``--command``) against its contract."""

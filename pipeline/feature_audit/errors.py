@@ -38,7 +38,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def log_is_open() -> Iterator[None]:
-    """From here on every mistake is exit code 1, also a parameter's that only shows beside the data.
+    """From here on every mistake is exit code 1, also a parameter's that only the data can show.
 
     One rule for scripts that read exit codes: 2 = refused at once, nothing was read; 1 = the audit began and failed.
     """

@@ -144,7 +144,7 @@ def place(error: BaseException) -> str:
 
 
 def _is_users(file: str, names: dict[str, Any]) -> bool:
-    """Is a frame of this file and module neither Python's, ours, nor of an installed package that nobody named?"""
+    """Is this file and module neither Python's, ours, nor of an installed package that the user did not name?"""
     if file.startswith("<"):
         return False
     root = str(names.get("__name__", "")).partition(".")[0]

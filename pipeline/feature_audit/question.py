@@ -1,4 +1,4 @@
-"""What an audit asks beside its decision metric, as users write it: margins, guards and slices.
+"""What an audit asks in addition to its decision metric, as users write it: margins, guards and slices.
 
 Readers take what YAML or a command line holds and give plain values; every mistake is a ``UsageError`` of one line.
 """

@@ -10,7 +10,7 @@ from feature_audit.question import GuardMode
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 
-#: Chance of a decision below which an audit is said beforehand to be undecidable.
+#: Chance of a decision below which an audit is announced as undecidable before it trains.
 DECIDES = 0.8
 
 #: Finished trials below which the importances of the search's settings would be noise.
@@ -289,8 +289,8 @@ class AuditReport:
         k, n_features: kept features and candidate features; ``n_columns`` counts excluded ones too. Of several K that
             were tested it is the smallest proven one, or the first where not even that one passed.
         deltas: decision row first.
-        artifact_delta: the decision metric for *these trained artifacts* (test-row noise only), beside the verdict's
-            own interval that includes seed noise.
+        artifact_delta: the decision metric for *these trained artifacts* (test-row noise only); the
+            verdict's own interval includes seed noise.
         curve, k_reason: the K curve, and why validation proposed its K in one sentence.
         ladder: the K that were trained, the one tested first at the head; ``k`` is one of them.
         target_quality: the full model's metric on validation; a point of the curve is good enough where its delta is
@@ -312,7 +312,7 @@ class AuditReport:
         production: the full model against the score in production, a sentence; None without one.
         weighting: how rows are weighted, and the effective sample size of the test split; None = all count alike.
         savings: what the pruned model saves, measured; None before the verdict.
-        readers: who else reads the log's features; None where nobody said.
+        readers: who else reads the log's features; None where `consumers` is not given.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
     """
 

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from data_helpers import prepared_of
 from feature_audit.config import AuditConfig
-from feature_audit.config_files import given_values, load_config
+from feature_audit.config.files import given_values, load_config
 from feature_audit.data.reading.source import open_source
 from feature_audit.errors import AuditError, UsageError
 from hostile import CSV, TABLE, parquet

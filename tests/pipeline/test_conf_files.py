@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import polars as pl
 import pytest
 import yaml
-from feature_audit.config import PROFILES, AuditConfig
-from feature_audit.config_files import load_config
+from click.testing import CliRunner
+from feature_audit.cli import main
+from feature_audit.config import PROFILES, AuditConfig, reference
+from feature_audit.config.files import load_config
 from feature_audit.datasets.demo import DEFAULTS
+from feature_audit.errors import UsageError
+from pydantic.fields import FieldInfo
 
 _ROOT = Path(__file__).parents[2]
 _CONF = _ROOT / "conf"
@@ -59,11 +67,59 @@ def test_the_reference_sets_nothing_and_names_every_key_with_its_default() -> No
             assert list(documented[key]) == list(value), key  # type: ignore[call-overload]
 
 
-def test_the_reference_explains_every_key() -> None:
-    lines = (_CONF / "default.yaml").read_text(encoding="utf-8").splitlines()
-    for before, line in itertools.pairwise(lines):
-        if re.match(r"#( {2})?\w+: \S", line):
-            assert re.match(r"\s*# \S", before), line
+def _fields() -> Iterator[tuple[str, FieldInfo]]:
+    """Every key, those of a section as ``section.key``."""
+    for name, field in AuditConfig.model_fields.items():
+        yield name, field
+        if name in reference.sections():
+            yield from ((f"{name}.{key}", inner) for key, inner in reference.sections()[name].model_fields.items())
+
+
+@pytest.mark.parametrize(("key", "field"), list(_fields()), ids=[key for key, _ in _fields()])
+def test_every_key_is_explained_and_its_examples_are_accepted(key: str, field: FieldInfo) -> None:
+    """A description is sentences, the first of them short enough for a line of `--help`."""
+    assert field.description
+    assert field.description.endswith((".", ")."))
+    assert len(reference.short_help(field)) <= 90
+    section, _, name = key.rpartition(".")
+    for example in field.examples or ():
+        load_config(None, {section: {name: example}} if section else {key: example, **_COMPANIONS.get(key, {})})
+
+
+#: What a key cannot be given without.
+_COMPANIONS: dict[str, dict[str, Any]] = {"whole_groups": {"groups": {"user_profile": ["age"]}}}
+
+
+def test_what_is_generated_is_what_the_code_says() -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/reference.py", "--check"], cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(_CONF)))
+def test_every_file_follows_the_schema(path: Path) -> None:
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, _schema())
+
+
+def test_the_schema_refuses_what_the_program_refuses() -> None:
+    for wrong in ({"margn": 0.1}, {"profile": "fast"}, {"confidence": 1.5}, {"training": {"max_epochs": 0}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, _schema())
+        with pytest.raises(UsageError):
+            load_config(None, wrong)
+
+
+def _schema() -> Any:
+    return json.loads((_ROOT / "pipeline/feature_audit/schemas/config.schema.json").read_text(encoding="utf-8"))
+
+
+def test_help_lists_every_key_under_a_heading() -> None:
+    lines = CliRunner().invoke(main, ["run", "--help"]).output.splitlines()
+    assert [line.rstrip(":") for line in lines if re.match(r"[A-Z].*:$", line)] == ["Options", *reference.headings()]
+    listed = [option for line in lines for option in re.findall(r"^  --(\w+)", line)]
+    assert set(listed) == {"config", *AuditConfig.model_fields}
+    assert len(listed) == len(set(listed))
 
 
 @pytest.mark.parametrize("profile", sorted(PROFILES))

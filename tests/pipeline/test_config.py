@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from feature_audit.config import PROFILES, AuditConfig
-from feature_audit.config_files import given_values, load_config
+from feature_audit.config.files import given_values, load_config
 from feature_audit.errors import UsageError
 from feature_audit.question import Guard
 

@@ -39,7 +39,7 @@ from feature_audit.errors import AuditError
 from feature_audit.labels import Target
 from feature_audit.schema import Column, ModelSchema
 
-#: Configuration keys that the store depends on, beside ``data`` itself.
+#: Configuration keys that the store depends on, in addition to ``data`` itself.
 STORE_KEYS = (
     "target", "task", "positive", "row_id", "time", "group", "exclude", "never_drop", "always_drop", "split", "seed",
     "prepare", "test_share", "validation_share", "kinds", "groups", "cost", "slices", "reader", "encoding", "checks",

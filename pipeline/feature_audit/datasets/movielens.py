@@ -43,7 +43,7 @@ def build(path: str) -> pl.LazyFrame:
 
     Args:
         path: the ``.inter`` file (user_id, item_id, rating, timestamp in seconds), its ``.user`` (age, gender,
-            occupation, zip_code) and ``.item`` (movie_title, release_year, class) beside it.
+            occupation, zip_code) and ``.item`` (movie_title, release_year, class) in the same folder.
 
     Returns:
         user_id, item_id (String), rating (Int64), timestamp (Datetime), then the features, each named after its
@@ -84,7 +84,7 @@ def _read_events(inter: Path) -> pl.DataFrame:
     for name, columns in needed.items():
         if not files[name].is_file():
             raise AuditError(
-                f"data={inter}: {files[name].name} is missing beside it; MovieLens features need all three files"
+                f"data={inter}: {files[name].name} is missing in its folder; MovieLens features need all three files"
             )
         tables[name] = read_table(files[name]).collect()
         lacking = [column for column in columns if column not in tables[name].columns]

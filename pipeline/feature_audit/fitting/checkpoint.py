@@ -20,7 +20,7 @@ from feature_audit.models import MODELS
 
 log = logging.getLogger(__name__)
 
-#: What encoded the rows that a checkpoint was trained on lies beside it under this name.
+#: What encoded the rows that a checkpoint was trained on lies in its folder under this name.
 ENCODERS = "encoders.json"
 _SAVE_IT = "save it with torch.save(model.state_dict(), path)"
 #: In front of every name where a model was wrapped, by DistributedDataParallel as well as by an audit.
@@ -105,7 +105,7 @@ def _require_same_encodings(path: str, prepared: Prepared) -> None:
     """A model reads knots and codes, not raw cells: the same shapes do not make them the same."""
     beside = Path(path).with_name(ENCODERS)
     if not beside.is_file():
-        log.info("baseline: there is no %s beside %s, so the meaning of its inputs is not checked", ENCODERS, path)
+        log.info("baseline: there is no %s next to %s, so the meaning of its inputs is not checked", ENCODERS, path)
         return
     theirs, ours = (Encoders.load(file).by_name for file in (beside, prepared.directory / ENCODERS))
     if list(theirs) != list(ours):

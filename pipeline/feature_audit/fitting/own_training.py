@@ -222,7 +222,7 @@ def _run(config: AuditConfig, folder: Path) -> None:
         except subprocess.TimeoutExpired:
             raise AuditError(
                 f"{job_name(config)}: was ended after command_timeout={config.command_timeout} seconds"
-                f"{_last_words(errors)}; raise it, or 0 to wait for ever"
+                f"{_last_words(errors)}; raise it, or 0 for no limit"
             ) from None
         finally:
             if process.poll() is None:

@@ -18,7 +18,7 @@ _REDRAW = 0.2
 
 
 def _bar_class() -> Any:
-    """tqdm for what is being looked at, or None where nobody looks."""
+    """tqdm where the output is a terminal or a notebook, otherwise None."""
     if "ipykernel" in sys.modules:
         from tqdm.auto import tqdm
     elif sys.stderr.isatty():
@@ -30,7 +30,7 @@ def _bar_class() -> Any:
 
 @contextmanager
 def training_bar(label: str) -> Iterator[Callable[[dict[str, Any]], None] | None]:
-    """A bar over the batches of a training; None where nobody would see it."""
+    """A bar over the batches of a training; None where it would not be shown."""
     tqdm = _bar_class()
     if tqdm is None:
         yield None

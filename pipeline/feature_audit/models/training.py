@@ -16,7 +16,7 @@ from concrete_selectors.weight_average import WeightAverage
 from torch import nn
 
 from feature_audit.batch import Batch
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
 from feature_audit.models.loss import row_loss

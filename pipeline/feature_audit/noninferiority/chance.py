@@ -24,7 +24,7 @@ SURE = 0.9999
 
 @dataclass(frozen=True)
 class Chance:
-    """A model's quality beside that of the best constant.
+    """A model's quality and that of the best constant.
 
     Attributes:
         metric: what was compared, ``auc``, ``r2`` or the decision metric (see ``skill_metric``).

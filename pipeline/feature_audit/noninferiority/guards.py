@@ -1,4 +1,4 @@
-"""Other metrics and slices beside the decision: what is compared, at which level, and what was too small for it."""
+"""Guards and slices: what is compared, at which level, and what was too small for it."""
 
 from __future__ import annotations
 

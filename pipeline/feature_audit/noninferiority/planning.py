@@ -26,7 +26,7 @@ from feature_audit.noninferiority.intervals import PASS_SHARE
 #: (pruned, full) trainings.
 Arms = tuple[int, int]
 
-#: Chance of a decision that is planned for; less than ``power.POWER`` is said to be undecidable.
+#: Chance of a decision that is planned for; less than ``power.POWER`` counts as undecidable.
 POWER = 0.9
 #: An allocation whose chance comes this close to the best one's is as good, or hopeless tables would cost most.
 NEARLY = 0.05

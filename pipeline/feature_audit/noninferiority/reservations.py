@@ -68,7 +68,7 @@ def reservations(
     Args:
         scored: both arms.
         found: what ``chances`` gave.
-        references: what the full model was compared with beside chance.
+        references: what the full model was compared with, in addition to chance.
         passes: would the difference pass by itself? Only then must both models be surely better than chance; else a
             model that is better at the usual confidence does not explain the verdict.
         margin, confidence: of the decision.

@@ -58,7 +58,7 @@ class ScoredArms:
         )
 
     def sample(self, score: np.ndarray) -> Sample:
-        """One training's scores beside the labels and clusters."""
+        """One training's scores with the labels and clusters."""
         return Sample(self.y, score, self.cluster, self.clusters, self.weight)
 
 

@@ -1,7 +1,7 @@
 """How looks at the same test rows share one error: planned ones by alpha spending, unplanned ones by what is left.
 
 An interval spends ``PASS_SHARE`` of its error on the end where a pass is decided. The planned looks together have the
-error of a single one; the rest of it, ``1 - PASS_SHARE``, is for looks that nobody planned, half of what is left each
+error of a single one; the rest of it, ``1 - PASS_SHARE``, is for unplanned looks, half of what is left each
 time. Whatever is tried, and however the looks hang together, at most ``1 - confidence`` of all audits come to a false
 pass: the levels are simply added up (Bonferroni), so that no correlation between the looks needs to be known.
 """

@@ -94,7 +94,7 @@ def decide(
         margin: largest tolerable loss, >= 0, in the metric's units (for calibration: of |log ratio|).
         confidence: of the intervals; see ``intervals.conclude`` for how a margin splits their error.
         needed_at: confidence at which a first look at new rows, and another look at these rows with more trainings,
-            would be judged: what would decide an inconclusive audit is said at these levels. None = at this one.
+            would be judged: what would decide an inconclusive audit is computed at these levels. None = at this one.
         guards: other metrics -> margin, or ``{"margin": ..., "mode": ...}``, or None to report only. Of those that only
             a shown loss fails (``not_shown_worse``), all share one error by Holm's procedure; those that a pass needs
             shown (``not_worse``) are judged at the full level each, as all of them must hold.

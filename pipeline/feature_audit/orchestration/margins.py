@@ -26,7 +26,7 @@ _DIGITS = 3
 
 
 def with_margins(parent: Run, config: AuditConfig, prepared: Prepared, full: Trained) -> AuditConfig:
-    """The configuration with every margin in the metric's units, which the run keeps beside the shares.
+    """The configuration with every margin in the metric's units, which the run keeps together with the shares.
 
     Shares are taken of the advantage on validation rows: the test split may not say what is asked of it.
 

@@ -319,7 +319,7 @@ def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_
 def _code(model: str, folder: Path) -> list[Path]:
     """What a registered model is loaded with: the project's packages, which no index has, and a team's own files.
 
-    The latter are copied into ``folder``, so that nothing else that lies beside them is uploaded.
+    The latter are copied into ``folder``, so that other files of their folder are not uploaded.
     """
     for place, file in own_code(model).items():
         if not is_installed(file):

@@ -13,7 +13,7 @@ from concrete_selectors import SELECTORS
 from concrete_selectors.baselines import UNWEIGHTED
 
 from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
-from feature_audit.config_files import given_values, load_config, read_given
+from feature_audit.config.files import given_values, load_config, read_given
 from feature_audit.data import Prepared, read_consumers
 from feature_audit.errors import UsageError
 from feature_audit.fitting.checkpoint import check_checkpoint

@@ -182,7 +182,7 @@ def _settle_reviews(report: AuditReport) -> Step:
 
 
 def _keep_command(report: AuditReport, names: Sequence[str]) -> str | None:
-    """The command that audits again with more features that must stay, beside those that had to stay before."""
+    """The command that audits again with more features that must stay, in addition to those that had to stay before."""
     config, run_id = report.provenance.get("config"), report.provenance.get("run_id")
     before = config.get("never_drop") or [] if isinstance(config, Mapping) else []
     if not run_id or any("," in name for name in names):

@@ -8,6 +8,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
 from feature_audit.findings import Finding
 from feature_audit.results import (
     AuditReport,
@@ -46,6 +50,24 @@ def render_json(report: AuditReport) -> str:
     """
     content = {"schema_version": SCHEMA_VERSION, **to_plain(report)}
     return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def json_schema() -> str:
+    """The JSON schema (draft 2020-12) of what ``render_json`` writes.
+
+    A number may be ``null`` anywhere, because JSON has no NaN or infinity.
+    """
+    schema = TypeAdapter(AuditReport).json_schema(mode="serialization", schema_generator=_NumbersOrNull)
+    version = {"const": SCHEMA_VERSION, "description": "raised when a key changes its meaning or goes away"}
+    schema["properties"] = {"schema_version": version, **schema["properties"]}
+    schema["required"] = ["schema_version", *schema["required"]]
+    content = {"$schema": GenerateJsonSchema.schema_dialect, **schema}
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+class _NumbersOrNull(GenerateJsonSchema):
+    def float_schema(self, schema: core_schema.FloatSchema) -> JsonSchemaValue:
+        return {"type": ["number", "null"]}
 
 
 def read_json(text: str) -> AuditReport:

@@ -1,4 +1,4 @@
-"""The search's history: the value of each trial, the best so far, and what is said where there is little of it."""
+"""The search's history: the value of each trial, the best so far, and the text where there are few trials."""
 
 from __future__ import annotations
 

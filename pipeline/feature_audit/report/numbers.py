@@ -79,7 +79,7 @@ def amount(value: float | None) -> str:
 
 
 def total(value: float | None) -> str:
-    """A sum of costs: nobody reads its pennies."""
+    """A sum of costs, rounded to what a reader needs."""
     return count(value) if value is not None and known(value) and abs(value) >= 100 else amount(value)
 
 

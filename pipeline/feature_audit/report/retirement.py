@@ -1,4 +1,4 @@
-"""Source tables that nobody needs any more, and what dropping features saves."""
+"""Source tables that are no longer needed, and what dropping features saves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from feature_audit.results import AuditReport, FeatureDecision
 class SourceTable:
     """What the decisions mean for one source table.
 
-    ``saved`` is the cost of its dropped features that nobody else reads and, where it retires, of the table itself;
+    ``saved`` is the cost of its dropped features that no other model reads and, where it retires, of the table itself;
     ``readers`` are other consumers of it.
     """
 
@@ -64,7 +64,7 @@ def consumers_of(report: AuditReport, feature: str) -> list[str]:
 
 
 def goes(report: AuditReport, row: FeatureDecision) -> bool:
-    """Does a feature stop being computed: dropped here and read by nobody else?"""
+    """Does a feature stop being computed: dropped here and read by no other model?"""
     return row.decision == "drop" and not consumers_of(report, row.feature)
 
 

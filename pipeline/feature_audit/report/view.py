@@ -82,7 +82,7 @@ def sentence(report: AuditReport) -> str:
 
 
 def without_verdict(text: str, verdict: str) -> str:
-    """A verdict's sentence without its first word, for where the verdict is said anyway."""
+    """A verdict's sentence without its first word, where the verdict is shown anyway."""
     word, colon, rest = text.partition(":")
     return prose(rest) if colon and word.strip().lower() == verdict else text
 
@@ -191,7 +191,7 @@ def finding_counts(report: AuditReport) -> list[tuple[str, int, int]]:
 
 
 def evidence(report: AuditReport) -> str | None:
-    """Where the interval lies, in words, so that nobody has to know what "non-inferior" means."""
+    """Where the interval lies, in words, so that a reader need not know what "non-inferior" means."""
     row = decision_row(report)
     if row is None or row.margin is None or not (numbers.known(row.ci_low) and numbers.known(row.ci_high)):
         return None

@@ -196,7 +196,7 @@ def _run_workers(
                         on_trial(_row(trial))
                     told.add(trial.number)
         except BaseException:
-            stop.set()  # else the pool would wait for trials that nobody asks for any more
+            stop.set()  # otherwise the pool would wait for trials that are no longer wanted
             raise
         for job in jobs:
             job.result()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from feature_audit.errors import AuditError
 
-#: Stands beside the weights; ``sha256sum --check`` in its folder does what loading does.
+#: In the folder of the weights; ``sha256sum --check`` in its folder does what loading does.
 NAME = "SHA256SUMS"
 #: Where MLflow puts the packed code, seen from that folder.
 _CODE = Path("..", "..", "code")

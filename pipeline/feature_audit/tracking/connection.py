@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 #: MLflow's own settings for a server that does not answer: it would try for four minutes before a command says so.
 _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _MASKING = MaskingFilter()
-#: Stores that nobody named: the next current folder has another one.
+#: Default stores: the next current folder has another one.
 _chosen_here: set[str] = set()
 _REMEDY = "start the server, point MLFLOW_TRACKING_URI to the right one, or give credentials that it takes"
 

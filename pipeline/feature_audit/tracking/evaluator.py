@@ -109,7 +109,7 @@ class _Scores:
         self.frame, self.target, self.output = frame, target, output
         named = [name for key in ("baseline", "retrainings") for name in _listed(config.get(key))]
         named += _listed(config.get("weight"))
-        # Columns of scores and weights are no features of a model that is evaluated beside them.
+        # Columns of scores and weights are no features of the model under evaluation.
         self.features = frame.drop(columns=[name for name in named if name in frame.columns])
 
     def read(self, name: str) -> np.ndarray:

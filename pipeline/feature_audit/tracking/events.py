@@ -70,7 +70,7 @@ class Log:
         """The versions that a rollback would put back one after the other, the one in production last.
 
         Neighbours differ, and the first is None. An event that replaced something else than what the event before it
-        left shows a move that nobody recorded (in MLflow's pages, say): it counts as a move like any other.
+        left shows a move that was not recorded (one in MLflow's pages, for example): it counts like any other.
         """
         stack: list[str | None] = [None]
         for event in self.finished.values():

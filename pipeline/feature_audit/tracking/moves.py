@@ -45,7 +45,7 @@ Decide = Callable[[Any, Log, Event | None], Event | Move]
 
 
 def act(model_name: str, decide: Decide) -> Move:
-    """Decide on what the log says, and make the move that was decided on while nobody else makes one.
+    """Decide on what the log says, and make the move that was decided on while no other process makes one.
 
     Args:
         model_name: registered model.

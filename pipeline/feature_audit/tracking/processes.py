@@ -1,4 +1,4 @@
-"""Which process wrote something, and whether it still runs: what a killed command left behind is nobody's any more."""
+"""Which process wrote something, and whether it still runs: what a killed command left behind has no owner."""
 
 from __future__ import annotations
 

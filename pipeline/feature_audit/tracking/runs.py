@@ -34,7 +34,7 @@ description, or the whole report under Artifacts, `report/index.html`. Recommend
 _PROCESS = "audit.process"  # host, process number and start, so that a later audit can tell that it was killed
 _KILLED = "the process was killed; the same command continues from the last finished stage"
 _TAG_LIMIT = 7_900
-_PARAM_LIMIT = 500  # longer values are refused by older servers, and nobody reads them in a column
+_PARAM_LIMIT = 500  # longer values are refused by older servers and unreadable in a column
 _SCHEMA_LIMIT = 1_000_000  # MLflow takes 2^20 - 1 characters
 _BATCH = 100  # parameters that a server takes at once
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from concrete_selectors.protocols import Loss
 
-#: What a target is said to be.
+#: The kinds of target.
 Task = Literal["auto", "classification", "regression"]
 
 
@@ -76,7 +76,7 @@ class Goal:
     def _classes(cls, y: np.ndarray) -> Self:
         try:
             classes, codes = np.unique(y, return_inverse=True)
-        except TypeError as error:  # texts beside None, say
+        except TypeError as error:  # texts together with None, for example
             kinds = ", ".join(sorted({type(value).__name__ for value in y}))
             raise ValueError(f"y: holds values that do not compare ({kinds}); give classes of one type") from error
         if len(classes) < 2:

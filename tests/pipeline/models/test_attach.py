@@ -16,7 +16,7 @@ from concrete_selectors import PathSettings, SelectionTask, fit_path
 from concrete_selectors.embeddings import FlatModel
 from concrete_selectors.protocols import Batches
 from feature_audit.batch import Batch
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.errors import UsageError
 from feature_audit.models import build_model, check_model, embedding_widths, predict, row_loss, train
 from feature_audit.schema import Field, ModelSchema

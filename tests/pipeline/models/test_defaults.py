@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import boosting_scores, build_model, predict, train
 from feature_audit.schema import Field, ModelSchema
 from memory_store import MemoryStore

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from feature_audit.config_files import load_config
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.files import load_config
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import build_model, by_name, check_model, predict, train
 from feature_audit.schema import ModelSchema
 from memory_store import MemoryStore, planted

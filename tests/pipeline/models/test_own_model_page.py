@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import build_model, check_model, predict, train
 from memory_store import planted
 from sklearn.metrics import roc_auc_score

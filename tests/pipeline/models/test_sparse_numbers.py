@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from feature_audit.config import AuditConfig
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.data import Store, prepare
 from feature_audit.models import boosting_scores, build_model, predict, train
 from feature_audit.schema import ModelSchema

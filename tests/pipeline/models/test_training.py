@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.errors import AuditError
 from feature_audit.models import MODELS, build_model, mean_loss, predict, row_loss, scores, train
 from feature_audit.models.training import Pace

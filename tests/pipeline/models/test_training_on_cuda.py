@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import MODELS, build_model, predict, train
 from feature_audit.models.zoo.embedding import FieldEmbedding
 from memory_store import MemoryStore, planted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from feature_audit.config_sections import TrainingConfig
+from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import boosting_scores, build_model, mean_loss, predict, train
 from feature_audit.models.output_scaling import OutputScaling
 from feature_audit.schema import ModelSchema

@@ -260,7 +260,7 @@ def test_a_command_that_takes_too_long_ends_with_all_that_it_started(
     words = ("--command", "sh slow.sh {task}", "--command_timeout", "1.5")
     assert feature_audit("check-model", *WORDS, *words) == 1
     line = capsys.readouterr().out.splitlines()[-1]
-    assert "was ended after command_timeout=1.5 seconds; it said: waiting; raise it, or 0 to wait for ever" in line
+    assert "was ended after command_timeout=1.5 seconds; it said: waiting; raise it, or 0 for no limit" in line
     child = int((home / "child").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import math
+from importlib import resources
 
+import jsonschema
 import numpy as np
 import pytest
 from feature_audit.report import read_json, render_json
@@ -38,6 +40,16 @@ def test_round_trip_is_exact(verdict):
     assert back.findings == report.findings
     # NaN is not equal to itself, so rows that hold it are compared by their text.
     assert repr(back.deltas) == repr(report.deltas)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_every_report_follows_the_schema_in_the_package(verdict):
+    schema = json.loads(resources.files("feature_audit").joinpath("schemas/report.schema.json").read_text("utf-8"))
+    content = _strict(render_json(make_report(verdict, hostile=True)))
+    jsonschema.validate(content, schema)
+    del content["deltas"]
+    with pytest.raises(jsonschema.ValidationError, match="'deltas' is a required property"):
+        jsonschema.validate(content, schema)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import torch
 from data_helpers import prepared_of
-from feature_audit.config_files import load_config
+from feature_audit.config.files import load_config
 from feature_audit.data import Store
 from feature_audit.errors import AuditError
 from feature_audit.models import build_model, predict, train

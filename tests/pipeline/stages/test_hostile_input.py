@@ -119,7 +119,7 @@ FILES = [
         "columns that differ", two(TABLE, TABLE.drop("z")), ("b.parquet: column z is only in a.parquet",),
         file="*.parquet",
     ),
-    Case("formats that differ", two_formats, ("c.csv: a text file beside parquet files",), file="*"),
+    Case("formats that differ", two_formats, ("c.csv: a text file among parquet files",), file="*"),
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from command_line import feature_audit, parents, tracking_in
 from feature_audit.config import AuditConfig
-from feature_audit.config_files import load_config
+from feature_audit.config.files import load_config
 from feature_audit.errors import UsageError
 from hostile import ROWS, TABLE
 from pydantic import BaseModel

@@ -85,7 +85,7 @@ def _notes(config: AuditConfig, table: LabelledTable) -> list[str]:
 
 
 def _guessed_task(config: AuditConfig, table: LabelledTable) -> list[str]:
-    """Says where whole numbers were taken for classes: stars and nights are quantities, and nobody can tell."""
+    """Says where whole numbers were taken for classes: the values do not show that stars are a quantity."""
     classes = table.target.classes
     whole = all(re.fullmatch(r"-?\d+(\.0)?", label) for label in classes)
     if config.task or table.target.task != "multiclass" or not whole:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from feature_audit.config_sections import ChecksConfig
+from feature_audit.config.sections import ChecksConfig
 from feature_audit.data.checks.row_names import ID_SHARE
 from feature_audit.data.table.splits import MIN_ROWS
 from feature_audit.schema import Task

@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from feature_audit.config_sections import ChecksConfig
+from feature_audit.config.sections import ChecksConfig
 from feature_audit.data.checks.predictive_power import (
     crossfit_auc,
     crossfit_class_auc,

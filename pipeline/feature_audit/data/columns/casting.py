@@ -101,7 +101,7 @@ def is_whole(values: pl.Series) -> bool:
 
 
 def _digits_of(values: pl.Series) -> pl.Series:
-    """Floats as text, whole ones as an integer is written: pandas makes floats of integers beside a null."""
+    """Floats as text, whole ones as an integer is written: pandas makes floats of integers in a column with nulls."""
     values = values.fill_nan(None)
     whole = values.truncate() == values
     return values.cast(pl.Int128, strict=False).cast(pl.String).zip_with(whole.fill_null(False), values.cast(pl.String))

@@ -113,5 +113,5 @@ def _number(where: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise AuditError(f"{where}: cost {text!r} is no number of 0 or more; write it like 1234.5")
+        raise AuditError(f"{where}: cost {text!r} is not a number of 0 or more; write it like 1234.5")
     return value

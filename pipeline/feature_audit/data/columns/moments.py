@@ -33,7 +33,7 @@ NUMBER_FORMATS = {
     "%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14, "%Y%m%d%H%M%S%3f": 17, "%d%m%Y": 8,
     "%m%d%Y": 8, "%y%m%d%H": 8, "%y%m%d%H%M": 10, "%y%m%d%H%M%S": 12, "%Y%m": 6, "%y%m%d": 6,
 }  # fmt: skip
-#: Formats of numbers that nobody needs to ask for, given some distinct days: hardly any other numbers fit them.
+#: Formats of numbers recognised without being named, given some distinct days: hardly any other numbers fit them.
 _TELLING = (
     "%Y%m%d", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%m%d%H%M%S%3f", "%d%m%Y", "%m%d%Y", "%y%m%d%H",
 )  # fmt: skip

@@ -58,7 +58,7 @@ class Roles:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Columns kept beside the features: ids, time, group, slices, scores, without repeats."""
+        """Columns kept in addition to the features: ids, time, group, slices, scores, without repeats."""
         named = (self.row_id, self.time, self.group, self.split_column, *self.slices, self.production_score)
         return tuple(dict.fromkeys(name for name in named if name is not None))
 

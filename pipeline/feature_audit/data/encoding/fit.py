@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from feature_audit.config_sections import EncodingConfig
+from feature_audit.config.sections import EncodingConfig
 from feature_audit.data.columns.casting import as_datetime, as_float, as_lists, as_matrix, date_part, epoch
 from feature_audit.data.columns.written_numbers import Form
 from feature_audit.data.encoding.encoder_set import Encoders

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from feature_audit.config_sections import ReaderConfig
+from feature_audit.config.sections import ReaderConfig
 from feature_audit.data.columns.casting import NULL_WORDS
 from feature_audit.data.columns.moments import MOST, is_date, likely_formats, text_moment
 from feature_audit.data.columns.roles import SPLIT_COLUMN, match_globs

@@ -38,7 +38,7 @@ def local_files(data: str) -> tuple[Path, ...]:
     Hidden files and folders (``.ipynb_checkpoints``, ``_temporary``, ``_SUCCESS``) are passed over.
 
     Raises:
-        AuditError: nothing matches, or the folder is a table whose old versions lie beside the current one.
+        AuditError: nothing matches, or the folder is a table that holds old versions next to the current one.
     """
     path = Path(data).expanduser()
     if os.path.isfile(path):  # which takes any text, while Path raises where a name is too long

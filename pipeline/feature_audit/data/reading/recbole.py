@@ -19,7 +19,7 @@ _TYPES = ("token", "float", "token_seq", "float_seq")
 
 
 def companions(inter: Path) -> dict[str, Path]:
-    """The user and item file beside an interaction file; they need not exist."""
+    """The user and item file of an interaction file; they need not exist."""
     return {table: inter.with_suffix(f".{table}") for table in ("user", "item")}
 
 

@@ -190,7 +190,7 @@ def _common_format(files: tuple[Path, ...]) -> str:
             raise AuditError(f"data={file}: the file is empty")
         if format_of(file) != suffix:
             raise AuditError(
-                f"data={file}: a {format_of(file)} file beside {suffix} files; point to files of one format"
+                f"data={file}: a {format_of(file)} file among {suffix} files; point to files of one format"
             )
     return suffix
 

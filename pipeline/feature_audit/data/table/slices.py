@@ -1,4 +1,4 @@
-"""Slice columns as small codes with readable labels, kept beside the store for per-slice statistics."""
+"""Slice columns as small codes with readable labels, kept next to the store for per-slice statistics."""
 
 from __future__ import annotations
 

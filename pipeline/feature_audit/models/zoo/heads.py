@@ -80,7 +80,7 @@ class LowRankCross(nn.Module):
 
 
 class DcnV2(Head):
-    """DCN-v2 in its parallel form: cross network beside a perceptron (Wang et al. 2021, fig. 1b)."""
+    """DCN-v2 in its parallel form: cross network and perceptron side by side (Wang et al. 2021, fig. 1b)."""
 
     def __init__(
         self,

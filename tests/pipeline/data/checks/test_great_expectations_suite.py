@@ -9,7 +9,7 @@ import sys
 import polars as pl
 import pytest
 from data_helpers import every_kind, prepared_of
-from feature_audit.config_sections import ChecksConfig
+from feature_audit.config.sections import ChecksConfig
 from feature_audit.data.checks.great_expectations_suite import validate
 from feature_audit.errors import AuditError
 

@@ -44,11 +44,11 @@ def test_a_mapping_may_name_columns_globs_and_tables() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("feature,cost\nprice,-1\n", r"costs\.csv, line 2: cost '-1' is no number of 0 or more; write it like"),
-        ("feature,cost\nprice,1\nctr_7d,many\n", r"line 3: cost 'many' is no number"),
-        ("feature;cost\nprice;1,5\n", r"line 2: cost '1,5' is no number of 0 or more; write it like 1234\.5"),
-        ("feature,cost\nprice\n", r"line 2: cost '' is no number"),
-        ("feature,cost\nprice,inf\n", r"line 2: cost 'inf' is no number"),
+        ("feature,cost\nprice,-1\n", r"costs\.csv, line 2: cost '-1' is not a number of 0 or more; write it like"),
+        ("feature,cost\nprice,1\nctr_7d,many\n", r"line 3: cost 'many' is not a number"),
+        ("feature;cost\nprice;1,5\n", r"line 2: cost '1,5' is not a number of 0 or more; write it like 1234\.5"),
+        ("feature,cost\nprice\n", r"line 2: cost '' is not a number"),
+        ("feature,cost\nprice,inf\n", r"line 2: cost 'inf' is not a number"),
         ("feature,cost\nprise,1\n", r"line 2: prise: no such column; did you mean price\?; take the row out"),
         ("feature,cost\nzz_*,1\n", r"line 2: zz_\*: matches no column"),
         ("table,cost\nhistry,1\n", r"line 2: no table histry; groups names history, user"),

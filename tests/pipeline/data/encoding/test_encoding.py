@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 import pytest
-from feature_audit.config_sections import EncodingConfig
+from feature_audit.config.sections import EncodingConfig
 from feature_audit.data.columns.casting import as_datetime
 from feature_audit.data.encoding.encoder_set import Encoders
 from feature_audit.data.encoding.encoders import (

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from data_helpers import prepared_of
 from feature_audit.config import AuditConfig
-from feature_audit.config_files import load_config
+from feature_audit.config.files import load_config
 from feature_audit.data.reading.source import Source, input_digest, open_source
 from feature_audit.errors import AuditError, UsageError
 

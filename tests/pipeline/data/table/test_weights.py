@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from data_helpers import prepared_of
-from feature_audit.config_files import load_config
+from feature_audit.config.files import load_config
 from feature_audit.data.overview import overview
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.weighting import effective_size

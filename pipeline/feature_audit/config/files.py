@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from feature_audit.config import PROFILES, AuditConfig
-from feature_audit.config_sections import NamedMistake
+from feature_audit.config.sections import NamedMistake
 from feature_audit.errors import UsageError, shortened
 
 #: Keys that hold keys of their own, each with a default.
@@ -157,7 +157,7 @@ def _one_line(error: ValidationError) -> str:
         key = ".".join(str(step) for step in problem["loc"] if step not in ("int", "literal['auto']", "[key]"))
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key.split(".")[-1], _known_keys(problem["loc"]), n=1)
-            hint = f"did you mean {near[0]}?" if near else "see conf/default.yaml for every key"
+            hint = f"did you mean {near[0]}?" if near else "`feature-audit run --help` lists every key"
             parts.append(f"{key}: unknown key; {hint}")
             continue
         cause = problem.get("ctx", {}).get("error")

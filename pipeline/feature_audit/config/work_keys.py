@@ -1,0 +1,101 @@
+"""Keys that say which models are trained, how often and on what, and where results go."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from feature_audit.config.question_keys import read_count
+from feature_audit.config.sections import Section
+
+
+class ModelKeys(Section):
+    """The model"""
+
+    model: str = Field(
+        "dcn_v2",
+        description="mlp, dcn_v2, deepfm, or your own package.module:factory.",
+        examples=["ranking.model:build"],
+    )
+    model_params: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the model's factory.", examples=[{"hidden": [64, 32]}]
+    )
+    attach: str | None = Field(
+        None,
+        description="Submodule of your model whose output holds the field embeddings. Needed where the model has no "
+        "embed / predict.",
+        examples=["embedding"],
+    )
+    checkpoint: str | None = Field(
+        None,
+        description="File of a trained full model's state dict, loaded instead of a training. Written by "
+        "torch.save(model.state_dict()), or .safetensors; of a model over this audit's encodings "
+        "(docs/how-to/own-trainer.md). Implies against: deployed.",
+        examples=["full.pt"],
+    )
+    trainer: str | None = Field(
+        None,
+        description="Your training function, package.module:train. It gets a task and gives scores, and trains the "
+        "full model and the pruned ones; `model` is then the reference whose features the selection opens and "
+        "closes (docs/how-to/own-trainer.md).",
+        examples=["jobs.train:train"],
+    )
+    command: str | None = Field(
+        None,
+        description="Your training program. It reads the task's JSON file and writes predictions.parquet.",
+        examples=["python train.py --task {task}"],
+    )
+    command_timeout: float = Field(0, ge=0, description="Seconds that one call of `command` may take. 0: no limit.")
+    selector: str = Field("ip_cae", description="ip_cae, cae, or a baseline by name.", examples=["lightgbm_gain"])
+
+
+class WorkKeys(Section):
+    """The work"""
+
+    profile: Literal["quick", "default", "thorough"] = Field(
+        "default",
+        description="quick, default or thorough. They set trials to 1, 3, 12; seeds to 3, auto, 5; baseline_seeds "
+        "to 2, auto, 5. What a profile sets is below every file.",
+    )
+    trials: int = Field(
+        3,
+        ge=1,
+        description="Selection runs that rank together. Each is an Optuna trial with its own seed, number of slots "
+        "and temperature schedule; the first has the recommended ones. From 8 trials on, TPE draws them and stops "
+        "those that fall behind. auto: the profile's number.",
+    )
+    seeds: int | Literal["auto"] = Field(
+        "auto",
+        description="Pruned models to train, each with its own seed. auto: as the profile says; by default 2 to 5, "
+        "planned on validation so that the test split decides.",
+        examples=[5],
+    )
+    baseline_seeds: int | Literal["auto"] = Field(
+        "auto",
+        description="Trainings of the full model, the baseline included. auto: as the profile says; by default 1 "
+        "where the selection has shown a clear difference, otherwise as many as of the pruned model or one fewer.",
+        examples=[3],
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Start of all random numbers.")
+    workers: int = Field(1, ge=1, le=1024, description="Processes that run trials at once.")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
+    threads: int = Field(
+        0, ge=0, le=1024, description="CPU threads of torch. 0: two, or one on a machine with a single core."
+    )
+
+    @field_validator("trials", "seeds", "baseline_seeds", mode="before")
+    @classmethod
+    def _read_counts(cls, value: Any, info: ValidationInfo) -> Any:
+        return read_count(value, 2 if info.field_name == "seeds" else 1)
+
+
+class ResultKeys(Section):
+    """Where results go"""
+
+    experiment: str = Field("feature-audit", description="MLflow experiment.")
+    model_name: str = Field(
+        "feature-audit",
+        description="Registered model that receives the recommendation. Its name has no `/`, `:` or `?`.",
+    )
+    work_dir: str = Field(".audit", description="Folder of training stores and caches.", examples=["/scratch/audit"])
