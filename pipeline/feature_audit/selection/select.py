@@ -5,6 +5,7 @@ trials (gates > candidates > surrogate > backward elimination)  >  one ranking  
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from feature_audit.results import CurvePoint
 from feature_audit.selection.constraints import Constraints
 from feature_audit.selection.k.comparison import ValidationComparison
 from feature_audit.selection.k.confirm import confirm
-from feature_audit.selection.k.rule import KChoice, choose_k, propose, rungs
+from feature_audit.selection.k.rule import Criterion, KChoice, choose_k, propose, rungs
 from feature_audit.selection.plan import FullModel, SelectionPlan
 from feature_audit.selection.rank_aggregation import aggregate_ranks
 from feature_audit.selection.study import TrialRow, run_study
@@ -112,6 +113,7 @@ def select_features(
     plan: SelectionPlan,
     *,
     retrain: Retrain,
+    judged: Store | None = None,
     journal: Path,
     workers: int = 1,
     progress: Progress | None = None,
@@ -125,6 +127,7 @@ def select_features(
         constraints: what may be kept.
         plan: trials, settings, and what the verdict will ask for.
         retrain: trains a model from scratch on some features.
+        judged: the rows on which retrainings are compared with ``full.compared_with``, where ``store`` is a sample.
         journal: file of the study; what it holds already is not run again.
         workers: processes that run trials at once.
         progress: is told about every step.
@@ -158,8 +161,12 @@ def select_features(
     compare = ValidationComparison(plan.criterion.metric, store, full.validation_scores)
     curve, compute = validation_curve(objective, order, compare)
     if full.compared_with is not None:
-        compare = ValidationComparison(plan.criterion.metric, store, full.compared_with)
-    choice, tested, retrained, retraining_compute = _choose(curve, order, constraints, plan, compare, retrain)
+        compare = ValidationComparison(plan.criterion.metric, judged or store, full.compared_with)
+    of_all = 1.0 if judged is None else store.effective_rows("validation") / judged.effective_rows("validation")
+    curve_criterion = replace(plan.criterion, test_ratio=plan.criterion.test_ratio * math.sqrt(of_all))
+    choice, tested, retrained, retraining_compute = _choose(
+        curve, curve_criterion, order, constraints, plan, compare, retrain
+    )
     return Selection(
         k=choice.k,
         evidence=choice.evidence,
@@ -204,6 +211,7 @@ def validation_curve(
 
 def _choose(
     curve: list[CurvePoint],
+    curve_criterion: Criterion,
     order: np.ndarray,
     constraints: Constraints,
     plan: SelectionPlan,
@@ -214,7 +222,7 @@ def _choose(
     # All features again would be the full model again, which says nothing about dropping any.
     droppable = [point for point in curve if point.k < constraints.n_features] or curve
     if constraints.is_fixed:
-        k = choose_k(droppable, plan.criterion).k
+        k = choose_k(droppable, curve_criterion).k
         return KChoice(k, "fixed", f"K = {k} is given (k_min = k)"), (k,), [], 0.0
     ks = [
         k for k in constraints.prefix_sizes(order)
@@ -227,7 +235,7 @@ def _choose(
         spent.append(compute)
         return compare.point(k, scores, "retrained")
 
-    found = confirm(ks, propose(droppable, plan.criterion), plan.criterion, measure)
+    found = confirm(ks, propose(droppable, curve_criterion), plan.criterion, measure)
     choice = choose_k(found, plan.criterion, retrained=True)
     tested = rungs(found, plan.criterion, choice.k)
     return choice, tested, sorted(found, key=lambda point: point.k), sum(spent)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from concrete_selectors import PathSettings
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, Store
+from feature_audit.data import Prepared, Store, origin, share_of_rows, write_sample
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.progress import SelectionProgress
 from feature_audit.fitting.trained import active, load_model, open_store
@@ -32,9 +34,11 @@ from feature_audit.selection import (
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.load import locate
 
+log = logging.getLogger(__name__)
+
 KEYS = (
     "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop", "groups",
-    "whole_groups", "seed", "metric", "cost", "training",
+    "whole_groups", "seed", "metric", "cost", "training", "rows",
 )  # fmt: skip
 #: Confirmations train with seeds of their own: the retrain stage's seeds stay unseen.
 CONFIRMATION_SEED = 90_000
@@ -57,10 +61,15 @@ def constraints_of(config: AuditConfig, prepared: Prepared) -> Constraints:
     )
 
 
+def selected_share(config: AuditConfig, store: Store) -> float:
+    """Share of the train and validation rows that the selection reads."""
+    return share_of_rows(config.rows, store.rows("train") + store.rows("validation"))
+
+
 def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> SelectionPlan:
-    """How the selection goes about it."""
+    """How the selection goes about it; ``store`` holds all rows."""
     assert config.metric is not None  # the audit resolves metric and task before the first training
-    chosen, rows = config.selection, store.rows("train")
+    chosen, rows = config.selection, math.ceil(store.rows("train") * selected_share(config, store))
     # A selector needs a number of steps, however few the rows: batches as large as the full model's would pass over a
     # small table more often for that than `selection.epochs` says, and cost as much as its full training.
     batch_size = min(
@@ -104,11 +113,13 @@ def select(
     if folder.done:
         return _restore(folder)
     store = open_store(config, prepared)
+    sample = selection_store(config, store, folder)
     plan = plan_of(config, store, constraints)
     trainings = Trainings(locate(config), prepared, folder, full.rate)
+    scores = full.gated.validation_scores()
     model = FullModel(
         load_model(config, full.gated),
-        full.gated.validation_scores(),
+        scores if sample is store else scores[origin(sample, "validation")],
         active(config, full.schema),
         full.validation_scores(),
     )
@@ -125,17 +136,51 @@ def select(
 
         selection = select_features(
             model,
-            store,
+            sample,
             constraints,
             plan,
             retrain=retrain,
+            judged=store,
             journal=folder.path / "study.journal",
             workers=config.workers,
             progress=progress,
             on_trial=on_trial,
         )
+    if sample is not store:
+        said = sample_sentence(config, *(_selectable(one) for one in (sample, store)))
+        selection = replace(selection, reason=f"{selection.reason}; {said}")
+        shutil.rmtree(sample.directory)
     _keep(folder, selection)
     return selection
+
+
+def selection_store(config: AuditConfig, store: Store, folder: StageFolder) -> Store:
+    """The rows that the selection reads: a sample, kept in the stage's folder while it is needed, or the store itself.
+
+    Raises:
+        AuditError: the sample is too small for a selection.
+    """
+    share = selected_share(config, store)
+    if share < 1:
+        directory = folder.path / "sample"
+        write_sample(store, directory, share=share, seed=config.seed)
+        sample = Store.open(directory, device=store.device)
+        log.info("select: %s", sample_sentence(config, _selectable(sample), _selectable(store)))
+        return sample
+    if config.rows is not None:
+        there = f"{_selectable(store):,}"
+        log.info("select: rows=%s: train and validation have %s rows; all are used", config.rows, there)
+    return store
+
+
+def sample_sentence(config: AuditConfig, rows: int, of: int) -> str:
+    """What the selection reads, without a full stop."""
+    unit = f"sampled by {config.group}" if config.group else "rows sampled"
+    return f"selected on {rows:,} of {of:,} train and validation rows ({unit})"
+
+
+def _selectable(store: Store) -> int:
+    return store.rows("train") + store.rows("validation")
 
 
 def _keep(folder: StageFolder, selection: Selection) -> None:

@@ -132,7 +132,12 @@ class Store:
 
     def row_id(self, split: SplitName) -> np.ndarray:
         """Raw row ids of a split in order (row numbers of the input where no row_id column was named)."""
-        return pl.read_parquet(self.directory / split / "row_id_*.parquet")["row_id"].to_numpy()
+        return pl.concat(self.row_ids(split)).to_numpy()
+
+    def row_ids(self, split: SplitName) -> Iterator[pl.Series]:
+        """The same part by part."""
+        for path in sorted((self.directory / split).glob("row_id_*.parquet")):
+            yield pl.read_parquet(path)["row_id"]
 
     def group(self, split: SplitName) -> np.ndarray | None:
         """int32 (rows,) dense group codes, or None without a group column."""
@@ -290,6 +295,10 @@ class Store:
         for file, (lines, places) in by_file.items():
             self._file(split, file).copy(lines, runs, held.numpy() if on_card else held.numpy().T, places)
         return held.to(self.device, non_blocking=True).t().contiguous() if on_card else held
+
+    def files(self, split: SplitName) -> list[CellFile]:
+        """The files of encoded cells."""
+        return [self._file(split, file) for file in self._lines]
 
     def _file(self, split: SplitName, file: str) -> CellFile:
         path = self.directory / split / f"{file}.bin"
