@@ -13,7 +13,7 @@ import numpy as np
 from concrete_selectors import PathSettings
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, Store, origin, share_of_rows, write_sample
+from feature_audit.data import Prepared, Store, origin, pick_rows, share_of_rows, write_sample
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.progress import SelectionProgress
 from feature_audit.fitting.trained import active, load_model, open_store
@@ -154,16 +154,24 @@ def select(
     return selection
 
 
-def selection_store(config: AuditConfig, store: Store, folder: StageFolder) -> Store:
-    """The rows that the selection reads: a sample, kept in the stage's folder while it is needed, or the store itself.
+def foresee(config: AuditConfig, store: Store) -> None:
+    """Refuse what would end the selection, before the full model's training.
 
     Raises:
         AuditError: the sample is too small for a selection.
     """
     share = selected_share(config, store)
     if share < 1:
+        pick_rows(store, share=share, seed=config.seed)
+
+
+def selection_store(config: AuditConfig, store: Store, folder: StageFolder) -> Store:
+    """The rows that the selection reads: a sample, in the stage's folder while it is needed, or the store itself."""
+    share = selected_share(config, store)
+    if share < 1:
         directory = folder.path / "sample"
-        write_sample(store, directory, share=share, seed=config.seed)
+        if not (directory / "layout.json").is_file():
+            write_sample(store, directory, pick_rows(store, share=share, seed=config.seed))
         sample = Store.open(directory, device=store.device)
         log.info("select: %s", sample_sentence(config, _selectable(sample), _selectable(store)))
         return sample

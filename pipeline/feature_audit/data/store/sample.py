@@ -31,23 +31,28 @@ def share_of_rows(rows: float | None, there: int) -> float:
     return rows if rows < 1 else min(rows / max(there, 1), 1.0)
 
 
-def write_sample(store: Store, directory: Path, *, share: float, seed: int) -> None:
-    """Copy the sampled rows into a store without test rows, unless that was finished before.
+def pick_rows(store: Store, *, share: float, seed: int) -> dict[SplitName, np.ndarray]:
+    """Places within train and validation of the sampled rows, int64, ascending.
 
     Args:
         store: all rows.
-        directory: of the sample, made if needed.
         share: of the groups, or of the rows without groups, above 0.
         seed: of the hash.
 
     Raises:
         AuditError: a split or a class of a binary target has no row in the sample.
-        DiskFullError: there is no room for it.
     """
-    if (directory / "layout.json").is_file():
-        return
     picked = {split: np.flatnonzero(_is_picked(store, split, share, seed)) for split in _SAMPLED}
     _require_both_classes(store, picked, share)
+    return picked
+
+
+def write_sample(store: Store, directory: Path, picked: dict[SplitName, np.ndarray]) -> None:
+    """Copy the picked rows into a store without test rows; ``layout.json`` is written last.
+
+    Raises:
+        DiskFullError: there is no room for it.
+    """
     layout = json.loads((store.directory / "layout.json").read_text(encoding="utf-8"))
     layout["rows"] = {split: len(picked[split]) if split in picked else 0 for split in SPLITS}
     files = [file for split in _SAMPLED for file in store.files(split)]
