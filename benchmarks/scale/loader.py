@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,11 @@ def line_by_line(store: Store, seed: int) -> Iterator[torch.Tensor]:
         yield left
 
 
+def in_blocks(store: Store, seed: int) -> Iterator[torch.Tensor]:
+    """The batches as the store makes them."""
+    return (batch.numeric for batch in store.batches("train", BATCH, seed=seed))
+
+
 def milliseconds(batches: Iterator[object], step: float = 0.0) -> tuple[float, float]:
     """CPU time of a batch, and wall time beyond ``step``, which passes without this process's doing."""
     wall, cpu, count = time.perf_counter(), time.process_time(), 0
@@ -96,12 +102,9 @@ def main() -> None:
     for features in [int(word) for word in sys.argv[1:]] or [100, 1000, 5000, 10000]:
         with tempfile.TemporaryDirectory() as folder:
             store = write(Path(folder) / "store", features)
-            for one, other in zip(line_by_line(store, 1), store.batches("train", BATCH, seed=1), strict=True):
-                assert torch.equal(one, other.numeric)
-            ways = {
-                "before": lambda s: line_by_line(store, s),
-                "after": lambda s: store.batches("train", BATCH, seed=s),
-            }
+            for one, other in zip(line_by_line(store, 1), in_blocks(store, 1), strict=True):
+                assert torch.equal(one, other)
+            ways = {"before": partial(line_by_line, store), "after": partial(in_blocks, store)}
             cpu = {name: min(milliseconds(way(seed))[0] for seed in range(3)) for name, way in ways.items()}
             few = CELLS // features // BATCH < 200
             waits = {name: milliseconds(way(0), STEP)[1] if few else float("nan") for name, way in ways.items()}

@@ -46,9 +46,9 @@ def test_numbers_and_shares(given: object, read: float | None) -> None:
 @pytest.mark.slow
 def test_an_audit_selects_on_a_sample_and_judges_on_all(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert feature_audit("run", *BASE, *QUICK, "--rows", "40%") == 0
-    said = capsys.readouterr().err
-    assert "the selection reads 0.4 of the rows, which saves" in said
-    assert "1,800 test rows" in capsys.readouterr().out + said
+    shown = capsys.readouterr()
+    assert "the selection reads 0.4 of the rows, which saves" in shown.err
+    assert "1,800 test rows" in shown.out
     [run] = [one for one in MlflowClient().search_runs(["1"]) if "audit.verdict" in one.data.tags]
     assert run.data.tags["audit.verdict"] == "pass"
     folder = Path(MlflowClient().download_artifacts(run.info.run_id, "", str(home / "artifacts")))
