@@ -201,8 +201,8 @@ def validation_curve(
         )
     network = objective.nested(order, curve_sizes(fits[-1], fits[0]))
     points, rows = [], 0
-    for units in network.ks:
-        logits = network.predict(objective.validation_batches(), units)
+    each = network.predict_each(objective.validation_batches(), network.ks)
+    for units, logits in zip(network.ks, each, strict=True):
         scores = to_scores(logits, objective.store.schema.task).numpy()
         points.append(compare.point(sizes[units - 1], scores, "masked"))
         rows += len(scores)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click_log import SIGNALS, make_log
 from command_line import feature_audit, tracking_in
 from feature_audit.config.question_keys import read_rows
+from feature_audit.data import Store
 from mlflow import MlflowClient
 
 BASE = ["--data", "log.parquet", "--target", "clicked", "--row_id", "impression", "--time", "ts"]
@@ -44,11 +46,24 @@ def test_numbers_and_shares(given: object, read: float | None) -> None:
 
 
 @pytest.mark.slow
-def test_an_audit_selects_on_a_sample_and_judges_on_all(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_audit_selects_on_a_sample_and_judges_on_all(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[str, str, int | None]] = []
+    batches = Store.batches
+
+    def watched(store: Store, split: Any, size: int, **given: Any) -> Any:
+        schema = given.get("schema")
+        drawn.append((store.directory.name, split, None if schema is None else len(schema.fields)))
+        return batches(store, split, size, **given)
+
+    monkeypatch.setattr(Store, "batches", watched)
     assert feature_audit("run", *BASE, *QUICK, "--rows", "40%") == 0
     shown = capsys.readouterr()
     assert "the selection reads 0.4 of the rows, which saves" in shown.err
     assert "1,800 test rows" in shown.out
+    assert {folder for folder, _, fields in drawn if fields is None} == {"sample"}  # trials and curve name no schema
+    assert {folder for folder, _, fields in drawn if fields is not None and fields < 20} == {"store"}  # retrainings
     [run] = [one for one in MlflowClient().search_runs(["1"]) if "audit.verdict" in one.data.tags]
     assert run.data.tags["audit.verdict"] == "pass"
     folder = Path(MlflowClient().download_artifacts(run.info.run_id, "", str(home / "artifacts")))
@@ -62,10 +77,13 @@ def test_an_audit_selects_on_a_sample_and_judges_on_all(home: Path, capsys: pyte
 @pytest.mark.slow
 def test_more_rows_than_there_are_is_all_of_them(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["--rows", "90000"]):
-        assert feature_audit("select", *BASE, *QUICK, "--work_dir", f"of_{len(words)}", *words) == 0
-    assert "rows=90000: train and validation have 7,200 rows; all are used" in capsys.readouterr().err
-    found = [json.loads(next((home / f"of_{n}").rglob("select*/DONE.json")).read_text()) for n in (0, 2)]
-    assert found[0]["k"] == found[1]["k"]
+        assert feature_audit("select", *BASE, *QUICK, *words) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert "select: rows=90000: train and validation have 7,200 rows; all are used" in lines
+    reasons = [line for line in lines if line.startswith("select: K = ") and "is the smallest" in line]
+    assert len(reasons) == 2
+    assert reasons[0] == reasons[1]
+    assert "sampled" not in reasons[0]
 
 
 @pytest.mark.slow
