@@ -4,8 +4,7 @@
 
 ``before`` copies the cells of a chunk line by line and run by run, turns the chunk as a whole and shuffles it as a
 whole, from files that hold one line after the other; ``after`` is the store's own way. Both give the same batches of
-1,024 rows, which is checked. ``waited for`` is what a training step of 150 ms on another core or on a card still waits
-for a batch.
+1,024 rows, which is checked.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +30,7 @@ from feature_audit.data.store.writer import places_of  # noqa: E402
 from feature_audit.fitting.process import tune_process  # noqa: E402
 from feature_audit.schema import Field  # noqa: E402
 
-BATCH, CELLS, STEP = 1024, 120_000_000, 0.15
+BATCH, CELLS = 1024, 120_000_000
 
 
 def write(folder: Path, features: int) -> Store:
@@ -85,32 +83,27 @@ def in_blocks(store: Store, seed: int) -> Iterator[torch.Tensor]:
     return (batch.numeric for batch in store.batches("train", BATCH, seed=seed))
 
 
-def milliseconds(batches: Iterator[object], step: float = 0.0) -> tuple[float, float]:
-    """CPU time of a batch, and wall time beyond ``step``, which passes without this process's doing."""
-    wall, cpu, count = time.perf_counter(), time.process_time(), 0
-    for _ in batches:
-        count += 1
-        time.sleep(step)
-    wall, cpu = time.perf_counter() - wall - count * step, time.process_time() - cpu
-    return 1000 * cpu / count, 1000 * wall / count
+def milliseconds(batches: Iterator[object]) -> tuple[float, float]:
+    """CPU and wall time of a batch."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    count = sum(1 for _ in batches)
+    return 1000 * (time.process_time() - cpu) / count, 1000 * (time.perf_counter() - wall) / count
 
 
 def main() -> None:
     tune_process(1)
-    print("| N | before, ms CPU | after, ms CPU | faster by | after, rows/s CPU | waited for, ms: before | after |")
+    print("| N | before, ms CPU | after, ms CPU | faster by | after, rows/s CPU | wall, ms: before | after |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
     for features in [int(word) for word in sys.argv[1:]] or [100, 1000, 5000, 10000]:
         with tempfile.TemporaryDirectory() as folder:
             store = write(Path(folder) / "store", features)
             for one, other in zip(line_by_line(store, 1), in_blocks(store, 1), strict=True):
                 assert torch.equal(one, other)
-            ways = {"before": partial(line_by_line, store), "after": partial(in_blocks, store)}
-            cpu = {name: min(milliseconds(way(seed))[0] for seed in range(3)) for name, way in ways.items()}
-            few = CELLS // features // BATCH < 200
-            waits = {name: milliseconds(way(0), STEP)[1] if few else float("nan") for name, way in ways.items()}
+            rounds = [[milliseconds(way(store, seed)) for way in (line_by_line, in_blocks)] for seed in range(3)]
+            before, after = (min(times) for times in zip(*rounds, strict=True))
             print(
-                f"| {features:,} | {cpu['before']:.1f} | {cpu['after']:.1f} | {cpu['before'] / cpu['after']:.1f} | "
-                f"{1000 * BATCH / cpu['after']:,.0f} | {waits['before']:.0f} | {waits['after']:.0f} |",
+                f"| {features:,} | {before[0]:.1f} | {after[0]:.1f} | {before[0] / after[0]:.1f} | "
+                f"{1000 * BATCH / after[0]:,.0f} | {before[1]:.1f} | {after[1]:.1f} |",
                 flush=True,
             )
 

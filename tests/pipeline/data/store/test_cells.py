@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from data_helpers import every_kind, prepared_of
-from feature_audit.data import Store
-from feature_audit.data.store import reader as store_module
 from feature_audit.data.store.cells import BLOCK_ROWS, CellFile
+from feature_audit.data.store.reader import prepared_ahead
 
 ROWS = (1, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS + 300)
 
@@ -53,38 +52,39 @@ def test_cells_of_any_rows(tmp_path: Path, rows: int) -> None:
     np.testing.assert_array_equal(file.at(2, 3, some), content[2:5, some].T)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return prepared_of(every_kind(2_500), tmp_path_factory.mktemp("ahead"), row_id="row", time="at")[1]
+def test_batches_prepared_ahead_are_the_same_in_the_same_order() -> None:
+    assert list(prepared_ahead(iter(range(1, 40)))) == list(range(1, 40))  # type: ignore[arg-type]
 
 
-def test_a_batch_prepared_ahead_is_the_same_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def batches(cores: int) -> list[torch.Tensor]:
-        monkeypatch.setattr(store_module.os, "sched_getaffinity", lambda _: set(range(cores)))
-        before = threading.active_count()
-        drawn = store.batches("train", 100, seed=3)
-        first = next(drawn)
-        assert threading.active_count() == before + (cores > torch.get_num_threads())
-        parts = [first, *drawn]
-        assert threading.active_count() == before
-        return [part.numeric for part in parts]
+def test_the_next_one_is_prepared_while_the_caller_works() -> None:
+    second = threading.Event()
 
-    alone, ahead = batches(1), batches(64)
-    assert len(alone) == len(ahead)
-    assert all(torch.equal(one, other) for one, other in zip(alone, ahead, strict=True))
+    def batches() -> Iterator[Any]:
+        yield "first"
+        second.set()
+        yield "second"
+
+    drawn = prepared_ahead(batches())
+    assert next(drawn) == "first"
+    assert second.wait(timeout=60)  # before anybody asks for it
+    assert list(drawn) == ["second"]
 
 
-def test_batches_that_nobody_asks_for_any_more_leave_no_thread(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module.os, "sched_getaffinity", lambda _: set(range(64)))
+def test_batches_that_nobody_asks_for_any_more_leave_no_thread() -> None:
     before = threading.active_count()
-    drawn = store.batches("train", 100)
+    drawn = prepared_ahead(iter([1, 2, 3]))  # type: ignore[arg-type]
     next(drawn)
+    assert threading.active_count() == before + 1
     del drawn
     assert threading.active_count() == before
 
 
-def test_what_fails_ahead_fails_where_it_is_asked_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module.os, "sched_getaffinity", lambda _: set(range(64)))
-    monkeypatch.setattr(CellFile, "copy", lambda *_: 1 / 0)
+def test_what_fails_ahead_fails_where_it_is_asked_for() -> None:
+    def batches() -> Iterator[Any]:
+        yield "first"
+        raise ZeroDivisionError
+
+    drawn = prepared_ahead(batches())
+    assert next(drawn) == "first"
     with pytest.raises(ZeroDivisionError):
-        next(store.batches("train", 100))
+        next(drawn)
