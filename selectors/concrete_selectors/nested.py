@@ -56,12 +56,22 @@ class NestedModel:
             batches: ``(batch, target)`` pairs; targets are not read.
             k: size of the subset.
         """
+        return self.predict_each(batches, (k,))[0]
+
+    def predict_each(self, batches: Iterable[tuple[Any, Tensor]], ks: Sequence[int]) -> list[Tensor]:
+        """``predict`` for several sizes; every batch is drawn and embedded once."""
         network, means = self._network, self._network.field_means()
-        gates = torch.zeros(network.groups.n_features, device=means.device)
-        gates[torch.as_tensor(self.subset(k), device=means.device)] = 1.0
+        gates = torch.zeros(len(ks), network.groups.n_features, device=means.device)
+        for open_gates, k in zip(gates, ks, strict=True):
+            open_gates[torch.as_tensor(self.subset(k), device=means.device)] = 1.0
+        logits: list[list[Tensor]] = [[] for _ in ks]
         network.module.eval()
         with torch.no_grad():
-            return torch.cat([network.gated(network.embed(batch), gates, means).cpu() for batch, _ in batches])
+            for batch, _ in batches:
+                embedded = network.embed(batch)
+                for parts, open_gates in zip(logits, gates, strict=True):
+                    parts.append(network.gated(embedded, open_gates, means).cpu())
+        return [torch.cat(parts) for parts in logits]
 
 
 def fit_nested(

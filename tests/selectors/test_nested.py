@@ -49,6 +49,21 @@ def test_predicts_all_rows_in_order_from_the_subset_alone(binary_task: SimpleNam
     torch.testing.assert_close(model.predict([(scrambled, None)], 3), whole)  # type: ignore[list-item]
 
 
+def test_several_sizes_at_once_are_the_same_and_draw_each_batch_once(binary_task: SimpleNamespace) -> None:
+    model = nest(binary_task, RANKING, [2, 3, 6])
+    drawn: list[int] = []
+
+    def batches():
+        for batch in binary_task.validation(0):
+            drawn.append(len(batch[1]))
+            yield batch
+
+    each = model.predict_each(batches(), (6, 2))
+    assert sum(drawn) == len(each[0])
+    for k, logits in zip((6, 2), each, strict=True):
+        assert torch.equal(logits, model.predict(binary_task.validation(0), k))
+
+
 def test_subsets_are_prefixes(binary_task: SimpleNamespace) -> None:
     model = nest(binary_task, RANKING, [2, 4])
     for k in range(1, 17):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Literal
 
@@ -34,6 +35,29 @@ def read_count(value: Any, least: int) -> Any:
     if not isinstance(value, str) and value < least:
         raise ValueError(wanted)
     return value
+
+
+def read_rows(value: Any) -> int | float | None:
+    """A whole number of rows above 1, or a share of them between 0 and 1 (``.1``, ``10%``); all of them are None.
+
+    Raises:
+        ValueError: anything else.
+    """
+    wanted = "give a number of rows above 1, or a share of them such as 10% or .1"
+    text = str(value).strip()
+    try:
+        number = float(text.removesuffix("%").replace("_", ""))
+    except ValueError:
+        raise ValueError(wanted) from None
+    if isinstance(value, bool) or not math.isfinite(number) or number <= 0:
+        raise ValueError(wanted)
+    if text.endswith("%"):
+        if number > 100:
+            raise ValueError(wanted)
+        return number / 100 if number < 100 else None
+    if number == 1 or (number > 1 and number != int(number)):
+        raise ValueError(wanted)
+    return number if number < 1 else int(number)
 
 
 class QuestionKeys(Section):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from feature_audit.config.question_keys import read_count
+from feature_audit.config.question_keys import read_count, read_rows
 from feature_audit.config.sections import Section
 
 
@@ -82,6 +82,13 @@ class WorkKeys(Section):
         "where the selection has shown a clear difference, otherwise as many as of the pruned model or one fewer.",
         examples=[3],
     )
+    rows: int | float | None = Field(
+        None,
+        description="Train and validation rows that the selection reads: a number, or a share such as 10%. Whole "
+        "groups are sampled, rows where there is no group. The full model, the confirmations of K and the pruned "
+        "models are trained and judged on all rows. null: all.",
+        examples=[1_000_000, "10%"],
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="Start of all random numbers.")
     engine: Literal["local", "ray"] = Field(
         "local",
@@ -108,6 +115,11 @@ class WorkKeys(Section):
     @classmethod
     def _read_counts(cls, value: Any, info: ValidationInfo) -> Any:
         return read_count(value, 2 if info.field_name == "seeds" else 1)
+
+    @field_validator("rows", mode="before")
+    @classmethod
+    def _read_rows(cls, value: Any) -> Any:
+        return None if value is None else read_rows(value)
 
 
 class ResultKeys(Section):

@@ -6,6 +6,7 @@ from feature_audit.data.exchange import read_scores, write_raw_splits
 from feature_audit.data.prepare import RULES, STORE_KEYS, data_digest, prepare
 from feature_audit.data.prepared import Prepared
 from feature_audit.data.store.reader import Store
+from feature_audit.data.store.sample import origin, pick_rows, share_of_rows, write_sample
 from feature_audit.data.written_tables import example_rows, write_table
 
 __all__ = [
@@ -16,10 +17,14 @@ __all__ = [
     "Store",
     "data_digest",
     "example_rows",
+    "origin",
+    "pick_rows",
     "prepare",
     "read_consumers",
     "read_scores",
     "readers_of",
+    "share_of_rows",
     "write_raw_splits",
+    "write_sample",
     "write_table",
 ]

@@ -17,7 +17,7 @@ from feature_audit.noninferiority import planning
 from feature_audit.results import CostPlan
 from feature_audit.selection import MOST_RUNGS, Constraints, SelectionPlan, most_confirmations
 from feature_audit.stages.baseline import Baseline
-from feature_audit.stages.select import plan_of
+from feature_audit.stages.select import plan_of, selected_share
 
 
 def cost_plan(config: AuditConfig, prepared: Prepared, full: Baseline, constraints: Constraints) -> CostPlan:
@@ -37,10 +37,17 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Baseline, constrain
     def share(k: int) -> float:
         return active(config, prepared.schema.keep(names[:k])) / whole
 
-    plan = plan_of(config, open_store(config, prepared), constraints)
+    store = open_store(config, prepared)
     widths = embedding_widths(fresh_model(config, prepared.schema, 0), prepared.schema)
-    trial, curve = _selection_trainings(plan, prepared.rows, constraints, whole, float(np.mean(widths)))
-    trial, curve = trial / full.facts.compute, curve / full.facts.compute
+
+    def selection(config: AuditConfig) -> tuple[SelectionPlan, float, float]:
+        """Its plan, and a trial and the curve in full trainings."""
+        plan, read = plan_of(config, store, constraints), selected_share(config, store)
+        rows = {split: math.ceil(count * read) for split, count in prepared.rows.items()}
+        found = _selection_trainings(plan, rows, constraints, whole, float(np.mean(widths)))
+        return plan, found[0] / full.facts.compute, found[1] / full.facts.compute
+
+    plan, trial, curve = selection(config)
     confirmations = 0 if constraints.is_fixed else most_confirmations(constraints.min_k, constraints.max_k)
     largest = min(constraints.max_k, len(names) - 1) or 1
     runs = config.trials if plan.searches else 1
@@ -53,6 +60,10 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Baseline, constrain
     low, high = low + fewest, high + max(min(most, most_affordable(sum(prepared.rows.values()), high)), fewest)
     each = full.facts.seconds
     text = _text(allocations, runs, trial, confirmations, rungs)
+    if (read := selected_share(config, store)) < 1:
+        _, trial_of_all, curve_of_all = selection(config.model_copy(update={"rows": None}))
+        saved = runs * (trial_of_all - trial) + curve_of_all - curve
+        text += f"; the selection reads {read:.3g} of the rows, which saves {saved:.2f} full trainings"
     if full.reference:
         text = f"1 reference model of {full.reference_cost:.2f} full trainings, {text}"
     elif not full.trainings:

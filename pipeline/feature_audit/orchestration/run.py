@@ -213,6 +213,7 @@ def _propose(config: AuditConfig, parent: Run, until: str, engine: Engine) -> _P
     config = with_metric(config, prepared)
     keep_resolved(parent, config)
     parity.foresee(config, open_store(config, prepared))
+    select.foresee(config, open_store(config, prepared))
     constraints = select.constraints_of(config, prepared)
     if constraints.note:
         log.info("load: %s", constraints.note)

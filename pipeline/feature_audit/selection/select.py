@@ -5,6 +5,7 @@ trials (gates > candidates > surrogate > backward elimination)  >  one ranking  
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from feature_audit.results import CurvePoint
 from feature_audit.selection.constraints import Constraints
 from feature_audit.selection.k.comparison import ValidationComparison
 from feature_audit.selection.k.confirm import confirm
-from feature_audit.selection.k.rule import KChoice, choose_k, propose, rungs
+from feature_audit.selection.k.rule import Criterion, KChoice, choose_k, propose, rungs
 from feature_audit.selection.plan import FullModel, SelectionPlan
 from feature_audit.selection.rank_aggregation import aggregate_ranks
 from feature_audit.selection.study import RunRound, TrialRow, run_study
@@ -98,6 +99,7 @@ def select_features(
     plan: SelectionPlan,
     *,
     retrain: Retrain,
+    judged: Store | None = None,
     run_round: RunRound | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> Selection:
@@ -109,6 +111,7 @@ def select_features(
         constraints: what may be kept.
         plan: trials, settings, and what the verdict will ask for.
         retrain: trains models from scratch on some features.
+        judged: the rows on which retrainings are compared with ``full.compared_with``, where ``store`` is a sample.
         run_round: runs trials as ``SelectionObjective`` does; None = in this process, one after the other.
         progress: called with every step of a concrete training in this process: phase, step, steps.
 
@@ -129,8 +132,12 @@ def select_features(
     curve, compute = validation_curve(objective, order, compare)
     compute += objective.forward_compute(len(full.train_scores))
     if full.compared_with is not None:
-        compare = ValidationComparison(plan.criterion.metric, store, full.compared_with, plan.further)
-    choice, tested, retrained, retraining_compute = _choose(curve, order, constraints, plan, compare, retrain)
+        compare = ValidationComparison(plan.criterion.metric, judged or store, full.compared_with, plan.further)
+    of_all = 1.0 if judged is None else store.effective_rows("validation") / judged.effective_rows("validation")
+    curve_criterion = replace(plan.criterion, test_ratio=plan.criterion.test_ratio * math.sqrt(of_all))
+    choice, tested, retrained, retraining_compute = _choose(
+        curve, curve_criterion, order, constraints, plan, compare, retrain
+    )
     return Selection(
         k=choice.k,
         evidence=choice.evidence,
@@ -165,8 +172,8 @@ def validation_curve(
         )
     network, schema = objective.nested(order, curve_sizes(fits[-1], fits[0])), objective.store.schema
     points, rows = [], 0
-    for units in network.ks:
-        logits = network.predict(objective.validation_batches(), units)
+    each = network.predict_each(objective.validation_batches(), network.ks)
+    for units, logits in zip(network.ks, each, strict=True):
         scores = to_scores(logits, schema.task, schema.outputs).numpy()
         points.append(compare.point(sizes[units - 1], scores, "masked"))
         rows += len(scores)
@@ -175,6 +182,7 @@ def validation_curve(
 
 def _choose(
     curve: list[CurvePoint],
+    curve_criterion: Criterion,
     order: np.ndarray,
     constraints: Constraints,
     plan: SelectionPlan,
@@ -185,7 +193,7 @@ def _choose(
     # All features again would be the full model again, which says nothing about dropping any.
     droppable = [point for point in curve if point.k < constraints.n_features] or curve
     if constraints.is_fixed:
-        k = choose_k(droppable, plan.criterion).k
+        k = choose_k(droppable, curve_criterion).k
         return KChoice(k, "fixed", f"K = {k} is given (k_min = k)"), (k,), [], 0.0
     ks = [
         k for k in constraints.prefix_sizes(order)
@@ -198,7 +206,7 @@ def _choose(
         spent.extend(compute for _, compute in trained)
         return [compare.point(k, scores, "retrained") for k, (scores, _) in zip(sizes, trained, strict=True)]
 
-    found = confirm(ks, propose(droppable, plan.criterion), plan.criterion, measure)
+    found = confirm(ks, propose(droppable, curve_criterion), plan.criterion, measure)
     choice = choose_k(found, plan.criterion, retrained=True)
     tested = rungs(found, plan.criterion, choice.k)
     return choice, tested, sorted(found, key=lambda point: point.k), sum(spent)

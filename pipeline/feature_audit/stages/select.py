@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 from concrete_selectors import PathSettings
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, Store
+from feature_audit.data import Prepared, Store, pick_rows, share_of_rows, write_sample
 from feature_audit.engine import Engine, LocalEngine
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.progress import SelectionProgress
@@ -35,9 +37,11 @@ from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.load import locate
 from feature_audit.stages.trials import TRAIN_SCORES, Trials
 
+log = logging.getLogger(__name__)
+
 KEYS = (
     "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop", "groups",
-    "whole_groups", "seed", "metric", "cost", "training", "targets",
+    "whole_groups", "seed", "metric", "cost", "training", "targets", "rows",
 )  # fmt: skip
 #: Confirmations train with seeds of their own: the retrain stage's seeds stay unseen.
 CONFIRMATION_SEED = 90_000
@@ -60,10 +64,15 @@ def constraints_of(config: AuditConfig, prepared: Prepared) -> Constraints:
     )
 
 
+def selected_share(config: AuditConfig, store: Store) -> float:
+    """Share of the train and validation rows that the selection reads."""
+    return share_of_rows(config.rows, store.rows("train") + store.rows("validation"))
+
+
 def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> SelectionPlan:
-    """How the selection goes about it."""
+    """How the selection goes about it; ``store`` holds all rows."""
     assert config.metric is not None  # the audit resolves metric and task before the first training
-    chosen, rows = config.selection, store.rows("train")
+    chosen, rows = config.selection, math.ceil(store.rows("train") * selected_share(config, store))
     # A selector needs a number of steps, however few the rows: batches as large as the full model's would pass over a
     # small table more often for that than `selection.epochs` says, and cost as much as its full training.
     batch_size = min(
@@ -118,9 +127,12 @@ def select(
         return _restore(folder)
     engine = engine or LocalEngine()
     store = open_store(config, prepared)
+    sample = selection_store(config, store, folder)
     plan = plan_of(config, store, constraints)
     trainings = Trainings(locate(config), prepared, folder, full.rate, engine)
-    trials = Trials.of(config, prepared, full.gated, constraints, plan, folder.path)
+    trials = Trials.of(
+        config, prepared, full.gated, constraints, plan, folder.path, None if sample is store else sample
+    )
     names = np.asarray(prepared.schema.names)
     with SelectionProgress(plan.trials if plan.searches else 1) as progress:
 
@@ -150,16 +162,58 @@ def select(
 
         selection = select_features(
             replace(trials.model(), compared_with=full.validation_scores()),
-            store,
+            sample,
             constraints,
             plan,
             retrain=retrain,
+            judged=store,
             run_round=lambda draws: trials.run(draws, engine, told, progress.trial_step),
             progress=progress.trial_step,
         )
     (folder.path / TRAIN_SCORES).unlink()
+    if sample is not store:
+        said = sample_sentence(config, *(_selectable(one) for one in (sample, store)))
+        selection = replace(selection, reason=f"{selection.reason}; {said}")
+        shutil.rmtree(sample.directory)
     _keep(folder, selection)
     return selection
+
+
+def foresee(config: AuditConfig, store: Store) -> None:
+    """Refuse what would end the selection, before the full model's training.
+
+    Raises:
+        AuditError: the sample is too small for a selection.
+    """
+    share = selected_share(config, store)
+    if share < 1:
+        pick_rows(store, share=share, seed=config.seed)
+
+
+def selection_store(config: AuditConfig, store: Store, folder: StageFolder) -> Store:
+    """The rows that the selection reads: a sample, in the stage's folder while it is needed, or the store itself."""
+    share = selected_share(config, store)
+    if share < 1:
+        directory = folder.path / "sample"
+        if not (directory / "layout.json").is_file():
+            write_sample(store, directory, pick_rows(store, share=share, seed=config.seed))
+        sample = Store.open(directory, device=store.device)
+        log.info("select: %s", sample_sentence(config, _selectable(sample), _selectable(store)))
+        return sample
+    if config.rows is not None:
+        there = f"{_selectable(store):,}"
+        log.info("select: rows=%s: train and validation have %s rows; all are used", config.rows, there)
+    return store
+
+
+def sample_sentence(config: AuditConfig, rows: int, of: int) -> str:
+    """What the selection reads, without a full stop."""
+    unit = f"sampled by {config.group}" if config.group else "rows sampled"
+    return f"selected on {rows:,} of {of:,} train and validation rows ({unit})"
+
+
+def _selectable(store: Store) -> int:
+    return store.rows("train") + store.rows("validation")
 
 
 def _keep(folder: StageFolder, selection: Selection) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared
+from feature_audit.data import Prepared, Store, origin
 from feature_audit.disk import whole
 from feature_audit.engine import Engine, Job
 from feature_audit.fitting.cache import read_marker, write_marker
@@ -31,6 +31,7 @@ class Trials:
         full: the model with the gates.
         active: parameters of it that a row passes through.
         folder: of the stage.
+        sample: folder of the store with the rows that the selection reads; None = the audit's store.
     """
 
     config: AuditConfig
@@ -40,6 +41,7 @@ class Trials:
     plan: SelectionPlan
     active: int
     folder: Path
+    sample: Path | None = None
 
     @classmethod
     def of(
@@ -50,23 +52,31 @@ class Trials:
         constraints: Constraints,
         plan: SelectionPlan,
         folder: Path,
+        sample: Store | None = None,
     ) -> Trials:
         """Trials on a trained model, which is asked about every train row, once for all of them."""
         scores = folder / TRAIN_SCORES
+        parameters, where = active(config, prepared.schema), None if sample is None else sample.directory
+        trials = cls(config, prepared, full, constraints, plan, parameters, folder, where)
         if not scores.is_file():
-            store, schema = open_store(config, prepared), prepared.schema
-            model = load_model(config, full)
-            found = predict(model, store, "train", schema, task=schema.task, device=config.device)
+            schema, model = prepared.schema, load_model(config, full)
+            found = predict(model, trials.store(), "train", schema, task=schema.task, device=config.device)
             with whole(scores) as file:
                 np.save(file, found)
-        return cls(config, prepared, full, constraints, plan, active(config, prepared.schema), folder)
+        return trials
+
+    def store(self) -> Store:
+        """The rows that the selection reads."""
+        store = open_store(self.config, self.prepared)
+        return store if self.sample is None else Store.open(self.sample, device=store.device)
 
     def model(self) -> FullModel:
         """The model with the gates, read from its files."""
+        validation = self.full.validation_scores()
         return FullModel(
             load_model(self.config, self.full),
             np.load(self.folder / TRAIN_SCORES),
-            self.full.validation_scores(),
+            validation if self.sample is None else validation[origin(self.store(), "validation")],
             self.active,
         )
 
@@ -106,7 +116,6 @@ class Trials:
 
 def run_trial(trials: Trials, draw: Draw, *, watch: Callable[[dict[str, Any]], None] | None = None) -> TrialResult:
     """One trial, and its file."""
-    store = open_store(trials.config, trials.prepared)
-    result = SelectionObjective(trials.model(), store, trials.constraints, trials.plan, watch)(draw)
+    result = SelectionObjective(trials.model(), trials.store(), trials.constraints, trials.plan, watch)(draw)
     write_marker(trials.marker(draw), {"draw": asdict(draw), "result": asdict(result)}, [])
     return result

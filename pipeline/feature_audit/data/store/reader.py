@@ -1,23 +1,23 @@
-"""The training store: encoded rows on disk, memory-mapped, one line per value and column-major.
+"""The training store: encoded rows on disk, memory-mapped.
 
 Layout of a store's folder::
 
     layout.json                      fields, task, rows per split, field -> (file, line, dtype)
     encoders.json                    what encodes a raw frame the same way
     split_of_row.npy                 int8 (rows of the input,), which split each went to
-    <split>/numeric.bin              float32 (numeric fields, rows)
-    <split>/codes_<dtype>.bin        uint8 | uint16 | int32 (code fields, rows)
-    <split>/bag_<i>.bin, vector_<i>.bin   (width, rows)
+    <split>/numeric.bin              float32, a line per numeric field
+    <split>/codes_<dtype>.bin        uint8 | uint16 | int32, a line per code field
+    <split>/bag_<i>.bin, vector_<i>.bin   as many lines as the field is wide
     <split>/target.npy, target_<i>.npy, weight.npy, group.npy, production_score.npy, slice_<i>.npy, row_id_*.parquet
 
-Because a field is a contiguous line, a model of 30 features reads 30 lines and nothing of the others.
+How lines lie in a ``.bin`` file: ``cells.py``.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ import polars as pl
 import torch
 
 from feature_audit.batch import Batch
+from feature_audit.data.store.cells import BLOCK_ROWS, CellFile, Run, lines_of
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.errors import AuditError
 from feature_audit.schema import Field, ModelSchema, SplitName
@@ -41,7 +42,7 @@ BLOCKS_PER_CHUNK = 64
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Rows of a chunk, by form, row-major: ready to be sliced into batches."""
+    """Rows of a chunk, by form, row-major: ready to be picked into batches."""
 
     numeric: torch.Tensor
     codes: torch.Tensor
@@ -51,18 +52,14 @@ class _Chunk:
     row: torch.Tensor
     weight: torch.Tensor | None
 
-    def slice(self, rows: slice) -> Batch:
-        return Batch(
-            self.numeric[rows], self.codes[rows].long(), tuple(bag[rows].long() for bag in self.bags),
-            tuple(vector[rows] for vector in self.vectors), self.target[rows], self.row[rows],
-            None if self.weight is None else self.weight[rows],
-        )  # fmt: skip
+    def take(self, rows: slice | torch.Tensor) -> Batch:
+        def of(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor[rows] if isinstance(rows, slice) else tensor.index_select(0, rows)
 
-    def take(self, order: torch.Tensor) -> _Chunk:
-        return _Chunk(
-            self.numeric[order], self.codes[order], tuple(bag[order] for bag in self.bags),
-            tuple(vector[order] for vector in self.vectors), self.target[order], self.row[order],
-            None if self.weight is None else self.weight[order],
+        return Batch(
+            of(self.numeric), of(self.codes).long(), tuple(of(bag).long() for bag in self.bags),
+            tuple(map(of, self.vectors)), of(self.target), of(self.row),
+            None if self.weight is None else of(self.weight),
         )  # fmt: skip
 
 
@@ -74,6 +71,8 @@ class Store:
         self.schema = ModelSchema.from_dict(layout)
         self._rows: dict[str, int] = layout["rows"]
         self._places: dict[str, tuple[str, int, str]] = {name: tuple(place) for name, place in layout["places"].items()}
+        self._dtypes = {file: dtype for file, _, dtype in self._places.values()}
+        self._lines = lines_of(self.schema.fields, self._places)
         self._slices: dict[str, Any] = layout["slices"]
         self._targets: dict[str, np.ndarray] = {}
         self._all_targets: dict[str, np.ndarray] = {}
@@ -143,7 +142,12 @@ class Store:
 
     def row_id(self, split: SplitName) -> np.ndarray:
         """Raw row ids of a split in order (row numbers of the input where no row_id column was named)."""
-        return pl.read_parquet(self.directory / split / "row_id_*.parquet")["row_id"].to_numpy()
+        return pl.concat(self.row_ids(split)).to_numpy()
+
+    def row_ids(self, split: SplitName) -> Iterator[pl.Series]:
+        """The same part by part."""
+        for path in sorted((self.directory / split).glob("row_id_*.parquet")):
+            yield pl.read_parquet(path)["row_id"]
 
     def group(self, split: SplitName) -> np.ndarray | None:
         """int32 (rows,) dense group codes, or None without a group column."""
@@ -190,22 +194,28 @@ class Store:
         Yields:
             ``Batch`` with fields in schema order inside each form, on the store's device.
         """
-        schema = schema or self.schema
+        batches = self._batches(split, size, seed, schema or self.schema)
+        # Not on a CPU: another thread takes its memory from an arena of its own, which hands freed pages back, so that
+        # a batch costs twice the CPU time there.
+        return prepared_ahead(batches) if self.device.type == "cuda" else batches
+
+    def _batches(self, split: SplitName, size: int, seed: int | None, schema: ModelSchema) -> Iterator[Batch]:
         generator = None if seed is None else np.random.default_rng(seed)
-        left: list[_Chunk] = []
+        left: list[Batch] = []  # fewer rows than a batch has, or none
         for runs in self._runs(self.rows(split), self._chunk_rows(schema, size), size, generator):
             chunk = self._read(split, runs, schema)
-            if generator is not None:
-                chunk = chunk.take(self._put(generator.permutation(len(chunk.target))))
-            if left:
-                chunk = _join(left.pop(), chunk)
-            whole = len(chunk.target) // size * size
-            for start in range(0, whole, size):
-                yield chunk.slice(slice(start, start + size))
-            if whole < len(chunk.target):
-                left.append(chunk.take(torch.arange(whole, len(chunk.target), device=self.device)))
-        if left:
-            yield left[0].slice(slice(None))
+            rows = len(chunk.target)
+            order = None if generator is None else self._put(generator.permutation(rows))
+            for start in range(-len(left[0]) if left else 0, rows, size):
+                part = slice(max(start, 0), start + size)
+                batch = chunk.take(part if order is None else order[part])
+                if left:
+                    batch = _join(left.pop(), batch)
+                if len(batch) == size:
+                    yield batch
+                else:
+                    left.append(batch)
+        yield from left
 
     def matrix(self, split: SplitName, schema: ModelSchema | None = None, rows: np.ndarray | None = None) -> np.ndarray:
         """float32 (rows, N) for scikit-learn: a numeric field's position, a code itself, one number per bag or vector.
@@ -219,16 +229,14 @@ class Store:
             rows: places within the split; None = all.
         """
         schema = schema or self.schema
-        result = np.empty((self.rows(split) if rows is None else len(rows), len(schema.fields)), np.float32, order="F")
+        rows = np.arange(self.rows(split)) if rows is None else rows
+        result = np.empty((len(rows), len(schema.fields)), np.float32, order="F")
         for place, field in enumerate(schema.fields):
-            mapped, first = self._map(split, field), self._places[field.name][1]
-            lines = mapped[first : first + (field.width if field.form == "bag" else 1)]
-            lines = lines if rows is None else lines[:, rows]
+            cells = self.cells(split, field, rows)
             if field.form == "bag":
-                result[:, place] = lines.sum(axis=0, dtype=np.float64) / np.maximum((lines > 0).sum(axis=0), 1)
+                result[:, place] = cells.sum(axis=1, dtype=np.float64) / np.maximum((cells > 0).sum(axis=1), 1)
             else:
-                result[:, place] = lines[0]
-            _forget(mapped)
+                result[:, place] = cells[:, 0]
         return result
 
     def cells(self, split: SplitName, field: Field, rows: np.ndarray) -> np.ndarray:
@@ -239,24 +247,21 @@ class Store:
             field: of the store's schema.
             rows: places within the split, (rows,).
         """
-        mapped, first = self._map(split, field), self._places[field.name][1]
-        cells: np.ndarray = mapped[first : first + field.width, rows].T
-        _forget(mapped)
-        return cells
+        file, line, _ = self._places[field.name]
+        return self._file(split, file).at(line, field.width, rows)
 
     def _chunk_rows(self, schema: ModelSchema, size: int) -> int:
         row_bytes = sum(np.dtype(self._places[field.name][2]).itemsize * field.width for field in schema.fields) + 8
         return max(size, CHUNK_BYTES // row_bytes)
 
     @staticmethod
-    def _runs(
-        rows: int, chunk: int, size: int, generator: np.random.Generator | None
-    ) -> Iterator[list[tuple[int, int]]]:
+    def _runs(rows: int, chunk: int, size: int, generator: np.random.Generator | None) -> Iterator[list[Run]]:
         """The (start, stop) runs of rows that make up each chunk."""
         if rows <= chunk:
             yield [(0, rows)]
             return
         run = chunk if generator is None else max(chunk // BLOCKS_PER_CHUNK, min(size, chunk), 1)
+        run -= run % BLOCK_ROWS if run > BLOCK_ROWS else 0  # whole blocks are read faster than parts of them
         starts = np.arange(0, rows, run)
         if generator is not None:
             generator.shuffle(starts)
@@ -264,76 +269,68 @@ class Store:
         for first in range(0, len(starts), per_chunk):
             yield [(int(start), min(int(start) + run, rows)) for start in starts[first : first + per_chunk]]
 
-    def _read(self, split: SplitName, runs: list[tuple[int, int]], schema: ModelSchema) -> _Chunk:
-        """Copy the runs' cells of the needed fields and turn them row-major."""
+    def _read(self, split: SplitName, runs: list[Run], schema: ModelSchema) -> _Chunk:
+        """The runs' rows of the needed fields, one run after the other."""
         form = {
             name: [field for field in schema.fields if field.form == name]
             for name in ("numeric", "code", "bag", "vector")
         }
-        target = np.concatenate([self.targets(split)[start:stop] for start, stop in runs])
-        rows, first = len(target), self.first_row(split)
+        rows = np.concatenate([np.arange(start, stop) for start, stop in runs])
         weight = self.weight(split)
         return _Chunk(
-            self._block(split, form["numeric"], runs, rows, np.dtype(np.float32)),
-            self._block(split, form["code"], runs, rows, np.dtype(np.int32)),
-            tuple(self._rows_first(self._lines(split, field, runs).astype(np.int32)) for field in form["bag"]),
-            tuple(self._rows_first(self._lines(split, field, runs)) for field in form["vector"]),
-            self._put(target),
-            self._put(np.concatenate([np.arange(first + start, first + stop) for start, stop in runs])),
-            None if weight is None else self._put(self._relative(weight, runs)),
+            self._block(split, form["numeric"], runs, torch.float32),
+            self._block(split, form["code"], runs, torch.int32),
+            tuple(self._block(split, [field], runs, torch.int32) for field in form["bag"]),
+            tuple(self._block(split, [field], runs, torch.float32) for field in form["vector"]),
+            self._put(self.targets(split)[rows]),
+            self._put(self.first_row(split) + rows),
+            # In units of their mean over train, so that a weighted loss is as large as one without.
+            None if weight is None else self._put((weight[rows] / self._mean_weight).astype(np.float32)),
         )
-
-    def _relative(self, weight: np.ndarray, runs: list[tuple[int, int]]) -> np.ndarray:
-        """float32 weights in units of their mean over train, so that a weighted loss is as large as one without."""
-        return (np.concatenate([weight[start:stop] for start, stop in runs]) / self._mean_weight).astype(np.float32)
 
     @cached_property
     def _mean_weight(self) -> float:
         train = self.weight("train")
         return 1.0 if train is None else float(train.mean())
 
-    def _block(
-        self, split: SplitName, fields: Sequence[Field], runs: list[tuple[int, int]], rows: int, dtype: np.dtype[Any]
-    ) -> torch.Tensor:
-        block = np.empty((len(fields), rows), dtype=dtype)
-        by_file: dict[str, list[int]] = {}
-        for place, field in enumerate(fields):
-            by_file.setdefault(self._places[field.name][0], []).append(place)
-        for places in by_file.values():
-            mapped = self._map(split, fields[places[0]])
-            lines = [self._places[fields[place].name][1] for place in places]
-            offset = 0
-            for start, stop in runs:
-                for place, line in zip(places, lines, strict=True):
-                    block[place, offset : offset + stop - start] = mapped[line, start:stop]
-                offset += stop - start
-            _forget(mapped)
-        return self._rows_first(block)
+    def _block(self, split: SplitName, fields: Sequence[Field], runs: list[Run], dtype: torch.dtype) -> torch.Tensor:
+        """Cells of fields that share a form, (rows, values), row-major, on the store's device.
 
-    def _lines(self, split: SplitName, field: Field, runs: list[tuple[int, int]]) -> np.ndarray:
-        mapped = self._map(split, field)
-        first = self._places[field.name][1]
-        lines = np.concatenate([mapped[first : first + field.width, start:stop] for start, stop in runs], axis=1)
-        _forget(mapped)
-        return lines
+        A CPU turns lines into rows while it copies them; a card gets lines and turns them itself.
+        """
+        by_file: dict[str, tuple[list[int], list[int]]] = {}
+        values, rows = 0, sum(stop - start for start, stop in runs)
+        for field in fields:
+            file, line, _ = self._places[field.name]
+            lines, places = by_file.setdefault(file, ([], []))
+            lines += range(line, line + field.width)
+            places += range(values, values + field.width)
+            values += field.width
+        on_card = self.device.type == "cuda"
+        held = torch.empty((values, rows) if on_card else (rows, values), dtype=dtype, pin_memory=on_card)
+        for file, (lines, places) in by_file.items():
+            self._file(split, file).copy(lines, runs, held.numpy() if on_card else held.numpy().T, places)
+        return held.to(self.device, non_blocking=True).t().contiguous() if on_card else held
 
-    def _rows_first(self, block: np.ndarray) -> torch.Tensor:
-        return self._put(block).t().contiguous()
+    def files(self, split: SplitName) -> list[CellFile]:
+        """The files of encoded cells."""
+        return [self._file(split, file) for file in self._lines]
+
+    def _file(self, split: SplitName, file: str) -> CellFile:
+        path = self.directory / split / f"{file}.bin"
+        return CellFile(path, self._dtypes[file], self._lines[file], self._rows[split])
 
     def _put(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values).to(self.device)
 
-    def _map(self, split: SplitName, field: Field) -> np.ndarray:
-        file, _, dtype = self._places[field.name]
-        mapped = np.memmap(self.directory / split / f"{file}.bin", dtype=dtype, mode="r")
-        return mapped.reshape(-1, self.rows(split))
 
-
-def _join(first: _Chunk, second: _Chunk) -> _Chunk:
+def _join(first: Batch, second: Batch) -> Batch:
     def cat(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return torch.cat((a, b))
 
-    return _Chunk(
+    assert first.row is not None  # every batch of a store knows its rows
+    assert second.row is not None
+    return Batch(
         cat(first.numeric, second.numeric), cat(first.codes, second.codes),
         tuple(map(cat, first.bags, second.bags)), tuple(map(cat, first.vectors, second.vectors)),
         cat(first.target, second.target), cat(first.row, second.row),
@@ -341,10 +338,10 @@ def _join(first: _Chunk, second: _Chunk) -> _Chunk:
     )  # fmt: skip
 
 
-def _forget(mapped: np.ndarray) -> None:
-    """Give the mapped pages back: resident memory then counts the chunk, not the file (the page cache keeps it)."""
-    base: Any = mapped
-    while base is not None and not isinstance(base, mmap.mmap):
-        base = getattr(base, "_mmap", None) or getattr(base, "base", None)
-    if base is not None and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
+def prepared_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, the next one prepared by a thread while the caller works on one."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch

@@ -15,10 +15,11 @@ import polars as pl
 
 from feature_audit.data.encoding.encoder_set import Encoders
 from feature_audit.data.reading.files import ROW_GROUP
+from feature_audit.data.store.cells import CellFile, lines_of
 from feature_audit.data.table.dataset import Labelled, LabelledTable
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.data.table.statistics import chunk_rows
-from feature_audit.disk import require_room, write_at
+from feature_audit.disk import require_room
 from feature_audit.schema import Field, ModelSchema
 
 #: int8 (rows of the input,): place of each row's split in ``SPLITS``, -1 where a row is left out.
@@ -33,7 +34,7 @@ def code_dtype(cardinality: int) -> np.dtype[Any]:
 
 
 def places_of(fields: Sequence[Field]) -> dict[str, tuple[str, int, str]]:
-    """Field name -> (file, first line of the field in it, dtype); a file is a (lines, rows) matrix, one line per value.
+    """Field name -> (file, first line of the field in it, dtype); a file has one line per value (``cells.py``).
 
     Numeric fields share one file and code fields one file per dtype; a bag or vector has a file of ``width`` lines.
     """
@@ -77,7 +78,7 @@ def write_store(
     require_room(directory, len(of_row) * row_bytes, f"the training store of {len(of_row):,} rows")
     writers = {code: _SplitWriter(directory / split, int(totals[code])) for code, split in enumerate(SPLITS)}
     for writer in writers.values():
-        writer.open(sorted({file for file, _, _ in places.values()}))
+        writer.open(lines_of(schema.fields, places), {file: dtype for file, _, dtype in places.values()})
     names = list(schema.names) + ([row_id] if row_id and row_id not in schema.names else [])
     start = 0
     # Fields are independent and most of their time is spent in NumPy, Polars and writes, which release the lock.
@@ -147,20 +148,22 @@ class _SplitWriter:
         self.directory = directory
         self.rows = rows
         self._done = 0
-        self._files: dict[str, int] = {}
+        self._files: dict[str, tuple[int, CellFile]] = {}
         self._ids: list[Path] = []
         directory.mkdir(parents=True, exist_ok=True)
 
-    def open(self, files: Sequence[str]) -> None:
+    def open(self, lines: Mapping[str, int], dtypes: Mapping[str, str]) -> None:
         """Create the files, empty."""
-        for file in files:
-            self._files[file] = os.open(self.directory / f"{file}.bin", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        for file, count in lines.items():
+            path = self.directory / f"{file}.bin"
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+            self._files[file] = handle, CellFile(path, dtypes[file], count, self.rows)
 
     def write(self, file: str, line: int, lines: np.ndarray) -> None:
         """Put ``lines`` (width, chunk rows) at the split's current row, from ``line`` on; threads may do so at once."""
-        size = lines.dtype.itemsize
+        handle, cells = self._files[file]
         for offset, values in enumerate(np.ascontiguousarray(lines)):
-            write_at(self._files[file], values.data.cast("B"), ((line + offset) * self.rows + self._done) * size)
+            cells.write(handle, line + offset, self._done, values)
 
     def ids(self, ids: pl.Series, rows: np.ndarray) -> None:
         """Append the ids of these rows."""
@@ -175,5 +178,5 @@ class _SplitWriter:
 
     def close(self) -> None:
         """Close every file."""
-        for handle in self._files.values():
+        for handle, _ in self._files.values():
             os.close(handle)

@@ -1,0 +1,108 @@
+"""A sample of a store's train and validation rows, by whole groups where there are groups: a smaller store of its own.
+
+A group (without groups, a row) is in the sample by the hash of its label (its id), whatever else the log holds: a
+sample of 10 % contains that of 1 %, and new rows at the end of the log leave it as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from feature_audit.data.store.cells import BLOCK_ROWS, CellFile
+from feature_audit.data.store.reader import Store
+from feature_audit.data.table.splits import SPLITS
+from feature_audit.disk import require_room
+from feature_audit.errors import AuditError
+from feature_audit.schema import SplitName
+
+_SAMPLED: tuple[SplitName, ...] = ("train", "validation")
+_ORIGIN = "origin.npy"
+
+
+def share_of_rows(rows: float | None, there: int) -> float:
+    """The share that ``rows`` is: of a number of rows, or of a share below 1; at most 1, which is also what None is."""
+    if rows is None:
+        return 1.0
+    return rows if rows < 1 else min(rows / max(there, 1), 1.0)
+
+
+def pick_rows(store: Store, *, share: float, seed: int) -> dict[SplitName, np.ndarray]:
+    """Places within train and validation of the sampled rows, int64, ascending.
+
+    Args:
+        store: all rows.
+        share: of the groups, or of the rows without groups, above 0.
+        seed: of the hash.
+
+    Raises:
+        AuditError: a split or a class of a binary target has no row in the sample.
+    """
+    picked = {split: np.flatnonzero(_is_picked(store, split, share, seed)) for split in _SAMPLED}
+    _require_both_classes(store, picked, share)
+    return picked
+
+
+def write_sample(store: Store, directory: Path, picked: dict[SplitName, np.ndarray]) -> None:
+    """Copy the picked rows into a store without test rows; ``layout.json`` is written last.
+
+    Raises:
+        DiskFullError: there is no room for it.
+    """
+    layout = json.loads((store.directory / "layout.json").read_text(encoding="utf-8"))
+    layout["rows"] = {split: len(picked[split]) if split in picked else 0 for split in SPLITS}
+    files = [file for split in _SAMPLED for file in store.files(split)]
+    directory.mkdir(parents=True, exist_ok=True)
+    row_bytes = sum(file.lines * file.dtype.itemsize for file in files) // len(_SAMPLED)
+    require_room(directory, row_bytes * sum(layout["rows"].values()), "the sample of the training store")
+    for split, rows in picked.items():
+        place = directory / split
+        place.mkdir(exist_ok=True)
+        for file in store.files(split):
+            _copy(file, rows, place / file.path.name)
+        for path in (store.directory / split).glob("*.npy"):  # a value per row each
+            np.save(place / path.name, np.load(path)[rows])
+        np.save(place / _ORIGIN, rows)
+    unfinished = directory / "layout.json.new"
+    unfinished.write_text(json.dumps(layout), encoding="utf-8")
+    os.replace(unfinished, directory / "layout.json")
+
+
+def origin(sample: Store, split: SplitName) -> np.ndarray:
+    """int64 (rows,), ascending: where a sample's rows stand in the split of the store that it was taken from."""
+    return np.load(sample.directory / split / _ORIGIN)
+
+
+def _is_picked(store: Store, split: SplitName, share: float, seed: int) -> np.ndarray:
+    """Bool (rows,)."""
+    group, labels = store.group(split), store.group_labels
+    if group is None or labels is None:
+        return np.concatenate([[], *(_is_low(ids, share, seed) for ids in store.row_ids(split))]).astype(bool)
+    return _is_low(pl.Series(labels), share, seed)[group]
+
+
+def _is_low(labels: pl.Series, share: float, seed: int) -> np.ndarray:
+    return (labels.hash(seed) < int(share * 2**64)).to_numpy()
+
+
+def _require_both_classes(store: Store, picked: dict[SplitName, np.ndarray], share: float) -> None:
+    for split, rows in picked.items():
+        target = store.target(split)
+        if not len(rows) or (store.schema.task == "binary" and len(np.unique(target[rows])) < len(np.unique(target))):
+            what = "no row" if not len(rows) else "one class only"
+            raise AuditError(
+                f"rows: the sample has {what} of {split} ({len(rows):,} of {len(target):,} rows, a share of "
+                f"{share:.3g}); give more rows"
+            )
+
+
+def _copy(file: CellFile, rows: np.ndarray, path: Path) -> None:
+    """Write a file of some rows, block by block."""
+    with path.open("wb") as handle:
+        for first in range(0, len(rows), BLOCK_ROWS):
+            cells = file.at(0, file.lines, rows[first : first + BLOCK_ROWS])
+            handle.write(np.ascontiguousarray(cells.T).data)
