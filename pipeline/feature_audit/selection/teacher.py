@@ -40,7 +40,7 @@ class KnownTeacher:
         assert batch.row is not None  # every batch of a store knows its rows
         if self._targets is None:
             targets = np.concatenate([self._ask("train"), self._validation])
-            if self._store.schema.outputs:  # of what nobody labelled, the model has learned nothing
+            if self._store.schema.outputs:  # where there is no label, the model has learned nothing
                 labels = np.concatenate([self._store.targets(split) for split in ("train", "validation")])
                 targets = np.where(np.isnan(labels), np.float32(np.nan), targets)
             self._targets = torch.from_numpy(targets).to(self._store.device)
