@@ -43,7 +43,7 @@ def guard_comparisons(
 
 @dataclass(frozen=True)
 class FurtherTarget:
-    """Another target of the same models, judged beside the decision target.
+    """Another target of the same models, judged in addition to the decision target.
 
     Attributes:
         name: of the target.

@@ -25,7 +25,7 @@ class KnownTeacher:
 
     def __init__(self, train: np.ndarray, validation: np.ndarray, store: Store) -> None:
         targets = np.concatenate([train, validation])
-        if store.schema.outputs:  # of a row without a label the model has learned nothing
+        if store.schema.outputs:  # where there is no label, the model has learned nothing
             labels = np.concatenate([store.targets(split) for split in ("train", "validation")])
             targets = np.where(np.isnan(labels), np.float32(np.nan), targets)
         self._targets = torch.from_numpy(targets).to(store.device)

@@ -80,7 +80,7 @@ def test_doubt_about_the_second_target_withholds_the_pass_unless_only_a_shown_lo
     assert "no loss of more than 0.0030 is shown" in watched.sentence
 
 
-def test_a_target_that_nobody_can_predict_proves_nothing() -> None:
+def test_a_target_at_chance_proves_nothing() -> None:
     found = asked(0, signal=0.0, margin=0.2)
     assert found.verdict == "inconclusive"
     assert found.sentence.startswith("Inconclusive: of target convert: the full model is not better than chance")

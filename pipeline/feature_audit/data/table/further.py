@@ -1,4 +1,4 @@
-"""Labels of the targets beside the decision target: rows may have none, and every split must say something of each."""
+"""Labels of the further targets: rows may have none, and every split must say something of each."""
 
 from __future__ import annotations
 
