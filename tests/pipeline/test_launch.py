@@ -15,7 +15,7 @@ import pytest
 import yaml
 from feature_audit import __version__
 from feature_audit.cli import main
-from feature_audit.config_files import load_config
+from feature_audit.config.files import load_config
 
 _ROOT = Path(__file__).parents[2]
 _LAUNCH = _ROOT / "conf" / "launch"

@@ -99,8 +99,8 @@ class WorkKeys(Section):
         1,
         ge=1,
         le=1024,
-        description="Trials and trainings that run at once on this machine. Each has a process of its own and, where "
-        "there are several cards, a card of its own. The audit is the same with any number of them.",
+        description="Trials and trainings that run at once. Each has a process of its own and, where there are several "
+        "cards, a card of its own. The audit is the same with any number of them.",
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
     threads: int = Field(

@@ -131,7 +131,7 @@ def test_another_width_is_a_mistake_of_shapes(home: Path, capsys: pytest.Capture
 
 def test_one_model_has_no_luck_to_tell_from_its_features(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert feature_audit(*WORDS, "--checkpoint", "full.pt", "--against", "retrained") == 2
-    assert "against=retrained: checkpoint=full.pt is one model" in line_of(capsys)
+    assert "against=retrained: checkpoint=full.pt is one training" in line_of(capsys)
     assert feature_audit(*WORDS, "--checkpoint", "full.pt", "--trainer", "job:train") == 2
     assert "each says where the full model comes from" in line_of(capsys)
 

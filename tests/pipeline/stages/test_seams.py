@@ -33,6 +33,7 @@ WITHOUT_EFFECT = {"threads", "workers", "engine", "work_dir"}
 #: `looks`, which a table's first look settles for all; and `boosting_reference`, whose finding has a file of its own:
 #: parity's key holds whether there is one.
 ONLY_SAID = {
+    "load": {"targets"},  # what it reads of them, the labels, is in the digest of the data
     "baseline": {"confidence", "boosting_reference"},
     "parity": {"looks"},
     "retrain": {"test_share", "split", "split_files"},

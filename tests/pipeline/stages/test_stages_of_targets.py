@@ -77,7 +77,7 @@ def test_one_label_drops_those_of_the_other(click_only: Stages) -> None:
 
 
 def test_a_feature_that_tells_the_second_label_is_no_noise(both: Stages) -> None:
-    rows = {row.feature: row for row in decide_features(both.prepared, both.constraints, both.selection.at(2))}
+    rows = {row.feature: row for row in decide_features(both.prepared, both.constraints, both.selection.at(2), both.folder("associations"))}
     assert all("tells nothing" not in rows[name].reason for name in (*CLICK, *CONVERT))
 
 
@@ -100,14 +100,15 @@ def test_the_curve_knows_the_second_label(both: Stages) -> None:
 
 def test_the_teacher_says_nothing_of_rows_without_a_label(both: Stages) -> None:
     model = load_model(both.config, both.full)
-    full = FullModel(model, both.full.validation_scores(), 1)
+    train = predict(model, both.store, "train", both.store.schema, task="binary", device="cpu")
+    full = FullModel(model, train, both.full.validation_scores(), 1)
     plan = select.plan_of(both.config, both.store, both.constraints)
     task = pickle.loads(pickle.dumps(SelectionObjective(full, both.store, both.constraints, plan))).task
     batch = next(iter(both.store.batches("train", 512, seed=1)))
     taught = task.teacher(batch, None)
     assert (taught.isnan() == batch.target.isnan()).all()
     assert taught.isnan().any()
-    scores = predict(model, both.store, "train", both.store.schema, task="binary", device="cpu")[batch.row.numpy()]
+    scores = train[batch.row.numpy()]
     np.testing.assert_allclose(taught.numpy(), np.where(batch.target.isnan(), np.nan, scores), rtol=1e-6)
 
 

@@ -105,7 +105,8 @@ def test_k_is_chosen_by_weight(weighted: Stages) -> None:
 
 def test_the_selection_is_handed_the_weights_also_in_another_process(weighted: Stages) -> None:
     store, constraints = weighted.store, select.constraints_of(weighted.config, weighted.prepared)
-    model = FullModel(load_model(weighted.config, weighted.full), weighted.full.validation_scores(), 1)
+    known = np.zeros(store.rows("train"), np.float32), weighted.full.validation_scores()
+    model = FullModel(load_model(weighted.config, weighted.full), *known, 1)
     plan = select.plan_of(weighted.config, store, constraints)
     objective = pickle.loads(pickle.dumps(SelectionObjective(model, store, constraints, plan)))
     found = np.concatenate([objective.task.weight(batch).numpy() for batch, _ in objective.validation_batches()])
