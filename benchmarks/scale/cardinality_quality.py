@@ -5,8 +5,9 @@
 Every value that occurs has a code of its own, and every code is updated in the way that is named, whatever the rule of
 ``models/zoo/embedding.py`` says for tables of this size. ``sparse_adam`` is torch's optimiser for sparse gradients.
 
-Fixed before the first run: row by row is level if its mean difference to dense over all tables is above -2 standard
-errors, and so is that of every single table, where the differences of one table are those of its seeds.
+Fixed before the run with all six tables, after a prototype on a few: row by row is level if its mean difference to
+dense over all tables is above -2 standard errors, and so is that of every single table, where the differences of one
+table are those of its seeds.
 """
 
 from __future__ import annotations

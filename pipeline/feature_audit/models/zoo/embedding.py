@@ -22,7 +22,8 @@ INITIAL_SCALE, _INITIAL_RANGE = 0.05, 0.17
 #: a rare flag, and the network does not overfit the noise before it has learned the rare values.
 _SPEED = 16.0
 #: Rows of a whole table that a step passes over in the time in which it finds, merges and updates a row that a batch
-#: looked up (benchmarks/scale/cardinality.py), and rows of a batch, by default and at most.
+#: looked up, and rows of a batch, by default and at most. On one CPU thread a single field breaks even between 5,000
+#: and 20,000 codes, 26 fields together between 100,000 and a million.
 _ROWS_PER_LOOKUP, _BATCH_ROWS = 16, 1024
 
 
