@@ -1,5 +1,6 @@
 """What workers are worth: trials and retrainings per hour by one worker and by several, one thread each.
 
+    export OMP_NUM_THREADS=1                                    # NumPy's as well
     python benchmarks/scale/workers.py                          # a generated log, 1 and 2 workers
     python benchmarks/scale/workers.py --rows 400000 --workers 1 2 4 --repeats 3
     python benchmarks/scale/workers.py --ray                    # in addition, the same jobs on a Ray cluster

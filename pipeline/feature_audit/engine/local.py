@@ -143,4 +143,6 @@ def _begin(watched: Any, place: Any, threads: int, cards: tuple[str, ...]) -> No
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    for library in ("OMP", "OPENBLAS", "MKL"):  # read when NumPy and SciPy are imported, and by a team's own program
+        os.environ[f"{library}_NUM_THREADS"] = str(threads)
     tune_process(threads)
