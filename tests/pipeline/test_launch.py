@@ -91,12 +91,12 @@ def test_every_volume_that_is_mounted_exists(path: Path) -> None:
             assert wanted in named
 
 
-def test_a_ray_job_has_as_many_nodes_as_the_audit_has_workers() -> None:
+def test_a_ray_job_keeps_its_nodes_and_runs_on_them() -> None:
     config_map, job = _documents(_KUBERNETES / "rayjob.yaml")
     audit = yaml.safe_load(config_map["data"]["audit.yaml"])
     group = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
     assert audit["engine"] == "ray"
-    assert audit["workers"] == group["replicas"] == group["minReplicas"] == group["maxReplicas"]
+    assert group["replicas"] == group["minReplicas"] == group["maxReplicas"]
 
 
 def test_a_job_is_not_repeated_for_a_mistake_or_a_verdict() -> None:
@@ -167,7 +167,7 @@ def cluster(tmp_path: Path) -> dict[str, str]:
         "feature-audit": 'trap \'echo stopped >> "$CALLS"; exit 143\' TERM\necho "feature-audit $*" >> "$CALLS"\n'
         'if [ "${LONG:-}" ]; then sleep 60 & wait $!; fi',
         "scontrol": '[ "$1" = show ] && printf "node1\\nnode2\\n" || echo "scontrol $*" >> "$CALLS"',
-        "srun": 'echo "srun $*" >> "$CALLS"',
+        "srun": 'echo "$RAY_ADDRESS srun $*" >> "$CALLS"',
     }
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -214,9 +214,9 @@ def test_slurm_starts_a_ray_cluster_on_all_nodes(cluster: dict[str, str]) -> Non
     assert _batch("audit-ray", cluster, "--config", "audit.yaml").returncode == 0
     (call,) = _calls(cluster)
     assert call.startswith(
-        "srun ray symmetric-run --address node1:6379 --min-nodes 2 --num-cpus 8 -- feature-audit run"
+        "node1:6379 srun ray symmetric-run --address node1:6379 --min-nodes 2 --num-cpus 8 -- feature-audit run"
     )
-    assert call.endswith("--engine ray --workers 2 --config audit.yaml")
+    assert call.endswith("--engine ray --config audit.yaml")
 
 
 @pytest.mark.parametrize("name", ["audit", "audit-ray"])

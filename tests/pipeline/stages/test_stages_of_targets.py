@@ -79,7 +79,9 @@ def test_one_label_drops_those_of_the_other(click_only: Stages) -> None:
 def test_a_feature_that_tells_the_second_label_is_no_noise(both: Stages) -> None:
     rows = {
         row.feature: row
-        for row in decide_features(both.prepared, both.constraints, both.selection.at(2), both.folder("associations"))
+        for row in decide_features(
+            both.prepared, both.constraints, both.selection.at(2), both.folder("associations").path
+        )
     }
     assert all("tells nothing" not in rows[name].reason for name in (*CLICK, *CONVERT))
 
