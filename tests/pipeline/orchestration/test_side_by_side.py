@@ -69,14 +69,14 @@ def test_a_cluster_that_loses_a_node_gives_the_same_audit_to_the_last_digit(home
             """While the first two trials run."""
             while not list((home / "ray").glob("select/*/train.npy")):
                 time.sleep(0.05)
-            time.sleep(2)
-            assert not list((home / "ray").glob("select/*/trial_2.json"))
+            time.sleep(0.5)
             cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
-            lost.append(True)
+            finished.append(len(list((home / "ray").glob("select/*/trial_*.json"))))
 
-        lost: list[bool] = []
+        finished: list[int] = []
         loses = Thread(target=lose_one, daemon=True)
         loses.start()
         found = audited("ray", "--engine", "ray")
-        assert lost
+        assert finished, "a node was lost"
+        assert finished[0] < 3, "before the trials were done"
     assert numbers(found) == numbers(alone)
