@@ -18,7 +18,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: How libraries below Python say it: Polars, SQLite, NumPy, torch.
 _SAID = re.compile(
     r"no space left|disk is full|quota exceeded|file too large \(os error|\d+ requested and \d+ written|"
-    r"inline_container\.cc:\d+\] \. unexpected pos",
+    r"inline_container\.cc:\d+\] \. unexpected pos|basic_ios::clear: iostream error",
     re.IGNORECASE,
 )
 _REMEDY = "make room, or give work_dir on another disk"

@@ -156,3 +156,22 @@ def test_the_tracking_store_on_a_small_disk_that_grows(
         assert newest_audit().data.tags["audit.verdict"] in ("pass", "fail", "inconclusive")
     assert lines
     assert [line for line in lines if "disk" not in line] == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+        RuntimeError("basic_ios::clear: iostream error"),
+        OSError("40960 requested and 8192 written"),
+    ],
+    ids=["torch's writer", "torch's stream", "NumPy"],
+)
+def test_what_libraries_say_of_a_full_disk_is_one_line(tmp_path: Path, said: Exception) -> None:
+    with pytest.raises(DiskFullError, match=r"weights: the disk is full .*make room"), room_in(tmp_path, "weights"):
+        raise said
+
+
+def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="shapes"), room_in(tmp_path, "weights"):
+        raise RuntimeError("shapes do not match")
