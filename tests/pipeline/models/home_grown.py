@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from feature_audit.batch import Batch
 from feature_audit.schema import ModelSchema
+from keyed import Keyed
 from torch import Tensor, nn
 
 
@@ -96,25 +97,6 @@ class NamedLookup(nn.Module):
 
     def forward(self, columns: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.tables[self.place[name]](codes) for name, codes in columns.items()}
-
-
-class Keyed:
-    """Has what TorchRec's KeyedTensor has: keys, lengths and one wide tensor of values."""
-
-    def __init__(self, keys: list[str], length_per_key: list[int], values: Tensor) -> None:
-        self._keys, self._lengths, self._values = keys, length_per_key, values
-
-    def keys(self) -> list[str]:
-        return self._keys
-
-    def length_per_key(self) -> list[int]:
-        return self._lengths
-
-    def values(self) -> Tensor:
-        return self._values
-
-    def to_dict(self) -> dict[str, Tensor]:
-        return dict(zip(self._keys, self._values.split(self._lengths, dim=1), strict=True))
 
 
 class KeyedLookup(nn.Module):
