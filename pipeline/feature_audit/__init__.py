@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from feature_audit.api import Audit, audit, parity
     from feature_audit.errors import AuditError, UsageError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Audit", "AuditError", "UsageError", "__version__", "audit", "parity"]
 

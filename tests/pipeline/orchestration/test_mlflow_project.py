@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def mlflow_run(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def mlflow_run(home: Path, *words: str, project: str = str(ROOT)) -> subprocess.CompletedProcess[str]:
     scripts = Path(sys.executable).parent
     environment = {
         **os.environ,
@@ -38,7 +38,7 @@ def mlflow_run(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     }
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
         environment.pop(name, None)
-    command = [str(scripts / "mlflow"), "run", str(ROOT), "--env-manager", "local", *words]
+    command = [str(scripts / "mlflow"), "run", project, "--env-manager", "local", *words]
     return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -155,6 +155,30 @@ def test_the_promoted_model_is_served_and_scores_the_kept_columns(home: Path, un
     assert "stack_trace" not in told
     expected = [predictions[name].head(5).to_list() for name in predictions.columns if name.startswith("pruned_")]
     assert min(max(abs(a - b) for a, b in zip(scores, seed, strict=True)) for seed in expected) < 1e-4
+
+
+def test_a_tag_of_a_repository_is_run_without_a_checkout(home: Path, unused_tcp_port: int, tmp_path: Path) -> None:
+    daemon = Path(subprocess.check_output(["git", "--exec-path"], text=True).strip()) / "git-daemon"
+    if not daemon.exists():
+        pytest.skip("this git has no daemon")
+    repository = tmp_path / "feature-audit"
+    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(repository)], check=True)
+    subprocess.run(["git", "-C", str(repository), "tag", "v9.9.9"], check=True)
+    served = [str(daemon), "--export-all", f"--base-path={tmp_path}", "--listen=127.0.0.1", f"--port={unused_tcp_port}"]
+    server = subprocess.Popen([*served, str(tmp_path)], stderr=subprocess.DEVNULL)
+    try:
+        data = ["-P", f"data={home / 'log.csv'}", "-P", f"config={home / 'audit.yaml'}", "-P", f"work_dir={home / 'git'}"]
+        address = f"git://127.0.0.1:{unused_tcp_port}/feature-audit"
+        done = mlflow_run(home, "-v", "v9.9.9", "-e", "load", *data, project=address)
+    finally:
+        server.terminate()
+        server.wait(30)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "load: 8,000 rows" in done.stderr
+    tags = newest(home).data.tags
+    assert tags["mlflow.source.name"] == address
+    head = subprocess.check_output(["git", "-C", str(ROOT), "rev-parse", "HEAD"], text=True).strip()
+    assert tags["mlflow.source.git.commit"] == head
 
 
 def newest_audit(home: Path) -> Run:
