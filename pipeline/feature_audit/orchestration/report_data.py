@@ -17,6 +17,7 @@ from feature_audit.findings import Finding
 from feature_audit.fitting import soundness
 from feature_audit.masking import masked, masked_values
 from feature_audit.noninferiority import ParityResult
+from feature_audit.noninferiority.chance import Chance
 from feature_audit.orchestration.savings import readers
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, MetricDelta, MoreTrainings, StageCost
 from feature_audit.selection import Constraints, Selection, nogueira_index
@@ -140,7 +141,7 @@ def _warnings(
         *warnings,
         *([retrain.SAME_SCORES] if pruned.same_scores else []),
         *data_warnings(prepared.findings),
-        *too_good(config, value, first),
+        *too_good(full.references.chance, config.checks.leak_auc, first),
         *below_half(result.deltas, config.group),
     ]
 
@@ -177,22 +178,22 @@ def below_half(deltas: Sequence[MetricDelta], group: str | None) -> list[str]:
     ]
 
 
-def too_good(config: AuditConfig, value: float, first: Sequence[str]) -> list[str]:
+def too_good(quality: Chance, leak: float, first: Sequence[str]) -> list[str]:
     """A warning where the full model's validation quality is what a single column would be called a leak for.
 
-    Columns may leak together (a planned and an actual time) where none does alone.
+    Columns may leak together (a planned and an actual time, the parts of a sum) where none does alone.
 
     Args:
-        config: names the metric, and the AUC of a leak.
-        value: the full model's metric on validation.
+        quality: the full model on validation; for regression R-squared, whatever decides.
+        leak: ``checks.leak_auc``.
         first: the features that rank first.
     """
-    if config.metric not in ("auc", "gauc") or value < config.checks.leak_auc:
+    if quality.metric not in ("auc", "gauc", "r2") or quality.value < leak:
         return []
     return [
-        f"The full model's validation {config.metric} of {value:.4f} usually means leakage: some columns may be known "
-        f"only after the event, alone or together. Look at those that rank first: {', '.join(first)}; take leaks out "
-        "with exclude."
+        f"The full model's validation {quality.metric} of {quality.value:.4f} usually means leakage: some columns may "
+        f"be known only after the event, alone or together. Look at those that rank first: {', '.join(first)}; remove "
+        "leaks with exclude."
     ]
 
 

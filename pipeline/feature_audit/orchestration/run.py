@@ -145,6 +145,7 @@ def _point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> N
 def _lines(parent: Run, report: AuditReport) -> list[str]:
     """What a terminal shows of an audit with a verdict."""
     said = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report), report.production]
+    said += [f"warning: {warning}" for warning in report.warnings]
     lines = [*filter(None, said), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
     if report.recommendation:
         lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")

@@ -67,6 +67,11 @@ def load(config: AuditConfig, folder: StageFolder) -> Prepared:
     for finding in prepared.findings:
         if finding.excluded and finding.kind != "constant":
             log.info("load: %s is excluded: %s", finding.column, finding.detail)
+        elif finding.kind == "suspected_leak":
+            known = "exclude it if it is known only after the event"
+            log.warning("load: %s may leak the label: %s; %s", finding.column, finding.detail, known)
+        elif finding.kind == "split_overlap":
+            log.warning("load: %s", finding.detail)
         elif finding.kind == "other" and not finding.column:  # what reading had to decide for the user
             log.info("load: %s", finding.detail)
     by_name = {column.name: column.kind for column in prepared.columns}

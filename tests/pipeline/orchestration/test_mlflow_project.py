@@ -167,7 +167,14 @@ def test_a_tag_of_a_repository_is_run_without_a_checkout(home: Path, unused_tcp_
     served = [str(daemon), "--export-all", f"--base-path={tmp_path}", "--listen=127.0.0.1", f"--port={unused_tcp_port}"]
     server = subprocess.Popen([*served, str(tmp_path)], stderr=subprocess.DEVNULL)
     try:
-        data = ["-P", f"data={home / 'log.csv'}", "-P", f"config={home / 'audit.yaml'}", "-P", f"work_dir={home / 'git'}"]
+        data = [
+            "-P",
+            f"data={home / 'log.csv'}",
+            "-P",
+            f"config={home / 'audit.yaml'}",
+            "-P",
+            f"work_dir={home / 'git'}",
+        ]
         address = f"git://127.0.0.1:{unused_tcp_port}/feature-audit"
         done = mlflow_run(home, "-v", "v9.9.9", "-e", "load", *data, project=address)
     finally:

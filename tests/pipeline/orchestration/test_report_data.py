@@ -6,6 +6,7 @@ import pytest
 from feature_audit.config import AuditConfig
 from feature_audit.findings import Finding
 from feature_audit.noninferiority import metric as find_metric
+from feature_audit.noninferiority.chance import Chance
 from feature_audit.noninferiority.references import Reference
 from feature_audit.orchestration.report_data import below_half, data_warnings, too_good
 from feature_audit.results import MetricDelta
@@ -15,15 +16,19 @@ from feature_audit.stages.parity import guards_of
 
 @pytest.mark.parametrize(
     ("metric", "value", "warned"),
-    [("auc", 0.995, True), ("gauc", 0.99, True), ("auc", 0.93, False), ("logloss", 0.995, False)],
+    [("auc", 0.995, True), ("gauc", 0.99, True), ("r2", 0.999, True), ("auc", 0.93, False), ("accuracy", 0.995, False)],
 )
 def test_a_model_too_good_to_be_true_is_named_with_its_first_features(metric: str, value: float, warned: bool) -> None:
-    found = too_good(AuditConfig(metric=metric), value, ["arrival", "planned_arrival"])
+    found = too_good(quality(metric, value), AuditConfig().checks.leak_auc, ["arrival", "planned_arrival"])
     assert bool(found) is warned
     if warned:
         assert f"{value:.4f}" in found[0]
         assert "arrival, planned_arrival" in found[0]
         assert "exclude" in found[0]
+
+
+def quality(metric: str, value: float) -> Chance:
+    return Chance(metric, value, value - 0.01, value + 0.01, 0.0, True)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +67,7 @@ def reference(metric: str, task: Task, full: float, other: float, error: float) 
 
 
 def test_the_threshold_is_the_one_of_a_single_column() -> None:
-    config = AuditConfig(metric="auc", checks={"leak_auc": 0.999})
-    assert too_good(config, 0.995, ["a"]) == []
+    assert too_good(quality("auc", 0.995), 0.999, ["a"]) == []
 
 
 @pytest.mark.parametrize(
