@@ -82,7 +82,7 @@ def test_a_server_that_is_lost_after_load(tmp_path: Path) -> None:
         assert time.monotonic() - lost < 60
         [told] = [line for line in written.splitlines() if "error" in line]
         assert "MLflow refused or did not answer" in told
-        assert "the same command then goes on from the last finished stage and trains nothing twice" in told
+        assert "the same command then continues from the last finished stage without repeating any training" in told
         assert "Traceback" not in written
 
         server = serve(tmp_path, port)

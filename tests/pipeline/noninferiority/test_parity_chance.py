@@ -135,7 +135,7 @@ def test_resamples_without_a_positive_warn_of_nothing() -> None:
 
 def test_units_that_settle_the_label_are_refused() -> None:
     data = binary(2000, skill=1)
-    with pytest.raises(AuditError, match="unit: each of the 2 units holds one label only"):
+    with pytest.raises(AuditError, match="unit: every one of the 2 units has a single label"):
         ask({**data, "cluster": data["y"]})
     ask({**data, "cluster": data["y"] * 100 + np.arange(2000) % 50})  # users of one label each, many of both
 

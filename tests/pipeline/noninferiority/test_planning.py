@@ -153,7 +153,9 @@ def change(confidence: float = 0.95, test_share: float | None = 0.2) -> Change:
 
 def remedies(view: Outlook, arms: Arms, changed: Change) -> dict[str, str]:
     """The remedies of the sentence in their order: what is changed -> all that is said of it."""
-    said = forecast(view, arms, changed).sentence.partition(" pass, with its chance: ")[2].removesuffix(".")
+    said = (
+        forecast(view, arms, changed).sentence.partition(" of a model that equals the full one: ")[2].removesuffix(".")
+    )
     return {one.split("=")[0] if "=" in one.split()[0] else "rows": one for one in said.split("; ")}
 
 

@@ -454,7 +454,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
     assert run.data.tags["audit.verdict"] == "inconclusive"
     report = json.loads(artifact(run, "report/report.json").read_text())
     assert report["needed"]
-    note = "k = 200 is no limit: only 6 features are usable (3 of 9 were excluded"
+    note = "k = 200 has no effect: only 6 features are usable (3 of 9 columns are constant"
     [line] = [line for line in capsys.readouterr().err.splitlines() if note in line]
     assert line.startswith("load: ")
     assert note in report["k_reason"]

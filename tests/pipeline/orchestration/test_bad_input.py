@@ -136,7 +136,7 @@ def test_a_panic_of_a_library_is_one_line_too(
     assert feature_audit("run", "--data", str(home / "panic.parquet"), *KEYS) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == (
-        "feature-audit: error: a library gave up (index out of bounds); if it came while reading, write the file again"
+        "feature-audit: error: a library crashed (index out of bounds); if it was reading a file, write that file again"
     )
 
 

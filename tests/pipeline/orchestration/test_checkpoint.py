@@ -78,7 +78,7 @@ class Code:
             r"holds state_dict, which is no tensor; save it with torch.save\(model",
         ),
         ({}, r"holds nothing"),
-        ([torch.zeros(1)], r"holds a list"),
+        ([torch.zeros(1)], r"contains a list"),
         ({"a": Code()}, r"holds more than tensors"),
         (torch.nn.Linear(1, 1), r"holds more than tensors"),
     ],
@@ -131,9 +131,9 @@ def test_another_width_is_a_mistake_of_shapes(home: Path, capsys: pytest.Capture
 
 def test_one_model_has_no_luck_to_tell_from_its_features(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert feature_audit(*WORDS, "--checkpoint", "full.pt", "--against", "retrained") == 2
-    assert "against=retrained: checkpoint=full.pt is one training" in line_of(capsys)
+    assert "against=retrained: checkpoint=full.pt is a single training" in line_of(capsys)
     assert feature_audit(*WORDS, "--checkpoint", "full.pt", "--trainer", "job:train") == 2
-    assert "each says where the full model comes from" in line_of(capsys)
+    assert "each one defines the full model" in line_of(capsys)
 
 
 def test_the_encoders_beside_a_checkpoint_must_be_this_logs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -248,7 +248,7 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
         ),
         (
             {"    return ByHand": "    assert len(schema.names) > 12, 'too narrow'\n    return ByHand"},
-            r"fewer features: with \d+ of \d+ features, as when pruned: AssertionError: too narrow",
+            r"fewer features: with \d+ of \d+ features, as a pruned model: AssertionError: too narrow",
         ),
         (
             {"return self.features(by_name(batch, self.schema))":

@@ -122,7 +122,7 @@ def test_a_sound_function_is_told_what_it_was_asked(home: Path, capsys: pytest.C
     assert code == 0
     assert "ok   task: features price_gap, taste; rows:" in shown
     assert "two seeds give different scores" in shown
-    assert "a pass registers the kept columns alone" in shown
+    assert "a pass registers only the list of kept columns" in shown
 
 
 def test_a_function_that_ignores_its_seed_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +130,7 @@ def test_a_function_that_ignores_its_seed_is_told(home: Path, capsys: pytest.Cap
         home, capsys, "return Predictions(*(np.full(rows(p), 0.3) for p in (task.validation, task.test)))"
     )
     assert code == 0
-    assert "two seeds give the same scores: either nothing is random, or task.seed is not used" in shown
+    assert "two seeds give the same scores: either the training is deterministic, or it ignores task.seed" in shown
 
 
 def test_a_function_may_write_its_scores_in_any_order(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -284,7 +284,7 @@ def test_what_a_broken_off_job_left_is_not_taken_for_a_result(home: Path, capsys
         (("--trainer", "no_such_job:train"), "trainer=no_such_job:train: cannot import no_such_job"),
         (
             ("--trainer", "json:detect_encoding", "--command", "true {task}"),
-            "each says where the full model comes from",
+            "each one defines the full model",
         ),
         (("--trainer", "platform:machine"), "must accept a task: def train(task)"),
         (("--command", "python train.py"), "say with {task} where the path of the task goes"),
@@ -321,4 +321,4 @@ def test_a_command_is_given_again_when_its_audit_is_continued(home: Path, capsys
     run = re.search(r"--audit (\w+)", shown.out)
     assert run is not None
     assert feature_audit("baseline", "--audit", run[1]) == 2
-    assert "its configuration runs code of yours: command=" in capsys.readouterr().err.splitlines()[-1]
+    assert "its configuration runs your code: command=" in capsys.readouterr().err.splitlines()[-1]

@@ -74,11 +74,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (["--weight", "clicked"], 1, "weight=clicked: the column has another role; name the weight's own"),
         (["--weight", "device_name"], 1, "weight=device_name: no such column; did you mean device?"),
         (["--weight", "w", "--never_drop", "w,a"], 1, "never_drop=w: the column is not a feature"),
-        (["--weight", "w", "--negative_sampling", "0.1"], 2, "negative_sampling=0.1: weight=w weighs the rows already"),
+        (
+            ["--weight", "w", "--negative_sampling", "0.1"],
+            2,
+            "negative_sampling=0.1: weight=w already weights the rows",
+        ),
         (["--negative_sampling", "0"], 2, "negative_sampling='0': input should be greater than 0"),
         (["--negative_sampling", "0.1", "--task", "regression"], 2, "negative_sampling=0.1: task=regression has no"),
         (["--negative_sampling", "0.1", "--target", "a"], 1, "negative_sampling=0.1: a regression target has no"),
-        (["--weight", "w", "--selector", "f_test"], 2, "selector=f_test: ranks the columns without row weights"),
+        (["--weight", "w", "--selector", "f_test"], 2, "selector=f_test: does not support row weights"),
     ],
 )
 def test_mistakes_are_one_line(

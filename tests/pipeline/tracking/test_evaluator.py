@@ -90,7 +90,7 @@ def test_two_columns_give_decides_answer_on_the_run(frame):
     stored = mlflow.get_run(run.info.run_id)
     assert stored.data.tags["audit.verdict"] == "pass"
     assert stored.data.metrics["parity/auc.ci_low"] == own.decision.ci_low
-    assert "one training each" in stored.data.tags["audit.sentence"]
+    assert "without seed variance" in stored.data.tags["audit.sentence"]
     content = mlflow.artifacts.load_dict(f"runs:/{run.info.run_id}/parity.json")
     assert content["decision"]["units"] == 300
     assert found.artifacts["parity.json"].content["verdict"] == "pass"

@@ -50,9 +50,9 @@ def actions(name: str) -> list[str]:
 def test_a_promotion_that_is_repeated_is_done_once(name: str) -> None:
     promote(name, "1")
     promote(name, "2")
-    assert f"version 2 of {name} is already in production" in promote(name, "2")
+    assert f"version 2 of {name} has been in production since" in promote(name, "2")
     assert actions(name) == ["promote -> 1 (was none)", "promote -> 2 (was 1)"]
-    assert promotion.rollback(name).startswith(f"{name} is back to production version 1")
+    assert promotion.rollback(name).startswith(f"{name} is back at production version 1")
     assert alias(name) == "1"
 
 
@@ -143,7 +143,7 @@ def test_a_damaged_event_is_named_and_stops_nothing(name: str, key: str) -> None
     promote(name, "1")
     MlflowClient().set_registered_model_tag(name, key, DAMAGED[key])
     promote(name, "2")
-    assert f"{key}: this tag of {name} holds no event that can be read" in promotion.history(name)
+    assert f"{key}: this tag of {name} does not contain a readable event" in promotion.history(name)
     assert actions(name)[:2] == ["promote -> 1 (was none)", "promote -> 2 (was 1)"]
     promotion.rollback(name)
     assert alias(name) == "1"
@@ -306,11 +306,11 @@ def test_a_command_that_is_killed_when_the_alias_has_moved_can_be_typed_again(na
 
     killed("promote", "--version", "2")
     assert alias(name) == "2"
-    assert "already in production" in promote(name, "2")
+    assert "has been in production since" in promote(name, "2")
     promote(name, "3")
     killed("rollback")
     assert alias(name) == "2"
-    assert "this finished the rollback that was interrupted" in promotion.rollback(name)
+    assert "this completed the rollback that was interrupted" in promotion.rollback(name)
     assert alias(name) == "2"
     promotion.rollback(name)
     assert alias(name) == "1"
@@ -337,4 +337,4 @@ def test_several_commands_at_once_leave_one_chain(name: str) -> None:
 def test_a_withdrawn_version_in_production_is_said(name: str) -> None:
     promote(name, "2")
     MlflowClient().set_model_version_tag(name, "2", "audit.verdict", "withdrawn")
-    assert "production is version 2, which its audit has withdrawn" in promotion.history(name)[-1]
+    assert "production is version 2, but its audit withdrew it" in promotion.history(name)[-1]

@@ -206,7 +206,10 @@ def test_splits_that_do_not_fit_the_files_are_one_line(tmp_path, split_files: di
 def test_split_files_are_checked_before_the_log_is_opened() -> None:
     for keys, message in (
         ({"split_files": {"train": "a"}}, "give the files of train and test"),
-        ({"split_files": {"train": "a", "test": "b"}, "split": "random"}, "split=random: split_files splits already"),
+        (
+            {"split_files": {"train": "a", "test": "b"}, "split": "random"},
+            "split=random: split_files already defines the split",
+        ),
         ({"split_files": {"train": "a", "tests": "b"}}, r"split_files\.tests"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -102,7 +102,8 @@ def test_the_key_of_the_store_changes_with_the_weight(tmp_path) -> None:
         ("at", {}, "weight=at: the column has another role"),
         ("shop", {}, "weight=shop: '.' is no number; name a column of numbers"),
         ("w", {"w": -1}, r"weight=w: 2,000 of 2,000 rows have a negative weight \(first: row 0, -1\); give"),
-        ("w", {"w": pl.Series([1.0, None] * 1_000)}, r"weight=w: 1,000 of .* rows have no weight \(first: row 1, None"),
+        ("w", {
+            "w": pl.Series([1.0, None] * 1_000)}, r"weight=w: 1,000 of .* rows have no weight \(first: row 1, None"),
         ("w", {"w": pl.Series([1.0, 2.0, float("nan"), 1.0] * 500)}, r"weight=w: 500 of 2,000 rows have no weight"),
         ("w", {"w": pl.Series(["1", "2", "", "1"] * 500)}, r"weight=w: '' is no number"),
         ("w", {"w": pl.Series([1.0, float("inf")] * 1_000)}, r"weight=w: 1,000 of .* rows have a weight beyond 1e-30"),
@@ -154,7 +155,7 @@ def test_negatives_are_not_guessed(tmp_path) -> None:
         ({"negative_sampling": "10"}, "negative_sampling='10': .*less than or equal to 1"),
         ({"negative_sampling": "10%"}, "give negative_sampling=0.1, a plain number"),
         ({"negative_sampling": "nan"}, "negative_sampling='nan'"),
-        ({"negative_sampling": "0.1", "weight": "w"}, "negative_sampling=0.1: weight=w weighs the rows already"),
+        ({"negative_sampling": "0.1", "weight": "w"}, "negative_sampling=0.1: weight=w already weights the rows"),
     ],
 )
 def test_rates_that_are_none_are_refused_before_the_log_is_opened(given: dict[str, str], message: str) -> None:
