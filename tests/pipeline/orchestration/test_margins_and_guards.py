@@ -177,8 +177,8 @@ def test_guards_slices_and_production_reach_verdict_report_and_metrics(home: Pat
     assert {"parity/auc_at_city:Rome.ci_low", "parity/logloss.ci_low", "production/test/auc"} <= set(run.data.metrics)
     assert "Against production (poor) on" in text
     assert "the full model is better" in text
-    assert "(10% of the full model's advantage over no skill)" in text
-    assert "0.1 (guard, must be shown)" in text
+    assert "(10% of the full model's gain over a no-skill model)" in text
+    assert "0.1 (guard, must pass)" in text
 
     verdict, text = audit("poor", "--guards", "{logloss: {margin: 0, mode: not_worse}}")
     assert verdict == "inconclusive", text[:900]

@@ -103,7 +103,7 @@ def test_a_cut_without_retraining(report: AuditReport, run: Run) -> None:
     faded = {point.wave for point in saved.fading} - {0}
     titles = [wave.title for wave in saved.waves]
     assert {titles[wave - 1] for wave in faded} == {"Table feed", "Other single features"}
-    assert "Cut at once, today" in artifact(run, "report/report.md").read_text()
+    assert "Without retraining, a cut changes AUC" in artifact(run, "report/report.md").read_text()
 
 
 def test_a_table_that_others_read_does_not_retire(report: AuditReport, run: Run) -> None:
@@ -158,7 +158,7 @@ def test_a_report_survives_json_and_is_shown_where_nothing_was_measured(report: 
     empty = replace(report, savings=replace(saved, full=bare, pruned=bare, waves=waves, fading=[], bytes_from=None))
     for text in (render_html(empty), render_markdown(empty)):
         assert "fewer bytes" not in text
-        assert "Cut at once" not in text
+        assert "Without retraining, a cut changes" not in text
         assert "still read by" in text
 
 

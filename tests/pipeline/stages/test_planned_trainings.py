@@ -77,7 +77,9 @@ def test_without_one_both_models_are_trained_equally_often(ready: Ready, caplog:
     assert not found.plan.can_decide, "a few hundred rows"
     said = [record.message for record in caplog.records if "that this table can decide is" in record.message]
     assert len(said) == 1
-    assert re.search(r"equals the full one: .*margin=[\d.]+ with seeds=\d+|equals the full one: .*margin=[\d.]+ \(", said[0])
+    assert re.search(
+        r"equals the full one: .*margin=[\d.]+ with seeds=\d+|equals the full one: .*margin=[\d.]+ \(", said[0]
+    )
 
 
 def test_a_later_look_is_planned_for_at_its_own_confidence(ready: Ready, caplog: pytest.LogCaptureFixture) -> None:
