@@ -134,7 +134,7 @@ def test_a_deployed_model_is_one_in_every_profile(profile: str) -> None:
             ["did you mean rmse?", "auc, logloss", "(task=binary)", "r2, rmse, mae (task=regression)"],
         ),
         ({"kinds": "numeric"}, ["kinds='numeric'", "not a mapping", "--kinds"]),
-        ({"kinds": "{*_id: categorical}"}, ["kinds=", "not valid YAML", "in quotes"]),
+        ({"kinds": "{*_id: categorical}"}, ["kinds=", "not valid YAML", "quote names that contain special characters"]),
         ({"training": "{max_epoch: 3}"}, ["training.max_epoch: unknown key; did you mean max_epochs?"]),
         ({"profile": "fast"}, ["profile='fast': choose quick, default or thorough"]),
     ],

@@ -60,7 +60,7 @@ def test_a_guard_that_must_be_shown_withholds_the_pass_and_says_what_it_needs() 
         ask(data, guards={"logloss": {"margin": 0.003, "mode": mode}}) for mode in ("not_shown_worse", "not_worse")
     )
     assert lenient.verdict == lenient.decision.verdict == strict.decision.verdict == "pass"
-    assert lenient.sentence.endswith("; not decided: logloss.")
+    assert lenient.sentence.endswith("; inconclusive: logloss.")
     assert strict.verdict == "inconclusive"
     assert [(row.metric, row.mode, row.verdict) for row in strict.deltas[:2]] == [
         ("auc", None, "pass"),
@@ -128,7 +128,7 @@ def test_named_slices_must_all_be_judged_where_they_must_be_shown() -> None:
     assert "city = Oslo (no test rows)" in small.sentence
     assert (
         small.needed
-        == "More test rows for city = Oslo (no test rows), city = Ghent (fewer than 50 rows), or fewer slices."
+        == "Use more test rows for city = Oslo (no test rows), city = Ghent (fewer than 50 rows), or fewer slices."
     )
     lenient = judged("not_shown_worse", city=["Rome", "Ghent", "Oslo"])
     assert lenient.verdict == "pass"

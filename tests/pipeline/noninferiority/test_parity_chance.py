@@ -36,7 +36,7 @@ def test_no_metric_passes_a_binary_model_at_chance(metric_) -> None:
     assert blind.verdict == blind.decision.verdict == blind.artifact.verdict == "inconclusive"
     assert "the full model is not better than chance on the test split" in blind.sentence
     assert "parity with it proves nothing" in blind.sentence
-    assert "check target, positive" in blind.needed
+    assert "Check target, positive" in blind.needed
     assert blind.decision.ci_low > -0.1  # the difference alone would have passed
 
 

@@ -164,11 +164,11 @@ write(task, row=row, score=row / 2000)"""
         ("write(task, row=['1'], score=[0.5])", r"row is String"),
         (
             "row = numbers(task.validation, task.test, task.test); write(task, row=row, score=row / 2e3)",
-            r"\d+ rows stand twice; score every row of the validation and test files once",
+            r"\d+ rows occur twice; score every row of the validation and test files once",
         ),
         (
             "row = numbers(task.train, task.validation, task.test); write(task, row=row, score=row / 2e3)",
-            r"\d+ rows were not asked for \(first: \d+\)",
+            r"\d+ rows are not part of the task \(first: \d+\)",
         ),
         (
             "row = numbers(task.validation, task.test); write(task, row=row, score=['high'] * len(row))",

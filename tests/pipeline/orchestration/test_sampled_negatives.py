@@ -71,7 +71,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ("words", "code", "line"),
     [
         (["--weight", "W"], 1, "weight=W: no such column; did you mean w?"),
-        (["--weight", "clicked"], 1, "weight=clicked: the column has another role; name the weight's own"),
+        (["--weight", "clicked"], 1, "weight=clicked: the column has another role; name the column of the weight"),
         (["--weight", "device_name"], 1, "weight=device_name: no such column; did you mean device?"),
         (["--weight", "w", "--never_drop", "w,a"], 1, "never_drop=w: the column is not a feature"),
         (
@@ -165,7 +165,7 @@ def test_the_report_says_first_what_the_rows_are_weighted_by(audits: dict[str, R
     assert said in audits["weight"].data.tags["mlflow.note.content"]
     assert json.loads(artifact(audits["weight"], "report/report.json").read_text())["weighting"].startswith(said)
     assert (
-        "Every negative counts 10 times (negative_sampling=0.1)"
+        "Every negative counts as 10 rows (negative_sampling=0.1)"
         in artifact(audits["rate"], "report/index.html").read_text()
     )
     assert json.loads(artifact(audits["whole"], "report/report.json").read_text())["weighting"] is None

@@ -162,7 +162,7 @@ def test_a_report_survives_json_and_is_shown_where_nothing_was_measured(report: 
         assert "still read by" in text
 
 
-@pytest.mark.parametrize(("name", "says"), [("nowhere.yaml", "cannot be read"), ("list.yaml", "holds no consumers")])
+@pytest.mark.parametrize(("name", "says"), [("nowhere.yaml", "cannot be read"), ("list.yaml", "contains no consumers")])
 def test_a_wrong_file_is_refused_before_the_log_is_opened(run: Run, home: Path, name: str, says: str, capsys) -> None:
     (home / "list.yaml").write_text("- a\n")
     assert feature_audit("run", "--data", "gone.parquet", "--target", "y", "--consumers", name) == 2

@@ -17,8 +17,7 @@ from two_labels import CLICK, CONVERT, two_labels
 
 BASE = ["--data", "log.parquet", "--row_id", "row", "--threads", "1"]
 AUDIT = [
-    *BASE, "--model", "mlp", "--profile", "quick", "--margin", "0.04", "--baseline_seeds", "1", "--exclude", 
-        "all,user",
+    *BASE, "--model", "mlp", "--profile", "quick", "--margin", "0.04", "--baseline_seeds", "1", "--exclude", "all,user",
 ]  # fmt: skip
 
 
@@ -33,8 +32,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 MISTAKES = [
     (["--targets", "[]"], 2, "targets=[]: give label columns such as [click, convert], the decision"),
     (["--targets", "click,click"], 2, "targets=click: the target is named twice"),
-    (["--targets", "click,convert", "--target", "all"], 2, "target=all: targets=click,convert says otherwise"),
-    (["--targets", "{click: auc, convert: auc}", "--metric", "logloss"], 2, "metric=logloss: targets.click.metric=auc"),
+    (["--targets", "click,convert", "--target", "all"], 2, "target=all: contradicts targets=click,convert"),
+    (
+        ["--targets", "{click: auc, convert: auc}", "--metric", "logloss"],
+        2,
+        "metric=logloss: contradicts targets.click.metric=auc",
+    ),
     (["--targets", "{click: auc, convert: log_loss}"], 2, "targets.convert=log_loss: unknown; did you mean logloss?"),
     (["--targets", "{click: auc, convert: {mode: soft}}"], 2, "targets.convert.mode='soft': choose not_shown_worse"),
     (

@@ -27,7 +27,7 @@ def with_savings(report: AuditReport, *deltas: float, **changes: object) -> Audi
     ]
     curve = [FadePoint(0, 1.0, 0.77, 0.0)]
     curve += [FadePoint(at, 0.0, 0.77 + delta, delta) for at, delta in enumerate(deltas, 1)]
-    savings = Savings(full, replace(pruned, latency_ms=1.2), "the Parquet files' own statistics", waves, curve, 50_000)
+    savings = Savings(full, replace(pruned, latency_ms=1.2), "statistics of the Parquet files", waves, curve, 50_000)
     return replace(report, savings=replace(savings, **changes))
 
 

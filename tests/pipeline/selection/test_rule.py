@@ -28,7 +28,7 @@ def points(*deltas: float, error: float = 0.0005) -> list[CurvePoint]:
 def test_prefers_the_smallest_k_that_would_pass_on_test() -> None:
     choice = choose_k(points(-0.01, -0.0009, 0.0004, 0.0005), CRITERION)
     assert (choice.k, choice.evidence) == (30, "confident")
-    assert "with at least 90% probability" in choice.reason
+    assert "a pass forecast of at least 90%" in choice.reason
     assert "validation auc 0.8004, +0.0004 ± 0.0005" in choice.reason
 
 

@@ -109,9 +109,9 @@ def test_exact_transforms_are_carried_by_their_source(tmp_path, monkeypatch, sam
     expected = {name: name.split(".")[0] for name in reworked().columns if "." in name}
     assert {name: by for name, (excluded, by) in details(made, "duplicate").items() if excluded} == expected
     assert set(made.schema.names) == {"amount", "x", "step", "city", "flag", "seen"}
-    assert "reverse order of amount" in made.excluded["amount.negative"]
+    assert "in reverse of amount" in made.excluded["amount.negative"]
     assert "order of amount" in made.excluded["amount.rank"]
-    assert "1:1 with city" in made.excluded["city.id"]
+    assert "one-to-one to city" in made.excluded["city.id"]
 
 
 def near_misses(rows: int = 4_000) -> pl.DataFrame:
@@ -256,7 +256,7 @@ def test_a_column_that_stopped_being_filled_is_reported(tmp_path):
     stopped = pl.when(pl.int_range(rows) < 1_500).then(pl.col("x") + pl.col("z"))
     made, _ = prepared_of(log(rows, at=pl.int_range(rows), stopped=stopped), tmp_path, time="at")
     found = [f.detail for f in made.findings if f.column == "stopped" and f.kind == "high_null"]
-    assert found == ["filled in 100% of the train rows and in no test row: is it still written?"]
+    assert found == ["present in 100% of the train rows but in none of the test rows: is it still written?"]
 
 
 def test_protected_columns_are_reported_and_kept(tmp_path):
@@ -334,6 +334,6 @@ def test_a_column_that_must_go_carries_no_duplicate(tmp_path):
 def test_whole_numbers_taken_for_classes_are_said(tmp_path, label, task, said):
     frame = every_kind().with_columns(stars=label)
     made, _ = prepared_of(frame, tmp_path, target="stars", task=task)
-    notes = [finding.detail for finding in made.findings if "taken for classes" in finding.detail]
+    notes = [finding.detail for finding in made.findings if "treated as classes" in finding.detail]
     assert bool(notes) == said
     assert all("5 whole numbers" in note and "task=regression" in note for note in notes)
