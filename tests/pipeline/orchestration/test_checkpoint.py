@@ -71,7 +71,7 @@ class Code:
     [
         (None, r"no such file \(looked in /"),
         (b"", r"cannot be read"),
-        (b"weights", r"holds more than tensors, or is no file of torch, and is not opened; save it with"),
+        (b"weights", r"is not a torch file that contains only tensors, and is not opened; save it with"),
         ({"state_dict": {"a": torch.zeros(1)}, "epoch": 3}, r"holds state_dict, epoch, which are no tensor; save it"),
         (
             {"state_dict": {"a": torch.zeros(1)}},
@@ -79,8 +79,8 @@ class Code:
         ),
         ({}, r"holds nothing"),
         ([torch.zeros(1)], r"contains a list"),
-        ({"a": Code()}, r"holds more than tensors"),
-        (torch.nn.Linear(1, 1), r"holds more than tensors"),
+        ({"a": Code()}, r"is not a torch file that contains only tensors"),
+        (torch.nn.Linear(1, 1), r"is not a torch file that contains only tensors"),
     ],
 )
 def test_a_file_that_is_no_state_dict_is_refused_at_once(
@@ -152,7 +152,7 @@ def test_the_encoders_beside_a_checkpoint_must_be_this_logs(home: Path, capsys: 
     state = torch.load(folder / "full.pt", weights_only=True)
     torch.save({name: value + 0.001 for name, value in state.items()}, folder / "again.pt")
     assert feature_audit(*WORDS, "--checkpoint", "moved/again.pt") == 1
-    assert "was trained with other encodings of device, of 4 features (moved/encoders.json)" in line_of(capsys)
+    assert "was trained with different encodings of device, of 4 features (moved/encoders.json)" in line_of(capsys)
 
 
 @pytest.mark.parametrize("wrapped", ["", "module."])
@@ -177,7 +177,7 @@ def test_a_safetensors_file_is_read_as_well(home: Path, capsys: pytest.CaptureFi
     assert "loaded from full.safetensors" in capsys.readouterr().err
     (home / "bad.safetensors").write_bytes(b"weights")
     assert feature_audit(*WORDS, "--checkpoint", "bad.safetensors") == 2
-    assert "checkpoint=bad.safetensors: is no safetensors file" in line_of(capsys)
+    assert "checkpoint=bad.safetensors: is not a safetensors file" in line_of(capsys)
 
 
 def test_an_untrained_checkpoint_is_at_chance(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,7 +139,7 @@ def test_another_model_than_the_audited_one_is_not_registered(home: Path, capsys
     assert feature_audit("run", *WORDS, "--trainer", "trainer_of_a_team:train") == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert "the verdict is pass and the report is complete" in line
-    assert re.search(r"its scores are up to 0\.\d+ away from those that the job gave", line)
+    assert re.search(r"its scores differ by up to 0\.\d+ from those of the job", line)
     assert "audit.recommendation" not in newest_audit().data.tags
 
 
@@ -152,7 +152,7 @@ def test_a_command_without_a_model_registers_what_it_recommends(home: Path, caps
     kept = artifact(audit, "recommendation/kept_features.txt").read_text().split()
     assert sorted(column.name for column in model.metadata.signature.inputs) == sorted(kept)
     rows = pl.read_parquet("log.parquet").head(3).select(kept).to_pandas()
-    with pytest.raises(MlflowException, match="came from the team's own training job; train that job on these"):
+    with pytest.raises(MlflowException, match="were trained by your own training job; run that job on these"):
         model.predict(rows)
 
 

@@ -177,7 +177,7 @@ def test_other_weights_train_everything_anew(
     audits: dict[str, Run], capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     audited("sampled.parquet", "--weight", "w")
-    assert "baseline: done before" in capsys.readouterr().err
+    assert "baseline: reused from the cache" in capsys.readouterr().err
     audited("sampled.parquet", "--negative_sampling", "0.2", "--exclude", "w")
     said = capsys.readouterr().err
     for stage in ("baseline", "select", "retrain"):

@@ -177,7 +177,7 @@ def test_another_file_of_consumers_is_another_question_and_trains_nothing(run: R
     said, again = capsys.readouterr().err, newest_run()
     assert again.data.tags["audit.continues"] == run.info.run_id
     for stage in ("load", "baseline", "select", "retrain", "parity"):
-        assert f"{stage}: done before" in said
+        assert f"{stage}: reused from the cache" in said
     content = json.loads(artifact(again, "recommendation/prune_recommendation.json").read_text())
     assert content["saved_cost"] == 100 + 30 + 5 + 7
     assert again.data.tags["audit.look"] == run.data.tags["audit.look"]

@@ -223,14 +223,14 @@ def label(*values: object, dtype: object = None) -> pl.DataFrame:
     return TABLE.with_columns(y=pl.Series(every(*values), dtype=dtype, strict=False))
 
 
-NO_LABEL = "is no label; give a number, a boolean or a category"
+NO_LABEL = "cannot be a label; give a number, a boolean or a category"
 REGRESSION = ("--task", "regression")
 LABELS = [
     Case("all null", label(None, dtype=pl.Int64), ("target=y: 300 of 300 rows have no label", "drop_rows=no_label")),
     Case("all null, of no type", label(None), ("target=y: 300 of 300 rows have no label",)),
     Case("no number", label(float("nan")), ("target=y: 300 of 300 rows have no label",)),
     Case("some null", label(1, None), ("target=y: 150 of 300 rows have no label (first: row 1)",)),
-    Case("one class", label(1), ("target=y: constant (1 in every row)", "at least two values")),
+    Case("one class", label(1), ("target=y: every row is 1", "at least two values")),
     Case("one class but for nulls", label(1, None), ("constant",), words=("--drop_rows", "no_label")),
     Case("one positive", TABLE.with_columns(y=(pl.int_range(pl.len()) == 0).cast(int)), ("every row of the train",)),
     Case("three classes", label(0, 1, 2), ("3 values (0, 1, 2), but task=binary",), words=("--task", "binary")),
@@ -240,9 +240,9 @@ LABELS = [
     Case("infinite number", label(float("inf"), 1.0, 2.0), ("inf is not a finite",), words=REGRESSION),
     Case("huge", label(1e308, -1e308, 0.0), ("target=y: numbers from -1e+308 to 1e+308",), words=REGRESSION),
     Case("tiny", label(1e-320, 0.0, 2e-320), ("target=y: numbers from 0 to", "another unit"), words=REGRESSION),
-    Case("far from zero", label(1.7e9, 1.7e9 + 1, 1.7e9 + 2), ("lose their differences",), words=REGRESSION),
-    Case("int64", label(2**63 - 1, -(2**63), 0), ("give an expression in another unit",), words=REGRESSION),
-    Case("constant number", label(2.5), ("constant (2.5 in every row)",), words=REGRESSION),
+    Case("far from zero", label(1.7e9, 1.7e9 + 1, 1.7e9 + 2), ("indistinguishable in 32-bit floats",), words=REGRESSION),
+    Case("int64", label(2**63 - 1, -(2**63), 0), ("give an expression with another unit or offset",), words=REGRESSION),
+    Case("constant number", label(2.5), ("every row is 2.5; give a label with at least two values",), words=REGRESSION),
     Case("words as numbers", label("a", "b"), ("'a' is not a finite number",), words=REGRESSION),
     Case("a list", label([1]), (NO_LABEL,)),
     Case("a record", label({"a": 1}), (NO_LABEL,)),

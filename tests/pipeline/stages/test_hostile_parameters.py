@@ -74,7 +74,7 @@ REFUSED = {
     "model_params": {"{nope: 1}": "do not fit", "5": "not a mapping", "{a: !!python/name:os.system ''}": "YAML"},
     "work_dir": {"/proc/none": "cannot be written to", "/dev/null": "give another folder"},
     "experiment": {"x" * 600: "experiment=xxx"},
-    "model_name": {"a/b": "give one such as a-b", "x" * 300: "1 to 256 characters", "..": "that is not a folder"},
+    "model_name": {"a/b": "give one such as a-b", "x" * 300: "1 to 256 characters", "..": "that is not a path"},
     "drop_rows": {"nope": "choose no_time, no_label or no_group"},
     "gate": {"2": "give true or false"},
     "profile": {"Quick": "choose quick, default or thorough"},
