@@ -240,7 +240,7 @@ LABELS = [
     Case("infinite number", label(float("inf"), 1.0, 2.0), ("inf is not a finite",), words=REGRESSION),
     Case("huge", label(1e308, -1e308, 0.0), ("target=y: numbers from -1e+308 to 1e+308",), words=REGRESSION),
     Case("tiny", label(1e-320, 0.0, 2e-320), ("target=y: numbers from 0 to", "another unit"), words=REGRESSION),
-    Case("far from zero", label(1.7e9, 1.7e9 + 1, 1.7e9 + 2), ("indistinguishable in 32-bit floats",), words=REGRESSION),
+    Case("far from zero", label(1.7e9, 1.7e9 + 1, 1.7e9 + 2), ("indistinguishable in 32-bit",), words=REGRESSION),
     Case("int64", label(2**63 - 1, -(2**63), 0), ("give an expression with another unit or offset",), words=REGRESSION),
     Case("constant number", label(2.5), ("every row is 2.5; give a label with at least two values",), words=REGRESSION),
     Case("words as numbers", label("a", "b"), ("'a' is not a finite number",), words=REGRESSION),
