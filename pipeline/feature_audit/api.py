@@ -95,7 +95,7 @@ class Audit:
         from feature_audit.orchestration.promotion import promote
 
         if self.report.recommendation is None:
-            raise UsageError(f"verdict={self.verdict}: nothing was registered that could be promoted")
+            raise UsageError(f"verdict={self.verdict}: no version was registered, so there is nothing to promote")
         name, version = self.report.recommendation.removeprefix("models:/").rsplit("/", 1)
         return promote(name, version, force=force, reason=reason)
 
@@ -196,7 +196,7 @@ def parity(
     chosen = metric or DEFAULT_METRIC[read.task]
     if margin is None:
         if chosen in ("rmse", "mae"):
-            raise UsageError(f"margin: {chosen} is in the target's units; give the loss that counts as none")
+            raise UsageError(f"margin: {chosen} is in the units of the target; give the largest acceptable loss")
         margin = DEFAULT_MARGIN
     cluster = None if unit is None else np.unique(np.asarray(unit).astype(str), return_inverse=True)[1]
     return decide(
@@ -231,8 +231,8 @@ def _named(model: str | Callable[..., Any] | None) -> str | None:
     module, name = getattr(model, "__module__", "__main__"), getattr(model, "__qualname__", repr(model))
     if module == "__main__" or not name.isidentifier():
         raise UsageError(
-            f"model={name}: it has to be importable, so that the registered model can be loaded elsewhere; "
-            "put it into a module and give the function or package.module:factory"
+            f"model={name}: it must be importable, so that the registered model can be loaded elsewhere; put it in a "
+            "module and give the function or package.module:factory"
         )
     return f"{module}:{name}"
 

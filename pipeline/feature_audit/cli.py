@@ -1,4 +1,4 @@
-"""The command line: options in, one stage function called, exit code out.
+"""The command line: parse options, call one stage function, return an exit code.
 
 Exit codes: 0 done (any verdict), 1 error, 2 bad usage (refused before the log is opened); with ``--gate``: 3 fail,
 4 inconclusive.
@@ -27,23 +27,25 @@ STAGES = ("load", "baseline", "select", "retrain", "parity")
 
 
 def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Every configuration key as an option; an empty text means "not given", mappings are written as YAML."""
+    """Add every configuration key as an option; empty text means "not given", mappings are written as YAML."""
     for name, field in reversed(AuditConfig.model_fields.items()):
-        # Values stay text: pydantic checks them together with the files, so that one message names key and remedy.
+        # Values stay text: pydantic validates them together with the files, so that one message has key and remedy.
         flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if field.annotation is bool else {}
         names = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
         value = "YAML" if is_mapping(name) else "VALUE"
         command = click.option(*names, name, default=None, help=reference.short_help(field), metavar=value, **flag)(
             command
         )
-    return click.option("--config", default=None, metavar="FILE[,FILE]", help="YAML file(s); later ones win")(command)
+    return click.option(
+        "--config", default=None, metavar="FILE[,FILE]", help="YAML file(s); later files override earlier ones"
+    )(command)
 
 
 class AuditCommand(click.Command):
     """A command with all configuration keys, listed under the headings of the reference."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command's own options first, then each group of keys, then the sections."""
+        """Write the options of the command first, then each group of keys, then the sections."""
         records = {param.name: record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))}
         keys = [name for names in reference.headings().values() for name in names]
         own = [record for name, record in records.items() if name not in keys]
@@ -67,7 +69,7 @@ def main(verbose: bool) -> None:
         handler.addFilter(MaskingFilter())
     for noisy in ("alembic", "mlflow", "great_expectations", "matplotlib", "urllib3", "fontTools", "PIL", "git"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings say what the error says again
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings repeat the error
 
 
 @main.command(cls=AuditCommand)
@@ -78,16 +80,16 @@ def run(config: str | None, **options: Any) -> None:
 
 
 def _stage_command(stage: str) -> click.Command:
-    @click.option("--audit", default=None, metavar="RUN_ID", help="parent run of an earlier audit to continue")
+    @click.option("--audit", default=None, metavar="RUN_ID", help="Parent run of an earlier audit to continue")
     @click.option(
-        "--trust", is_flag=False, flag_value="true", default=None, help="run the code that this audit's run names"
+        "--trust", is_flag=False, flag_value="true", default=None, help="Run the code that the run of this audit names"
     )
     @audit_options
     def command(audit: str | None, trust: str | None, config: str | None, **options: Any) -> None:
         _audit(config, options, until=stage, audit=audit or None, trust=_truth("trust", trust))
 
     return click.command(
-        stage, cls=AuditCommand, help=f"Audit up to and including {stage}; earlier stages come from the cache."
+        stage, cls=AuditCommand, help=f"Run the audit up to {stage}; finished stages come from the cache."
     )(command)
 
 
@@ -105,7 +107,7 @@ def _audit(
         config = config_of(audit, config_files, given, trust=trust)
     else:
         config = load_config(config_files, options)
-    from feature_audit.orchestration.run import run_audit  # only now: torch takes seconds, a mistake above takes none
+    from feature_audit.orchestration.run import run_audit  # late, because importing torch takes seconds
 
     end = run_audit(config, until=until, audit=audit)
     for line in end.lines:
@@ -118,18 +120,18 @@ def _audit(
 
 
 @main.command()
-@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
-@click.option("--version", default=None, help="model version [the one with alias prune-candidate]")
+@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="Registered model")
+@click.option("--version", default=None, help="Model version [the one with the alias prune-candidate]")
 @click.option(
     "--force",
     is_flag=False,
     flag_value="true",
     default=None,
-    help="promote without a pass or older data; needs --reason",
+    help="Promote without a pass, or a version from older data; needs --reason",
 )
-@click.option("--reason", default=None, help="why the verdict is overridden; recorded")
+@click.option("--reason", default=None, help="Why the verdict is overridden; recorded")
 def promote(model_name: str, version: str | None, force: str | None, reason: str | None) -> None:
-    """Move the alias `production` to the recommended version and record which one it replaced."""
+    """Move the alias `production` to the recommended version and record the version it replaces."""
     from feature_audit.orchestration.promotion import promote as promote_version
 
     forced = _truth("force", force)
@@ -137,20 +139,20 @@ def promote(model_name: str, version: str | None, force: str | None, reason: str
 
 
 @main.command()
-@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
+@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="Registered model")
 @click.option(
-    "--force", is_flag=False, flag_value="true", default=None, help="also where production was moved by others"
+    "--force", is_flag=False, flag_value="true", default=None, help="Roll back even if others moved production"
 )
-@click.option("--reason", default=None, help="why; recorded")
+@click.option("--reason", default=None, help="Reason for the rollback; recorded")
 def rollback(model_name: str, force: str | None, reason: str | None) -> None:
-    """Put back the version that was in production before the present one."""
+    """Restore the version that was in production before the current one."""
     from feature_audit.orchestration.promotion import rollback as roll_back
 
     click.echo(roll_back(model_name or "feature-audit", force=_truth("force", force), reason=reason or None))
 
 
 @main.command()
-@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="registered model")
+@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="Registered model")
 def history(model_name: str) -> None:
     """List promotions and rollbacks, oldest first."""
     from feature_audit.orchestration.promotion import history as events
@@ -162,9 +164,9 @@ def history(model_name: str) -> None:
 @main.command("check-model", cls=AuditCommand)
 @audit_options
 def check_model(config: str | None, **options: Any) -> None:
-    """Test your model (``--model``) or training job (``--trainer``, ``--command``) against its contract."""
+    """Check your model (--model) or training job (--trainer, --command) against its contract."""
     checked = load_config(config, options)
-    from feature_audit.orchestration.check_model import check  # only now, as in `_audit`
+    from feature_audit.orchestration.check_model import check  # late, as in `_audit`
 
     findings, gated = check(checked)
     for finding in findings:
@@ -183,16 +185,16 @@ def _truth(key: str, value: str | None) -> bool:
 
 
 def entry() -> None:
-    """Run the command line; every user's mistake becomes one line on stderr and, under `mlflow run`, a tag."""
-    # Read when torch is imported. A waiting thread that sleeps instead of spinning costs a bit on an idle machine; on
-    # a busy one two threads are then as fast as one instead of many times slower (benchmarks/audit/threads.py).
+    """Run the command line; every error becomes one line on stderr and, under `mlflow run`, a tag."""
+    # Read when torch is imported. Threads that sleep while waiting cost a little on an idle machine; on a busy one,
+    # spinning threads make two threads many times slower than one (benchmarks/audit/threads.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminate)
     try:
         main(standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.Abort as stop:  # what click makes of KeyboardInterrupt and EOFError
+    except click.Abort as stop:  # click raises it for KeyboardInterrupt and EOFError
         if isinstance(stop.__cause__, EOFError):
             _fail(f"EOFError: {stop.__cause__}", 1)
         again = "interrupted; run the same command again to continue from the last finished stage"
@@ -201,15 +203,15 @@ def entry() -> None:
         _fail(error.format_message(), error.exit_code)
     except AuditError as error:
         if error.__cause__ is not None:
-            logging.getLogger(__name__).debug("what led to it", exc_info=error.__cause__)
+            logging.getLogger(__name__).debug("caused by:", exc_info=error.__cause__)
         _fail(str(error), error.exit_code)
-    except Exception as error:  # a bug of ours, a user's model, or a library: one line, the trace on request
+    except Exception as error:  # a bug, a user's model, or a library: one line, the traceback on request
         logging.getLogger(__name__).debug("the traceback:", exc_info=True)
         _fail(f"{type(error).__name__}: {error} (feature-audit -v shows the traceback)", 1)
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of Rust code below: no Exception, yet no wish to exit either
+        if type(error).__name__ != "PanicException":  # raised by Rust code; derives from BaseException
             raise
-        _fail(f"a library gave up ({error}); if it came while reading, write the file again", 1)
+        _fail(f"a library crashed ({error}); if it was reading a file, write that file again", 1)
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -21,7 +21,7 @@ _SAID = re.compile(
     r"inline_container\.cc:\d+\] \. unexpected pos|basic_ios::clear: iostream error",
     re.IGNORECASE,
 )
-_REMEDY = "make room, or give work_dir on another disk"
+_REMEDY = "free some space, or put work_dir on another disk"
 
 
 class DiskFullError(AuditError):
@@ -66,8 +66,8 @@ def room_in(folder: Path, what: str) -> Iterator[None]:
         folders = dict.fromkeys([folder, Path(tempfile.gettempdir())])
         free = ", ".join(f"{size_of(shutil.disk_usage(one).free)} in {one}" for one in folders if one.is_dir())
         raise DiskFullError(
-            f"{what}: the disk is full ({said}; free: {free}); {_REMEDY}, and give the same command again: what was "
-            "finished is kept"
+            f"{what}: the disk is full ({said}; free: {free}); {_REMEDY}, and run the same command again: finished "
+            "work is kept"
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""What a user's mistake looks like: one line with key, value and remedy.
+"""How user errors are reported: one line with key, value and remedy.
 
 The command line prints ``str(error)`` on stderr without a traceback and exits with ``error.exit_code``.
-Anything else (a bug of ours, a user's model, a library) is one line as well; ``feature-audit -v`` shows its traceback.
+Other errors (a bug, a user's model, a library) are also reported in one line; ``feature-audit -v`` shows the traceback.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Characters of one word of a message, and of all of it: a cell or a column name may have any number.
+#: Longest word and longest message in characters: a message may quote a cell or column name of any length.
 _LONGEST_WORD, _LONGEST = 300, 3_000
 
 
 def shortened(message: str) -> str:
-    """A message as one line whose words, and itself, have a length that people read."""
+    """A message as one line of readable length, with overlong words cut."""
     line = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:100]}...", " ".join(message.split()))
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
 class AuditError(Exception):
-    """A mistake in the data or the environment, found while the audit runs (exit code 1)."""
+    """A problem in the data or the environment, found while the audit runs (exit code 1)."""
 
     exit_code = 1
 
@@ -33,14 +33,14 @@ class UsageError(AuditError):
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end (SIGTERM). A ``SystemExit`` inside an audit, then, comes from a user's code."""
+    """The process received SIGTERM. It is not a ``SystemExit``, which inside an audit comes from user code."""
 
 
 @contextmanager
 def log_is_open() -> Iterator[None]:
-    """From here on every mistake is exit code 1, also a parameter's that only the data can show.
+    """From here on every error has exit code 1, including invalid parameters that only the data reveal.
 
-    One rule for scripts that read exit codes: 2 = refused at once, nothing was read; 1 = the audit began and failed.
+    One rule for scripts that read exit codes: 2 = refused before reading any data; 1 = the audit started and failed.
     """
     try:
         yield

@@ -58,7 +58,7 @@ def import_function(key: str, name: str) -> Callable[..., Any]:
     except ImportError as error:
         raise UsageError(f"{key}={name}: cannot import {module_name}: {error}{place(error)}") from None
     except (Exception, SystemExit) as error:  # a module of the user's may fail in any way
-        raise UsageError(f"{key}={name}: {module_name} fails while it is imported: {what_failed(error)}") from error
+        raise UsageError(f"{key}={name}: importing {module_name} fails: {what_failed(error)}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
         raise UsageError(f"{key}={name}: {module_name} has no function {attribute}")
@@ -83,7 +83,9 @@ def import_packed(key: str, name: str, folder: Path) -> None:
     place = folder.joinpath(*parts)
     held = any(file.is_file() for file in (place.with_suffix(".py"), place / "__init__.py"))
     if not held or not all(map(str.isidentifier, parts)):
-        raise AuditError(f"{key}={name}: the model does not contain this code, so it is not imported; register it anew")
+        raise AuditError(
+            f"{key}={name}: the model does not contain this code, so it is not imported; register it again"
+        )
     if module_name in sys.modules:
         return
     sys.path.insert(0, str(folder))
@@ -92,7 +94,8 @@ def import_packed(key: str, name: str, folder: Path) -> None:
             found = importlib.util.find_spec(".".join(parts[:depth]))
             if found and found.origin and not Path(found.origin).resolve().is_relative_to(folder.resolve()):
                 raise AuditError(
-                    f"{key}={name}: {found.origin} would be imported instead of the model's own code; start elsewhere"
+                    f"{key}={name}: {found.origin} would be imported instead of the code in the model; start in "
+                    "another folder"
                 )
         importlib.import_module(module_name)
     finally:
@@ -127,7 +130,7 @@ def what_failed(error: BaseException) -> str:
     said = " ".join(str(error).split())
     said = said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"
     told = f"{type(error).__name__}{': ' if said else ''}{said}{place(error)}"
-    return f"{told}: code that an audit calls may not end the process" if isinstance(error, SystemExit) else told
+    return f"{told}: code that an audit calls must not end the process" if isinstance(error, SystemExit) else told
 
 
 def place(error: BaseException) -> str:

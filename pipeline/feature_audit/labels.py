@@ -38,6 +38,8 @@ NEGATIVE_WORDS = frozenset(
 _NEGATIONS = frozenset({"no", "not", "non", "un", "in", "ir", "im", "dis", "never", "without"})
 _MEANT = {True: ("true", "yes", "y", "t", "on", "1"), False: ("false", "no", "n", "f", "off", "0")}
 MAX_CLASSES = 1000
+#: Whole numbers are classes up to here, where no task is given; a count or a score with more values is a quantity.
+FEW_VALUES = 20
 #: Of a regression's label: the largest number, the least standard deviation, and the share of it that rounding to 32
 #: bits may take.
 _LARGEST, _LEAST_SPREAD, _MOST_ROUNDED = 1e18, 1e-12, 0.01
@@ -72,9 +74,9 @@ class Target:
 def read_label(label: pl.Series, *, shown: str, task: Task | None, positive: Positive | None = None) -> Target:
     """Check the label of every row and map it to numbers.
 
-    The task, where not given: two values = binary; text = multiclass; whole numbers with at most 50 values, or floats
-    that are whole with at most 20, = multiclass; other numbers = regression. The positive class, where not given: of
-    two numbers (as text, too) the larger; ``True``; of two words see ``positive_of``.
+    The task, where not given: two values = binary; text = multiclass; whole numbers with at most ``FEW_VALUES`` values
+    = multiclass; other numbers = regression. The positive class, where not given: of two numbers (as text, too) the
+    larger; ``True``; of two words see ``positive_of``.
 
     Args:
         label: (rows,) of any flat type.
@@ -88,20 +90,20 @@ def read_label(label: pl.Series, *, shown: str, task: Task | None, positive: Pos
     label = _plain(label, shown)
     values = label.unique().sort()
     if len(values) < 2:
-        raise AuditError(f"target={shown}: constant ({values[0]!r} in every row); a label needs at least two values")
+        raise AuditError(f"target={shown}: every row is {values[0]!r}; give a label with at least two values")
     task = task or infer_task(values)
     if task == "binary":
         return _binary(label, values, shown, positive)
     if positive is not None:
         raise AuditError(
-            f"positive={positive}: target={shown} is read as task={task}; give a target of two values, "
-            "for example an expression such as `rating >= 4`, or leave positive out"
+            f"positive={positive}: target={shown} is read as task={task}; give a target of two values, for example an "
+            "expression such as `rating >= 4`, or leave out positive"
         )
     if task == "regression":
         return Target(_numbers(label, shown), task, ())
     if len(values) > MAX_CLASSES:
         raise AuditError(
-            f"target={shown}: {len(values)} classes; at most {MAX_CLASSES}, or task=regression for a number"
+            f"target={shown}: {len(values)} classes; give at most {MAX_CLASSES}, or task=regression for a number"
         )
     codes = label.replace_strict(values, pl.Series(np.arange(len(values))), return_dtype=pl.Int64).to_numpy()
     return Target(codes, task, tuple(str(value) for value in values))
@@ -113,10 +115,8 @@ def infer_task(values: pl.Series) -> Task:
         return "binary"
     if not values.dtype.is_numeric():
         return "multiclass"
-    if values.dtype.is_integer():
-        return "multiclass" if len(values) <= 50 else "regression"
-    whole = bool((values == values.truncate()).all())
-    return "multiclass" if whole and len(values) <= 20 else "regression"
+    whole = values.dtype.is_integer() or bool((values == values.truncate()).all())
+    return "multiclass" if whole and len(values) <= FEW_VALUES else "regression"
 
 
 def positive_of(first: object, second: object, counts: tuple[int, int]) -> tuple[int, str]:
@@ -151,7 +151,9 @@ def _plain(label: pl.Series, shown: str) -> pl.Series:
     if label.dtype.is_float():
         label = label.fill_nan(None)
     if label.dtype.is_nested() or label.dtype.is_temporal() or label.dtype in (pl.Object, pl.Binary):
-        raise AuditError(f"target={shown}: its type {label.dtype} is no label; give a number, a boolean or a category")
+        raise AuditError(
+            f"target={shown}: its type {label.dtype} cannot be a label; give a number, a boolean or a category"
+        )
     missing = label.null_count()
     if missing:
         row = int(label.is_null().arg_max() or 0)
@@ -161,7 +163,7 @@ def _plain(label: pl.Series, shown: str) -> pl.Series:
         )
     if label.dtype.is_float() and label.is_infinite().any():
         first = label.filter(label.is_infinite())[0]
-        raise AuditError(f"target={shown}: {first} is not a finite number; mend its rows, or name another column")
+        raise AuditError(f"target={shown}: {first} is not a finite number; fix its rows, or name another column")
     return label
 
 
@@ -178,7 +180,9 @@ def _binary(label: pl.Series, values: pl.Series, shown: str, positive: Positive 
     else:
         place, why = _given(positive, values, shown), ""
     names = (str(values[1 - place]), str(values[place]))
-    note = f"target: {names[1]} is taken for the positive class ({why}); if it is {names[0]}, give positive={names[0]}"
+    note = (
+        f"target: {names[1]} is used as the positive class ({why}); if {names[0]} is positive, give positive={names[0]}"
+    )
     ones = (label == values[place]).to_numpy().astype(np.float32)
     return Target(ones, "binary", names, note if why else "", place)
 
@@ -193,7 +197,9 @@ def _given(positive: Positive, values: pl.Series, shown: str) -> int:
     if sum(same) != 1 and isinstance(positive, bool):
         same = [str(value).strip().casefold() in _MEANT[positive] for value in values]
     if sum(same) != 1:
-        raise AuditError(f"positive={positive}: target={shown} holds {values[0]} and {values[1]}; give one of them")
+        raise AuditError(
+            f"positive={positive}: target={shown} has the values {values[0]} and {values[1]}; give one of them"
+        )
     return same.index(True)
 
 
@@ -219,8 +225,8 @@ def _numbers(label: pl.Series, shown: str) -> np.ndarray:
         raise AuditError(f"target={shown}: {first!r} is not a finite number, which task=regression needs")
     if not _fits_32_bits(numbers):
         raise AuditError(
-            f"target={shown}: numbers from {numbers.min():.9g} to {numbers.max():.9g} lose their differences in the 32 "
-            "bits of a model; give an expression in another unit or from another start, such as `(value - 1000) / 60`"
+            f"target={shown}: numbers from {numbers.min():.9g} to {numbers.max():.9g} are indistinguishable in 32-bit "
+            "floats; give an expression with another unit or offset, such as `(value - 1000) / 60`"
         )
     return numbers.astype(np.float32)
 

@@ -20,13 +20,13 @@ _SAID = re.compile(
 _ASKED = re.compile(r"allocate\D{0,40}?(\d[\d.]*) ?(bytes|[KMGTP]i?B)", re.IGNORECASE)
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _REMEDY = (
-    "give it more, or take a smaller training.batch_size, training.embedding_dim or workers; the same command then "
-    "goes on from what was finished"
+    "give it more memory, or use a smaller training.batch_size, training.embedding_dim or workers; the same command "
+    "then continues from the finished work"
 )
 
 
 class WorkerKilledError(Exception):
-    """A worker process ended without a word."""
+    """A worker process ended without a message."""
 
 
 class OutOfMemoryError(AuditError):
@@ -35,10 +35,10 @@ class OutOfMemoryError(AuditError):
 
 @contextmanager
 def memory_for(what: str) -> Iterator[None]:
-    """Inside, whatever a library raises where memory runs out becomes one line with what was asked for and is held.
+    """Turn any out-of-memory error of a library into one line with the requested and the used memory.
 
     Args:
-        what: was being done, for the message.
+        what: the task in progress, for the message.
 
     Raises:
         OutOfMemoryError: memory ran out; other exceptions pass unchanged.
@@ -55,11 +55,11 @@ def memory_for(what: str) -> Iterator[None]:
 
 
 def _ran_out(error: BaseException) -> str | None:
-    """What was asked for when an exception, or one that led to it, was raised; None where that was not for memory."""
+    """The requested memory, if an exception or one of its causes is an out-of-memory error; otherwise None."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, WorkerKilledError):
-            return f"{seen}, as systems do that have none left"
+            return f"{seen}, which usually means that memory ran out"
         if isinstance(seen, MemoryError) or (not isinstance(seen, AuditError) and _SAID.search(str(seen))):
             found = _ASKED.search(str(seen))
             if found is None:

@@ -1,4 +1,4 @@
-"""What metrics are called: one parser, so that a name the configuration accepts is one that parity can compute."""
+"""Metric names and their only parser, so that parity can compute every name that the configuration accepts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ METRIC_NAMES: dict[str, tuple[str, ...]] = {
 
 
 def parse_metric(name: str, task: str | None = None, *, key: str = "metric") -> tuple[str, int | None]:
-    """The metric and its cut-off: ``ndcg@5`` is ``("ndcg", 5)``, a name without a cut-off has None.
+    """Split a name into metric and cut-off: ``ndcg@5`` is ``("ndcg", 5)``; the cut-off is None if not given.
 
     Args:
         name: as configured, in lower case.
-        task: the task it must fit; None = any, where only the data will say which.
-        key: of the configuration, for messages.
+        task: the task it must fit; None = any, if only the data will determine the task.
+        key: configuration key, for messages.
 
     Raises:
-        UsageError: an unknown metric, one of another task, or a cut-off that it cannot have.
+        UsageError: an unknown metric, a metric of another task, or an invalid cut-off.
     """
     base, at, depth = name.partition("@")
     known = METRIC_NAMES[task] if task else sorted({each for names in METRIC_NAMES.values() for each in names})
@@ -33,7 +33,7 @@ def parse_metric(name: str, task: str | None = None, *, key: str = "metric") -> 
         raise UsageError(f"{key}={name}: only ndcg takes a cut-off; give {key}={base}")
     if at and not re.fullmatch(r"[1-9][0-9]{0,8}", depth):
         raise UsageError(
-            f"{key}={name}: the cut-off is a whole number of at least 1, with 9 digits at most; give one such as ndcg@5"
+            f"{key}={name}: the cut-off must be a whole number of 1 to 9 digits, at least 1; give one such as ndcg@5"
         )
     return base, int(depth) if at else None
 

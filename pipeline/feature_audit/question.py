@@ -1,6 +1,6 @@
-"""What an audit asks in addition to its decision metric, as users write it: margins, guards and slices.
+"""Margins, guards, targets and slices as a user writes them.
 
-Readers take what YAML or a command line holds and give plain values; every mistake is a ``UsageError`` of one line.
+The readers turn values from YAML or the command line into plain values; every mistake is a one-line ``UsageError``.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from feature_audit.errors import UsageError
 from feature_audit.metric_names import METRIC_NAMES, parse_metric
 from feature_audit.schema import Task
 
-#: ``not_shown_worse``: only a loss that is shown to exceed the margin counts, and fails.
-#: ``not_worse``: a pass needs the margin shown to hold.
+#: ``not_shown_worse``: fails if the loss is proven to exceed the margin, and has no other effect.
+#: ``not_worse``: in addition, a pass requires non-inferiority.
 GuardMode = Literal["not_shown_worse", "not_worse"]
-#: A number in the metric's units, or a share of the full model's advantage over no skill such as ``1%``.
+#: A number in the units of the metric, or a share of the full model's gain over a no-skill model such as ``1%``.
 Margin = float | str
-#: Which values of a column are slices: those named, the most frequent so many, or None = as many as make sense.
+#: Which values of a column are slices: the named ones, the n most frequent ones, or None for an automatic choice.
 SliceRule = tuple[str, ...] | int | None
 
-#: Metrics in the target's own units, for which no fixed margin means anything.
+#: Metrics in the units of the target, for which a fixed default margin is meaningless.
 IN_TARGET_UNITS = ("rmse", "mae")
-#: Why calibration takes no share as its margin.
+#: Why the margin of calibration cannot be a share.
 NO_ADVANTAGE = (
-    "a model without skill can be calibrated perfectly, so there is no advantage to take a share of; give the margin "
-    "of |log ratio|"
+    "a no-skill model can be perfectly calibrated, so a share has no reference; give the margin of |log ratio|"
 )
-#: How the missing cells of a slice column are called.
+#: Slice of the rows whose slice column is missing.
 MISSING = "(missing)"
 _MOST_TOP = 1000
 
@@ -50,12 +49,12 @@ class Guard:
 
 @dataclass(frozen=True)
 class TargetRule:
-    """What is asked of one of several targets; None = by the labels, as for the only target of an audit.
+    """The rule of one of several targets; None = inferred from the labels, as for a single target.
 
     Attributes:
-        metric: what it is judged by; it says as well whether the label is a class or a number.
-        margin: largest loss that counts as none.
-        mode: as of a guard; the decision target's has no other.
+        metric: decision metric of the target; it also implies whether the label is a class or a number.
+        margin: non-inferiority margin.
+        mode: as for a guard; the decision target is always ``not_worse``.
     """
 
     metric: str | None = None
@@ -64,7 +63,7 @@ class TargetRule:
 
     @property
     def task(self) -> Task | None:
-        """The task that the metric belongs to, where that is one task's."""
+        """The task that the metric belongs to, if there is only one."""
         base = parse_metric(self.metric)[0] if self.metric else None
         tasks: list[Task] = [task for task in ("binary", "regression") if base in METRIC_NAMES[task]]
         return tasks[0] if tasks else None
@@ -79,7 +78,7 @@ def read_margin(key: str, value: Any) -> Margin:
     number = _number(value)
     if number is not None:
         if not (math.isfinite(number) and number >= 0):
-            raise UsageError(f"{key}={value}: should be greater than or equal to 0, and finite")
+            raise UsageError(f"{key}={value}: give a finite number of 0 or more")
         return number
     text = str(value).strip()
     share = _number(text.removesuffix("%")) if text.endswith("%") else None
@@ -90,8 +89,8 @@ def read_margin(key: str, value: Any) -> Margin:
     if isinstance(value, str) and _number(text.replace(",", ".").removesuffix("%")) is not None:
         raise UsageError(f"{key}={value!r}: give {key}={text.replace(',', '.')}, with a decimal point")
     raise UsageError(
-        f"{key}={value!r}: give a number in the metric's units such as 0.002, or a share of the full model's advantage "
-        "over no skill such as 1%"
+        f"{key}={value!r}: give a number in the units of the metric such as 0.002, or a share of the full model's "
+        "gain over a no-skill model such as 1%"
     )
 
 
@@ -104,17 +103,17 @@ def read_guards(value: Any) -> dict[str, Guard]:
     """Guards by metric from ``metric: margin`` or ``metric: {margin: ..., mode: ...}``.
 
     Raises:
-        UsageError: no mapping, an unknown metric, a metric named twice, a wrong margin or mode.
+        UsageError: not a mapping, an unknown metric, a metric named twice, or an invalid margin or mode.
     """
     if not isinstance(value, Mapping):
-        raise UsageError(f"guards={value!r}: give a margin per metric, such as {{calibration: 0.02}}")
+        raise UsageError(f"guards={value!r}: give one margin per metric, such as {{calibration: 0.02}}")
     guards: dict[str, Guard] = {}
     for given, content in value.items():
         name = str(given).lower()
         base, depth = parse_metric(name, key="guards")
         name = base if depth in (None, 10) else name  # ndcg is ndcg@10
         if name in guards:
-            raise UsageError(f"guards={given}: the metric is named twice")
+            raise UsageError(f"guards={given}: the metric is named twice; name it once")
         guards[name] = _read_guard(f"guards.{given}", content)
     return guards
 
@@ -128,7 +127,7 @@ def _read_guard(key: str, content: Any) -> Guard:
     if unknown:
         raise UsageError(f"{key}.{unknown[0]}: unknown key; a guard has margin and mode")
     if "margin" not in content:
-        raise UsageError(f"{key}: has no margin; give one, such as {{margin: 0.02, mode: not_worse}}")
+        raise UsageError(f"{key}: the margin is missing; give one, such as {{margin: 0.02, mode: not_worse}}")
     mode = content.get("mode", "not_shown_worse")
     if mode not in get_args(GuardMode):
         raise UsageError(f"{key}.mode={mode!r}: choose {' or '.join(get_args(GuardMode))}")
@@ -139,7 +138,7 @@ def read_targets(value: Any) -> dict[str, TargetRule]:
     """Targets, the decision target first, from names, ``name: metric`` or ``name: {metric, margin, mode}``.
 
     Raises:
-        UsageError: no target, one that is named twice, or a wrong metric, margin or mode.
+        UsageError: no target, a target named twice, or an invalid metric, margin or mode.
     """
     if isinstance(value, str):
         value = [part for part in value.split(",") if part.strip()]
@@ -163,8 +162,8 @@ def read_targets(value: Any) -> dict[str, TargetRule]:
     decision = next(iter(rules.values()), None)
     if decision and decision.mode != "not_worse":
         raise UsageError(
-            f"targets.{next(iter(rules))}.mode={decision.mode}: the first target decides, and a pass needs it shown; "
-            "put another one first, or leave mode out"
+            f"targets.{next(iter(rules))}.mode={decision.mode}: a pass requires non-inferiority on the first target; "
+            "put another target first, or leave out mode"
         )
     return rules
 
@@ -183,7 +182,9 @@ def _read_target(key: str, content: Any) -> TargetRule:
     if metric is not None:
         metric = str(metric).lower()
         if parse_metric(metric, key=key)[0] == "accuracy":
-            raise UsageError(f"{key}={metric}: one of several targets is binary or a number, not of many classes")
+            raise UsageError(
+                f"{key}={metric}: with several targets, each must be binary or numeric; give another metric"
+            )
     if mode not in get_args(GuardMode):
         raise UsageError(f"{key}.mode={mode!r}: choose {' or '.join(get_args(GuardMode))}")
     margin = None if margin is None else read_margin(f"{key}.margin", margin)
@@ -193,10 +194,10 @@ def _read_target(key: str, content: Any) -> TargetRule:
 
 
 def check_guards(guards: Mapping[str, Guard], metric: str | None, task: str | None) -> None:
-    """Refuse guards that fit neither task nor metric, as far as these are known.
+    """Refuse guards that do not fit the task or the decision metric, as far as these are known.
 
     Raises:
-        UsageError: a guard of another task, one on the decision metric itself, or a share where a metric has no scale.
+        UsageError: a guard of another task, a guard on the decision metric itself, or a share for calibration.
     """
     decision = parse_metric(metric, task) if metric else None
     tasks = [task] if task else [of for of, names in METRIC_NAMES.items() if not decision or decision[0] in names]
@@ -208,17 +209,19 @@ def check_guards(guards: Mapping[str, Guard], metric: str | None, task: str | No
             choice = "; ".join(", ".join(METRIC_NAMES[of]) for of in tasks)
             raise UsageError(f"guards={name}: does not fit {because}; choose {choice}")
         if decision and (base, depth or 10) == (decision[0], decision[1] or 10):
-            raise UsageError(f"guards={name}: is the decision metric, whose margin is `margin`; take it out of guards")
+            raise UsageError(
+                f"guards={name}: this is the decision metric; set its margin with `margin` and remove it from guards"
+            )
         if base == "calibration" and isinstance(guard.margin, str):
             raise UsageError(f"guards.{name}={guard.margin}: {NO_ADVANTAGE}, such as 0.02")
         tasks, because = fitting, because or f"guards={name}"
 
 
 def read_slices(value: Any) -> tuple[str | dict[str, Any], ...]:
-    """Slices from columns, and from ``column: [values]`` or ``column: {top: n}``; plain data that reads as itself.
+    """Parse slices: columns, ``column: [values]`` or ``column: {top: n}``; parsing the result again changes nothing.
 
     Raises:
-        UsageError: anything else, or a column that is named twice.
+        UsageError: anything else, or a column named twice.
     """
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -236,7 +239,7 @@ def read_slices(value: Any) -> tuple[str | dict[str, Any], ...]:
     columns = [column for item in read for column in ([item] if isinstance(item, str) else item)]
     twice = next((column for column in columns if columns.count(column) > 1), None)
     if twice is not None:
-        raise UsageError(f"slices={twice}: the column is named twice")
+        raise UsageError(f"slices={twice}: the column is named twice; name it once")
     return tuple(read)
 
 
@@ -254,7 +257,7 @@ def _read_choice(column: str, choice: Any) -> list[Any] | dict[str, int]:
 
 
 def slice_rules(slices: Sequence[str | Mapping[str, Any]]) -> dict[str, SliceRule]:
-    """Column -> its rule, of slices that ``read_slices`` gave."""
+    """Column -> its rule, from the result of ``read_slices``."""
     rules: dict[str, SliceRule] = {}
     for item in slices:
         if isinstance(item, str):
@@ -268,14 +271,14 @@ def slice_rules(slices: Sequence[str | Mapping[str, Any]]) -> dict[str, SliceRul
 
 
 def _value_text(value: Any) -> str:
-    """A value of a YAML list as Polars writes the cell."""
+    """A value of a YAML list in the text form that Polars gives the cell."""
     if value is None:
         return MISSING
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _number(value: Any) -> float | None:
-    """A number, or a text that is one; None for anything else."""
+    """A number, or the number that a text contains; None for other values."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", value):

@@ -90,6 +90,6 @@ def test_damage_is_told_and_only_that_stage_runs_again(home: Path, capsys: pytes
     os.truncate(weights, 10)
     assert feature_audit(*WORDS, "work") == 0
     said = capsys.readouterr().err.splitlines()
-    assert "retrain: running again: what it left is damaged" in said
+    assert "retrain: running again: its saved result is damaged" in said
     assert [line.split(",")[0] for line in said if line.startswith("retrain: pruned")] == ["retrain: pruned_3_1"]
-    assert sum("done before" in line for line in said) == 4, "load, baseline, select and parity"
+    assert sum("reused from the cache" in line for line in said) == 4, "load, baseline, select and parity"

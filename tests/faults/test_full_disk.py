@@ -95,7 +95,7 @@ def test_what_needs_more_than_is_free_is_not_begun(
         assert feature_audit(*WORDS, "refused") == 1
     [line] = errors(capsys)
     assert "the training store of 900 rows needs 11.7 kB in" in line
-    assert "where 9.0 kB are free; make room, or give work_dir on another disk" in line
+    assert "where 9.0 kB are free; free some space, or put work_dir on another disk" in line
     assert newest_run().data.tags["audit.verdict"] == "error"
     assert not list(Path("refused").rglob("*.bin"))
     with pytest.raises(DiskFullError, match=r"weights needs \d+\.\d [TGM]B"):

@@ -82,14 +82,14 @@ def test_a_server_that_is_lost_after_load(tmp_path: Path) -> None:
         assert time.monotonic() - lost < 60
         [told] = [line for line in written.splitlines() if "error" in line]
         assert "MLflow refused or did not answer" in told
-        assert "the same command then goes on from the last finished stage and trains nothing twice" in told
+        assert "the same command then continues from the last finished stage without repeating any training" in told
         assert "Traceback" not in written
 
         server = serve(tmp_path, port)
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
-        assert "load: done before" in done.stderr
-        assert "baseline: done before" in done.stderr, "what was trained when the server was lost is kept"
+        assert "load: reused from the cache" in done.stderr
+        assert "baseline: reused from the cache" in done.stderr, "what was trained when the server was lost is kept"
         client = MlflowClient(f"http://127.0.0.1:{port}")
         experiment = client.get_experiment_by_name("feature-audit")
         assert experiment is not None

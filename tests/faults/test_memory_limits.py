@@ -95,7 +95,7 @@ def test_every_way_of_saying_so(fails: Callable[[], object], says: str) -> None:
         fails()
     line = str(caught.value)
     assert says in line
-    assert "B are in use by this process); give it more, or take a smaller training.batch_size" in line
+    assert "B are in use by this process); give it more memory, or use a smaller training.batch_size" in line
 
 
 def raised(error: Exception) -> None:
@@ -112,11 +112,11 @@ def test_a_stage_without_memory(home: Path, capsys: pytest.CaptureFixture[str]) 
     large = ("--model_params", "{hidden: [8192, 8192]}")
     line = one_line(start(home, "--work_dir", "limited", *large, stage="baseline"))
     assert "the baseline stage: memory ran out (asked for 268.4 MB; " in line
-    assert "the same command then goes on from what was finished" in line
+    assert "the same command then continues from the finished work" in line
     assert newest_run().info.status == "FAILED"
     assert not list((home / "limited" / "baseline").rglob("DONE.json"))
     assert feature_audit(*WORDS, "--work_dir", "limited") == 0
-    assert "load: done before" in capsys.readouterr().err
+    assert "load: reused from the cache" in capsys.readouterr().err
 
 
 def next_worker(process: subprocess.Popen[str], known: set[int]) -> psutil.Process:
@@ -146,4 +146,7 @@ def test_a_worker_that_the_system_kills(home: Path, times: int) -> None:
         assert process.returncode == 0
     else:
         line = one_line(process)
-        assert "the baseline stage: memory ran out (a worker process was killed twice (baseline), as systems do" in line
+        assert (
+            "the baseline stage: memory ran out (a worker process was killed twice (baseline), which usually "
+            "means that memory ran out" in line
+        )

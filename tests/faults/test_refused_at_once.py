@@ -39,6 +39,17 @@ def test_a_class_with_too_few_train_rows(home: Path, rows: int, code: int, capsy
     assert ("baseline: running" in said) != bool(code)
 
 
+def test_a_rare_class_of_whole_numbers_may_be_a_quantity(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = np.minimum(np.random.default_rng(0).poisson(2, 900), 18)
+    runs[-1] = 19  # the last test row, by order of time
+    frame = pl.DataFrame({"runs": runs, "part": np.repeat(["train", "validation", "test"], 300), "signal": runs * 0.1})
+    frame.write_parquet("runs.parquet")
+    assert feature_audit("run", "--target", "runs", "--split", "part", "--data", "runs.parquet") == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert "'19' (0)" in line
+    assert line.endswith("; if they are a quantity, give task=regression")
+
+
 @pytest.mark.parametrize("seed", ["4294967296", str(2**63), str(10**30), "-1", "1.5"])
 def test_a_seed_that_libraries_do_not_take(home: Path, seed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert feature_audit(*WORDS, "nothing.parquet", "--seed", seed) == 2

@@ -43,7 +43,7 @@ BROKEN_MODELS = {
     "needs": ("import not_there_at_all\n", "cannot import needs: No module named 'not_there_at_all' (needs.py:1"),
     "forward_leaves": (
         MODEL.replace("return self.inner.predict(embedded)", "sys.exit(0)") + BUILD,
-        "SystemExit: 0 (forward_leaves.py:13, in predict): code that an audit calls may not end the process",
+        "SystemExit: 0 (forward_leaves.py:13, in predict): code that an audit calls must not end the process",
     ),
     "forward_fails": (
         MODEL.replace("return self.inner.embed(batch)", "return {}['a field']") + BUILD,

@@ -74,7 +74,7 @@ def test_the_same_frame_from_pandas_is_the_same_audit(found: api.Audit, home: Pa
     with caplog.at_level("INFO"):
         again = feature_audit.audit(log().to_pandas(), **QUICK)
     assert again.kept == found.kept
-    assert "baseline: done before with the same code, configuration and data" in caplog.text
+    assert "baseline: reused from the cache; same code, configuration and data" in caplog.text
     assert again.promote().startswith("production of feature-audit is now version")
 
 
@@ -83,7 +83,7 @@ def test_the_same_frame_from_pandas_is_the_same_audit(found: api.Audit, home: Pa
     [
         ({"target": "y", "kk": 3}, UsageError, "kk: unknown key; did you mean k"),
         ({"target": "z"}, AuditError, "target=z: no such column"),
-        ({"target": "y", "model": lambda schema: None}, UsageError, "model=.*it has to be importable"),
+        ({"target": "y", "model": lambda schema: None}, UsageError, "model=.*it must be importable"),
         ({"target": "y", "k": 0}, UsageError, "k=0: give a whole number"),
     ],
 )
@@ -111,7 +111,7 @@ def test_parity_of_score_arrays() -> None:
 def test_parity_of_values_and_classes() -> None:
     rng = np.random.default_rng(2)
     value = rng.normal(size=5_000)
-    with pytest.raises(UsageError, match="margin: rmse is in the target's units"):
+    with pytest.raises(UsageError, match="margin: rmse is in the units of the target"):
         feature_audit.parity(value, value, value, metric="rmse")
     assert feature_audit.parity(value, value + 0.1, value + 0.1 + 1e-3, metric="rmse", margin=0.05).verdict == "pass"
     label = rng.integers(0, 3, 5_000)
@@ -123,7 +123,7 @@ def test_parity_of_values_and_classes() -> None:
 
 def test_a_failed_audit_promotes_nothing(found: api.Audit) -> None:
     report = replace(found.report, verdict="fail", recommendation=None)
-    with pytest.raises(UsageError, match="verdict=fail: nothing was registered that could be promoted"):
+    with pytest.raises(UsageError, match="verdict=fail: no version was registered, so there is nothing to promote"):
         api.Audit("fail", report, found.run_id).promote()
 
 

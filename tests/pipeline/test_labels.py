@@ -161,7 +161,7 @@ def test_a_positive_that_is_not_there_is_one_line(values, message) -> None:
 
 def test_labels_of_mixed_types_are_one_line() -> None:
     ones = positives()
-    with pytest.raises(AuditError, match="target=label: its values are of several types"):
+    with pytest.raises(AuditError, match="target=label: its values have different types"):
         evaluate(scored(pd.Series(["click" if one else 0 for one in ones], dtype=object), ones))
 
 

@@ -1,4 +1,4 @@
-"""One checked configuration from profile, files and command line; and back, what of it was given."""
+"""One validated configuration from profile, files and command line; and the inverse: which values the user set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from feature_audit.config import PROFILES, AuditConfig
 from feature_audit.config.sections import NamedMistake
 from feature_audit.errors import UsageError, shortened
 
-#: Keys that hold keys of their own, each with a default.
+#: Keys that contain keys themselves, each with a default.
 _SECTIONS = tuple(
     name
     for name, field in AuditConfig.model_fields.items()
@@ -24,32 +24,32 @@ _SECTIONS = tuple(
 )
 
 
-#: Mappings for which a list of names stands as well.
+#: Mappings that may also be written as a list of names.
 _OR_NAMES = ("targets",)
 
 
 def is_mapping(key: str) -> bool:
-    """Is a configuration key written as a mapping: a section, or names and their values?"""
+    """Whether a configuration key is written as a mapping: a section, or names and their values."""
     return key in _SECTIONS or dict in _forms(key)
 
 
 def _forms(key: str) -> set[Any]:
-    """The types that a key's value may have, without what is in them: ``dict[str, float] | str`` is dict and str."""
+    """The outer types that a key's value may have: dict and str for ``dict[str, float] | str``."""
     annotation = AuditConfig.model_fields[key].annotation
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return {get_origin(part) or part for part in parts}
 
 
-_INLINE = "write it as --{key} \"{{name: value, '*_glob': value}}\", names with signs in quotes"
+_INLINE = "write it as --{key} \"{{name: value, '*_glob': value}}\", quote names that contain special characters"
 
 
 def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> AuditConfig:
-    """Merge profile, file(s) and command line into one checked configuration.
+    """Merge profile, file(s) and command line into one validated configuration.
 
     Args:
         files: comma-separated YAML paths, later ones win, or None.
         overrides: key -> raw value from the command line, mappings and lists as YAML; None and "" mean "not given".
-        base: what lies below the files, e.g. ``given_values`` of an earlier audit.
+        base: values that the files override, e.g. ``given_values`` of an earlier audit.
 
     Raises:
         UsageError: a file is missing or not a mapping, a key is unknown, or a value does not fit; one line.
@@ -65,7 +65,7 @@ def load_config(files: str | None, overrides: Mapping[str, Any], base: Mapping[s
 
 
 def read_given(files: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """What files and command line say, unchecked; arguments and errors as in ``load_config``."""
+    """The unvalidated values of files and command line; arguments and errors as in ``load_config``."""
     given = {key: _read_inline(key, value) for key, value in overrides.items() if value not in (None, "")}
     merged: dict[str, Any] = {}
     for name in filter(None, (part.strip() for part in (files or "").split(","))):
@@ -74,9 +74,9 @@ def read_given(files: str | None, overrides: Mapping[str, Any]) -> dict[str, Any
 
 
 def given_values(config: AuditConfig) -> dict[str, Any]:
-    """What a configuration says beyond its profile, as YAML holds it: read as ``base``, another profile may follow.
+    """The values of a configuration that differ from its profile, as YAML; as ``base``, another profile may follow.
 
-    Values that the profile or the defaults would give anyway are left out, whoever gave them.
+    Values that equal those of the profile or the defaults are left out, even if the user gave them.
     """
     plain = AuditConfig.model_validate({**PROFILES[config.profile], "profile": config.profile})
     given = _beyond(config.model_dump(mode="json"), plain.model_dump(mode="json"))
@@ -84,13 +84,13 @@ def given_values(config: AuditConfig) -> dict[str, Any]:
 
 
 def _beyond(values: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
-    """Values that differ from those below; of a section only the keys that do."""
+    """The values that differ from ``below``; within a section, only the keys that differ."""
     found = {key: value for key, value in values.items() if value != below[key]}
     return {key: _beyond(value, below[key]) if key in _SECTIONS else value for key, value in found.items()}
 
 
 def _read_inline(key: str, value: Any) -> Any:
-    """A value of the command line: a mapping as YAML, a list as YAML or with commas, anything else as it is."""
+    """Parse a command-line value: mappings as YAML, lists as YAML or comma-separated, other values unchanged."""
     if not isinstance(value, str) or key not in AuditConfig.model_fields:
         return value
     mapping = is_mapping(key)
@@ -99,7 +99,7 @@ def _read_inline(key: str, value: Any) -> Any:
     try:
         read = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        if not mapping:  # a glob may start with a bracket, too
+        if not mapping:  # a glob may also start with a bracket
             return value
         problem = " ".join(str(getattr(error, "problem", error)).split())
         raise UsageError(f"{key}={value!r}: not valid YAML ({problem}); {_INLINE.format(key=key)}") from None
@@ -122,7 +122,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UsageError(f"config={path}: holds a {type(content).__name__}, not `key: value` lines")
+        raise UsageError(f"config={path}: contains a {type(content).__name__}; give `key: value` lines")
     return content
 
 
@@ -138,7 +138,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-#: What to write, by pydantic's name of the mistake.
+#: Remedy per pydantic error type.
 _REMEDIES = {
     "int_type": "give a whole number such as 3",
     "int_parsing": "give a whole number such as 3",
@@ -147,9 +147,9 @@ _REMEDIES = {
     "finite_number": "give a finite number such as 0.5",
     "bool_type": "give true or false",
     "bool_parsing": "give true or false",
-    "string_type": "give text, in quotes where YAML reads it as something else",
+    "string_type": "give text, in quotes if YAML reads it as another type",
     "string_pattern_mismatch": "give auto, cpu, cuda or cuda:0",  # of device, the one key with a pattern
-    "invalid_key": "names are text; put them in quotes",
+    "invalid_key": "names must be text; put them in quotes",
     "tuple_type": "give a list such as [a, b]",
     "dict_type": "give a mapping such as {name: value}",
 }
@@ -177,14 +177,14 @@ def _one_line(error: ValidationError) -> str:
 
 
 def _choices(problem: Mapping[str, Any]) -> str | None:
-    """The words that a key takes, where it takes nothing else."""
+    """The allowed words of a key that accepts only these."""
     if problem["type"] != "literal_error" or " or " not in problem["ctx"]["expected"]:
         return None
     return f"choose {problem['ctx']['expected'].replace(chr(39), '')}"
 
 
 def _number_hint(key: str, problem: Mapping[str, Any]) -> str | None:
-    """What to write instead of a percentage (``95``, ``95 %``) or a decimal comma (``0,95``)."""
+    """The remedy for a percentage (``95``, ``95 %``) or a decimal comma (``0,95``)."""
     if key == "confidence" and problem["type"] in ("less_than", "greater_than"):
         return "give a share between 0.5 and 1, such as 0.95"
     if problem["type"] != "float_parsing":

@@ -1,6 +1,6 @@
-"""Keys that say what the log is, which column is what, and how its rows are split.
+"""Keys that describe the log, the role of each column, and how the rows are split.
 
-A description's first sentence is the line of ``--help``; the whole of it stands in the reference.
+The first sentence of a description appears in ``--help``, the full text in the reference.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KindName = Literal["numeric", "categorical", "boolean", "multi", "vector", "date
 
 
 def comma_separated(value: Any) -> Any:
-    """``a, b`` as a list; anything else as it is."""
+    """``a, b`` as a list; any other value unchanged."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
@@ -29,22 +29,22 @@ class LogKeys(Section):
 
     data: str = Field(
         "demo",
-        description="The log: demo, or a path, glob or URI. Formats: Parquet, CSV / TSV (also .gz), JSON lines, "
-        "Arrow IPC, a folder partitioned hive-style, or a RecBole .inter file with its .user and .item files next "
-        "to it. `demo` is a simulated log (conf/demo.yaml).",
+        description="The log: `demo`, or a path, glob or URI. Formats: Parquet, CSV / TSV (also .gz), JSON lines, "
+        "Arrow IPC, a Hive-partitioned folder, or a RecBole .inter file with its .user and .item files next to it. "
+        "`demo` is a simulated log (conf/demo.yaml).",
         examples=["/logs/clicks/*.parquet", "s3://logs/clicks/"],
     )
     target: str | None = Field(
         None,
-        description="Label: a column, or an expression such as `rating >= 4`. Its columns are never features.",
+        description="Label: a column, or an expression such as `rating >= 4`. The columns it uses are never features.",
         examples=["clicked", "rating >= 4"],
     )
     targets: dict[str, TargetRule] = Field(
         default_factory=dict,
-        description="Several labels of the same rows, in place of target: the decision target first. A list, the "
-        "metric of each, or its metric, margin and mode. One model predicts all of them, and a pass needs each shown "
-        "to hold; mode: not_shown_worse fails on a shown loss only. Each is binary or a number. A row without a label "
-        "of a further target counts for the others.",
+        description="Several labels per row, instead of `target`; the first one is the decision target. A list of "
+        "names, name -> metric, or name -> {metric, margin, mode}. One model predicts all of them. A pass requires "
+        "non-inferiority on each; a target with mode not_shown_worse only fails the audit if a loss is proven. Each "
+        "target is binary or numeric. A row that lacks the label of a secondary target still counts for the others.",
         examples=[["click", "convert"], {"click": "auc", "convert": {"metric": "auc", "margin": 0.005}}],
         json_schema_extra={
             "type": ["object", "array", "string"],
@@ -54,14 +54,15 @@ class LogKeys(Section):
     )
     task: Task | None = Field(
         None,
-        description="binary, regression or multiclass. null: inferred from the label's values.",
+        description="binary, regression or multiclass. null: two values = binary, text or at most 20 whole numbers = "
+        "multiclass, other numbers = regression.",
         examples=["binary"],
     )
     positive: str | int | float | bool | None = Field(
         None,
-        description="Value of a binary label that is the positive class. null: the larger of two numbers; of two "
-        "words the one that is known (click, yes, ...) or whose opposite is (skip, no, no click, ...), otherwise "
-        "the rarer one, which the log then says.",
+        description="Positive class of a binary label. null: the larger of two numbers. Of two words, a known one "
+        "(click, yes, ...) or the opposite of a known one (skip, no, no click, ...); otherwise the rarer one, and "
+        "the log says so.",
         examples=["yes"],
     )
     row_id: str | None = Field(
@@ -69,25 +70,25 @@ class LogKeys(Section):
     )
     time: str | None = Field(
         None,
-        description="Time column: the latest rows become the test split. It is never a feature.",
+        description="Time column; the most recent rows become the test split. It is never a feature.",
         examples=["ts"],
     )
     group: str | None = Field(
         None,
-        description="Unit of resampling and of GAUC, usually the user. null: each row is a unit of its own. It is a "
-        "feature only with `group_is_feature`.",
+        description="Resampling unit, and unit of GAUC; usually the user. null: every row is its own unit. It is a "
+        "feature only if `group_is_feature` is true.",
         examples=["user_id"],
     )
     group_is_feature: bool = Field(
         False,
-        description="Give the full model an embedding of the group. The group is then a category that the pruned "
-        "model may drop like any other feature.",
+        description="Give the full model an embedding of the group. The group is then a categorical feature that the "
+        "pruned model may drop like any other.",
     )
     weight: str | None = Field(
         None,
-        description="Column with the number of rows that a row stands for. It counts in training, selection and "
-        "every metric: 10 for a negative of which one in ten was kept. Numbers of 0 or more, 0 leaves the row out; "
-        "it is never a feature. A row with a large weight is still one observation, so unequal weights widen the "
+        description="Column with the number of rows that each row represents. Used in training, selection and every "
+        "metric. Example: 10 for a negative if one in ten was kept. Values must be 0 or more; 0 excludes the row. It "
+        "is never a feature. A row with a large weight is still one observation, so unequal weights widen the "
         "intervals.",
         examples=["row_weight"],
     )
@@ -95,44 +96,44 @@ class LogKeys(Section):
         None,
         gt=0,
         le=1,
-        description="Share of the negatives that the log has, such as 0.1. Short form of `weight` for a binary "
-        "label: each negative counts 1 / share rows. null: the log has all of them.",
+        description="Share of the negatives that the log contains, such as 0.1. Shorthand for `weight` with a binary "
+        "label: each negative counts as 1 / share rows. null: the log contains all negatives.",
         examples=[0.1],
     )
     exclude: tuple[str, ...] = Field(
         (),
-        description="Columns or globs that are no features, not even of the full model. A list, or comma-separated.",
+        description="Columns or globs that are not features, not even of the full model. A list, or comma-separated.",
         examples=[["session_id", "debug_*"]],
     )
     never_drop: tuple[str, ...] = Field(
         (),
-        description="Features or globs that must be kept. For legal, safety or position features, for example.",
+        description="Features or globs that must be kept. For example legal, safety or position features.",
         examples=[["position", "age_*"]],
     )
     always_drop: tuple[str, ...] = Field(
         (),
-        description="Features or globs that must go, whatever they are worth. For licences, privacy or a source "
-        "that is shut down. The full model still has them, as production has today, so the verdict counts their "
-        "loss. A member of a whole group takes its group along. Use `exclude` for columns that not even the full "
-        "model should see.",
+        description="Features or globs that must be dropped, however useful they are. For example because of a "
+        "licence, privacy, or a source that is shut down. The full model still uses them, as production does today, "
+        "so the verdict includes their loss. A member of a whole group takes its group with it. Use `exclude` for "
+        "columns that not even the full model may see.",
         examples=[["gender", "partner_*"]],
     )
     drop_rows: tuple[Literal["no_time", "no_label", "no_group"], ...] = Field(
         (),
         description="Rows to leave out and count: no_time, no_label, no_group. Rows without a time are left out "
-        "without being asked where they are under 1 %; otherwise the audit stops and asks.",
+        "automatically if they are under 1 %; otherwise the audit stops and asks.",
         examples=[["no_label", "no_group"]],
     )
     kinds: dict[str, KindName] = Field(
         default_factory=dict,
-        description="Column or glob -> kind, where inference is wrong. Kinds: numeric, categorical, boolean, multi, "
-        "vector, datetime.",
+        description="Column or glob -> kind, to correct the inferred one. Kinds: numeric, categorical, boolean, "
+        "multi, vector, datetime.",
         examples=[{"age": "numeric", "*_id": "categorical"}],
     )
     groups: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="Source table -> its columns or globs. A table is saved when its last feature is dropped. A "
-        "column belongs to one table.",
+        description="Source table -> its columns or globs. A table can be retired once its last feature is dropped. "
+        "A column belongs to one table.",
         examples=[{"user_profile": ["age", "user_*"]}],
     )
     whole_groups: tuple[str, ...] = Field(
@@ -142,37 +143,37 @@ class LogKeys(Section):
     )
     cost: dict[str, float] | str = Field(
         default_factory=dict,
-        description="Column, glob or source table -> yearly cost of keeping it, in any one unit. Or the path of a "
-        "CSV file with the columns feature (column or glob) and / or table, and cost. A table's own cost is saved "
-        "when its last feature is dropped. Expensive features start with a handicap in the search, and the report "
-        "says what is saved.",
+        description="Column, glob or source table -> yearly cost of keeping it, in any single unit. Alternatively, "
+        "the path of a CSV file with a cost column and the columns feature (column or glob), table, or both. The "
+        "cost of a table is saved when its last feature is dropped. The search ranks expensive features lower, and "
+        "the report states the savings.",
         examples=[{"emb_*": 120.0, "user_profile": 4000.0}, "costs.csv"],
     )
     consumers: str | None = Field(
         None,
-        description="File that says which other models read which features. YAML, JSON or CSV of consumer -> "
-        "features or tables, or the JSON of `feast registry-dump`. What another model reads is not counted as "
-        "saved, and its table does not retire.",
+        description="File that lists which other models read which features. YAML, JSON or CSV that maps consumers "
+        "to features or tables, or the JSON output of `feast registry-dump`. A feature that another model reads is "
+        "not counted as saved, and its table is not retired.",
         examples=["consumers.yaml"],
     )
     slices: tuple[str | dict[str, Any], ...] = Field(
         (),
-        description="Columns whose values are reported as slices. Some values only: {city: [Berlin, Paris]}; the "
-        "most frequent ones: {item: {top: 20}}. With a group, its users are also sliced by how often train saw "
-        "them: head, tail, new.",
+        description="Columns to report results by, one slice per value. {city: [Berlin, Paris]} reports only these "
+        "values; {item: {top: 20}} reports the 20 most frequent ones. If there is a group, its users are also sliced "
+        "by how often they occur in the train rows: head, tail, new.",
         examples=[["country", {"item": {"top": 20}}]],
     )
     production_score: str | None = Field(
         None,
-        description="Column with the score that production gave before the outcome. It is never a feature. The full "
-        "model is compared with it on the test rows, and a full model that is clearly worse gives no pass. A "
-        "probability where the metric needs one.",
+        description="Column with the score that production gave before the outcome was known. It is never a feature. "
+        "The full model is compared with it on the test rows; if the full model is clearly worse, the verdict cannot "
+        "be a pass. It must be a probability if the metric needs one.",
         examples=["prod_ctr"],
     )
     prepare: str | None = Field(
         None,
-        description="Your function package.module:function, path of `data` -> Polars LazyFrame. It makes the table; "
-        "see conf/movielens.yaml.",
+        description="Your function package.module:function that maps the path in `data` to a Polars LazyFrame. It "
+        "builds the table; see conf/movielens.yaml.",
         examples=["features.build:table"],
     )
 
@@ -188,7 +189,7 @@ class LogKeys(Section):
             if info.field_name == "targets":
                 return {} if value is None else read_targets(value)
             return read_slices(value)
-        except UsageError as error:  # as pydantic wants it, which lists this mistake together with others
+        except UsageError as error:  # a ValueError, so that pydantic lists it with the other mistakes
             raise NamedMistake(str(error)) from None
 
     @field_validator("cost", mode="before")
@@ -196,7 +197,7 @@ class LogKeys(Section):
     def _check_cost(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             if not isinstance(value, str) or not value.strip():
-                raise ValueError("give `name: cost` lines, or the path of a CSV file")
+                raise ValueError("give `name: cost` lines or the path of a CSV file")
             return value
         for name, cost in value.items():
             number = isinstance(cost, (int, float)) and not isinstance(cost, bool)
@@ -210,22 +211,28 @@ class SplitKeys(Section):
 
     split: str | None = Field(
         None,
-        description="time, random, group, or a column that holds train / validation / test. null: time where there "
+        description="time, random, group, or a column that contains train / validation / test. null: time if there "
         "is a time column, otherwise random.",
         examples=["time", "fold"],
     )
     split_files: dict[Literal["train", "validation", "test"], str] = Field(
         default_factory=dict,
-        description="Split -> file, folder or glob, for splits in files of their own. They are the data where "
-        "`data` is not given. Without validation, a part of the train rows serves.",
+        description="Split -> file, folder or glob, if each split has its own files. They also serve as `data` if "
+        "that is not given. Without validation files, part of the train rows is used for validation.",
         examples=[{"train": "train/*.parquet", "test": "test/*.parquet"}],
     )
-    test_share: float = Field(0.2, gt=0, lt=1, description="Share of the rows for the verdict. They are read once.")
+    test_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Share of the rows in the test split, which decides the verdict. The test rows are read only once.",
+    )
     validation_share: float = Field(
         0.15,
         gt=0,
         lt=1,
-        description="Share of the rows before the test split that choose. Early stopping, K and temperatures use them.",
+        description="Share of the rows before the test split that is used for validation. Early stopping, K and the "
+        "temperatures are chosen on it.",
     )
 
     @model_validator(mode="before")

@@ -1,4 +1,4 @@
-"""Keys that say what is asked: how many features, by which metric, and what counts as no loss."""
+"""Keys that define the question: how many features, which metric, and which margin."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from feature_audit.config.sections import NamedMistake, Section
 from feature_audit.errors import UsageError
 from feature_audit.question import Guard, GuardMode, Margin, read_guards, read_margin
 
-#: Decision metric per task where the user names none; all are "higher is better" as reported.
+#: Default decision metric per task; all are reported as "higher is better".
 DEFAULT_METRIC: dict[str, str] = {"binary": "auc", "regression": "r2", "multiclass": "accuracy"}
 
-#: Margin where the user names none: of metrics without a unit, and of those in the target's own.
+#: Default margin of metrics without a unit, and of metrics in the units of the target.
 DEFAULT_MARGIN, DEFAULT_SHARE = 0.002, "1%"
 
 
 def read_count(value: Any, least: int) -> Any:
-    """A whole number of at least ``least``, or ``auto``, as it is; from text as well.
+    """Parse a whole number of at least ``least``, or ``auto``; text is accepted.
 
     Raises:
         ValueError: anything else.
@@ -38,7 +38,7 @@ def read_count(value: Any, least: int) -> Any:
 
 
 def read_rows(value: Any) -> int | float | None:
-    """A whole number of rows above 1, or a share of them between 0 and 1 (``.1``, ``10%``); all of them are None.
+    """Parse a number of rows above 1, or a share between 0 and 1 (``.1``, ``10%``); None means all rows.
 
     Raises:
         ValueError: anything else.
@@ -65,61 +65,61 @@ class QuestionKeys(Section):
 
     k: int | Literal["auto"] = Field(
         "auto",
-        description="The most features to keep. A number above the number of features is no limit; auto: no limit.",
+        description="Maximum number of features to keep. auto, or a number above the number of features: no limit.",
         examples=[200],
     )
-    k_min: int = Field(1, ge=1, description="The fewest features worth considering. k_min = k fixes K.")
+    k_min: int = Field(1, ge=1, description="Minimum number of features to keep. k_min = k fixes K.")
     metric: str | None = Field(
         None,
         description="Decision metric. auc, logloss, normalised_entropy, calibration, gauc, ndcg (binary); r2, rmse, "
-        "mae (regression); accuracy, logloss (multiclass), in upper or lower case. ndcg counts 10 positions, ndcg@5 "
-        "counts 5. null: auc, r2 or accuracy, by task.",
+        "mae (regression); accuracy, logloss (multiclass); not case-sensitive. ndcg is NDCG@10; ndcg@5 uses 5 "
+        "positions. null: auc, r2 or accuracy, depending on the task.",
         examples=["gauc", "ndcg@5"],
     )
     margin: Margin | None = Field(
         None,
-        description="Largest loss that counts as none. 0.002 is in the metric's own units, 1% is a share of what "
-        "the full model gains over no skill on validation. null: 0.002, or 1% for rmse and mae, which have the "
-        "target's unit.",
+        description="Non-inferiority margin: the largest loss that is acceptable. 0.002 is in the units of the "
+        "metric. 1% is a share of the full model's gain over a no-skill model on validation. null: 0.002, or 1% for "
+        "rmse and mae, which are in the units of the target.",
         examples=[0.001, "1%"],
     )
     guards: dict[str, Guard] = Field(
         default_factory=dict,
-        description="Other metric -> its margin. {calibration: 0.02}, or {calibration: {margin: 0.02, mode: "
-        "not_worse}}. A guard that is shown to lose more than its margin makes the verdict fail; with not_worse a "
-        "pass needs it shown to hold.",
+        description="Guard metric -> its margin. {calibration: 0.02}, or {calibration: {margin: 0.02, mode: "
+        "not_worse}}. The verdict is fail if a guard is proven to lose more than its margin. With mode not_worse, a "
+        "pass also requires non-inferiority on the guard.",
         examples=[{"calibration": 0.02}, {"logloss": {"margin": "1%", "mode": "not_worse"}}],
     )
     slice_margin: Margin | None = Field(
         None,
-        description="Margin of the decision metric in every slice, a number or a share. null: slices are only "
-        "reported.",
+        description="Margin of the decision metric in every slice, a number or a share. null: slices are reported "
+        "but do not affect the verdict.",
         examples=[0.01],
     )
     slice_mode: GuardMode = Field(
         "not_shown_worse",
-        description="not_shown_worse or not_worse, as for guards. not_shown_worse: a slice that is shown to lose "
-        "fails; not_worse: a pass needs every slice shown to hold.",
+        description="not_shown_worse or not_worse, as for guards. not_shown_worse: the verdict is fail if a slice is "
+        "proven to lose more than its margin. not_worse: a pass requires non-inferiority in every slice.",
     )
     confidence: float = Field(
         0.95,
         gt=0.5,
         lt=1,
-        description="Confidence of the two-sided interval. The verdict stands on its lower bound.",
+        description="Confidence level of the two-sided interval. The verdict is based on its lower bound.",
     )
     looks: int = Field(
         1,
         ge=1,
-        description="Looks at the test rows that are planned before the first one. For example 2 to come back with "
-        "more seeds. They share the error that one look has: early ones get little of it, and looks beyond the plan "
-        "hardly any.",
+        description="Number of planned looks at the test rows. For example 2, to allow a second look with more "
+        "seeds. All looks share the error rate of a single one: early looks get a small part of it, and unplanned "
+        "looks get almost none.",
     )
     against: Literal["retrained", "deployed"] = Field(
         "retrained",
-        description="What the pruned model is compared with: retrained or deployed. retrained: the full feature set "
-        "over its possible trainings. May production drop these features, today and after every retraining? "
-        "deployed: the one full model as it was trained. May this model be replaced? Its seed noise is then not "
-        "counted, and it is trained once.",
+        description="What the pruned model is compared with: retrained or deployed. retrained: the full feature set, "
+        "averaged over retrainings. Use it to ask whether production can drop these features today and after every "
+        "retraining. deployed: the one full model as it was trained. Use it to ask whether this model can be "
+        "replaced. Seed variance of the full model is then not included, and it is trained once.",
     )
     gate: bool = Field(False, description="Exit with 3 on fail and 4 on inconclusive.")
 
@@ -131,7 +131,7 @@ class QuestionKeys(Section):
             if key == "guards":
                 return read_guards(value)
             return None if value is None else read_margin(key, value)
-        except UsageError as error:  # as pydantic wants it, which lists this mistake together with others
+        except UsageError as error:  # a ValueError, so that pydantic lists it with the other mistakes
             raise NamedMistake(str(error)) from None
 
     @field_validator("metric")

@@ -1,4 +1,4 @@
-"""Keys that say which models are trained, how often and on what, and where results go."""
+"""Keys that define which models are trained, how often and on which hardware, and where results go."""
 
 from __future__ import annotations
 
@@ -19,40 +19,42 @@ class ModelKeys(Section):
         examples=["ranking.model:build"],
     )
     model_params: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments of the model's factory.", examples=[{"hidden": [64, 32]}]
+        default_factory=dict, description="Arguments of the model factory.", examples=[{"hidden": [64, 32]}]
     )
     attach: str | None = Field(
         None,
-        description="Submodule of your model whose output holds the field embeddings. Needed where the model has no "
-        "embed / predict.",
+        description="Submodule of your model that outputs the field embeddings. Required if the model has no embed / "
+        "predict methods.",
         examples=["embedding"],
     )
     checkpoint: str | None = Field(
         None,
-        description="File of a trained full model's state dict, loaded instead of a training. Written by "
-        "torch.save(model.state_dict()), or .safetensors; of a model over this audit's encodings "
+        description="State-dict file of a full model that is already trained, loaded instead of training one. A file "
+        "written by torch.save(model.state_dict()), or .safetensors; the model must use the encodings of this audit "
         "(docs/how-to/own-trainer.md). Implies against: deployed.",
         examples=["full.pt"],
     )
     trainer: str | None = Field(
         None,
-        description="Your training function, package.module:train. It gets a task and gives scores, and trains the "
-        "full model and the pruned ones; `model` is then the reference whose features the selection opens and "
-        "closes (docs/how-to/own-trainer.md).",
+        description="Your training function, package.module:train. It receives a task and returns scores, and it "
+        "trains both the full and the pruned models. `model` is then the reference model that the selection uses "
+        "(docs/how-to/own-trainer.md).",
         examples=["jobs.train:train"],
     )
     command: str | None = Field(
         None,
-        description="Your training program. It reads the task's JSON file and writes predictions.parquet.",
+        description="Your training program. It reads the JSON file of the task and writes predictions.parquet.",
         examples=["python train.py --task {task}"],
     )
-    command_timeout: float = Field(0, ge=0, description="Seconds that one call of `command` may take. 0: no limit.")
+    command_timeout: float = Field(0, ge=0, description="Time limit in seconds for one call of `command`. 0: no limit.")
     boosting_reference: bool = Field(
         True,
-        description="Compare the full model with a quick gradient boosting on the validation rows. It shows a weak "
-        "full model, with which parity proves little; where it is off, the report says so.",
+        description="Compare the full model with a quick gradient-boosting model on the validation rows. This "
+        "reveals a weak full model, for which parity proves little. If it is off, the report says so.",
     )
-    selector: str = Field("ip_cae", description="ip_cae, cae, or a baseline by name.", examples=["lightgbm_gain"])
+    selector: str = Field(
+        "ip_cae", description="ip_cae, cae, or the name of a baseline selector.", examples=["lightgbm_gain"]
+    )
 
 
 class WorkKeys(Section):
@@ -60,55 +62,55 @@ class WorkKeys(Section):
 
     profile: Literal["quick", "default", "thorough"] = Field(
         "default",
-        description="quick, default or thorough. They set trials to 1, 3, 12; seeds to 3, auto, 5; baseline_seeds "
-        "to 2, auto, 5. What a profile sets is below every file.",
+        description="quick, default or thorough. They set trials to 1, 3, 12; seeds to 3, auto, 5; baseline_seeds to "
+        "2, auto, 5. Config files override the profile.",
     )
     trials: int = Field(
         3,
         ge=1,
-        description="Selection runs that rank together. Each is an Optuna trial with its own seed, number of slots "
-        "and temperature schedule; the first has the recommended ones. From 8 trials on, TPE draws them and stops "
-        "those that fall behind. auto: the profile's number.",
+        description="Number of selection runs whose rankings are combined. Each is an Optuna trial with its own "
+        "seed, number of slots and temperature schedule; the first one uses the recommended settings. From 8 trials, "
+        "TPE proposes the settings and prunes weak trials. auto: the number in the profile.",
     )
     seeds: int | Literal["auto"] = Field(
         "auto",
-        description="Pruned models to train, each with its own seed. auto: as the profile says; by default 2 to 5, "
-        "planned on validation so that the test split decides.",
+        description="Number of pruned models to train, each with its own seed. auto: as set by the profile; by "
+        "default 2 to 5, planned on validation so that the test split can decide.",
         examples=[5],
     )
     baseline_seeds: int | Literal["auto"] = Field(
         "auto",
-        description="Trainings of the full model, the baseline included. auto: as the profile says; by default 1 "
-        "where the selection has shown a clear difference, otherwise as many as of the pruned model or one fewer.",
+        description="Number of full models to train, including the baseline. auto: as set by the profile; by default "
+        "1 if the selection showed a clear difference, otherwise as many as pruned models, or one fewer.",
         examples=[3],
     )
     rows: int | float | None = Field(
         None,
-        description="Train and validation rows that the selection reads: a number, or a share such as 10%. Whole "
-        "groups are sampled, rows where there is no group. The full model, the confirmations of K and the pruned "
-        "models are trained and judged on all rows. null: all.",
+        description="Number of train and validation rows that the selection reads, or a share such as 10%. Whole "
+        "groups are sampled, or rows if there is no group. The full model, the confirmation of K and the pruned "
+        "models always use all rows. null: all rows.",
         examples=[1_000_000, "10%"],
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="Start of all random numbers.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of all random numbers.")
     engine: Literal["local", "ray"] = Field(
         "local",
-        description="Where trials and trainings run: local or ray. local: processes of this machine. ray: the Ray "
-        "cluster that RAY_ADDRESS names, otherwise one on this machine (docs/how-to/more-than-one-machine.md).",
+        description="Where trials and trainings run: local or ray. local: processes on this machine. ray: the Ray "
+        "cluster that RAY_ADDRESS names, otherwise a local one (docs/how-to/more-than-one-machine.md).",
     )
     workers: int = Field(
         1,
         ge=1,
         le=1024,
-        description="Trials and trainings that run at once. Each has a process of its own and, where there are several "
-        "cards, a card of its own. The audit is the same with any number of them.",
+        description="Number of trials and trainings that run in parallel. Each runs in its own process and, if there "
+        "are several GPUs, on its own GPU. The result does not depend on this number.",
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
     threads: int = Field(
         0,
         ge=0,
         le=1024,
-        description="CPU threads of torch. 0: two, or one on a machine with a single core. "
-        "Several workers have no more of them than their share of the cores.",
+        description="CPU threads of torch. 0: two, or one on a single-core machine. With several workers, each gets "
+        "at most its share of the cores.",
     )
 
     @field_validator("trials", "seeds", "baseline_seeds", mode="before")
@@ -128,6 +130,6 @@ class ResultKeys(Section):
     experiment: str = Field("feature-audit", description="MLflow experiment.")
     model_name: str = Field(
         "feature-audit",
-        description="Registered model that receives the recommendation. Its name has no `/`, `:` or `?`.",
+        description="Registered model that receives the recommendation. The name must not contain `/`, `:` or `?`.",
     )
-    work_dir: str = Field(".audit", description="Folder of training stores and caches.", examples=["/scratch/audit"])
+    work_dir: str = Field(".audit", description="Folder for training stores and caches.", examples=["/scratch/audit"])

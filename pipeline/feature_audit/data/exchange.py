@@ -68,7 +68,7 @@ def write_raw_splits(
         for output in outputs.values():
             output.close()
     if any(output.seen != store.rows(split) for split, output in outputs.items()):
-        raise AuditError(f"data={config.data}: has other rows than when the audit began; run it again")
+        raise AuditError(f"data={config.data}: the rows have changed since the audit began; run it again")
 
 
 def _added(store: Store, split: SplitName, label: str | None, weight: str | None) -> dict[str, np.ndarray]:
@@ -147,7 +147,7 @@ def read_scores(path: Path, rows: Mapping[SplitName, np.ndarray]) -> dict[SplitN
     frame = pl.DataFrame(pl.from_arrow(table))
     wanted = np.concatenate(list(rows.values()))
     if not frame[ROW].dtype.is_integer() or frame[ROW].has_nulls():
-        raise AuditError(f"{path.name}: {ROW} is {frame[ROW].dtype}; give the numbers of the task's column of rows")
+        raise AuditError(f"{path.name}: {ROW} is {frame[ROW].dtype}; give the row numbers of the task's files")
     found = frame[ROW].to_numpy()
     order = np.argsort(found, kind="stable")
     if len(found) != len(wanted) or not np.array_equal(found[order], np.sort(wanted)):
@@ -155,8 +155,8 @@ def read_scores(path: Path, rows: Mapping[SplitName, np.ndarray]) -> dict[SplitN
         strange = np.setdiff1d(found, wanted)
         said = (
             f"{len(missing):,} rows are missing (first: {missing[0]})" if len(missing)
-            else f"{len(strange):,} rows were not asked for (first: {strange[0]})" if len(strange)
-            else f"{twice:,} rows stand twice"
+            else f"{len(strange):,} rows are not part of the task (first: {strange[0]})" if len(strange)
+            else f"{twice:,} rows occur twice"
         )  # fmt: skip
         raise AuditError(f"{path.name}: {said}; score every row of the validation and test files once")
     scores = _numbers(path, frame[SCORE])[order]
@@ -169,10 +169,14 @@ def _numbers(path: Path, column: pl.Series) -> np.ndarray:
     if isinstance(dtype, pl.Array):
         column, dtype = column.arr.to_list(), pl.List(dtype.inner)
     if not (dtype.inner if isinstance(dtype, pl.List) else dtype).is_numeric():
-        raise AuditError(f"{path.name}: {SCORE} is {column.dtype}; give numbers, or for classes lists of numbers")
+        raise AuditError(
+            f"{path.name}: {SCORE} is {column.dtype}; give numbers, or lists of numbers for a multiclass task"
+        )
     if not isinstance(dtype, pl.List):
         return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
     widths = column.list.len().unique()
     if len(widths) != 1 or widths.has_nulls():
-        raise AuditError(f"{path.name}: {SCORE} holds lists of {widths.len()} lengths; give one probability per class")
+        raise AuditError(
+            f"{path.name}: {SCORE} contains lists of {widths.len()} different lengths; give one probability per class"
+        )
     return column.cast(pl.List(pl.Float64)).list.to_array(int(widths[0])).to_numpy()

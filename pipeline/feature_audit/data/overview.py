@@ -77,8 +77,8 @@ def unsure_integers(columns: tuple[Column, ...], doubtful: Collection[str]) -> l
             head = "columns are" if len(names) > 1 else "column is"
             pairs = [f"{name}: {other}" for name in names[:MOST_PAIRS]] + ["..."] * (len(names) > MOST_PAIRS)
             lines.append(
-                f"{len(names)} integer {head} read as {read} ({listing(names, MOST_LINES)}); "
-                f"if {condition}: kinds: {{{', '.join(pairs)}}}"
+                f"{len(names)} integer {head} read as {read} ({listing(names, MOST_LINES)}); if {condition}, set "
+                f"kinds: {{{', '.join(pairs)}}}"
             )
     return lines
 
@@ -102,15 +102,15 @@ def unsure_text(
             words = held_words(shown[name])
             example = words.filter(words.str.contains(","))[0]
             unsure.append(
-                f"{name}: '{example}' is read as {form.read(pl.Series([example]))[0]:.10g}; if its comma is a decimal "
-                "sign, write a point instead"
+                f"{name}: '{example}' is read as {form.read(pl.Series([example]))[0]:.10g}; if the comma is a decimal "
+                "separator, use a decimal point instead"
             )
         elif column.kind == "categorical" and name not in given and shown[name].dtype == pl.String:
             units = units_of(held_words(shown[name]))
             if units:
                 unsure.append(
-                    f"{name}: numbers in several units ({', '.join(units)}) read as categories; write them in one "
-                    f"unit, or say that it is meant: kinds: {{{name}: categorical}}"
+                    f"{name}: numbers in several units ({', '.join(units)}) read as categories; convert them to one "
+                    f"unit, or confirm with kinds: {{{name}: categorical}}"
                 )
     return unsure
 
@@ -148,5 +148,5 @@ def overview(summary: Mapping[str, Any], split: str, features: Mapping[Kind, int
     lines += summary["unsure"][:MOST_LINES]
     rest = len(summary["unsure"]) - MOST_LINES
     if rest > 0:
-        lines.append(f"{rest} more columns could be read in another way; their kinds are in data/schema.yaml")
+        lines.append(f"{rest} more columns could be read in another way; see data/schema.yaml for their kinds")
     return lines

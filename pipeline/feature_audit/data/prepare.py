@@ -218,5 +218,5 @@ def _validate(
         first = next(line for line in result["failures"] if line["severity"] == "critical")
         where = f" in {listing(first['columns'])}" if first["columns"] else ""
         seen = listing([str(value) for value in first["observed"]])
-        raise AuditError(f"data: expected that {first['expected']}, but {first['measure']} is {seen}{where}")
+        raise AuditError(f"data: expected: {first['expected']}; found: {first['measure']} is {seen}{where}")
     return result

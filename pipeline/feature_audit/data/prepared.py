@@ -73,7 +73,7 @@ class Prepared:
         directory = Path(directory)
         path = directory / MARKER
         if not path.is_file():
-            raise AuditError(f"store={directory}: no finished preparation; run the load stage again")
+            raise AuditError(f"store={directory}: the prepared data are incomplete; run the load stage again")
         content = json.loads(path.read_text(encoding="utf-8"))
         schema = content.pop("schema")
         return cls(

@@ -84,7 +84,7 @@ def _read_events(inter: Path) -> pl.DataFrame:
     for name, columns in needed.items():
         if not files[name].is_file():
             raise AuditError(
-                f"data={inter}: {files[name].name} is missing in its folder; MovieLens features need all three files"
+                f"data={inter}: {files[name].name} is missing from its folder; MovieLens features need all three files"
             )
         tables[name] = read_table(files[name]).collect()
         lacking = [column for column in columns if column not in tables[name].columns]

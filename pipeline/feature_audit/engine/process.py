@@ -42,4 +42,4 @@ def tune_process(threads: int) -> None:
     except (OSError, AttributeError):  # another C library
         kept = 0
     if not kept:
-        log.debug("the allocator cannot be told to keep freed memory; training is slower")
+        log.debug("the allocator cannot be configured to keep freed memory; training is slower")

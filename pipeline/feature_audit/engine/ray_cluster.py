@@ -147,8 +147,8 @@ class RayEngine:
         except ray.exceptions.RayError as error:
             said = " ".join(str(error).split())[:200]
             raise AuditError(
-                f"{job.label}: its worker was lost {RETRIES + 1} times ({said}); see that nodes stay up and have the "
-                "memory, and give the same command again: what was finished is kept"
+                f"{job.label}: its worker was lost {RETRIES + 1} times ({said}); make sure that the nodes stay up and "
+                "have enough memory, then run the same command again: finished work is kept"
             ) from error
         if state == "refused":
             raise AuditError(f"engine=ray: {found}")
@@ -178,7 +178,7 @@ def _wait_for(marker: Path) -> None:
     while not marker.is_file():
         if time.monotonic() > deadline:
             raise AuditError(
-                f"engine=ray: {marker} was written by a worker and is not seen here; give work_dir on a file system "
+                f"engine=ray: {marker} was written by a worker but is not visible here; put work_dir on a file system "
                 "that all nodes share"
             )
         time.sleep(0.2)

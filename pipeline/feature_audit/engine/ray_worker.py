@@ -33,18 +33,18 @@ def work(sent: dict[str, Any]) -> tuple[str, Any]:
     except ImportError as error:
         return (
             "refused",
-            f"{here} cannot import the same feature_audit ({error}); install it on every node",
+            f"{here} cannot import feature_audit ({error}); install the same version on every node",
         )
     ours = environment()
     for name, theirs in sent["environment"].items():
         if ours.get(name) != theirs:
             what = "other code" if name == "code" else f"another version of {name.removeprefix('version.')}"
             return "refused", (
-                f"{here} has {what} ({ours.get(name)}) than the driver ({theirs}); install the same on every node, "
-                "or give all nodes one image"
+                f"{here} has {what} ({ours.get(name)}) than the driver ({theirs}); install the same version on every "
+                "node, or use one image for all nodes"
             )
     folder = Path(sent["leaves"])
     if not folder.is_dir():
-        return "refused", f"{here} does not see {folder}; give work_dir on a file system that all nodes share"
+        return "refused", f"{here} cannot access {folder}; put work_dir on a file system that all nodes share"
     tune_process(sent["threads"])
     return "done", attempt(sent["job"], sent["label"], folder)

@@ -23,7 +23,7 @@ from feature_audit.noninferiority.references import Reference, against_reference
 log = logging.getLogger(__name__)
 
 #: What to do where gradient boosting is clearly better.
-BOOSTING_REMEDY = "look at kinds (ids read as numbers?), try another model or more training.max_epochs"
+BOOSTING_REMEDY = "check kinds (ids read as numbers?), try another model or more training.max_epochs"
 _KEPT = "boosting.json"
 
 
@@ -62,7 +62,7 @@ def against_boosting(config: AuditConfig, store: Store, full: np.ndarray, folder
             reference = _compare(config, store, full)
         except Exception as error:  # whatever it is, the full model is trained and the audit does not need this
             said = f"{type(error).__name__}: {shortened(str(error))}"
-            log.warning("baseline: the boosting reference failed (%s); the audit goes on without it", said)
+            log.warning("baseline: the boosting reference failed (%s); the audit continues without it", said)
             return Boosting(None, f"it failed with {said}", time.perf_counter() - started)
         known = {"reference": asdict(reference), "seconds": time.perf_counter() - started}
         write_marker(folder.path / _KEPT, known, [])

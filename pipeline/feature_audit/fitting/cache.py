@@ -97,7 +97,7 @@ class StageFolder:
 
     @property
     def seconds(self) -> float:
-        """From opening the folder to ``finish``, in the process that finished the stage."""
+        """Seconds from opening the folder to ``finish``, in the process that finished the stage."""
         return float(self._content["seconds"])
 
     @property
@@ -108,7 +108,7 @@ class StageFolder:
 
 
 def write_marker(path: Path, content: dict[str, Any], files: Iterable[Path]) -> None:
-    """Write a marker, whole or not at all, that vouches for files.
+    """Write, atomically, a marker that vouches for files.
 
     Args:
         path: of the marker.
@@ -123,7 +123,7 @@ def write_marker(path: Path, content: dict[str, Any], files: Iterable[Path]) -> 
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:
-    """What ``write_marker`` was given; None where the marker, or a file that it vouches for, is missing or damaged."""
+    """The content given to ``write_marker``; None if the marker, or a file it vouches for, is missing or damaged."""
     try:
         content = json.loads(path.read_bytes())
         sizes = content.pop("files")
@@ -135,9 +135,9 @@ def read_marker(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def own_folder(work_dir: Path, key: StageKey) -> Iterator[StageFolder]:
-    """The stage's folder as by ``open_folder``, for this process alone until the stage is done.
+    """The folder of a stage as returned by ``open_folder``, locked for this process until the stage is done.
 
-    Another audit that came first is waited for, and what it made is then a hit.
+    If another audit holds the lock, wait for it; its result is then a cache hit.
     """
     path = work_dir / key.stage / key.digest
     with held(path.with_name(f"{path.name}.lock"), f"{key.stage}: another audit runs the same stage; waiting for it"):
@@ -148,7 +148,7 @@ def open_folder(work_dir: Path, key: StageKey) -> StageFolder:
     """The stage's folder below ``work_dir``; logs whether it is a hit and, if not, what changed since the last one."""
     folder = StageFolder(work_dir / key.stage / key.digest, key)
     if folder.done:
-        log.info("%s: done before with the same code, configuration and data (%s)", key.stage, key.digest)
+        log.info("%s: reused from the cache; same code, configuration and data (%s)", key.stage, key.digest)
         return folder
     log.info("%s: %s", key.stage, _why_missed(work_dir / key.stage, key))
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -159,10 +159,10 @@ def open_folder(work_dir: Path, key: StageKey) -> StageFolder:
 def _why_missed(stage_dir: Path, key: StageKey) -> str:
     paths = sorted(stage_dir.glob(f"*/{MARKER}"), key=lambda path: path.stat().st_mtime, reverse=True)
     if (stage_dir / key.digest / MARKER).exists():
-        return "running again: what it left is damaged"
+        return "running again: its saved result is damaged"
     before = next((content["parts"] for content in map(read_marker, paths) if content), None)
     if any((stage_dir / key.digest).glob(_FINISHED)):
-        return "continuing what was interrupted"
+        return "continuing after an interruption"
     if before is None:
         return "running for the first time"
     changed = [name for name in sorted(before.keys() | key.parts.keys()) if before.get(name) != key.parts.get(name)]

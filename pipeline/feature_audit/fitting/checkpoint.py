@@ -55,7 +55,7 @@ def read_checkpoint(path: str) -> dict[str, Tensor]:
         content = torch.load(file, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError:
         raise UsageError(
-            f"checkpoint={path}: holds more than tensors, or is no file of torch, and is not opened; {_SAVE_IT}"
+            f"checkpoint={path}: is not a torch file that contains only tensors, and is not opened; {_SAVE_IT}"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UsageError(f"checkpoint={path}: cannot be read ({_one_line(error)}); {_SAVE_IT}") from None
@@ -95,29 +95,30 @@ def load_checkpoint(config: AuditConfig, prepared: Prepared) -> nn.Module:
         raise AuditError(f"checkpoint={path}: has {_listed(other)}, {_of(config, prepared)}; {_THE_SAME}")
     unfit = [name for name, value in found.items() if value.is_floating_point() and not value.isfinite().all()]
     if unfit:
-        raise AuditError(f"checkpoint={path}: {_listed(unfit)} holds values that are not finite; give another file")
+        raise AuditError(f"checkpoint={path}: {_listed(unfit)} contains values that are not finite; give another file")
     _require_same_encodings(path, prepared)
     model.load_state_dict(found)
     return model.eval()
 
 
 def _require_same_encodings(path: str, prepared: Prepared) -> None:
-    """A model reads knots and codes, not raw cells: the same shapes do not make them the same."""
+    """A model reads knots and codes, not raw cells, so equal shapes do not imply equal encodings."""
     beside = Path(path).with_name(ENCODERS)
     if not beside.is_file():
-        log.info("baseline: there is no %s next to %s, so the meaning of its inputs is not checked", ENCODERS, path)
+        log.info("baseline: there is no %s next to %s, so its encodings are not checked", ENCODERS, path)
         return
     theirs, ours = (Encoders.load(file).by_name for file in (beside, prepared.directory / ENCODERS))
     if list(theirs) != list(ours):
         names = [name for name in (*theirs, *ours) if (name in theirs) != (name in ours)] or list(theirs)
         raise AuditError(
-            f"checkpoint={path}: was trained on other features than this log's: {_listed(names)} ({beside})"
+            f"checkpoint={path}: was trained on different features than this log has: {_listed(names)} ({beside}); "
+            "audit the log that it was trained on"
         )
     changed = [name for name in ours if theirs[name].state() != ours[name].state()]
     if changed:
         raise AuditError(
-            f"checkpoint={path}: was trained with other encodings of {_listed(changed)}, of {len(ours)} features "
-            f"({beside}); audit the log that it was trained on, or compare with scores: production_score=<column>"
+            f"checkpoint={path}: was trained with different encodings of {_listed(changed)}, of {len(ours)} features "
+            f"({beside}); audit the log that it was trained on, or compare scores with production_score=<column>"
         )
 
 
@@ -140,7 +141,7 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return dict(load_file(file))
     except Exception as error:  # safetensors raises a class of its own
-        raise UsageError(f"checkpoint={file}: is no safetensors file ({_one_line(error)}); write it again") from None
+        raise UsageError(f"checkpoint={file}: is not a safetensors file ({_one_line(error)}); write it again") from None
 
 
 def _state_dict(path: str, content: object) -> dict[str, Tensor]:
@@ -148,10 +149,11 @@ def _state_dict(path: str, content: object) -> dict[str, Tensor]:
         strange = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
         if content and not strange:
             return {str(name): value for name, value in content.items()}
-        held = f"{_listed(strange)}, which {'is' if len(strange) == 1 else 'are'} no tensor" if content else "nothing"
+        tensors = "is not a tensor" if len(strange) == 1 else "are not tensors"
+        held = f"{_listed(strange)}, which {tensors}" if content else "nothing"
     else:
         held = f"a {type(content).__name__}"
-    raise UsageError(f"checkpoint={path}: holds {held}; {_SAVE_IT}")
+    raise UsageError(f"checkpoint={path}: contains {held}; {_SAVE_IT}")
 
 
 def _of(config: AuditConfig, prepared: Prepared) -> str:

@@ -54,13 +54,13 @@ class Look:
 
     @property
     def sentence(self) -> str:
-        """Why the intervals are not at the audit's confidence; "" for a single look."""
+        """Why the confidence of the intervals differs from that of the audit; "" for a single look."""
         if self.number == self.planned == 1:
             return ""
         which = f"{self.number} of {self.planned} planned" if self.number <= self.planned > 1 else f"{self.number}"
         return (
-            f"This is look {which} at this table's test rows, judged at {percentage(self.judged_at)}, so that all "
-            f"looks together keep the audit's {percentage(self.confidence)}."
+            f"This is look {which} at these test rows. It is judged at {percentage(self.judged_at)}, so that all "
+            f"looks together have a confidence of {percentage(self.confidence)}."
         )
 
 
@@ -112,7 +112,7 @@ def take_look(work_dir: Path, family: str, key: str, *, planned: int, confidence
     )
     if planned != look.planned:
         log.warning(
-            "parity: looks=%d has no effect: looks are planned before the first one, which planned %d on this table",
+            "parity: looks=%d has no effect: the first look at this table already planned %d",
             planned,
             look.planned,
         )

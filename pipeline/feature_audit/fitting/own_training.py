@@ -72,9 +72,9 @@ def check_own_training(config: AuditConfig) -> None:
     if config.command:
         words = _words(config.command)
         if not any(_TASK in word for word in words):
-            raise UsageError(f"command={config.command}: say with {_TASK} where the path of the task goes")
+            raise UsageError(f"command={config.command}: put {_TASK} where the path of the task belongs")
         if not words or shutil.which(words[0]) is None:
-            raise UsageError(f"command={config.command}: there is no program {words[0]}; give its path")
+            raise UsageError(f"command={config.command}: no such program {words[0]}; give its path")
 
 
 def own_training_digest(config: AuditConfig) -> str:
@@ -140,7 +140,9 @@ def run_job(
         file.unlink()
     model = task.output / MODEL
     if model.exists() and not (model / "MLmodel").is_file():
-        raise AuditError(f"{where}: {model} is no MLflow model; write it with save_model of mlflow.pyfunc or a flavour")
+        raise AuditError(
+            f"{where}: {model} is not an MLflow model; write it with save_model of mlflow.pyfunc or a flavour"
+        )
     return JobResult(scores, seconds, model if model.exists() else None)
 
 
@@ -206,7 +208,9 @@ def _words(command: str) -> list[str]:
     try:
         return shlex.split(command)
     except ValueError as error:
-        raise UsageError(f"command={command}: cannot be read as a shell would ({error}); close its quotes") from None
+        raise UsageError(
+            f"command={command}: cannot be parsed as a shell command ({error}); close its quotes"
+        ) from None
 
 
 def _run(config: AuditConfig, folder: Path) -> None:
@@ -222,8 +226,8 @@ def _run(config: AuditConfig, folder: Path) -> None:
             code = process.wait(config.command_timeout or None)
         except subprocess.TimeoutExpired:
             raise AuditError(
-                f"{job_name(config)}: was ended after command_timeout={config.command_timeout} seconds"
-                f"{_last_words(errors)}; raise it, or 0 for no limit"
+                f"{job_name(config)}: was stopped after command_timeout={config.command_timeout} seconds"
+                f"{_last_words(errors)}; raise it, or give 0 for no limit"
             ) from None
         finally:
             if process.poll() is None:
@@ -231,7 +235,7 @@ def _run(config: AuditConfig, folder: Path) -> None:
                 process.wait()
     if code:
         how = f"was ended by signal {-code}" if code < 0 else f"exit code {code}"
-        raise AuditError(f"{job_name(config)}: {how}{_last_words(errors)} (all of it: {errors})")
+        raise AuditError(f"{job_name(config)}: {how}{_last_words(errors)} (full output: {errors})")
 
 
 def _last_words(file: Path) -> str:
@@ -265,11 +269,11 @@ def _checked(split: SplitName, values: Any, rows: int, schema: ModelSchema) -> n
     bad = ~np.isfinite(scores).reshape(rows, -1).all(axis=1)
     if bad.any():
         first = int(bad.argmax())
-        raise AuditError(f"{split}: {bad.sum():,} of {rows:,} scores are missing or not finite (first: place {first})")
+        raise AuditError(f"{split}: {bad.sum():,} of {rows:,} scores are missing or not finite (first: index {first})")
     if schema.task != "regression" and (scores.min() < 0 or scores.max() > 1):
-        raise AuditError(f"{split}: scores lie between {scores.min():.3g} and {scores.max():.3g}; {_what(schema)}")
+        raise AuditError(f"{split}: scores range from {scores.min():.3g} to {scores.max():.3g}; {_what(schema)}")
     if schema.task == "multiclass" and np.abs(scores.sum(axis=1) - 1).max() > 1e-3:
-        raise AuditError(f"{split}: the probabilities of a row add up to {scores.sum(axis=1)[0]:.4g}; {_what(schema)}")
+        raise AuditError(f"{split}: the probabilities of a row sum to {scores.sum(axis=1)[0]:.4g}; {_what(schema)}")
     return scores.astype(np.float32)
 
 
@@ -283,7 +287,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _what(schema: ModelSchema) -> str:
     return {
-        "binary": "give probabilities of class 1 (of logits, their sigmoid)",
-        "multiclass": "give one probability per class (of logits, their softmax)",
-        "regression": "give numbers in the target's units",
+        "binary": "give probabilities of class 1 (apply a sigmoid to logits)",
+        "multiclass": "give one probability per class (apply a softmax to logits)",
+        "regression": "give numbers in the units of the target",
     }[schema.task]

@@ -23,12 +23,12 @@ class References:
 
 
 def line(config: AuditConfig, value: float, references: References) -> str:
-    """The full model against chance and gradient boosting on validation, and what to look at where it falls short.
+    """The full model compared with chance and gradient boosting on validation, and what to check if it is weak.
 
     Args:
-        config: names metric, task and margin.
-        value: the full model's decision metric on validation.
-        references: what it is compared with.
+        config: metric, task and margin.
+        value: decision metric of the full model on validation.
+        references: the models that it is compared with.
     """
     chance = references.chance
     interval = f"[{chance.low:.4f}, {chance.high:.4f}]"
@@ -39,17 +39,19 @@ def line(config: AuditConfig, value: float, references: References) -> str:
     if boosting.reference is None:
         shown += f"; not compared with gradient boosting: {boosting.missing}"
     else:
-        shown += f"; for comparison, quick gradient boosting: {config.metric} {boosting.reference.other:.4f}"
+        shown += f"; quick gradient boosting: {config.metric} {boosting.reference.other:.4f}"
     return ": ".join(filter(None, [shown, "; ".join(_shortfalls(config, references))]))
 
 
 def warnings(config: AuditConfig, value: float, references: References) -> list[str]:
-    """For the report: the same line where the full model falls short, and that there is no gradient boosting."""
+    """Warnings for the report: the same line if the full model is weak, and a missing boosting reference."""
     found = []
     if _shortfalls(config, references):
         found.append(f"F{line(config, value, references)[1:]}. Parity with such a model proves little")
     if missing := references.boosting.missing:
-        found.append(f"The full model was not compared with gradient boosting, which would show a weak one: {missing}")
+        found.append(
+            f"The full model was not compared with gradient boosting, which would reveal a weak model: {missing}"
+        )
     return found
 
 
@@ -57,8 +59,8 @@ def _shortfalls(config: AuditConfig, references: References) -> list[str]:
     found = []
     if not references.chance.better:
         verdict = "worse" if references.chance.worse else "not better"
-        found.append(f"{verdict} than chance, check target, positive, time, split and kinds")
+        found.append(f"{verdict} than chance; check target, positive, time, split and kinds")
     reference = references.boosting.reference
     if reference is not None and reference.clearly_worse(config.absolute_margin, config.confidence):
-        found.append(f"gradient boosting is clearly better, the network misses something: {BOOSTING_REMEDY}")
+        found.append(f"gradient boosting is clearly better, so the network misses signal; {BOOSTING_REMEDY}")
     return found

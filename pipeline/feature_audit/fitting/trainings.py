@@ -97,7 +97,7 @@ class Trainings:
     def facts(self, name: str) -> TrainingFacts:
         """Of a training that ``fit`` has done."""
         content = read_marker(self._place(name, "json"))
-        assert content is not None, "it was trained before it is asked for"
+        assert content is not None, "it is trained before it is used"
         return TrainingFacts.from_dict(content["facts"])
 
     def trained(self, schema: ModelSchema, name: str) -> Trained:

@@ -43,7 +43,9 @@ def build_model(
         UsageError: no such model, factory or parameter, or a module that does not fit the contract.
     """
     if attach and name in MODELS:
-        raise UsageError(f"attach={attach}: model={name} needs none; attach is for package.module:factory models")
+        raise UsageError(
+            f"attach={attach}: model={name} does not need it; attach is only for package.module:factory models"
+        )
     factory = check_arguments(name, params)
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
@@ -100,7 +102,7 @@ def check_arguments(name: str, params: dict[str, Any]) -> Callable[..., Any]:
 
 
 def _children(module: nn.Module) -> str:
-    return ", ".join(name for name, _ in module.named_modules() if name) or "its submodules, of which it has none"
+    return ", ".join(name for name, _ in module.named_modules() if name) or "its submodules (it has none)"
 
 
 def _bound_by(factory: Callable[..., Any], arguments: dict[str, Any]) -> str | None:
@@ -110,7 +112,7 @@ def _bound_by(factory: Callable[..., Any], arguments: dict[str, Any]) -> str | N
     except ValueError:
         return None  # written in C, without a signature to check
     if not signature.parameters:
-        return "yours takes no arguments"
+        return "yours does not take arguments"
     try:
         signature.bind(None, **arguments)
     except TypeError as error:
@@ -126,5 +128,5 @@ def _made(factory: Callable[..., Any], name: str, schema: ModelSchema, params: d
         if not inspect.isclass(factory):
             raise
         raise UsageError(
-            f"model={name}: {_CONTRACT}; the class {factory.__name__} cannot be built so: {what_failed(error)}"
+            f"model={name}: {_CONTRACT}; the class {factory.__name__} cannot be built this way: {what_failed(error)}"
         ) from error

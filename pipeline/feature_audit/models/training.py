@@ -240,5 +240,5 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 
 def _not_finite(value: float, where: str) -> AuditError:
     return AuditError(
-        f"training loss is {value} {where}; lower training.learning_rate or look for extreme values in the data"
+        f"training loss is {value} {where}; lower training.learning_rate or check the data for extreme values"
     )

@@ -63,20 +63,21 @@ def forecast(view: Outlook, arms: Arms, change: Change | None = None) -> PowerPl
 def _sentence(view: Outlook, arms: Arms, chance: float, decidable: float, change: Change | None) -> str:
     trained = f"{arms[0]} pruned and {arms[1]} full training{'s' if arms[1] > 1 else ''}"
     if view.expected < 0:
-        return f"Planned on validation: {trained}, as the confirmations show a loss beyond the margin."
-    model = "a pruned model as good as the full one"
+        return f"Planned on validation: {trained}. The confirmations already show a loss beyond the margin."
+    model = "a pruned model that equals the full one"
     if view.expected > 0:
-        model = f"a pruned model that is {view.expected:.2g} better, as the confirmations show at least,"
+        model = f"a pruned model that is {view.expected:.2g} better (a conservative estimate from the confirmations)"
     if chance >= power.POWER:
         return f"Planned on validation: with {trained}, {model} passes in about {chance:.0%} of audits."
     sentence = (
-        f"At a margin of {view.question.margin:g} this table can decide only a loss of {decidable:.2g} or more: with "
-        f"{trained}, {model} would pass in about {chance:.0%} of audits."
+        f"With {trained}, {model} would pass in only about {chance:.0%} of audits at a margin of "
+        f"{view.question.margin:g}. The smallest margin that this table can decide is {decidable:.2g}."
     )
     if change is None:
         return sentence
     return (
-        f"{sentence} What would let one as good as the full one pass, with its chance: {_remedies(view, arms, change)}."
+        f"{sentence} Options, with the pass probability of a model that equals the full one: "
+        f"{_remedies(view, arms, change)}."
     )
 
 
@@ -114,7 +115,7 @@ def _larger_test_split(view: Outlook, arms: Arms, change: Change) -> Iterator[tu
     for share, numbers in product((one for one in _TEST_SHARES if one > now), _numbers(view, arms, MOST)):
         if (chance := view.chance(numbers, share / now)) >= power.POWER:
             fewer, cost = 1 - (1 - share) / (1 - now), change.again + change.price(numbers)
-            words = f"{chance:.0%}, an audit of {cost:.1f} full trainings on {fewer:.0%} fewer train rows"
+            words = f"{chance:.0%}, a new audit of {cost:.1f} full trainings on {fewer:.0%} fewer train rows"
             yield cost, f"test_share={share:g}{_with(view, numbers, arms)} ({words})"
             return
 
@@ -133,7 +134,7 @@ def _wider_margin(view: Outlook, arms: Arms, change: Change) -> str:
 def _more_rows(view: Outlook, arms: Arms) -> Iterator[str]:
     for times, numbers in product(np.geomspace(1.1, _MOST_TIMES, 60), _numbers(view, arms, MOST)):
         if (chance := view.chance(numbers, float(times))) >= power.POWER:
-            yield f"{_rounded_up(float(times)):g} times the rows{_with(view, numbers, arms)} ({chance:.0%})"
+            yield f"{_rounded_up(float(times)):g} times as many rows{_with(view, numbers, arms)} ({chance:.0%})"
             return
 
 

@@ -66,7 +66,9 @@ class FurtherTarget:
         """The arms on the rows that have its label, with clusters and weights of the decision's rows."""
         y, held = np.asarray(self.y), ~np.isnan(self.y)
         if y.shape != decision.y.shape:
-            raise AuditError(f"targets={self.name}: labels have shape {y.shape}; one per test row ({len(decision.y)})")
+            raise AuditError(
+                f"targets={self.name}: labels have shape {y.shape}; give one per test row ({len(decision.y)})"
+            )
         try:
             found = checked(
                 y[held],
@@ -128,7 +130,9 @@ def slice_guard(margin: float | None, mode: GuardMode) -> Guard | None:
 
 def _absolute(guard: Guard, *, key: str) -> Guard:
     if isinstance(guard.margin, str):
-        raise UsageError(f"{key}={guard.margin}: no share can be resolved here; give the margin in the metric's units")
+        raise UsageError(
+            f"{key}={guard.margin}: a share cannot be resolved here; give the margin in the units of the metric"
+        )
     return guard
 
 

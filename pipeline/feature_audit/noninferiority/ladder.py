@@ -37,7 +37,7 @@ def fixed_sequence(ks: Sequence[int], judge: Callable[[int], ParityResult]) -> d
         except AuditError as error:
             if not results:
                 raise
-            log.warning("parity: K = %d cannot be judged and is not proven, nor is any K after it: %s", k, error)
+            log.warning("parity: K = %d cannot be tested, so testing stops there: %s", k, error)
             return results
         if results[k].verdict != "pass":
             break

@@ -41,7 +41,10 @@ def needed(
     delta, parts = comparison.delta, comparison.parts
     gap = _gap(comparison)
     if abs(gap) <= 1e-3 * parts.standard_error:
-        return "The estimate sits on the margin: no realistic amount of data decides this; choose a larger K or margin."
+        return (
+            "The estimate equals the margin, so no realistic amount of data would decide it; choose a larger K or "
+            "margin."
+        )
     options = []
     factor = _first(
         np.geomspace(1.05, MOST_ROWS, 200), lambda f: _decides(comparison, confidence, seeds, factor=float(f))
@@ -49,22 +52,23 @@ def needed(
     if factor is not None:
         times = _round_up(100 * factor) / 100
         options.append(
-            f"about {_round_up(factor * comparison.clusters):,} test {cluster_name} ({times:g} times as many)"
+            f"about {_round_up(factor * comparison.clusters):,} test {cluster_name} ({times:g} times the current "
+            "number)"
         )
     more = next((pruned for pruned, full in enough if full == seeds[1]), None)
     both = min((pair for pair in enough if pair[1] > seeds[1]), key=sum, default=None)
     if more is not None:
         options.append(f"{more:g} retrainings of the pruned model instead of {seeds[0]}")
     if both is not None and (more is None or sum(both) < more + seeds[1]):
-        options.append(f"{both[0]} trainings of the pruned and {both[1]} of the full model")
+        options.append(f"{both[0]} trainings of the pruned model and {both[1]} of the full model")
     if not options:
         return (
-            f"If the difference is really {delta:+.2g}, neither {MOST_ROWS:,.0f} times the test {cluster_name} nor "
-            f"{MOST_SEEDS} retrainings alone would decide it; more of both, a larger K or a larger margin would."
+            f"If the true difference is {delta:+.2g}, neither {MOST_ROWS:,.0f} times as many test {cluster_name} nor "
+            f"{MOST_SEEDS} retrainings would be enough; more of both, a larger K or a larger margin would."
         )
     side = "a pass" if gap > 0 else "a fail"
-    sentence = f"If the difference is really {delta:+.2g}, {' or '.join(options)} would give {side} in 4 of 5 audits."
-    return sentence if enough or not parts.seed_df else f"{sentence} More trainings alone would not."
+    sentence = f"If the true difference is {delta:+.2g}, {' or '.join(options)} would give {side} in 4 of 5 audits."
+    return sentence if enough or not parts.seed_df else f"{sentence} More trainings would not be enough."
 
 
 def enough_trainings(comparison: Comparison, *, confidence: float, seeds: tuple[int, int]) -> list[tuple[int, int]]:

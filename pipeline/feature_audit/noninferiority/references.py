@@ -51,23 +51,23 @@ class Reference:
         return max(self.delta - reach, -largest), min(self.delta + reach, largest)
 
     def sentence(self, margin: float, confidence: float) -> str:
-        """Is the full model as good as the other one? With its numbers."""
+        """One sentence, with numbers, on whether the full model matches the reference."""
         low, high = self.interval(confidence)
-        answer = "whether the full model is as good is not decided"
+        answer = "the result is inconclusive"
         if low > 0:
             answer = "the full model is better"
         elif self.clearly_worse(margin, confidence):
             answer = "the full model is clearly worse"
         elif low > -margin:
-            answer = "the full model is as good, within the margin"
+            answer = "the full model is non-inferior"
         return (
-            f"Against {self.name} on {self.rows:,} {self.split} rows, {answer}: {title(self.metric)} {self.full:.4f} "
-            f"against {self.other:.4f}, difference {signed(self.delta, margin)} ({percentage(confidence)} interval "
-            f"{signed(low, margin)} to {signed(high, margin)})."
+            f"Compared with {self.name} on {self.rows:,} {self.split} rows, {answer}: {title(self.metric)} "
+            f"{self.full:.4f} vs. {self.other:.4f}, difference {signed(self.delta, margin)} ({percentage(confidence)} "
+            f"interval {signed(low, margin)} to {signed(high, margin)})."
         )
 
     def clearly_worse(self, margin: float, confidence: float) -> bool:
-        """Is the full model shown to be worse by more than the margin?"""
+        """Whether the full model is proven to be worse by more than the margin."""
         return self.interval(confidence)[1] < -margin
 
 

@@ -1,4 +1,4 @@
-"""Why a comparison that holds is no pass all the same: nothing is lost where there was nothing to lose."""
+"""Reasons to withhold a pass although the difference is within the margin: a useless model has nothing to lose."""
 
 from __future__ import annotations
 
@@ -19,18 +19,16 @@ from feature_audit.weighting import effective_size
 #: Units, and units with a row of either class, below which noise is unknown (docs/results/error-rates-rare.md).
 MIN_UNITS = MIN_PER_CLASS
 
-_CHANCE_REMEDY = (
-    "Models that are better than chance: check target, positive, time, split and kinds, or give more test rows."
-)
+_CHANCE_REMEDY = "Check target, positive, time, split and kinds, or use more test rows; both models must beat chance."
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """What keeps an audit from passing.
+    """A reason why an audit cannot pass.
 
     Attributes:
         reason: a clause without a full stop.
-        remedy: what would change it, as a sentence.
+        remedy: how to resolve it, as a sentence.
     """
 
     reason: str
@@ -64,16 +62,16 @@ def reservations(
     confidence: float,
     cluster_name: str,
 ) -> list[Reservation]:
-    """Everything that keeps these models from a pass, the weightiest first.
+    """All reasons that prevent a pass, the most important first.
 
     Args:
         scored: both arms.
-        found: what ``chances`` gave.
-        references: what the full model was compared with, in addition to chance.
-        passes: would the difference pass by itself? Only then must both models be surely better than chance; else a
-            model that is better at the usual confidence does not explain the verdict.
+        found: result of ``chances``.
+        references: models that the full model was compared with, in addition to chance.
+        passes: whether the difference alone would pass. Only then must both models be better than chance at the
+            strict confidence level; otherwise the usual level is enough.
         margin, confidence: of the decision.
-        cluster_name: what the clusters are called.
+        cluster_name: name of the resampling units.
     """
     at_chance = {name: one for name, one in found.items() if not (one.surely_better if passes else one.better)}
     made = [Reservation(_no_better(name, one), _CHANCE_REMEDY) for name, one in at_chance.items()][:1]
@@ -89,7 +87,7 @@ def reservations(
 def of_further(
     scored: ScoredArms, row: MetricDelta, *, metric: str, confidence: float, cluster_name: str
 ) -> list[Reservation]:
-    """What keeps a further target that a pass needs from holding; nothing of one that only a shown loss fails."""
+    """Reasons that prevent a pass on a secondary target; empty if only a proven loss on it matters."""
     if row.mode != "not_worse":
         return []
     made = reservations(
@@ -105,26 +103,26 @@ def of_further(
 
 
 def _no_better(name: str, chance: Chance) -> str:
-    how = "worse" if chance.worse else "not surely better" if chance.better else "not better"
-    doubt = f"; at {SURE:.2%} confidence it reaches chance" if chance.better else ""
+    how = "worse" if chance.worse else "not clearly better" if chance.better else "not better"
+    doubt = f"; the {SURE:.2%} interval includes chance" if chance.better else ""
     why = "parity with it proves nothing" if name == "full" else "a margin that allows this proves nothing"
     return (
-        f"the {name} model is {how} than chance on the test split ({title(chance.metric)} {chance.value:.4f}, interval "
-        f"{chance.low:.4f} to {chance.high:.4f}, chance {chance.chance:.4f}{doubt}): {why}"
+        f"the {name} model is {how} than chance on the test split ({title(chance.metric)} {chance.value:.4f}, "
+        f"interval {chance.low:.4f} to {chance.high:.4f}, chance {chance.chance:.4f}{doubt}): {why}"
     )
 
 
 def few_units(
     y: np.ndarray, cluster: np.ndarray | None, task: Task, cluster_name: str, weight: np.ndarray | None = None
 ) -> list[Reservation]:
-    """Too few resampled units, or too few that hold a row of some class, for their noise to be known.
+    """Reasons if there are too few resampling units, in total or with rows of one class, to estimate their variance.
 
     Args:
         y: (rows,) labels.
-        cluster: (rows,) users; None = each row by itself, of which `load` has enough unless weights single some out.
-        task: binary labels are counted by class.
-        cluster_name: what the clusters are called.
-        weight: (rows,) > 0; with them units count by their effective number. None = 1 each.
+        cluster: (rows,) users; None = each row is a unit (`load` ensures enough of them unless weights are uneven).
+        task: for a binary task, units are also counted per class.
+        cluster_name: name of the resampling units.
+        weight: (rows,) > 0; units are then counted by their effective number. None = 1 each.
     """
     if cluster is None:
         if weight is None:
@@ -139,18 +137,18 @@ def few_units(
             mine = y == code
             units = _units(cluster[mine], None if weight is None else weight[mine])
             counts[f"has all its {word} rows in {_counted(units)} of {_counted(total)} {cluster_name}"] = units
-    remedy = f"At least {MIN_UNITS}: give more test rows, or name a smaller unit with `group`."
+    remedy = f"At least {MIN_UNITS} are needed: use more test rows, or a finer `group`."
     if weight is not None:
-        remedy = f"Counted by weight, at least {MIN_UNITS}: check `weight`, give more test rows, or a smaller `group`."
+        remedy = f"At least {MIN_UNITS} are needed: check `weight`, use more test rows, or a finer `group`."
     return [
-        Reservation(f"the test split {what}, too few to know how much they differ", remedy)
+        Reservation(f"the test split {what}, too few to estimate their variance", remedy)
         for what, units in counts.items()
         if units < MIN_UNITS
     ]
 
 
 def _units(cluster: np.ndarray, weight: np.ndarray | None) -> float:
-    """Units that hold these rows; with weights their effective number."""
+    """Number of units among these rows; with weights, the effective number."""
     labels, codes = np.unique(cluster, return_inverse=True)
     if weight is None or not len(labels):
         return len(labels)
@@ -158,7 +156,7 @@ def _units(cluster: np.ndarray, weight: np.ndarray | None) -> float:
 
 
 def _counted(units: float) -> str:
-    """As in "has 1.3 users": effective numbers are no whole ones, and matter where they are small."""
+    """A count as text, as in "has 1.3 users": small effective numbers keep their fraction."""
     return f"{units:.2g}" if units < MIN_UNITS else f"{units:.0f}"
 
 
@@ -166,6 +164,6 @@ def _worse(one: Reference, margin: float, confidence: float) -> str:
     low, high = one.interval(confidence)
     return (
         f"the full model is clearly worse than {one.name} on the {one.split} rows ({title(one.metric)} {one.full:.4f} "
-        f"against {one.other:.4f}, {percentage(confidence)} interval {signed(low, margin)} to {signed(high, margin)}): "
-        "parity with it says nothing of a good model"
+        f"vs. {one.other:.4f}, {percentage(confidence)} interval {signed(low, margin)} to {signed(high, margin)}), so "
+        "parity with it proves little"
     )

@@ -77,23 +77,24 @@ def checked(
     if y.ndim != 1 or len(y) < 2:
         raise AuditError(f"y has shape {y.shape}; at least two test rows are needed")
     if y.dtype.kind not in "biuf" or not np.isfinite(y).all():
-        raise AuditError("y holds values that are not finite numbers; drop those test rows")
+        raise AuditError("y contains values that are not finite numbers; drop those test rows")
     arms = [_scores(name, given, len(y), task) for name, given in (("baseline", baseline), ("pruned", pruned))]
     _check_labels(y, task, arms[0].shape[-1])
     if cluster is not None and np.shape(cluster) != (len(y),):
-        raise AuditError(f"unit has shape {np.shape(cluster)}; one code per test row ({len(y)}) is needed")
+        raise AuditError(f"unit has shape {np.shape(cluster)}; give one code per test row ({len(y)})")
     codes, clusters = cluster_codes(None if cluster is None else np.asarray(cluster), len(y))
     if codes is not None and task != "regression" and settles(codes, y):
         raise AuditError(
-            f"unit: each of the {clusters} units holds one label only, and one label has fewer than {MIN_PER_CLASS} of "
-            "them; resampling them shows no noise: name the user, or leave the unit out"
+            f"unit: every one of the {clusters} units has a single label, and one label has fewer than "
+            f"{MIN_PER_CLASS} units, so resampling cannot measure the noise; use the user as unit, or leave out the "
+            "unit"
         )
     if clusters < 2:
-        raise AuditError("all test rows belong to one single unit; resampling needs several users, or no `group`")
+        raise AuditError("all test rows belong to a single unit; give test rows of several units, or leave out `group`")
     if deployed and len(arms[0]) > 1:
         raise UsageError(
-            f"against=deployed: the deployed model is one, but there are scores of {len(arms[0])}; give one, or "
-            "against=retrained"
+            f"against=deployed: there is one deployed model, but scores of {len(arms[0])} were given; give one, or "
+            "use against=retrained"
         )
     return ScoredArms(y, arms[0], arms[1], codes, clusters, task, deployed, _weights(weight, len(y)))
 
@@ -103,11 +104,11 @@ def _weights(given: Any, rows: int) -> np.ndarray | None:
         return None
     weight = np.asarray(given)
     if weight.shape != (rows,) or weight.dtype.kind not in "biuf":
-        raise AuditError(f"weight has shape {weight.shape}, type {weight.dtype}; one number per test row ({rows})")
+        raise AuditError(f"weight has shape {weight.shape}, type {weight.dtype}; give one number per test row ({rows})")
     weight = weight.astype(np.float64)
     wrong = int(np.count_nonzero(~(np.isfinite(weight) & (weight > 0))))
     if wrong:
-        raise AuditError(f"weight holds {wrong} values that are not finite and above 0; leave those rows out")
+        raise AuditError(f"weight contains {wrong} values that are not finite and above 0; leave those rows out")
     return weight
 
 
@@ -117,10 +118,10 @@ def _scores(name: str, given: Any, rows: int, task: Task) -> np.ndarray:
     score = score[None] if score.ndim == axes - 1 else score
     if score.ndim != axes or score.shape[1] != rows or not len(score):
         shape = "(seeds, rows, classes)" if axes == 3 else "(seeds, rows)"
-        raise AuditError(f"{name} scores have shape {np.shape(given)}; {shape} with rows={rows} is needed")
+        raise AuditError(f"{name} scores have shape {np.shape(given)}; give {shape} with rows={rows}")
     wrong = int((~np.isfinite(score)).sum())
     if wrong:
-        raise AuditError(f"{name} scores hold {wrong} values that are not finite; drop those rows in both models")
+        raise AuditError(f"{name} scores contain {wrong} values that are not finite; drop those rows for both models")
     return score
 
 
@@ -132,34 +133,34 @@ def _check_labels(y: np.ndarray, task: Task, classes: int) -> None:
     strange = found[~np.isin(found, np.arange(allowed))]
     if len(strange):
         wanted = "0 or 1" if task == "binary" else f"a class code from 0 to {allowed - 1}"
-        raise AuditError(f"y holds {strange[:5].tolist()}; a {task} target is {wanted}")
+        raise AuditError(f"y contains {strange[:5].tolist()}; a {task} target must be {wanted}")
 
 
 def check_metric(metric: Metric, scored: ScoredArms) -> None:
-    """Can the metric be computed on these rows?
+    """Check that the metric can be computed on these rows.
 
     Raises:
         UsageError: a per-user metric without users.
         AuditError: labels or scores that do not fit it.
     """
     if metric.per_cluster and scored.cluster is None:
-        raise UsageError(f"metric={metric.name} is defined within users; name the user column with `group`")
+        raise UsageError(f"metric={metric.name} is computed within users; name the user column with `group`")
     if not metric.defined(scored.y):
         raise AuditError(
-            f"metric={metric.name}: the {len(scored.y)} test rows hold one label value only; "
-            "take a longer test period or more rows"
+            f"metric={metric.name}: all {len(scored.y)} test rows have the same label; use a longer test period or "
+            "more rows"
         )
     if scored.task == "binary":
         ones = int(np.count_nonzero(scored.y))
         if min(ones, len(scored.y) - ones) < MIN_PER_CLASS:
             raise AuditError(
                 f"metric={metric.name}: {ones} positive and {len(scored.y) - ones} negative rows; at least "
-                f"{MIN_PER_CLASS} of each are needed for an interval, take more test rows"
+                f"{MIN_PER_CLASS} of each are needed for an interval; use more test rows"
             )
     if metric.probabilities:
         for name, score in (("baseline", scored.baseline), ("pruned", scored.pruned)):
             if score.min() < 0 or score.max() > 1:
                 raise AuditError(
-                    f"metric={metric.name}: {name} scores run from {score.min():.4g} to {score.max():.4g}; "
-                    "probabilities between 0 and 1 are needed"
+                    f"metric={metric.name}: {name} scores range from {score.min():.4g} to {score.max():.4g}; give "
+                    "probabilities between 0 and 1"
                 )

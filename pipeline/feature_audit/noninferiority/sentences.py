@@ -19,7 +19,7 @@ _TITLES = {
 
 
 def title(metric: str) -> str:
-    """How people write the metric."""
+    """The display name of a metric."""
     return _TITLES.get(metric, metric.upper() if metric.startswith("ndcg") else metric)
 
 
@@ -33,16 +33,16 @@ def sentence(
     deployed: bool = False,
     unjudged: Sequence[str] = (),
 ) -> str:
-    """What the verdict says, with its numbers.
+    """The verdict in words, with its numbers.
 
     Args:
         deltas: decision row first.
         verdict: of the whole audit.
         confidence: of the interval.
         seeds: pruned and baseline trainings.
-        cluster_name: what was resampled.
-        deployed: was the full model a fixed one?
-        unjudged: slices that had to be shown and are too small for it.
+        cluster_name: name of the resampling units.
+        deployed: whether the full model was a fixed one.
+        unjudged: slices that a pass requires and that are too small to test.
     """
     first = _of_decision(deltas, verdict, confidence, seeds, cluster_name, deployed=deployed, unjudged=unjudged)
     others = [row for row in deltas[1:] if row.target and row.target != deltas[0].target]
@@ -64,9 +64,9 @@ def _of_decision(
     who = f"{row.rows:,} test rows" + (f" from {row.units:,} {cluster_name}" if cluster_name != "rows" else "")
     trained = f"{seeds[0]} retraining{'s' if seeds[0] > 1 else ''}"
     if seeds[1] > 1:
-        trained += f" against {seeds[1]} of the full model"
+        trained += f" vs. {seeds[1]} of the full model"
     if deployed:
-        trained += " against the full model as it was trained, whatever another training of it would give"
+        trained += " vs. the one full model as trained, without its seed variance"
     direction = "better" if row.delta >= 0 else "worse"
     estimate = (
         f"{_measure(row)} is {abs(row.delta):.{digits}f} {direction} than the full model's "
@@ -76,31 +76,31 @@ def _of_decision(
     margin = f"{row.margin or 0:.{digits}f}"
     failed = named(row for row in guards(deltas) if row.verdict == "fail")
     if failed and row.verdict != "fail":
-        return f"Fail: the pruned model loses more than its margin on {failed}; its {estimate}."
+        return f"Fail: the pruned model loses more than the margin on {failed}; its {estimate}."
     if verdict == "inconclusive" and row.verdict == "pass":
         open_ones = ", ".join(filter(None, [named(not_shown(deltas)), *unjudged]))
         return (
-            f"Inconclusive: the pruned model's {estimate}: a loss of {margin} or more is ruled out, but not that it "
-            f"loses more than its margin on {open_ones}."
+            f"Inconclusive: the pruned model's {estimate}: a loss of {margin} or more is ruled out, but a loss beyond "
+            f"the margin is not ruled out on {open_ones}."
         )
     closing = {
         "pass": f"a loss of {margin} or more is ruled out",
         "fail": f"it loses more than the margin of {margin}",
         "inconclusive": f"a loss of {margin} is not ruled out",
     }[verdict]
-    notes = "; for these two artifacts only, as one training each says nothing of seed noise" if sum(seeds) == 2 else ""
+    notes = "; this covers these two artifacts only, without seed variance" if sum(seeds) == 2 else ""
     undecided = named(row for row in guards(deltas) if row.verdict == "inconclusive")
-    notes += f"; not decided: {undecided}" if undecided and verdict == "pass" else ""
+    notes += f"; inconclusive: {undecided}" if undecided and verdict == "pass" else ""
     return f"{verdict.capitalize()}: the pruned model's {estimate}: {closing}{notes}."
 
 
 def signed(value: float, scale: float) -> str:
-    """A difference, with digits that suit the margin."""
+    """A signed difference, with as many digits as the margin needs."""
     return _signed(value, _digits(scale))
 
 
 def percentage(confidence: float) -> str:
-    """A level without padding and with three digits of what it lacks: ``95%``, ``97.5%``, ``99.9975%``."""
+    """A confidence level without trailing zeros; its distance from 100% has three digits: ``97.5%``, ``99.9975%``."""
     decimals = max(1, 2 - math.floor(math.log10(100 * (1 - confidence))))
     return f"{100 * confidence:.{decimals}f}".rstrip("0").rstrip(".") + "%"
 
@@ -111,17 +111,17 @@ def guards(deltas: Iterable[MetricDelta]) -> list[MetricDelta]:
 
 
 def not_shown(deltas: Iterable[MetricDelta]) -> list[MetricDelta]:
-    """The guards that must be shown to hold for a pass and are not."""
+    """The guards that a pass requires and that are not proven non-inferior."""
     return [row for row in guards(deltas) if row.mode == "not_worse" and row.verdict != "pass"]
 
 
 def named(rows: Iterable[MetricDelta]) -> str:
-    """Guards as a list for people."""
+    """Guards as a readable list."""
     return ", ".join(_measure(row) + (f" in {row.slice}" if row.slice != "all" else "") for row in rows)
 
 
 def _measure(row: MetricDelta) -> str:
-    """The metric, and of several targets which one's: `AUC of convert`."""
+    """The metric and, with several targets, its target: `AUC of convert`."""
     return f"{title(row.metric)} of {row.target}" if row.target else title(row.metric)
 
 
@@ -130,11 +130,11 @@ def _of_other(row: MetricDelta, confidence: float) -> str:
     margin = f"{row.margin or 0:.{digits}f}"
     closing = {
         "pass": f"a loss of {margin} or more is ruled out",
-        "fail": f"more than the margin of {margin} is lost",
+        "fail": f"the loss exceeds the margin of {margin}",
         "inconclusive": f"a loss of {margin} is not ruled out",
     }[row.verdict or "inconclusive"]
     if row.mode == "not_shown_worse" and row.verdict != "fail":
-        closing = f"no loss of more than {margin} is shown"
+        closing = f"no loss beyond {margin} is proven"
     direction = "better" if row.delta >= 0 else "worse"
     return (
         f"{_measure(row)} is {abs(row.delta):.{digits}f} {direction} ({percentage(confidence)} interval "

@@ -43,7 +43,7 @@ def slice_masks(
     for column, given in slices.items():
         labels = np.asarray(given)
         if labels.shape != (rows,):
-            raise AuditError(f"slice {column}: has shape {labels.shape}; one label per test row ({rows}) is needed")
+            raise AuditError(f"slice {column}: has shape {labels.shape}; give one label per test row ({rows})")
         values, codes, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
         wanted = (chosen or {}).get(column)
         small += [
@@ -57,7 +57,9 @@ def slice_masks(
             if wanted is not None and values[value] not in wanted:
                 continue
             if wanted is None and place >= MAX_VALUES:
-                small.append(SmallSlice(column, name, size, f"beyond the {MAX_VALUES} largest values of the column"))
+                small.append(
+                    SmallSlice(column, name, size, f"not among the {MAX_VALUES} most frequent values of the column")
+                )
             elif size < MIN_ROWS:
                 small.append(SmallSlice(column, name, size, f"fewer than {MIN_ROWS} rows"))
             elif cluster is not None and len(np.unique(cluster[mask])) < MIN_CLUSTERS:

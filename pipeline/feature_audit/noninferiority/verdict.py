@@ -127,7 +127,7 @@ def decide(
     scored = checked(y, baseline, pruned, cluster, task, deployed=against == "deployed", weight=weight)
     scored = replace(scored, target=target)
     if shipped is not None and not 0 <= shipped < len(scored.pruned):
-        raise UsageError(f"shipped={shipped}: there are {len(scored.pruned)} pruned seeds, counted from 0")
+        raise UsageError(f"shipped={shipped}: give 0 to {len(scored.pruned) - 1}, the index of a pruned seed")
 
     whole = [compare(scored, chosen, "all", margin, "decision")]
     guarding, skipped = guard_comparisons(scored, guards or {}, chosen)
@@ -222,9 +222,11 @@ def _diagnostics(
 
 def _check_settings(margin: float, confidence: float) -> None:
     if isinstance(margin, str):
-        raise UsageError(f"margin={margin}: no share can be resolved here; give the margin in the metric's units")
+        raise UsageError(
+            f"margin={margin}: a share cannot be resolved here; give the margin in the units of the metric"
+        )
     if not margin >= 0:
-        raise UsageError(f"margin={margin}: the tolerable loss cannot be negative; give 0 or more")
+        raise UsageError(f"margin={margin}: must not be negative; give 0 or more")
     if not 0.5 < confidence < 1:
         raise UsageError(f"confidence={confidence}: give a value between 0.5 and 1, such as 0.95")
 
@@ -249,7 +251,7 @@ def _needed(
     """
     open_guards = sentences.not_shown(deltas)
     if deltas[0].verdict == "pass" and not open_guards:
-        return f"More test rows for {', '.join(unjudged)}, or fewer slices.", []
+        return f"Use more test rows for {', '.join(unjudged)}, or fewer slices.", []
     asked = comparisons[0 if deltas[0].verdict != "pass" else deltas.index(open_guards[0])]
     rows_at, trainings_at = confidences
     enough = power.enough_trainings(asked, confidence=trainings_at, seeds=seeds)

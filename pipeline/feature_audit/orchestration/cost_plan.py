@@ -1,4 +1,4 @@
-"""What an audit will cost, said before the selection begins; nothing is cut to meet it."""
+"""The expected cost of an audit, reported before the selection starts; it is an estimate, not a limit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from feature_audit.stages.select import plan_of, selected_share
 def cost_plan(config: AuditConfig, prepared: Prepared, full: Baseline, constraints: Constraints) -> CostPlan:
     """The plan ``full model + R c + confirmations + (S pruned at each K to test, B full)``, in full trainings.
 
-    A training on K features is taken to last as many epochs as the full model's, at the share of its parameters.
+    A training on K features is assumed to take as many epochs as the full model, at its share of the parameters.
 
     Args:
         config: trials and seeds.
@@ -41,7 +41,7 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Baseline, constrain
     widths = embedding_widths(fresh_model(config, prepared.schema, 0), prepared.schema)
 
     def selection(config: AuditConfig) -> tuple[SelectionPlan, float, float]:
-        """Its plan, and a trial and the curve in full trainings."""
+        """The plan of the selection, and the cost of one trial and of the curve in full trainings."""
         plan, read = plan_of(config, store, constraints), selected_share(config, store)
         rows = {split: math.ceil(count * read) for split, count in prepared.rows.items()}
         found = _selection_trainings(plan, rows, constraints, whole, float(np.mean(widths)))
@@ -63,16 +63,16 @@ def cost_plan(config: AuditConfig, prepared: Prepared, full: Baseline, constrain
     if (read := selected_share(config, store)) < 1:
         _, trial_of_all, curve_of_all = selection(config.model_copy(update={"rows": None}))
         saved = runs * (trial_of_all - trial) + curve_of_all - curve
-        text += f"; the selection reads {read:.3g} of the rows, which saves {saved:.2f} full trainings"
+        text += f"; the selection reads {100 * read:.3g}% of the rows, which saves {saved:.2f} full trainings"
     if full.reference:
         text = f"1 reference model of {full.reference_cost:.2f} full trainings, {text}"
     elif not full.trainings:
-        text = f"no training of the full model, {text}"
+        text = f"the full model is not trained, {text}"
     return CostPlan(text, low, high, low * each, high * each)
 
 
 def _price(arms: tuple[int, int], share: float) -> float:
-    """Full trainings that so many (pruned, full) trainings cost after the baseline."""
+    """Cost of (pruned, full) trainings after the baseline, in full trainings."""
     return arms[0] * share + arms[1] - 1
 
 
@@ -95,18 +95,20 @@ def _selection_trainings(
 
 
 def _confirmed_up_to(largest: int, confirmations: int, share: Callable[[int], float]) -> float:
-    """The largest K and, before it, smaller ones in growing steps, which together cost about as much again."""
+    """Cost of the largest K plus the smaller ones before it, which together cost about the same again."""
     return share(largest) * min(confirmations, 2)
 
 
 def _text(allocations: list[tuple[int, int]], runs: int, trial: float, confirmations: int, rungs: int) -> str:
-    parts = [f"{runs} selection {'run' if runs == 1 else 'runs'} of about {trial:.2f} full trainings"]
+    parts = [f"{runs} selection {'run' if runs == 1 else 'runs'} of about {trial:.2f} full trainings each"]
     if confirmations:
         parts.append("1 confirmation of K" if confirmations == 1 else f"1 to {confirmations} confirmations of K")
     (fewest, least), (most, greatest) = allocations[0], allocations[-1]
-    parts.append(f"{_range(fewest, most)} pruned models" + (f" at each of 1 to {rungs} K" if rungs > 1 else ""))
+    parts.append(
+        f"{_range(fewest, most)} pruned models" + (f" for each of 1 to {rungs} values of K" if rungs > 1 else "")
+    )
     if greatest > 1:
-        parts.append(f"{_range(least - 1, greatest - 1)} more full models")
+        parts.append(f"{_range(least - 1, greatest - 1)} additional full models")
     return ", ".join(parts)
 
 

@@ -22,11 +22,11 @@ from feature_audit.selection import (
     selection_frequency,
 )
 
-#: Rows that the associations are measured on.
+#: Number of rows on which associations are measured.
 _ROWS = 20_000
-#: A kept feature that removes this share of a dropped one's entropy carries it.
+#: A kept feature that explains at least this share of a dropped feature's entropy carries it.
 _REDUNDANT = 0.3
-#: Shares of the label's entropy below this are what chance gives on so many rows.
+#: Smaller shares of the label's entropy are expected by chance with this many rows.
 _INFORMATIVE = 5e-4
 #: A dropped feature that at least this share of the selectors would keep is a close call.
 _CLOSE_CALL = 0.5
@@ -41,9 +41,9 @@ def decide_features(
 
     Args:
         prepared: the log.
-        constraints: whose rules are reasons.
-        selection: the ranking, and the K at which it is cut.
-        folder: of the stage that selected; what is measured for a K is kept there: it takes minutes on a wide table.
+        constraints: rules that decide some features.
+        selection: the ranking and K.
+        folder: of the selection stage; caches the associations per K, which take minutes on a wide table.
     """
     columns = {column.name: column for column in prepared.columns}
     names = prepared.schema.names
@@ -90,9 +90,10 @@ def decide_features(
 
 
 def _rule(key: str, column: Column, named: bool) -> str:
-    """Why a rule decided and no measurement."""
+    """The reason for a feature that a rule decides."""
     outcome = "protected" if key == "never_drop" else "dropped by rule"
-    return f"{outcome}: on the {key} list" if named else f"{outcome}: {key} names another of its group {column.group}"
+    member = f"another feature of its group {column.group} is on the {key} list"
+    return f"{outcome}: on the {key} list" if named else f"{outcome}: {member}"
 
 
 def _reason(
@@ -109,29 +110,29 @@ def _reason(
         return rule
     if kept and frequency < _CLOSE_CALL:
         return (
-            "chosen, a close call: among the first K in the combined order of all selectors, although only "
-            f"{frequency:.0%} of them would keep it on their own"
+            f"kept, a close call: in the top K of the combined ranking, although only {frequency:.0%} of the "
+            "selectors would keep it"
         )
     if kept:
-        return "chosen: among the K features that the selection ranks highest"
+        return "kept: in the top K of the combined ranking"
     if close:
         return (
-            f"close call: {frequency:.0%} of the selectors would keep it on their own, but it is not among the first K "
-            "in their combined order"
+            f"close call: {frequency:.0%} of the selectors would keep it, but it is not in the top K of the combined "
+            "ranking"
         )
     return _reason_to_go(by=by, explained=explained, informative=informative)
 
 
 def _reason_to_go(*, by: str | None, explained: float, informative: bool) -> str:
     if by is not None:
-        return f"redundant with {by}, which holds {explained:.0%} of its information"
+        return f"redundant: {by} carries {explained:.0%} of its information"
     if informative:
-        return "informative on its own, but not needed alongside the kept features"
-    return "noise: tells nothing about the label on its own"
+        return "informative on its own, but not needed in addition to the kept features"
+    return "no signal: shares no information with the label on its own"
 
 
 def _associations(prepared: Prepared, kept: np.ndarray) -> dict[str, Any]:
-    """By feature: the best ``proxy`` among the kept ones, the share it ``explained``, ``informative`` on the label?"""
+    """Per feature: its best ``proxy`` among the kept ones, the share it ``explained``, and ``informative`` or not."""
     store = Store.open(prepared.directory)
     chosen = np.arange(store.rows("train"))
     if len(chosen) > _ROWS:
@@ -145,14 +146,14 @@ def _associations(prepared: Prepared, kept: np.ndarray) -> dict[str, Any]:
         proxy[dropped], explained[dropped] = found.column, found.explained
     labels = np.asarray(store.targets("train")[chosen], dtype=np.float32).reshape(len(chosen), -1)
     informative = np.zeros(n_fields, dtype=bool)
-    for label in labels.T:  # of several targets any may need the feature
+    for label in labels.T:  # informative for any of the targets
         held = ~np.isnan(label)
         informative |= label_information(codes[held], bin_numbers(label[held, None])[:, 0]) > _INFORMATIVE
     return {"proxy": proxy.tolist(), "explained": explained.tolist(), "informative": informative.tolist()}
 
 
 def _codes(store: Store, field: Field, rows: np.ndarray) -> np.ndarray:
-    """int64 (rows,) codes: numbers and vectors (their first value) binned by size, categories and lists as they are."""
+    """int64 (rows,) codes: numbers and vectors (first value) are binned, categories and lists unchanged."""
     cells = store.cells("train", field, rows)
     if field.form in ("numeric", "vector"):
         return bin_numbers(cells[:, :1].astype(np.float32))[:, 0]
@@ -173,7 +174,7 @@ def _excluded(prepared: Prepared, columns: dict[str, Column], n_ranked: int) -> 
                 selection_frequency=0.0,
                 decision="drop",
                 reason=(f"{finding.kind.replace('_', ' ')}: {finding.detail}" if finding else reason)
-                + ("; always_drop names it, too" if column.ruled_out else ""),
+                + ("; also on the always_drop list" if column.ruled_out else ""),
                 carried_by=finding.carried_by if finding else None,
                 kind=column.kind,
                 group=column.group,

@@ -27,11 +27,11 @@ def resume(run: Run, config: AuditConfig, name: str) -> Run | None:
         name: of a new run.
 
     Returns:
-        The same run, where it came to no verdict or the model that passed is still to be registered; a new one that
-        points to it, where this is another question; None, where it has answered this very question.
+        The same run, if it has no verdict yet or its model is still to be registered; a new run that points to it, if
+        the question differs; None, if it has already answered this question.
 
     Raises:
-        UsageError, AuditError: the configuration or the data cannot be; nothing was opened.
+        UsageError, AuditError: invalid configuration or data; no run was opened.
     """
     if not run.has_verdict:
         return run
@@ -40,11 +40,15 @@ def resume(run: Run, config: AuditConfig, name: str) -> Run | None:
     if tags.get(QUESTION) != question(config, load.digest(config)):
         parent = open_parent(config.experiment, name)
         parent.tag({CONTINUES: run.id})
-        log.info("run %s has its verdict and stays as it is; this is another question: run %s", run.id, parent.id)
+        log.info(
+            "run %s already has a verdict and is not changed; this is a different question, recorded as run %s",
+            run.id,
+            parent.id,
+        )
         return parent
     if run.is_running or (tags["audit.verdict"] == "pass" and "audit.recommendation" not in tags):
         return run
-    log.info("run %s has answered this question; nothing was changed", run.id)
+    log.info("run %s has already answered this question; it was not changed", run.id)
     return None
 
 

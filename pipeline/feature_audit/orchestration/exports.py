@@ -84,7 +84,7 @@ def _joined(names: Iterable[str]) -> str:
 
 
 def _mark(verdict: Verdict) -> str:
-    caution = "" if verdict == "pass" else "; this is what was tried, not a recommendation"
+    caution = "" if verdict == "pass" else "; this feature set was tested but is not recommended"
     return f"Verdict of the audit: {verdict}{caution}."
 
 

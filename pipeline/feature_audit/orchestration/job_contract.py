@@ -50,14 +50,14 @@ def _judged(results: Sequence[JobResult]) -> list[ModelFinding]:
         ModelFinding(
             "seed",
             True,
-            "two seeds give the same scores: either nothing is random, or task.seed is not used"
+            "two seeds give the same scores: either the training is deterministic, or it ignores task.seed"
             if same
             else "two seeds give different scores",
         ),
         ModelFinding(
             "model",
             True,
-            "none is left in the output folder's `model`: a pass registers the kept columns alone"
+            "no model in the folder `model` of the output: a pass registers only the list of kept columns"
             if results[0].model is None
             else "an MLflow model, which is registered on a pass",
         ),

@@ -83,9 +83,10 @@ def _absolute(
     )
     if not gained > 0:
         raise AuditError(
-            f"{key}={margin}: the full model's validation {name} is no better than a constant's ({gained:+.4g}), so "
-            f"there is no advantage to take a share of; check target, time and split, or give {key} in units of {name}"
+            f"{key}={margin}: the full model's validation {name} is no better than that of a constant "
+            f"({gained:+.4g}), so there is no gain to take a share of; check target, time and split, or give {key} in "
+            f"units of {name}"
         )
     found = float(f"{share_of(margin) * gained:.{_DIGITS}g}")
-    log.info("baseline: %s = %g (%s of the advantage over no skill, %.4g)", key, found, margin, gained)
+    log.info("baseline: %s = %g (%s of the gain over a no-skill model, %.4g)", key, found, margin, gained)
     return found

@@ -49,14 +49,14 @@ def require(config: AuditConfig, prepared: Prepared) -> None:
 
 
 def _with_fewer(config: AuditConfig, prepared: Prepared, names: tuple[str, ...]) -> ModelFinding:
-    check, those = "fewer features", f"with {len(names)} of {len(prepared.schema.names)} features, as when pruned"
+    check, those = "fewer features", f"with {len(names)} of {len(prepared.schema.names)} features, as a pruned model"
     try:
         failed = [one for one in _findings(config, prepared, prepared.schema.keep(names)) if not one.passed]
     except (Exception, SystemExit) as error:  # of the user's own code, which has worked with all features
         return ModelFinding(check, False, f"{those}: {what_failed(error)}")
     if failed:
         return ModelFinding(check, False, f"{those}: {failed[0].check}: {failed[0].detail}")
-    return ModelFinding(check, True, f"all this holds {those}")
+    return ModelFinding(check, True, f"all checks also hold {those}")
 
 
 def _findings(config: AuditConfig, prepared: Prepared, schema: ModelSchema) -> list[ModelFinding]:

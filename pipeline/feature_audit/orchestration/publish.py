@@ -258,7 +258,7 @@ def recommend(
         return report
     # Of two audits at once that come to the same model, the second finds the version that the first registered.
     lock = Path(config.work_dir).resolve() / "registration.lock"
-    with held(lock, "waiting for another audit that registers its model"):
+    with held(lock, "waiting for another audit to register its model"):
         found = _register(parent, config, prepared, pruned, report, outcome_key)
     report = replace(report, recommendation=found)
     texts(parent, config, report)

@@ -150,9 +150,9 @@ def data_warnings(findings: Sequence[Finding]) -> list[str]:
     """Warnings of what makes every figure of the audit doubtful: label leaks, and test rows that train has seen."""
     warnings = [f"{finding.detail}." for finding in findings if finding.kind == "split_overlap"]
     kinds = (
-        ("suspected_leak", False, "Suspected label leaks were kept and need a person's eye"),
-        ("leak", False, "Label leaks were kept because the configuration asks for it"),
-        ("leak", True, "Label leaks were excluded; if one is known before the event, keep it with never_drop"),
+        ("suspected_leak", False, "Suspected label leaks were kept; please review them"),
+        ("leak", False, "Label leaks were kept because of never_drop"),
+        ("leak", True, "Label leaks were excluded; if a column is known before the event, keep it with never_drop"),
     )
     for kind, excluded, says in kinds:
         names = [finding.column for finding in findings if (finding.kind, finding.excluded) == (kind, excluded)]
@@ -174,7 +174,7 @@ def below_half(deltas: Sequence[MetricDelta], group: str | None) -> list[str]:
         return []
     return [
         f"GAUC is below 0.5 on the test rows (full model {row.baseline:.4f}, pruned {row.pruned:.4f}): within one "
-        f"{group}, the scores order rows worse than chance, however good the overall AUC is."
+        f"{group}, the scores rank rows worse than chance, whatever the overall AUC."
     ]
 
 
@@ -192,8 +192,8 @@ def too_good(quality: Chance, leak: float, first: Sequence[str]) -> list[str]:
         return []
     return [
         f"The full model's validation {quality.metric} of {quality.value:.4f} usually means leakage: some columns may "
-        f"be known only after the event, alone or together. Look at those that rank first: {', '.join(first)}; remove "
-        "leaks with exclude."
+        "be known only after the event, alone or in combination. Check the top-ranked ones: "
+        f"{', '.join(first)}; remove leaks with exclude."
     ]
 
 

@@ -56,7 +56,7 @@ from feature_audit.tracking import (
 
 log = logging.getLogger(__name__)
 
-_AGAIN = "the same command then goes on from the last finished stage and trains nothing twice"
+_AGAIN = "the same command then continues from the last finished stage without repeating any training"
 
 #: The report, None before parity; and what keeps a model that passed from being registered.
 Found = tuple[AuditReport | None, str | None]
@@ -129,7 +129,7 @@ def _ended(
             parent.rename(f"{until} done: {name}")
         parent.end("FINISHED")
         again = f"--audit {parent.id}{_code(config)}"
-        return End(None, [f"{until} is done; run {parent.id}, continue with {again}"], run_id=parent.id)
+        return End(None, [f"{until} is done: run {parent.id}; continue with {again}"], run_id=parent.id)
     parent.end("FAILED" if problem else "FINISHED")
     _point(driver, parent, report, name)
     return End(report.verdict, _lines(parent, report), problem, parent.id, report)
@@ -150,9 +150,9 @@ def _lines(parent: Run, report: AuditReport) -> list[str]:
     if report.recommendation:
         lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
     if report.needed:
-        lines.append(f"what would decide it: {report.needed}")
+        lines.append(f"to decide it: {report.needed}")
     if report.more and (command := more_command(report)):
-        lines.append(f"more trainings, about {duration(report.more.seconds)}: {command}")
+        lines.append(f"to add trainings, in about {duration(report.more.seconds)}: {command}")
     return lines
 
 
@@ -232,7 +232,7 @@ def _propose(config: AuditConfig, parent: Run, until: str, engine: Engine) -> _P
         return None
 
     plan = cost_plan(config, prepared, full, constraints)
-    log.info("select: planned: %s", plan_sentence(plan))
+    log.info("select: plan: %s", plan_sentence(plan))
     inputs = {"baseline": trained.digest, "rules": load.rules_digest(prepared)}
     work = partial(_select, engine, config, prepared, full, constraints)
     selected = run_stage(parent, config, "select", inputs, work)
@@ -368,10 +368,10 @@ def _code(config: AuditConfig) -> str:
 
 
 def _not_registered(parent: Run, config: AuditConfig, report: AuditReport, error: AuditError) -> str:
-    """Verdict and report stand without a registered model: say on the run and to the user how to go on."""
+    """Report, on the run and to the user, how to register the model; verdict and report are already complete."""
     problem = (
-        f"the verdict is {report.verdict} and the report is complete, but the model registry was not changed: {error}; "
-        f"when the cause is removed: feature-audit parity --audit {parent.id}{_code(config)}"
+        f"the verdict is {report.verdict} and the report is complete, but the model was not registered: {error}; once "
+        f"that is fixed, run feature-audit parity --audit {parent.id}{_code(config)}"
     )
     note = parent.tags()["mlflow.note.content"].split("\n", 1)
     parent.describe("\n".join([note[0], "", error_note(problem), *note[1:]]))

@@ -1,4 +1,4 @@
-"""What the pruned model saves, measured when the verdict is known: bytes, parameters, speed, and what a cut costs."""
+"""Savings of the pruned model, measured once the verdict is known: bytes, parameters, speed, and the cost of a cut."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Found = TypeVar("Found")
 def sized(
     config: AuditConfig, prepared: Prepared, full: Baseline, decisions: list[FeatureDecision]
 ) -> list[FeatureDecision]:
-    """The decisions with what each feature takes in the log and in the full model."""
+    """The decisions, with the size of each feature in the log and in the full model."""
     columns = {column.name: column for column in prepared.columns}
     shares: dict[str, float] = {}
     if config.model in MODELS and full.weights.is_file():
@@ -55,7 +55,7 @@ def sized(
 
 
 def readers(config: AuditConfig, prepared: Prepared) -> Readers | None:
-    """Who else reads the log's features; None where no file says it."""
+    """Other consumers of the features of the log; None without a consumers file."""
     if config.consumers is None:
         return None
     return readers_of(read_consumers(config.consumers), prepared.columns, own=config.model_name)
@@ -64,9 +64,9 @@ def readers(config: AuditConfig, prepared: Prepared) -> Readers | None:
 def with_savings(
     config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, report: AuditReport
 ) -> AuditReport:
-    """The report with what is saved. What cannot be measured is left out: it is no part of the verdict.
+    """The report with its savings. Values that cannot be measured are left out, as they do not affect the verdict.
 
-    A model that a team trains elsewhere leaves no weights here: of it, only bytes of the log are known.
+    A model trained by the team's own job leaves no weights here, so only the bytes of the log are known.
     """
     rung, waves = pruned.at(report.k), _waves(report)
     weights = full.weights, pruned.folder.path / f"{rung.names[rung.best_seed]}.pt"
@@ -77,7 +77,9 @@ def with_savings(
     if ours:
         models = list(zip(schemas, weights, strict=True))
         speeds = _measured("scoring speed", lambda: scoring_speeds(locate(config), prepared, models), speeds)
-        fading = _measured("a cut without retraining", lambda: _fading(config, prepared, full, waves), fading)
+        fading = _measured(
+            "the effect of a cut without retraining", lambda: _fading(config, prepared, full, waves), fading
+        )
     prints = []
     for place, schema in enumerate(schemas):
         names = set(schema.names)
@@ -96,13 +98,13 @@ def with_savings(
 
 
 def total(values: Iterable[float | None]) -> float | None:
-    """The sum of what is known; None where nothing is."""
+    """The sum of the known values; None if there is none."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
 def _measured(what: str, work: Callable[[], Found], nothing: Found) -> Found:
-    """What ``work`` finds; nothing where the log was moved since it was read, or a team's own model fails here."""
+    """The result of ``work``, or ``nothing`` if the log was moved since it was read or a team's own model fails."""
     try:
         with users_code():
             return work()
@@ -112,7 +114,7 @@ def _measured(what: str, work: Callable[[], Found], nothing: Found) -> Found:
 
 
 def _waves(report: AuditReport) -> list[WaveSavings]:
-    """The waves of the removal as the report shows them, with what each saves."""
+    """The removal waves as the report shows them, with the savings of each."""
     row_of = {row.feature: row for row in report.decisions}
     found = []
     for wave in removal_waves(report):

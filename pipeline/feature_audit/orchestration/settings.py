@@ -55,11 +55,11 @@ def config_of(audit: str, files: str | None, given: dict[str, Any], *, trust: bo
     unseen = {key: name for key, name in named.items() if key not in read_given(files, given)}
     if unseen and not trust:
         raise UsageError(
-            f"audit={audit}: its configuration runs code of yours: {', '.join(f'{k}={n}' for k, n in unseen.items())}; "
-            f"if it is what you expect, give it again:{code_options(unseen)} (or --trust)"
+            f"audit={audit}: its configuration runs your code: {', '.join(f'{k}={n}' for k, n in unseen.items())}; if "
+            f"you trust it, name it again:{code_options(unseen)} (or --trust)"
         )
     if MASK in config.data:
-        raise UsageError(f"data={config.data}: run {audit} keeps no credentials; give data again, with them")
+        raise UsageError(f"data={config.data}: run {audit} does not store credentials; give data again, including them")
     return config
 
 
@@ -85,7 +85,7 @@ def check_config(config: AuditConfig) -> None:
     for key in ("row_id", "time", "group", "split", "production_score"):
         name = getattr(config, key)
         if name is not None and name in (config.target, *config.targets):
-            raise UsageError(f"{key}={name}: it is the target itself; name another column, or leave {key} out")
+            raise UsageError(f"{key}={name}: this is the target itself; name another column, or leave out {key}")
     _check_targets(config)
     asked = [("metric", filter(None, [config.metric])), ("guards", config.guards)]
     asked += [(f"targets.{name}", filter(None, [rule.metric])) for name, rule in config.further.items()]
@@ -95,7 +95,7 @@ def check_config(config: AuditConfig) -> None:
                 raise UsageError(f"{key}={name}: is computed within users; name the user column, e.g. group=user_id")
     if config.slice_margin is not None and not config.slices and config.group is None:
         raise UsageError(
-            f"slice_margin={config.slice_margin}: there are no slices; name columns with slices, or a group"
+            f"slice_margin={config.slice_margin}: there are no slices; give slices=<columns> or group=<column>"
         )
     registry.check_name(config.model_name)
     _check_folder(config.work_dir)
@@ -113,15 +113,17 @@ def _check_targets(config: AuditConfig) -> None:
     shown = f"targets={','.join(config.targets)}"
     if config.trainer or config.command:
         raise UsageError(
-            f"{shown}: {job_name(config)} trains and scores one target; give target={config.target} alone, or a model "
+            f"{shown}: {job_name(config)} supports a single target; give only target={config.target}, or use a model "
             "instead of a job"
         )
     if config.selector in UNWEIGHTED:
         raise UsageError(
-            f"{shown}: selector={config.selector} ranks the columns by one target; give another one, such as ip_cae"
+            f"{shown}: selector={config.selector} supports a single target; give another selector, such as ip_cae"
         )
     if config.task == "multiclass":
-        raise UsageError(f"{shown}: task=multiclass; of several targets each is binary or a number")
+        raise UsageError(
+            f"{shown}: task=multiclass is not supported with several targets; each must be binary or numeric"
+        )
 
 
 def _check_folder(work_dir: str) -> None:
@@ -139,8 +141,8 @@ def _check_weights(config: AuditConfig) -> None:
     """Refuse a selector that would rank by rows where the audit counts them by weight."""
     if (config.weight or config.negative_sampling) and config.selector in UNWEIGHTED:
         raise UsageError(
-            f"selector={config.selector}: ranks the columns without row weights; give another one, such as ip_cae, or "
-            f"leave {'weight' if config.weight else 'negative_sampling'} out"
+            f"selector={config.selector}: does not support row weights; give another selector, such as ip_cae, or "
+            f"leave out {'weight' if config.weight else 'negative_sampling'}"
         )
 
 

@@ -14,9 +14,9 @@ from feature_audit.report import actions, charts, fading, history, ladder, measu
 from feature_audit.report.as_json import to_plain
 from feature_audit.results import AuditReport, FeatureDecision
 
-#: Rows of a table that stand in the page itself: what is seen without JavaScript.
+#: Rows of a table that are part of the page itself and visible without JavaScript.
 FIRST_PAGE = 50
-#: Items of a list that is not a table; the rest is counted and stands in the decision table.
+#: Items shown of a plain list; the rest is counted and listed in the decision table.
 LISTED = 200
 _WRITE: dict[str, Callable[[float | None], str]] = {
     "count": numbers.count,
@@ -54,15 +54,15 @@ class Table:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What the script needs."""
+        """The data that the script needs."""
         columns = [{"key": column.key, "kind": column.kind, "wide": column.wide} for column in self.columns]
         return {"columns": columns, "rows": self.rows, "noun": self.name}
 
 
 def render_html(report: AuditReport) -> str:
-    """The report as one HTML document: styles, script, charts and data inside, nothing fetched.
+    """The report as one self-contained HTML document with styles, script, charts and data.
 
-    Data stand in the page through autoescaping or as JSON whose ``<``, ``>``, ``&`` and ``'`` are escaped, and the
+    Data are inserted by autoescaping or as JSON whose ``<``, ``>``, ``&`` and ``'`` are escaped, and the
     script writes text nodes only, so that no column name can become markup.
     """
     row = view.decision_row(report)
@@ -121,7 +121,7 @@ def _environment() -> Environment:
 
 
 def _asset(name: str) -> Markup:
-    """A style sheet or script of this package, as it is: it is ours and holds no data."""
+    """A style sheet or script of this package, not escaped because it contains no data."""
     source, _, _ = _environment().loader.get_source(_environment(), name)  # type: ignore[union-attr]
     return Markup(source)
 
@@ -160,7 +160,7 @@ def _value(report: AuditReport, row: FeatureDecision, key: str) -> Any:
 
 
 def _naming(text: str, proxy: str | None) -> str:
-    """A reason that names the proxy, so that a narrow table needs no column for it."""
+    """A reason that includes the proxy, so that the table needs no extra column."""
     return f"{text.rstrip('. ')}; carried by {proxy}" if proxy and proxy not in text else text
 
 
@@ -184,7 +184,7 @@ def _finding_table(report: AuditReport) -> Table | None:
 def _cell(kind: str, value: Any) -> Any:
     """A cell as the script reads it: a text, or a number with its text as ``[value, text]``.
 
-    Values keep six figures, enough to sort by; all of them are in ``report.json``.
+    Values keep six significant digits for sorting; the full values are in ``report.json``.
     """
     value = to_plain(value)
     if kind not in _WRITE:

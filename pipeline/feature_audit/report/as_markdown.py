@@ -1,4 +1,4 @@
-"""The report as Markdown: a file for people who live in terminals, and the note on MLflow's run page."""
+"""The report as Markdown: a file for terminals, and the note on MLflow's run page."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from feature_audit.report.markdown import code, text
 from feature_audit.report.markdown import table as _table
 from feature_audit.results import AuditReport, MetricDelta
 
-#: MLflow cuts a run's note at 8,000 characters; a cut table is a broken table.
+#: MLflow truncates notes at 8,000 characters, which would break a table.
 DESCRIPTION_LIMIT = 7_500
 #: Rows of the decision table in the file; all of them are in ``report.json`` and ``selection/ranking.parquet``.
 MOST_DECISIONS = 1_000
 #: Why a change may differ in sign from the difference of the two columns before it.
 SIGNED = (
-    "A change is signed so that + is better, also where a lower value is better, as for log loss. " + view.CALIBRATION
+    "Changes are signed so that + is better, even for metrics such as log loss, where lower is better. "
+    + view.CALIBRATION
 )
 QUALITY = "## Quality: pruned against full model\n\n"
 
 
 def render_markdown(report: AuditReport) -> str:
-    """The whole report in GitHub-flavoured Markdown; every text from the data is escaped."""
+    """The complete report in GitHub-flavoured Markdown; all text from the data is escaped."""
     parts = [
         _head(report),
         _facts(report),
@@ -44,15 +45,15 @@ def render_markdown(report: AuditReport) -> str:
 def run_description(report: AuditReport, link: str = "") -> str:
     """The note on the run page: the verdict in the first line, then a table; always below ``DESCRIPTION_LIMIT``.
 
-    Parts are added while they fit, so that what is left out is always the least important.
+    Parts are added in order of importance while they fit.
 
     Args:
         report: the audit.
-        link: where a browser finds the whole report, or "".
+        link: URL of the complete report, or "".
     """
     judged = [row for row in report.deltas if row.margin is not None]
     steps = "\n".join(f"{at}. {_step(step)}" for at, step in enumerate(actions.next_steps(report), 1))
-    needed = f"**What would decide it:** {text(view.prose(report.needed))}" if report.needed else ""
+    needed = f"**To decide it:** {text(view.prose(report.needed))}" if report.needed else ""
     opening = f"**{view.VERDICTS[report.verdict]}:** {view.headline(report)} {text(view.sentence(report))}"
     note = _cut(opening, 1_500)
     said = (view.prose(one) for one in (view.own_features(report), report.weighting, report.production) if one)
@@ -64,7 +65,7 @@ def run_description(report: AuditReport, link: str = "") -> str:
         *(_quality(report, judged[:most], "") for most in (12, 4, 1)),
     ]
     tables = False
-    whole = f"The whole report: [report/index.html]({link})" if link else "The whole report: `report/index.html`"
+    whole = f"Full report: [report/index.html]({link})" if link else "Full report: `report/index.html`"
     for index, part in enumerate([*parts, SIGNED, _ladder(report), _warnings(report), f"**Next**\n\n{steps}", whole]):
         is_quality = 4 <= index <= 6
         if part is SIGNED and not tables:
@@ -79,18 +80,18 @@ def run_description(report: AuditReport, link: str = "") -> str:
 
 
 def version_description(report: AuditReport, link: str = "") -> str:
-    """The note on a registered version's page: what it is, how to promote it, and the run's note."""
+    """The note on the page of a registered version: how to promote it, followed by the note of the run."""
     command = actions.promote_command(report)
     start = (
-        f"Promote this version with {code(command)}. The button **Promote model** of this page is not that: it copies "
-        "the version to another registered model, and `feature-audit rollback` knows nothing of it."
+        f"Promote this version with {code(command)}. Do not use the button **Promote model** on this page: it copies "
+        "the version to another registered model, and `feature-audit rollback` cannot undo that."
     )
     note = run_description(report, link)
     return f"{start}\n\n{note}"
 
 
 def _airy(markdown: str) -> str:
-    """Tables with a space in each cell that no parser trims: MLflow's run page draws them without padding."""
+    """Add a space that parsers do not trim to each table cell, because MLflow's run page renders cells unpadded."""
     rows = re.compile(r"^\| (?!---).*$", re.MULTILINE)
     return rows.sub(lambda row: re.sub(r" \|(?= |$)", " &emsp;|", row[0]), markdown)
 
@@ -108,7 +109,7 @@ def _head(report: AuditReport) -> str:
         f"**{view.headline(report)}** {text(view.sentence(report))}",
     ]
     for guard in view.overruling(report):
-        lines.append(f"The verdict stands on the guard {text(view.measure(guard))}, {text(view.slice_label(guard))}.")
+        lines.append(f"The verdict is due to the guard {text(view.measure(guard))}, {text(view.slice_label(guard))}.")
     if report.verdict == "inconclusive" and report.power and not report.power.can_decide:
         lines.append(text(report.power.sentence))
     for said in (view.own_features(report), report.weighting, report.production):
@@ -117,7 +118,7 @@ def _head(report: AuditReport) -> str:
     if measured.sentence(report):
         lines.append(text(measured.sentence(report)))
     if report.needed:
-        lines.append(f"**What would decide it:** {text(view.prose(report.needed))}")
+        lines.append(f"**To decide it:** {text(view.prose(report.needed))}")
     return "\n\n".join(lines)
 
 
@@ -130,13 +131,13 @@ def _facts(report: AuditReport) -> str:
     passed = report.verdict == "pass"
     if report.k:
         kept = f"{numbers.count(report.k)} of {numbers.count(report.n_features)}"
-        rows.append(["Features kept" if passed else "Features tried", kept])
+        rows.append(["Features kept" if passed else "Features tested", kept])
     counts = view.decision_counts(report)
     if report.decisions:
         rows.append(
             ["Decisions", ", ".join(f"{name} {numbers.count(number)}" for name, number in counts.items() if number)]
         )
-    share = f" ({report.margin_share} of the full model's advantage over no skill)" if report.margin_share else ""
+    share = f" ({report.margin_share} of the full model's gain over a no-skill model)" if report.margin_share else ""
     rows.append(["Metric, margin", f"{text(view.metric_name(report.metric))}, {numbers.margin(report.margin)}{share}"])
     for row in view.further_targets(report):
         decimals = numbers.decimals_of(row)
@@ -147,13 +148,15 @@ def _facts(report: AuditReport) -> str:
     tables = retirement.source_tables(report)
     if tables:
         retiring = f"{sum(table.retires for table in tables)} of {len(tables)}"
-        rows.append(["Tables that retire" if passed else "Tables that would retire", retiring])
+        rows.append(["Tables that can be retired" if passed else "Tables that could be retired", retiring])
     if retirement.saved_cost(report):
         saved = numbers.total(retirement.saved_cost(report))
         rows.append(["Yearly cost saved" if passed else "Yearly cost at stake", saved])
     if report.costs:
         trainings = numbers.plain(view.total_trainings(report), 1)
-        rows.append(["This audit cost", f"{trainings} full trainings, {numbers.duration(view.total_seconds(report))}"])
+        rows.append(
+            ["Cost of this audit", f"{trainings} full trainings, {numbers.duration(view.total_seconds(report))}"]
+        )
     if report.recommendation:
         rows.append(["Recommendation", code(report.recommendation)])
     return _table(["", "Audit"], rows)
@@ -208,14 +211,15 @@ def _quality(report: AuditReport, deltas: Sequence[MetricDelta], title: str = QU
         decimals = numbers.decimals_of(one)
         low, high = numbers.signed(one.ci_low, decimals), numbers.signed(one.ci_high, decimals)
         body += (
-            f"\n\nThese trained models only (test-row noise): {numbers.signed(one.delta, decimals)} ({low} to {high}). "
-            "The verdict stands on the feature set over retrainings."
+            "\n\nFor these trained models only (sampling noise of the test rows): "
+            f"{numbers.signed(one.delta, decimals)} ({low} to {high}). The verdict is about the feature set over "
+            "retrainings."
         )
     return body
 
 
 def _margin(row: MetricDelta) -> str:
-    """A row's margin, and of a guard what it asks."""
+    """The margin of a row and, for a guard, its type."""
     if row.margin is None:
         return ""
     return numbers.margin(row.margin) + (f" ({view.guard_name(row)})" if row.role == "guard" else "")
@@ -236,7 +240,7 @@ def _curve(report: AuditReport) -> str:
         for point in sorted(report.curve, key=lambda point: point.k)
     ]
     full = numbers.plain(report.target_quality, decimals)
-    table = _table(["K", "Validation", "Against full", "Standard error", "Source"], rows, range(4))
+    table = _table(["K", "Validation", "Change", "Standard error", "Source"], rows, range(4))
     reason = f"{text(view.prose(report.k_reason))} Full model: {full}."
     return "\n\n".join(
         filter(None, ("## How many features are needed", reason, _ladder(report), table, view.CURVE_ROWS))
@@ -248,7 +252,7 @@ def _ladder(report: AuditReport) -> str:
     if not cells:
         return ""
     table = _table(ladder.head(report), cells, range(4))
-    return f"**K tested, in this order.** {text(ladder.sentence(report))}\n\n{table}\n\n{ladder.METHOD}"
+    return f"**Tested K, in this order.** {text(ladder.sentence(report))}\n\n{table}\n\n{ladder.METHOD}"
 
 
 def _decisions(report: AuditReport) -> str:
@@ -271,7 +275,7 @@ def _decisions(report: AuditReport) -> str:
     head = ["Feature", "Decision", "Rank", "Score", "Selected", "Reason", "Carried by", "Table", "Cost"]
     stability = [] if report.stability is None else [f"Nogueira index {numbers.plain(report.stability, 2)}."]
     if report.verdict != "pass":
-        stability.insert(0, "What was tried, not what to do: without a pass, production keeps every feature.")
+        stability.insert(0, "These are the decisions that were tested. Without a pass, production keeps every feature.")
     if report.verdict == "pass":
         stability.insert(0, "; ".join(f"{name}: {meaning}" for name, meaning in view.DECISIONS.items()) + ".")
     notes = " ".join([*stability, text(view.prose(report.convergence)), view.RANK_AND_SCORE]).strip()
@@ -285,7 +289,7 @@ def _redundancy(report: AuditReport) -> str:
     if not found:
         return ""
     rows = [[code(one.feature), numbers.count(len(one.carried)), ", ".join(map(code, one.carried))] for one in found]
-    return "## Redundancy: who carries whom\n\n" + _table(["Feature", "Carries", "These can go"], rows, (1,))
+    return "## Redundancy\n\n" + _table(["Kept feature", "Carries", "Redundant features"], rows, (1,))
 
 
 def _data(report: AuditReport) -> str:
@@ -303,7 +307,7 @@ def _data(report: AuditReport) -> str:
             ]
             for one in report.findings
         ]
-        parts.append(_table(["Column", "Finding", "Is a feature", "Detail", "Carried by"], rows))
+        parts.append(_table(["Column", "Finding", "Used as feature", "Detail", "Carried by"], rows))
     return "\n\n".join(["## Data", *parts]) if parts else ""
 
 

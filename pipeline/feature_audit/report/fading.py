@@ -1,4 +1,4 @@
-"""What an abrupt cut would cost today's full model: the sentence, the table and the chart of its fading curve."""
+"""The effect of an abrupt cut on the current full model: sentence, table and chart of its fading curve."""
 
 from __future__ import annotations
 
@@ -28,29 +28,25 @@ class Picture:
 
 
 def points(report: AuditReport) -> list[FadePoint]:
-    """The curve, full coverage first; empty where it was not measured or nothing of it is a number."""
+    """The curve, full coverage first; empty if it was not measured or has no finite values."""
     found = report.savings.fading if report.savings else []
     return [point for point in found if numbers.known(point.delta)] if len(found) > 1 else []
 
 
 def sentence(report: AuditReport) -> str:
-    """What a cut without retraining would cost, against the retrained model."""
+    """The effect of a cut without retraining, compared with the retrained model."""
     found = points(report)
     if not found:
         return ""
     metric, decimals = view.metric_name(report.metric), max(4, numbers.decimals_for(report.margin))
     last, worst = found[-1].delta, min(point.delta for point in found)
-    on_the_way = f", at worst by {numbers.signed(worst, decimals)} on the way" if worst < last else ""
+    on_the_way = f", and by up to {numbers.signed(worst, decimals)} in between" if worst < last else ""
     row = view.decision_row(report)
-    retrained = (
-        f"; the model retrained without them changes by {numbers.signed(row.delta, decimals)} (test rows)"
-        if row
-        else ""
-    )
-    advice = "Promote the retrained model first, then let the features go wave by wave."
+    retrained = f"; the retrained model changes by {numbers.signed(row.delta, decimals)} (test rows)" if row else ""
+    advice = "Promote the retrained model first, then remove the features wave by wave."
     if worst >= -report.margin:
-        advice = "That is within the margin, but only the retrained model was tested: promote it first all the same."
-    start = f"Cut at once, today's full model changes by {numbers.signed(last, decimals)} in {metric}{on_the_way}"
+        advice = "This is within the margin, but only the retrained model was tested, so promote it first."
+    start = f"Without retraining, a cut changes {metric} by {numbers.signed(last, decimals)}{on_the_way}"
     return f"{start} (validation rows){retrained}. {advice}"
 
 
@@ -58,7 +54,7 @@ def rows(report: AuditReport) -> list[tuple[str, str, str, str]]:
     """``(wave, coverage, metric, change)``."""
     decimals = max(4, numbers.decimals_for(report.margin))
     assert report.savings is not None
-    names = ["nothing is missing", *(f"{at}. {wave.title}" for at, wave in enumerate(report.savings.waves, 1))]
+    names = ["all features present", *(f"{at}. {wave.title}" for at, wave in enumerate(report.savings.waves, 1))]
     return [
         (
             names[point.wave],

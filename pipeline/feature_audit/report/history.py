@@ -1,4 +1,4 @@
-"""The search's history: the value of each trial, the best so far, and the text where there are few trials."""
+"""The history of the search: the value of each trial, the best so far, and the text shown for few trials."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from feature_audit.report import charts, numbers
 from feature_audit.results import LEAST_TRIALS, AuditReport
 
-#: What a trial's value is and what trials are for, shown to readers of the table and the chart.
+#: Definition of a trial and its value, shown with the table and the chart.
 VALUE = (
     "A trial is one run of the selector, with its own seed and settings. Its value is minus the held-out loss along "
-    "its path, averaged over K on a log scale: higher is better. The test split plays no part in it. All trials rank "
-    "features together, by the geometric mean of their ranks; the masked curve belongs to that common ranking."
+    "its path, averaged over K on a log scale; higher is better. The test split is not used. The final ranking is "
+    "the geometric mean of the ranks from all trials; the masked curve uses this ranking."
 )
 
 
@@ -38,7 +38,7 @@ class Trace:
 
 
 def trace(report: AuditReport) -> Trace | None:
-    """The chart of the trials; None with fewer than two finished ones, where there is nothing to compare."""
+    """The chart of the trials; None with fewer than two finished ones."""
     values = [_value(trial) for trial in report.trials]
     known = [value for value in values if value is not None]
     if len(known) < 2:
@@ -75,20 +75,20 @@ def trace(report: AuditReport) -> Trace | None:
 
 
 def no_importances(report: AuditReport) -> str:
-    """Why the report has no importances of the search's settings; empty where it has them or there was no search."""
+    """Why the report has no importances of the search settings; empty if it has them or there was no search."""
     if report.importances or not report.trials:
         return ""
     finished = sum(_value(trial) is not None for trial in report.trials)
     if finished >= LEAST_TRIALS:
-        return "There are no importances: every setting of the search was fixed."
+        return "No importances are shown because every setting of the search was fixed."
     return (
-        f"There are no importances of the settings: they need {LEAST_TRIALS} finished trials and there "
-        f"{'is' if finished == 1 else 'are'} {finished}; with fewer they would be noise (raise trials to see them)."
+        f"Importances of the settings need at least {LEAST_TRIALS} finished trials; there "
+        f"{'is' if finished == 1 else 'are'} {finished}. Raise trials to see them."
     )
 
 
 def _value(trial: Mapping[str, Any]) -> float | None:
-    """The value of a finished trial; one that was stopped early may have a value too, of its last step."""
+    """The value of a finished trial; a pruned trial may have a value as well, from its last step."""
     value = trial.get("value")
     finished = str(trial.get("state", "complete")).lower() == "complete"
     return float(value) if finished and value is not None and numbers.known(value) else None

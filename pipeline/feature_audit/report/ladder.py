@@ -1,4 +1,4 @@
-"""Several K that were tested one after the other: the rows of their table and the sentence on what is recommended."""
+"""Several K tested in a fixed order: the rows of their table and the sentence on the recommendation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 from feature_audit.report import numbers, view
 from feature_audit.results import AuditReport, LadderRung
 
-#: Why testing several K on the same rows is no lottery.
+#: Why testing several K on the same rows does not inflate the error rate.
 METHOD = (
-    "The order was fixed on validation, before a test row was read. Each K is tested at the full confidence, and "
-    "testing stops at the first that does not pass, so that the error over all K together is that of a single test "
+    "The order was fixed on validation, before any test row was read. Each K is tested at full confidence, and "
+    "testing stops at the first K that does not pass. The error rate over all K is therefore that of a single test "
     "(fixed-sequence testing)."
 )
 #: Verdict -> its sign in the chart, and the sign's meaning.
@@ -23,12 +23,12 @@ SIGNS = {
 
 
 def rungs(report: AuditReport) -> list[LadderRung]:
-    """What there is to show: nothing where one K alone was tested."""
+    """The tested K; empty if only one K was tested."""
     return report.ladder if len(report.ladder) > 1 else []
 
 
 def sign(rung: LadderRung) -> str:
-    """A character that stands for the rung's verdict."""
+    """The character that represents the verdict of a rung."""
     return SIGNS[rung.verdict or ""][0]
 
 
@@ -44,7 +44,7 @@ def head(report: AuditReport) -> list[str]:
 
 
 def cells(report: AuditReport) -> list[list[str]]:
-    """The table's cells, one row per K in the order of testing; without figures where it was not tested."""
+    """The cells of the table, one row per K in the order of testing; without figures if the K was not tested."""
     decimals = _decimals(report)
     table = []
     for rung in rungs(report):
@@ -56,7 +56,7 @@ def cells(report: AuditReport) -> list[list[str]]:
 
 
 def _decimals(report: AuditReport) -> int:
-    """As many for all rows that none is rounded onto the margin."""
+    """Enough decimals for all rows that no bound is rounded onto the margin."""
     row = view.decision_row(report)
     if row is None:
         return numbers.decimals_for(report.margin)
@@ -69,7 +69,7 @@ def _decimals(report: AuditReport) -> int:
 
 
 def sentence(report: AuditReport) -> str:
-    """Which K is recommended and why the next one is not; empty where one K alone was tested."""
+    """Which K is recommended and why the next one is not; empty if only one K was tested."""
     shown = rungs(report)
     if not shown:
         return ""
@@ -79,11 +79,11 @@ def sentence(report: AuditReport) -> str:
         return f"{recommended}: {_listed(shown)} were tested in this order and all passed."
     untested = f" Not tested: {_listed(left)}." if left else ""
     if len(tested) == 1:
-        return f"{_listed(tested)} was tested first and did not pass, so testing ended there.{untested}"
+        return f"{_listed(tested)} was tested first and did not pass, so testing stopped.{untested}"
     stop = tested[-1]
     ended = {"fail": "failed", "inconclusive": "is inconclusive"}[str(stop.verdict)]
     why = view.without_verdict(stop.sentence or "", str(stop.verdict))
-    return f"{recommended}. {_listed([stop])} came next and {ended}. {why}{untested}"
+    return f"{recommended}. {_listed([stop])} was tested next and {ended}. {why}{untested}"
 
 
 def _listed(some: list[LadderRung]) -> str:

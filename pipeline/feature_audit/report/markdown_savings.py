@@ -1,4 +1,4 @@
-"""What is saved, as Markdown: measured figures, source tables, other readers, waves and the fading curve."""
+"""Savings as Markdown: measured figures, source tables, other consumers, waves and the fading curve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from feature_audit.results import AuditReport
 
 
 def waves(report: AuditReport) -> str:
-    """The order of removal and what each wave saves; empty without one."""
+    """The order of removal and the savings of each wave; empty if there is none."""
     found = actions.removal_waves(report)
     if not found:
         return ""
@@ -26,14 +26,14 @@ def waves(report: AuditReport) -> str:
         ]
         for at, (wave, size) in enumerate(zip(found, sizes, strict=True), 1)
     ]
-    return table(["Wave", "What", "Features", "Saves", "Bytes per row", "Why here"], rows, (0, 2, 3, 4))
+    return table(["Wave", "What", "Features", "Saves", "Bytes per row", "Reason"], rows, (0, 2, 3, 4))
 
 
 def section(report: AuditReport) -> str:
-    """The whole section; empty where nothing is known."""
+    """The complete section; empty if nothing is known."""
     parts = [_figures(report), _tables(report), _readers(report), _fading(report)]
     found = [part for part in parts if part]
-    return "\n\n".join(["## What is saved", *found]) if found else ""
+    return "\n\n".join(["## Savings", *found]) if found else ""
 
 
 def _figures(report: AuditReport) -> str:
@@ -63,9 +63,9 @@ def _tables(report: AuditReport) -> str:
 
 def _result(report: AuditReport, one: retirement.SourceTable) -> str:
     if one.retires:
-        return "**retires**" if report.verdict == "pass" else "would retire"
+        return "**can be retired**" if report.verdict == "pass" else "could be retired"
     if one.held_by:
-        return "stays for " + ", ".join(map(code, one.held_by[:3])) + _more(one.held_by, 3)
+        return "still needed for " + ", ".join(map(code, one.held_by[:3])) + _more(one.held_by, 3)
     return "still read by " + ", ".join(map(text, one.readers[:3])) + _more(one.readers, 3)
 
 
@@ -74,8 +74,8 @@ def _readers(report: AuditReport) -> str:
     if report.readers is None:
         return ""
     rows = [[text(name), ", ".join(map(code, read[:12])) + _more(read, 12)] for name, read in found]
-    shown = table(["Consumer", "Still reads, although this model would let it go"], rows) if rows else measured.NOBODY
-    return "\n\n".join(filter(None, ("### Who else reads these features", shown, text(report.readers.note))))
+    shown = table(["Consumer", "Dropped features that it still reads"], rows) if rows else measured.NOBODY
+    return "\n\n".join(filter(None, ("### Other consumers of these features", shown, text(report.readers.note))))
 
 
 def _fading(report: AuditReport) -> str:
@@ -84,7 +84,7 @@ def _fading(report: AuditReport) -> str:
     shown = table(
         ["Wave", "Coverage", "Metric", "Change"], [[text(row[0]), *row[1:]] for row in fading.rows(report)], (1, 2, 3)
     )
-    return f"### A cut without retraining\n\n{text(fading.sentence(report))}\n\n{shown}"
+    return f"### Effect of a cut without retraining\n\n{text(fading.sentence(report))}\n\n{shown}"
 
 
 def _more(items: Sequence[object], most: int) -> str:

@@ -1,4 +1,4 @@
-"""What is saved, as measured: the sentence of the first screen, full and pruned model side by side, who else reads."""
+"""Measured savings: the sentence on the first screen, the comparison of full and pruned model, other consumers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections import defaultdict
 from feature_audit.report import numbers, retirement
 from feature_audit.results import AuditReport, Savings
 
-#: How speeds were measured, for the reader of the figures.
+#: How the speeds were measured.
 SPEED = (
-    "Speed is that of encoding and scoring raw rows of this log in one process on one CPU thread, both models in turn, "
-    "medians; compare the two, a server adds its own time to either."
+    "Speed is the median over alternating runs of both models that encode and score raw rows of this log, in one "
+    "process with one CPU thread. Compare the two models; a server adds its own overhead to both."
 )
-#: Where a file of consumers was given and none of them reads what would go.
-NOBODY = "No other consumer reads what this model would let go."
+#: Shown if a consumers file was given and none of the consumers reads a dropped feature.
+NOBODY = "No other consumer reads the features that this model drops."
 
 
 def ratios(savings: Savings) -> dict[str, float]:
-    """How much less the pruned model takes, as shares, and how many times as fast it is; what is known of it."""
+    """Savings of the pruned model as shares, and its speed-up; only the known values."""
     full, pruned = savings.full, savings.pruned
     found = {}
     for name, before, after in (
@@ -34,7 +34,7 @@ def ratios(savings: Savings) -> dict[str, float]:
 
 
 def sentence(report: AuditReport) -> str:
-    """``39 of 394 features: 61 % fewer bytes read per row, 2.3 × the scoring speed``; empty where nothing is known."""
+    """``39 of 394 features: 61 % fewer bytes read per row, 2.3 × the scoring speed``; empty if nothing is known."""
     if report.savings is None or report.verdict not in ("pass", "inconclusive"):
         return ""
     found = ratios(report.savings)
@@ -47,7 +47,7 @@ def sentence(report: AuditReport) -> str:
         parts.append(_smaller(found["model_bytes.share_saved"]))
     if not parts:
         return ""
-    start = "" if report.verdict == "pass" else "If it held: "
+    start = "" if report.verdict == "pass" else "If the audit passed: "
     kept = f"{numbers.count(report.k)} of {numbers.counted(report.n_features, 'feature')}"
     return f"{start}{kept}: {', '.join(parts)}."
 
@@ -85,7 +85,7 @@ def rows(report: AuditReport) -> list[tuple[str, str, str, str]]:
 
 
 def notes(report: AuditReport) -> str:
-    """How the figures are known."""
+    """How the figures were measured."""
     if report.savings is None:
         return ""
     parts = [f"Bytes per row: {report.savings.bytes_from}."] if report.savings.bytes_from else []
@@ -93,7 +93,7 @@ def notes(report: AuditReport) -> str:
 
 
 def other_readers(report: AuditReport) -> list[tuple[str, list[str]]]:
-    """``(consumer, what of this log it reads although this model would let it go)``, those that hold most first."""
+    """``(consumer, dropped features that it still reads)``, the consumers with the most features first."""
     if report.readers is None:
         return []
     found: dict[str, dict[str, None]] = defaultdict(dict)

@@ -92,10 +92,10 @@ def summary(report: AuditReport) -> list[tuple[str, str]]:
     group = report.data_summary.get("group")
     words = {
         "rows": "rows",
-        "columns": "columns that may be features",
-        "groups": f"units of resampling: values of {group}" if group else "units of resampling",
+        "columns": "candidate columns",
+        "groups": f"resampling units (values of {group})" if group else "resampling units",
         "positives_share": "share of positive rows",
-        "positives_share_by_weight": "share of positive rows by weight",
+        "positives_share_by_weight": "weighted share of positive rows",
         "weighted_by": "weights",
         "effective_rows": "effective sample size",
         "target_per_split": "label",

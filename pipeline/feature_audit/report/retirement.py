@@ -64,32 +64,32 @@ def consumers_of(report: AuditReport, feature: str) -> list[str]:
 
 
 def goes(report: AuditReport, row: FeatureDecision) -> bool:
-    """Does a feature stop being computed: dropped here and read by no other model?"""
+    """Whether a feature is no longer computed: dropped here and not read by another model."""
     return row.decision == "drop" and not consumers_of(report, row.feature)
 
 
 def saved_cost(report: AuditReport) -> float:
-    """Cost of all dropped features and retiring tables, in the user's unit; 0 where no cost was given."""
+    """Cost of all dropped features and retired tables, in the user's unit; 0 if no cost was given."""
     alone = sum(row.cost for row in report.decisions if goes(report, row) and not row.group)
     return alone + sum(table.saved for table in source_tables(report))
 
 
 def savings(report: AuditReport) -> str:
-    """What can be switched off, in one sentence; empty where no source table is known."""
+    """What can be switched off, in one sentence; empty without source tables."""
     tables = source_tables(report)
     if not tables:
         return ""
     retiring = [table for table in tables if table.retires]
     passed = report.verdict == "pass"
-    verb = ("retires" if len(retiring) == 1 else "retire") if passed else "would retire"
+    verb = "can be retired" if passed else "could be retired"
     names = f" ({', '.join(table.name for table in retiring[:6])}{', …' if len(retiring) > 6 else ''})"
     start = f"{len(retiring)} of {numbers.counted(len(tables), 'source table')} {verb}{names if retiring else ''}"
     everything = saved_cost(report)
     if not everything:
         return f"{start}."
     of_tables = sum(table.saved for table in retiring)
-    saving = "saving" if passed else "which would save"
+    saving = "which saves" if passed else "which would save"
     rest = numbers.total(everything - of_tables)
     if not retiring:
-        return f"{start}; single features {'save' if passed else 'would save'} {rest} a year."
-    return f"{start}, {saving} {numbers.total(of_tables)} a year; single features save another {rest}."
+        return f"{start}; single features {'save' if passed else 'would save'} {rest} per year."
+    return f"{start}, {saving} {numbers.total(of_tables)} per year; single features save another {rest}."

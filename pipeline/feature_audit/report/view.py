@@ -1,4 +1,4 @@
-"""What the reader sees, as plain values: rows sorted, counted and put in groups. Nothing is estimated here."""
+"""What the reader sees, as plain values: rows sorted, counted and grouped. This module estimates nothing."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ METRIC_NAMES: dict[str, str] = {
     "rmse": "RMSE",
     "mae": "MAE",
 }
-#: What the reader of the K curve's points must know.
+#: Note below the table of K curve points.
 CURVE_ROWS = (
-    "A change compares with the full model on the same validation rows: for masked points the half that judged no "
-    "removal, for retrained points all. So the values of the two kinds may differ where their changes do not."
+    "Changes are relative to the full model on the same validation rows. Masked points use the half of these rows "
+    "that did not judge removals, retrained points use all of them, so their values are not directly comparable."
 )
 
 
@@ -47,23 +47,23 @@ class MetricRows:
 
     @property
     def first(self) -> int:
-        """How many rows are shown at once: all that are judged, and some that are only reported."""
+        """Number of rows shown at once: all with a margin, and some that are only reported."""
         return sum(row.role != "information" for row in self.rows) + 10
 
     @property
     def more(self) -> int:
-        """How many rows are left for the continuation."""
+        """Number of rows left for the continuation."""
         return max(0, len(self.rows) - self.first)
 
 
 def metric_name(metric: str) -> str:
-    """How a metric is called in a sentence; ``ndcg@10`` is ``NDCG@10``."""
+    """Display name of a metric; ``ndcg@10`` is ``NDCG@10``."""
     base, at, depth = metric.partition("@")
     return METRIC_NAMES.get(base, base.replace("_", " ")) + at + depth
 
 
 def measure(row: MetricDelta) -> str:
-    """What a row compares: its metric, and of several targets which one's."""
+    """What a row compares: its metric and, with several targets, its target."""
     return f"{metric_name(row.metric)} of {row.target}" if row.target else metric_name(row.metric)
 
 
@@ -73,7 +73,7 @@ def further_targets(report: AuditReport) -> list[MetricDelta]:
 
 
 def headline(report: AuditReport) -> str:
-    """The verdict in words that need no statistics."""
+    """The verdict in non-statistical words."""
     kept = f"{numbers.count(report.k)} of {numbers.counted(report.n_features, 'feature')}"
     counts = decision_counts(report)
     gone = counts["drop"] if report.decisions else report.n_features - report.k
@@ -81,57 +81,57 @@ def headline(report: AuditReport) -> str:
     return {
         "pass": f"Production can drop {numbers.count(gone)} of {numbers.counted(report.n_features, 'feature')}{later}.",
         "fail": f"Keep the full model: {kept} are not enough.",
-        "inconclusive": f"Not decided: the evidence does not say whether {kept} are enough.",
+        "inconclusive": f"The evidence does not show whether {kept} are enough.",
         "error": "The audit stopped before a verdict.",
     }[report.verdict]
 
 
 def sentence(report: AuditReport) -> str:
-    """The report's sentence without the verdict in front of it, which the page and the note say anyway."""
+    """The sentence of the report without the leading verdict, which the page and the note show separately."""
     return without_verdict(report.sentence, report.verdict)
 
 
 def without_verdict(text: str, verdict: str) -> str:
-    """A verdict's sentence without its first word, where the verdict is shown anyway."""
+    """The sentence of a verdict without its first word, for places that show the verdict separately."""
     word, colon, rest = text.partition(":")
     return prose(rest) if colon and word.strip().lower() == verdict else text
 
 
 def prose(text: str | None) -> str:
-    """A part's own words as a sentence of the page: capital letter, full stop, real minus signs."""
+    """Text as a sentence of the page: capital letter, full stop, real minus signs."""
     text = re.sub(r"(?<![\w.])-(?=\d)", numbers.MINUS, (text or "").strip())
     if text and text[-1] not in ".!?":
         text += "."
     return text[:1].upper() + text[1:]
 
 
-#: A ratio is neither better where higher nor where lower.
+#: For a ratio, neither higher nor lower is better.
 CALIBRATION = (
-    "For calibration, a ratio that should be 1, it is the change in −|log ratio|: + where the pruned model's ratio is "
-    "nearer to 1."
+    "Calibration is a ratio that should be 1; its change is that of −|log ratio|, so + means that the pruned model "
+    "is closer to 1."
 )
 
 
 def interval_confidence(report: AuditReport) -> float:
-    """Of the intervals that the report shows."""
+    """Confidence level of the intervals that the report shows."""
     return report.confidence if report.judged_at is None else report.judged_at
 
 
 def look(report: AuditReport) -> str:
-    """Where looks share the error: which one this is and at what confidence it was judged; goes after the audit's."""
+    """If looks share the error: the number of this look and its confidence level, to append to that of the audit."""
     if interval_confidence(report) == report.confidence:
         return ""
     judged = numbers.confidence(interval_confidence(report))
-    return f"; look {report.look} at this table's test rows, judged at {judged}"
+    return f"; this is look {report.look} at these test rows, judged at {judged}"
 
 
 def decision_row(report: AuditReport) -> MetricDelta | None:
-    """The row on which the verdict stands, if the audit got that far."""
+    """The row that decides the verdict, if the audit got that far."""
     return next((row for row in report.deltas if row.role == "decision"), None)
 
 
 def by_metric(report: AuditReport) -> list[MetricRows]:
-    """Deltas by metric and target, the decision first; rows with a margin come before rows that are only reported."""
+    """Deltas by metric and target, the decision first; rows with a margin precede rows that are only reported."""
     groups: dict[str, list[MetricDelta]] = defaultdict(list)
     for row in report.deltas:
         groups[measure(row)].append(row)
@@ -139,48 +139,47 @@ def by_metric(report: AuditReport) -> list[MetricRows]:
     result = []
     for title, rows in groups.items():
         ordered = sorted(rows, key=lambda row: order[row.role])
-        # Slices are wider than the whole: the first row sets the decimals, so that a column lines up.
+        # Slices have wider intervals than the whole; the first row sets the decimals, so that a column lines up.
         result.append(MetricRows(title, numbers.decimals_of(ordered[0]), ordered))
     return result
 
 
-#: What a decision means, in the order in which they are shown.
+#: Meaning of each decision, in display order.
 DECISIONS = {
-    "keep": "the pruned model reads it",
-    "review": "the pruned model does without it, but half of the selectors or more would keep it: a person decides",
-    "drop": "production can do without it",
-    "no feature": "constant, duplicate or leak: not even the full model had it",
+    "keep": "the pruned model uses it",
+    "review": "the pruned model does not use it, but at least half of the selectors would keep it; please decide",
+    "drop": "production does not need it",
+    "no feature": "constant, duplicate or leak; not used by the full model either",
 }
 
 
 def is_feature(report: AuditReport, row: FeatureDecision) -> bool:
-    """Did the full model have this column? Columns that were excluded rank after all features."""
+    """Whether the full model used this column. Excluded columns rank after all features."""
     return row.rank <= report.n_features
 
 
 def decision_of(report: AuditReport, row: FeatureDecision) -> str:
-    """The decision as it is shown: a column that was no feature is not counted as dropped."""
+    """The decision as displayed: a column that was not a feature is not counted as dropped."""
     return row.decision if is_feature(report, row) else "no feature"
 
 
 def decision_counts(report: AuditReport) -> dict[str, int]:
-    """Columns per decision as shown, all keys of ``DECISIONS`` always present; those but the last are the features."""
+    """Columns per displayed decision, with all keys of ``DECISIONS``; all but the last one count features."""
     seen = Counter(decision_of(report, row) for row in report.decisions)
     return {name: seen[name] for name in DECISIONS}
 
 
-#: What the orders of the decision table mean; they may contradict each other.
+#: Meaning of rank, selection frequency and score in the decision table; they may disagree.
 RANK_AND_SCORE = (
-    "Rank is the order in which features are kept: with K features, ranks 1 to K. It combines the eliminations of all "
-    "selectors. Selected is the share of selectors that would keep the feature at this K on their own: one selector "
-    "may rank a feature high enough for the combined order while the others place it just below the cut, so a kept "
-    "feature can stand at a lower share than one under review. Score is a selector's estimate before the elimination "
-    "(log of the expected number of slots that choose the feature). Rank is what counts."
+    "Rank combines the elimination orders of all selectors; the model with K features keeps ranks 1 to K. Selected "
+    "is the share of selectors whose own top K contains the feature. A kept feature can have a lower share than one "
+    "under review, if one selector ranks it very high and the others just below the cut. Score is an estimate before "
+    "the elimination (log of the expected number of slots that choose the feature). Only the rank decides."
 )
 
 
 def proxies(report: AuditReport) -> list[Proxy]:
-    """Who carries whom, the largest groups first: of dropped columns only, excluded duplicates included."""
+    """Which feature carries which dropped columns (including excluded duplicates), the largest groups first."""
     groups: dict[str, dict[str, None]] = defaultdict(dict)
     needed = {row.feature for row in report.decisions if row.decision != "drop"}
     for decision in report.decisions:
@@ -201,48 +200,49 @@ def finding_counts(report: AuditReport) -> list[tuple[str, int, int]]:
 
 
 def evidence(report: AuditReport) -> str | None:
-    """Where the interval lies, in words, so that a reader need not know what "non-inferior" means."""
+    """The position of the interval in words, for readers who do not know the term "non-inferior"."""
     row = decision_row(report)
     if row is None or row.margin is None or not (numbers.known(row.ci_low) and numbers.known(row.ci_high)):
         return None
     limit = numbers.limit(row.margin)
     start = f"Bar: {numbers.confidence(interval_confidence(report))} interval of the change in {measure(row)}."
     meaning = {
-        "pass": f"All of it lies above {limit}, the most that was agreed to lose.",
-        "fail": f"All of it lies below {limit}: more is lost than was agreed.",
-        "inconclusive": f"It contains {limit}: the loss may be smaller or larger than was agreed.",
+        "pass": f"It lies entirely above {limit}, the largest acceptable loss.",
+        "fail": f"It lies entirely below {limit}, so the loss is larger than acceptable.",
+        "inconclusive": f"It contains {limit}, so the loss may be smaller or larger than acceptable.",
     }.get(row.verdict or "", "")
     if row.verdict == "inconclusive" and row.ci_low > -row.margin:
-        meaning = f"All of it lies above {limit}; the verdict has another reason."
+        meaning = f"It lies entirely above {limit}; the verdict has another reason."
     return " ".join(filter(None, (start, meaning, _lopsided(row))))
 
 
 def own_features(report: AuditReport) -> str | None:
-    """What the full model loses to features that the pruned one does without, where the test rows show that it does."""
+    """How much the features that the pruned model drops hurt the full model, if the test rows show that they do."""
     row = decision_row(report)
     if row is None or report.k >= report.n_features or not (numbers.known(row.ci_low) and row.ci_low > 0):
         return None
     decimals = numbers.decimals_of(row)
     low, high = (numbers.signed(end, decimals) for end in (row.ci_low, row.ci_high))
     return (
-        f"The full model loses {numbers.plain(row.delta, decimals)} {metric_name(row.metric)} to its own features: "
-        f"without {numbers.count(report.n_features - report.k)} of its {numbers.count(report.n_features)}, a model is "
-        f"surely better ({numbers.confidence(interval_confidence(report))} interval {low} to {high})."
+        f"Some features hurt the full model: without {numbers.count(report.n_features - report.k)} of its "
+        f"{numbers.count(report.n_features)}, {metric_name(row.metric)} improves by "
+        f"{numbers.plain(row.delta, decimals)} ({numbers.confidence(interval_confidence(report))} interval {low} to "
+        f"{high})."
     )
 
 
 def _lopsided(row: MetricDelta) -> str:
-    """Why the bar reaches further up than down, where it visibly does."""
+    """Why the interval is asymmetric, if it visibly is."""
     if row.ci_high - row.delta < 1.1 * (row.delta - row.ci_low):
         return ""
     return (
-        "It reaches further up than down because the question is one-sided (is too much lost?): most of the error that "
-        "the confidence allows is spent on the lower end, which decides, so that end is the tighter one."
+        "The interval is asymmetric because the question is one-sided (is the loss too large?): most of the allowed "
+        "error is spent on the lower end, which decides and is therefore tighter."
     )
 
 
 def overruling(report: AuditReport) -> list[MetricDelta]:
-    """Guard rows that made the difference where the decision row has another verdict than the report."""
+    """Guard rows that changed the verdict, if the decision row has a different verdict than the report."""
     row = decision_row(report)
     if row is None or row.verdict == report.verdict:
         return []
@@ -252,8 +252,8 @@ def overruling(report: AuditReport) -> list[MetricDelta]:
 
 
 def guard_name(row: MetricDelta) -> str:
-    """What a guard asks: that no loss is shown, or that the margin is shown to hold."""
-    return "guard, must be shown" if row.mode == "not_worse" else "guard"
+    """The type of a guard: it forbids a proven loss, or requires non-inferiority."""
+    return "guard, must pass" if row.mode == "not_worse" else "guard"
 
 
 def slice_label(row: MetricDelta) -> str:
@@ -262,24 +262,24 @@ def slice_label(row: MetricDelta) -> str:
 
 
 def total_trainings(report: AuditReport) -> float:
-    """Cost of the whole audit in units of the baseline's own training."""
+    """Cost of the whole audit in units of the baseline training."""
     return sum(cost.full_trainings for cost in report.costs)
 
 
 def plan_sentence(plan: CostPlan) -> str:
-    """The steps and what they are expected to cost together, for a log or a page."""
+    """The planned steps and their expected total cost, for a log or a page."""
     trainings = f"{numbers.plain(plan.trainings_low, 1)} to {numbers.plain(plan.trainings_high, 1)}"
     seconds = f"{numbers.duration(plan.seconds_low)} to {numbers.duration(plan.seconds_high)}"
-    return f"{plan.text}; all in all {trainings} full trainings, about {seconds}"
+    return f"{plan.text}; in total {trainings} full trainings, about {seconds}"
 
 
 def planned(report: AuditReport) -> str | None:
-    """What was planned before the selection and what it came to; None for a report without a plan."""
+    """The plan before the selection and the actual cost; None for a report without a plan."""
     plan = report.plan
     if plan is None:
         return None
     came_to = f"{numbers.plain(total_trainings(report), 1)}, {numbers.duration(total_seconds(report))}"
-    return f"Planned before the selection: {plan_sentence(plan)}. It came to {came_to}."
+    return f"Plan before the selection: {plan_sentence(plan)}. Actual cost: {came_to}."
 
 
 def total_seconds(report: AuditReport) -> float:
@@ -288,14 +288,14 @@ def total_seconds(report: AuditReport) -> float:
 
 
 def bar_widths(values: Sequence[float]) -> list[float]:
-    """Lengths of bars in per cent of the longest; what is not a positive number has none."""
+    """Bar lengths in percent of the longest one; 0 for values that are not positive numbers."""
     lengths = [value if numbers.known(value) and value > 0 else 0.0 for value in values]
     longest = max(lengths, default=0.0) or 1.0
     return [round(100 * length / longest, 1) for length in lengths]
 
 
 def sections(report: AuditReport) -> list[tuple[str, str]]:
-    """``(anchor, title)`` of the sections that have something to show, in the page's order."""
+    """``(anchor, title)`` of the sections with content, in page order."""
     everything = [
         ("decision", "Verdict", True),
         ("next", "Next steps", True),
@@ -313,7 +313,7 @@ def sections(report: AuditReport) -> list[tuple[str, str]]:
 
 
 def missing(report: AuditReport) -> list[str]:
-    """Parts that the audit did not get to."""
+    """Parts that the audit did not reach."""
     parts = {
         "quality": report.deltas,
         "the K curve": report.curve,
@@ -324,7 +324,7 @@ def missing(report: AuditReport) -> list[str]:
 
 
 def extra(columns: Sequence[Any], row: Sequence[Any]) -> str:
-    """The columns that a narrow screen hides, in one line for below the name."""
+    """The columns that a narrow screen hides, as one line below the name."""
     parts = []
     for column, value in zip(columns, row, strict=True):
         number, text = value if isinstance(value, list) else (value, str(value))

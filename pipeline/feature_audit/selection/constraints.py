@@ -87,7 +87,7 @@ def build_constraints(
     excluded = _with_groups(usable, [column for column in columns if column.ruled_out], whole_groups)
     free = len(names) - len(excluded)
     if not free:
-        raise AuditError(f"always_drop: rules out all {len(names)} usable features; take some out of it")
+        raise AuditError(f"always_drop: excludes all {len(names)} usable features; remove some from it")
     tally = _tally(len(names), len(excluded), len(columns))
     if k_min > free:
         given = f"k=k_min={k}" if k == k_min else f"k_min={k_min}"
@@ -106,7 +106,7 @@ def build_constraints(
         excluded=tuple(excluded),
         groups=_group_numbers(usable, whole_groups),
         prior=_cost_prior(usable, table_costs),
-        note=None if k == "auto" or k <= free else f"k = {k} is no limit: only {tally}",
+        note=None if k == "auto" or k <= free else f"k = {k} has no effect: only {tally}",
     )
 
 
@@ -120,7 +120,7 @@ def _check_groups(columns: Sequence[Column], whole_groups: Sequence[str]) -> Non
     for column in columns:
         if column.ruled_out and column.group in stays:
             raise AuditError(
-                f"always_drop={column.name}: never_drop keeps {stays[column.group]}, and whole_groups holds their "
+                f"always_drop={column.name}: never_drop keeps {stays[column.group]}, and whole_groups keeps their "
                 f"group {column.group} together; change one of the three"
             )
 
@@ -150,8 +150,8 @@ def _cost_prior(usable: Sequence[Column], table_costs: Mapping[str, float]) -> t
 
 def _tally(usable: int, ruled_out: int, columns: int) -> str:
     """How many features may be kept, and where the others went."""
-    by_rule = f", {ruled_out} are dropped by rule" if ruled_out else ""
+    by_rule = f"; {ruled_out} dropped by always_drop" if ruled_out else ""
     return (
-        f"{usable - ruled_out} features are usable ({columns - usable} of {columns} were excluded as constant, "
-        f"duplicate or leaking{by_rule})"
+        f"{usable - ruled_out} features are usable ({columns - usable} of {columns} columns are constant, duplicate "
+        f"or leaking{by_rule})"
     )

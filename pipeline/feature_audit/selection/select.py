@@ -167,8 +167,8 @@ def validation_curve(
     fits = [place + 1 for place, k in enumerate(sizes) if constraints.min_k <= k <= constraints.max_k]
     if not fits:
         raise AuditError(
-            f"k={constraints.max_k}: no set of whole groups holds {constraints.min_k} to {constraints.max_k} features "
-            f"(the best single one has {sizes[0]}); raise k or take a group out of whole_groups"
+            f"k={constraints.max_k}: no set of whole groups has {constraints.min_k} to {constraints.max_k} features "
+            f"(the best group has {sizes[0]}); raise k or remove a group from whole_groups"
         )
     network, schema = objective.nested(order, curve_sizes(fits[-1], fits[0])), objective.store.schema
     points, rows = [], 0
@@ -190,11 +190,11 @@ def _choose(
     retrain: Retrain,
 ) -> tuple[KChoice, tuple[int, ...], list[CurvePoint], float]:
     """K, the K to test, what the confirmations measured, and their compute."""
-    # All features again would be the full model again, which says nothing about dropping any.
+    # A K of all features is the full model itself and provides no evidence about dropping any.
     droppable = [point for point in curve if point.k < constraints.n_features] or curve
     if constraints.is_fixed:
         k = choose_k(droppable, curve_criterion).k
-        return KChoice(k, "fixed", f"K = {k} is given (k_min = k)"), (k,), [], 0.0
+        return KChoice(k, "fixed", f"K = {k} was set by the configuration (k_min = k)"), (k,), [], 0.0
     ks = [
         k for k in constraints.prefix_sizes(order)
         if constraints.min_k <= k <= constraints.max_k and (k < constraints.n_features or len(droppable) == 1)

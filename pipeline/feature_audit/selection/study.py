@@ -180,7 +180,7 @@ def run_study(run_round: RunRound, *, space: SearchSpace, trials: int, seed: int
     else:
         rows, importances = _search(run_round, space, trials, seed)
     if not any(row.state == "complete" for row in rows):
-        raise RuntimeError("no trial of the search finished")
+        raise RuntimeError("none of the trials finished")
     return StudySummary(rows, importances)
 
 

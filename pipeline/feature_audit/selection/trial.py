@@ -185,6 +185,6 @@ def describe_convergence(path: SelectionPath) -> str:
     shared = path.n_duplicate_argmax
     slots = "1 slot" if shared == 1 else f"{shared} slots"
     return (
-        f"The selector {state}: mean largest probability {path.mean_max_probability:.3f}, {slots} chose a feature that "
-        "another slot also chose (made distinct by maximum-weight assignment)."
+        f"The selector {state}: mean largest selection probability {path.mean_max_probability:.3f}; {slots} shared a "
+        "feature with another slot (resolved by maximum-weight assignment)."
     )

@@ -113,7 +113,9 @@ def _make(config: AuditConfig, prepared: Prepared, store: Store, trainings: Trai
     else:
         if has_own_training(config):
             shipped = trainings.with_shipped_loop()
-            reference = shipped.fit(schema, _REFERENCE, seed=config.seed, label="baseline: reference for the selection")
+            reference = shipped.fit(
+                schema, _REFERENCE, seed=config.seed, label="baseline: reference model for the selection"
+            )
             trainings = replace(trainings, rate=reference.compute / reference.seconds)
         facts = trainings.fit(schema, _FULL, seed=config.seed, label="baseline")
         seconds = facts.seconds

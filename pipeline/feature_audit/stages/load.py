@@ -31,7 +31,7 @@ def complete(config: AuditConfig) -> AuditConfig:
         given = config.model_fields_set
         config = config.model_copy(update={key: value for key, value in DEMO_DEFAULTS.items() if key not in given})
     if not config.target:
-        raise UsageError(f"target: not given for data={config.data}; name the label column, e.g. target=clicked")
+        raise UsageError(f"target: not given for data={config.data}; name the label column, such as target=clicked")
     return config
 
 

@@ -137,7 +137,7 @@ def parity(
 
 
 def _ladder(pruned: Retrained, results: Mapping[int, ParityResult], n_features: int) -> list[LadderRung]:
-    """Every K that was trained; those after the first that did not pass have no verdict and no figures."""
+    """Every K that was trained; K after the first one that did not pass have no verdict and no figures."""
     ladder = []
     for place, rung in enumerate(pruned.rungs, start=1):
         dropped = 1 - rung.k / n_features
@@ -152,17 +152,17 @@ def _ladder(pruned: Retrained, results: Mapping[int, ParityResult], n_features: 
 
 
 def question(parts: Mapping[str, str]) -> str:
-    """Digest of what is asked of the test rows: of the parts of the stage's key without what is only reported."""
+    """Digest of the question put to the test rows: the parts of the stage key, except those that are only reported."""
     reported = _REPORTED if parts.get("config.slice_margin", "null") == "null" else ()
     asked = {name: value for name, value in parts.items() if name not in (*reported, _NOT_OF_TEST)}
     return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def foresee(config: AuditConfig, store: Store) -> None:
-    """Say before anything is trained what about the test rows will keep the audit from a pass.
+    """Warn, before any training, of properties of the test rows that prevent a pass.
 
     Raises:
-        AuditError: production's score cannot be compared.
+        AuditError: the production score cannot be compared.
     """
     check_production(config, store)
     units = store.target("test"), store.group("test"), store.schema.task, unit_name(config), store.weight("test")
@@ -170,14 +170,14 @@ def foresee(config: AuditConfig, store: Store) -> None:
     for place, output in enumerate(store.schema.outputs[1:], start=1):
         doubts += _foreseen(config, store, place, output)
     for one in doubts:
-        log.warning("load: %s: no verdict but fail or inconclusive is possible. %s", one.reason, one.remedy)
+        log.warning("load: %s: the verdict cannot be a pass. %s", one.reason, one.remedy)
 
 
 def _foreseen(config: AuditConfig, store: Store, place: int, output: Output) -> list[Reservation]:
-    """What will keep a further target from holding.
+    """Properties of the test rows that prevent a pass on a secondary target.
 
     Raises:
-        AuditError: resampling would show none of its noise.
+        AuditError: resampling cannot measure its noise.
     """
     labels = store.targets("test")[:, place]
     held = ~np.isnan(labels)
@@ -185,8 +185,8 @@ def _foreseen(config: AuditConfig, store: Store, place: int, output: Output) -> 
     codes, units = cluster_codes(group, int(held.sum()))
     if units < 2 or (codes is not None and output.task == "binary" and settles(codes, labels[held])):
         raise AuditError(
-            f"targets={output.name}: its labels of the test rows come from too few {unit_name(config)}, or follow from "
-            "them, so that resampling shows no noise; give more test rows, or leave the target out"
+            f"targets={output.name}: its test labels come from too few {unit_name(config)}, or are determined by "
+            "them, so resampling cannot measure the noise; use more test rows, or leave out the target"
         )
     if config.targets[output.name].mode != "not_worse":
         return []
@@ -195,12 +195,12 @@ def _foreseen(config: AuditConfig, store: Store, place: int, output: Output) -> 
 
 
 def unit_name(config: AuditConfig) -> str:
-    """What the resampled units are called."""
+    """The name of the resampling units."""
     return "units" if config.group is None else f"{config.group} values"
 
 
 def guards_of(config: AuditConfig) -> dict[str, Guard | None]:
-    """The task's other metrics: those with a guard, and the rest, which is reported without a margin."""
+    """The other metrics of the task: those with a guard, and the rest, which are reported without a margin."""
     assert config.task is not None
     assert config.metric is not None
     decision = metric(config.metric, config.task).name  # ndcg@10 is ndcg
@@ -222,13 +222,13 @@ def _slices(config: AuditConfig, store: Store, group: np.ndarray | None) -> dict
 
 
 def _slice_values(config: AuditConfig, store: Store) -> dict[str, tuple[str, ...]]:
-    """The values that the configuration chooses of a column; all others are no slice."""
+    """The values of a column that the configuration chooses; other values are not slices."""
     chosen = [name for name, rule in slice_rules(config.slices).items() if rule is not None]
-    return {name: store.slice_labels(name)[:-1] for name in chosen}  # the last one stands for all others
+    return {name: store.slice_labels(name)[:-1] for name in chosen}  # the last one represents all others
 
 
 def _further(config: AuditConfig, store: Store, baseline: np.ndarray, pruned: np.ndarray) -> list[FurtherTarget]:
-    """Labels and (seeds, rows) scores of every further target, with what is asked of it."""
+    """Labels and (seeds, rows) scores of every secondary target, with its rule."""
     return [
         FurtherTarget(
             name=one.name,

@@ -14,8 +14,8 @@ from feature_audit.noninferiority.references import Reference, against_reference
 #: Test rows with a score and an outcome that a comparison takes; of binary labels, of either class.
 LEAST_ROWS = MIN_PER_CLASS
 _REMEDY = (
-    "A full model that is as good as production's: give it the same features and train rows, try another model or more "
-    "training.max_epochs; check that production_score was written before the outcome."
+    "Bring the full model up to production quality: give it the same features and train rows, try another model or "
+    "more training.max_epochs; check that production_score was written before the outcome."
 )
 
 
@@ -34,13 +34,13 @@ def check_production(config: AuditConfig, store: Store) -> None:
     fewest = int(min(np.count_nonzero(outcomes), np.count_nonzero(outcomes == 0)) if binary else len(outcomes))
     if fewest < LEAST_ROWS:
         what = "test rows with a score" + (" are of one class" if binary else "")
-        remedy = "score more rows, or leave it out"
+        remedy = "score more rows, or leave out production_score"
         raise AuditError(f"{shown}: only {fewest} {what}, and at least {LEAST_ROWS} are needed; {remedy}")
     low, high = float(scores[scored].min()), float(scores[scored].max())
     if metric(str(config.metric), store.schema.task).probabilities and not 0 <= low <= high <= 1:
         raise AuditError(
-            f"{shown}: runs from {low:.4g} to {high:.4g}, but metric={config.metric} takes probabilities; "
-            "give them, or decide by a metric of order such as auc"
+            f"{shown}: ranges from {low:.4g} to {high:.4g}, but metric={config.metric} needs probabilities; give "
+            "probabilities, or use a ranking metric such as auc"
         )
 
 

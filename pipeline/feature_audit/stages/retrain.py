@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 KEYS = ("model", "model_params", "attach", "training", "trainer", "command", "device", "metric", "seed")
 
 SAME_SCORES = (
-    "Trainings with different seeds gave the very same scores, so the interval holds no noise of retraining: right if "
-    "nothing is random in the training, too narrow if it does not use its seed."
+    "Trainings with different seeds gave identical scores, so the interval includes no seed variance. This is "
+    "correct if the training is deterministic; if it ignores its seed, the interval is too narrow."
 )
 
 #: Seeds of the pruned models of one K start so far after those of the K before it in the order of testing.
@@ -203,7 +203,8 @@ def _schemas(
     kept = schemas[: affordable_k([unit * active(config, schema) for schema in schemas], most)]
     if len(kept) < len(schemas):
         log.info(
-            "retrain: %d of %d K are trained, or the audit would cost more than %g full trainings; seeds=2 trains all",
+            "retrain: only %d of %d values of K are trained, to keep the audit within %g full trainings; seeds=2 "
+            "trains all",
             len(kept),
             len(schemas),
             spent + most,

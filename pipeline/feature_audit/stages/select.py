@@ -202,7 +202,7 @@ def selection_store(config: AuditConfig, store: Store, folder: StageFolder) -> S
         return sample
     if config.rows is not None:
         there = f"{_selectable(store):,}"
-        log.info("select: rows=%s: train and validation have %s rows; all are used", config.rows, there)
+        log.info("select: rows=%s has no effect: train and validation have only %s rows", config.rows, there)
     return store
 
 

@@ -48,7 +48,7 @@ def check_checksums(artifacts: Path) -> None:
         if not path.is_file() or _sha256(path) != digest:
             what = "differs from what was registered" if path.is_file() else "is missing"
             raise AuditError(
-                f"{os.path.normpath(path)} {what}; copy the version's files again, or load another version"
+                f"{os.path.normpath(path)} {what}; copy the files of this version again, or load another version"
             )
 
 

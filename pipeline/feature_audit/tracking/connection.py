@@ -24,7 +24,7 @@ _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": 
 _MASKING = MaskingFilter()
 #: Default stores: the next current folder has another one.
 _chosen_here: set[str] = set()
-_REMEDY = "start the server, point MLFLOW_TRACKING_URI to the right one, or give credentials that it takes"
+_REMEDY = "start the server, set MLFLOW_TRACKING_URI to the right one, or give valid credentials"
 
 
 def connect() -> None:
@@ -77,7 +77,7 @@ def _make_tables(uri: str, lock: Path) -> None:
     from mlflow.store.db.utils import create_sqlalchemy_engine
     from sqlalchemy import inspect
 
-    with held(lock, f"waiting for another process that opens {masked(uri)} as well"):
+    with held(lock, f"waiting for another process that is opening {masked(uri)}"):
         inspect(create_sqlalchemy_engine(uri)).engine.dispose()  # MLflow itself would try for 100 seconds
         client = MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
@@ -142,7 +142,7 @@ def quietly() -> Iterator[None]:
         with answers_soon("note"):
             yield
     except Exception as error:  # whatever it is, it may not take the place of what the user is to be told
-        log.debug("it could not be noted: %s", error)
+        log.debug("it could not be recorded: %s", error)
 
 
 def is_missing(error: Exception) -> bool:

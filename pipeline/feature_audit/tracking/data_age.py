@@ -21,13 +21,16 @@ def older(wanted: Any, current: Any) -> str | None:
     if moments[0] is not None and moments[1] is not None and moments[0][0] == moments[1][0]:
         if moments[0] >= moments[1]:
             return None
-        return f"its data ends at {until}, and that of {name} at {other}; audit newer data"
+        return f"its data ends at {until}, but that of {name} ends at {other}; audit newer data"
     digest = wanted.tags.get("audit.data_digest")
     if digest and digest == current.tags.get("audit.data_digest"):
         return None
     if wanted.creation_timestamp >= current.creation_timestamp:
         return None
-    return f"{name} was audited later ({_day(current)}, this one {_day(wanted)}), and nothing says whose data is newer"
+    return (
+        f"{name} was audited later ({_day(current)}, this one {_day(wanted)}), and it is unknown whose data is newer; "
+        "audit newer data"
+    )
 
 
 def _moment(text: str | None) -> tuple[str, float] | None:

@@ -148,7 +148,7 @@ class _Scores:
             shape = f"(rows, {len(classes)})" if wanted == 2 else "(rows,)"
             raise UsageError(
                 f"scores have shape {scores.shape}; task={task} needs {shape}: log the model with "
-                "`pyfunc_predict_fn='predict_proba'`, or name one output with `predictions`"
+                "`pyfunc_predict_fn='predict_proba'`, or choose one output with `predictions`"
             )
         return scores
 
@@ -175,7 +175,7 @@ def _labels(dataset: Any, model_type: str, config: Mapping[str, Any]) -> Target:
     try:
         label = cast(pl.Series, pl.from_pandas(pd.Series(np.asarray(dataset.labels_data).reshape(-1))))
     except (TypeError, ValueError) as error:  # what pyarrow raises on a column of several types
-        raise AuditError(f"target={shown}: its values are of several types ({' '.join(str(error).split())})") from None
+        raise AuditError(f"target={shown}: its values have different types ({' '.join(str(error).split())})") from None
     if task is None:
         task = "regression" if model_type == "regressor" else "binary" if label.n_unique() <= 2 else "multiclass"
     target = read_label(label, shown=shown, task=cast(Task, task), positive=config.get("positive"))
@@ -201,8 +201,8 @@ def _check_direction(
         negative, positive = target.classes
         raise AuditError(
             f"positive: both models rank the positive class {positive!r} below chance (AUC {found[0].value:.3f} and "
-            f"{found[1].value:.3f}): is it the right one? give positive={negative} or, to have this judged, "
-            f"positive={positive}"
+            f"{found[1].value:.3f}): is that the right class? give positive={negative}, or positive={positive} to "
+            "confirm"
         )
 
 
@@ -214,7 +214,9 @@ def _listed(value: str | Iterable[str] | None) -> list[str]:
 
 def _column(frame: pd.DataFrame, name: str, key: str) -> np.ndarray:
     if name not in frame.columns:
-        raise UsageError(f"{key}={name}: the data has no such column; it has {', '.join(map(str, frame.columns[:12]))}")
+        raise UsageError(
+            f"{key}={name}: the data have no such column; they have {', '.join(map(str, frame.columns[:12]))}"
+        )
     return frame[name].to_numpy()
 
 

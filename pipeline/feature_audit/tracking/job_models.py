@@ -38,11 +38,14 @@ def check_job_model(model: Path, rows: Path, names: Sequence[str], scores: np.nd
         ) from error
     found = found[:, -1] if found.ndim == 2 and found.shape[1] <= 2 else found
     if found.shape != scores.shape:
-        raise AuditError(f"{model}: gives scores of shape {found.shape}, and the job's have {scores.shape}")
+        raise AuditError(
+            f"{model}: returns scores of shape {found.shape}, but those of the job have {scores.shape}; save the "
+            "model that made them"
+        )
     apart = float(np.abs(found.astype(np.float64) - scores).max())
     scale = max(1.0, float(np.abs(scores).max()))
     if not apart <= _TOLERANCE * scale:
         raise AuditError(
-            f"{model}: its scores are up to {apart:.3g} away from those that the job gave; save the model that made "
-            "them (of scikit-learn with pyfunc_predict_fn='predict_proba')"
+            f"{model}: its scores differ by up to {apart:.3g} from those of the job; save the model that made them "
+            "(for scikit-learn, with pyfunc_predict_fn='predict_proba')"
         )

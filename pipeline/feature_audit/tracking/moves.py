@@ -93,9 +93,9 @@ def _carry_out(client: Any, model_name: str, number: int, event: Event) -> Event
     _finish(client, model_name, number, event)
     if log.production != event.version:
         raise AuditError(
-            f"model_name={model_name}: production was moved to {shown(event.version)} and, at the same moment and by "
-            f"other means, to {shown(log.production)}, which it names now; see `feature-audit history`, then promote "
-            "the version that is meant"
+            f"model_name={model_name}: production was moved to {shown(event.version)}, but at the same time something "
+            f"else moved it to {shown(log.production)}, where it is now; see `feature-audit history`, then promote "
+            "the version that you want"
         )
     return event
 
@@ -137,9 +137,10 @@ def _is_left(event: Event) -> bool:
 def _at_work(log: Log) -> str:
     event = next(iter(log.unfinished.values()), None)
     if event is None:
-        return "other commands move production all the time"
+        return "other commands keep moving production"
     return (
-        f"a {event.action} to {shown(event.version)} by {event.by or 'somebody'} began at {event.time} and is not done"
+        f"a {event.action} to {shown(event.version)} by {event.by or 'another user'} began at {event.time} and is not "
+        "finished"
     )
 
 

@@ -30,8 +30,9 @@ class JobModel(PythonModel):
         """Score a pandas frame."""
         if self._model is None:
             raise MlflowException.invalid_parameter_value(
-                f"This version records a recommendation of {len(self._names)} columns (kept_features.txt) and holds no "
-                "model: its scores came from the team's own training job; train that job on these columns"
+                f"This version records a recommendation of {len(self._names)} columns (kept_features.txt) and "
+                "contains no model, because the models were trained by your own training job; run that job on these "
+                "columns"
             )
         scores = np.asarray(self._model.predict(model_input))
         if scores.ndim == 2 and scores.shape[1] <= 2:  # one column, or both classes' probabilities

@@ -66,7 +66,7 @@ def _check_columns(rows: pl.DataFrame, names: tuple[str, ...]) -> None:
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise MlflowException.invalid_parameter_value(
-            f"Model is missing inputs {missing[:5]}{more}; it reads {len(names)} columns, whose cells may be missing"
+            f"Model is missing inputs {missing[:5]}{more}; it needs {len(names)} columns, whose cells may be missing"
         )
 
 

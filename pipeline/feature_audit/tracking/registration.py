@@ -36,8 +36,8 @@ def check_name(model_name: str) -> None:
     """
     bad = sorted(set(re.findall(r"[/:?\x00-\x1f\x7f]", model_name)))
     if bad or model_name.strip() in ("", ".", "..") or len(model_name) > _NAME_LIMIT:
-        reason = f"MLflow takes no {' '.join(map(repr, bad))} in the name of a registered model" if bad else (
-            f"a registered model needs a name of 1 to {_NAME_LIMIT} characters that is not a folder"
+        reason = f"MLflow does not allow {' '.join(map(repr, bad))} in the name of a registered model" if bad else (
+            f"a registered model needs a name of 1 to {_NAME_LIMIT} characters that is not a path"
         )  # fmt: skip
         near = re.sub(r"[/:?\x00-\x1f\x7f]+", "-", model_name).strip("-. ")[:_NAME_LIMIT] or "feature-audit"
         raise UsageError(f"model_name={model_name!r}: {reason}; give one such as {near}")

@@ -49,7 +49,7 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
         wanted = version or log.candidate
         if wanted is None:
             raise AuditError(
-                f"model_name={model_name}: no version carries the alias {CANDIDATE}; run an audit that passes first"
+                f"model_name={model_name}: no version has the alias {CANDIDATE}; run an audit that passes first"
             )
         found = _version(client, model_name, wanted)
         if found is None:
@@ -67,7 +67,7 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
             raise AuditError(
                 f"model_name={model_name} version={wanted}: {doubt}, or override with --force --reason '...'"
             )
-        # Moved there by other means before: from now on it stands in the log as well.
+        # Someone else moved it there before; from now on the log records it as well.
         replaced = before if wanted == log.production else log.production
         return _event("promote", wanted, replaced, force=force, reason=reason)
 
@@ -75,13 +75,14 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
 
 
 def rollback(model_name: str, *, force: bool = False, reason: str | None = None) -> Move:
-    """Put back the version that was in production before the present one.
+    """Restore the version that was in production before the current one.
 
-    After a rollback that was killed when it had moved the alias, this finishes that one and goes no further back.
+    If an earlier rollback was killed after it had moved the alias, this completes that one and goes no further back.
 
     Raises:
-        AuditError: no such model; nothing to go back to, or it was deleted; ``production`` was moved by other means and
-            ``force`` is not set, or set without a reason; another command is at work; the registry does not answer.
+        AuditError: no such model; no previous version, or it was deleted; ``production`` was moved without
+            feature-audit and ``force`` is not set, or set without a reason; another command is running; the registry
+            does not answer.
     """
     reason = _checked(force, reason)
 
@@ -93,21 +94,23 @@ def rollback(model_name: str, *, force: bool = False, reason: str | None = None)
         if moved:
             stack.append(log.production)
         if len(stack) == 1:
-            raise AuditError(f"model_name={model_name}: no promotion to roll back; see `feature-audit history`")
+            raise AuditError(
+                f"model_name={model_name}: there is no promotion to roll back; see `feature-audit history`"
+            )
         there = [one is None or _version(client, model_name, one) is not None for one in stack[:-1]]
         if not there[-1]:
             left = [one for one, exists in zip(stack, there, strict=False) if one and exists and one != log.production]
             hint = f"version {left[-1]}, in use before it" if left else "another version"
             number = left[-1] if left else "<number>"
             raise AuditError(
-                f"model_name={model_name}: version {stack[-2]}, to go back to, was deleted from the registry; "
-                f"promote {hint}: feature-audit promote --version {number}"
+                f"model_name={model_name}: the previous version {stack[-2]} was deleted from the registry; promote "
+                f"{hint}: feature-audit promote --version {number}"
             )
         if moved and not force:
             raise AuditError(
-                f"model_name={model_name}: production names {shown(log.production)}, but the last recorded move left "
-                f"{shown(stack[-2])}: somebody moved it by other means; ask them, or put {shown(stack[-2])} back with "
-                "--force --reason '...'"
+                f"model_name={model_name}: production is {shown(log.production)}, but the last recorded move set "
+                f"{shown(stack[-2])}, so it was moved without feature-audit; ask who moved it, or restore "
+                f"{shown(stack[-2])} with --force --reason '...'"
             )
         return _event("rollback", stack[-2], log.production, force=force, reason=reason)
 
@@ -162,7 +165,7 @@ def _checked(force: bool, reason: str | None) -> str | None:
     if force and not reason:
         raise AuditError("force=true: give a reason, e.g. --reason 'agreed with the ranking team'; it is recorded")
     if reason and len(reason) > _REASON_LIMIT:
-        raise AuditError(f"reason: {len(reason):,} characters; give one of at most {_REASON_LIMIT:,}")
+        raise AuditError(f"reason: {len(reason):,} characters; give at most {_REASON_LIMIT:,}")
     return reason
 
 

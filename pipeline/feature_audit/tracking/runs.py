@@ -51,7 +51,7 @@ def tag_error(message: str) -> None:
                 run.tag({"audit.verdict": "error"})
                 run.describe(error_note(message))
     except AuditError:  # no such run, or no such server: the line on stderr says what is wrong
-        log.debug("the error could not be noted on run %s", run_id)
+        log.debug("the error could not be recorded on run %s", run_id)
 
 
 def error_note(message: str) -> str:
@@ -181,7 +181,7 @@ class Run:
             try:
                 path = self._client.download_artifacts(self.id, artifact, folder)
             except (MlflowException, OSError):
-                raise AuditError(f"run {self.id} holds no {artifact}; is it the parent run of an audit?") from None
+                raise AuditError(f"run {self.id} has no {artifact}; is it the parent run of an audit?") from None
             return Path(path).read_text(encoding="utf-8")
 
     def tags(self) -> dict[str, str]:
@@ -324,8 +324,8 @@ def _existing(client: Any, run_id: str) -> Any:
         if not is_missing(error):
             raise
         raise UsageError(
-            f"MLFLOW_RUN_ID={run_id}: {store_problem(error)}; unset MLFLOW_RUN_ID, or point MLFLOW_TRACKING_URI to the "
-            "store that holds this run"
+            f"MLFLOW_RUN_ID={run_id}: {store_problem(error)}; unset MLFLOW_RUN_ID, or set MLFLOW_TRACKING_URI to the "
+            "store that contains this run"
         ) from None
 
 

@@ -85,8 +85,11 @@ def test_an_engine_that_cannot_be_is_refused_at_once(
     monkeypatch.setitem(__import__("sys").modules, "ray", None)  # as where it is not installed
     for words, says in (
         (["--engine", "ray"], "engine=ray: the package ray is not installed; pip install 'ray>=2.60,<3', or give"),
-        (["--engine", "ray", "--workers", "2"], "workers=2: with engine=ray the cluster's cores decide; leave workers"),
-        (["--engine", "ray", "--device", "cuda:1"], "device=cuda:1: with engine=ray each job has a card of its own"),
+        (
+            ["--engine", "ray", "--workers", "2"],
+            "workers=2: with engine=ray the cluster decides how many jobs run; leave out workers",
+        ),
+        (["--engine", "ray", "--device", "cuda:1"], "device=cuda:1: with engine=ray each job has its own GPU"),
         (["--engine", "spark"], "engine='spark'"),
     ):
         assert feature_audit("run", "--data", "nowhere.parquet", "--target", "y", *words) == 2

@@ -28,7 +28,7 @@ def test_a_refused_run_leaves_nothing_to_continue(tmp_path: Path, caplog: pytest
     folder.finish({})
     assert open_folder(tmp_path, key).done
     said = [record.getMessage().removeprefix("retrain: ").split(" with")[0] for record in caplog.records]
-    assert said == ["running for the first time"] * 2 + ["continuing what was interrupted", "done before"]
+    assert said == ["running for the first time"] * 2 + ["continuing after an interruption", "reused from the cache"]
 
 
 def test_any_change_of_the_source_changes_every_key(tmp_path: Path) -> None:

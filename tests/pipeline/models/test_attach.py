@@ -163,14 +163,14 @@ def test_a_selector_trains_a_copy_of_an_attached_model(name: str, attach: str) -
 @pytest.mark.parametrize(
     ("odd", "failed", "says"),
     [
-        ("hook on self", "copies", "still uses the original's weights"),
+        ("hook on self", "copies", "still uses the weights of the original"),
         ("lock", "copies", "a deep copy does not work: TypeError"),
         ("unregistered tensor", "saved weights", "register what the output depends on"),
         ("running mean", "saved weights", "register what the output depends on"),
         ("layers in a list", "saved weights", "register what the output depends on"),
-        ("dict", "shapes", "Odd.forward gives dict; the contract is a tensor"),
-        ("hook on its module", None, "cannot be pickled, which no audit needs"),
-        ("lambda", None, "cannot be pickled, which no audit needs"),
+        ("dict", "shapes", "Odd.forward returns dict; it must return a tensor"),
+        ("hook on its module", None, "cannot be pickled, which an audit does not need"),
+        ("lambda", None, "cannot be pickled, which an audit does not need"),
     ],
 )
 def test_the_contract_test_finds_what_cannot_be_copied_or_saved(odd: str, failed: str | None, says: str) -> None:
@@ -191,7 +191,7 @@ def test_a_submodule_whose_features_stand_elsewhere_is_found() -> None:
     model = _build("two_tower", "item.embed,user.embed")  # user columns come first
     findings = {finding.check: finding for finding in check_model(model, SCHEMA, _store().batch(np.arange(64)))}
     assert not findings["gates of zero"].passed
-    assert "another feature's place" in findings["gates of zero"].detail
+    assert "in the position of another feature" in findings["gates of zero"].detail
 
 
 def test_a_regression_user_model_learns_in_target_units() -> None:
@@ -213,7 +213,7 @@ def test_the_contract_test_finds_a_way_past_the_gates() -> None:
     }
     assert not findings["embeddings alone"].passed
     assert not findings["gates of zero"].passed
-    assert "still reaches the output" in findings["gates of zero"].detail
+    assert "still affects the output although its gate is closed" in findings["gates of zero"].detail
 
 
 def test_the_contract_test_finds_wrong_shapes_and_cut_gradients() -> None:
@@ -231,11 +231,11 @@ def test_the_contract_test_finds_wrong_shapes_and_cut_gradients() -> None:
     [
         ("two_tower", "user.lookup", "attach=user.lookup: TwoTower has no such submodule; it has user, user.embed"),
         ("half", None, r"Linear has no embed\(\); add it, or name the submodule"),
-        ("named", "out", "attach=out: gives 1 embeddings for 4 features; give one for each"),
+        ("named", "out", "attach=out: gives 1 embeddings for 4 features; give one per feature"),
         ("named", "lookup.user", "attach=lookup.user: gives 1 embeddings for 4 features"),
-        ("named", "gather,out", "a tensor from one submodule and names from another"),
+        ("named", "gather,out", "one submodule returns a tensor and another one names"),
         ("uncalled", "table", "attach=table: Uncalled.forward never calls it"),
-        ("no_arguments", None, r"def build\(schema, \*\*model_params\); yours takes no arguments"),
+        ("no_arguments", None, r"def build\(schema, \*\*model_params\); yours does not take arguments"),
         ("Tower", None, r"def build\(schema, \*\*model_params\); missing a required argument"),
     ],
 )
@@ -295,7 +295,7 @@ def test_embeddings_of_any_width_pass_the_contract_test_in_every_form(form: str,
     ("wrong", "form", "says"),
     [
         ("missing", "dict", r"no embedding for genre \(1 of 4 features missing\)"),
-        ("missing", "list", "3 embeddings for 4 features; give one for each"),
+        ("missing", "list", "3 embeddings for 4 features; give one per feature"),
         ("rows", "dict", r"\(63, 1\) for user, 63 rows for a batch of 64"),
         ("rows", "list", r"\(63, 1\) at place 0 of the list, 63 rows for a batch of 64"),
         ("all rows", "flat", r"\(128, 277\), 128 rows for a batch of 64"),

@@ -85,14 +85,14 @@ LOGITS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_probabilities_are_refused(last: str) -> None:
     found = _asked(lambda schema: Net(schema, PROBABILITIES[last]))["logits"]
     assert not found.passed
-    assert "return logits: leave out the last sigmoid" in found.detail
+    assert "return logits: remove the last sigmoid" in found.detail
 
 
 @pytest.mark.parametrize("last", [lambda raw: torch.softmax(raw, 1), torch.sigmoid])
 def test_probabilities_of_classes_are_refused(last: Callable[[Tensor], Tensor]) -> None:
     found = _asked(lambda schema: Net(schema, last), "multiclass")["logits"]
     assert not found.passed
-    assert "leave out the last softmax" in found.detail
+    assert "remove the last softmax" in found.detail
 
 
 @pytest.mark.parametrize("last", LOGITS)

@@ -69,7 +69,7 @@ def test_a_further_target_is_judged_on_the_rows_that_have_its_label() -> None:
 def test_what_the_second_target_loses_is_not_passed(mode: GuardMode) -> None:
     found = [asked(seed, loss=0.5, mode=mode) for seed in range(20)]
     assert {one.verdict for one in found} == {"fail"}
-    assert "loses more than its margin on AUC of convert" in found[0].sentence
+    assert "loses more than the margin on AUC of convert" in found[0].sentence
 
 
 def test_doubt_about_the_second_target_withholds_the_pass_unless_only_a_shown_loss_counts() -> None:
@@ -77,7 +77,7 @@ def test_doubt_about_the_second_target_withholds_the_pass_unless_only_a_shown_lo
     assert (needed.verdict, watched.verdict) == ("inconclusive", "pass")
     assert needed.needed is not None
     assert needed.needed.startswith("For AUC of convert: ")
-    assert "no loss of more than 0.0030 is shown" in watched.sentence
+    assert "no loss beyond 0.0030 is proven" in watched.sentence
 
 
 def test_a_target_at_chance_proves_nothing() -> None:

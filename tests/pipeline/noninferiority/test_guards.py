@@ -60,13 +60,13 @@ def test_a_guard_that_must_be_shown_withholds_the_pass_and_says_what_it_needs() 
         ask(data, guards={"logloss": {"margin": 0.003, "mode": mode}}) for mode in ("not_shown_worse", "not_worse")
     )
     assert lenient.verdict == lenient.decision.verdict == strict.decision.verdict == "pass"
-    assert lenient.sentence.endswith("; not decided: logloss.")
+    assert lenient.sentence.endswith("; inconclusive: logloss.")
     assert strict.verdict == "inconclusive"
     assert [(row.metric, row.mode, row.verdict) for row in strict.deltas[:2]] == [
         ("auc", None, "pass"),
         ("logloss", "not_worse", "inconclusive"),
     ]
-    assert "a loss of 0.0400 or more is ruled out, but not that it loses more than its margin on logloss" in (
+    assert "a loss of 0.0400 or more is ruled out, but a loss beyond the margin is not ruled out on logloss" in (
         strict.sentence
     )
     assert strict.needed is not None
@@ -77,7 +77,7 @@ def test_a_guard_that_must_be_shown_withholds_the_pass_and_says_what_it_needs() 
 def test_a_guard_that_must_be_shown_and_is_shown_to_lose_fails() -> None:
     result = ask(audit(1, shift=0.6), guards={"calibration": Guard(0.01, "not_worse")})
     assert (result.decision.verdict, result.verdict) == ("pass", "fail")
-    assert "loses more than its margin on CALIBRATION".casefold() in result.sentence.casefold()
+    assert "loses more than the margin on CALIBRATION".casefold() in result.sentence.casefold()
 
 
 def test_only_guards_that_a_shown_loss_fails_share_their_error() -> None:
@@ -128,7 +128,7 @@ def test_named_slices_must_all_be_judged_where_they_must_be_shown() -> None:
     assert "city = Oslo (no test rows)" in small.sentence
     assert (
         small.needed
-        == "More test rows for city = Oslo (no test rows), city = Ghent (fewer than 50 rows), or fewer slices."
+        == "Use more test rows for city = Oslo (no test rows), city = Ghent (fewer than 50 rows), or fewer slices."
     )
     lenient = judged("not_shown_worse", city=["Rome", "Ghent", "Oslo"])
     assert lenient.verdict == "pass"
@@ -153,12 +153,12 @@ def test_as_many_values_as_were_chosen_are_slices(most: int) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"margin": "1%"}, "margin=1%: no share can be resolved here"),
-        ({"guards": {"logloss": "1%"}}, "guards.logloss=1%: no share can be resolved here"),
-        ({"slice_margin": "1%"}, "slice_margin=1%: no share can be resolved here"),
+        ({"margin": "1%"}, "margin=1%: a share cannot be resolved here"),
+        ({"guards": {"logloss": "1%"}}, "guards.logloss=1%: a share cannot be resolved here"),
+        ({"slice_margin": "1%"}, "slice_margin=1%: a share cannot be resolved here"),
         ({"guards": {"logloss": {"margin": 1, "mode": "strict"}}}, "choose not_shown_worse or not_worse"),
         ({"guards": {"rmse": 1.0}}, "rmse does not fit task=binary"),
-        ({"guards": {"logloss": -1.0}}, "guards.logloss=-1.0: should be greater than or equal to 0"),
+        ({"guards": {"logloss": -1.0}}, "guards.logloss=-1.0: give a finite number of 0 or more"),
     ],
 )
 def test_a_mistake_in_a_guard_is_one_line(changed: dict[str, object], message: str) -> None:

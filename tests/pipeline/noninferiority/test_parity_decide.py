@@ -131,10 +131,12 @@ def test_a_deployed_model_is_one_and_has_no_seed_noise_of_its_own():
     assert parts[1]["seed_df"] == 2
     assert fixed.decision.delta == both.decision.delta
     assert fixed.decision.ci_low > both.decision.ci_low
-    assert "against the full model as it was trained" in fixed.sentence
+    assert "vs. the one full model as trained" in fixed.sentence
     assert "as it was trained" not in both.sentence
     assert [one.diagnostics["against"] for one in (both, fixed)] == ["retrained", "deployed"]
-    with pytest.raises(UsageError, match=r"^against=deployed: the deployed model is one, .* of 2; give one, or "):
+    with pytest.raises(
+        UsageError, match=r"^against=deployed: there is one deployed model, .* of 2 were given; give one, or "
+    ):
         ask({**data, "baseline": data["pruned"][:2]}, against="deployed")
 
 
@@ -181,7 +183,7 @@ def test_one_training_each_agrees_with_statsmodels_and_says_what_it_leaves_out()
         ).verdict
         p = ttost_paired(*quality, -candidate, 10.0)[1][1]
         assert (verdict == "pass") == (p < 0.045) or abs(p - 0.045) < 0.002
-    assert "one training each" in result.sentence
+    assert "without seed variance" in result.sentence
     assert not result.diagnostics["seed_noise_measured"]
 
 
@@ -207,7 +209,7 @@ def test_slices_with_a_margin_share_the_error_by_holm_and_small_ones_are_counted
     assert all(row.role == "guard" for row in result.deltas[1:])
     small = {one["slice"]: one["reason"] for one in result.diagnostics["small_slices"]}
     assert small["country = XX"] == "fewer than 50 rows"
-    assert "one label value only" in small["half = one"]
+    assert "test rows have the same label" in small["half = one"]
     reported = ask(data, slices={"country": country})
     assert [row.role for row in reported.deltas] == ["decision", "information", "information"]
     assert reported.diagnostics["correction"]["levels"] == {}
@@ -269,7 +271,7 @@ def test_a_reported_metric_that_cannot_be_computed_is_skipped_and_a_guard_is_ref
 def test_undecided_guards_are_named_beside_a_pass():
     result = ask(models(12, rows=3000), margin=0.02, guards={"logloss": 0.0})
     assert result.verdict == "pass"
-    assert result.sentence.endswith("; not decided: logloss.")
+    assert result.sentence.endswith("; inconclusive: logloss.")
 
 
 @pytest.mark.parametrize(("rows", "verdict"), [(300, "inconclusive"), (20_000, "pass")])
@@ -287,7 +289,7 @@ def test_models_that_no_row_tells_apart_are_not_certain_to_be_equal(rows, verdic
 
 
 def test_class_codes_must_fit_the_scores():
-    with pytest.raises(AuditError, match=r"y holds \[3\]; a multiclass target is a class code from 0 to 2"):
+    with pytest.raises(AuditError, match=r"y contains \[3\]; a multiclass target must be a class code from 0 to 2"):
         decide(y=np.array([0, 1, 2, 3] * 5), baseline=np.ones((20, 3)) / 3, pruned=np.ones((20, 3)) / 3,
                task="multiclass", metric="accuracy", margin=0.1)  # fmt: skip
 
@@ -324,33 +326,37 @@ def test_activity_names_new_head_and_tail_users():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"margin": -0.1}, UsageError, "margin=-0.1: the tolerable loss cannot be negative"),
+        ({"margin": -0.1}, UsageError, "margin=-0.1: must not be negative"),
         ({"margin": float("nan")}, UsageError, "margin=nan"),
         ({"confidence": 95}, UsageError, "confidence=95: give a value between 0.5 and 1"),
         ({"metric": "rmse"}, UsageError, "metric=rmse does not fit task=binary; choose auc"),
-        ({"metric": "gauc", "cluster": None}, UsageError, "metric=gauc is defined within users; name the user column"),
-        ({"y": np.ones(600, dtype=int)}, AuditError, "the 600 test rows hold one label value only"),
-        ({"y": np.full(600, 2)}, AuditError, r"y holds \[2\]; a binary target is 0 or 1"),
+        ({"metric": "gauc", "cluster": None}, UsageError, "metric=gauc is computed within users; name the user column"),
+        ({"y": np.ones(600, dtype=int)}, AuditError, "all 600 test rows have the same label"),
+        ({"y": np.full(600, 2)}, AuditError, r"y contains \[2\]; a binary target must be 0 or 1"),
         (
             {"y": np.zeros(10, dtype=int)},
             AuditError,
-            r"baseline scores have shape \(600,\); \(seeds, rows\) with rows=10",
+            r"baseline scores have shape \(600,\); give \(seeds, rows\) with rows=10",
         ),
         (
             {"metric": "gauc", "cluster": np.arange(600)},
             AuditError,
             "metric=gauc: none of the 600 users has rows of both",
         ),
-        ({"baseline": np.full(600, np.nan)}, AuditError, "baseline scores hold 600 values that are not finite"),
+        ({"baseline": np.full(600, np.nan)}, AuditError, "baseline scores contain 600 values that are not finite"),
         (
             {"metric": "logloss", "baseline": np.full(600, 3.0)},
             AuditError,
-            "metric=logloss: baseline scores run from 3",
+            "metric=logloss: baseline scores range from 3",
         ),
-        ({"cluster": np.zeros(7, dtype=int)}, AuditError, r"unit has shape \(7,\); one code per test row \(600\)"),
-        ({"cluster": np.zeros(600, dtype=int)}, AuditError, "one single unit"),
-        ({"slices": {"country": np.zeros(3)}}, AuditError, r"slice country: has shape \(3,\); one label per test row"),
-        ({"shipped": 3}, UsageError, "shipped=3: there are 3 pruned seeds, counted from 0"),
+        ({"cluster": np.zeros(7, dtype=int)}, AuditError, r"unit has shape \(7,\); give one code per test row \(600\)"),
+        ({"cluster": np.zeros(600, dtype=int)}, AuditError, "all test rows belong to a single unit"),
+        (
+            {"slices": {"country": np.zeros(3)}},
+            AuditError,
+            r"slice country: has shape \(3,\); give one label per test row",
+        ),
+        ({"shipped": 3}, UsageError, "shipped=3: give 0 to 2, the index of a pruned seed"),
     ],
 )
 def test_a_mistake_is_one_line(change, error, message):
@@ -406,7 +412,7 @@ def test_no_number_of_trainings_helps_where_the_rows_do_not_tell():
     )
     assert result.verdict == "inconclusive"
     assert result.diagnostics["enough_trainings"] == []
-    assert result.needed.endswith("More trainings alone would not.")
+    assert result.needed.endswith("More trainings would not be enough.")
 
 
 @pytest.mark.slow

@@ -166,5 +166,5 @@ def test_the_forecast_keeps_its_promise():
 
 
 def test_the_forecast_says_so_where_nothing_helps():
-    assert "on the margin" in forecast(-2.0, parts(), 2.0)
+    assert "The estimate equals the margin" in forecast(-2.0, parts(), 2.0)
     assert "neither" in forecast(-1.99, parts(row=4.0, between=50.0), 2.0)

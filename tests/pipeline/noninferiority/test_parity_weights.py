@@ -194,13 +194,13 @@ def test_one_row_with_nearly_all_the_weight_decides_nothing():
 def test_weights_that_are_none_are_refused_with_their_number(bad):
     weight = np.ones(3_000)
     weight[:4] = bad
-    with pytest.raises(AuditError, match="weight holds 4 values that are not finite and above 0"):
+    with pytest.raises(AuditError, match="weight contains 4 values that are not finite and above 0"):
         judged(weight)
 
 
 @pytest.mark.parametrize("weight", [np.ones(10), np.array(["1"] * 3_000)])
 def test_weights_of_another_shape_or_type_are_refused(weight):
-    with pytest.raises(AuditError, match=r"weight has shape .*; one number per test row \(3000\)"):
+    with pytest.raises(AuditError, match=r"weight has shape .*; give one number per test row \(3000\)"):
         judged(weight)
 
 

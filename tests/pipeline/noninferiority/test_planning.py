@@ -153,7 +153,9 @@ def change(confidence: float = 0.95, test_share: float | None = 0.2) -> Change:
 
 def remedies(view: Outlook, arms: Arms, changed: Change) -> dict[str, str]:
     """The remedies of the sentence in their order: what is changed -> all that is said of it."""
-    said = forecast(view, arms, changed).sentence.partition(" pass, with its chance: ")[2].removesuffix(".")
+    said = (
+        forecast(view, arms, changed).sentence.partition(" of a model that equals the full one: ")[2].removesuffix(".")
+    )
     return {one.split("=")[0] if "=" in one.split()[0] else "rows": one for one in said.split("; ")}
 
 
@@ -174,10 +176,10 @@ def test_an_undecidable_audit_says_so_with_the_chance_of_the_plan() -> None:
     view = looking(seed=0.0012, shared=0.0004)[0]((2, 2))
     plan = forecast(view, (2, 2), change())
     assert not plan.can_decide
-    found = re.search(r"of ([\d.]+) or more: .* (\d+)% of audits. What would", plan.sentence)
+    found = re.search(r" (\d+)% of audits at .* can decide is ([\d.]+)\. Options, with", plan.sentence)
     assert found
-    assert float(found[1]) == pytest.approx(plan.decidable, rel=0.06)
-    assert int(found[2]) == round(100 * plan.chance)
+    assert float(found[2]) == pytest.approx(plan.decidable, rel=0.06)
+    assert int(found[1]) == round(100 * plan.chance)
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.9975])
@@ -201,7 +203,7 @@ def test_every_remedy_would_decide_at_the_level_of_its_look(
         elif name == "test_share":
             chance = later.chance(numbers, float(value[1]) / 0.2)
             assert f"{1 - (1 - float(value[1])) / 0.8:.0%} fewer train rows" in said
-            assert f"an audit of {3 + price(numbers):.1f} full trainings" in said
+            assert f"a new audit of {3 + price(numbers):.1f} full trainings" in said
         elif name == "margin":
             chance = Outlook(view.parts, 0.0, Question(float(value[1]), confidence, 4 / 3)).chance(numbers)
         else:

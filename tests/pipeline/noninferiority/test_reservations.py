@@ -35,8 +35,8 @@ def test_a_pass_takes_more_certainty_about_chance_than_an_interval_of_95_percent
     wide, narrow = ask(data), ask(data, margin=1e-5)
     assert wide.diagnostics["chance"]["full"]["better"]
     assert wide.verdict == "inconclusive"
-    assert "not surely better than chance" in wide.sentence
-    assert "at 99.99% confidence it reaches chance" in wide.sentence
+    assert "not clearly better than chance" in wide.sentence
+    assert "the 99.99% interval includes chance" in wide.sentence
     assert narrow.verdict == "inconclusive"
     assert "is not ruled out" in narrow.sentence, "the interval alone explains this verdict"
 
@@ -73,9 +73,9 @@ def test_a_full_model_that_is_clearly_worse_than_a_reference_gives_no_pass() -> 
 @pytest.mark.parametrize(
     ("gain", "rows", "answer"),
     [
-        (0.05, 300, "whether the full model is as good is not decided"),  # a point difference decides nothing
-        (0.0, 20_000, "the full model is as good, within the margin"),
-        (0.1, 20_000, "the full model is as good, within the margin"),  # shown to be better, by less than the margin
+        (0.05, 300, "the result is inconclusive"),  # a point difference decides nothing
+        (0.0, 20_000, "the full model is non-inferior"),
+        (0.1, 20_000, "the full model is non-inferior"),  # shown to be better, by less than the margin
         (-0.5, 4000, "the full model is better"),
     ],
 )
@@ -116,7 +116,7 @@ def test_few_units_or_few_that_hold_a_positive_give_no_pass(units: int, holding:
     assert result.decision.ci_low > -0.05
     assert result.verdict == ("inconclusive" if word else "pass")
     if word:
-        assert f"the test split {word}, too few to know how much they differ" in result.sentence
+        assert f"the test split {word}, too few to estimate their variance" in result.sentence
         assert "At least 10" in str(result.needed)
 
 

@@ -318,7 +318,7 @@ def test_of_several_k_the_smallest_proven_one_is_recommended_everywhere(
     assert ladder[0]["share_dropped"] == pytest.approx(metrics["audit/share_dropped"])
     history = MlflowClient().get_metric_history(run.info.run_id, "ladder/delta")
     assert {row.step: row.value for row in history} == {rung["k"]: rung["delta"] for rung in ladder}
-    assert "K = 12 is recommended. K = 1 came next and failed." in out
+    assert "K = 12 is recommended. K = 1 was tested next and failed." in out
     assert report["costs"][3]["detail"] == "3 pruned (K = 12), 3 pruned (K = 1), 1 full"
 
 
@@ -410,7 +410,7 @@ def test_rules_groups_and_costs_are_honoured_together(command: CommandLine, pass
     assert recommendation["retiring_tables"]["junk"] == 6_000
     clock = 0 if "hour_score" in kept else 1
     assert recommendation["saved_cost"] == 6_020 + clock
-    would = "would retire" if recommendation["verdict"] != "pass" else "retire"
+    would = "could be retired" if recommendation["verdict"] != "pass" else "can be retired"
     assert would in recommendation["savings"]
     assert "junk" in recommendation["savings"]
 
@@ -454,7 +454,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
     assert run.data.tags["audit.verdict"] == "inconclusive"
     report = json.loads(artifact(run, "report/report.json").read_text())
     assert report["needed"]
-    note = "k = 200 is no limit: only 6 features are usable (3 of 9 were excluded"
+    note = "k = 200 has no effect: only 6 features are usable (3 of 9 columns are constant"
     [line] = [line for line in capsys.readouterr().err.splitlines() if note in line]
     assert line.startswith("load: ")
     assert note in report["k_reason"]

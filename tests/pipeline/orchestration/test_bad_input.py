@@ -42,7 +42,7 @@ def write(case: str, folder: Path) -> str:
     [
         ("time", [], ["time=ts: 50 of 500 rows have no time"]),
         ("ids", [], ["row_id=impression: 250 duplicate ids"]),
-        ("kinds", ["--config", "kinds.yaml"], ["kinds.device=numeric: 100% of its cells are no numbers", "'phone'"]),
+        ("kinds", ["--config", "kinds.yaml"], ["kinds.device=numeric: 100% of its cells are not numbers", "'phone'"]),
     ],
 )
 def test_a_broken_log_is_one_line_and_exit_1(
@@ -136,7 +136,7 @@ def test_a_panic_of_a_library_is_one_line_too(
     assert feature_audit("run", "--data", str(home / "panic.parquet"), *KEYS) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == (
-        "feature-audit: error: a library gave up (index out of bounds); if it came while reading, write the file again"
+        "feature-audit: error: a library crashed (index out of bounds); if it was reading a file, write that file again"
     )
 
 
@@ -153,7 +153,7 @@ def test_new_categories_and_columns_that_stop_are_audited_and_reported(home: Pat
     run = newest_audit()
     report = json.loads(artifact(run, "report/report.json").read_text())
     found = {(row["column"], row["kind"]): row["detail"] for row in report["findings"]}
-    assert "in no test row: is it still written?" in found["taste", "high_null"]
+    assert "in none of the test rows: is it still written?" in found["taste", "high_null"]
     assert ("device", "drift") in found
     predictions = pl.read_parquet(artifact(run, "parity/predictions.parquet"))
     assert predictions.select(pl.col("baseline", "^pruned_.*$").is_finite().all()).row(0) == (True,) * 3

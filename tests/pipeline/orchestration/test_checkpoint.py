@@ -71,16 +71,16 @@ class Code:
     [
         (None, r"no such file \(looked in /"),
         (b"", r"cannot be read"),
-        (b"weights", r"holds more than tensors, or is no file of torch, and is not opened; save it with"),
+        (b"weights", r"is not a torch file that contains only tensors, and is not opened; save it with"),
         ({"state_dict": {"a": torch.zeros(1)}, "epoch": 3}, r"holds state_dict, epoch, which are no tensor; save it"),
         (
             {"state_dict": {"a": torch.zeros(1)}},
             r"holds state_dict, which is no tensor; save it with torch.save\(model",
         ),
         ({}, r"holds nothing"),
-        ([torch.zeros(1)], r"holds a list"),
-        ({"a": Code()}, r"holds more than tensors"),
-        (torch.nn.Linear(1, 1), r"holds more than tensors"),
+        ([torch.zeros(1)], r"contains a list"),
+        ({"a": Code()}, r"is not a torch file that contains only tensors"),
+        (torch.nn.Linear(1, 1), r"is not a torch file that contains only tensors"),
     ],
 )
 def test_a_file_that_is_no_state_dict_is_refused_at_once(
@@ -131,9 +131,9 @@ def test_another_width_is_a_mistake_of_shapes(home: Path, capsys: pytest.Capture
 
 def test_one_model_has_no_luck_to_tell_from_its_features(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert feature_audit(*WORDS, "--checkpoint", "full.pt", "--against", "retrained") == 2
-    assert "against=retrained: checkpoint=full.pt is one training" in line_of(capsys)
+    assert "against=retrained: checkpoint=full.pt is a single training" in line_of(capsys)
     assert feature_audit(*WORDS, "--checkpoint", "full.pt", "--trainer", "job:train") == 2
-    assert "each says where the full model comes from" in line_of(capsys)
+    assert "each one defines the full model" in line_of(capsys)
 
 
 def test_the_encoders_beside_a_checkpoint_must_be_this_logs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +152,7 @@ def test_the_encoders_beside_a_checkpoint_must_be_this_logs(home: Path, capsys: 
     state = torch.load(folder / "full.pt", weights_only=True)
     torch.save({name: value + 0.001 for name, value in state.items()}, folder / "again.pt")
     assert feature_audit(*WORDS, "--checkpoint", "moved/again.pt") == 1
-    assert "was trained with other encodings of device, of 4 features (moved/encoders.json)" in line_of(capsys)
+    assert "was trained with different encodings of device, of 4 features (moved/encoders.json)" in line_of(capsys)
 
 
 @pytest.mark.parametrize("wrapped", ["", "module."])
@@ -177,7 +177,7 @@ def test_a_safetensors_file_is_read_as_well(home: Path, capsys: pytest.CaptureFi
     assert "loaded from full.safetensors" in capsys.readouterr().err
     (home / "bad.safetensors").write_bytes(b"weights")
     assert feature_audit(*WORDS, "--checkpoint", "bad.safetensors") == 2
-    assert "checkpoint=bad.safetensors: is no safetensors file" in line_of(capsys)
+    assert "checkpoint=bad.safetensors: is not a safetensors file" in line_of(capsys)
 
 
 def test_an_untrained_checkpoint_is_at_chance(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,7 @@ def test_feast_file_is_python_with_one_projection_per_source_table() -> None:
 
 
 def test_both_begin_with_the_verdict_as_a_comment() -> None:
-    for verdict, says in (("pass", "pass."), ("fail", "fail; this is what was tried, not a recommendation.")):
+    for verdict, says in (("pass", "pass."), ("fail", "fail; this feature set was tested but is not recommended.")):
         for text, sign in (
             (sql_select([kept("age")], ["id"], verdict=verdict), "--"),
             (feast_service([kept("age")], "prune", verdict=verdict), "#"),

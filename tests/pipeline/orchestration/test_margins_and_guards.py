@@ -50,11 +50,11 @@ def baseline(home: Path, target: str, *words: str, drop: str) -> int:
     [
         (["--guards", "{gauc: 0.1}"], "guards=gauc: is computed within users; name the user column"),
         (["--guards", "{ndcg@5: 0.1}"], "guards=ndcg@5: is computed within users"),
-        (["--guards", "{calibration: -1}"], "guards.calibration=-1: should be greater than or equal to 0"),
+        (["--guards", "{calibration: -1}"], "guards.calibration=-1: give a finite number of 0 or more"),
         (["--guards", "{rmse: 1}", "--metric", "auc"], "guards=rmse: does not fit metric=auc"),
         (["--guards", "{lift: 1}"], "guards=lift: unknown"),
         (["--slice_margin", "0.1"], "slice_margin=0.1: there are no slices"),
-        (["--margin", "a lot"], "margin='a lot': give a number in the metric's units such as 0.002, or a share"),
+        (["--margin", "a lot"], "margin='a lot': give a number in the units of the metric such as 0.002, or a share"),
     ],
 )
 def test_a_question_that_cannot_be_asked_is_refused_before_the_log_is_opened(
@@ -71,7 +71,7 @@ def test_a_question_that_cannot_be_asked_is_refused_before_the_log_is_opened(
     [
         (["--guards", "{rmse: 1}"], "guards=rmse: does not fit task=binary"),
         (["--guards", "{auc: 0.1}"], "guards=auc: is the decision metric"),
-        (["--metric", "calibration", "--margin", "1%"], "margin=1%: a model without skill can be calibrated perfectly"),
+        (["--metric", "calibration", "--margin", "1%"], "margin=1%: a no-skill model can be perfectly calibrated"),
         (
             ["--metric", "logloss", "--production_score", "poor"],
             "production_score=poor: runs from -3.",
@@ -110,7 +110,7 @@ def test_a_share_becomes_a_margin_in_the_metrics_units_once_the_full_model_is_tr
     assert yaml.safe_load(artifact(run, "config/resolved.yaml").read_text())["margin"] == margin
     given = yaml.safe_load(artifact(run, "config/given.yaml").read_text())
     assert given.get("margin") == (share if "--margin" in words else None)
-    assert f"margin = {margin:g} ({share} of the advantage over no skill" in capfd.readouterr().err
+    assert f"margin = {margin:g} ({share} of the gain over a no-skill model" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("words", "margin"), [([], 0.002), (["--margin", "0.01"], 0.01)])
@@ -130,7 +130,7 @@ def test_there_is_no_share_of_an_advantage_that_is_not_there(home: Path, capfd: 
     code = feature_audit("baseline", *words, "--margin", "1%")
     line = capfd.readouterr().err.splitlines()[-1]
     assert code == 1, line
-    assert "margin=1%: the full model's validation logloss is no better than a constant's" in line
+    assert "margin=1%: the full model's validation logloss is no better than that of a constant" in line
 
 
 def test_too_few_units_are_said_before_a_training(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +138,7 @@ def test_too_few_units_are_said_before_a_training(home: Path, capfd: pytest.Capt
     few.write_parquet(home / "few.parquet")
     words = ["--data", str(home / "few.parquet"), "--target", "clicked", "--threads", "1"]
     assert feature_audit("load", *words, "--group", "team", "--exclude", "user") == 0
-    assert "load: the test split has 7 team values, too few to know how much they differ" in capfd.readouterr().err
+    assert "load: the test split has 7 team values, too few to estimate their variance" in capfd.readouterr().err
     assert feature_audit("load", *words, "--group", "user") == 0
     assert "too few" not in capfd.readouterr().err
 
@@ -177,12 +177,12 @@ def test_guards_slices_and_production_reach_verdict_report_and_metrics(home: Pat
     assert {"parity/auc_at_city:Rome.ci_low", "parity/logloss.ci_low", "production/test/auc"} <= set(run.data.metrics)
     assert "Against production (poor) on" in text
     assert "the full model is better" in text
-    assert "(10% of the full model's advantage over no skill)" in text
-    assert "0.1 (guard, must be shown)" in text
+    assert "(10% of the full model's gain over a no-skill model)" in text
+    assert "0.1 (guard, must pass)" in text
 
     verdict, text = audit("poor", "--guards", "{logloss: {margin: 0, mode: not_worse}}")
     assert verdict == "inconclusive", text[:900]
-    assert "but not that it loses more than its margin on logloss".casefold() in text.casefold()
+    assert "but a loss beyond the margin is not ruled out on logloss".casefold() in text.casefold()
     assert "audit.recommendation" not in newest_audit().data.tags
 
     harmed = log(6000).with_columns(x0=pl.col("x0") + 2 * pl.Series(np.random.default_rng(3).normal(size=6000)))

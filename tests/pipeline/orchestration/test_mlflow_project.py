@@ -78,7 +78,7 @@ def test_audit_promote_and_rollback(home: Path) -> None:
 
     again = mlflow_run(home, "-e", "parity", "-P", f"audit={run.info.run_id}", "-P", "margin=0.02")
     assert again.returncode == 0, again.stderr[-2000:]
-    assert "baseline: done before" in again.stderr
+    assert "baseline: reused from the cache" in again.stderr
     another = newest(home)
     assert (another.data.tags["audit.margin"], another.data.tags["audit.continues"]) == ("0.02", run.info.run_id)
     assert client.get_run(run.info.run_id).data.tags["audit.margin"] == "0.01", "what was answered stays as it is"

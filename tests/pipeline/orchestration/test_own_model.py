@@ -235,11 +235,11 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
         (
             {"    def embed(self, batch):": "    def embed(self, batch):\n        self.raw = batch.numeric[:, 0]",
              "self.score(embedded)": "self.score(embedded) + self.raw"},
-            "embeddings alone: predict depends on nothing of a row but its embeddings",
+            "embeddings alone: predict depends only on the embeddings of a row",
         ),
         (
             {"self.score(embedded)": "torch.sigmoid(self.score(embedded))"},
-            r"logits: the output stays within \[0, 1\] whatever the weights are, as probabilities do; return logits",
+            r"logits: the output stays within \[0, 1\] for any weights, like probabilities; return logits",
         ),
         (
             {"return self.features(by_name(batch, self.schema))":
@@ -248,7 +248,7 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
         ),
         (
             {"    return ByHand": "    assert len(schema.names) > 12, 'too narrow'\n    return ByHand"},
-            r"fewer features: with \d+ of \d+ features, as when pruned: AssertionError: too narrow",
+            r"fewer features: with \d+ of \d+ features, as a pruned model: AssertionError: too narrow",
         ),
         (
             {"return self.features(by_name(batch, self.schema))":

@@ -122,7 +122,7 @@ def test_a_sound_function_is_told_what_it_was_asked(home: Path, capsys: pytest.C
     assert code == 0
     assert "ok   task: features price_gap, taste; rows:" in shown
     assert "two seeds give different scores" in shown
-    assert "a pass registers the kept columns alone" in shown
+    assert "a pass registers only the list of kept columns" in shown
 
 
 def test_a_function_that_ignores_its_seed_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +130,7 @@ def test_a_function_that_ignores_its_seed_is_told(home: Path, capsys: pytest.Cap
         home, capsys, "return Predictions(*(np.full(rows(p), 0.3) for p in (task.validation, task.test)))"
     )
     assert code == 0
-    assert "two seeds give the same scores: either nothing is random, or task.seed is not used" in shown
+    assert "two seeds give the same scores: either the training is deterministic, or it ignores task.seed" in shown
 
 
 def test_a_function_may_write_its_scores_in_any_order(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,9 +149,9 @@ write(task, row=row, score=row / 2000)"""
         ("a, b = draw(task); return Predictions(b, a)", r"validation: scores have shape"),
         (
             "a, b = draw(task); a[5] = np.nan; return Predictions(a, b)",
-            r"1 of \d+ scores are missing or not finite \(first: place 5\)",
+            r"1 of \d+ scores are missing or not finite \(first: index 5\)",
         ),
-        ("a, b = draw(task); return Predictions(a, b - 7)", r"test: scores lie between -7 and -7; give probabilities"),
+        ("a, b = draw(task); return Predictions(a, b - 7)", r"test: scores range from -7 to -7; give probabilities"),
         ("a, b = draw(task); return Predictions(np.stack([1 - a, a], axis=1), b)", r"give column \[:, 1\]"),
         ("a, b = draw(task); return Predictions(a > 0.5, b)", r"validation: scores are bool; give probabilities"),
         ("a, b = draw(task); return Predictions(a.round().astype(int), b)", r"validation: scores are int64; give"),
@@ -164,11 +164,11 @@ write(task, row=row, score=row / 2000)"""
         ("write(task, row=['1'], score=[0.5])", r"row is String"),
         (
             "row = numbers(task.validation, task.test, task.test); write(task, row=row, score=row / 2e3)",
-            r"\d+ rows stand twice; score every row of the validation and test files once",
+            r"\d+ rows occur twice; score every row of the validation and test files once",
         ),
         (
             "row = numbers(task.train, task.validation, task.test); write(task, row=row, score=row / 2e3)",
-            r"\d+ rows were not asked for \(first: \d+\)",
+            r"\d+ rows are not part of the task \(first: \d+\)",
         ),
         (
             "row = numbers(task.validation, task.test); write(task, row=row, score=['high'] * len(row))",
@@ -179,8 +179,11 @@ write(task, row=row, score=row / 2000)"""
             r"validation: 1 of \d+ scores are missing",
         ),
         ("raise KeyError('user_age')", rf"KeyError: 'user_age' \(job.py:{FIRST}, in train\)"),
-        ("import sys; sys.exit(3)", rf"SystemExit: 3 \(job.py:{FIRST}, in train\): code that an audit calls may not"),
-        ("(task.output / 'model').mkdir(); return Predictions(*draw(task))", r"is no MLflow model; write it with"),
+        (
+            "import sys; sys.exit(3)",
+            rf"SystemExit: 3 \(job.py:{FIRST}, in train\): code that an audit calls must not end the process",
+        ),
+        ("(task.output / 'model').mkdir(); return Predictions(*draw(task))", r"is not an MLflow model; write it with"),
     ],
 )  # fmt: skip
 def test_a_function_that_breaks_the_contract(
@@ -260,7 +263,7 @@ def test_a_command_that_takes_too_long_ends_with_all_that_it_started(
     words = ("--command", "sh slow.sh {task}", "--command_timeout", "1.5")
     assert feature_audit("check-model", *WORDS, *words) == 1
     line = capsys.readouterr().out.splitlines()[-1]
-    assert "was ended after command_timeout=1.5 seconds; it said: waiting; raise it, or 0 for no limit" in line
+    assert "was stopped after command_timeout=1.5 seconds; it said: waiting; raise it, or give 0 for no limit" in line
     child = int((home / "child").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
@@ -284,11 +287,11 @@ def test_what_a_broken_off_job_left_is_not_taken_for_a_result(home: Path, capsys
         (("--trainer", "no_such_job:train"), "trainer=no_such_job:train: cannot import no_such_job"),
         (
             ("--trainer", "json:detect_encoding", "--command", "true {task}"),
-            "each says where the full model comes from",
+            "each one defines the full model",
         ),
         (("--trainer", "platform:machine"), "must accept a task: def train(task)"),
-        (("--command", "python train.py"), "say with {task} where the path of the task goes"),
-        (("--command", "no-such-program {task}"), "there is no program no-such-program"),
+        (("--command", "python train.py"), "put {task} where the path of the task belongs"),
+        (("--command", "no-such-program {task}"), "no such program no-such-program"),
         (("--command", "python 'train.py {task}"), "close its quotes"),
         (("--command_timeout", "-1"), "command_timeout='-1'"),
     ],
@@ -321,4 +324,4 @@ def test_a_command_is_given_again_when_its_audit_is_continued(home: Path, capsys
     run = re.search(r"--audit (\w+)", shown.out)
     assert run is not None
     assert feature_audit("baseline", "--audit", run[1]) == 2
-    assert "its configuration runs code of yours: command=" in capsys.readouterr().err.splitlines()[-1]
+    assert "its configuration runs your code: command=" in capsys.readouterr().err.splitlines()[-1]

@@ -129,7 +129,7 @@ def test_a_function_trains_every_model_and_its_own_model_is_registered(
     assert len((home / "tasks.jsonl").read_text().splitlines()) == before + 1, "an edited job is"
     capsys.readouterr()
     assert feature_audit("parity", "--audit", audit.info.run_id, "--margin", "0.3") == 2
-    assert "runs code of yours: trainer=trainer_of_a_team:train" in capsys.readouterr().err
+    assert "runs your code: trainer=trainer_of_a_team:train" in capsys.readouterr().err
 
 
 def test_another_model_than_the_audited_one_is_not_registered(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,20 +139,20 @@ def test_another_model_than_the_audited_one_is_not_registered(home: Path, capsys
     assert feature_audit("run", *WORDS, "--trainer", "trainer_of_a_team:train") == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert "the verdict is pass and the report is complete" in line
-    assert re.search(r"its scores are up to 0\.\d+ away from those that the job gave", line)
+    assert re.search(r"its scores differ by up to 0\.\d+ from those of the job", line)
     assert "audit.recommendation" not in newest_audit().data.tags
 
 
 def test_a_command_without_a_model_registers_what_it_recommends(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert feature_audit("run", *WORDS, "--command", COMMAND) == 0, capsys.readouterr().err
     audit, report = newest_audit(), report_of_newest()
-    assert any("different seeds gave the very same scores" in warning for warning in report["warnings"])
+    assert any("different seeds gave identical scores" in warning for warning in report["warnings"])
     assert audit.data.tags["audit.verdict"] == "pass", report["sentence"]
     model = mlflow.pyfunc.load_model(audit.data.tags["audit.recommendation"])
     kept = artifact(audit, "recommendation/kept_features.txt").read_text().split()
     assert sorted(column.name for column in model.metadata.signature.inputs) == sorted(kept)
     rows = pl.read_parquet("log.parquet").head(3).select(kept).to_pandas()
-    with pytest.raises(MlflowException, match="came from the team's own training job; train that job on these"):
+    with pytest.raises(MlflowException, match="were trained by your own training job; run that job on these"):
         model.predict(rows)
 
 
@@ -174,7 +174,7 @@ def test_a_checkpoint_costs_no_training_and_is_what_is_compared_with(
     cost = {row["stage"]: row["full_trainings"] for row in report["costs"]}
     assert (before["baseline"], cost["baseline"]) == (1, 0)
     assert before["retrain"] / 3 < cost["retrain"] < before["retrain"] * 3, "in units of about a full training"
-    assert "no training of the full model" in report["plan"]["text"]
+    assert "the full model is not trained" in report["plan"]["text"]
     assert audit.data.metrics["cost/full_trainings"] == pytest.approx(sum(cost.values()))
 
 

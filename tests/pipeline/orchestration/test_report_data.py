@@ -101,7 +101,7 @@ def test_findings_that_make_every_figure_doubtful_are_warnings() -> None:
     assert [line.rpartition(": ")[2] for line in found[1:]] == [
         "eye.", "protected.", "later_0, later_1, later_2, later_3, later_4 and 2 more.",
     ]  # fmt: skip
-    assert "were kept because the configuration asks for it" in found[2]
+    assert "were kept because of never_drop" in found[2]
     assert "were excluded" in found[3]
     assert data_warnings(findings[-2:]) == []
 

@@ -113,7 +113,7 @@ def test_sigkill_in_the_middle_of_a_trial_loses_no_finished_trial(home: Home, in
     assert list(before) == ["trial_0.json"], "killed in the middle of a trial"
     assert list(after) == [f"trial_{number}.json" for number in range(TRIALS)]
     assert after["trial_0.json"] == before["trial_0.json"], "the seconds, too: it was not run again"
-    for line in ("select: continuing what was interrupted", f"select: trial {TRIALS} of {TRIALS}"):
+    for line in ("select: continuing after an interruption", f"select: trial {TRIALS} of {TRIALS}"):
         assert line in interrupted.written
     assert f"select: trial 1 of {TRIALS}" not in interrupted.written
 

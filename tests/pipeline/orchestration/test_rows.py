@@ -60,7 +60,7 @@ def test_an_audit_selects_on_a_sample_and_judges_on_all(
     monkeypatch.setattr(Store, "batches", watched)
     assert feature_audit("run", *BASE, *QUICK, "--rows", "40%") == 0
     shown = capsys.readouterr()
-    assert "the selection reads 0.4 of the rows, which saves" in shown.err
+    assert "the selection reads 40% of the rows, which saves" in shown.err
     assert "1,800 test rows" in shown.out
     assert {folder for folder, _, fields in drawn if fields is None} == {"sample"}  # trials and curve name no schema
     retrainings = {folder for folder, _, fields in drawn if fields is not None and fields < 20}
@@ -81,7 +81,7 @@ def test_more_rows_than_there_are_is_all_of_them(home: Path, capsys: pytest.Capt
     for words in ([], ["--rows", "90000"]):
         assert feature_audit("select", *BASE, *QUICK, *words) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert "select: rows=90000: train and validation have 7,200 rows; all are used" in lines
+    assert "select: rows=90000 has no effect: train and validation have only 7,200 rows" in lines
     reasons = [line for line in lines if line.startswith("select: K = ") and "is the smallest" in line]
     assert len(reasons) == 2
     assert reasons[0] == reasons[1]

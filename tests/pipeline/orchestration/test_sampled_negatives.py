@@ -71,14 +71,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ("words", "code", "line"),
     [
         (["--weight", "W"], 1, "weight=W: no such column; did you mean w?"),
-        (["--weight", "clicked"], 1, "weight=clicked: the column has another role; name the weight's own"),
+        (["--weight", "clicked"], 1, "weight=clicked: the column has another role; name the column of the weight"),
         (["--weight", "device_name"], 1, "weight=device_name: no such column; did you mean device?"),
         (["--weight", "w", "--never_drop", "w,a"], 1, "never_drop=w: the column is not a feature"),
-        (["--weight", "w", "--negative_sampling", "0.1"], 2, "negative_sampling=0.1: weight=w weighs the rows already"),
+        (
+            ["--weight", "w", "--negative_sampling", "0.1"],
+            2,
+            "negative_sampling=0.1: weight=w already weights the rows",
+        ),
         (["--negative_sampling", "0"], 2, "negative_sampling='0': input should be greater than 0"),
         (["--negative_sampling", "0.1", "--task", "regression"], 2, "negative_sampling=0.1: task=regression has no"),
         (["--negative_sampling", "0.1", "--target", "a"], 1, "negative_sampling=0.1: a regression target has no"),
-        (["--weight", "w", "--selector", "f_test"], 2, "selector=f_test: ranks the columns without row weights"),
+        (["--weight", "w", "--selector", "f_test"], 2, "selector=f_test: does not support row weights"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -161,7 +165,7 @@ def test_the_report_says_first_what_the_rows_are_weighted_by(audits: dict[str, R
     assert said in audits["weight"].data.tags["mlflow.note.content"]
     assert json.loads(artifact(audits["weight"], "report/report.json").read_text())["weighting"].startswith(said)
     assert (
-        "Every negative counts 10 times (negative_sampling=0.1)"
+        "Every negative counts as 10 rows (negative_sampling=0.1)"
         in artifact(audits["rate"], "report/index.html").read_text()
     )
     assert json.loads(artifact(audits["whole"], "report/report.json").read_text())["weighting"] is None
@@ -173,7 +177,7 @@ def test_other_weights_train_everything_anew(
     audits: dict[str, Run], capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     audited("sampled.parquet", "--weight", "w")
-    assert "baseline: done before" in capsys.readouterr().err
+    assert "baseline: reused from the cache" in capsys.readouterr().err
     audited("sampled.parquet", "--negative_sampling", "0.2", "--exclude", "w")
     said = capsys.readouterr().err
     for stage in ("baseline", "select", "retrain"):

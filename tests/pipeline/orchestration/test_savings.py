@@ -103,7 +103,7 @@ def test_a_cut_without_retraining(report: AuditReport, run: Run) -> None:
     faded = {point.wave for point in saved.fading} - {0}
     titles = [wave.title for wave in saved.waves]
     assert {titles[wave - 1] for wave in faded} == {"Table feed", "Other single features"}
-    assert "Cut at once, today" in artifact(run, "report/report.md").read_text()
+    assert "Without retraining, a cut changes AUC" in artifact(run, "report/report.md").read_text()
 
 
 def test_a_table_that_others_read_does_not_retire(report: AuditReport, run: Run) -> None:
@@ -158,11 +158,11 @@ def test_a_report_survives_json_and_is_shown_where_nothing_was_measured(report: 
     empty = replace(report, savings=replace(saved, full=bare, pruned=bare, waves=waves, fading=[], bytes_from=None))
     for text in (render_html(empty), render_markdown(empty)):
         assert "fewer bytes" not in text
-        assert "Cut at once" not in text
+        assert "Without retraining, a cut changes" not in text
         assert "still read by" in text
 
 
-@pytest.mark.parametrize(("name", "says"), [("nowhere.yaml", "cannot be read"), ("list.yaml", "holds no consumers")])
+@pytest.mark.parametrize(("name", "says"), [("nowhere.yaml", "cannot be read"), ("list.yaml", "contains no consumers")])
 def test_a_wrong_file_is_refused_before_the_log_is_opened(run: Run, home: Path, name: str, says: str, capsys) -> None:
     (home / "list.yaml").write_text("- a\n")
     assert feature_audit("run", "--data", "gone.parquet", "--target", "y", "--consumers", name) == 2
@@ -177,7 +177,7 @@ def test_another_file_of_consumers_is_another_question_and_trains_nothing(run: R
     said, again = capsys.readouterr().err, newest_run()
     assert again.data.tags["audit.continues"] == run.info.run_id
     for stage in ("load", "baseline", "select", "retrain", "parity"):
-        assert f"{stage}: done before" in said
+        assert f"{stage}: reused from the cache" in said
     content = json.loads(artifact(again, "recommendation/prune_recommendation.json").read_text())
     assert content["saved_cost"] == 100 + 30 + 5 + 7
     assert again.data.tags["audit.look"] == run.data.tags["audit.look"]

@@ -32,11 +32,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 MISTAKES = [
     (["--targets", "[]"], 2, "targets=[]: give label columns such as [click, convert], the decision"),
     (["--targets", "click,click"], 2, "targets=click: the target is named twice"),
-    (["--targets", "click,convert", "--target", "all"], 2, "target=all: targets=click,convert says otherwise"),
-    (["--targets", "{click: auc, convert: auc}", "--metric", "logloss"], 2, "metric=logloss: targets.click.metric=auc"),
+    (["--targets", "click,convert", "--target", "all"], 2, "target=all: contradicts targets=click,convert"),
+    (
+        ["--targets", "{click: auc, convert: auc}", "--metric", "logloss"],
+        2,
+        "metric=logloss: contradicts targets.click.metric=auc",
+    ),
     (["--targets", "{click: auc, convert: log_loss}"], 2, "targets.convert=log_loss: unknown; did you mean logloss?"),
     (["--targets", "{click: auc, convert: {mode: soft}}"], 2, "targets.convert.mode='soft': choose not_shown_worse"),
-    (["--targets", "{click: auc, convert: {margin: -1}}"], 2, "targets.convert.margin=-1: should be greater than"),
+    (
+        ["--targets", "{click: auc, convert: {margin: -1}}"],
+        2,
+        "targets.convert.margin=-1: give a finite number of 0 or more",
+    ),
     (
         ["--targets", "{click: auc, convert: {weight: 2}}"],
         2,
@@ -47,9 +55,17 @@ MISTAKES = [
     (["--targets", "click,convert", "--weight", "convert"], 1, "weight=convert: the column has another role"),
     (["--targets", "click,convert", "--never_drop", "convert"], 1, "never_drop=convert: the column is not a feature"),
     (["--targets", "{click: auc, convert: gauc}"], 2, "targets.convert=gauc: is computed within users"),
-    (["--targets", "click,convert", "--command", "python t.py {task}"], 2, "trains and scores one target"),
-    (["--targets", "click,convert", "--selector", "f_test"], 2, "selector=f_test ranks the columns by one target"),
-    (["--targets", "click,convert", "--task", "multiclass"], 2, "task=multiclass; of several targets each is binary"),
+    (
+        ["--targets", "click,convert", "--command", "python t.py {task}"],
+        2,
+        "supports a single target; give only target=click",
+    ),
+    (["--targets", "click,convert", "--selector", "f_test"], 2, "selector=f_test supports a single target"),
+    (
+        ["--targets", "click,convert", "--task", "multiclass"],
+        2,
+        "task=multiclass is not supported with several targets",
+    ),
     (["--targets", "{click: auc, convert: rmse}"], 0, ""),
     (["--targets", "click,stars"], 1, "targets=stars: 5 different values"),
     (["--targets", "{click: auc, stars: auc}"], 1, "targets=stars: 5 values (0, 1, 2, 3, 4), but task=binary"),

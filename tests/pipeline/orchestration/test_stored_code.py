@@ -81,7 +81,7 @@ def test_code_that_only_the_store_names_is_shown_and_not_imported(
     capfd.readouterr()
     assert feature_audit(stage, "--audit", run, *given) == 2
     [line] = capfd.readouterr().err.splitlines()
-    assert f"audit={run}: its configuration runs code" in line
+    assert f"audit={run}: its configuration runs your code" in line
     assert says in line
     assert not (home / "imported").exists()
     assert not (home / "ran").exists()

@@ -188,7 +188,7 @@ def test_search_filter_sort_and_page(show, driver):
     assert rows(driver)[0][2] == "51"
 
     search.send_keys("no such feature")
-    assert "Nothing matches" in rows(driver)[0][0]
+    assert "No matches" in rows(driver)[0][0]
     assert not following.is_enabled()
 
 

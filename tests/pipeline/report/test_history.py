@@ -52,8 +52,8 @@ def test_equal_values_and_many_trials_fit():
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        (trials(0.1), "need 8 finished trials and there is 1;"),
-        (trials(0.1, 0.2, None), "need 8 finished trials and there are 2;"),
+        (trials(0.1), "need at least 8 finished trials; there is 1."),
+        (trials(0.1, 0.2, None), "need at least 8 finished trials; there are 2."),
         (trials(*[0.1] * 8), "every setting of the search was fixed"),
     ],
 )
@@ -62,13 +62,13 @@ def test_absent_importances_are_explained_on_the_page_and_in_its_twin(rows, says
     assert says in history.no_importances(report)
     assert says in section(report, "search")
     assert says in render_markdown(report)
-    assert "What mattered in the search" not in render_html(report)
+    assert "<h3>Importance of search parameters" not in render_html(report)
 
 
 def test_importances_need_no_explanation():
     assert history.no_importances(make_report()) == ""
     assert history.no_importances(make_report(trials=[], importances={})) == ""
-    assert "What mattered in the search" in section(make_report(), "search")
+    assert "<h3>Importance of search parameters" in section(make_report(), "search")
 
 
 def test_the_k_curve_has_both_sources_error_bars_margin_and_chosen_k():
@@ -80,4 +80,4 @@ def test_the_k_curve_has_both_sources_error_bars_margin_and_chosen_k():
     assert all('class="whisker"' in mark for mark in retrained)
     assert f"chosen: K = {report.k}" in markup
     assert "least acceptable" in markup
-    assert "one standard error of its difference from the full model" in markup
+    assert "one standard error of the difference from the full model" in markup

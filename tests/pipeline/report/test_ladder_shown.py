@@ -18,7 +18,7 @@ from feature_audit.results import AuditReport
 from page import Page
 from report_factory import make_report, with_ladder
 
-TITLE = "K tested, in this order"
+TITLE = "Tested K, in this order"
 LOST = "AUC is 0.0011 worse than the full model's"
 
 
@@ -34,12 +34,12 @@ def shown(report: AuditReport) -> list[str]:
         (with_ladder("pass", "pass", "pass"), ["K = 30 is recommended: K = 120, 60 and 30", "all passed"], ["Not tes"]),
         (
             with_ladder("pass", "pass", "inconclusive"),
-            ["K = 60 is recommended. K = 30 came next and is inconclusive. The", LOST],
+            ["K = 60 is recommended. K = 30 was tested next and is inconclusive. The", LOST],
             ["Not tested"],
         ),
         (
             with_ladder("pass", "fail"),
-            ["K = 120 is recommended. K = 60 came next and failed. The", "Not tested: K = 30."],
+            ["K = 120 is recommended. K = 60 was tested next and failed. The", "Not tested: K = 30."],
             ["all pass"],
         ),
         (

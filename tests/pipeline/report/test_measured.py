@@ -27,7 +27,7 @@ def with_savings(report: AuditReport, *deltas: float, **changes: object) -> Audi
     ]
     curve = [FadePoint(0, 1.0, 0.77, 0.0)]
     curve += [FadePoint(at, 0.0, 0.77 + delta, delta) for at, delta in enumerate(deltas, 1)]
-    savings = Savings(full, replace(pruned, latency_ms=1.2), "the Parquet files' own statistics", waves, curve, 50_000)
+    savings = Savings(full, replace(pruned, latency_ms=1.2), "statistics of the Parquet files", waves, curve, 50_000)
     return replace(report, savings=replace(savings, **changes))
 
 
@@ -46,7 +46,7 @@ def test_the_first_screen_has_one_line_with_this_audits_numbers() -> None:
 
 def test_nothing_is_promised_without_a_pass() -> None:
     waiting = with_savings(make_report("inconclusive"))
-    assert measured.sentence(waiting).startswith("If it held: 120 of 420")
+    assert measured.sentence(waiting).startswith("If the audit passed: 120 of 420")
     assert measured.sentence(with_savings(make_report("fail"))) == ""
     assert "Without a pass, nothing is saved yet." in render_html(waiting)
 
@@ -63,11 +63,11 @@ def test_what_was_not_measured_has_no_row() -> None:
 
 def test_the_cut_is_compared_with_the_retrained_model() -> None:
     lost = with_savings(make_report(), -0.004, -0.031)
-    assert "today's full model changes by −0.0310 in AUC" in fading.sentence(lost)
+    assert "Without retraining, a cut changes AUC by −0.0310" in fading.sentence(lost)
     assert "changes by −0.0004 (test rows). Promote the retrained model first" in fading.sentence(lost)
     assert "within the margin" in fading.sentence(with_savings(make_report(), -0.0001))
     back = fading.sentence(with_savings(make_report(), -0.02, -0.0001))
-    assert "changes by −0.0001 in AUC, at worst by −0.0200 on the way" in back
+    assert "changes AUC by −0.0001, and by up to −0.0200 in between" in back
     assert "Promote the retrained model first" in back
     assert fading.picture(with_savings(make_report())) is None
     picture = fading.picture(lost)

@@ -59,7 +59,7 @@ def test_a_later_look_says_both_confidences_and_labels_its_intervals_with_its_ow
     report = make_report("inconclusive", look=3, judged_at=0.99875, more=MORE)
     for page in pages(report):
         assert "95 %" in page
-        assert "look 3 at this table's test rows, judged at 99.875 %" in page
+        assert "this is look 3 at these test rows, judged at 99.875 %" in page
         assert "99.875 % interval" in page
         assert "95 % interval" not in page
     for page in pages(make_report("inconclusive")):

@@ -41,12 +41,12 @@ def test_a_guard_that_is_not_shown_to_hold_explains_the_verdict_and_says_what_it
     lenient = dataclasses.replace(rows["calibration"], mode="not_shown_worse", verdict="inconclusive")
     report = dataclasses.replace(passed, verdict="inconclusive", deltas=[passed.deltas[0], strict, lenient])
     assert view.overruling(report) == [strict]
-    assert "All of it lies above −0.002" in view.evidence(report)
+    assert "It lies entirely above −0.002" in view.evidence(report)
     for page in (render_html(report), render_markdown(report)):
-        assert "guard, must be shown" in page
+        assert "guard, must pass" in page
     assert "because of the guard log loss, all test rows" in render_html(report)
     steps = actions.next_steps(report)
-    assert "margin lies inside the interval" not in " ".join(step.text for step in steps)
+    assert "interval still contains the margin" not in " ".join(step.text for step in steps)
 
 
 def shifted(low: float, delta: float, high: float, **changes) -> AuditReport:
@@ -58,22 +58,23 @@ def shifted(low: float, delta: float, high: float, **changes) -> AuditReport:
 
 def test_the_first_screen_says_what_the_full_model_loses_to_its_own_features():
     report = shifted(0.0312, 0.0401, 0.0488)
-    said = f"The full model loses 0.0401 AUC to its own features: without {report.n_features - report.k} of its "
+    said = f"Some features hurt the full model: without {report.n_features - report.k} of its "
     html, markdown = render_html(report), render_markdown(report)
     assert html.index(said) < html.index("What to do next")
     assert markdown.index(said) < markdown.index("What to do next")
     assert said in run_description(report)
+    assert "AUC improves by 0.0401" in markdown
     assert "interval +0.0312 to +0.0488" in markdown
 
 
 @pytest.mark.parametrize("interval", [(-0.0001, 0.01, 0.02), (-0.03, -0.02, -0.01), (0.0, 0.0, 0.0), (math.nan,) * 3])
 def test_only_a_loss_that_is_shown_is_said(interval):
-    assert "to its own features" not in render_markdown(shifted(*interval))
+    assert "hurt the full model" not in render_markdown(shifted(*interval))
 
 
 def test_a_model_that_keeps_every_feature_loses_none_to_them():
     report = shifted(0.01, 0.02, 0.03)
-    assert "to its own features" not in render_markdown(dataclasses.replace(report, k=report.n_features))
+    assert "hurt the full model" not in render_markdown(dataclasses.replace(report, k=report.n_features))
 
 
 def test_the_first_screen_says_how_the_full_model_stands_against_production_and_what_the_margin_was():
@@ -83,8 +84,8 @@ def test_the_first_screen_says_how_the_full_model_stands_against_production_and_
     assert html.index("old_score") < html.index("What to do next")
     assert markdown.index("old\\_score") < markdown.index("What to do next")
     assert "old\\_score" in run_description(report)
-    assert "1% of the full model’s advantage over no skill" in html
-    assert "0.002 (1% of the full model's advantage over no skill)" in markdown
+    assert "1% of the full model’s gain over a no-skill model" in html
+    assert "0.002 (1% of the full model's gain over a no-skill model)" in markdown
     assert "old_score" not in render_html(make_report("pass"))
 
 
@@ -119,12 +120,12 @@ def test_the_data_is_summarised_in_words():
     shown = dict(nested.summary(dataclasses.replace(make_report(), data_summary=summary)))
     assert shown == {
         "rows": "1000",
-        "columns that may be features": "12",
+        "candidate columns": "12",
         "kinds, numeric": "9",
         "share of positive rows": "0.250000",
         "label, train, 0": "0.500000",
         "time, first": "2026-01-01",
-        "units of resampling: values of user_id": "2277",
+        "resampling units (values of user_id)": "2277",
     }
 
 
@@ -176,8 +177,8 @@ def test_one_count_everywhere():
 def test_a_review_says_how_it_is_settled():
     report = _counted()
     step = actions.next_steps(report)[0]
-    assert step.title == "Settle the reviews"
-    for word in ("f392, f393, f394", "never_drop", "Until this is decided, keep computing them"):
+    assert step.title == "Decide on the features under review"
+    for word in ("f392, f393, f394", "never_drop", "Keep computing them until this is decided"):
         assert word in step.text
     run_id = report.provenance["run_id"]
     named = ",".join([*report.provenance["config"]["never_drop"], "f392", "f393", "f394"])
@@ -231,16 +232,19 @@ def test_a_retiring_table_saves_its_own_cost_too_and_a_staying_one_does_not():
     assert retirement.saved_cost(report) == 1_015.0
     assert sum(wave.saved for wave in actions.removal_waves(report)) == 1_015.0
     assert retirement.savings(report) == (
-        "1 of 3 source tables retires (goes), saving 1,010 a year; single features save another 5."
+        "1 of 3 source tables can be retired (goes), which saves 1,010 per year; single features save another 5."
     )
     assert retirement.savings(dataclasses.replace(report, verdict="fail")).startswith(
-        "1 of 3 source tables would retire (goes), which would save 1,010 a year"
+        "1 of 3 source tables could be retired (goes), which would save 1,010 per year"
     )
 
 
 def test_savings_without_costs_or_tables_claim_nothing():
     free = [dataclasses.replace(row, cost=0.0) for row in _tables().decisions]
-    assert retirement.savings(dataclasses.replace(_tables(), decisions=free)) == "1 of 3 source tables retires (goes)."
+    assert (
+        retirement.savings(dataclasses.replace(_tables(), decisions=free))
+        == "1 of 3 source tables can be retired (goes)."
+    )
     bare = [dataclasses.replace(row, group=None) for row in free]
     assert retirement.savings(dataclasses.replace(_tables(), decisions=bare)) == ""
 

@@ -74,7 +74,7 @@ def test_costs_lower_the_logits_and_a_table_shares_its_own() -> None:
         (PLAIN, {"k_min": 11}, ["k_min=11", "10 features are usable", "between 1 and 10"]),
         (PLAIN, {"k": 12, "k_min": 12}, ["k=k_min=12", "give both between 1 and 10"]),
         ([column("a", protected=True), column("b", protected=True)], {"k": 1}, ["k=1", "protects 2", "at least 2"]),
-        ([column("a", ruled_out=True)], {}, ["always_drop", "rules out all 1"]),
+        ([column("a", ruled_out=True)], {}, ["always_drop", "excludes all 1"]),
         (
             [column("a", ruled_out=True, group="g"), column("b", protected=True, group="g")],
             {"whole_groups": ("g",)},

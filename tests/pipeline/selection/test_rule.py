@@ -28,17 +28,17 @@ def points(*deltas: float, error: float = 0.0005) -> list[CurvePoint]:
 def test_prefers_the_smallest_k_that_would_pass_on_test() -> None:
     choice = choose_k(points(-0.01, -0.0009, 0.0004, 0.0005), CRITERION)
     assert (choice.k, choice.evidence) == (30, "confident")
-    assert "with at least 90% probability" in choice.reason
+    assert "a pass forecast of at least 90%" in choice.reason
     assert "validation auc 0.8004, +0.0004 ± 0.0005" in choice.reason
 
 
 def test_says_so_where_no_k_is_likely_enough() -> None:
     choice = choose_k(points(-0.01, -0.0014, -0.0013), CRITERION)
     assert (choice.k, choice.evidence) == (30, "best_effort")
-    assert "no K is forecast to pass" in choice.reason
+    assert "no K reaches a 90% pass forecast" in choice.reason
     retrained = choose_k(points(-0.02, -0.012, -0.01), CRITERION, retrained=True)
     assert (retrained.k, retrained.evidence) == (30, "best_effort")
-    assert "no retrained K (tried: 10, 20, 30)" in retrained.reason
+    assert "no retrained K (10, 20, 30)" in retrained.reason
 
 
 def test_nearly_as_good_a_chance_with_fewer_features_is_better() -> None:

@@ -197,7 +197,7 @@ def test_whole_groups_are_kept_or_dropped_together(case: Case) -> None:
     kept = set(found.kept.tolist())
     assert len(kept & {0, 1}) != 1
     assert len(kept & {2, 3}) != 1
-    with pytest.raises(AuditError, match=r"k=1: no set of whole groups holds 1 to 1 .* smallest|k=1: no set of whole"):
+    with pytest.raises(AuditError, match=r"k=1: no set of whole groups has 1 to 1 .* smallest|k=1: no set of whole"):
         case.select(Constraints(n_features=12, min_k=1, max_k=1, groups=(0,) * 6 + (1,) * 6), trials=1)
 
 

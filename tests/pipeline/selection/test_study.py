@@ -127,7 +127,7 @@ def test_a_trial_that_falls_far_behind_is_stopped() -> None:
 
 
 def test_a_study_without_a_finished_trial_raises() -> None:
-    with pytest.raises(RuntimeError, match="no trial"):
+    with pytest.raises(RuntimeError, match="none of the trials finished"):
         run_study(one_by_one(lambda _: TrialResult(None, 0.0)), space=SPACE, trials=1, seed=1)
 
 

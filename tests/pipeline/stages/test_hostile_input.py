@@ -68,35 +68,35 @@ FILES = [
     Case("gzip with a tail", gzip.compress(CSV) + b"tail", ("log.csv.gz", "write it again"), file="log.csv.gz"),
     Case("no gzip", CSV, ("Not a gzipped file", "write it again"), file="log.csv.gz"),
     Case("gzip of nothing", gzip.compress(b""), ("the file is empty",), file="log.csv.gz"),
-    Case("gzip twice", gzip.compress(gzip.compress(CSV)), ("is gzipped once more",), file="log.csv.gz"),
-    Case("gzip named CSV", gzip.compress(CSV), ("is gzipped once more than its name says; add .gz",)),
+    Case("gzip twice", gzip.compress(gzip.compress(CSV)), ("is gzip-compressed",), file="log.csv.gz"),
+    Case("gzip named CSV", gzip.compress(CSV), ("is gzip-compressed, although its name does not say so; add .gz",)),
     Case("gzip in parts", gzip.compress(CSV[:99]) + gzip.compress(CSV[99:]), ("3 features",), 0, "log.csv.gz"),
     Case("empty", b"", ("log.csv: the file is empty",)),
     Case("empty lines", b"\n\n\n", ("log.csv: the file is empty",)),
     Case("blanks", b"  \n   \n", ("target=y: no such column; the table has ' '",)),
     Case("header only", b"x,z,c,y", ("no rows",)),
     Case("mark only", b"\xef\xbb\xbf", ("log.csv: the file is empty",)),
-    Case("short row", csv(tail=b"1,2\n"), ("line 302 has 2 cells, the header 4; quote or fix",)),
-    Case("long row", csv(tail=b"1,2,ams,1,5\n"), ("line 302 has 5 cells, the header 4",)),
-    Case("longer rows", csv(header="x,z,c"), ("line 2 has 4 cells, the header 3",)),
+    Case("short row", csv(tail=b"1,2\n"), ("line 302 has 2 cells, but the header has 4; quote or fix",)),
+    Case("long row", csv(tail=b"1,2,ams,1,5\n"), ("line 302 has 5 cells, but the header has 4",)),
+    Case("longer rows", csv(header="x,z,c"), ("line 2 has 4 cells, but the header has 3",)),
     Case("gzipped short row", gzip.compress(csv(tail=b"1\n")), ("line 302 has 1 cells",), file="log.csv.gz"),
     Case("short row after line breaks", csv(tail=b'1,2,"a\nb",1\n"1,2",3\n'), ("line 304 has 2 cells",)),
     Case("short row of tabs", b"x\ty\n1\n", ("log.tsv: line 2 has 1 cells",), file="log.tsv"),
     Case("open quote", csv(tail=b'1,2,"ams,1\n1,2,ber,1\n'), ("line 302", "unexpected end of data", "mend its")),
-    Case("text behind a quote", csv(tail=b'1,2,"am"s,1\n'), ("line 302", "expected after", "mend its quotes")),
+    Case("text behind a quote", csv(tail=b'1,2,"am"s,1\n'), ("line 302", "expected after", "fix its quotes")),
     Case("inch marks", csv(tail=b'1,2,5",1\n2,1,6" or 7",0\n' * 5), (f"{ROWS + 10} rows, 3 features",), 0),
-    Case("numbers for names", b"1.5,2,3\n4,5,6\n", ("first line holds numbers and no names",)),
+    Case("numbers for names", b"1.5,2,3\n4,5,6\n", ("first line contains numbers instead of names",)),
     Case("web page", b"<html><body>404</body></html>", ("no rows",)),
-    Case("like deflate", CSV.replace(b",", b"^"), ("log.txt: begins with x^",), file="log.txt"),
-    Case("zero bytes", bytes(1_000), ("log.csv: holds zero bytes",)),
+    Case("like deflate", CSV.replace(b",", b"^"), ("log.txt: starts with x^",), file="log.txt"),
+    Case("zero bytes", bytes(1_000), ("log.csv: contains zero bytes",)),
     Case("a zero byte in a word", csv(ams=b"a\0ms"), ("3 features (2 numeric, 1 category)",), 0),
     Case("UTF-16", CSV.decode().encode("utf-16"), ("is written in UTF-16; write it as UTF-8",)),
-    Case("UTF-16 without a mark", CSV.decode().encode("utf-16-le"), ("holds zero bytes, as UTF-16",)),
+    Case("UTF-16 without a mark", CSV.decode().encode("utf-16-le"), ("contains zero bytes, like UTF-16",)),
     Case("UTF-32", CSV.decode().encode("utf-32"), ("write it as UTF-8",)),
     Case("gzipped UTF-16", gzip.compress(CSV.decode().encode("utf-16")), ("UTF-16",), file="log.csv.gz"),
     Case("Latin-1", csv(ams=b"caf\xe9"), ("cells are not UTF-8", "write the file as UTF-8"), 0),
     Case("UTF-8 with a mark", b"\xef\xbb\xbf" + CSV, ("300 rows, 3 features (2 numeric, 1 category)",), 0),
-    Case("old Mac line ends", CSV.replace(b"\n", b"\r"), ("carriage return alone; write it with line feeds",)),
+    Case("old Mac line ends", CSV.replace(b"\n", b"\r"), ("only a carriage return; use line feeds",)),
     Case("Windows line ends", CSV.replace(b"\n", b"\r\n"), ("300 rows, 3 features",), 0),
     Case("two kinds of line ends", CSV.replace(b"\n", b"\r\n", 9), ("300 rows, 3 features",), 0),
     Case("no last line end", CSV.rstrip(), ("300 rows, 3 features",), 0),
@@ -107,7 +107,7 @@ FILES = [
     Case("JSON in UTF-16", '{"y":1}\n'.encode("utf-16"), ("cannot be read as JSON",), file="log.jsonl"),
     Case("nothing there", lambda folder: None, ("log.csv: no such file",)),
     Case("no match", lambda folder: None, ("the glob matches no file",), file="*.csv"),
-    Case("empty folder", lambda folder: (folder / "log.csv").mkdir(), ("the folder holds no",)),
+    Case("empty folder", lambda folder: (folder / "log.csv").mkdir(), ("the folder contains no",)),
     Case("link to itself", lambda folder: os.symlink(folder / "log.csv", folder / "log.csv"), ("no such file",)),
     Case("endless path", b"", ("no such file",), words=("--data", "a" * 5_000)),
     Case("a file without content", b"", ("/proc/self/mem: ",), words=("--data", "/proc/self/mem")),
@@ -142,7 +142,7 @@ ODD_NAMES = (
     "w" * 10_000,
 )
 NAMES = [
-    Case("header twice", csv(header="z,z,c,y"), ("the header names column 'z' twice; rename one",)),
+    Case("header twice", csv(header="z,z,c,y"), ("column 'z' occurs twice in the header; rename one",)),
     Case("header without a name", csv(header="x,,c,y"), ("a column is named ''; give it a name",)),
     Case("trailing separator", CSV.replace(b"\n", b",\n"), ("a column is named ''",)),
     Case("blank around the label", csv(header="x,z,c, y"), ("target=y: no such column; did you mean ' y'?",)),
@@ -153,7 +153,7 @@ NAMES = [
         for name, says in {
             **dict.fromkeys(("a\nb", "a\tb", "\0x", "a\u2028b"), "has a control character in its name; rename it"),
             " ": "a column is named ' '",
-            "^x$": "is named like a pattern",
+            "^x$": "looks like a pattern",
         }.items()
     ),
     *(
@@ -173,7 +173,7 @@ def stored(numbers: list[object], dtype: object) -> pl.Series:
 
 
 OVERFLOWN = every(2**63 - 1, -(2**63) + 1, 0)
-BEYOND = "200 dates beyond the years 1 to 9999 count as missing"
+BEYOND = "200 dates outside the years 1 to 9999 are treated as missing"
 NO_TYPE = "is not supported; unnest or cast it"
 #: Column -> cells, and its kind as a feature, or None where it is none; or what is said of it.
 VALUES: dict[str, tuple[pl.Series, str | None]] = {
@@ -223,14 +223,14 @@ def label(*values: object, dtype: object = None) -> pl.DataFrame:
     return TABLE.with_columns(y=pl.Series(every(*values), dtype=dtype, strict=False))
 
 
-NO_LABEL = "is no label; give a number, a boolean or a category"
+NO_LABEL = "cannot be a label; give a number, a boolean or a category"
 REGRESSION = ("--task", "regression")
 LABELS = [
     Case("all null", label(None, dtype=pl.Int64), ("target=y: 300 of 300 rows have no label", "drop_rows=no_label")),
     Case("all null, of no type", label(None), ("target=y: 300 of 300 rows have no label",)),
     Case("no number", label(float("nan")), ("target=y: 300 of 300 rows have no label",)),
     Case("some null", label(1, None), ("target=y: 150 of 300 rows have no label (first: row 1)",)),
-    Case("one class", label(1), ("target=y: constant (1 in every row)", "at least two values")),
+    Case("one class", label(1), ("target=y: every row is 1", "at least two values")),
     Case("one class but for nulls", label(1, None), ("constant",), words=("--drop_rows", "no_label")),
     Case("one positive", TABLE.with_columns(y=(pl.int_range(pl.len()) == 0).cast(int)), ("every row of the train",)),
     Case("three classes", label(0, 1, 2), ("3 values (0, 1, 2), but task=binary",), words=("--task", "binary")),
@@ -240,9 +240,9 @@ LABELS = [
     Case("infinite number", label(float("inf"), 1.0, 2.0), ("inf is not a finite",), words=REGRESSION),
     Case("huge", label(1e308, -1e308, 0.0), ("target=y: numbers from -1e+308 to 1e+308",), words=REGRESSION),
     Case("tiny", label(1e-320, 0.0, 2e-320), ("target=y: numbers from 0 to", "another unit"), words=REGRESSION),
-    Case("far from zero", label(1.7e9, 1.7e9 + 1, 1.7e9 + 2), ("lose their differences",), words=REGRESSION),
-    Case("int64", label(2**63 - 1, -(2**63), 0), ("give an expression in another unit",), words=REGRESSION),
-    Case("constant number", label(2.5), ("constant (2.5 in every row)",), words=REGRESSION),
+    Case("far from zero", label(1.7e9, 1.7e9 + 1, 1.7e9 + 2), ("indistinguishable in 32-bit",), words=REGRESSION),
+    Case("int64", label(2**63 - 1, -(2**63), 0), ("give an expression with another unit or offset",), words=REGRESSION),
+    Case("constant number", label(2.5), ("every row is 2.5; give a label with at least two values",), words=REGRESSION),
     Case("words as numbers", label("a", "b"), ("'a' is not a finite number",), words=REGRESSION),
     Case("a list", label([1]), (NO_LABEL,)),
     Case("a record", label({"a": 1}), (NO_LABEL,)),
@@ -255,7 +255,7 @@ LABELS = [
     Case("an empty word", label("", "x", "z"), ("multiclass",), 0),
     Case("one row", TABLE.head(1), ("constant",)),
     Case("few rows", TABLE.head(10), ("the train split has 7 of 10 rows, at least 50 are needed",)),
-    Case("no features", TABLE.select("y"), ("no column is left as a feature",)),
+    Case("no features", TABLE.select("y"), ("no column is left to use as a feature",)),
     Case("the same row again and again", pl.concat([TABLE.head(1), TABLE[3:4]] * 150), ("usable feature",)),
 ]  # fmt: skip
 

@@ -22,26 +22,35 @@ TARGET_ITSELF = "it is the target itself; name another column, or leave"
 REFUSED = {
     "target": {
         "nope": NONE, "X": "did you mean x?", "x*": "neither a column nor an expression", "": "target: not given",
-        "5": "the expression names no column", "x >": "neither a column nor an expression", "q > 1": "no column q",
+        "5": "the expression does not use any column", "x >": "neither a column nor an expression",
+        "q > 1": "no column q",
         "w" * 5_000: "target=wwww",
     },
     "row_id": {"nope": NONE, "x*": "did you mean x?", "u": "260 duplicate ids", "y": TARGET_ITSELF, "a\nb": NONE},
-    "time": {"nope": NONE, "y": TARGET_ITSELF, "c": "is not a datetime in a known format; give ISO dates or numbers"},
+    "time": {
+        "nope": NONE, "y": TARGET_ITSELF, "c": "does not match any known datetime format; give ISO dates or numbers",
+    },
     "group": {"nope": NONE, "y": TARGET_ITSELF, "[x, z]": NONE},
     "split": {
         "nope": "give time, random, group or the name of a split column", "y": TARGET_ITSELF,
-        "c": "unknown value 'ams'; the column may hold train", "time": "needs a time column", "group": "needs a group",
+        "c": "unknown value 'ams'; the column may contain train", "time": "needs a time column",
+        "group": "needs a group",
     },
-    "production_score": {"nope": NONE, "y": TARGET_ITSELF, "c": "no number", "t": "is no number; name a column"},
-    "exclude": {"nope": NONE, "q*": "matches no column", "*": "no column is left", "{a: 1}": "give a list such as"},
-    "never_drop": {"nope": "no such column", "q*": "matches no column", "y": "is not a feature", "y*": "matches no"},
+    "production_score": {
+        "nope": NONE, "y": TARGET_ITSELF, "c": "not a number", "t": "is not numeric; name a numeric column",
+    },
+    "exclude": {"nope": NONE, "q*": "no column matches", "*": "no column is left", "{a: 1}": "give a list such as"},
+    "never_drop": {
+        "nope": "no such column", "q*": "no column matches", "y": "is not a feature", "y*": "no column matches",
+    },
     "always_drop": {"nope": "no such column", "y": "the column is not a feature"},
     "kinds": {
-        "{x: nope}": "kinds.x='nope': choose numeric", "{nope: numeric}": NONE, "{'q*': numeric}": "matches no column",
+        "{x: nope}": "kinds.x='nope': choose numeric", "{nope: numeric}": NONE, "{'q*': numeric}": "no column matches",
         "[]": "not a mapping", "{x: vector}": "which cannot be read as vector", "{5: numeric}": "in quotes",
-        "{c: numeric}": "100% of its cells are no numbers", "{x: datetime}": "fits no known datetime format",
+        "{c: numeric}": "100% of its cells are not numbers",
+        "{x: datetime}": "does not match any known datetime format",
     },
-    "groups": {"{g: [nope]}": NONE, "{g: nope}": "give a list", "{g: [x], h: [x]}": "in groups.g, too"},
+    "groups": {"{g: [nope]}": NONE, "{g: nope}": "give a list", "{g: [x], h: [x]}": "also in groups.g"},
     "whole_groups": {"nope": "no such group"},
     "cost": {
         "{nope: 1}": NONE, "{x: -1}": "0 or more", "{x: .nan}": "0 or more", "no.csv": "cannot be read",
@@ -59,13 +68,13 @@ REFUSED = {
         "::": "write it as package.module:function", "../x:y": "../x fails while it is imported",
     },
     "selector": {"nope": "choose ip_cae", "IP_CAE": "did you mean ip_cae?"},
-    "metric": {"nope": "unknown; choose auc", "rmse": "does not fit task=binary", f"ndcg@{10**20}": "9 digits at most"},
+    "metric": {"nope": "unknown; choose auc", "rmse": "does not fit task=binary", f"ndcg@{10**20}": "1 to 9 digits"},
     "device": {"gpu": "give auto, cpu, cuda or cuda:0", "cuda:": "give auto, cpu, cuda"},
     "prepare": {"nope": "write it as package.module:function", "json:loads": "failed with JSONDecodeError"},
     "model_params": {"{nope: 1}": "do not fit", "5": "not a mapping", "{a: !!python/name:os.system ''}": "YAML"},
     "work_dir": {"/proc/none": "cannot be written to", "/dev/null": "give another folder"},
     "experiment": {"x" * 600: "experiment=xxx"},
-    "model_name": {"a/b": "give one such as a-b", "x" * 300: "1 to 256 characters", "..": "that is not a folder"},
+    "model_name": {"a/b": "give one such as a-b", "x" * 300: "1 to 256 characters", "..": "that is not a path"},
     "drop_rows": {"nope": "choose no_time, no_label or no_group"},
     "gate": {"2": "give true or false"},
     "profile": {"Quick": "choose quick, default or thorough"},
@@ -78,7 +87,7 @@ REFUSED = {
 }  # fmt: skip
 #: Two keys that do not go together.
 CLASHES = {
-    "--never_drop x --always_drop x": "never_drop names the column, too",
+    "--never_drop x --always_drop x": "the column is also in never_drop",
     "--never_drop x --exclude x": "the column is not a feature",
     "--time t --split t": "unknown value",
 }
@@ -87,7 +96,7 @@ MEANT = {
     "--row_id t --group t --time t": "split time",
     "--never_drop *": "7 features",
     "--always_drop c*": "7 features",
-    f"--k {2**31 - 1}": "is no limit: only 7 features are usable",
+    f"--k {2**31 - 1}": "has no effect: only 7 features are usable",
     "--positive 0": "54.7 % positive",
     "--split s": "split column",
     "--exclude x,x": "6 features",

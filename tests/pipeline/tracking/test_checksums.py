@@ -87,7 +87,7 @@ def test_whole_files_are_loaded_and_sha256sum_agrees(copy: Path) -> None:
 )
 def test_changed_files_are_refused(copy: Path, name: str, change: Callable[[Path], None], says: str) -> None:
     change(copy / name)
-    with pytest.raises(AuditError, match="copy the version's files again") as caught:
+    with pytest.raises(AuditError, match="copy the files of this version again") as caught:
         mlflow.pyfunc.load_model(str(copy))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)

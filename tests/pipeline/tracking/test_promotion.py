@@ -50,9 +50,9 @@ def actions(name: str) -> list[str]:
 def test_a_promotion_that_is_repeated_is_done_once(name: str) -> None:
     promote(name, "1")
     promote(name, "2")
-    assert f"version 2 of {name} is already in production" in promote(name, "2")
+    assert f"version 2 of {name} has been in production since" in promote(name, "2")
     assert actions(name) == ["promote -> 1 (was none)", "promote -> 2 (was 1)"]
-    assert promotion.rollback(name).startswith(f"{name} is back to production version 1")
+    assert promotion.rollback(name).startswith(f"{name} is back at production version 1")
     assert alias(name) == "1"
 
 
@@ -63,12 +63,12 @@ def test_what_a_colleague_moved_is_rolled_back_only_by_force(name: str, capfd: p
     client.set_registered_model_alias(name, "production", "3")
     assert feature_audit("rollback", "--model_name", name) == 1
     line = capfd.readouterr().err
-    assert "production names version 3, but the last recorded move left version 2" in line
+    assert "production is version 3, but the last recorded move set version 2" in line
     assert line.count("\n") == 1
     assert feature_audit("rollback", "--model_name", name, "--force") == 1
     assert "give a reason" in capfd.readouterr().err
     assert alias(name) == "3"
-    assert "version 3, moved by other means" in promotion.history(name)[-1]
+    assert "version 3; it was not moved by promote or rollback" in promotion.history(name)[-1]
     assert feature_audit("rollback", "--model_name", name, "--force", "--reason", "Kim agrees") == 0
     assert alias(name) == "2"
     assert promotion.history(name)[-1].endswith("forced: Kim agrees")
@@ -143,7 +143,7 @@ def test_a_damaged_event_is_named_and_stops_nothing(name: str, key: str) -> None
     promote(name, "1")
     MlflowClient().set_registered_model_tag(name, key, DAMAGED[key])
     promote(name, "2")
-    assert f"{key}: this tag of {name} holds no event that can be read" in promotion.history(name)
+    assert f"{key}: this tag of {name} does not contain a readable event" in promotion.history(name)
     assert actions(name)[:2] == ["promote -> 1 (was none)", "promote -> 2 (was 1)"]
     promotion.rollback(name)
     assert alias(name) == "1"
@@ -154,13 +154,15 @@ def test_a_deleted_version_is_one_line_with_the_way_on(name: str) -> None:
     for version in ("1", "2", "3"):
         promote(name, version)
     client.delete_model_version(name, "2")
-    with pytest.raises(AuditError, match=r"version 2, to go back to, was deleted .* promote --version 1$"):
+    with pytest.raises(AuditError, match=r"the previous version 2 was deleted .* promote --version 1$"):
         promotion.rollback(name)
     assert alias(name) == "3"
     promotion.promote(name, "1", force=True, reason="2 was deleted")
     client.delete_model_version(name, "1")  # and with it the alias
-    assert promotion.history(name)[-1].startswith("production is now no version, moved by other means")
-    with pytest.raises(AuditError, match=r"version 1, to go back to, was deleted .* promote --version 3$"):
+    assert promotion.history(name)[-1].startswith(
+        "production is now no version; it was not moved by promote or rollback"
+    )
+    with pytest.raises(AuditError, match=r"the previous version 1 was deleted .* promote --version 3$"):
         promotion.rollback(name)
     with pytest.raises(AuditError, match="version=1: no such version"):
         promote(name, "1")
@@ -170,11 +172,11 @@ def test_a_deleted_version_is_one_line_with_the_way_on(name: str) -> None:
 def test_a_version_that_is_no_number_is_refused(name: str, version: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert feature_audit("promote", "--model_name", name, "--version", version) == 1
     line = capfd.readouterr().err
-    assert ("give the number of a version" in line) if version else ("no version carries the alias" in line)
+    assert ("give the number of a version" in line) if version else ("no version has the alias" in line)
 
 
 def test_a_reason_is_one_line_of_a_bearable_length(name: str) -> None:
-    with pytest.raises(AuditError, match="reason: 5,000 characters; give one of at most 1,000"):
+    with pytest.raises(AuditError, match="reason: 5,000 characters; give at most 1,000"):
         promotion.promote(name, "1", force=True, reason="x" * 5000)
     with pytest.raises(AuditError, match="give a reason"):
         promotion.promote(name, "1", force=True, reason=" \n")
@@ -189,7 +191,7 @@ AGES = {
     "older data": (DAY, DAY | {"audit.data_until": "2026-03-01 00:00:01"}, "its data ends at 2026-03-01 00:00:00"),
     "numbers": ({**DAY, "audit.data_until": "9.0"}, {**DAY, "audit.data_until": "10.0"}, "its data ends at 9.0"),
     "a number and a date": ({**DAY, "audit.data_until": "9.0"}, DAY, "audited later"),
-    "no time": ({"audit.verdict": "pass", "audit.data_digest": "a"}, DAY, "nothing says whose data is newer"),
+    "no time": ({"audit.verdict": "pass", "audit.data_digest": "a"}, DAY, "it is unknown whose data is newer"),
     "the same data": (PASSED, PASSED, None),
 }  # fmt: skip
 
@@ -223,7 +225,7 @@ def test_a_promotion_under_way_elsewhere_is_waited_for(name: str, monkeypatch: p
     monkeypatch.setattr(moves, "PATIENCE", 0.3)
     promote(name, "1")
     announced(name, "2", ago=timedelta(seconds=30))
-    with pytest.raises(AuditError, match=r"a promote to version 2 by kim began at .* and is not done; try again"):
+    with pytest.raises(AuditError, match=r"a promote to version 2 by kim began at .* and is not finished; try again"):
         promote(name, "3")
     assert promotion.history(name)[-1].endswith("promote -> 2: under way")
     assert alias(name) == "1"
@@ -258,9 +260,9 @@ def test_a_move_in_the_same_moment_is_noticed(name: str, monkeypatch: pytest.Mon
     promote(name, "1")
     client = MlflowClient()
     at_the_move(monkeypatch, lambda: None, lambda: client.set_registered_model_alias(name, "production", "3"))
-    with pytest.raises(AuditError, match=r"production was moved to version 2 and, at the same moment .* to version 3"):
+    with pytest.raises(AuditError, match=r"production was moved to version 2, but at the same time .* to version 3"):
         promote(name, "2")
-    assert "production is now version 3, moved by other means" in promotion.history(name)[-1]
+    assert "production is now version 3; it was not moved by promote or rollback" in promotion.history(name)[-1]
     promotion.rollback(name, force=True, reason="agreed")
     assert alias(name) == "2"
 
@@ -306,11 +308,11 @@ def test_a_command_that_is_killed_when_the_alias_has_moved_can_be_typed_again(na
 
     killed("promote", "--version", "2")
     assert alias(name) == "2"
-    assert "already in production" in promote(name, "2")
+    assert "has been in production since" in promote(name, "2")
     promote(name, "3")
     killed("rollback")
     assert alias(name) == "2"
-    assert "this finished the rollback that was interrupted" in promotion.rollback(name)
+    assert "this completed the rollback that was interrupted" in promotion.rollback(name)
     assert alias(name) == "2"
     promotion.rollback(name)
     assert alias(name) == "1"
@@ -337,4 +339,4 @@ def test_several_commands_at_once_leave_one_chain(name: str) -> None:
 def test_a_withdrawn_version_in_production_is_said(name: str) -> None:
     promote(name, "2")
     MlflowClient().set_model_version_tag(name, "2", "audit.verdict", "withdrawn")
-    assert "production is version 2, which its audit has withdrawn" in promotion.history(name)[-1]
+    assert "production is version 2, but its audit withdrew it" in promotion.history(name)[-1]

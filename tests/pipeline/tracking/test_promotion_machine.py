@@ -141,9 +141,9 @@ class Production(RuleBasedStateMachine):
         elif len(stack) == 1:
             assert "no promotion to roll back" in said
         elif stack[-2] is not None and stack[-2] not in self.there:
-            assert f"version {stack[-2]}, to go back to, was deleted" in said
+            assert f"the previous version {stack[-2]} was deleted" in said
         elif by_others and not force:
-            assert "moved it by other means" in said
+            assert "it was moved without feature-audit" in said
         else:
             assert isinstance(command.result, Move), said
             assert alias(self.name) == stack[-2]
@@ -161,7 +161,7 @@ class Production(RuleBasedStateMachine):
         self.run(*commands, order=tuple(order))
         for command in commands[1 if killed else 0 :]:
             assert isinstance(command.result, Move | AuditError)
-            assert "is not done" not in str(command.result), "it had all the time of the other one to wait"
+            assert "is not finished" not in str(command.result), "it had all the time of the other one to wait"
 
     @rule(version=st.sampled_from([*VERSIONS, None]))
     def a_colleague_moves_the_alias(self, version: str | None) -> None:

@@ -92,7 +92,7 @@ def test_long_ids_are_told_apart_however_they_are_sent(model: PrunedModel, folde
 
 def test_what_cannot_be_read_is_one_line_and_no_score(model: PrunedModel) -> None:
     beside_null = pd.DataFrame([row(1), row(2, user=None)])  # pandas makes floats of both
-    with pytest.raises(AuditError, match=r"column user .*floats cannot tell its long codes apart"):
+    with pytest.raises(AuditError, match=r"column user .*floats cannot distinguish its long codes"):
         model.predict(None, beside_null)
     for bad in ("old", "30,5", pd.Timestamp("2024-05-01")):
         with pytest.raises(AuditError, match=r"column age: .* is no number"):

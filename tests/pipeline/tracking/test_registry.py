@@ -44,7 +44,7 @@ def test_promote_moves_the_alias_and_rollback_puts_it_back(client: MlflowClient)
     promotion.promote(NAME, "2", force=False, reason=None)
     assert alias(NAME) == "2"
     assert client.get_model_version(NAME, "2").tags["audit.replaced"] == "1"
-    assert promotion.rollback(NAME) == f"{NAME} is back to production version 1; version 2 was removed"
+    assert promotion.rollback(NAME) == f"{NAME} is back at production version 1; version 2 was removed"
     assert alias(NAME) == "1"
     assert promotion.rollback(NAME) == f"{NAME} has no production version again; version 1 was removed"
     assert alias(NAME) is None

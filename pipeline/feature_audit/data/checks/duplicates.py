@@ -35,9 +35,9 @@ PROPOSING_ROWS = 20_000
 
 _WORDS = {
     "equal": "equals {} in every train row",
-    "rising": "puts all train rows in the order of {}: a rescaled or ranked copy",
-    "falling": "puts all train rows in the reverse order of {}: a negated, rescaled or ranked copy",
-    "renamed": "goes 1:1 with {} in every train row: the same categories under other names",
+    "rising": "orders all train rows like {}: a rescaled or ranked copy",
+    "falling": "orders all train rows in reverse of {}: a negated, rescaled or ranked copy",
+    "renamed": "maps one-to-one to {} in every train row: the same categories under other names",
 }
 
 #: Compares the cells of two columns, part of the table by part; once False, the pair is refuted.
@@ -75,7 +75,7 @@ def duplicates(source: Source, columns: tuple[Column, ...], statistics: Statisti
     protected = {column.name for column in columns if column.protected}
     findings = []
     for pair in _prove(pairs, sample, cells, parts):
-        note = "; kept because never_drop names it" if pair.name in protected else ""
+        note = "; kept because of never_drop" if pair.name in protected else ""
         detail = _WORDS[pair.relation].format(pair.first) + note
         findings.append(
             Finding(pair.name, "duplicate", detail, excluded=pair.name not in protected, carried_by=pair.first)

@@ -24,6 +24,8 @@ from feature_audit.schema import Column
 
 #: Share of test rows that also stand in train, all candidate columns equal, from which it is reported.
 ROW_OVERLAP = 0.001
+#: Whole numbers of a regression's target that have this many values at most may be codes of classes.
+_MAYBE_CLASSES = 100
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def examine(
     findings += row_names(left, statistics)
     findings += _high_nulls(left, statistics, table.split, config.checks.max_null_share)
     findings += [
-        Finding(name, "drift", f"train and test rows can be told apart by it: AUC {auc:.3f}")
+        Finding(name, "drift", f"drift: it separates train from test rows with AUC {auc:.3f}")
         for name, auc in drift.items()
         if auc >= config.checks.drift_auc
     ]
@@ -88,15 +90,20 @@ def _notes(config: AuditConfig, table: LabelledTable) -> list[str]:
 
 
 def _guessed_task(config: AuditConfig, table: LabelledTable) -> list[str]:
-    """Says where whole numbers were taken for classes: the values do not show that stars are a quantity."""
-    classes = table.target.classes
-    whole = all(re.fullmatch(r"-?\d+(\.0)?", label) for label in classes)
-    if config.task or table.target.task != "multiclass" or not whole:
+    """Says how whole numbers were read: the values do not show that stars are a quantity, or 40 numbers codes."""
+    target = table.target
+    if config.task or target.task == "binary":
         return []
-    return [
-        f"the target's {len(classes)} whole numbers are taken for classes (task=multiclass); "
-        "if they are a quantity, give task=regression"
-    ]
+    if target.task == "multiclass":
+        if not all(re.fullmatch(r"-?\d+(\.0)?", label) for label in target.classes):
+            return []
+        found, read, other = len(target.classes), "classes (task=multiclass)", "a quantity, give task=regression"
+    else:
+        distinct = np.unique(target.values)
+        if len(distinct) > _MAYBE_CLASSES or not np.all(distinct == np.trunc(distinct)):
+            return []
+        found, read, other = len(distinct), "a quantity (task=regression)", "classes, give task=multiclass"
+    return [f"the target's {found} whole numbers are treated as {read}; if they are {other}"]
 
 
 def _left(columns: tuple[Column, ...], findings: list[Finding]) -> tuple[Column, ...]:
@@ -109,7 +116,7 @@ def _empty_or_constant(columns: tuple[Column, ...], statistics: Statistics, spli
     findings = []
     for column in columns:
         fact = statistics.facts[column.name]
-        note = "; never_drop cannot keep a column that holds nothing" if column.protected else ""
+        note = "; never_drop cannot keep a column without information" if column.protected else ""
         if fact.nulls["train"] == rows:
             findings.append(
                 Finding(column.name, "all_null", f"no value in any of the {rows} train rows{note}", excluded=True)
@@ -126,7 +133,7 @@ def _unread(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding
     """Text cells that could not be read as the column's kind."""
     unread = {column: statistics.facts[column.name].unread for column in columns}
     return [
-        Finding(column.name, "other", f"{count} cells could not be read as {column.kind} and count as missing")
+        Finding(column.name, "other", f"{count} cells could not be read as {column.kind} and are treated as missing")
         for column, count in unread.items()
         if count
     ]
@@ -141,7 +148,7 @@ def _high_nulls(columns: tuple[Column, ...], statistics: Statistics, split: Spli
         if share >= most:
             findings.append(Finding(column.name, "high_null", f"missing in {share:.2%} of the train rows"))
         elif nulls["test"] == rows["test"]:
-            detail = f"filled in {1 - share:.0%} of the train rows and in no test row: is it still written?"
+            detail = f"present in {1 - share:.0%} of the train rows but in none of the test rows: is it still written?"
             findings.append(Finding(column.name, "high_null", detail))
     return findings
 
@@ -182,5 +189,5 @@ def _group_overlap(table: LabelledTable) -> list[Finding]:
     share = table.split.info["overlap"]["test"]["rows_of_units_in_train"]
     if share == 0:
         return []
-    detail = f"{share:.0%} of the test rows belong to a {roles.group} that train has seen"
+    detail = f"{share:.0%} of the test rows belong to a {roles.group} that also occurs in train"
     return [Finding("", "split_overlap", f"{detail}; split=group keeps them apart")]

@@ -82,10 +82,12 @@ def _column_suite(checks: ChecksConfig) -> ExpectationSuite:
             gx.expectations.ExpectColumnValuesToBeUnique(
                 column="column", severity="critical", notes="column names are unique"
             ),
-            within("null_share_train", "warning", "columns hold values on train", high=checks.max_null_share),
-            within("null_share_gap", "warning", "nulls are as frequent in later splits as on train", high=NULL_GAP),
-            within("distinct", "warning", "columns hold at least one value", low=1),
-            within("distinct_share", "info", "categories repeat and do not name rows", high=ID_SHARE, of=categories),
+            within("null_share_train", "warning", "columns have values in the train split", high=checks.max_null_share),
+            within("null_share_gap", "warning", "nulls are as frequent in the other splits as in train", high=NULL_GAP),
+            within("distinct", "warning", "columns have at least one value", low=1),
+            within(
+                "distinct_share", "info", "categories repeat and do not identify rows", high=ID_SHARE, of=categories
+            ),
             within("drift_auc", "warning", "test rows look like train rows", high=checks.drift_auc),
         ],
     )
@@ -103,18 +105,18 @@ def _table_suite(task: Task) -> ExpectationSuite:
     most = {"binary": 2, "multiclass": 1000, "regression": None}[task]
     expectations = [
         within("label_nulls", "critical", "every row has a label", high=0),
-        within("label_values", "critical", "the label has values that fit the task", low=2, high=most),
+        within("label_values", "critical", "the values of the label fit the task", low=2, high=most),
         within("usable_features", "critical", "at least one feature is usable", low=1),
         within("time_disorder", "critical", "train is before validation, validation before test", high=0),
-        within("rarest_class_share", "warning", "no class is vanishingly rare on train", low=RARE_CLASS),
+        within("rarest_class_share", "warning", "no class is extremely rare in train", low=RARE_CLASS),
         within("excluded_share", "warning", "most columns are usable", high=0.5),
         within("leaks", "warning", "no column leaks the label", high=0),
-        within("suspected_leaks", "info", "no column is suspected to leak the label", high=0),
+        within("suspected_leaks", "info", "no column is suspected of leaking the label", high=0),
     ]
     for split, least in MIN_ROWS.items():
         expectations.append(within(f"rows_{split}", "critical", f"the {split} split is large enough", low=least))
         expectations.append(
-            within(f"label_values_{split}", "critical", f"the {split} split holds more than one outcome", low=2)
+            within(f"label_values_{split}", "critical", f"the {split} split has more than one outcome", low=2)
         )
     return gx.ExpectationSuite(name="table", expectations=expectations)
 

@@ -167,7 +167,7 @@ def _date_pairs(columns: tuple[Column, ...], statistics: Statistics, judge: Judg
         for column in columns:
             if column.name in ((one, other) if guilty is None else (guilty,)):
                 sure = guilty is not None
-                note = "; kept because never_drop names it" if sure and column.protected else ""
+                note = "; kept because of never_drop" if sure and column.protected else ""
                 findings.append(
                     Finding(
                         column.name,
@@ -187,13 +187,13 @@ def _verdict(column: Column, seen: list[Evidence]) -> Finding | None:
     best = max(certain or suspect, key=lambda evidence: evidence.score)
     if not certain:
         return Finding(column.name, "suspected_leak", best.words)
-    note = "; kept because never_drop names it" if column.protected else ""
+    note = "; kept because of never_drop" if column.protected else ""
     return Finding(column.name, "leak", best.words + note, excluded=not column.protected)
 
 
 def _words(view: str) -> str:
     known = {"value": "the column alone", "list": "the list as a whole", "length": "the length of the list"}
-    return {**known, "filled": "whether it is filled in"}.get(view, f"its {view} alone")
+    return {**known, "filled": "whether it is present"}.get(view, f"its {view} alone")
 
 
 def _inside(column: Column, values: pl.Series, separator: str | None, judge: Judge) -> list[Evidence]:
@@ -245,5 +245,5 @@ def _relative(
         held = np.isfinite(distance)
         after = float((distance[held] > 0).mean()) if held.any() else 0.0
         if name == "the time column" and after >= 0.05:
-            seen.append(Evidence(0.5, f"{after:.0%} of its dates lie after the row's own time", False, True))
+            seen.append(Evidence(0.5, f"{after:.0%} of its dates are later than the time of the row", False, True))
     return seen

@@ -27,12 +27,19 @@ def reading_notes(config: AuditConfig, columns: tuple[Column, ...]) -> list[Find
     findings = []
     if lists:
         shown = ", ".join(f"{column.name} ({column.form!r})" for column in lists)
-        weights = "; weights behind entries (:w) are not used" if any(":w" in str(c.form) for c in lists) else ""
-        detail = f"text read as lists, with their separators: {shown}{weights}; reader.list_separator or kinds decides"
+        weights = "; weights after entries (:w) are ignored" if any(":w" in str(c.form) for c in lists) else ""
+        detail = (
+            f"text read as lists, with their separators: {shown}{weights}; to change this, set reader.list_separator "
+            "or kinds"
+        )
         findings.append(Finding("", "other", detail))
     if dates:
         shown = ", ".join(f"{column.name} ({column.form})" for column in dates)
-        findings.append(Finding("", "other", f"numbers read as datetimes: {shown}; kinds decides, e.g. numeric"))
+        findings.append(
+            Finding(
+                "", "other", f"numbers read as datetimes: {shown}; to change this, set kinds, for example to numeric"
+            )
+        )
     return findings
 
 
@@ -58,8 +65,8 @@ def cut_lists(
         used, unused = (_worth(lists, which, most, table, rows, config.seed) for which in (end, other))
         if unused - used > CLEARLY:
             question = (
-                f"{column.name}: the {other} {most} entries predict better than the {end} ones that are used "
-                f"({unused:.3f} against {used:.3f} on held-out train rows); if the newest stand {other}, give "
+                f"{column.name}: the {other} {most} entries predict better than the {end} ones, which are used "
+                f"({unused:.3f} against {used:.3f} on held-out train rows); if the newest entries come {other}, give "
                 f"encoding.list_end: {other}"
             )
             findings.append(Finding("", "other", question))

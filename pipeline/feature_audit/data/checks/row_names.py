@@ -57,7 +57,7 @@ def row_names(columns: tuple[Column, ...], statistics: Statistics) -> list[Findi
         if _holds_more(text.head(_CELLS)):
             detail = (
                 f"{distinct:.0%} of its values are distinct, such as {text[0][:40]!r}; if they are numbers, dates or "
-                f"lists, say kinds: {{{column.name}: numeric}}, datetime or multi; exclude it if they name rows"
+                f"lists, set kinds: {{{column.name}: numeric}}, datetime or multi; if they identify rows, exclude it"
             )
             findings.append(Finding(column.name, "other", detail))
         else:
@@ -66,8 +66,8 @@ def row_names(columns: tuple[Column, ...], statistics: Statistics) -> list[Findi
 
 
 def _advice(distinct: float) -> str:
-    what = "it names rows" if distinct >= MOST else "most of them are seen in one row only"
-    return f"{distinct:.0%} of its values are distinct: {what}; exclude it unless that is meant"
+    what = "it identifies rows" if distinct >= MOST else "most of them occur in a single row"
+    return f"{distinct:.0%} of its values are distinct: {what}; exclude it unless this is intended"
 
 
 def _holds_more(text: pl.Series) -> bool:

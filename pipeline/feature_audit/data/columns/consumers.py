@@ -48,8 +48,8 @@ def read_consumers(path: str) -> dict[str, list[str]]:
         ) from None
     if not isinstance(content, dict) or not content:
         raise UsageError(
-            f"consumers={path}: holds no consumers; write one `consumer: [feature or table, ...]` a line, or export "
-            "JSON with `feast registry-dump`"
+            f"consumers={path}: contains no consumers; write one `consumer: [feature or table, ...]` per line, or "
+            "export JSON with `feast registry-dump`"
         )
     return _of_feast(path, content) if _SERVICES in content else _of_mapping(path, content)
 
@@ -59,7 +59,7 @@ def _of_mapping(path: str, content: Mapping[Any, Any]) -> dict[str, list[str]]:
     for consumer, names in content.items():
         listed = [names] if isinstance(names, str) else names
         if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-            raise UsageError(f"consumers={path}: {consumer}: write a list of the features or tables that it reads")
+            raise UsageError(f"consumers={path}: {consumer}: give a list of the features or tables that it reads")
         found[str(consumer)] = listed
     return found
 
@@ -73,7 +73,7 @@ def _of_feast(path: str, content: Mapping[str, Any]) -> dict[str, list[str]]:
                 refs += [f"{view['featureViewName']}:{one['name']}" for one in view.get("featureColumns", [])]
     except (TypeError, KeyError, AttributeError):
         raise UsageError(
-            f"consumers={path}: {_SERVICES} is not written as `feast registry-dump` writes it; export it again"
+            f"consumers={path}: {_SERVICES} is not in the format of `feast registry-dump`; export it again"
         ) from None
     return found
 
@@ -85,7 +85,7 @@ def _of_sheet(path: str, text: str) -> dict[str, list[str]]:
     header = [cell.strip().lower() for cell in next(rows, [])]
     if CONSUMER not in header or not {FEATURE, TABLE} & set(header):
         raise UsageError(
-            f"consumers={path}: its header is `{first.strip()}`; name the columns consumer and feature (or table)"
+            f"consumers={path}: its header is `{first.strip()}`; it needs the columns consumer and feature (or table)"
         )
     found: dict[str, list[str]] = {}
     for cells in rows:
@@ -94,7 +94,9 @@ def _of_sheet(path: str, text: str) -> dict[str, list[str]]:
         if not any(row.values()):
             continue
         if not row.get(CONSUMER) or not names:
-            raise UsageError(f"consumers={path}, line {rows.line_num}: names no consumer, or nothing that it reads")
+            raise UsageError(
+                f"consumers={path}, line {rows.line_num}: the consumer, or what it reads, is missing; fill in both"
+            )
         found.setdefault(row[CONSUMER], []).append(":".join(names))
     return found
 

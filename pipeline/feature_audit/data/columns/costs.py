@@ -65,14 +65,16 @@ def read_costs(cost: Mapping[str, float] | str, columns: Sequence[str], tables: 
     for entry in entries:
         is_table = entry.name in tables if entry.is_table is None else entry.is_table
         if entry.is_table is None and is_table and entry.name in columns:
-            raise AuditError(f"{entry.where}: a column and a table have this name; say which in a CSV file (cost=path)")
+            raise AuditError(
+                f"{entry.where}: both a column and a table have this name; use a CSV file to say which (cost=path)"
+            )
         if is_table and entry.name not in tables:
-            raise AuditError(f"{entry.where}: no table {entry.name}; groups names {listing(tables) or 'none'}")
+            raise AuditError(f"{entry.where}: no table {entry.name}; groups has {listing(tables) or 'none'}")
         if not is_table:
             _check_feature(entry, columns)
         known = costs_of_tables if is_table else features
         if entry.name in known:
-            raise AuditError(f"{entry.where}: {entry.name} has a cost already; keep one of the two rows")
+            raise AuditError(f"{entry.where}: {entry.name} already has a cost; keep one of the two rows")
         known[entry.name] = entry.cost
     return Costs(features, costs_of_tables)
 
@@ -81,7 +83,7 @@ def _check_feature(entry: _Entry, columns: Sequence[str]) -> None:
     try:
         match_globs("feature", [entry.name], columns)
     except AuditError as error:
-        raise AuditError(f"{entry.where}: {str(error).removeprefix('feature=')}; take the row out or mend it") from None
+        raise AuditError(f"{entry.where}: {str(error).removeprefix('feature=')}; fix or remove the row") from None
 
 
 def _sheet(path: Path) -> Iterator[_Entry]:
@@ -95,7 +97,9 @@ def _sheet(path: Path) -> Iterator[_Entry]:
     rows = csv.reader(text.splitlines(), delimiter=separator)
     header = [cell.strip().lower() for cell in next(rows, [])]
     if COST not in header or not {FEATURE, TABLE} & set(header):
-        raise AuditError(f"cost={path}: its header is `{first.strip()}`; name the columns feature (or table) and cost")
+        raise AuditError(
+            f"cost={path}: its header is `{first.strip()}`; it needs the columns feature (or table) and cost"
+        )
     for cells in rows:
         if not any(cell.strip() for cell in cells):
             continue

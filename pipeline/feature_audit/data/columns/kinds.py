@@ -85,8 +85,8 @@ def group_of(config: AuditConfig, names: Sequence[str]) -> dict[str, str]:
         for name in match_globs(f"groups.{table}", globs, names):
             if name in groups:
                 raise AuditError(
-                    f"groups.{table}: column {name} is in groups.{groups[name]}, too; a column comes from one table, "
-                    "so take it out of one"
+                    f"groups.{table}: column {name} is also in groups.{groups[name]}; a column comes from one table, "
+                    "so remove it from one of them"
                 )
             groups[name] = table
     return groups
@@ -185,8 +185,8 @@ def form_of(name: str, kind: Kind, values: pl.Series, separator: str | None) -> 
         form = date_format(values, asked=True)
         if form is None and values.count():
             raise AuditError(
-                f"kinds.{name}=datetime: {values.drop_nulls()[0]!r} fits no known datetime format; give ISO dates, "
-                "numbers such as 20141021, epoch seconds, or another kind"
+                f"kinds.{name}=datetime: {values.drop_nulls()[0]!r} does not match any known datetime format; give "
+                "ISO dates, numbers such as 20141021, epoch seconds, or another kind"
             )
         return form
     return None

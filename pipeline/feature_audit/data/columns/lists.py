@@ -87,7 +87,7 @@ def split_numbers(cells: pl.Series) -> pl.Series:
     inner = cells.str.replace(_BRACKETED, "${1}").str.replace_all(r"[,;|\s]+", " ").str.strip_chars()
     lists = inner.str.split(" ").cast(pl.List(pl.Float64), strict=False)
     if cells.count() and not lists.explode().count():
-        raise ValueError("it holds no numbers")
+        raise ValueError("it contains no numbers")
     return lists
 
 

@@ -74,7 +74,7 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     """
     pattern = next((name for name in columns if name.startswith("^") and name.endswith("$")), None)
     if pattern is not None:
-        raise AuditError(f"data: column {pattern} is named like a pattern (^...$); rename it")
+        raise AuditError(f"data: the column name {pattern} looks like a pattern (^...$); rename it")
     target, target_columns = parse_target(config.target, columns)
     parsed = {name: parse_target(name, columns, key="targets") for name in config.further}
     target_columns = tuple(dict.fromkeys([*target_columns, *(root for _, roots in parsed.values() for root in roots)]))
@@ -95,20 +95,20 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
     taken = {*target_columns, config.row_id, config.time, config.group, split_column} - {None}
     if config.production_score in taken:
         raise AuditError(
-            f"production_score={config.production_score}: the column has another role; name the score's own"
+            f"production_score={config.production_score}: the column has another role; name the column of the score"
         )
     if config.weight in taken | {config.production_score} - {None}:
-        raise AuditError(f"weight={config.weight}: the column has another role; name the weight's own")
+        raise AuditError(f"weight={config.weight}: the column has another role; name the column of the weight")
     candidates = tuple(name for name in columns if name not in not_features)
     for name in candidates:
         _check_name(name)
     if not candidates:
-        raise AuditError("data: no column is left as a feature; exclude fewer columns")
+        raise AuditError("data: no column is left to use as a feature; exclude fewer columns")
     protected = _ruled("never_drop", config.never_drop, columns, not_features)
     ruled_out = _ruled("always_drop", config.always_drop, columns, not_features)
     both = sorted(protected & ruled_out)
     if both:
-        raise AuditError(f"always_drop={both[0]}: never_drop names the column, too; take it out of one of them")
+        raise AuditError(f"always_drop={both[0]}: the column is also in never_drop; remove it from one of them")
     return Roles(
         target,
         target_columns,
@@ -158,7 +158,7 @@ def parse_target(target: str | None, columns: Sequence[str], *, key: str = "targ
         raise AuditError(f"{key}={target}: neither a column nor an expression ({one_line(error)})") from None
     roots = tuple(dict.fromkeys(expression.meta.root_names()))
     if not roots:
-        raise AuditError(f"{key}={target}: the expression names no column; name the label column")
+        raise AuditError(f"{key}={target}: the expression does not use any column; name the label column")
     for name in roots:
         require_column(key, name, columns, shown=target)
     return expression, roots
@@ -184,7 +184,7 @@ def match_globs(key: str, patterns: Iterable[str], columns: Sequence[str]) -> tu
         found = [name for name in columns if name == pattern] or fnmatch.filter(columns, pattern)
         if not found:
             if any(sign in pattern for sign in "*?["):
-                raise AuditError(f"{key}={pattern}: matches no column; the table has {listing(columns)}")
+                raise AuditError(f"{key}={pattern}: no column matches; the table has {listing(columns)}")
             require_column(key, pattern, columns)
         matched.update(found)
     return tuple(name for name in columns if name in matched)

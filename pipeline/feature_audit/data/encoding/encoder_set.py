@@ -94,8 +94,8 @@ class Encoders:
         if unread.any():
             row = int(unread.arg_max() or 0)
             raise AuditError(
-                f"input: column {name}: {values[row]!r} (row {row}) is no number as the model was trained on; "
-                "send a number, or null where it is missing"
+                f"input: column {name}: {values[row]!r} (row {row}) is not a number, but the model was trained on "
+                "numbers; send a number, or null if it is missing"
             )
 
     def encode_column(self, name: str, values: pl.Series) -> np.ndarray:
@@ -131,8 +131,8 @@ class Encoders:
         hashed = [state["name"] for state in content["encoders"] if state.get("buckets")]
         if hashed and content["hash_probe"] != _hash_probe():
             raise AuditError(
-                f"encoders: column {hashed[0]} uses hash_buckets of another Polars version than {pl.__version__}; "
-                "install the version that the model was trained with"
+                f"encoders: column {hashed[0]} uses hash_buckets of a Polars version other than {pl.__version__}; "
+                "install the version used in training"
             )
         made = [_KINDS[state["tag"]].from_state(state) for state in content["encoders"]]
         return cls({encoder.name: encoder for encoder in made})

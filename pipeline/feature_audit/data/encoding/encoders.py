@@ -132,7 +132,7 @@ class Vocabulary:
         """
         if values.dtype.is_float() and self._is_long and (values.fill_nan(None).abs() > BEYOND_FLOAT).any():
             raise ValueError(
-                "floats cannot tell its long codes apart, and pandas makes floats of integers in a column with nulls; "
+                "floats cannot distinguish its long codes, and pandas converts integer columns with nulls to floats; "
                 "send integers without nulls, or text"
             )
         keys = as_key(values, self.key)

@@ -30,7 +30,9 @@ def within_calendar(
     lost = collect(frame.select((~held).sum().alias(name) for name, held in inside.items())).row(0, named=True)
     wrong = {name: count for name, count in lost.items() if count}
     held = (pl.when(inside[name]).then(pl.col(name)).alias(name) for name in wrong)
-    notes = (f"{name}: {count:,} dates beyond the years 1 to 9999 count as missing" for name, count in wrong.items())
+    notes = (
+        f"{name}: {count:,} dates outside the years 1 to 9999 are treated as missing" for name, count in wrong.items()
+    )
     return (frame.with_columns(held) if wrong else frame), tuple(notes)
 
 

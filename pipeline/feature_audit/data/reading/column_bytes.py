@@ -46,7 +46,9 @@ def column_bytes(config: AuditConfig, data: str, directory: Path, sample: pl.Dat
     """
     names = sample.columns
     if config.prepare:
-        return _of_parquet([directory / "prepared.parquet"], names, "the table that prepare makes, written as Parquet")
+        return _of_parquet(
+            [directory / "prepared.parquet"], names, "the table that prepare returns, written as Parquet"
+        )
     if is_remote(data):
         kind = bare_suffix(Path(data.split("?", maxsplit=1)[0]))
         kind = next((name for name, ends in (("text", TEXT), ("json", JSON), ("arrow", ARROW)) if kind in ends), "")
@@ -54,7 +56,7 @@ def column_bytes(config: AuditConfig, data: str, directory: Path, sample: pl.Dat
     files = local_files(data)
     kind = format_of(files[0])
     if kind == "parquet":
-        return _of_parquet(files, names, "the Parquet files' own statistics")
+        return _of_parquet(files, names, "statistics of the Parquet files")
     return _of_sample(sample, kind)
 
 
@@ -97,7 +99,7 @@ def _owner(path: str, known: set[str]) -> str | None:
 def _of_sample(sample: pl.DataFrame, kind: str) -> ColumnBytes:
     """Of Arrow what the cells take in memory, which is the file's layout; of text their length and a separator."""
     found = {column.name: _cell_bytes(column, kind) for column in sample}
-    what = "what the cells take in memory" if kind == "arrow" else "the length of the cells' text"
+    what = "memory size of the cells" if kind == "arrow" else "text length of the cells"
     return ColumnBytes(f"estimated from {what} in {sample.height:,} rows", found, found)
 
 

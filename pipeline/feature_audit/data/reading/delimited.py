@@ -77,7 +77,7 @@ def read_text(
     notes = _separator_notes(opened, reader)
     notes += [f"{file.path.name}: {file.blank_lines} empty lines are skipped" for file in opened if file.blank_lines]
     if reader.has_header and names[0] == "" and len(names) > 1:
-        notes.append("the first column has no name, as the row names that pandas and R write: it is left out")
+        notes.append("the first column has no name, like the row names that pandas and R write, so it is left out")
         names = names[1:]
     per_file = [_read_facts(file, names, reader) for file in opened]
     typed = []
@@ -86,7 +86,7 @@ def read_text(
         typed.append(_typed(name, facts, reader, notes))
     if splits:
         if SPLIT_COLUMN in names:
-            raise AuditError(f"split_files: the table has a column {SPLIT_COLUMN} already; rename it")
+            raise AuditError(f"split_files: the table already has a column {SPLIT_COLUMN}; rename it")
         typed.append(pl.col(SPLIT_COLUMN))
         opened = [replace(f, frame=f.frame.with_columns(pl.lit(splits[f.path]).alias(SPLIT_COLUMN))) for f in opened]
     staged.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,8 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig, copies: Path) -> li
             pairs = zip(first.names, names, strict=False)
             other = next((f"{b} in place of {a}" for a, b in pairs if a != b), f"{len(names)} columns")
             raise AuditError(
-                f"data={path}: its header differs from {first.path.name}: {other}; all files need the same columns"
+                f"data={path}: its header differs from that of {first.path.name}: {other}; all files need the same "
+                "columns"
             )
         copy = copies / f"{number}.csv"
         shape = _check_rows(path, separator, len(names), copy)
@@ -168,7 +169,9 @@ def _separator_notes(files: list[_File], reader: ReaderConfig) -> list[str]:
     notes = []
     found = {file.separator for file in files if not reader.separator}
     if found - {",", "\t"}:
-        notes.append(f"cells are separated by {', '.join(map(repr, sorted(found)))}; reader.separator decides")
+        notes.append(
+            f"cells are separated by {', '.join(map(repr, sorted(found)))}; set reader.separator to change this"
+        )
     return notes
 
 
@@ -176,10 +179,11 @@ def _check_rows(path: Path, separator: str, width: int, copy: Path) -> Shape:
     """The shape of a file whose rows are all as long as its header; other files are refused."""
     shape = shape_of(path, separator, width, copy)
     if shape.problem is not None:
-        raise AuditError(f"data={path}: the row from line {shape.bad_line} on: {shape.problem}; mend its quotes")
+        raise AuditError(f"data={path}: the row that starts in line {shape.bad_line}: {shape.problem}; fix its quotes")
     if shape.bad_line is not None:
         raise AuditError(
-            f"data={path}: line {shape.bad_line} has {shape.cells} cells, the header {width}; quote or fix that row"
+            f"data={path}: line {shape.bad_line} has {shape.cells} cells, but the header has {width}; quote or fix "
+            "that row"
         )
     return shape
 
@@ -201,12 +205,12 @@ def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
     if reader.has_header:
         if len(row) > 1 and all(re.fullmatch(r"-?\d+(\.\d+)?", cell) for cell in row) and row != _counted(row):
             raise AuditError(
-                f"data={file}: the first line holds numbers and no names ({', '.join(row[:4])}); "
-                f"give reader.has_header: false and reader.columns with {len(row)} names"
+                f"data={file}: the first line contains numbers instead of names ({', '.join(row[:4])}); give "
+                f"reader.has_header: false and reader.columns with {len(row)} names"
             )
         repeated = next((name for name in row if row.count(name) > 1), None)
         if repeated is not None:
-            raise AuditError(f"data={file}: the header names column {repeated!r} twice; rename one")
+            raise AuditError(f"data={file}: column {repeated!r} occurs twice in the header; rename one")
         return row
     if not reader.columns:
         return [f"column_{index}" for index in range(len(row))]
@@ -278,8 +282,8 @@ def _agree(name: str, facts: list[Facts], files: list[_File]) -> Facts:
                 f.path.name for f, other in zip(files, facts, strict=True) if other["float"] == other["held"] > 0
             )
             raise AuditError(
-                f"data={file.path}: column {name} holds words here, but numbers in {numbers}; write it with one type, "
-                f"or set reader.types.{name}"
+                f"data={file.path}: column {name} contains text here, but numbers in {numbers}; write it with one "
+                f"type, or set reader.types.{name}"
             )
     keys = set.intersection(*(set(one) for one in facts))
     return {key: sum(one[key] for one in facts) for key in keys}
@@ -291,8 +295,8 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
     kind, pattern = _decide(facts) if said is None else (said, None)
     if facts["undecoded"]:
         notes.append(
-            f"{name}: {facts['undecoded']} of {facts['held']} cells are not UTF-8, and their other letters are all "
-            "read as the same one; write the file as UTF-8"
+            f"{name}: {facts['undecoded']} of {facts['held']} cells are not UTF-8, so their other characters are all "
+            "replaced by the same one; write the file as UTF-8"
         )
     if kind == "string":
         return pl.col(name)
@@ -300,15 +304,17 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
         formats = [key for key in facts if "%" in key]
         pattern = max(formats, key=lambda form: facts[form], default=None)
         if pattern is None:
-            raise AuditError(f"reader.types.{name}=datetime: its cells fit no known datetime format; give ISO dates")
+            raise AuditError(
+                f"reader.types.{name}=datetime: its cells do not match any known datetime format; give ISO dates"
+            )
     lost = facts["held"] - facts[pattern or kind]
     if lost > MOST_LOST * facts["held"]:
         raise AuditError(
-            f"reader.types.{name}={kind}: {lost} of {facts['held']} cells cannot be read as {kind}; "
-            "say string, or mend the column"
+            f"reader.types.{name}={kind}: {lost} of {facts['held']} cells cannot be read as {kind}; give string, or "
+            "fix the column"
         )
     if lost:
-        notes.append(f"{name}: {lost} of {facts['held']} cells are not {kind} and count as missing")
+        notes.append(f"{name}: {lost} of {facts['held']} cells are not {kind} and are treated as missing")
     word = pl.col(name).str.strip_chars()
     if kind == "boolean":
         truth = {"true": True, "false": False}

@@ -47,7 +47,7 @@ def local_files(data: str) -> tuple[Path, ...]:
         _refuse_versions(path)
         found = sorted(file for file in _below(path) if format_or_none(file))
         if not found:
-            raise AuditError(f"data={data}: the folder holds no Parquet, Arrow, CSV or JSON file")
+            raise AuditError(f"data={data}: the folder contains no Parquet, Arrow, CSV or JSON file; give another path")
         return tuple(found)
     found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name))
     found = [file for file in found if not _is_hidden(file, path)]
@@ -59,7 +59,7 @@ def local_files(data: str) -> tuple[Path, ...]:
         parts = [part.strip() for part in data.split(",") if part.strip()]
         return tuple(dict.fromkeys(file for part in parts for file in local_files(part)))
     if any(sign in data for sign in "*?["):
-        raise AuditError(f"data={data}: the glob matches no file (looked from {Path.cwd()})")
+        raise AuditError(f"data={data}: the glob matches no file (looked in {Path.cwd()}); give another glob")
     near = [other.name for other in sorted(path.parent.glob("*"))[:50]] if os.path.isdir(path.parent) else []
     hint = f"the folder has {listing(near)}" if near else f"nor the folder {path.parent}"
     raise AuditError(f"data={data}: no such file; {hint}")
@@ -113,11 +113,14 @@ def split_of_files(files: Sequence[Path], split_files: Mapping[Any, str]) -> dic
             raise AuditError(f"split_files.{split}={pattern}: matches none of the files ({_names(files)})")
         for file in mine:
             if file in found:
-                raise AuditError(f"split_files.{split}={pattern}: {file} is in split_files.{found[file]}, too")
+                raise AuditError(
+                    f"split_files.{split}={pattern}: {file} is also in split_files.{found[file]}; remove it from one "
+                    "of them"
+                )
             found[file] = split
     left = [file for file in files if file not in found]
     if left:
-        raise AuditError(f"split_files: {_names(left)} is in no split; name it there, or point data elsewhere")
+        raise AuditError(f"split_files: {_names(left)} is not in any split; add it to one, or change data")
     return found
 
 
@@ -134,7 +137,7 @@ def looks_like_splits(files: Sequence[Path]) -> str | None:
         return None
     shown = ", ".join(f"{split}: {mine[0].name}" for split, mine in splits.items())
     return (
-        f"{_names(files)} look like the splits, but their rows are put together and split anew; to keep them, give "
+        f"{_names(files)} look like splits, but their rows are combined and split again; to use them as splits, give "
         f"split_files: {{{shown}}}"
     )
 
@@ -165,8 +168,8 @@ def _refuse_versions(folder: Path) -> None:
         for mark, (what, reader) in _VERSIONED.items():
             if next(inside.glob(mark), None) is not None:
                 raise AuditError(
-                    f"data={folder}: {what}, whose folder holds old versions of rows, too; write the current one as "
-                    f"Parquet, or give prepare=package.module:function that returns {reader}"
+                    f"data={folder}: {what}, whose folder also contains old versions of rows; write the current "
+                    f"version as Parquet, or give prepare=package.module:function that returns {reader}"
                 )
 
 

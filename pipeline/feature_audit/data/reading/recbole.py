@@ -47,7 +47,7 @@ def read_atomic(inter: Path, progress: Callable[[str], None]) -> tuple[pl.LazyFr
         repeated = side.group_by(key).len().filter(pl.col("len") > 1).sort(key).head(1).collect()
         if repeated.height:
             raise AuditError(
-                f"data={path}: {key}={repeated[key][0]} stands {repeated['len'][0]} times; keep one row per {key}"
+                f"data={path}: {key}={repeated[key][0]} occurs {repeated['len'][0]} times; keep one row per {key}"
             )
         side = side.rename({name: f"{table}_{name}" for name in names if name != key and name in origin})
         origin |= {name: table for name in side.collect_schema() if name != key}
@@ -83,7 +83,7 @@ def read_table(path: Path) -> pl.LazyFrame:
     shape = shape_of(path, "\t", len(types))
     if shape.bad_line is not None and len(types) > 1:
         raise AuditError(
-            f"data={path}: line {shape.bad_line} has {shape.cells} cells, the header {len(types)}; fix that row"
+            f"data={path}: line {shape.bad_line} has {shape.cells} cells, but the header has {len(types)}; fix that row"
         )
     if shape.blank:
         frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))

@@ -149,13 +149,13 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
 
 def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -> Source:
     if config.prepare:
-        _no_split_files(config, "prepare makes the table; let it make a split column")
+        _no_split_files(config, "prepare builds the table; let it add a split column")
         made = call_prepare(config.prepare, data)
         return Source(_stage(made, directory / "prepared.parquet", progress, f"prepare={config.prepare}"))
     shown = f"data={data}"
     staged = directory / "staged.parquet"
     if is_remote(data):
-        _no_split_files(config, "it is for local files")
+        _no_split_files(config, "it supports only local files")
         remote, as_text = _open_remote(data), bare_suffix(_path_of(data)) in (*TEXT, *JSON)
         return Source(_stage(remote, staged, progress, shown) if as_text else _not_empty(remote, shown))
     files = local_files(data)
@@ -163,7 +163,7 @@ def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -
     splits = split_of_files(files, config.split_files) if config.split_files else {}
     notes = _split_notes(config, files)
     if suffix == "inter":
-        _no_split_files(config, "a .inter file is one file; give split=<column>")
+        _no_split_files(config, "a .inter file cannot be split by files; give split=<column>")
         if len(files) > 1:
             raise AuditError(f"data={data}: {len(files)} .inter files; point to one")
         frame, origin = recbole.read_atomic(files[0], progress)
@@ -213,7 +213,7 @@ def _numbered(frame: pl.LazyFrame, name: str | None) -> pl.LazyFrame:
     if name is None:
         return frame
     if name in frame.collect_schema():
-        raise AuditError(f"reader.row_number={name}: the table has a column of that name; choose another")
+        raise AuditError(f"reader.row_number={name}: the table already has a column of that name; choose another")
     return frame.with_row_index(name)
 
 
@@ -292,7 +292,7 @@ def _scan_json(files: tuple[Path, ...], splits: Mapping[Path, str]) -> pl.LazyFr
             frame.collect_schema()
         except READ_ERRORS as error:
             raise AuditError(
-                f"data={file}: cannot be read as JSON lines, one record a line ({one_line(error)}); write it again"
+                f"data={file}: cannot be read as JSON lines, one record per line ({one_line(error)}); write it again"
             ) from None
         frames.append(_marked(frame, splits.get(file)))
     return pl.concat(frames, how="diagonal_relaxed")
@@ -303,7 +303,7 @@ def _marked(frame: pl.LazyFrame, split: str | None) -> pl.LazyFrame:
     if split is None:
         return frame
     if SPLIT_COLUMN in frame.collect_schema():
-        raise AuditError(f"split_files: the table has a column {SPLIT_COLUMN} already; rename it")
+        raise AuditError(f"split_files: the table already has a column {SPLIT_COLUMN}; rename it")
     return frame.with_columns(pl.lit(split).alias(SPLIT_COLUMN))
 
 

@@ -13,10 +13,10 @@ _GLANCE = 1 << 16
 _BINARY = {
     b"PAR1": "is a Parquet file; name it .parquet",
     b"ARROW1": "is an Arrow file; name it .arrow",
-    b"\x1f\x8b": "is gzipped once more than its name says; add .gz to it",
-    b"PK\x03\x04": "is a zip archive, as Excel's files are; write its table as CSV or Parquet",
-    b"\x28\xb5\x2f\xfd": "is compressed with zstd; unpack it, or write it with gzip as .gz",
-    b"x^": "begins with x^, as compressed data does; rename its first column, or take another separator",
+    b"\x1f\x8b": "is gzip-compressed, although its name does not say so; add .gz to the name",
+    b"PK\x03\x04": "is a zip archive, such as an Excel file; write its table as CSV or Parquet",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd; decompress it, or compress it with gzip as .gz",
+    b"x^": "starts with x^, like compressed data; rename its first column, or use another separator",
     b"\xff\xfe": "is written in UTF-16; write it as UTF-8",
     b"\xfe\xff": "is written in UTF-16; write it as UTF-8",
     b"\x00\x00\xfe\xff": "is written in UTF-32; write it as UTF-8",
@@ -41,8 +41,8 @@ def require_text(path: Path) -> None:
         raise AuditError(f"data={path}: cannot be read ({one_line(error)}); write it again") from None
     found = next((what for mark, what in _BINARY.items() if start.startswith(mark)), None)
     if found is None and start.count(0) > _MOST_ZEROS * len(start):
-        found = "holds zero bytes, as UTF-16 does and binary files; write it as text in UTF-8"
+        found = "contains zero bytes, like UTF-16 or binary files; write it as UTF-8 text"
     if found is None and b"\r" in start and b"\n" not in start:
-        found = "ends its lines with a carriage return alone; write it with line feeds"
+        found = "ends lines with only a carriage return; use line feeds"
     if found is not None:
         raise AuditError(f"data={path}: {found}")

@@ -93,7 +93,7 @@ class Store:
         directory = Path(directory)
         path = directory / "layout.json"
         if not path.is_file():
-            raise AuditError(f"store={directory}: no finished training store; run the load stage again")
+            raise AuditError(f"store={directory}: the training store is incomplete; run the load stage again")
         return cls(directory, json.loads(path.read_text(encoding="utf-8")), torch.device(device))
 
     @property
@@ -162,7 +162,7 @@ class Store:
         """
         if column not in self._slices:
             named = ", ".join(self._slices) or "no slices"
-            raise AuditError(f"slices={column}: not stored; the configuration names {named}")
+            raise AuditError(f"slices={column}: not stored; the configuration has {named}")
         return tuple(self._slices[column]["labels"])
 
     def slice_values(self, split: SplitName, column: str) -> np.ndarray:

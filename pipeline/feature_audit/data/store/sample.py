@@ -93,7 +93,7 @@ def _require_both_classes(store: Store, picked: dict[SplitName, np.ndarray], sha
     for split, rows in picked.items():
         target = store.target(split)
         if not len(rows) or (store.schema.task == "binary" and len(np.unique(target[rows])) < len(np.unique(target))):
-            what = "no row" if not len(rows) else "one class only"
+            what = "no row" if not len(rows) else "a single class"
             raise AuditError(
                 f"rows: the sample has {what} of {split} ({len(rows):,} of {len(target):,} rows, a share of "
                 f"{share:.3g}); give more rows"

@@ -120,11 +120,12 @@ def _refuse_the_label(name: str, group: Labelled, target: Target, *, is_target: 
         reason = "it is the target itself"
     elif target.classes and settles(group[0], target.values):
         reason = (
-            "it determines the label (all rows with the same value share one label), so resampling it shows no noise"
+            "it determines the label (all rows with the same value have the same label), so resampling it cannot "
+            "measure the noise"
         )
     else:
         return
-    raise AuditError(f"group={name}: {reason}; name the user or another unit, or leave group out")
+    raise AuditError(f"group={name}: {reason}; name the user or another unit, or leave out group")
 
 
 def _without_gaps(
@@ -153,7 +154,7 @@ def _without_gaps(
             source = source.without(gaps, f"group={roles.group} is missing there")
             label, time = label.filter(pl.Series(~gaps)), None if time is None else time[~gaps]
     if not len(label):
-        raise AuditError(f"drop_rows={','.join(config.drop_rows)}: no row is left")
+        raise AuditError(f"drop_rows={','.join(config.drop_rows)}: no rows are left; drop fewer")
     return source, label, time
 
 

@@ -48,6 +48,8 @@ def as_numbers(
         example = cells[int(cells.str.len_chars().arg_max() or 0)]
         examples.append(f"{name} ({example} is read as {forms[name].read(pl.Series([example]))[0]:.10g})")
     notes = [f"formatted numbers are parsed: {listing(examples)}"]
-    notes += [f"{name}: {count} cells are no numbers and count as missing" for name, count in lost.items() if count]
+    notes += [
+        f"{name}: {count} cells are not numbers and are treated as missing" for name, count in lost.items() if count
+    ]
     frame = source.frame.with_columns(read.values())
     return replace(source, frame=frame, notes=(*source.notes, *notes)), forms

@@ -41,8 +41,8 @@ def read_further(
     """
     if roles.further and decision.task == "multiclass":
         raise AuditError(
-            f"target={config.target}: {decision.n_classes} classes; of several targets each is binary or a number: "
-            f"give an expression such as `{config.target} = {_written(decision.classes[0])}`, or metric=rmse"
+            f"target={config.target}: {decision.n_classes} classes; with several targets, each must be binary or "
+            f"numeric: give an expression such as `{config.target} = {_written(decision.classes[0])}`, or metric=rmse"
         )
     found: dict[str, Target] = {}
     for name, expression in roles.further.items():
@@ -53,7 +53,7 @@ def read_further(
             raise AuditError(str(error).replace("target=", "targets=", 1)) from None
         for other, before in {str(config.target): decision, **found}.items():
             if np.array_equal(target.values, before.values.astype(np.float32), equal_nan=True):
-                raise AuditError(f"targets={name}: every row has the label of {other}; name one of the two")
+                raise AuditError(f"targets={name}: every row has the same label as {other}; give one of the two")
         for code, part in enumerate(SPLITS):
             _check(name, part, target.values[split.of_row == code], target)
         found[name] = target
@@ -70,8 +70,8 @@ def _read(name: str, label: pl.Series, asked: Task | None) -> Target:
     read = read_label(held, shown=name, task=task)
     if read.note:
         raise AuditError(
-            f"target={name}: it holds {read.classes[0]} and {read.classes[1]}, and which of them is positive is not "
-            f"certain; give an expression such as `{name} = {_written(read.classes[1])}`"
+            f"target={name}: its values are {read.classes[0]} and {read.classes[1]}, and it is unclear which one is "
+            f"positive; give an expression such as `{name} = {_written(read.classes[1])}`"
         )
     values = np.full(len(label), np.nan, dtype=np.float32)
     values[known] = read.values
@@ -93,7 +93,8 @@ def _inferred(name: str, held: pl.Series) -> Task:
     else:
         remedy = f"an expression such as `{name} = '{values[0]}'`"
     raise AuditError(
-        f"target={name}: {len(values)} different values; of several targets each is binary or a number: give {remedy}"
+        f"target={name}: {len(values)} different values; with several targets, each must be binary or numeric: give "
+        f"{remedy}"
     )
 
 
@@ -107,7 +108,7 @@ def _check(name: str, part: str, values: np.ndarray, target: Target) -> None:
     held = values[~np.isnan(values)]
     ones = int(np.count_nonzero(held))
     enough = min(ones, len(held) - ones) >= MIN_PER_CLASS if target.task == "binary" else len(held) >= _LEAST_LABELS
-    remedy = "give more data or another split, or leave the target out"
+    remedy = "give more data or another split, or leave out the target"
     if not enough:
         counts, least = f"{len(held):,}", f"{_LEAST_LABELS}"
         if target.task == "binary":

@@ -146,13 +146,13 @@ def _by_column(column: pl.Series, name: str, config: AuditConfig) -> tuple[np.nd
     unknown = column.filter(~words.is_in(list(_NAMES)).fill_null(False)).unique().sort()
     if len(unknown):
         raise AuditError(
-            f"split={name}: unknown value {unknown[0]!r}; "
-            "the column may hold train, validation (or val, valid, dev) and test"
+            f"split={name}: unknown value {unknown[0]!r}; the column may contain train, validation (or val, valid, "
+            "dev) and test"
         )
     of_row = words.replace_strict(_NAMES, return_dtype=pl.Int8).to_numpy().copy()
     for code in (TRAIN, TEST):
         if not (of_row == code).any():
-            raise AuditError(f"split={name}: no row is {SPLITS[code]}; the column must hold train and test rows")
+            raise AuditError(f"split={name}: no row is {SPLITS[code]}; the column must contain train and test rows")
     info: dict[str, Any] = {"validation": "given"}
     if not (of_row == VALIDATION).any():
         train = np.flatnonzero(of_row == TRAIN)
@@ -175,8 +175,8 @@ def _check(split: Split, target: Target) -> None:
         if (values == values[0]).all():
             shown = target.classes[int(values[0])] if target.classes else f"{values[0]:g}"
             raise AuditError(
-                f"target: every row of the {name} split is {shown!r}; "
-                "give another split, or more data, so that it holds several outcomes"
+                f"target: every row of the {name} split is {shown!r}; use another split or more data, so that it "
+                "contains several outcomes"
             )
         if target.task == "binary":
             _check_balance(name, values, target, split.info)
@@ -190,9 +190,11 @@ def _check_rare(values: np.ndarray, target: Target) -> None:
     rare = [f"{label!r} ({count})" for label, count in zip(target.classes, counts, strict=True) if count < 2]
     if rare:
         more = f" and {len(rare) - 3} more" if len(rare) > 3 else ""
+        numbers = all(label.removesuffix(".0").removeprefix("-").isdecimal() for label in target.classes)
+        quantity = "; if they are a quantity, give task=regression" if numbers else ""
         raise AuditError(
-            f"target: classes with fewer than 2 of the {len(values):,} train rows: {', '.join(rare[:3])}{more}; "
-            "give more data or another split, merge rare classes, or leave their rows out"
+            f"target: classes with fewer than 2 of the {len(values):,} train rows: {', '.join(rare[:3])}{more}; give "
+            f"more data or another split, merge rare classes, or leave out their rows{quantity}"
         )
 
 

@@ -145,8 +145,8 @@ def _check_readable(column: Column, peek: pl.Series) -> None:
     if share > MOST_UNREAD:
         hint = "numbers" if column.kind == "numeric" else "true or false"
         raise AuditError(
-            f"kinds.{column.name}={column.kind}: {share:.0%} of its cells are no {hint}, for example "
-            f"{words.filter(unread)[0]!r}; say categorical, or mend the column"
+            f"kinds.{column.name}={column.kind}: {share:.0%} of its cells are not {hint}, for example "
+            f"{words.filter(unread)[0]!r}; give categorical, or fix the column"
         )
 
 

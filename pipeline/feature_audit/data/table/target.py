@@ -60,9 +60,11 @@ def read_time(source: Source, name: str) -> tuple[np.ndarray, bool]:
         form = date_format(values, asked=True, most=LEAST_TIMES)
         if form is None and values.count():
             first = values.drop_nulls()[0]
-            raise AuditError(f"time={name}: {first!r} is not a datetime in a known format; give ISO dates or numbers")
+            raise AuditError(
+                f"time={name}: {first!r} does not match any known datetime format; give ISO dates or numbers"
+            )
     elif not values.dtype.is_temporal() or values.dtype in (pl.Duration, pl.Time):
-        raise AuditError(f"time={name}: its type {values.dtype} is no moment in time; give a datetime or a number")
+        raise AuditError(f"time={name}: its type {values.dtype} is not a time; give a datetime or a number")
     return epoch(as_datetime(values, form)), True
 
 
@@ -86,11 +88,11 @@ def read_numbers(source: Source, key: str, name: str) -> tuple[pl.Series, np.nda
     """
     values = source.column(name)
     if values.dtype.is_nested() or values.dtype.is_temporal():
-        raise AuditError(f"{key}={name}: its type {values.dtype} is no number; name a column of numbers")
+        raise AuditError(f"{key}={name}: its type {values.dtype} is not numeric; name a numeric column")
     numbers = as_float(values)
     words = np.isnan(numbers) & values.is_not_null().to_numpy()
     if values.dtype == pl.String and words.any():
-        raise AuditError(f"{key}={name}: {values[int(words.argmax())]!r} is no number; name a column of numbers")
+        raise AuditError(f"{key}={name}: {values[int(words.argmax())]!r} is not a number; name a numeric column")
     return values, numbers
 
 
@@ -104,7 +106,7 @@ def read_production(source: Source, name: str | None, task: Task) -> np.ndarray 
         return None
     if task == "multiclass":
         raise AuditError(
-            f"production_score={name}: one score a row cannot be compared with a model of many classes; leave it out"
+            f"production_score={name}: a single score per row cannot be compared with a multiclass model; leave it out"
         )
     scores = read_numbers(source, "production_score", name)[1]
     scores = np.where(np.isfinite(scores), scores, np.nan)
@@ -117,10 +119,10 @@ def check_row_ids(source: Source, name: str) -> None:
     """Raise if an id is missing or stands twice, naming one."""
     ids = source.column(name)
     if ids.null_count():
-        raise AuditError(f"row_id={name}: {ids.null_count()} rows have no id; fill them or leave row_id out")
+        raise AuditError(f"row_id={name}: {ids.null_count()} rows have no id; fill them in, or leave out row_id")
     repeats = len(ids) - ids.n_unique()
     if repeats:
         example: Any = ids.filter(ids.is_duplicated())[0]
         raise AuditError(
-            f"row_id={name}: {repeats} duplicate ids (one is {example!r}); ids must be unique, or leave row_id out"
+            f"row_id={name}: {repeats} duplicate ids (for example {example!r}); make them unique, or leave out row_id"
         )

@@ -28,12 +28,14 @@ def read_weight(source: Source, name: str) -> np.ndarray:
         AuditError: a row has no weight or a negative one, the cells are no numbers, or all of them are zero.
     """
     values, weight = read_numbers(source, "weight", name)
-    _refuse(name, np.isnan(weight), "have no weight", "fill them, 1 = counts as one row, 0 = left out", values)
+    _refuse(name, np.isnan(weight), "have no weight", "fill them in: 1 counts as one row, 0 leaves the row out", values)
     _refuse(name, weight < 0, "have a negative weight", "give numbers of 0 or more", values)
     strange = (weight > _LARGEST) | ((weight > 0) & (weight < _SMALLEST))
-    _refuse(name, strange, f"have a weight beyond {_SMALLEST:g} to {_LARGEST:g}", "give other units", values)
+    _refuse(name, strange, f"have a weight outside {_SMALLEST:g} to {_LARGEST:g}", "use another unit", values)
     if not weight.any():
-        raise AuditError(f"weight={name}: 0 in every row, so none counts; name another column, or leave weight out")
+        raise AuditError(
+            f"weight={name}: it is 0 in every row, so no row counts; name another column, or leave out weight"
+        )
     return weight
 
 
@@ -58,8 +60,8 @@ def negatives_weight(config: AuditConfig, target: Target) -> np.ndarray:
         raise AuditError(f"negative_sampling={rate:g}: a {target.task} target has no negatives; give weight=<column>")
     if target.note:
         raise AuditError(
-            f"negative_sampling={rate:g}: which value of target={config.target} is the negative one is not certain; "
-            f"give positive={target.classes[1]} or positive={target.classes[0]}"
+            f"negative_sampling={rate:g}: it is unclear which value of target={config.target} is negative; give "
+            f"positive={target.classes[1]} or positive={target.classes[0]}"
         )
     return sampled_negatives(target.values, rate)
 
@@ -69,7 +71,7 @@ def weighted_by(config: AuditConfig) -> str:
     rate = config.negative_sampling
     if rate is None:
         return f"rows are weighted by {config.weight}"
-    return f"every negative counts {1 / rate:.4g} times (negative_sampling={rate:g})"
+    return f"every negative counts as {1 / rate:.4g} rows (negative_sampling={rate:g})"
 
 
 def weight_summary(config: AuditConfig, weight: np.ndarray, target: Target, split: Split) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def weight_notes(config: AuditConfig, weight: np.ndarray, split: Split) -> list[
             heaviest = mine.max() / mine.sum()
             notes.append(
                 f"{weighted_by(config)}: the effective sample size of the {len(mine):,} {name} rows is "
-                f"{effective:,.1f} (the heaviest row holds {heaviest:.0%} of the weight), so little can be learned or "
-                "decided from them; check the weights, or cap them"
+                f"{effective:,.1f} (the heaviest row has {heaviest:.0%} of the weight), which is too small for "
+                "reliable results; check the weights, or cap them"
             )
     return notes

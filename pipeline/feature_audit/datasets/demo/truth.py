@@ -90,8 +90,8 @@ class Grade:
     def summary(self) -> str:
         """One line for people."""
         return (
-            f"{self.kept} kept: {len(self.covered)} of {self.groups} signals exactly, {len(self.covered_by_copy)} by a "
-            f"copy, {len(self.missed)} missed; {len(self.surplus_copies)} surplus copies, {len(self.noise)} noise, "
+            f"{self.kept} kept: {len(self.covered)} of {self.groups} signals exactly, {len(self.covered_by_copy)} by "
+            f"a copy, {len(self.missed)} missed; {len(self.surplus_copies)} surplus copies, {len(self.noise)} noise, "
             f"{len(self.leaks)} leaks"
         )
 

@@ -76,8 +76,9 @@ class AttachedModel(nn.Module):
         outputs = [output for calls in caught for output in calls]
         if not outputs:
             raise UsageError(
-                f"attach={self.attach}: {type(self.module).__name__}.forward never calls it (a hook sees calls of a "
-                "module, not its .weight or other methods); name the submodule whose call gives the embeddings"
+                f"attach={self.attach}: {type(self.module).__name__}.forward never calls it (a hook only sees calls "
+                "of a module, not of its .weight or other methods); name the submodule whose call returns the "
+                "embeddings"
             )
         try:
             flat, widths = _join(outputs, self.names, len(batch))
@@ -91,7 +92,7 @@ class AttachedModel(nn.Module):
     def predict(self, embedded: Tensor) -> Tensor:
         """(B,) logits or values, or (B, C) logits, from embeddings as ``embed`` gives them."""
         if self._batch is None or self.widths is None:
-            raise RuntimeError("an attached model learns its output's structure from embed(batch); call it first")
+            raise RuntimeError("an attached model learns the structure of its output from embed(batch); call it first")
         calls_left = [cycle(calls) for calls in self._fields]
         flat, widths, segments = embedded.flatten(1), self.widths, Segments(self.widths)
 
@@ -113,7 +114,7 @@ class AttachedModel(nn.Module):
         output = self.module(batch)
         if not isinstance(output, Tensor):
             raise UsageError(
-                f"{type(self.module).__name__}.forward gives {type(output).__name__}; the contract is a tensor of "
+                f"{type(self.module).__name__}.forward returns {type(output).__name__}; it must return a tensor of "
                 "logits or values, (B,), or logits (B, C)"
             )
         return self.scaling(output)
@@ -186,7 +187,7 @@ def _join(outputs: list[Any], names: tuple[str, ...], rows: int) -> tuple[Tensor
     """
     kinds = {_has_names(output) for output in outputs}
     if len(kinds) > 1:
-        raise ValueError("a tensor from one submodule and names from another; attach submodules of one kind")
+        raise ValueError("one submodule returns a tensor and another one names; attach submodules of one kind")
     if kinds == {True}:
         named: dict[str, Tensor] = {}
         for output in outputs:
@@ -205,8 +206,8 @@ def _shaped(given: Tensor, widths: list[int], output: Any, attach: str) -> Any:
     parts = [output] if isinstance(output, Tensor) else list(output)
     if len(widths) != _n_vectors(output) or given.shape[1] != sum(part[0].numel() for part in parts):
         raise UsageError(
-            f"attach={attach}: a further call gives {_n_vectors(output)} vectors where {len(widths)} were embedded; "
-            "attach a submodule that is called for each feature once"
+            f"attach={attach}: a second call returns {_n_vectors(output)} vectors, but {len(widths)} were embedded; "
+            "attach a submodule that is called once per feature"
         )
     return given.reshape(output.shape) if isinstance(output, Tensor) else type(output)(given.split(widths, dim=1))
 

@@ -60,7 +60,7 @@ def _checks(
         return [ModelFinding("shapes", False, str(error))]
     if not findings[-1].passed:
         return findings
-    findings.append(_agree("repeatable", "the same rows give the same output twice", output, _run(module, batch)))
+    findings.append(_agree("repeatable", "the same rows give the same output again", output, _run(module, batch)))
     with torch.no_grad():
         whole = module(batch)
     findings.append(_agree("gates of one", "forward(batch) equals predict(embed(batch) * 1)", whole, output))
@@ -98,13 +98,15 @@ def _shapes(module: Any, output: Tensor, schema: ModelSchema, batch: Batch) -> M
     widths = model.segments.widths
     if len(widths) != len(schema.fields) or len(found) != (rows + 1) // 2:
         made = f"{len(widths)} embeddings of {len(found)} rows"
-        return ModelFinding("shapes", False, f"embed gives {made}, for {len(schema.fields)} of {(rows + 1) // 2}")
+        return ModelFinding(
+            "shapes", False, f"embed returns {made}, expected {len(schema.fields)} of {(rows + 1) // 2}"
+        )
     if tuple(output.shape) != wanted:
         why = f", one column for each of schema.outputs: {', '.join(one.name for one in schema.outputs)}"
         asked = f"{wanted}{why if schema.outputs else ''}"
-        return ModelFinding("shapes", False, f"predict gives {tuple(output.shape)}, wanted {asked}")
+        return ModelFinding("shapes", False, f"predict returns {tuple(output.shape)}, expected {asked}")
     if not torch.isfinite(output).all():
-        return ModelFinding("shapes", False, "predict gives values that are not finite")
+        return ModelFinding("shapes", False, "predict returns values that are not finite")
     span = f"{widths.min()}" if widths.min() == widths.max() else f"{widths.min()} to {widths.max()}"
     return ModelFinding("shapes", True, f"embed {rows} rows x {len(widths)} features of width {span}, predict {wanted}")
 
@@ -123,7 +125,7 @@ def _embeddings_alone(module: Any, batch: Batch) -> ModelFinding:
         embedded = model.embed(batch)
         model.embed(turned)
         again = model.predict(embedded)
-    return _agree("embeddings alone", "predict depends on nothing of a row but its embeddings", output, again)
+    return _agree("embeddings alone", "predict depends only on the embeddings of a row", output, again)
 
 
 def _cut_off(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
@@ -139,13 +141,13 @@ def _cut_off(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
             return ModelFinding(
                 check,
                 False,
-                f"{name} still reaches the output past its closed gate: the model reads it elsewhere as well, or its "
-                "embedding stands in another feature's place",
+                f"{name} still affects the output although its gate is closed: the model also reads it elsewhere, or "
+                "its embedding is in the position of another feature",
             )
         moves.append((closed - _run(module, batch)).abs().max().item())
         tried += 1
     if moves and max(moves) == 0:
-        return ModelFinding(check, False, f"closing the gate of any of {tried} fields leaves the output as it was")
+        return ModelFinding(check, False, f"closing the gate of any of {tried} fields does not change the output")
     return ModelFinding(check, True, f"a closed gate hides the raw values of its field ({tried} fields tried)")
 
 
@@ -166,14 +168,16 @@ def _copies(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
         return ModelFinding(
             check,
             False,
-            "a deep copy still uses the original's weights; a hook, lambda or closure holds the original (self): use "
-            "the module that a hook is called with, or a method",
+            "a deep copy still uses the weights of the original; a hook, lambda or closure refers to the original "
+            "(self): use the module that a hook receives, or a method",
         )
     del twin  # as large as the model
     try:
         pickled = _both(pickle.loads(pickle.dumps(module)), batch, gate)
     except Exception as error:
-        return replace(same, detail=f"{same.detail}; it cannot be pickled, which no audit needs: {what_failed(error)}")
+        return replace(
+            same, detail=f"{same.detail}; it cannot be pickled, which an audit does not need: {what_failed(error)}"
+        )
     return _agree(check, "a deep copy and a pickled copy give the same output and gates", wanted, pickled)
 
 
@@ -231,7 +235,7 @@ def _gradients(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
         (gradient,) = torch.autograd.grad((output * weights).sum(), gate, allow_unused=True)
     if gradient is None:
         return ModelFinding(
-            "gradients", False, "no gradient reaches the gates; predict cuts the graph (detach, no_grad?)"
+            "gradients", False, "no gradient reaches the gates; predict breaks the graph (detach, no_grad?)"
         )
     lost = [schema.fields[place].name for place in torch.nonzero(gradient == 0).flatten().tolist()]
     if lost:

@@ -37,15 +37,15 @@ def outputs_are_logits(module: nn.Module, schema: ModelSchema, batch: Batch) -> 
             with torch.no_grad(), _disturbed(list(twin.parameters()), noise, draw):
                 output = twin(batch)
         except Exception as error:  # a user's code may refuse such weights
-            return ModelFinding(check, True, f"not asked: with other weights, {type(error).__name__}")
+            return ModelFinding(check, True, f"not checked: with other weights, {type(error).__name__}")
         if not torch.isfinite(output).all() or output.min() < 0 or output.max() > 1:
-            return ModelFinding(check, True, "the output can leave [0, 1], as logits do")
+            return ModelFinding(check, True, "the output can be outside [0, 1], like logits")
     last = "softmax" if schema.task == "multiclass" else "sigmoid"
     return ModelFinding(
         check,
         False,
-        f"the output stays within [0, 1] whatever the weights are, as probabilities do; return logits: leave out the "
-        f"last {last}, the loss contains it",
+        f"the output stays within [0, 1] for any weights, like probabilities; return logits: remove the last {last}, "
+        "which the loss already contains",
     )
 
 
@@ -78,13 +78,14 @@ def weights_are_trained(module: nn.Module, batch: Batch) -> ModelFinding:
             return ModelFinding(
                 check,
                 False,
-                f"{_own_name(name)} decides the output but gets no gradient, so it is never trained; look for detach, "
-                "no_grad or .data between it and the output, or freeze it on purpose with requires_grad_(False)",
+                f"{_own_name(name)} affects the output but gets no gradient, so it is never trained; look for "
+                "detach, no_grad or .data between it and the output, or freeze it on purpose with "
+                "requires_grad_(False)",
             )
     with torch.enable_grad():
         frozen = not _embed(twin, batch).requires_grad
-    note = "; the embeddings are frozen and stay as they are" if frozen else ""
-    return ModelFinding(check, True, f"every trainable weight that decides the output gets a gradient{note}")
+    note = "; the embeddings are frozen and are not trained" if frozen else ""
+    return ModelFinding(check, True, f"every trainable weight that affects the output gets a gradient{note}")
 
 
 def _embed(module: Any, batch: Batch) -> Tensor:

@@ -69,4 +69,4 @@ def require_all(widths: tuple[int, ...], names: tuple[str, ...]) -> None:
         ValueError: in one line.
     """
     if len(widths) != len(names):
-        raise ValueError(f"{len(widths)} embeddings for {len(names)} features; give one for each")
+        raise ValueError(f"{len(widths)} embeddings for {len(names)} features; give one per feature")

@@ -100,7 +100,7 @@
         fragment.append(line);
       }
       if (!shown.length) {
-        const empty = element("td", "empty", "Nothing matches. Clear the search or choose another filter.");
+        const empty = element("td", "empty", "No matches. Clear the search or choose another filter.");
         empty.colSpan = columns.length;
         const line = document.createElement("tr");
         line.append(empty);

@@ -1,4 +1,4 @@
-"""Quality at some K against the full model's, on the same validation rows."""
+"""Quality at a given K compared with the full model, on the same validation rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from feature_audit.results import CurvePoint
 
 @dataclass(frozen=True)
 class _Compared:
-    """One target's metric and the rows that have its label; ``place`` of its scores, None where there is one target."""
+    """The metric of one target and the rows that have its label; ``place`` of its scores, None for a single target."""
 
     metric: Metric
     place: int | None
@@ -26,7 +26,7 @@ class _Compared:
     weight: np.ndarray | None
 
     def change(self, scores: np.ndarray) -> tuple[float, float]:
-        """Difference of quality and its standard error, from scores of all validation rows."""
+        """Difference in quality and its standard error, from the scores of all validation rows."""
         return paired_delta(
             self.metric,
             y=self.target,
@@ -37,18 +37,18 @@ class _Compared:
         )
 
     def own(self, scores: np.ndarray) -> np.ndarray:
-        """This target's scores of its rows."""
+        """The scores of this target for its rows."""
         return (scores if self.place is None else scores[:, self.place])[self.rows]
 
 
 class ValidationComparison:
-    """Compares scores with the full model's on the validation rows.
+    """Compares scores with those of the full model on the validation rows.
 
     Args:
         metric_name: the decision metric.
-        store: holds labels, groups and the task.
-        full_scores: the full model's scores of the validation rows, as ``feature_audit.models.predict`` gives them.
-        further: further target -> metric and margin, of those that a pass needs.
+        store: provides labels, groups and the task.
+        full_scores: scores of the full model for the validation rows, as returned by ``feature_audit.models.predict``.
+        further: secondary target -> metric and margin, for the targets that a pass requires.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ValidationComparison:
         }
 
     def point(self, k: int, scores: np.ndarray, source: str) -> CurvePoint:
-        """Quality at one K, from scores of all validation rows."""
+        """Quality at one K, from the scores of all validation rows."""
         own = self._decision
         delta, error = own.change(scores)
         value = own.metric.value(own.target, own.own(scores), own.cluster, own.weight)

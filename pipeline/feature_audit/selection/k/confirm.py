@@ -1,9 +1,9 @@
-"""Retrainings on validation that confirm K: the proposed one, and larger ones where it falls short.
+"""Retrainings on validation that confirm the proposed K, and larger K if it falls short.
 
-The curve of a selection comes from one network that serves every K at once; the pruned model is trained from scratch
-for its own. So the proposals are retrained. Where none has what the rule asks for, larger K follow by galloping search
-(Bentley and Yao 1976): the step grows from one retraining to the next, so that few of them reach any K, and a K that
-was refuted is never taken while a larger one is untried.
+The curve of a selection comes from one network that serves every K; the pruned model is trained from scratch for a
+single K. Therefore the proposed K are retrained. If none satisfies the rule, larger K follow by galloping search
+(Bentley and Yao 1976): the step grows with each retraining, so that a few retrainings reach any K, and a refuted K is
+never chosen while a larger one is untested.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def confirm(
     criterion: Criterion,
     retrain: Callable[[Sequence[int]], list[CurvePoint]],
 ) -> list[CurvePoint]:
-    """Retrain at the proposed K, and at larger ones until one has all the evidence that the rule asks for.
+    """Retrain at the proposed K, and at larger K until one satisfies the rule.
 
     Args:
         ks: K that may be retrained, ascending, at least one.
-        proposed: K to begin with, largest first. The search for larger ones starts at the first; the nearest K below it
-            that may be retrained is taken, or else the smallest.
+        proposed: K to start with, largest first. The search for larger K starts at the first one, rounded down to a K
+            that may be retrained, or at the smallest such K.
         criterion: of the verdict.
         retrain: trains models at several K and measures each on validation.
 
     Returns:
-        What was measured, in the order of measurement, each K once.
+        The measured points, in the order of measurement, each K once.
     """
     found: list[CurvePoint] = []
 
@@ -41,7 +41,7 @@ def confirm(
         for point in retrain(sizes):
             found.append(point)
             log.info(
-                "select: retrained at K = %d, change in validation %s against the full model: %+.4f",
+                "select: retrained at K = %d: validation %s %+.4f vs. the full model",
                 point.k, criterion.metric, point.delta,
             )  # fmt: skip
 
@@ -55,7 +55,7 @@ def confirm(
 
 
 def ladder(ks: Sequence[int], proposed: int) -> Iterator[int]:
-    """K to retrain one after the other, by a factor of ``STEP`` that is squared each time; the last is the largest.
+    """K to retrain in this order; the ratio starts at ``STEP`` and is squared each time, and the last K is the largest.
 
     >>> list(ladder(range(1, 301), 20))
     [20, 28, 55, 211, 300]
@@ -70,8 +70,8 @@ def ladder(ks: Sequence[int], proposed: int) -> Iterator[int]:
 
 
 def most_confirmations(min_k: int, max_k: int) -> int:
-    """The most retrainings that a confirmation between two K may take.
+    """Upper bound on the number of retrainings of a confirmation between two K.
 
-    The way up is longest from the smallest K; from a larger one it is shorter, and smaller proposals come first.
+    The search is longest from the smallest K; from a larger one it is shorter, but smaller proposals come first.
     """
     return len(list(ladder(range(min_k, max_k + 1), min_k))) + MOST_RUNGS - 1

@@ -109,9 +109,9 @@ def test_exact_transforms_are_carried_by_their_source(tmp_path, monkeypatch, sam
     expected = {name: name.split(".")[0] for name in reworked().columns if "." in name}
     assert {name: by for name, (excluded, by) in details(made, "duplicate").items() if excluded} == expected
     assert set(made.schema.names) == {"amount", "x", "step", "city", "flag", "seen"}
-    assert "reverse order of amount" in made.excluded["amount.negative"]
+    assert "in reverse of amount" in made.excluded["amount.negative"]
     assert "order of amount" in made.excluded["amount.rank"]
-    assert "1:1 with city" in made.excluded["city.id"]
+    assert "one-to-one to city" in made.excluded["city.id"]
 
 
 def near_misses(rows: int = 4_000) -> pl.DataFrame:
@@ -256,7 +256,7 @@ def test_a_column_that_stopped_being_filled_is_reported(tmp_path):
     stopped = pl.when(pl.int_range(rows) < 1_500).then(pl.col("x") + pl.col("z"))
     made, _ = prepared_of(log(rows, at=pl.int_range(rows), stopped=stopped), tmp_path, time="at")
     found = [f.detail for f in made.findings if f.column == "stopped" and f.kind == "high_null"]
-    assert found == ["filled in 100% of the train rows and in no test row: is it still written?"]
+    assert found == ["present in 100% of the train rows but in none of the test rows: is it still written?"]
 
 
 def test_protected_columns_are_reported_and_kept(tmp_path):
@@ -323,17 +323,20 @@ def test_a_column_that_must_go_carries_no_duplicate(tmp_path):
 @pytest.mark.parametrize(
     ("label", "task", "said"),
     [
-        (pl.col("row") % 5 + 1, None, True),
-        (pl.col("row") % 5 + 1, "multiclass", False),
-        (pl.col("row") % 2, None, False),
-        (pl.col("row") % 5 + 1.0, None, True),
-        (pl.col("row") % 5 + 0.5, None, False),
-        (pl.format("class {}", pl.col("row") % 5), None, False),
+        (pl.col("row") % 5 + 1, None, "5 whole numbers are treated as classes"),
+        (pl.col("row") % 5 + 1, "multiclass", None),
+        (pl.col("row") % 2, None, None),
+        (pl.col("row") % 5 + 1.0, None, "5 whole numbers are treated as classes"),
+        (pl.col("row") % 5 + 0.5, None, None),
+        (pl.col("row") % 40, None, "40 whole numbers are treated as a quantity"),
+        (pl.col("row") % 40, "regression", None),
+        (pl.format("class {}", pl.col("row") % 5), None, None),
     ],
 )
-def test_whole_numbers_taken_for_classes_are_said(tmp_path, label, task, said):
+def test_how_whole_numbers_of_the_target_are_read_is_said(tmp_path, label, task, said):
     frame = every_kind().with_columns(stars=label)
     made, _ = prepared_of(frame, tmp_path, target="stars", task=task)
-    notes = [finding.detail for finding in made.findings if "taken for classes" in finding.detail]
-    assert bool(notes) == said
-    assert all("5 whole numbers" in note and "task=regression" in note for note in notes)
+    notes = [finding.detail for finding in made.findings if "are treated as" in finding.detail]
+    assert len(notes) == (said is not None)
+    other = "task=regression" if "classes" in (said or "") else "task=multiclass"
+    assert all(said in note and note.endswith(other) for note in notes)

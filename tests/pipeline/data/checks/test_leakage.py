@@ -109,7 +109,7 @@ def test_a_protected_leak_is_reported_and_kept(tmp_path):
     finding = next(finding for finding in made.findings if finding.column == "reservation_status")
     assert finding.kind == "leak"
     assert not finding.excluded
-    assert finding.detail.endswith("kept because never_drop names it")
+    assert finding.detail.endswith("kept because of never_drop")
     assert "reservation_status" in made.schema.names
 
 

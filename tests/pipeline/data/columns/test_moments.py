@@ -155,7 +155,7 @@ def test_such_a_time_splits_and_exposes_dates_after_the_event(tmp_path, how: str
 
 def test_a_kind_that_no_number_has_is_refused(tmp_path) -> None:
     with pytest.raises(
-        AuditError, match=r"kinds\.n=datetime: 2 fits no known datetime format; give ISO dates, numbers such"
+        AuditError, match=r"kinds\.n=datetime: 2 does not match any known datetime format; give ISO dates, numbers such"
     ):
         prepared_of(
             log().with_columns(n=pl.Series(range(1, 1_501)) % 300 + 1), tmp_path, time="at", kinds={"n": "datetime"}

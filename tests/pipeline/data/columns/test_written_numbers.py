@@ -86,7 +86,7 @@ def test_text_is_a_number_in_files_of_either_kind_and_when_served(tmp_path, form
     assert kinds == dict.fromkeys(frame.columns[:-1], "numeric") | {"mass": "categorical"}
     assert any(line.startswith("mass: ") and "kg" in line for line in made.summary["unsure"])
     notes = [finding.detail for finding in made.findings]
-    assert "off: 5 cells are no numbers and count as missing" in notes
+    assert "off: 5 cells are not numbers and are treated as missing" in notes
     encoders = Encoders.load(made.directory / "encoders.json")
     plain = frame["price"].str.replace_all(r"[$,]", "").cast(pl.Float64)
     served = encoders.encode_column("price", frame["price"])
@@ -104,7 +104,7 @@ def test_a_comma_that_could_be_either_groups_and_is_said(tmp_path):
     made, _ = prepared_of(frame, tmp_path)
     [line] = made.summary["unsure"]
     assert line.startswith("x: ")
-    assert "if its comma is a decimal sign" in line
+    assert "if the comma is a decimal separator" in line
     clear = frame.with_columns(x=pl.when(pl.int_range(900) == 5).then(pl.lit("1,234.5")).otherwise("x"))
     assert not prepared_of(clear, tmp_path)[0].summary["unsure"]
 

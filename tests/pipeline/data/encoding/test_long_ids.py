@@ -75,7 +75,7 @@ def test_floats_of_long_ids_are_refused_not_guessed():
         assert encoders.encode_column("user", pl.Series([2**60 + 1, 2**60 + 3, None])).tolist() == [2, 1, 0]
         assert encoders.encode_column("user", pl.Series([5.0, None, float("nan")])).tolist() == [3, 0, 0]
         with pytest.raises(
-            AuditError, match=r"column user of type Float64 .*floats cannot tell its long codes apart"
+            AuditError, match=r"column user of type Float64 .*floats cannot distinguish its long codes"
         ) as caught:
             encoders.encode_column("user", pl.Series([float(2**60), None]))
         assert "\n" not in str(caught.value)

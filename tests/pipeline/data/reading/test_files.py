@@ -46,7 +46,7 @@ def test_a_separator_that_is_not_given_is_found(tmp_path, name: str, sign: str, 
     (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
     source = opened(tmp_path / name, tmp_path)
     assert source.frame.collect().to_dict(as_series=False) == TABLE
-    assert any("reader.separator decides" in note for note in source.notes) == said
+    assert any("set reader.separator to change this" in note for note in source.notes) == said
 
 
 @pytest.mark.parametrize("sign", ["\t|\t", "||", "::", "<>", "¦", "\x01"])
@@ -63,14 +63,14 @@ def test_movielens_as_it_is_packed(tmp_path) -> None:
     path = tmp_path / "ratings.dat"
     path.write_text("1::1193::5::978300760\n1::661::3::978302109\n")
     with pytest.raises(
-        AuditError, match=r"the first line holds numbers and no names \(1, 1193.*reader\.has_header: false"
+        AuditError, match=r"the first line contains numbers instead of names \(1, 1193.*reader\.has_header: false"
     ):
         opened(path, tmp_path)
     reader = {"has_header": False, "columns": ["user", "film", "stars", "at"]}
     got = opened(path, tmp_path, reader=reader).frame.collect()
     assert got.rows() == [(1, 1193, 5, 978300760), (1, 661, 3, 978302109)]
     path.write_text("1::1193::5::978300760\n1::661::3\n")
-    with pytest.raises(AuditError, match=r"ratings\.dat: line 2 has 3 cells, the header 4"):
+    with pytest.raises(AuditError, match=r"ratings\.dat: line 2 has 3 cells, but the header has 4"):
         opened(path, tmp_path, reader=reader)
 
 
@@ -141,7 +141,7 @@ def test_tables_with_versions_are_refused(tmp_path, mark: str, what: str) -> Non
     (table / "data").mkdir()
     pl.DataFrame({"a": [1]}).write_parquet(table / "data" / "a.parquet")
     for data in (table, table / "data", table / "data" / "*.parquet"):
-        with pytest.raises(AuditError, match=f"{what}, whose folder holds old versions.*prepare="):
+        with pytest.raises(AuditError, match=f"{what}, whose folder also contains old versions.*prepare="):
             opened(data, tmp_path)
 
 
@@ -166,7 +166,7 @@ def test_splits_in_files_of_their_own(tmp_path, suffix: str) -> None:
     assert store.target("test").tolist() == frame["y"][480:].to_list()
     assert made.schema.names == ("x",)
     made, _ = prepared_of(tmp_path / f"*_sample.{suffix}", tmp_path / "b")
-    question = next(finding.detail for finding in made.findings if "look like the splits" in finding.detail)
+    question = next(finding.detail for finding in made.findings if "look like splits" in finding.detail)
     assert (
         f"split_files: {{test: test_sample.{suffix}, train: train_sample.{suffix}, validation: valid_sample.{suffix}}}"
         in question
@@ -186,14 +186,14 @@ def test_split_files_alone_name_the_data(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("split_files", "message"),
     [
-        ({"train": "train*", "test": "test*"}, r"split_files: valid_sample\.csv is in no split"),
+        ({"train": "train*", "test": "test*"}, r"split_files: valid_sample\.csv is not in any split"),
         (
             {"train": "tran*", "test": "test*"},
             r"split_files\.train=tran\*: matches none of the files \(test_sample\.csv, ",
         ),
         (
             {"train": "*", "test": "test*"},
-            r"split_files\.test=test\*: .*test_sample\.csv is in split_files\.train, too",
+            r"split_files\.test=test\*: .*test_sample\.csv is also in split_files\.train",
         ),
     ],
 )
@@ -206,7 +206,10 @@ def test_splits_that_do_not_fit_the_files_are_one_line(tmp_path, split_files: di
 def test_split_files_are_checked_before_the_log_is_opened() -> None:
     for keys, message in (
         ({"split_files": {"train": "a"}}, "give the files of train and test"),
-        ({"split_files": {"train": "a", "test": "b"}, "split": "random"}, "split=random: split_files splits already"),
+        (
+            {"split_files": {"train": "a", "test": "b"}, "split": "random"},
+            "split=random: split_files already defines the split",
+        ),
         ({"split_files": {"train": "a", "tests": "b"}}, r"split_files\.tests"),
     ):
         with pytest.raises(UsageError, match=message):

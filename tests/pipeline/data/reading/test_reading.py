@@ -112,7 +112,7 @@ def test_a_few_odd_cells_count_as_missing_and_are_noted(tmp_path):
     pl.DataFrame({"x": ["oops"] + [str(i / 2) for i in range(999)], "z": ["w"] * 1000}).write_csv(path)
     source = opened(path, tmp_path)
     assert source.frame.collect()["x"].null_count() == 1
-    assert source.notes == ("x: 1 of 1000 cells are not float and count as missing",)
+    assert source.notes == ("x: 1 of 1000 cells are not float and are treated as missing",)
 
 
 def test_reader_types_win(tmp_path):
@@ -168,7 +168,7 @@ def test_broken_atomic_files_name_file_and_line(tmp_path):
     with pytest.raises(AuditError, match=r"ml\.item: item_id=i1 stands 2 times"):
         opened(path, tmp_path)
     path = write_atomic(tmp_path, ("i1\ta\tb", "i2\tc\td\te"))
-    with pytest.raises(AuditError, match=r"ml\.item: line 3 has 4 cells, the header 3"):
+    with pytest.raises(AuditError, match=r"ml\.item: line 3 has 4 cells, but the header has 3"):
         opened(path, tmp_path)
     (tmp_path / "ml.item").write_text("item_id\ttitle\ni1\ta\n")
     with pytest.raises(AuditError, match=r"header `item_id` is not name:type"):
@@ -265,7 +265,7 @@ def test_text_files_must_agree(tmp_path):
     with pytest.raises(AuditError, match=r"b\.csv: its header differs from a\.csv: z in place of y"):
         opened(tmp_path / "*.csv", tmp_path)
     (tmp_path / "b.csv").write_text("x,y\nred,2\n")
-    with pytest.raises(AuditError, match=r"b\.csv: column x holds words here, but numbers in a\.csv"):
+    with pytest.raises(AuditError, match=r"b\.csv: column x contains text here, but numbers in a\.csv"):
         opened(tmp_path / "*.csv", tmp_path)
 
 
@@ -278,7 +278,7 @@ def test_nothing_there(tmp_path):
     with pytest.raises(AuditError, match="nor the folder"):
         opened(tmp_path / "no" / "such.parquet", tmp_path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(AuditError, match="the folder holds no Parquet, Arrow, CSV or JSON file"):
+    with pytest.raises(AuditError, match="the folder contains no Parquet, Arrow, CSV or JSON file"):
         opened(tmp_path / "folder", tmp_path)
     with pytest.raises(AuditError, match=r"s3://no-such/x\.parquet|file:///no"):
         opened("file:///no/such/x.parquet", tmp_path)

@@ -153,5 +153,5 @@ def test_files_hold_small_types_and_only_the_rows(store):
 
 
 def test_no_store_is_one_line(tmp_path: Path):
-    with pytest.raises(AuditError, match="no finished training store; run the load stage again"):
+    with pytest.raises(AuditError, match="the training store is incomplete; run the load stage again"):
         Store.open(tmp_path)

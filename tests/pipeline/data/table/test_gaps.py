@@ -60,7 +60,7 @@ def test_text_times_that_cannot_be_read_count_as_none(tmp_path) -> None:
     made, _ = prepared_of(frame.with_columns(words), tmp_path, time="at", drop_rows=["no_time"])
     assert made.summary["rows"] == (~missing).sum()
     assert made.split_info["train_from"] == "2023-12-31 23:00:00"
-    with pytest.raises(AuditError, match=r"time=shop: '\w+' is not a datetime"):
+    with pytest.raises(AuditError, match=r"time=shop: '\w+' does not match any known datetime format"):
         prepared_of(frame, tmp_path, time="shop")
 
 
@@ -77,7 +77,7 @@ def test_rows_without_a_label_need_a_word(tmp_path) -> None:
 
 def test_all_rows_gone_is_one_line(tmp_path) -> None:
     frame, _ = log(1.0)
-    with pytest.raises(AuditError, match="drop_rows=no_time: no row is left"):
+    with pytest.raises(AuditError, match="drop_rows=no_time: no rows are left"):
         prepared_of(frame, tmp_path, time="at", drop_rows="no_time")
 
 

@@ -52,8 +52,8 @@ def test_rules_and_kinds_of_it_are_the_users(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "line"),
     [
-        ({}, "group_is_feature=true: no group is named; give group=<column>"),
-        ({"group": "who", "split": "group"}, "with split=group train knows no group of the test rows"),
+        ({}, "group_is_feature=true: there is no group; give group=<column>"),
+        ({"group": "who", "split": "group"}, "with split=group the groups of the test rows do not occur in train"),
     ],
 )
 def test_mistakes(keys: dict[str, str], line: str) -> None:

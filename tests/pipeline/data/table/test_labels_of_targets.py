@@ -89,15 +89,15 @@ def test_the_overview_counts_the_labels(tmp_path: Path) -> None:
 
 BAD = {
     "click,nope": "targets=nope: no such column",
-    "click,constant": "targets=constant: constant (1 in every row)",
+    "click,constant": "targets=constant: every row is 1; give a label with at least two",
     "click,empty": "targets=empty: no row has a label",
-    "click,text": "targets=text: 4000 different values; of several targets each is binary or a number",
-    "click,stars": "targets=stars: 5 different values; of several targets each is binary or a number",
-    "click,words": "targets=words: it holds left and right, and which of them is positive is not certain",
-    "click,again": "targets=again: every row has the label of click",
+    "click,text": "targets=text: 4000 different values; with several targets, each must be binary or numeric",
+    "click,stars": "targets=stars: 5 different values; with several targets, each must be binary or numeric",
+    "click,words": "targets=words: its values are left and right, and it is unclear which one is positive",
+    "click,again": "targets=again: every row has the same label as click",
     "click,few": "targets=few: the train split has ",
-    "click,when": "targets=when: its type Date is no label",
-    "stars,click": "target=stars: 5 classes; of several targets each is binary or a number",
+    "click,when": "targets=when: its type Date cannot be a label",
+    "stars,click": "target=stars: 5 classes; with several targets, each must be binary or numeric",
     "click,sum(": "targets=sum(: neither a column nor an expression",
 }
 

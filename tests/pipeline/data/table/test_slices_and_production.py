@@ -90,9 +90,13 @@ def test_the_score_in_production_is_kept_and_is_no_feature(tmp_path: Path) -> No
         ("skore", {}, "production_score=skore: no such column; did you mean score?"),
         ("y", {}, "production_score=y: the column has another role"),
         ("country", {}, "production_score=country: 'NL' is no number"),
-        ("day", {}, "production_score=day: its type Date is no number; name a column of numbers"),
+        ("day", {}, "production_score=day: its type Date is not numeric; name a numeric column"),
         ("score", {"score": pl.lit(None, pl.Float64)}, "production_score=score: no row has a score"),
-        ("score", {"y": pl.Series(np.arange(ROWS) % 3)}, "production_score=score: one score a row cannot be compared"),
+        (
+            "score",
+            {"y": pl.Series(np.arange(ROWS) % 3)},
+            "production_score=score: a single score per row cannot be compared",
+        ),
     ],
 )
 def test_a_column_that_is_no_score_is_one_line(

@@ -78,7 +78,7 @@ def test_sampled_negatives_count_more_and_the_overview_says_so(tmp_path) -> None
     assert made.summary["positives_share_by_weight"] == pytest.approx(by_weight)
     line = overview(made.summary, "random", {"numeric": 1})[0]
     assert f"{100 * share:.3g} % positive, {100 * by_weight:.3g} % by weight" in line
-    assert "every negative counts 10 times (negative_sampling=0.1) (effective sample size: train " in line
+    assert "every negative counts as 10 rows (negative_sampling=0.1) (effective sample size: train " in line
 
 
 def test_the_key_of_the_store_changes_with_the_weight(tmp_path) -> None:
@@ -98,15 +98,16 @@ def test_the_key_of_the_store_changes_with_the_weight(tmp_path) -> None:
     [
         ("W", {}, "weight=W: no such column; did you mean w?"),
         ("wigth", {"weight": 1.0}, "weight=wigth: no such column; did you mean weight?"),
-        ("y", {}, "weight=y: the column has another role; name the weight's own"),
+        ("y", {}, "weight=y: the column has another role; name the column of the weight"),
         ("at", {}, "weight=at: the column has another role"),
-        ("shop", {}, "weight=shop: '.' is no number; name a column of numbers"),
+        ("shop", {}, "weight=shop: '.' is not a number; name a numeric column"),
         ("w", {"w": -1}, r"weight=w: 2,000 of 2,000 rows have a negative weight \(first: row 0, -1\); give"),
-        ("w", {"w": pl.Series([1.0, None] * 1_000)}, r"weight=w: 1,000 of .* rows have no weight \(first: row 1, None"),
+        ("w", {
+            "w": pl.Series([1.0, None] * 1_000)}, r"weight=w: 1,000 of .* rows have no weight \(first: row 1, None"),
         ("w", {"w": pl.Series([1.0, 2.0, float("nan"), 1.0] * 500)}, r"weight=w: 500 of 2,000 rows have no weight"),
         ("w", {"w": pl.Series(["1", "2", "", "1"] * 500)}, r"weight=w: '' is no number"),
-        ("w", {"w": pl.Series([1.0, float("inf")] * 1_000)}, r"weight=w: 1,000 of .* rows have a weight beyond 1e-30"),
-        ("w", {"w": 0}, "weight=w: 0 in every row, so none counts; name another column, or leave weight out"),
+        ("w", {"w": pl.Series([1.0, float("inf")] * 1_000)}, r"weight=w: 1,000 of .* rows have a weight outside 1e-30"),
+        ("w", {"w": 0}, "weight=w: it is 0 in every row, so no row counts; name another column, or leave out weight"),
         ("w", {"w": pl.lit([1.0])}, r"weight=w: its type List\(Float64\) is no number"),
     ],
 )  # fmt: skip
@@ -141,7 +142,9 @@ def test_only_binary_labels_have_negatives(tmp_path, label: pl.Series, task: str
 def test_negatives_are_not_guessed(tmp_path) -> None:
     """A sampled log may hold more clicks than negatives, so the rarer value says nothing."""
     frame = log(y=pl.when(pl.col("y") == 1).then(pl.lit("seen")).otherwise(pl.lit("gone"))).drop("w")
-    with pytest.raises(AuditError, match="the negative one is not certain; give positive=seen or positive=gone"):
+    with pytest.raises(
+        AuditError, match="it is unclear which value of target=y is negative; give positive=seen or positive=gone"
+    ):
         prepared_of(frame, tmp_path, negative_sampling=0.5)
     _, store = prepared_of(frame, tmp_path, negative_sampling=0.5, positive="gone")
     np.testing.assert_array_equal(store.weight("test"), np.where(store.target("test") == 1, 1.0, 2.0))
@@ -154,7 +157,7 @@ def test_negatives_are_not_guessed(tmp_path) -> None:
         ({"negative_sampling": "10"}, "negative_sampling='10': .*less than or equal to 1"),
         ({"negative_sampling": "10%"}, "give negative_sampling=0.1, a plain number"),
         ({"negative_sampling": "nan"}, "negative_sampling='nan'"),
-        ({"negative_sampling": "0.1", "weight": "w"}, "negative_sampling=0.1: weight=w weighs the rows already"),
+        ({"negative_sampling": "0.1", "weight": "w"}, "negative_sampling=0.1: weight=w already weights the rows"),
     ],
 )
 def test_rates_that_are_none_are_refused_before_the_log_is_opened(given: dict[str, str], message: str) -> None:
@@ -166,5 +169,5 @@ def test_one_heavy_row_is_a_finding(tmp_path) -> None:
     made, store = prepared_of(log(w=pl.Series([1.0] * (ROWS - 1) + [1e6])), tmp_path, weight="w", time="at")
     found = [finding.detail for finding in made.findings if "weighted by w" in finding.detail]
     assert len(found) == 1
-    size = f"the effective sample size of the {store.rows('test')} test rows is 1.0 (the heaviest row holds 100% of"
+    size = f"the effective sample size of the {store.rows('test')} test rows is 1.0 (the heaviest row has 100% of"
     assert size in found[0]
