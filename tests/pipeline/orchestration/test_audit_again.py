@@ -19,7 +19,8 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 BASE = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--margin", "0.05"]
 QUICK = ["--trials", "1", "--seeds", "3", "--model", "mlp", "--profile", "quick", "--threads", "1"]
-#: A K that is given needs no search, which `test_audit.py` has.
+QUICK += ["--training", "{max_epochs: 2}"]
+#: A K that is given needs no search; whole trainings and a search are in `test_audit.py`.
 TWELVE = ["--k", "12", "--k_min", "12"]
 
 

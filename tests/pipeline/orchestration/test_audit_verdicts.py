@@ -94,6 +94,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
     assert feature_audit("run", "--data", str(home / "small.parquet"), *BASE, *QUICK, *given) == 4
     run = parents()[0]
     assert run.data.tags["audit.verdict"] == "inconclusive"
+    assert "audit.recommendation" not in run.data.tags
     report = json.loads(artifact(run, "report/report.json").read_text())
     assert report["needed"]
     note = "k = 200 is no limit: only 6 features are usable (3 of 9 were excluded"
