@@ -19,9 +19,14 @@ from sqlalchemy.engine import Engine
 
 @contextmanager
 def store_in(folder: Path) -> Iterator[str]:
-    """Inside, runs and models are kept in a sqlite file in ``folder``, whose writes do not wait for the disk."""
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    (folder / "mlflow.db").write_bytes(_empty_store())
+    """Inside, runs and models are kept in a sqlite file in ``folder``, whose writes do not wait for the disk.
+
+    One that is there already stays.
+    """
+    file = folder / "mlflow.db"
+    uri = f"sqlite:///{file}"
+    if not file.exists():
+        file.write_bytes(_empty_store())
     with _without_fsync(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         mlflow.set_tracking_uri(uri)
