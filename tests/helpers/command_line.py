@@ -7,25 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import mlflow
 import pytest
 from feature_audit import cli
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from stores import store_in
 
 
 @contextmanager
 def tracking_in(folder: Path) -> Iterator[Path]:
     """Inside, runs are kept in ``folder``, which is the working directory, too."""
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", uri)
+    with store_in(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_EXPERIMENT_ID", "0")  # an audit sets it for its children; at the end it is as it was
         patch.delenv("MLFLOW_EXPERIMENT_ID")
         patch.chdir(folder)
-        mlflow.set_tracking_uri(uri)
         yield folder
-    mlflow.set_tracking_uri(None)
 
 
 def feature_audit(*words: str) -> int:

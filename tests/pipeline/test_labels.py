@@ -15,6 +15,7 @@ from feature_audit.errors import AuditError
 from feature_audit.labels import read_label
 from feature_audit.tracking.evaluator import ParityEvaluator
 from mlflow.models.evaluation.evaluator_registry import _model_evaluation_registry
+from stores import store_in
 
 ROWS = 800
 
@@ -22,12 +23,11 @@ ROWS = 800
 @pytest.fixture(scope="module", autouse=True)
 def tracking(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow")
-    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-    mlflow.create_experiment("labels", artifact_location=str(folder / "artifacts"))
-    mlflow.set_experiment("labels")
-    _model_evaluation_registry.register("parity", ParityEvaluator)
-    yield
-    mlflow.set_tracking_uri(None)
+    with store_in(folder):
+        mlflow.create_experiment("labels", artifact_location=str(folder / "artifacts"))
+        mlflow.set_experiment("labels")
+        _model_evaluation_registry.register("parity", ParityEvaluator)
+        yield
 
 
 def scored(label: pd.Series | list, ones: np.ndarray, sign: float = 1.0) -> pd.DataFrame:

@@ -29,6 +29,8 @@ from arena.runner import is_done, run_table  # noqa: E402
 from arena.tuning import trials  # noqa: E402
 from feature_audit.selection import nogueira_index  # noqa: E402
 
+pytestmark = pytest.mark.slow  # of a benchmark, no part of the program
+
 STAMP = {"code": "abc", "commit": "def", "budget": "small"}
 
 
@@ -313,7 +315,6 @@ class TestPractice:
         assert "| half | 20 | 0.7000 | 7 | 0.7050 | - |" in text
 
 
-@pytest.mark.slow
 class TestCommands:
     @pytest.mark.parametrize("command", [["benchmarks/selectors"], ["benchmarks/selectors/ablation.py"]])
     def test_a_run_and_its_report(self, command: list[str], tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ world = pytest.importorskip("world", reason="benchmarks/parity is part of the ch
 ladder = pytest.importorskip("ladder")
 sys.path.pop(0)
 
+pytestmark = pytest.mark.slow  # of a benchmark and its simulations
+
 MARGIN = 0.002
 
 
@@ -56,7 +58,6 @@ def test_the_k_of_a_simulated_ladder_share_rows_and_the_full_model_and_lose_what
     assert likeness > np.corrcoef(apart[0].pruned.mean(axis=0), apart[1].pruned.mean(axis=0))[0, 1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("losses", [(1, 1, 1), (-5, 1, 1), (-5, 1, -5)])
 def test_the_error_over_several_k_is_that_of_one_test(losses):
     case = ladder.Case("boundary", losses, alike=0.9)
@@ -65,7 +66,6 @@ def test_the_error_over_several_k_is_that_of_one_test(losses):
     assert (counts["first"] == 300) == (losses[0] < 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed_noise", [0.0, 0.0007, 0.002])
 def test_a_loss_of_the_margin_passes_one_time_in_twenty_at_most(seed_noise):
     found = audits(world.Design("boundary", MARGIN, seed_noise), 500)
@@ -75,13 +75,11 @@ def test_a_loss_of_the_margin_passes_one_time_in_twenty_at_most(seed_noise):
     assert stats.binomtest(covered, 500).proportion_ci(0.99).high >= 0.95
 
 
-@pytest.mark.slow
 def test_identical_models_pass_nine_times_in_ten_where_the_sample_allows_it():
     found = audits(world.Design("identical", 0.0, 0.0), 300)
     assert np.mean([one.verdict == "pass" for one in found]) >= 0.9
 
 
-@pytest.mark.slow
 def test_the_benchmark_is_one_command():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "pipeline"), str(ROOT / "selectors")])}
     command = [sys.executable, "benchmarks/parity", "--simulations", "2", "--rows", "2000", "--draws", "50"]
@@ -95,7 +93,6 @@ def test_the_benchmark_is_one_command():
     assert "| two, both lose the margin | 1, 1 | 3 + 1 |" in done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "task"),
     [(name, "binary") for name in METRICS["binary"]] + [(name, "regression") for name in METRICS["regression"]],

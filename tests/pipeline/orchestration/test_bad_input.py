@@ -148,7 +148,8 @@ def test_new_categories_and_columns_that_stop_are_audited_and_reported(home: Pat
         taste=pl.when(~last).then("taste"),
     )
     log.write_parquet(home / "moved.parquet")
-    quick = ["--model", "mlp", "--profile", "quick", "--trials", "1", "--seeds", "2", "--margin", "0.05", "--k", "8"]
+    quick = ["--model", "mlp", "--profile", "quick", "--trials", "1", "--seeds", "2", "--margin", "0.05"]
+    quick += ["--k", "8", "--k_min", "8", "--training", "{max_epochs: 2}"]
     assert feature_audit("run", "--data", str(home / "moved.parquet"), *KEYS, *quick) == 0
     run = newest_audit()
     report = json.loads(artifact(run, "report/report.json").read_text())

@@ -16,6 +16,8 @@ methods = pytest.importorskip("methods", reason="benchmarks/search is part of th
 case_module, compare = (pytest.importorskip(name) for name in ("case", "compare"))
 sys.path.pop(0)
 
+pytestmark = pytest.mark.slow  # of a benchmark, no part of the program
+
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,7 +21,7 @@ from feature_audit.errors import AuditError
 from feature_audit.models import build_model
 from feature_audit.tracking import registry
 from mlflow import MlflowClient
-from registered import registry_in
+from stores import store_in
 
 PACKAGES = [Path(str(package.__file__)).parent for package in (feature_audit, concrete_selectors)]
 ROW = pl.DataFrame({"age": [30.0]}).to_pandas()
@@ -42,7 +42,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "n_classes": made.schema.n_classes, "fields": [asdict(field) for field in made.schema.fields],
     }  # fmt: skip
     (artifacts / "model.json").write_text(json.dumps(spec))
-    with registry_in(folder), pytest.MonkeyPatch.context() as patch:
+    with store_in(folder), pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         experiment = mlflow.set_experiment("checksums").experiment_id
         address = registry.register(

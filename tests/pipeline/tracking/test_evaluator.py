@@ -20,6 +20,7 @@ from mlflow.models.evaluation.evaluator_registry import _model_evaluation_regist
 from mlflow.models.evaluation.validation import ModelValidationFailedException
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import roc_auc_score
+from stores import store_in
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,12 +29,11 @@ ROOT = Path(__file__).parents[3]
 def tracking(tmp_path_factory):
     """A store of its own, and the plugin registered as the installed entry point would."""
     folder = tmp_path_factory.mktemp("mlflow")
-    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-    mlflow.create_experiment("parity", artifact_location=str(folder / "artifacts"))
-    mlflow.set_experiment("parity")
-    _model_evaluation_registry.register("parity", ParityEvaluator)
-    yield
-    mlflow.set_tracking_uri(None)
+    with store_in(folder):
+        mlflow.create_experiment("parity", artifact_location=str(folder / "artifacts"))
+        mlflow.set_experiment("parity")
+        _model_evaluation_registry.register("parity", ParityEvaluator)
+        yield
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import mlflow
-import pytest
 from feature_audit.results import MetricDelta
 from feature_audit.tracking.parity_metrics import parity_metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.utils.validation import _validate_metric_name
+from stores import store_in
 
 
 def row(metric: str, part: str, delta: float = 0.0) -> MetricDelta:
@@ -35,12 +35,11 @@ def test_no_name_is_refused_or_lost(slices: list[tuple[str, str]]) -> None:
         assert len(name) <= 250
 
 
-def test_a_store_takes_hostile_names(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    client = mlflow.MlflowClient()
+def test_a_store_takes_hostile_names(tmp_path) -> None:
     hostile = ["a/../b", "//", "<= 5", "> 5", "'; drop table", "数量 = 1", "a" * 400, ".", "..", "x@y", "%", ""]
     found = parity_metrics([row("auc", f"item = {value}") for value in hostile])
-    run = client.create_run("0").info.run_id
-    client.log_batch(run, metrics=[Metric(name, value, 0, 0) for name, value in found.items()])
-    assert client.get_run(run).data.metrics == found
-    mlflow.set_tracking_uri(None)
+    with store_in(tmp_path):
+        client = MlflowClient()
+        run = client.create_run("0").info.run_id
+        client.log_batch(run, metrics=[Metric(name, value, 0, 0) for name, value in found.items()])
+        assert client.get_run(run).data.metrics == found

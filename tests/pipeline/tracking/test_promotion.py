@@ -19,14 +19,15 @@ from feature_audit.errors import AuditError
 from feature_audit.orchestration import promotion
 from feature_audit.tracking import moves, registry
 from mlflow import MlflowClient
-from registered import PASSED, alias, make_model, registry_in
+from registered import PASSED, alias, make_model
+from stores import store_in
 
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with registry_in(tmp_path_factory.mktemp("registry")):
+    with store_in(tmp_path_factory.mktemp("registry")):
         yield
 
 

@@ -27,7 +27,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from interleaved import Command
-from registered import PASSED, alias, make_model, registry_in
+from registered import PASSED, alias, make_model
+from stores import store_in
 
 VERSIONS = ("1", "2", "3", "4")
 Step = tuple[str, str | None, bool]  # action, version of a promotion, forced
@@ -35,7 +36,7 @@ Step = tuple[str, str | None, bool]  # action, version of a promotion, forced
 
 @pytest.fixture(scope="module", autouse=True)
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with registry_in(tmp_path_factory.mktemp("registry")):
+    with store_in(tmp_path_factory.mktemp("registry")):
         yield
 
 

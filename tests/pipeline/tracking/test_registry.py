@@ -18,15 +18,16 @@ from feature_audit.tracking import Run, registry
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models.utils import _enforce_schema
-from registered import PASSED, alias, make_model, registry_in
+from registered import PASSED, alias, make_model
 from report_factory import make_report
+from stores import store_in
 
 NAME = "ranker"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with registry_in(tmp_path_factory.mktemp("registry")):
+    with store_in(tmp_path_factory.mktemp("registry")):
         yield
 
 

@@ -14,12 +14,12 @@ import pytest
 from feature_audit.tracking import open_parent, runs
 from feature_audit.tracking.processes import has_ended, this_process
 from mlflow import MlflowClient
-from registered import registry_in
+from stores import store_in
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[str]:
-    with registry_in(tmp_path) as uri, pytest.MonkeyPatch.context() as patch:
+    with store_in(tmp_path) as uri, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_EXPERIMENT_ID", "0")
         patch.delenv("MLFLOW_EXPERIMENT_ID")
         patch.delenv("MLFLOW_RUN_ID", raising=False)

@@ -10,6 +10,8 @@ import pytest
 from data_helpers import every_kind, prepared_of
 from scipy.stats import rankdata
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 
 def log(rows: int = 2_000, seed: int = 0, **columns) -> pl.DataFrame:
     rng = np.random.default_rng(seed)

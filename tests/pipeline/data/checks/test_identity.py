@@ -9,6 +9,8 @@ from data_helpers import prepared_of
 from feature_audit.data.overview import unsure_integers
 from feature_audit.schema import Column
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 SIZES = {"signed": 60, "device": 150, "member": 200, "digits": 100, "padded": 80}
 TASKS = ("binary", "regression", "multiclass")
 

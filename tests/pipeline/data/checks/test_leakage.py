@@ -22,6 +22,8 @@ from log_tables import clinic, hotel, travel
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 
 def found(made: Prepared, kind: str) -> set[str]:
     return {finding.column for finding in made.findings if finding.kind == kind}

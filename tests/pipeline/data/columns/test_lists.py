@@ -13,6 +13,8 @@ from feature_audit.data.columns.kinds import infer_kind
 from feature_audit.data.columns.lists import list_format, split
 from feature_audit.errors import AuditError
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 ROWS = 1_200
 CODES = [f"c{number}" for number in range(40)]
 TOPICS = ["sport", "news", "music", "food", "travel", "cars", "film", "kids", "tech", "art", "pets", "golf", "wine"]

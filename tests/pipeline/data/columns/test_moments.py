@@ -13,6 +13,8 @@ from feature_audit.data.columns.casting import as_datetime
 from feature_audit.data.columns.kinds import date_format, infer_kind
 from feature_audit.errors import AuditError
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 NOON = datetime(2014, 10, 21, 12)
 
 

@@ -12,6 +12,8 @@ from feature_audit.data import Encoders
 from feature_audit.data.columns.written_numbers import find_form
 from feature_audit.errors import AuditError
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 FORMS = {
     "dollars": (["$1,234.50", "$12.00", "-$5.10", "$1,000,000.00"], [1234.5, 12, -5.1, 1e6]),
     "thousands": (["12,000", "950", "1,234,567"], [12000, 950, 1234567]),

@@ -10,6 +10,8 @@ from feature_audit.data import Encoders
 from feature_audit.data.encoding.encoders import CodeEncoder, Vocabulary
 from feature_audit.errors import AuditError
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 USERS, ROWS = 40, 4_000
 
 

@@ -11,6 +11,8 @@ from data_helpers import every_kind, prepared_of
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, prepare
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 
 def stored(made: Prepared) -> dict[str, float]:
     return {one.name: one.bytes_per_row for one in made.columns if one.bytes_per_row is not None}

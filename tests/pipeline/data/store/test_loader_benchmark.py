@@ -13,6 +13,8 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Store, prepare
 from polars.testing import assert_frame_equal
 
+pytestmark = pytest.mark.slow  # of a benchmark, no part of the program
+
 BENCHMARK = Path(__file__).parents[4] / "benchmarks" / "loader"
 
 

@@ -11,6 +11,8 @@ import pytest
 from data_helpers import prepared_of
 from feature_audit.errors import AuditError
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 
 def log(gaps: float, rows: int = 2_000, **more: object) -> tuple[pl.DataFrame, np.ndarray]:
     """A log whose times are missing on some rows; only these have the shop "ghost"."""

@@ -13,6 +13,8 @@ from feature_audit.data.overview import overview
 from feature_audit.errors import AuditError
 from two_labels import two_labels
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 
 def prepared(folder: Path, log: pl.DataFrame | None = None, **keys: Any):
     given = {"target": None, "targets": "click,convert", "row_id": "row", "exclude": ["all"]}

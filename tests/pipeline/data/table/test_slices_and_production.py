@@ -11,6 +11,8 @@ import pytest
 from data_helpers import prepared_of
 from feature_audit.errors import AuditError
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 ROWS = 600
 
 

@@ -16,6 +16,8 @@ from feature_audit.labels import Target
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 
 def split(kind: str, rows: int, *, time: np.ndarray | None = None, **keys: Any) -> Split:
     """Rows whose labels are all different, split by a kind."""

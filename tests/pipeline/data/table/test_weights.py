@@ -13,6 +13,8 @@ from feature_audit.data.overview import overview
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.weighting import effective_size
 
+pytestmark = pytest.mark.usefixtures("without_expectations")
+
 ROWS = 2_000
 SPLITS = ("train", "validation", "test")
 
