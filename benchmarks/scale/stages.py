@@ -125,10 +125,11 @@ def measure(audit: Audit, words: tuple[str, ...], where: str | None) -> Measured
         assert process.stderr is not None
         for line in process.stderr:
             if found := BEGINS.match(line):
-                if stage:
-                    cpu[stage], peak[stage] = usage.take()
-                else:
-                    usage.take()  # the start of the process
+                figures = usage.take()
+                if stage:  # else the start of the process
+                    cpu[stage], peak[stage] = figures
+                    said = f"{stage} {figures[0]:.0f} CPU s, {figures[1] / 2**20:.0f} MiB"
+                    print(f"{audit.source}: {said}", file=sys.stderr, flush=True)
                 stage = found[1]
                 begins[stage] = time.perf_counter()
         ended = time.perf_counter()
