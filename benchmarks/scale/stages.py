@@ -6,15 +6,19 @@
     python benchmarks/scale/stages.py --generated 10000x500 --generated 10000x1000 --generated 20000x1000
     python benchmarks/scale/stages.py --generated 20000x10000 --generated 20000x20000 --threads 1
 
-Every audit runs as a user would start it, in a process of its own with an empty cache and tracking store. A stage lasts
-from its first message to that of the next one, with everything between them. Memory is the resident set of the process
-and its children, sampled ten times a second. A generated table is audited with `quick` and K of at most 200; it has the
-same 50 signals whatever its size. Where two of them differ in rows or columns alone, the exponents of growth follow.
+Every audit runs as a user would start it, in a process of its own with an empty cache and tracking store. A stage
+lasts from its first message to that of the next one, with everything between them. CPU seconds are those of the
+process and its children; other work on the machine changes them less than it changes wall seconds. Memory is what they
+hold beyond mapped files (RssAnon), sampled ten times a second; pages of mapped files are cache that the kernel takes
+back. A generated table is audited with `quick` and K of at most 200; it has the same 50 signals whatever its size.
+Where two of them differ in rows or columns alone, the exponents of growth follow. `--csv` adds the raw figures to a
+file.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import json
 import math
@@ -48,10 +52,11 @@ class Audit:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds and peak bytes by stage, and the finished report."""
+    """Wall and CPU seconds and peak bytes by stage, and the finished report."""
 
     audit: Audit
     seconds: dict[str, float]
+    cpu: dict[str, float]
     peak: dict[str, float]
     total: float
     report: dict[str, Any]
@@ -63,15 +68,14 @@ def main() -> None:
     parser.add_argument("--generated", action="append", default=[], help="ROWSxCOLUMNS")
     parser.add_argument("--threads", action="append", type=int, help="torch threads to try; default: the audit's own")
     parser.add_argument("--device", action="append", help="cpu, cuda or cuda:N; default: the audit's own choice")
+    parser.add_argument("--csv", type=Path, help="file that the raw figures are added to, one line per audit and stage")
     parser.add_argument("--folder", help="where tables and stores are written; default: the temporary folder")
     chosen = parser.parse_args()
     named = chosen.audit or ([] if chosen.generated else ["demo:200"])
     audits = [*map(named_audit, named), *map(generated_audit, chosen.generated)]
-    print(
-        f"| audit | device | threads | verdict | K | {' | '.join(f'{stage} s / MiB' for stage in STAGES)} | total s ",
-        end="",
-    )
-    print("| full trainings | test full, pruned | signals kept |")
+    stages = " | ".join(f"{stage} CPU s / MiB" for stage in STAGES)
+    print(f"| audit | device | threads | verdict | K | {stages} | total s ", end="")
+    print("| full trainings | test full, pruned | signals kept, in the first 200 |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for device, threads in itertools.product(chosen.device or ["auto"], chosen.threads or [0]):
         done = []
@@ -79,7 +83,10 @@ def main() -> None:
             found = measure(audit, ("--threads", str(threads), "--device", device), chosen.folder)
             start = f"| {audit.source} | {device} | {threads or 'default'} |"
             print(f"{start} {found if isinstance(found, str) else cells(found)} |", flush=True)
-            done += [] if isinstance(found, str) else [found]
+            if not isinstance(found, str):
+                done.append(found)
+                if chosen.csv:
+                    write_csv(chosen.csv, found, device, threads)
         print_exponents(done)
 
 
@@ -113,35 +120,66 @@ def measure(audit: Audit, words: tuple[str, ...], where: str | None) -> Measured
         cwd = ROOT if audit.shape is None else folder  # a configuration's paths start at the project's root
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=cwd, env=environment, stderr=subprocess.PIPE, text=True)
-        memory = PeakMemory(process.pid)
-        begins, peak, line, stage = {}, {}, "", ""
+        usage = Usage(process.pid)
+        begins, cpu, peak, line, stage = {}, {}, {}, "", ""
         assert process.stderr is not None
         for line in process.stderr:
             if found := BEGINS.match(line):
-                if stage:
-                    peak[stage] = memory.take()
+                figures = usage.take()
+                if stage:  # else the start of the process
+                    cpu[stage], peak[stage] = figures
+                    said = f"{stage} {figures[0]:.0f} CPU s, {figures[1] / 2**20:.0f} MiB"
+                    print(f"{audit.source}: {said}", file=sys.stderr, flush=True)
                 stage = found[1]
                 begins[stage] = time.perf_counter()
-        ended, peak[stage] = time.perf_counter(), memory.take()
+        ended = time.perf_counter()
+        cpu[stage], peak[stage] = usage.take()
         if process.wait():
             return f"failed: {line.strip()}"
         report = finished_report(environment["MLFLOW_TRACKING_URI"])
     ends = dict(zip(begins, [*list(begins.values())[1:], ended], strict=True))
-    return Measured(audit, {name: ends[name] - begins[name] for name in begins}, peak, ended - started, report)
+    seconds = {name: ends[name] - begins[name] for name in begins}
+    return Measured(audit, seconds, cpu, peak, ended - started, report)
 
 
 def cells(found: Measured) -> str:
     report = found.report
-    stages = " | ".join(f"{found.seconds[stage]:.0f} / {found.peak[stage] / 2**20:.0f}" for stage in STAGES)
+    stages = " | ".join(f"{found.cpu[stage]:.0f} / {found.peak[stage] / 2**20:.0f}" for stage in STAGES)
     trainings = sum(cost["full_trainings"] for cost in report["costs"])
-    kept = {row["feature"] for row in report["decisions"] if row["decision"] == "keep"}
-    signals = f"{sum(name.startswith(SIGNALS) for name in kept)} of 50" if found.audit.shape else "-"
+    signals = "{}, {}".format(*signals_found(report)) if found.audit.shape else "-"
     decision = next(row for row in report["deltas"] if row["role"] == "decision")
     test = f"{decision['baseline']:.4f}, {decision['pruned']:.4f}"
     return (
         f"{report['verdict']} | {report['k']} of {report['n_features']} | {stages} | {found.total:.0f} "
         f"| {trainings:.1f} | {test} | {signals}"
     )
+
+
+def signals_found(report: dict[str, Any]) -> tuple[int, int]:
+    """Of the 50 signals: how many are kept, and how many are among the first 200 of the ranking."""
+    ranked = sorted(report["decisions"], key=lambda row: row["rank"])
+    kept = [row for row in ranked if row["decision"] == "keep"]
+    kept_signals, first = (sum(row["feature"].startswith(SIGNALS) for row in rows) for rows in (kept, ranked[:200]))
+    return kept_signals, first
+
+
+def write_csv(path: Path, found: Measured, device: str, threads: int) -> None:
+    """Add an audit's figures to a file, one line per stage."""
+    report, new = found.report, not path.exists()
+    decision = next(row for row in report["deltas"] if row["role"] == "decision")
+    kept, first = signals_found(report) if found.audit.shape else ("", "")
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            words = "audit device threads stage seconds cpu_seconds peak_mib verdict k n_features test_full test_pruned"
+            writer.writerow([*words.split(), "signals_kept", "signals_in_first_200"])
+        for stage in STAGES:
+            figures = (found.seconds[stage], found.cpu[stage], found.peak[stage] / 2**20)
+            writer.writerow([
+                found.audit.source, device, threads or "default", stage, *(f"{figure:.1f}" for figure in figures),
+                report["verdict"], report["k"], report["n_features"], f"{decision['baseline']:.5f}",
+                f"{decision['pruned']:.5f}", kept, first,
+            ])  # fmt: skip
 
 
 def print_exponents(done: list[Measured]) -> None:
@@ -154,13 +192,13 @@ def print_exponents(done: list[Measured]) -> None:
             continue
         size = math.log(max(ratios, key=lambda ratio: abs(math.log(ratio))))
         grown = [
-            f"{math.log(other.seconds[stage] / one.seconds[stage]) / size:.2f} / "
+            f"{math.log(other.cpu[stage] / one.cpu[stage]) / size:.2f} / "
             f"{math.log(other.peak[stage] / one.peak[stage]) / size:.2f}"
             for stage in STAGES
         ]
         lines.append(f"| {one.audit.source} to {other.audit.source} | {' | '.join(grown)} |")
     if lines:
-        print(f"\n| exponents of seconds / memory | {' | '.join(STAGES)} |\n|---|---|---|---|---|---|")
+        print(f"\n| exponents of CPU seconds / memory | {' | '.join(STAGES)} |\n|---|---|---|---|---|---|")
         print("\n".join(lines), flush=True)
 
 
@@ -174,27 +212,37 @@ def finished_report(uri: str) -> dict[str, Any]:
     return dict(json.loads(Path(client.download_artifacts(run.info.run_id, "report/report.json")).read_text()))
 
 
-class PeakMemory:
-    """Highest resident set of a process tree, sampled in a thread."""
+class Usage:
+    """CPU seconds and highest anonymous memory of a process tree, sampled in a thread."""
 
     def __init__(self, pid: int) -> None:
-        self.highest = 0.0
+        self.highest, self.cpu, self.taken = 0.0, 0.0, 0.0
         self.process = psutil.Process(pid)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         while self.process.is_running():
-            try:
-                tree = [self.process, *self.process.children(recursive=True)]
-                self.highest = max(self.highest, sum(one.memory_info().rss for one in tree))
-            except psutil.NoSuchProcess:
-                return
+            self._look()
             time.sleep(0.1)
 
-    def take(self) -> float:
-        """Bytes since the last call."""
-        highest, self.highest = self.highest, 0.0
-        return highest
+    def _look(self) -> None:
+        """Processes that have ended count for their parent, as soon as it has waited for them."""
+        memory = seconds = 0.0
+        try:
+            for one in [self.process, *self.process.children(recursive=True)]:
+                status = Path(f"/proc/{one.pid}/status").read_text()
+                memory += 1024 * int(status.partition("RssAnon:")[2].split(maxsplit=1)[0])
+                seconds += sum(one.cpu_times()[:4])
+        except (psutil.Error, OSError, IndexError):  # one of them has just ended
+            return
+        self.highest, self.cpu = max(self.highest, memory), max(self.cpu, seconds)
+
+    def take(self) -> tuple[float, float]:
+        """CPU seconds and the most bytes since the last call."""
+        self._look()
+        seconds, highest = self.cpu - self.taken, self.highest
+        self.taken, self.highest = self.cpu, 0.0
+        return seconds, highest
 
 
 if __name__ == "__main__":

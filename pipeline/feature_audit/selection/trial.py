@@ -26,6 +26,7 @@ from torch import Tensor
 
 from feature_audit.data import Store
 from feature_audit.models import FORWARD_SHARE, row_loss
+from feature_audit.models.contract import rows_that_fit
 from feature_audit.selection.constraints import Constraints
 from feature_audit.selection.plan import FullModel, SelectionPlan
 from feature_audit.selection.study import Draw, TrialResult
@@ -33,7 +34,7 @@ from feature_audit.selection.teacher import KnownTeacher
 
 log = logging.getLogger(__name__)
 
-#: Rows of a validation batch.
+#: Rows of a validation batch, where the table is not so wide that fewer fit.
 _EVALUATION_ROWS = 4096
 
 
@@ -152,7 +153,7 @@ class SelectionObjective:
             yield batch, batch.target
 
     def _validation(self, _: int) -> Iterator[tuple[Any, Tensor]]:
-        for batch in self.store.batches("validation", _EVALUATION_ROWS):
+        for batch in self.store.batches("validation", rows_that_fit(_EVALUATION_ROWS, self.store.schema)):
             yield batch, batch.target
 
     def _matrix(self) -> Matrix:

@@ -26,7 +26,7 @@ from feature_audit.selection import (
     SelectionPlan,
     select_features,
 )
-from feature_audit.selection.trial import path_value
+from feature_audit.selection.trial import SelectionObjective, path_value
 from feature_audit.stages.select import plan_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -199,6 +199,15 @@ def test_whole_groups_are_kept_or_dropped_together(case: Case) -> None:
     assert len(kept & {2, 3}) != 1
     with pytest.raises(AuditError, match=r"k=1: no set of whole groups has 1 to 1 .* smallest|k=1: no set of whole"):
         case.select(Constraints(n_features=12, min_k=1, max_k=1, groups=(0,) * 6 + (1,) * 6), trials=1)
+
+
+def test_a_wide_table_is_judged_few_rows_at_a_time(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """4,096 rows of 20,000 embeddings are 2.6 GB, of which a forward pass holds several copies."""
+    objective = SelectionObjective(case.full, case.store, ALL, case.plan(ALL))
+    whole = [len(target) for _, target in objective.validation_batches()]
+    monkeypatch.setattr("feature_audit.models.contract._MOST_CELLS", 64 * ALL.n_features)
+    parts = [len(target) for _, target in objective.validation_batches()]
+    assert (len(whole), max(parts), sum(parts)) == (1, 64, sum(whole))
 
 
 def test_a_high_cost_moves_a_feature_back(case: Case) -> None:

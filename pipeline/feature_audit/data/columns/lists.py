@@ -72,8 +72,10 @@ def list_format(text: pl.Series, separator: str | None = None) -> str | None:
     if bracketed:
         return _bracketed_format(held)
     for sign in (*STRONG, *WEAK):
+        if _share(held.str.contains(sign, literal=True)) < _SOME:
+            continue
         form = _with_weights(held, sign)
-        if _share(held.str.contains(sign, literal=True)) >= _SOME and _are_lists(held, split(held, form), sign):
+        if _are_lists(held, split(held, form), sign):
             return form
     return None
 
