@@ -154,9 +154,9 @@ def _after_pass(report: AuditReport) -> list[Step]:
     )
     steps.append(Step("Roll out in steps", text.replace(" %", numbers.SPACE + "%")))
     text = (
-        "Stop computing dropped features one group at a time, in the order of removal below, and monitor for a few "
-        "days after each group. If the model keeps training online, fade each feature to its missing value over "
-        "several days; an abrupt cut costs more quality."
+        "Stop computing dropped features one group at a time, in the order of removal given in the report, and "
+        "monitor for a few days after each group. If the model keeps training online, fade each feature to its "
+        "missing value over several days; an abrupt cut costs more quality."
     )
     steps.append(Step("Fade out group by group", text))
     text = (

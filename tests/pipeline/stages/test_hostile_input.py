@@ -82,7 +82,7 @@ FILES = [
     Case("gzipped short row", gzip.compress(csv(tail=b"1\n")), ("line 302 has 1 cells",), file="log.csv.gz"),
     Case("short row after line breaks", csv(tail=b'1,2,"a\nb",1\n"1,2",3\n'), ("line 304 has 2 cells",)),
     Case("short row of tabs", b"x\ty\n1\n", ("log.tsv: line 2 has 1 cells",), file="log.tsv"),
-    Case("open quote", csv(tail=b'1,2,"ams,1\n1,2,ber,1\n'), ("line 302", "unexpected end of data", "mend its")),
+    Case("open quote", csv(tail=b'1,2,"ams,1\n1,2,ber,1\n'), ("line 302", "unexpected end of data", "fix its")),
     Case("text behind a quote", csv(tail=b'1,2,"am"s,1\n'), ("line 302", "expected after", "fix its quotes")),
     Case("inch marks", csv(tail=b'1,2,5",1\n2,1,6" or 7",0\n' * 5), (f"{ROWS + 10} rows, 3 features",), 0),
     Case("numbers for names", b"1.5,2,3\n4,5,6\n", ("first line contains numbers instead of names",)),
