@@ -138,8 +138,8 @@ def test_many_columns_in_doubt_are_one_line_per_reading():
     columns = tuple(Column(name, kind, "Int64") for name, kind in kinds.items())
     numbers, categories = unsure_integers(columns, [*names, "who"])
     assert numbers == (
-        f"12 integer columns are read as quantities ({', '.join(names[:10])} and 2 more); if they are codes, set kinds: "
-        "{c0: categorical, c1: categorical, c2: categorical, ...}"
+        f"12 integer columns are read as quantities ({', '.join(names[:10])} and 2 more); if they are codes, "
+        "set kinds: {c0: categorical, c1: categorical, c2: categorical, ...}"
     )
     assert categories == (
         "1 integer column is read as a category (who); if its order matters, set kinds: {who: numeric}"
