@@ -72,7 +72,10 @@ class Code:
         (None, r"no such file \(looked in /"),
         (b"", r"cannot be read"),
         (b"weights", r"is not a torch file that contains only tensors, and is not opened; save it with"),
-        ({"state_dict": {"a": torch.zeros(1)}, "epoch": 3}, r"holds state_dict, epoch, which are no tensor; save it"),
+        (
+            {"state_dict": {"a": torch.zeros(1)}, "epoch": 3},
+            r"contains state_dict, epoch, which are not tensors; save it",
+        ),
         (
             {"state_dict": {"a": torch.zeros(1)}},
             r"holds state_dict, which is no tensor; save it with torch.save\(model",

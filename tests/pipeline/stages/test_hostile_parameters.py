@@ -56,7 +56,10 @@ REFUSED = {
         "{nope: 1}": NONE, "{x: -1}": "0 or more", "{x: .nan}": "0 or more", "no.csv": "cannot be read",
     },
     "slices": {"nope": NONE, "{c: [q]}": "no row has this value", "{c: {top: 1e9}}": "n from 1 to 1000"},
-    "guards": {"{auc: 1}": "is the decision metric", "[auc]": "not a mapping", "{logloss: .nan}": "finite number of 0 or more"},
+    "guards": {
+        "{auc: 1}": "is the decision metric", "[auc]": "not a mapping",
+        "{logloss: .nan}": "a finite number of 0 or more",
+    },
     "positive": {"2": "target=y holds 0 and 1; give one of them", "{a: 1}": "give one of them"},
     "split_files": {"{train: a}": "give the files of train and test", "{nope: a}": "choose train, validation or test"},
     "reader": {
