@@ -78,9 +78,9 @@ class Code:
         ),
         (
             {"state_dict": {"a": torch.zeros(1)}},
-            r"holds state_dict, which is no tensor; save it with torch.save\(model",
+            r"contains state_dict, which is not a tensor; save it with torch.save\(model",
         ),
-        ({}, r"holds nothing"),
+        ({}, r"contains nothing"),
         ([torch.zeros(1)], r"contains a list"),
         ({"a": Code()}, r"is not a torch file that contains only tensors"),
         (torch.nn.Linear(1, 1), r"is not a torch file that contains only tensors"),
@@ -112,7 +112,7 @@ def _without(state: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
         (lambda s: s | {"head.x": torch.zeros(2)}, r"has head.x, unlike model=dcn_v2"),
         (lambda s: {f"net.{name}": value for name, value in s.items()}, r"lacks .* and \d+ more and has net\."),
         (lambda s: s | {min(s): torch.zeros(3, 7)}, r"has {first} \(3, 7\) instead of \("),
-        (lambda s: s | {min(s): s[min(s)] * torch.nan}, r"{first} holds values that are not finite"),
+        (lambda s: s | {min(s): s[min(s)] * torch.nan}, r"{first} contains values that are not finite"),
     ],
 )  # fmt: skip
 def test_tensors_that_are_not_the_models_are_named_before_anything_is_trained(
