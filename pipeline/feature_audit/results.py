@@ -191,7 +191,7 @@ class PowerPlan:
 
 @dataclass(frozen=True)
 class MoreTrainings:
-    """The cheapest numbers of trainings that would decide an inconclusive audit, if the true difference is the estimate.
+    """The cheapest trainings that would decide an inconclusive audit, if the true difference equals the estimate.
 
     Attributes:
         seeds, baseline_seeds: total trainings of the pruned and of the full model, including existing ones.
