@@ -260,7 +260,7 @@ def _needed(
 
 
 def _at_most_inconclusive(row: MetricDelta) -> MetricDelta:
-    """Without its pass, if it has one: what holds of the difference says nothing of the features."""
+    """The row without its pass, if it has one: non-inferiority alone is not evidence about the features."""
     return replace(row, verdict="inconclusive") if row.verdict == "pass" else row
 
 

@@ -53,7 +53,7 @@ def next_steps(report: AuditReport) -> list[Step]:
 def promote_command(report: AuditReport) -> str | None:
     """The command that promotes the recommended version, quoted for a POSIX shell; None before it is registered.
 
-    Without its version, the command would promote whatever another audit recommended last.
+    Without a version, the command would promote the latest recommendation of any audit.
     """
     name, version = _model(report) or (None, None)
     return f"feature-audit promote --model_name {shlex.quote(name)} --version {version}" if name and version else None
