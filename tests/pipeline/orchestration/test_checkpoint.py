@@ -188,4 +188,4 @@ def test_an_untrained_checkpoint_is_at_chance(home: Path, capsys: pytest.Capture
     torch.manual_seed(1)
     torch.save({name: torch.randn_like(value) / 10 for name, value in state.items()}, home / "raw.pt")
     assert feature_audit(*WORDS, "--checkpoint", "raw.pt") == 0
-    assert "than chance, check target" in capsys.readouterr().err
+    assert "than chance; check target" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (["--split", "tme"], 1, ["split=tme", "did you mean time?"]),  # it might have been a column
         (["--model", "no.such:factory"], 2, ["model=no.such:factory", "cannot import"]),
         (["--model", "os:getcwd"], 2, ["model=os:getcwd: must accept the schema", "yours does not take arguments"]),
-        (["--group", "clicked"], 2, ["group=clicked: it is the target itself; name another column"]),
+        (["--group", "clicked"], 2, ["group=clicked: this is the target itself; name another column"]),
         (["--model_params", "{depth: 3}"], 2, ["model=mlp: model_params do not fit", "'depth'"]),
         (["--colour", "red"], 2, ["--colour"]),
         (["--model_name", "ads/ctr"], 2, ["model_name='ads/ctr'", "no '/'", "ads-ctr"]),

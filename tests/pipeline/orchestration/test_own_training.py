@@ -239,7 +239,7 @@ table = pl.DataFrame({"row": row, "score": (row * 7919 % 100 + task["seed"]) / 2
     [
         (
             "print('no card', file=sys.stderr); sys.exit(7)",
-            r"exit code 7; it said: no card \(all of it: .*stderr.txt\)",
+            r"exit code 7; it said: no card \(full output: .*stderr.txt\)",
         ),
         ("raise ValueError('late')", r"exit code 1; it said: .*ValueError: late"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", r"was ended by signal 9"),

@@ -60,7 +60,7 @@ REFUSED = {
         "{auc: 1}": "is the decision metric", "[auc]": "not a mapping",
         "{logloss: .nan}": "a finite number of 0 or more",
     },
-    "positive": {"2": "target=y holds 0 and 1; give one of them", "{a: 1}": "give one of them"},
+    "positive": {"2": "target=y has the values 0 and 1; give one of them", "{a: 1}": "give one of them"},
     "split_files": {"{train: a}": "give the files of train and test", "{nope: a}": "choose train, validation or test"},
     "reader": {
         "{separator: 5}": "give text, in quotes", "{separator: ''}": "at least one character", "text": "not a mapping",
