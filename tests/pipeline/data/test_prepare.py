@@ -287,7 +287,7 @@ def test_a_name_that_no_list_of_features_can_hold_is_refused(tmp_path, name, mes
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        ("y", pl.lit(1), "target=y: constant"),
+        ("y", pl.lit(1), "target=y: every row is"),
         ("y", pl.lit(None, dtype=pl.Int8), "target=y: 1500 of 1500 rows have no label"),
         (
             "y",

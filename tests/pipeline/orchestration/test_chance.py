@@ -28,7 +28,7 @@ def test_one_line_after_baseline_says_how_far_from_chance_it_is(tmp_path, capsys
             text = capsys.readouterr().err
             (shown[skill],) = (one for one in text.splitlines() if "full model: validation auc" in one)
     assert all("], chance 0.5000; quick gradient boosting: auc " in line for line in shown.values())
-    advice = "not better than chance, check target, positive, time, split and kinds"
+    advice = "not better than chance; check target, positive, time, split and kinds"
     assert [skill for skill, line in shown.items() if advice in line] == [0.0]
 
 
@@ -44,7 +44,7 @@ def test_an_audit_of_noise_does_not_pass(tmp_path) -> None:
         assert run.data.metrics["parity/auc.ci_low"] > -0.1
         report = artifact(run, "report/report.md").read_text(encoding="utf-8")
     assert "parity with it proves nothing" in report
-    assert "not better than chance, check target, positive, time, split and kinds" in report
+    assert "not better than chance; check target, positive, time, split and kinds" in report
 
 
 def test_what_a_label_cannot_decide_is_refused_before_anything_is_trained(tmp_path, capsys) -> None:

@@ -253,7 +253,7 @@ LABELS = [
     Case("words of digits", label("0", "1", "1"), ("66.7 % positive",), 0),
     Case("words of truth", label("TRUE", "false", "false"), ("33.3 % positive",), 0),
     Case("an empty word", label("", "x", "z"), ("multiclass",), 0),
-    Case("one row", TABLE.head(1), ("constant",)),
+    Case("one row", TABLE.head(1), ("every row is",)),
     Case("few rows", TABLE.head(10), ("the train split has 7 of 10 rows, at least 50 are needed",)),
     Case("no features", TABLE.select("y"), ("no column is left to use as a feature",)),
     Case("the same row again and again", pl.concat([TABLE.head(1), TABLE[3:4]] * 150), ("usable feature",)),

@@ -122,5 +122,5 @@ def test_a_served_cell_that_is_no_number_is_an_error_and_no_missing_value(tmp_pa
         with pytest.raises(AuditError, match=r"input: column plain: .* is not a number") as caught:
             encoders.encode(rows.with_columns(plain=bad), made.schema)
         assert "\n" not in str(caught.value)
-    with pytest.raises(AuditError, match=r"input: column price: '1\.234,50 €' \(row 1\) is no number"):
+    with pytest.raises(AuditError, match=r"input: column price: '1\.234,50 €' \(row 1\) is not a number"):
         encoders.encode(rows.with_columns(price=pl.Series(["$1", "1.234,50 €", None])), made.schema)
