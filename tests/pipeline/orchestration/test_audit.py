@@ -119,7 +119,7 @@ def test_the_plan_is_shown_with_what_it_came_to(passed: Run) -> None:
     for name in ("report/index.html", "report/report.md"):
         text = artifact(passed, name).read_text()
         assert plan["text"] in text
-        assert f"It came to {came_to:.1f}," in text
+        assert f"Actual cost: {came_to:.1f}," in text
 
 
 def test_the_report_counts_every_column_once(passed: Run) -> None:

@@ -58,4 +58,4 @@ def test_what_a_label_cannot_decide_is_refused_before_anything_is_trained(tmp_pa
         assert "a larger validation_share or another split" in line
         data = write(tmp_path / "log.parquet", rows=400, skill=1.0)
         assert feature_audit("load", "--data", data, "--target", "y", "--positive", "clicked") == 1
-    assert "positive=clicked: target=y holds click and skip; give one of them" in capsys.readouterr().err
+    assert "positive=clicked: target=y has the values click and skip; give one of them" in capsys.readouterr().err

@@ -68,7 +68,7 @@ REFUSED = {
     },
     "model": {
         "nope": "choose mlp, dcn_v2, deepfm", "dcn-v2": "did you mean dcn_v2?", "a:b": "cannot import a",
-        "::": "write it as package.module:function", "../x:y": "../x fails while it is imported",
+        "::": "write it as package.module:function", "../x:y": "importing ../x fails",
     },
     "selector": {"nope": "choose ip_cae", "IP_CAE": "did you mean ip_cae?"},
     "metric": {"nope": "unknown; choose auc", "rmse": "does not fit task=binary", f"ndcg@{10**20}": "1 to 9 digits"},
