@@ -231,7 +231,7 @@ LABELS = [
     Case("no number", label(float("nan")), ("target=y: 300 of 300 rows have no label",)),
     Case("some null", label(1, None), ("target=y: 150 of 300 rows have no label (first: row 1)",)),
     Case("one class", label(1), ("target=y: every row is 1", "at least two values")),
-    Case("one class but for nulls", label(1, None), ("every row is 1; give a label",), words=("--drop_rows", "no_label")),
+    Case("one class but for nulls", label(1, None), ("every row is 1; give",), words=("--drop_rows", "no_label")),
     Case("one positive", TABLE.with_columns(y=(pl.int_range(pl.len()) == 0).cast(int)), ("every row of the train",)),
     Case("three classes", label(0, 1, 2), ("3 values (0, 1, 2), but task=binary",), words=("--task", "binary")),
     Case("as many classes as rows", label(*(f"c{row}" for row in range(ROWS))), ("classes with fewer than 2",)),
