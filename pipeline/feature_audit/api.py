@@ -1,7 +1,7 @@
 """Audits and verdicts from Python: ``feature_audit.audit`` and ``feature_audit.parity``.
 
-Both are what the command line and the MLflow evaluator do, on data that is already in memory. No server is needed: runs
-go where ``MLFLOW_TRACKING_URI`` or ``mlflow.set_tracking_uri`` say, else into ``mlflow.db`` in the current folder.
+They do the same as the command line and the MLflow evaluator, on data that is already in memory. No server is needed:
+runs go to ``MLFLOW_TRACKING_URI`` or ``mlflow.set_tracking_uri``, otherwise to ``mlflow.db`` in the current folder.
 """
 
 from __future__ import annotations
@@ -34,14 +34,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Audit:
-    """A finished audit.
-
-    In a notebook it shows its report.
+    """A finished audit, which displays its report in a notebook.
 
     Attributes:
         verdict: ``pass``, ``fail`` or ``inconclusive``.
-        report: everything the report shows, as plain data.
-        run_id: the MLflow run that holds it.
+        report: the content of the report, as plain data.
+        run_id: MLflow run of the audit.
     """
 
     verdict: str
@@ -50,19 +48,19 @@ class Audit:
 
     @property
     def sentence(self) -> str:
-        """The verdict with its numbers, one sentence."""
+        """The verdict with its numbers, in one sentence."""
         from feature_audit.report import verdict_sentence
 
         return verdict_sentence(self.report)
 
     @property
     def k(self) -> int:
-        """The smallest proven number of features, or the one that was tested first."""
+        """The smallest proven number of features or, without a pass, the first one tested."""
         return self.report.k
 
     @property
     def kept(self) -> list[str]:
-        """Kept features, most valuable first. Without a pass they are what was tested and no recommendation."""
+        """Kept features, most valuable first. Without a pass they were tested but are not recommended."""
         return [row.feature for row in self.report.decisions if row.decision == "keep"]
 
     @property
@@ -72,7 +70,7 @@ class Audit:
 
     @property
     def curve(self) -> pl.DataFrame:
-        """Validation quality over K: k, metric, delta against the full model, source, std_error of delta."""
+        """Validation quality over K: k, metric, delta to the full model, source, std_error of delta."""
         return pl.DataFrame([asdict(point) for point in self.report.curve], infer_schema_length=None)
 
     @property
@@ -86,7 +84,7 @@ class Audit:
         """Move the alias ``production`` to the version that this audit registered.
 
         Returns:
-            What was done, in one sentence.
+            A one-line confirmation.
 
         Raises:
             UsageError: the audit registered no version, because it did not pass.
@@ -100,7 +98,7 @@ class Audit:
         return promote(name, version, force=force, reason=reason)
 
     def _repr_html_(self) -> str:
-        """The report in a frame, so that its styles and scripts keep to themselves."""
+        """The report in a frame, which isolates its styles and scripts."""
         from html import escape
 
         return f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: 720px; border: 0"></iframe>'
@@ -122,16 +120,16 @@ def audit(
         ('pass', 12, ['price', 'item_id', 'hour'])
 
     Args:
-        data: a frame of Polars or pandas, or whatever ``data`` may be on the command line. A frame is written to
+        data: a Polars or pandas frame, or any value of ``data`` on the command line. A frame is written to
             ``work_dir`` once; the same frame continues the same audit.
         target: label column or expression.
-        model: a shipped model by name, ``package.module:factory``, or the factory itself if it can be imported.
+        model: name of a built-in model, ``package.module:factory``, or the factory itself if it can be imported.
         config: YAML file(s), as on the command line.
         keys: every other key of the configuration, see ``feature-audit run --help``.
 
     Raises:
-        UsageError: a key is unknown or a value does not fit.
-        AuditError: anything else that a user can mend; the run then has the verdict ``error``.
+        UsageError: an unknown key or an invalid value.
+        AuditError: any other error that the user can fix; the run then has the verdict ``error``.
     """
     given = {**keys, "target": target, "model": _named(model)}
     files = None if config is None else str(config)
@@ -162,7 +160,7 @@ def parity(
     margin: float | None = None,
     **settings: Any,
 ) -> ParityResult:
-    """Is the pruned model as good as the full one, within a margin? The audit's verdict for scores from anywhere.
+    """Test whether the pruned model is non-inferior to the full one: the verdict of an audit for given scores.
 
     Examples:
         >>> rng = np.random.default_rng(0)
@@ -173,21 +171,21 @@ def parity(
         'pass'
 
     Args:
-        y: (rows,) labels, read as the audit reads them.
-        full: (rows,) scores of the full model, or a list of such arrays, one per training. Probabilities, or
-            for metrics of the order alone (auc, gauc) any scores; values for regression; (rows, classes) for classes.
-        pruned: the same of the pruned model. With one training of each the verdict is about these two artifacts, with
-            at least two of either it covers what retraining would give.
-        unit: (rows,) what is resampled, e.g. the user of each row; None = every row for itself.
-        task: ``binary``, ``regression`` or ``multiclass``; None = by the labels.
-        positive: the positive class, where numbers or words do not tell.
-        metric: decision metric; None = auc, r2 or accuracy, by task.
-        margin: largest loss that counts as none, in the metric's units; None = 0.002 for metrics without a unit.
+        y: (rows,) labels, interpreted as in an audit.
+        full: (rows,) scores of the full model, or a list of such arrays, one per training. Probabilities, or any
+            scores for ranking metrics (auc, gauc); values for regression; (rows, classes) for multiclass.
+        pruned: the same for the pruned model. With one training of each, the verdict is about these two artifacts; with
+            at least two of either, it covers retrainings.
+        unit: (rows,) resampling unit of each row, e.g. the user; None = every row is a unit.
+        task: ``binary``, ``regression`` or ``multiclass``; None = inferred from the labels.
+        positive: the positive class, if it cannot be inferred from the labels.
+        metric: decision metric; None = auc, r2 or accuracy, depending on the task.
+        margin: non-inferiority margin in the units of the metric; None = 0.002 for metrics without a unit.
         settings: ``weight`` (rows,), ``confidence``, ``guards``, ``slices``, ``slice_margin``, ``slice_mode``,
             ``against``, ``draws``, ``seed`` of ``decide``.
 
     Raises:
-        UsageError: a setting that does not fit.
+        UsageError: an invalid setting.
         AuditError: labels or scores that cannot be compared.
     """
     from feature_audit.noninferiority import decide

@@ -46,7 +46,7 @@ def require_room(folder: Path, needed: int, what: str) -> None:
 
 @contextmanager
 def room_in(folder: Path, what: str) -> Iterator[None]:
-    """Inside, whatever a library raises on a full disk becomes one line with the room that is left.
+    """Turn any full-disk error of a library into one line with the free space.
 
     Args:
         folder: where most is written; made if needed.

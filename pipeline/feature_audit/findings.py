@@ -1,4 +1,4 @@
-"""What the load stage noticed about the data: facts for the report, some of which exclude a column."""
+"""Findings of the load stage about the data; some of them exclude a column."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Finding:
 
     Attributes:
         column: raw column name.
-        kind: what was seen.
-        detail: one sentence with the figure, for people.
+        kind: type of the finding.
+        detail: one sentence with the figure.
         excluded: True if the column is therefore not a feature (constants, duplicates, leaks).
-        carried_by: for duplicates, the column that stays.
+        carried_by: for duplicates, the column that is kept.
     """
 
     column: str

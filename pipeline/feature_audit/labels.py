@@ -188,7 +188,7 @@ def _binary(label: pl.Series, values: pl.Series, shown: str, positive: Positive 
 
 
 def _given(positive: Positive, values: pl.Series, shown: str) -> int:
-    """Place of the value that the user named: the same text, the same number, or what a YAML boolean stands for."""
+    """Index of the value that the user named: by equal text, equal number, or the meaning of a YAML boolean."""
     text = str(positive).strip().casefold()
     same = [str(value).strip().casefold() == text for value in values]
     if sum(same) != 1:

@@ -1,4 +1,4 @@
-"""What a finished audit has to say, as plain data shared by parity, search, report and stages."""
+"""The results of a finished audit, as plain data shared by parity, search, report and stages."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from feature_audit.question import GuardMode
 
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 
-#: Chance of a decision below which an audit is announced as undecidable before it trains.
+#: If the probability of a decision is below this, the audit reports so before the remaining trainings.
 DECIDES = 0.8
 
-#: Finished trials below which the importances of the search's settings would be noise.
+#: Minimum number of finished trials for importances of the search settings; with fewer they would be noise.
 LEAST_TRIALS = 8
 
 
 @dataclass(frozen=True)
 class MetricDelta:
-    """Pruned against baseline on one metric, over all test rows or one slice; signed so that higher is better.
+    """Pruned compared with baseline on one metric, over all test rows or one slice; signed so that higher is better.
 
     Attributes:
         metric: e.g. ``auc``.
         slice: ``all`` or ``column = value``.
-        rows, units: test rows and resampled units (users) in it.
-        baseline, pruned: the metric's own value (mean over seeds for pruned).
-        delta, ci_low, ci_high: improvement of pruned and its interval at the audit's confidence.
+        rows, units: test rows and resampling units (users) in it.
+        baseline, pruned: value of the metric (mean over seeds for pruned).
+        delta, ci_low, ci_high: improvement of pruned and its interval at the confidence of the audit.
         margin: non-inferiority margin, None for a row that is only reported.
-        verdict: of this row alone; None where there is no margin.
-        role: ``decision`` (the verdict stands on it), ``guard`` or ``information``.
-        mode: of a guard: ``not_shown_worse`` (only a shown loss fails) or ``not_worse`` (a pass needs it shown).
-        target: which of several targets it is about; empty where the audit has one.
+        verdict: of this row only; None without a margin.
+        role: ``decision`` (decides the verdict), ``guard`` or ``information``.
+        mode: of a guard: ``not_shown_worse`` (only a proven loss fails) or ``not_worse`` (a pass requires
+            non-inferiority).
+        target: target of this row, if there are several; otherwise empty.
     """
 
     metric: str
@@ -57,13 +58,13 @@ class FeatureDecision:
 
     Attributes:
         rank: 1 = kept first; with K features, ranks 1 to K are kept. Decided by the elimination.
-        score: what the selector thought before the elimination, log of the expected number of slots that choose the
-            feature; -inf for what it never saw. It need not agree with the rank.
-        selection_frequency: share of the search's selectors that keep the feature at this K.
-        carried_by: the kept feature that holds most of a dropped one's information.
-        bytes_per_row: what a row takes of it in the log as it is stored, None where nothing knows;
-            ``plain_bytes_per_row``: the same before compression.
-        embedding_share: of the full model's embedding parameters, 0 to 1; None for models that are not shipped here.
+        score: estimate of the selector before the elimination, log of the expected number of slots that choose the
+            feature; -inf for excluded columns. It need not agree with the rank.
+        selection_frequency: share of the selectors that keep the feature at this K.
+        carried_by: the kept feature that carries most of the information of a dropped one.
+        bytes_per_row: stored size per row in the log, None if unknown; ``plain_bytes_per_row``: the same before
+            compression.
+        embedding_share: share of the full model's embedding parameters, 0 to 1; None for models that are not built in.
     """
 
     feature: str
@@ -87,11 +88,11 @@ class CurvePoint:
 
     Attributes:
         k: number of features.
-        metric: the metric's own value.
-        delta: improvement over the full model on the same rows; higher is better, whatever the metric.
-        source: ``masked`` (one network fine-tuned for every K) or ``retrained`` (a network of its own).
-        std_error: of ``delta``, over validation clusters.
-        others: further target that a pass needs -> its delta, the delta's standard error, and its margin.
+        metric: value of the metric.
+        delta: improvement over the full model on the same rows; higher is better for every metric.
+        source: ``masked`` (one network fine-tuned for every K) or ``retrained`` (trained from scratch).
+        std_error: standard error of ``delta``, over validation clusters.
+        others: required secondary target -> its delta, the standard error of its delta, and its margin.
     """
 
     k: int
@@ -104,15 +105,15 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class LadderRung:
-    """One K of those that were trained for the test split, in the order of testing.
+    """One of the K that were trained for the test split, in the order of testing.
 
     Attributes:
         k: number of features.
-        share_dropped: of the candidate features, 0 to 1.
-        tested_as: place in the order, counted from 1; None where testing had stopped before. All below is None then.
-        verdict: of this K, its guards included.
+        share_dropped: share of the candidate features that are dropped, 0 to 1.
+        tested_as: position in the order, from 1; None if testing stopped before. The remaining fields are then None.
+        verdict: of this K, including its guards.
         delta, ci_low, ci_high: of the decision metric, as in ``MetricDelta``.
-        sentence: what the verdict says, with its numbers.
+        sentence: the verdict in words, with its numbers.
     """
 
     k: int
@@ -127,7 +128,7 @@ class LadderRung:
 
 @dataclass(frozen=True)
 class StageCost:
-    """What one stage spent; ``full_trainings`` in units of the baseline's own training."""
+    """Cost of one stage; ``full_trainings`` in units of the baseline training."""
 
     stage: str
     seconds: float
@@ -137,16 +138,16 @@ class StageCost:
 
 @dataclass(frozen=True)
 class CostPlan:
-    """What the rest of an audit is expected to cost, said after the full model's training and before the selection.
+    """Expected cost of an audit, reported after the training of the full model and before the selection.
 
     Attributes:
         text: the steps, as one sentence without a full stop.
-        trainings_low, trainings_high: of the whole audit, in full trainings; the first if one confirmation is enough
-            and one K is tested, as small as it may be, the second with all confirmations and several K as large as may
-            be.
-        seconds_low, seconds_high: the same in wall time, at the baseline's speed.
-        chance: predicted before the test split was read that it decides; of ``PowerPlan``.
-        trainings, seconds: what the audit came to, as the sum of ``AuditReport.costs``.
+        trainings_low, trainings_high: cost of the whole audit, in full trainings; the lower bound assumes one
+            confirmation and a single test at the smallest K, the upper bound all confirmations and several tests at the
+            largest K.
+        seconds_low, seconds_high: the same in wall time, at the speed of the baseline.
+        chance: predicted probability of a decision, from ``PowerPlan``.
+        trainings, seconds: actual cost of the audit, as the sum of ``AuditReport.costs``.
     """
 
     text: str
@@ -161,16 +162,16 @@ class CostPlan:
 
 @dataclass(frozen=True)
 class PowerPlan:
-    """What the trainings can be expected to decide, said on validation rows before the test split was read.
+    """Power of the planned trainings, estimated on validation rows before the test split is read.
 
     Attributes:
-        pruned, full: trainings of either model.
-        expected: difference (pruned - full) planned for; 0 = identical models.
+        pruned, full: number of trainings of each model.
+        expected: difference (pruned - full) assumed in the plan; 0 = identical models.
         chance: predicted probability that the test split decides.
         decidable: the smallest margin at which identical models would pass in 4 of 5 audits.
-        seed_noise: standard deviation of a model's quality between trainings that was planned with.
-        row_noise: standard error of the difference that the test rows alone leave.
-        sentence: all that for people.
+        seed_noise: standard deviation of a model's quality between trainings, as assumed in the plan.
+        row_noise: standard error of the difference due to the test rows only.
+        sentence: the plan in words.
     """
 
     pruned: int
@@ -184,18 +185,18 @@ class PowerPlan:
 
     @property
     def can_decide(self) -> bool:
-        """Will the test split decide in 4 of 5 audits?"""
+        """Whether the test split decides in at least 4 of 5 audits."""
         return self.chance >= DECIDES
 
 
 @dataclass(frozen=True)
 class MoreTrainings:
-    """The cheapest number of trainings that would decide an inconclusive audit, if the difference stays as it is.
+    """The cheapest trainings that would decide an inconclusive audit, if the true difference equals the estimate.
 
     Attributes:
-        seeds, baseline_seeds: trainings of the pruned and of the full model, those that are there included.
-        seconds: wall time of the audit that adds them, at the speed measured.
-        confidence: at which the next look at these test rows will be judged.
+        seeds, baseline_seeds: total trainings of the pruned and of the full model, including existing ones.
+        seconds: wall time of the audit that adds them, at the measured speed.
+        confidence: confidence of the next look at these test rows.
     """
 
     seeds: int
@@ -206,12 +207,12 @@ class MoreTrainings:
 
 @dataclass(frozen=True)
 class Readers:
-    """Who else reads what this log holds.
+    """Other consumers of the features of this log.
 
     Attributes:
         features: feature -> its consumers.
-        tables: source table -> consumers of it as a whole, or of features of it that this log does not have.
-        note: what the consumers name and this log does not have, a sentence or empty.
+        tables: source table -> consumers of the whole table, or of features of it that this log does not have.
+        note: names in the consumers file that this log does not have, a sentence or empty.
     """
 
     features: dict[str, list[str]]
@@ -221,14 +222,14 @@ class Readers:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one model takes; None where it could not be measured.
+    """Resources of one model; None if not measured.
 
     Attributes:
-        features: that it reads.
-        bytes_per_row: of these features in the log, as it is stored; ``plain_bytes_per_row``: before compression.
-        model_bytes: of its weights.
-        rows_per_second: raw rows encoded and scored in batches, on one CPU thread; ``batch_rows`` in each.
-        latency_ms: median time for one raw row, the same way.
+        features: number of features that it reads.
+        bytes_per_row: stored size of these features in the log; ``plain_bytes_per_row``: before compression.
+        model_bytes: size of its weights.
+        rows_per_second: raw rows encoded and scored, in batches of ``batch_rows``, on one CPU thread.
+        latency_ms: median time for one raw row, measured the same way.
     """
 
     features: int
@@ -242,7 +243,7 @@ class Footprint:
 
 @dataclass(frozen=True)
 class WaveSavings:
-    """What one wave of the removal saves, in the order of removal; ``cost`` in the user's unit."""
+    """Savings of one removal wave, in the order of removal; ``cost`` in the user's unit."""
 
     title: str
     features: list[str]
@@ -253,12 +254,12 @@ class WaveSavings:
 
 @dataclass(frozen=True)
 class FadePoint:
-    """Today's full model while a wave's features go missing, those of earlier waves being gone already.
+    """The current full model while the features of a wave are removed, after those of earlier waves.
 
     Attributes:
-        wave: number in the order of removal, from 1; 0 = nothing is missing yet.
-        coverage: share of the rows that still have the wave's features.
-        metric: the decision metric's own value; ``delta``: its change against full coverage, higher is better.
+        wave: number in the order of removal, from 1; 0 = all features present.
+        coverage: share of the rows that still have the features of the wave.
+        metric: value of the decision metric; ``delta``: its change from full coverage, higher is better.
     """
 
     wave: int
@@ -269,11 +270,11 @@ class FadePoint:
 
 @dataclass(frozen=True)
 class Savings:
-    """What is saved, measured on this audit's log and models.
+    """Savings, measured on the log and models of this audit.
 
     Attributes:
-        bytes_from: how bytes are known; None where they are not.
-        fading: empty without a pass; ``faded_rows``: validation rows that it was measured on.
+        bytes_from: source of the byte figures; None if there are none.
+        fading: empty without a pass; ``faded_rows``: number of validation rows used.
     """
 
     full: Footprint
@@ -286,38 +287,38 @@ class Savings:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """Everything the report shows.
+    """The content of the report.
 
     Attributes:
-        verdict, sentence: the verdict and the one sentence a product owner reads.
+        verdict, sentence: the verdict, and the verdict in words.
         metric, margin, confidence: of the decision.
-        k, n_features: kept features and candidate features; ``n_columns`` counts excluded ones too. Of several K that
-            were tested it is the smallest proven one, or the first where not even that one passed.
+        k, n_features: kept features and candidate features; ``n_columns`` also counts excluded ones. If several K were
+            tested, ``k`` is the smallest proven one, or the first one tested if none passed.
         deltas: decision row first.
-        artifact_delta: the decision metric for *these trained artifacts* (test-row noise only); the
-            verdict's own interval includes seed noise.
-        curve, k_reason: the K curve, and why validation proposed its K in one sentence.
-        ladder: the K that were trained, the one tested first at the head; ``k`` is one of them.
-        target_quality: the full model's metric on validation; a point of the curve is good enough where its delta is
+        artifact_delta: the decision metric for *these trained artifacts*, without seed variance; the interval of the
+            verdict includes it.
+        curve, k_reason: the K curve, and the reason for the proposed K in one sentence.
+        ladder: the K that were trained, in the order of testing; ``k`` is one of them.
+        target_quality: metric of the full model on validation; a point of the curve is good enough if its delta is
             at least ``-margin``.
         decisions: one row per feature column, kept first.
-        findings: of the data.
-        costs: per stage; ``plan``: what was expected of them.
-        power: what the trainings were expected to decide.
-        needed: for inconclusive, what would decide it (a sentence); ``more``: the trainings among that, None where no
+        findings: findings about the data.
+        costs: cost per stage; ``plan``: the expected cost.
+        power: power of the planned trainings.
+        needed: for inconclusive, what would decide it (a sentence); ``more``: the trainings that would, None if no
             number of trainings would.
-        look: which look at this table's test rows this is, counted from 1.
-        judged_at: confidence of the intervals, which is higher than ``confidence`` where looks share the error; None =
+        look: number of this look at the test rows, from 1.
+        judged_at: confidence of the intervals, which is higher than ``confidence`` if looks share the error; None =
             the same.
-        stability: Nogueira index over selectors or None; ``convergence``: a sentence about the selector's state.
+        stability: Nogueira index over selectors or None; ``convergence``: a sentence about the selector's convergence.
         trials: rows of the search (number, parameters, value, state); ``importances``: of its parameters.
         provenance: hashes, seeds, versions, resolved configuration, run ids.
-        table_costs: source table -> what keeping it at all costs; saved when its last feature goes.
-        margin_share: the margin as it was asked for where it was a share, e.g. ``1%``; ``margin`` is what it came to.
-        production: the full model against the score in production, a sentence; None without one.
-        weighting: how rows are weighted, and the effective sample size of the test split; None = all count alike.
-        savings: what the pruned model saves, measured; None before the verdict.
-        readers: who else reads the log's features; None where `consumers` is not given.
+        table_costs: source table -> cost of keeping it, which is saved when its last feature is dropped.
+        margin_share: the margin as given, if it was a share such as ``1%``; ``margin`` is the resulting number.
+        production: comparison of the full model with the production score, a sentence; None without one.
+        weighting: how rows are weighted, and the effective sample size of the test split; None = equal weights.
+        savings: measured savings of the pruned model; None before the verdict.
+        readers: other consumers of the features; None without `consumers`.
         warnings: sentences shown under the verdict (e.g. baseline weaker than gradient boosting).
     """
 

@@ -67,7 +67,7 @@ class Field:
         form: how a cell is stored (see the module's table).
         cardinality: for numeric, 1 + knots; for code and bag, number of codes including MISSING and OOV; vector: 0.
         width: codes of a bag or values of a vector; 1 otherwise.
-        origin: for numeric, position of the knot at the train median; 0 = unknown, which stands for the middle knot.
+        origin: for numeric, position of the knot at the train median; 0 = unknown, which means the middle knot.
     """
 
     name: str

@@ -1,10 +1,10 @@
-"""The contract of a training job of a team's own: what it is asked, and what it gives back.
+"""The contract of a team's own training job: its input and its output.
 
-A Python function is named as ``trainer: package.module:train`` and called as ``train(task) -> Predictions``. A program
-in any language is named as ``command: "python train.py --task {task}"``: it reads ``task.json``, which holds the fields
-of ``TrainingTask``, and writes ``predictions.parquet`` into ``output``. Whoever does either is called once for the full
-model and once for every pruned one; nothing else differs between these calls but ``features``, the columns of the three
-files, ``seed`` and ``output``. ``docs/how-to/own-trainer.md`` has an example of each.
+A Python function is given as ``trainer: package.module:train`` and called as ``train(task) -> Predictions``. A program
+in any language is given as ``command: "python train.py --task {task}"``: it reads ``task.json``, which contains the
+fields of ``TrainingTask``, and writes ``predictions.parquet`` into ``output``. The job is called once for each training
+of the full and the pruned models; these calls differ only in ``features``, the columns of the three files, ``seed`` and
+``output``. ``docs/how-to/own-trainer.md`` has an example of each.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from typing import Any
 
 from feature_audit.schema import Task
 
-#: What a job writes into ``output``, and the folder in it of an MLflow model that is registered on a pass.
+#: File of predictions and folder of an MLflow model (registered on a pass) that a job writes into ``output``.
 PREDICTIONS, MODEL = "predictions.parquet", "model"
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """One training that is asked for.
+    """One requested training.
 
     Attributes:
-        features: raw columns that the model may read, in the log's order; the files hold no other feature.
+        features: raw columns that the model may read, in the order of the log; the files contain no other features.
         task: ``binary``, ``regression`` or ``multiclass``.
         n_classes: classes of ``multiclass``; 2 otherwise.
         label: column of the train and validation files: 0 or 1, a number, or a class from 0. The test file has none.
-        row: int64 column that numbers the rows; ``predictions.parquet`` names rows by it.
-        time, group: columns of the log that are no features, for the order of rows and for losses within a user; None
-            where the configuration names none.
-        weight: column of the train and validation files with what a row counts as, for losses; None = all alike.
-        train, validation, test: Parquet files, rows in the log's order, cells as the log has them.
-        output: an empty folder for whatever the job writes.
-        seed: of initial weights, order of rows and all else that is random; every training has another one.
+        row: int64 column with the row number, which identifies rows in ``predictions.parquet``.
+        time, group: columns that are not features, for the order of rows and for losses within a user; None if the
+            configuration does not set them.
+        weight: column of the train and validation files with row weights, for losses; None = equal weights.
+        train, validation, test: Parquet files with the rows in the order of the log and raw cells.
+        output: an empty folder for the output of the job.
+        seed: seed of initial weights, order of rows and all other randomness; it differs between trainings.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads to use; 0 = the job's own choice.
     """

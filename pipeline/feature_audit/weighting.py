@@ -1,4 +1,4 @@
-"""Row weights: how many rows a row counts as in losses and metrics. It stays one observation, whatever it counts as."""
+"""Row weights: how many rows a row represents in losses and metrics. It remains a single observation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The concrete gates as a layer: a team puts it into its own model and trains it in its own loop."""
+"""The concrete gates as a layer for your own model and training loop."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from concrete_selectors.segments import Segments
 
 
 class FeatureGate(nn.Module):
-    """Learns which K of N features a model needs, as a layer behind the model's embeddings.
+    """A layer that learns which K of N features a model needs.
 
-    It stands between the embeddings and the rest of the model, and ``gate.step()`` between ``loss.backward()`` and
-    ``optimizer.step()``, since it takes the gate's gradients. Of four features, the third decides:
+    Place it between the embeddings and the rest of the model, and call ``gate.step()`` between ``loss.backward()`` and
+    ``optimizer.step()``, because it uses the gradients of the gate. In this example the third of four features matters:
 
     Examples:
         >>> _ = torch.manual_seed(0)
@@ -38,32 +38,32 @@ class FeatureGate(nn.Module):
         >>> gate.keep()
         array([2])
 
-    All gates are open during the warm-up, in which the model learns what its features are worth: wide embeddings learn
-    in fewer steps than narrow ones, and gates would settle on them. Then every part of a batch sees gates ``g`` between
-    0 and 1 with noise of its own, and feature i enters as ``mean_i + g_i (embedding_i - mean_i)``. While the
-    temperature falls, gates settle on 0 and 1. In evaluation the best ``k`` features enter as they are, the others as
+    All gates are open during the warm-up, so that the model first learns from all features: wide embeddings learn in
+    fewer steps than narrow ones, and gates would otherwise settle on them. Afterwards every part of a batch sees gates
+    ``g`` between 0 and 1 with independent noise, and feature i enters as ``mean_i + g_i (embedding_i - mean_i)``. As
+    the temperature falls, gates settle on 0 or 1. In evaluation the best ``k`` features enter unchanged, the others as
     their means.
 
-    The layer has an optimiser of its own, since its logits travel far in few steps. Its state (weights, step, means,
-    optimiser, noise) is in ``state_dict``, so that a training that goes on from a checkpoint ends at the same bits.
+    The layer has its own optimiser, because its logits must move far in few steps. Its state (weights, step, means,
+    optimiser, noise) is in ``state_dict``, so a training resumed from a checkpoint gives bit-identical results.
 
     Args:
         n_features: N.
-        k: how many features are open in evaluation; with groups, how many groups.
+        k: number of features that are open in evaluation; with groups, number of groups.
         steps: optimiser steps of the whole training.
-        warmup: share of the steps during which all gates are open, 0 to below 1; 0 for a model that is trained already.
-        slots: choices that are trained, k or more; None = k.
-        widths: numbers of each feature's embedding, for flat embeddings (B, sum of widths) alone.
-        groups, protected, excluded: features that are kept or dropped as one, always kept, never kept; as in
+        warmup: share of the steps during which all gates are open, 0 to below 1; 0 for a model that is already trained.
+        slots: number of trained slots, at least k; None = k.
+        widths: embedding width of each feature, only for flat embeddings (B, sum of widths).
+        groups, protected, excluded: features that are kept or dropped together, always kept, never kept; as in
             ``concrete_selectors.SelectionTask``.
         kind: ``ip_cae`` (indirect logits) or ``cae`` (direct logits).
         temperature_start, temperature_end, anneal_share: see ``concrete_selectors.temperature``.
         noise_masks: independent masks per batch, each for a share of the rows.
         mean_replacement: a closed gate feeds the feature's mean embedding; False = zero.
-        generator: of the initial weights and of the seed of all noise, on the CPU; None = torch's own.
+        generator: CPU generator of the initial weights and of the seed of all noise; None = torch's default.
 
     Raises:
-        ValueError: a number or a constraint does not fit the features.
+        ValueError: an invalid number, or a constraint that does not fit the features.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class FeatureGate(nn.Module):
         self._steps, self._warm_steps = steps, int(warmup * steps)
         self._schedule = {"start": temperature_start, "end": temperature_end, "share": anneal_share}
         self._step = self._updates = self._draws = 0
-        _ = self.temperature  # refuses what is no schedule
+        _ = self.temperature  # refuses an invalid schedule
         always, usable = int(self.groups.protected.sum()), self.groups.n_usable
         if not max(always, 1) <= k <= usable:
             raise ValueError(f"k={k}: give {max(always, 1)} to {usable}")
@@ -102,7 +102,9 @@ class FeatureGate(nn.Module):
             raise ValueError(f"noise_masks={noise_masks}: give at least 1")
         slots = k if slots is None else slots
         if not k <= slots <= usable or slots == always:
-            raise ValueError(f"slots={slots}: give {max(k, always + 1)} to {usable}; {always} groups need none")
+            raise ValueError(
+                f"slots={slots}: give {max(k, always + 1)} to {usable}; the {always} protected groups do not need slots"
+            )
         self.selector = ConcreteSelector(
             self.groups.n_groups,
             slots - always,
@@ -126,14 +128,14 @@ class FeatureGate(nn.Module):
         return temperature(self._step - warm, steps=self._steps - warm, **self._schedule)
 
     def forward(self, embedded: Any) -> Any:
-        """Gated embeddings, in the form in which they came.
+        """Return the gated embeddings in the form of the input.
 
         Args:
             embedded: (B, N, d), a list of N tensors (B, d_i), a dict of name -> (B, d_i), TorchRec's KeyedTensor, or
                 (B, sum of widths).
 
         Raises:
-            ValueError: the embeddings are not those of N features, or not as wide as before.
+            ValueError: the number of embeddings is not N, or their widths have changed.
         """
         flat = self._flatten(embedded)
         assert self._layout is not None

@@ -2,9 +2,9 @@
 
 1. *Concrete gates.* A selector with ``k_max`` slots gates the embeddings of a copy of the trained model and is trained
    together with it, from its weights. A maximum-weight assignment then names ``k_max`` distinct candidates.
-2. *Surrogate.* One small network on the candidates' cached embeddings, taught by labels and by the trained model, is
-   asked what a removal costs instead of the model.
-3. *Backward elimination.* The candidate whose removal costs the least held-out loss goes, again and again, down to
+2. *Surrogate.* One small network on the candidates' cached embeddings, trained on labels and predictions of the model,
+   estimates the cost of removals in place of the model.
+3. *Backward elimination.* The candidate whose removal increases the held-out loss least is removed, repeatedly, down to
    ``k_min``.
 """
 
@@ -32,7 +32,7 @@ CONVERGED_DUPLICATES = 0.1
 
 
 class SelectionStopped(Exception):
-    """``should_stop`` asked for an end; nothing of the selection is returned but what it has cost.
+    """``should_stop`` returned True; only the cost of the selection so far is available.
 
     Attributes:
         row_passes, surrogate_compute: as in ``concrete_selectors.SelectionPath``.
@@ -50,14 +50,14 @@ def fit_path(
     progress: Progress | None = None,
     should_stop: Callable[[int, float], bool] | None = None,
 ) -> SelectionPath:
-    """Finds which features carry a trained model, for every K from ``k_max`` down to ``k_min``.
+    """Find the features that a trained model needs, for every K from ``k_max`` down to ``k_min``.
 
     Args:
         task: model, rows and constraints.
         settings: sizes, temperatures, rates.
-        progress: called with a dict that holds ``phase``, ``step`` and ``steps`` at least.
-        should_stop: called once, after the concrete phase, with 1 and the validation loss behind the candidates; True
-            ends the selection. Costs a pass over the judged rows; None costs nothing.
+        progress: called with a dict that contains at least ``phase``, ``step`` and ``steps``.
+        should_stop: called once, after the concrete phase, with 1 and the validation loss with the candidates; True
+            stops the selection. It costs one pass over the judged rows; None costs nothing.
 
     Raises:
         ValueError: K, constraints or prior do not fit the model, or training diverges.

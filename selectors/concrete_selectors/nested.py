@@ -17,7 +17,7 @@ from concrete_selectors.gates.training import GatedNetwork
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.task import SelectionTask
 
-#: Every K up to this one is on the curve where it begins below the square of it; else only sizes of stages.
+#: The curve contains every K up to this one if k_max is below its square; otherwise only sizes of stages.
 _DENSE = 8
 
 
@@ -50,10 +50,10 @@ class NestedModel:
         return self._network.groups.prefix(self._order, k)
 
     def predict(self, batches: Iterable[tuple[Any, Tensor]], k: int) -> Tensor:
-        """Logits of the network that sees ``subset(k)`` alone, all rows in order, on the CPU.
+        """Logits of the network with only ``subset(k)`` open, for all rows in order, on the CPU.
 
         Args:
-            batches: ``(batch, target)`` pairs; targets are not read.
+            batches: ``(batch, target)`` pairs; targets are ignored.
             k: size of the subset.
         """
         return self.predict_each(batches, (k,))[0]
@@ -82,19 +82,19 @@ def fit_nested(
     *,
     progress: Progress | None = None,
 ) -> NestedModel:
-    """Fine-tunes one copy of the trained model for all K: every row sees a prefix of the ranking, K drawn from ``ks``.
+    """Fine-tune one copy of the trained model for all K; every row sees a prefix of the ranking, K drawn from ``ks``.
 
-    The trained model as teacher keeps it from overfitting the labels, which it has seen often by now.
+    The trained model acts as teacher, which keeps the copy from overfitting the labels.
 
     Args:
-        task: model, rows and constraints; its prior is not read.
-        ranking: (N,) features, best first; a group stands where its first feature does.
+        task: model, rows and constraints; its prior is ignored.
+        ranking: (N,) features, best first; a group has the position of its first feature.
         ks: sizes of prefixes; with groups, numbers of groups.
-        settings: rates and length of the fine-tuning; ``k_max`` and ``k_min`` are not read.
-        progress: called with every step.
+        settings: rates and length of the fine-tuning; ``k_max`` and ``k_min`` are ignored.
+        progress: called at every step.
 
     Raises:
-        ValueError: the ranking does not hold every feature once, or a K has no prefix.
+        ValueError: the ranking does not contain every feature exactly once, or a K has no prefix.
     """
     context = SelectionContext(task, settings, progress)
     network, device = context.network, context.network.device

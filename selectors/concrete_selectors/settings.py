@@ -8,25 +8,25 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class PathSettings:
-    """How a path from ``k_max`` groups of features down to ``k_min`` is found.
+    """Settings for a path from ``k_max`` groups of features down to ``k_min``.
 
     Attributes:
-        k_max: slots of the concrete training: the most groups worth considering (protected ones included).
-        k_min: elimination stops here.
+        k_max: number of slots of the concrete training: the largest K to consider (including protected groups).
+        k_min: smallest K, where the elimination stops.
         selector: ``ip_cae`` (indirect logits) or ``cae`` (direct logits).
-        epochs: passes over train of the concrete training.
-        finetune_epochs: passes over train that fit one network to nested sets (``concrete_selectors.fit_nested``).
-        fewest_steps: optimiser steps of the concrete training at least: a logit moves by one per step at most, so small
-            tables are passed over more often. Fine-tuning on nested sets takes at least half as many.
+        epochs: epochs of the concrete training.
+        finetune_epochs: epochs of fine-tuning one network on nested sets (``concrete_selectors.fit_nested``).
+        fewest_steps: minimum number of optimiser steps of the concrete training: a logit moves by at most one per step,
+            so small tables get more epochs. Fine-tuning on nested sets takes at least half as many.
         temperature_start, temperature_end, anneal_share: see ``concrete_selectors.temperature``.
-        network_learning_rate: Adam rate of the network, which is trained along.
+        network_learning_rate: Adam learning rate of the network, which is trained together with the slots.
         noise_masks: independent masks per batch, each for a share of the rows.
         mean_replacement: a closed gate feeds the feature's mean embedding; False = zero, as in the papers.
-        seed: of noise, initial weights, and the rows that are cached.
-        distillation: weight of the teacher's predictions against labels in what the surrogate and the nested network
-            learn, 0 to 1.
-        cached_rows: most train rows whose candidate embeddings are held in memory for the surrogate.
-        judged_rows: most validation rows on which removals are judged.
+        seed: seed of the noise, the initial weights and the choice of cached rows.
+        distillation: weight of the teacher's predictions relative to the labels in the loss of the surrogate and the
+            nested network, 0 to 1.
+        cached_rows: maximum number of train rows whose candidate embeddings are cached in memory for the surrogate.
+        judged_rows: maximum number of validation rows on which removals are judged.
     """
 
     k_max: int
@@ -47,10 +47,10 @@ class PathSettings:
     judged_rows: int = 32_768
 
     def __post_init__(self) -> None:
-        """Refuses values that no path can have.
+        """Refuse invalid values.
 
         Raises:
-            ValueError: naming the setting, its value and what to give instead.
+            ValueError: with the setting, its value and the remedy.
         """
         if self.k_min < 1:
             raise ValueError(f"k_min={self.k_min}: keep at least 1 feature")

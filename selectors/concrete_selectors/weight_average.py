@@ -17,9 +17,9 @@ from concrete_selectors.lazy_adam import touched_rows
 class WeightAverage:
     """Exponential moving average of weights.
 
-    It stands for many iterates instead of the last one (Izmailov et al. 2018), so that two seeds of the same training
-    end closer together, and small batches are no noisier than large ones. It looks back over about a third of the steps
-    so far, and over ``1 / (1 - decay)`` steps at most.
+    It averages many iterates instead of using the last one (Izmailov et al. 2018), so that two seeds of the same
+    training end closer together, and small batches are no noisier than large ones. Its window is about a third of the
+    steps so far, and at most ``1 / (1 - decay)`` steps.
 
     Where gradients are sparse, a step costs the rows that it touches: between two touches a row is constant, so its
     average makes up for these steps at once, before the row changes again or the average is asked for.

@@ -86,7 +86,7 @@ def one_line(process: subprocess.Popen[str]) -> str:
         (lambda: raised(ImportError("x.so: failed to map segment from shared object")), "an allocation was refused"),
         (
             lambda: raised(WorkerKilledError("a worker process was killed twice")),
-            "a worker process was killed twice, as systems",
+            "a worker process was killed twice, which usually means that memory ran out",
         ),
     ],
 )

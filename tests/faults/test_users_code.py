@@ -38,7 +38,10 @@ BROKEN_MODELS = {
     "leaves": (f"{MODEL}\ndef build(schema):\n    sys.exit()", "SystemExit (leaves.py:16, in build)"),
     "leaves_text": (f"{MODEL}\ndef build(schema):\n    sys.exit('no licence')", "SystemExit: no licence ("),
     "quits": (f"{MODEL}\ndef build(schema):\n    raise SystemExit(1)", "SystemExit: 1 (quits.py:16, in build)"),
-    "on_import": ("import sys\nsys.exit(0)\n", "is imported: SystemExit: 0 (on_import.py:2, in <module>)"),
+    "on_import": (
+        "import sys\nsys.exit(0)\n",
+        "importing on_import fails: SystemExit: 0 (on_import.py:2, in <module>)",
+    ),
     "import_fails": ("\n1 / 0\n", "ZeroDivisionError: division by zero (import_fails.py:2, in <module>)"),
     "needs": ("import not_there_at_all\n", "cannot import needs: No module named 'not_there_at_all' (needs.py:1"),
     "forward_leaves": (

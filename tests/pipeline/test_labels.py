@@ -149,7 +149,7 @@ def test_positive_is_a_value_as_text_or_number(values, given, found) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["a", "b"], "positive=c: target=y holds a and b; give one of them"),
+        (["a", "b"], "positive=c: target=y has the values a and b; give one of them"),
         (["a", "b", "d"], "positive=c: target=y is read as task=multiclass; give a target of two values"),
         ([0.5, 0.25, 0.1], "positive=c: target=y is read as task=regression"),
     ],

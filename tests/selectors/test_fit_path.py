@@ -327,7 +327,7 @@ def test_bad_arguments_are_named(binary_task: SimpleNamespace) -> None:
         learn(binary_task, groups=[0])
     with pytest.raises(ValueError, match="prior: shape"):
         learn(binary_task, prior=torch.zeros(3))
-    with pytest.raises(ValueError, match="steps_per_epoch=0: an epoch has at least 1 batch"):
+    with pytest.raises(ValueError, match="steps_per_epoch=0: give at least 1"):
         SelectionTask(binary_task.model, binary_task.train, binary_task.validation, binary_task.loss, 0)
     empty = SimpleNamespace(**vars(binary_task))
     empty.train = lambda epoch: []

@@ -101,7 +101,7 @@ class LocalEngine:
                 raise WorkerKilledError(f"a worker process was killed twice ({_open(jobs, done)})") from error
             raise
         except BaseException:
-            self._end_workers()  # else the pool would wait for jobs that nobody asks for any more
+            self._end_workers()  # otherwise the pool would wait for jobs that are no longer needed
             raise
 
     def _start(self) -> ProcessPoolExecutor:

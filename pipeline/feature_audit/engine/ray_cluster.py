@@ -161,7 +161,7 @@ def _require_answer(address: str | None) -> None:
     """Ask for a connection: Ray itself would try for minutes.
 
     Raises:
-        OSError: nobody answers.
+        OSError: there is no answer.
     """
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():

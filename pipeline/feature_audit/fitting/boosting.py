@@ -60,7 +60,7 @@ def against_boosting(config: AuditConfig, store: Store, full: np.ndarray, folder
         started = time.perf_counter()
         try:
             reference = _compare(config, store, full)
-        except Exception as error:  # whatever it is, the full model is trained and the audit does not need this
+        except Exception as error:  # the full model is trained and the audit does not need this
             said = f"{type(error).__name__}: {shortened(str(error))}"
             log.warning("baseline: the boosting reference failed (%s); the audit continues without it", said)
             return Boosting(None, f"it failed with {said}", time.perf_counter() - started)

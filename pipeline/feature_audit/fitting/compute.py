@@ -1,4 +1,4 @@
-"""What a training costs, whatever the machine.
+"""The machine-independent cost of a training.
 
 The unit of compute is one row passed forward and backward through one active parameter: a row uses its own rows of the
 embedding tables and every dense weight, not the whole table. A forward pass alone counts a third (the backward pass

@@ -137,7 +137,7 @@ def _path(work_dir: Path, family: str) -> Path:
 
 
 def _looks(path: Path) -> dict[str, str]:
-    """Question -> its line, in order; a line that cannot be read stands for a question of its own.
+    """Question -> its line, in order; an unreadable line counts as a separate question.
 
     Half of a line that stands there whole, too, is no other question: it was broken off, and then asked again.
     """

@@ -214,7 +214,7 @@ def _words(command: str) -> list[str]:
 
 
 def _run(config: AuditConfig, folder: Path) -> None:
-    """Run the command and wait for it; whatever ends the wait ends the command and all that it started."""
+    """Run the command and wait for it; if the wait ends early, kill the command and its child processes."""
     words = [word.replace(_TASK, str(folder / "task.json")) for word in _words(str(config.command))]
     errors = folder / "stderr.txt"
     with (folder / "stdout.txt").open("wb") as out, errors.open("wb") as err:

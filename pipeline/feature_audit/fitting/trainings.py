@@ -69,7 +69,7 @@ class Trainings:
     engine: Engine = field(default_factory=LocalEngine, compare=False, repr=False)
 
     def with_shipped_loop(self) -> Trainings:
-        """The same with our own loop, whatever the configuration says."""
+        """The same with the built-in training loop, regardless of the configuration."""
         return replace(self, config=self.config.model_copy(update={"trainer": None, "command": None}))
 
     def fit(self, schema: ModelSchema, name: str, *, seed: int, label: str) -> TrainingFacts:

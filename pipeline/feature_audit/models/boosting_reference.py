@@ -1,7 +1,7 @@
 """A quick gradient-boosting reference: is the full model worth matching?
 
 Of the store it reads what it uses: a sample of the train rows, of these the columns that tell most about the label, and
-the scored rows block by block. Its memory is bounded by ``max_cells``, whatever the table's size.
+the scored rows block by block. Its memory is bounded by ``max_cells`` for tables of any size.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def _unfolded(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """For ratios: influence and values of the log ratio itself, which -|log ratio| folds at zero.
 
-    A well calibrated model sits on the fold, where its side is a matter of chance and the slope says nothing. If any
+    A well calibrated model sits on the fold, where its side is random and the slope is uninformative. If any
     training is within two standard errors of it, the arms are taken on opposite sides: as errors of the log ratios go
     together, that is the larger variance, and |error of the delta| <= |error of pruned| + |error of baseline|.
     """

@@ -143,7 +143,7 @@ def _with(view: Outlook, numbers: Arms, arms: Arms) -> str:
 
 
 def _rounded_up(value: float) -> float:
-    """Two leading digits are all such a forecast is worth."""
+    """Round up to two significant digits, the precision of such a forecast."""
     if value <= 0:
         return 0.0
     unit = 10.0 ** (np.floor(np.log10(value)) - 1)

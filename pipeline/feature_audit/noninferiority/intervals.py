@@ -3,7 +3,7 @@
 Three seeds leave two degrees of freedom for the seed noise, and the usual remedies fail there: t over seeds ignores
 the test rows, and Satterthwaite's approximation errs 6.2 % of the time at 5 % where seed noise dominates. Here the
 degrees of freedom come from a rule with one constant, and the constant is set by quadrature so that the error stays
-within its level whatever the seed noise is.
+within its level for any seed variance.
 """
 
 from __future__ import annotations

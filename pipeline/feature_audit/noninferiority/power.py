@@ -170,6 +170,6 @@ def _first(values: Sequence[float] | np.ndarray, decides: Callable[[float], bool
 
 
 def _round_up(count: float) -> int:
-    """Two leading digits are all such a forecast is worth."""
+    """Round up to two significant digits, the precision of such a forecast."""
     unit = 10 ** max(int(np.floor(np.log10(max(count, 1)))) - 1, 0)
     return int(np.ceil(count / unit) * unit)

@@ -1,6 +1,6 @@
 """The full model against another model on the same rows: a quick gradient boosting, or the score that production gave.
 
-Parity with a full model that is itself clearly worse than what is at hand says nothing worth acting on.
+Parity with a full model that is clearly worse than an available alternative is not a basis for action.
 """
 
 from __future__ import annotations

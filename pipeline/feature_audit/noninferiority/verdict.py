@@ -1,4 +1,4 @@
-"""``decide``: may the pruned feature set replace the full one?"""
+"""``decide``: the non-inferiority verdict on the pruned feature set."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from feature_audit.schema import Task
 
 @dataclass(frozen=True)
 class ParityResult:
-    """The answer and everything it stands on.
+    """The verdict and its evidence.
 
     Attributes:
-        verdict: of the feature set over retrainings: the decision metric's, turned to fail by a failed guard, and to
-            inconclusive instead of pass by a guard that must be shown and is not, or by a reservation (see
+        verdict: for the feature set over retrainings: that of the decision metric; fail if a guard fails; inconclusive
+            instead of pass if a required guard is not proven non-inferior, or because of a reservation (see
             ``reservations``: models no better than chance, a full model clearly worse than a reference, few units).
-        sentence: the verdict with its numbers, for people.
+        sentence: the verdict in words, with its numbers.
         decision: decision metric over retrainings (test-row noise and seed noise).
         artifact: decision metric for these trained artifacts (test-row noise only).
         deltas: decision first, then guards and slices.
         needed: for inconclusive, what would decide it.
         diagnostics: variance components, degrees of freedom, cross-checks, exclusions, corrections, both models
-            against chance (``chance.Chance``), the full model against its references, numbers of (pruned, full)
-            trainings any of which would decide an inconclusive verdict (``enough_trainings``); plain data.
+            compared with chance (``chance.Chance``), the full model compared with its references, and the numbers of
+            (pruned, full) trainings that would each decide an inconclusive verdict (``enough_trainings``); plain data.
     """
 
     verdict: Verdict
@@ -89,38 +89,38 @@ def decide(
         y: (rows,) labels: 0/1, a number, or class codes from 0.
         baseline: (rows,) or (seeds, rows) scores of the full model; with a last class axis for multiclass.
         pruned: (rows,) or (seeds, rows[, classes]) scores of the retrained pruned model on the same rows.
-        cluster: (rows,) user of each row, what is resampled; None = each row by itself.
-        weight: (rows,) > 0, how many rows each row counts as; None = 1 each. Values are weighted; a heavy row is one
-            observation all the same, so unequal weights widen the intervals.
+        cluster: (rows,) resampling unit of each row, such as the user; None = each row is a unit.
+        weight: (rows,) > 0, the number of rows that each row represents; None = 1 each. Metrics are weighted; a heavy
+            row is still one observation, so unequal weights widen the intervals.
         task: binary, regression or multiclass.
         metric: decision metric, see ``METRICS``.
-        margin: largest tolerable loss, >= 0, in the metric's units (for calibration: of |log ratio|).
-        confidence: of the intervals; see ``intervals.conclude`` for how a margin splits their error.
-        needed_at: confidence at which a first look at new rows, and another look at these rows with more trainings,
-            would be judged: what would decide an inconclusive audit is computed at these levels. None = at this one.
-        guards: other metrics -> margin, or ``{"margin": ..., "mode": ...}``, or None to report only. Of those that only
-            a shown loss fails (``not_shown_worse``), all share one error by Holm's procedure; those that a pass needs
-            shown (``not_worse``) are judged at the full level each, as all of them must hold.
-        slices: column -> (rows,) labels; the decision metric is reported in each value of each column.
-        slice_values: column -> the only values that are slices. Where slices must be shown, each of them must.
+        margin: non-inferiority margin, >= 0, in the units of the metric (for calibration: of |log ratio|).
+        confidence: of the intervals; see ``intervals.conclude`` for how the error is split if there is a margin.
+        needed_at: confidence levels of a first look at new rows, and of another look at these rows with more trainings,
+            used to compute what would decide an inconclusive audit. None = ``confidence``.
+        guards: other metrics -> margin, or ``{"margin": ..., "mode": ...}``, or None to report only. Guards that fail
+            only on a proven loss (``not_shown_worse``) share one error level by Holm's procedure; guards that a pass
+            requires (``not_worse``) are each judged at the full level, because all of them must hold.
+        slices: column -> (rows,) labels; the decision metric is reported for each value of each column.
+        slice_values: column -> the values to use as slices. With mode ``not_worse``, each of them must be proven.
         slice_margin: margin of every slice, which makes them guards; None = reported only.
-        against: ``retrained`` = the full feature set over its possible trainings, of which ``baseline`` has some;
-            ``deployed`` = the one full model whose scores ``baseline`` has, which has no seed noise.
-        slice_mode: of the slices as guards.
-        references: what the full model was compared with; where it is clearly worse by more than the margin, the
-            verdict is inconclusive at most.
-        target: name of the decision target, where there are others.
-        further: other targets of the same models. One that a pass needs is judged at the full level, as the decision
-            is: all of them must hold, so a false pass needs the one that loses too much to pass by itself (an
+        against: ``retrained`` = the full feature set over retrainings, of which ``baseline`` contains some;
+            ``deployed`` = the one full model whose scores are in ``baseline``, without seed variance.
+        slice_mode: mode of the slices as guards.
+        references: models that the full model was compared with; if it is clearly worse than one, by more than the
+            margin, the verdict cannot be a pass.
+        target: name of the decision target, if there are others.
+        further: secondary targets of the same models. A required one is judged at the full level, like the decision:
+            all of them must hold, so a false pass requires the target that loses too much to pass its own test (an
             intersection-union test: Berger 1982).
-        shipped: index of the pruned seed that would go live, for the artifact row; None = mean of all seeds.
-        cluster_name: what the clusters are called in sentences.
+        shipped: index of the pruned seed that would be deployed, for the artifact row; None = mean of all seeds.
+        cluster_name: name of the resampling units in messages.
         draws: bootstrap resamples that cross-check the standard errors; 0 = none.
         seed: of the bootstrap.
 
     Raises:
         UsageError: unknown metric, negative margin, a per-user metric without clusters, several deployed models.
-        AuditError: shapes that do not fit, labels, scores or weights that the metric cannot take.
+        AuditError: inconsistent shapes, or labels, scores or weights that are invalid for the metric.
     """
     _check_settings(margin, confidence)
     chosen = find_metric(metric, task)
@@ -260,7 +260,7 @@ def _needed(
 
 
 def _at_most_inconclusive(row: MetricDelta) -> MetricDelta:
-    """Without its pass, if it has one: what holds of the difference says nothing of the features."""
+    """The row without its pass, if it has one: non-inferiority alone is not evidence about the features."""
     return replace(row, verdict="inconclusive") if row.verdict == "pass" else row
 
 

@@ -100,7 +100,8 @@ def _confirmed_up_to(largest: int, confirmations: int, share: Callable[[int], fl
 
 
 def _text(allocations: list[tuple[int, int]], runs: int, trial: float, confirmations: int, rungs: int) -> str:
-    parts = [f"{runs} selection {'run' if runs == 1 else 'runs'} of about {trial:.2f} full trainings each"]
+    kind, each = ("run", "") if runs == 1 else ("runs", " each")
+    parts = [f"{runs} selection {kind} of about {trial:.2f} full trainings{each}"]
     if confirmations:
         parts.append("1 confirmation of K" if confirmations == 1 else f"1 to {confirmations} confirmations of K")
     (fewest, least), (most, greatest) = allocations[0], allocations[-1]

@@ -64,7 +64,7 @@ def config_of(audit: str, files: str | None, given: dict[str, Any], *, trust: bo
 
 
 def check_config(config: AuditConfig) -> None:
-    """Refuse what cannot be whatever the data: unknown names, a device that is not there, keys that miss their partner.
+    """Refuse settings that are invalid for any data: unknown names, a missing device, keys that lack a required key.
 
     Raises:
         UsageError: in one line.

@@ -53,7 +53,7 @@ def next_steps(report: AuditReport) -> list[Step]:
 def promote_command(report: AuditReport) -> str | None:
     """The command that promotes the recommended version, quoted for a POSIX shell; None before it is registered.
 
-    Without its version, the command would promote whatever another audit recommended last.
+    Without a version, the command would promote the latest recommendation of any audit.
     """
     name, version = _model(report) or (None, None)
     return f"feature-audit promote --model_name {shlex.quote(name)} --version {version}" if name and version else None
@@ -154,9 +154,9 @@ def _after_pass(report: AuditReport) -> list[Step]:
     )
     steps.append(Step("Roll out in steps", text.replace(" %", numbers.SPACE + "%")))
     text = (
-        "Stop computing dropped features one group at a time, in the order of removal below, and monitor for a few "
-        "days after each group. If the model keeps training online, fade each feature to its missing value over "
-        "several days; an abrupt cut costs more quality."
+        "Stop computing dropped features one group at a time, in the order of removal given in the report, and "
+        "monitor for a few days after each group. If the model keeps training online, fade each feature to its "
+        "missing value over several days; an abrupt cut costs more quality."
     )
     steps.append(Step("Fade out group by group", text))
     text = (

@@ -58,7 +58,7 @@ def json_schema() -> str:
     A number may be ``null`` anywhere, because JSON has no NaN or infinity.
     """
     schema = TypeAdapter(AuditReport).json_schema(mode="serialization", schema_generator=_NumbersOrNull)
-    version = {"const": SCHEMA_VERSION, "description": "raised when a key changes its meaning or goes away"}
+    version = {"const": SCHEMA_VERSION, "description": "raised when a key changes its meaning or is removed"}
     schema["properties"] = {"schema_version": version, **schema["properties"]}
     schema["required"] = ["schema_version", *schema["required"]]
     content = {"$schema": GenerateJsonSchema.schema_dialect, **schema}

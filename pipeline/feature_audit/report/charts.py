@@ -68,7 +68,7 @@ class TestedK:
 
 @dataclass(frozen=True)
 class KCurve:
-    """Change of validation quality against K (log axis), higher is better whatever the metric.
+    """Change in validation quality over K (log axis); higher is better for every metric.
 
     ``target`` stands at no change and is labelled with the full model's own value, ``limit`` at the margin; ``below``
     points lie under the lower edge and are not drawn; ``tested`` are the verdicts of several K.

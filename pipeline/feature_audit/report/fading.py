@@ -40,7 +40,7 @@ def sentence(report: AuditReport) -> str:
         return ""
     metric, decimals = view.metric_name(report.metric), max(4, numbers.decimals_for(report.margin))
     last, worst = found[-1].delta, min(point.delta for point in found)
-    on_the_way = f", and by up to {numbers.signed(worst, decimals)} in between" if worst < last else ""
+    on_the_way = f", and at worst by {numbers.signed(worst, decimals)} in between" if worst < last else ""
     row = view.decision_row(report)
     retrained = f"; the retrained model changes by {numbers.signed(row.delta, decimals)} (test rows)" if row else ""
     advice = "Promote the retrained model first, then remove the features wave by wave."

@@ -49,7 +49,7 @@ def percent(share: float | None, decimals: int = 0) -> str:
 
 
 def confidence(share: float) -> str:
-    """A level without padding and with three digits of what it lacks: ``95 %``, ``97.5 %``, ``99.9975 %``."""
+    """A confidence level without trailing zeros; three digits of its distance from 100 %: ``97.5 %``, ``99.9975 %``."""
     if not known(share):
         return UNKNOWN
     lacking = 100 * (1 - share)

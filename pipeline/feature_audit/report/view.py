@@ -147,7 +147,7 @@ def by_metric(report: AuditReport) -> list[MetricRows]:
 #: Meaning of each decision, in display order.
 DECISIONS = {
     "keep": "the pruned model uses it",
-    "review": "the pruned model does not use it, but at least half of the selectors would keep it; please decide",
+    "review": "the pruned model does not use it, but at least half of the selectors would keep it (your decision)",
     "drop": "production does not need it",
     "no feature": "constant, duplicate or leak; not used by the full model either",
 }

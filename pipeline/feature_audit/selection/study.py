@@ -3,11 +3,11 @@
 Few trials are quasi-random: the first has the recommended settings, the others fill the ranges evenly (a Halton
 sequence, shifted by the seed), so that repeating the selection and searching its settings are one thing. From
 ``LEAST_TRIALS`` trials on, TPE draws from what the earlier trials showed, trials that fall behind are stopped, and the
-settings' importances are reported: with fewer trials none of these has anything to go by.
+settings' importances are reported: with fewer trials there is too little evidence for any of these.
 
-Trials are asked for in rounds whose size depends on nothing but the number of trials, and told in the order of their
-numbers. So the study is the same however many of a round run at once, and in whatever order they end. It keeps no
-state of its own: whoever runs the trials keeps their results, and a study that was killed is asked for again.
+Trials are requested in rounds whose size depends only on the number of trials, and reported in the order of their
+numbers. Therefore the study does not depend on how many trials of a round run in parallel, or on the order in which
+they end. It keeps no state: the caller stores the results, and a study that was killed is built again from them.
 """
 
 from __future__ import annotations

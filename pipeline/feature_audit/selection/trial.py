@@ -80,7 +80,7 @@ class SelectionObjective:
         )
 
     def __call__(self, draw: Draw) -> TrialResult:
-        """One trial of a study: the same whenever, and in whatever process, it is run."""
+        """One trial of a study; the result does not depend on when, or in which process, it runs."""
         seed, started = self.plan.seed + draw.number, time.perf_counter()
         early: list[float] = []
 

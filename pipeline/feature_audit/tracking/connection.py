@@ -141,7 +141,7 @@ def quietly() -> Iterator[None]:
     try:
         with answers_soon("note"):
             yield
-    except Exception as error:  # whatever it is, it may not take the place of what the user is to be told
+    except Exception as error:  # it must not hide the original error
         log.debug("it could not be recorded: %s", error)
 
 

@@ -53,7 +53,7 @@ class TableTask:
         x, y, categorical, feature: as in ``Matrix``; y is int64 classes or float64.
         held_out: validation rows and their targets, or None.
         is_classification: are the targets classes?
-        seed: of whatever is random in a ranker.
+        seed: seed of randomised rankers.
     """
 
     x: np.ndarray

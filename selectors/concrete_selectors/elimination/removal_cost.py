@@ -41,7 +41,7 @@ class RemovalCost:
         with torch.no_grad():
             self._entered = surrogate.enter(cache.inputs)
         self.compute = len(cache.target) * surrogate.entry.numel() / 3
-        # Later rows may lie at another level, which would cost more loss than any single feature is worth.
+        # Later rows may have another base rate, which would increase the loss more than removing any single feature.
         self._intercept = fit_intercept(self._logits(self._entered), cache.target, loss, cache.weight)
         self._open = self._losses(self._entered)
 

@@ -84,7 +84,7 @@ class ConcreteSelector(nn.Module):
         return torch.addmm(self.bias + offset, self.psi, self.weight.T)
 
     def learning_rate(self, logit_step: float) -> float:
-        """Adam learning rate at which one step moves a logit by about ``logit_step``, whatever N and P."""
+        """Adam learning rate at which one step moves a logit by about ``logit_step``, for any N and P."""
         return logit_step if self.kind == "cae" else logit_step / (INDIRECT_SPEED * self.rank)
 
     def masks(self, temperature: float, n_masks: int = 1, *, generator: torch.Generator | None = None) -> Tensor:

@@ -91,7 +91,7 @@ def train_slots(
     Args:
         selector, head: changed in place.
         x: (rows, N) float.
-        target: (rows, ...), whatever ``loss`` takes.
+        target: (rows, ...), as ``loss`` expects it.
         loss: per-row loss from ``head``'s outputs and targets.
         settings: of the training.
 

@@ -1,4 +1,4 @@
-"""The scikit-learn face: concrete selectors for tables of numbers."""
+"""The scikit-learn interface: concrete selectors for numeric tables."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from concrete_selectors.sklearn.autoencoder import Noise, SlotSettings, decoder,
 from concrete_selectors.sklearn.targets import Goal, Task, standardise
 from concrete_selectors.sklearn.validation import check_parameters, checked_data, number_of_slots, number_to_select
 
-#: Passes over the rows by default.
+#: Default number of epochs.
 _EPOCHS = 100
 
 
 class _ConcreteEstimator(SelectorMixin, BaseEstimator):
-    """What both estimators share; subclasses say what the decoder is trained for."""
+    """Shared code of both estimators; subclasses define the goal of the decoder."""
 
     _logits: Literal["cae", "ip_cae"]
 
@@ -65,7 +65,7 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
     def _fit_slots(
         self, x: np.ndarray, goal: Goal | None, *, rank: int | None = None, candidates: int | None = None
     ) -> None:
-        """Trains on a checked matrix; no goal = reconstruct the standardised matrix itself."""
+        """Train on a validated matrix; no goal = reconstruct the standardised matrix itself."""
         varies, scaled = standardise(x)
         n_features, n_varying = x.shape[1], int(varies.sum())
         k = number_to_select(self.n_features_to_select, n_features, n_varying)
@@ -100,7 +100,7 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
         return SlotSettings(**{name: getattr(self, name) for name in names}, seed=seed)
 
     def _read(self, selector: ConcreteSelector, order: np.ndarray, k: int) -> None:
-        """Takes the fitted attributes from a trained selector; ``order`` has its candidates, the k kept ones first."""
+        """Set the fitted attributes from a trained selector; ``order`` has its candidates, the k kept ones first."""
         scores = torch.logsumexp(torch.log_softmax(selector.logits().detach().double(), dim=-1), dim=0).numpy()
         self.support_ = np.zeros(len(scores), dtype=bool)
         self.support_[order[:k]] = True
@@ -116,7 +116,7 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
         self.converged_ = bool(certain and distinct >= (1 - CONVERGED_DUPLICATES) * k)
 
     def _warn(self, selector: ConcreteSelector, k: int, automatic: float) -> None:
-        """Says that the selector did not converge, and what to try; ``automatic`` is the rate that None stands for."""
+        """Warn that the selector did not converge, with a remedy; ``automatic`` is the rate used for None."""
         given = self.selector_learning_rate
         slow = given is not None and given < automatic
         faster = f", or selector_learning_rate={automatic:.2g} instead of {given:g}" if slow else ""
@@ -134,13 +134,13 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
         return self.support_
 
     def transform(self, X: Any) -> Any:
-        """Keeps the selected columns; a data frame stays the frame it is, its dtypes and nulls untouched.
+        """Return the selected columns; a data frame keeps its type, dtypes and nulls.
 
         Args:
             X: (rows, N) array, pandas or Polars frame.
 
         Returns:
-            (rows, K), of the container given unless ``set_output`` asks for another.
+            (rows, K), in the container of the input unless ``set_output`` requests another.
         """
         check_is_fitted(self)
         if hasattr(X, "columns") and not isinstance(X, np.ndarray):
@@ -150,7 +150,7 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
         return X[:, self.support_]
 
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """Puts columns back where they came from; columns that were not selected are zero.
+        """Return the columns to their original positions; columns that were not selected are zero.
 
         Args:
             X: (rows, K) array or frame of the selected columns; missing values stay missing.
@@ -167,16 +167,17 @@ class _ConcreteEstimator(SelectorMixin, BaseEstimator):
         return out
 
     def __sklearn_tags__(self) -> Any:
-        """Missing values are welcome."""
+        """Declare that missing values are allowed."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
 
 
 class ConcreteAutoencoderSelector(_ConcreteEstimator):
-    """Selects the K features that reconstruct all others best (Abid, Balin, Zou 2019, concrete autoencoders).
+    """Selects the K features that best reconstruct all others (Abid, Balin, Zou 2019, concrete autoencoders).
 
-    Columns are standardised inside; a missing value counts as its column's mean. Constant columns are never selected.
+    Columns are standardised internally; a missing value is replaced by the mean of its column. Constant columns are
+    never selected.
 
     Args:
         n_features_to_select: K; None = half of the features.

@@ -94,7 +94,7 @@ def _as_numbers(y: np.ndarray) -> np.ndarray | None:
 
 
 def _are_whole(numbers: np.ndarray) -> bool:
-    """Beyond 2^53 no float has a fraction, so there it says nothing."""
+    """Whether all numbers are whole and below 2^53, beyond which floats have no fractions."""
     return bool((numbers == np.floor(numbers)).all() and np.abs(numbers).max() < 2.0**53)
 
 

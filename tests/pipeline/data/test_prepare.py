@@ -244,9 +244,9 @@ def test_prepare_function_of_the_user(tmp_path, monkeypatch):
         ({"kinds": {"colour": "datetime"}}, "kinds.colour=datetime: .* does not match any known datetime format"),
         (
             {"kinds": {"colour": "numeric"}},
-            r"kinds\.colour=numeric: 100% of its cells are not numbers, for example '\w+'; say categorical",
+            r"kinds\.colour=numeric: 100% of its cells are not numbers, for example '\w+'; give categorical",
         ),
-        ({"kinds": {"colour": "boolean"}}, r"kinds\.colour=boolean: 100% of its cells are no true or false"),
+        ({"kinds": {"colour": "boolean"}}, r"kinds\.colour=boolean: 100% of its cells are not true or false"),
         ({"kinds": {"zz*": "numeric"}}, r"kinds=zz\*: no column matches"),
         ({"split": "tme"}, "split=tme: no such column; did you mean time"),
         ({"split": "time"}, "split=time: needs a time column"),
@@ -287,7 +287,7 @@ def test_a_name_that_no_list_of_features_can_hold_is_refused(tmp_path, name, mes
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        ("y", pl.lit(1), "target=y: constant"),
+        ("y", pl.lit(1), "target=y: every row is"),
         ("y", pl.lit(None, dtype=pl.Int8), "target=y: 1500 of 1500 rows have no label"),
         (
             "y",

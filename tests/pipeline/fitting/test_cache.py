@@ -27,7 +27,7 @@ def test_a_refused_run_leaves_nothing_to_continue(tmp_path: Path, caplog: pytest
     open_folder(tmp_path, key)
     folder.finish({})
     assert open_folder(tmp_path, key).done
-    said = [record.getMessage().removeprefix("retrain: ").split(" with")[0] for record in caplog.records]
+    said = [record.getMessage().removeprefix("retrain: ").split(";")[0] for record in caplog.records]
     assert said == ["running for the first time"] * 2 + ["continuing after an interruption", "reused from the cache"]
 
 

@@ -47,8 +47,8 @@ def test_what_is_coming_is_known_before_it_is_taken(tmp_path: Path) -> None:
 
 def test_only_a_single_look_says_nothing_of_looks(tmp_path: Path) -> None:
     assert look(tmp_path, "a").sentence == ""
-    assert "look 2 at this table's test rows, judged at 99.75%" in look(tmp_path, "b").sentence
-    assert "the audit's 95%" in look(tmp_path, "b").sentence
+    assert "look 2 at these test rows. It is judged at 99.75%" in look(tmp_path, "b").sentence
+    assert "a confidence of 95%" in look(tmp_path, "b").sentence
 
 
 def test_looks_are_planned_before_the_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

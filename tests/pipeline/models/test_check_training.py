@@ -151,7 +151,7 @@ def test_embeddings_that_are_never_trained_are_refused(cut: str) -> None:
     """The first table is trained, so a gradient for the embeddings as a whole proves nothing."""
     found = _asked(lambda schema: Net(schema, cut=CUTS[cut]))
     assert {name for name, finding in found.items() if not finding.passed} == {"training"}
-    assert re.match(r"tables\.1\.weight decides the output but gets no gradient", found["training"].detail)
+    assert re.match(r"tables\.1\.weight affects the output but gets no gradient", found["training"].detail)
 
 
 def test_embeddings_frozen_on_purpose_are_accepted_and_named() -> None:

@@ -102,7 +102,7 @@ def test_initial_weights_follow_the_seed_and_leave_the_global_generator_alone() 
         ("resnet", {}, None, "model=resnet: no such model; choose mlp, dcn_v2, deepfm"),
         ("mlp", {"hiden": [3]}, None, "model=mlp: model_params do not fit: .*hiden"),
         ("mlp", {"embedding_dim": 8}, None, "model_params.embedding_dim=8: give training.embedding_dim"),
-        ("mlp", {}, "layer", "attach=layer: model=mlp needs none"),
+        ("mlp", {}, "layer", "attach=layer: model=mlp does not need it"),
         ("no_such_package_here:make", {}, None, "cannot import no_such_package_here"),
         ("json:make", {}, None, "json has no function make"),
         ("builtins:str", {}, None, "factory returned str, not a torch.nn.Module"),

@@ -60,7 +60,7 @@ def words(tmp_path: Path) -> Iterator[tuple[str, ...]]:
 def test_it_fits_the_contract_and_learns(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """``AdamW`` refuses sparse gradients."""
     assert feature_audit("check-model", *words) == 0
-    assert "every trainable weight that decides the output gets a gradient" in capsys.readouterr().out
+    assert "every trainable weight that affects the output gets a gradient" in capsys.readouterr().out
     draw = np.random.default_rng(0)
     fields = tuple(Field(f"c{n}", "code", 8) for n in range(4))
     columns = {field.name: draw.integers(0, 8, 2000) for field in fields}

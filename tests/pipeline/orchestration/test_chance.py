@@ -28,7 +28,7 @@ def test_one_line_after_baseline_says_how_far_from_chance_it_is(tmp_path, capsys
             text = capsys.readouterr().err
             (shown[skill],) = (one for one in text.splitlines() if "full model: validation auc" in one)
     assert all("], chance 0.5000; quick gradient boosting: auc " in line for line in shown.values())
-    advice = "not better than chance, check target, positive, time, split and kinds"
+    advice = "not better than chance; check target, positive, time, split and kinds"
     assert [skill for skill, line in shown.items() if advice in line] == [0.0]
 
 
@@ -44,7 +44,7 @@ def test_an_audit_of_noise_does_not_pass(tmp_path) -> None:
         assert run.data.metrics["parity/auc.ci_low"] > -0.1
         report = artifact(run, "report/report.md").read_text(encoding="utf-8")
     assert "parity with it proves nothing" in report
-    assert "not better than chance, check target, positive, time, split and kinds" in report
+    assert "not better than chance; check target, positive, time, split and kinds" in report
 
 
 def test_what_a_label_cannot_decide_is_refused_before_anything_is_trained(tmp_path, capsys) -> None:
@@ -58,4 +58,4 @@ def test_what_a_label_cannot_decide_is_refused_before_anything_is_trained(tmp_pa
         assert "a larger validation_share or another split" in line
         data = write(tmp_path / "log.parquet", rows=400, skill=1.0)
         assert feature_audit("load", "--data", data, "--target", "y", "--positive", "clicked") == 1
-    assert "positive=clicked: target=y holds click and skip; give one of them" in capsys.readouterr().err
+    assert "positive=clicked: target=y has the values click and skip; give one of them" in capsys.readouterr().err

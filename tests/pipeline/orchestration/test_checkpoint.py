@@ -72,12 +72,15 @@ class Code:
         (None, r"no such file \(looked in /"),
         (b"", r"cannot be read"),
         (b"weights", r"is not a torch file that contains only tensors, and is not opened; save it with"),
-        ({"state_dict": {"a": torch.zeros(1)}, "epoch": 3}, r"holds state_dict, epoch, which are no tensor; save it"),
+        (
+            {"state_dict": {"a": torch.zeros(1)}, "epoch": 3},
+            r"contains state_dict, epoch, which are not tensors; save it",
+        ),
         (
             {"state_dict": {"a": torch.zeros(1)}},
-            r"holds state_dict, which is no tensor; save it with torch.save\(model",
+            r"contains state_dict, which is not a tensor; save it with torch.save\(model",
         ),
-        ({}, r"holds nothing"),
+        ({}, r"contains nothing"),
         ([torch.zeros(1)], r"contains a list"),
         ({"a": Code()}, r"is not a torch file that contains only tensors"),
         (torch.nn.Linear(1, 1), r"is not a torch file that contains only tensors"),
@@ -109,7 +112,7 @@ def _without(state: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
         (lambda s: s | {"head.x": torch.zeros(2)}, r"has head.x, unlike model=dcn_v2"),
         (lambda s: {f"net.{name}": value for name, value in s.items()}, r"lacks .* and \d+ more and has net\."),
         (lambda s: s | {min(s): torch.zeros(3, 7)}, r"has {first} \(3, 7\) instead of \("),
-        (lambda s: s | {min(s): s[min(s)] * torch.nan}, r"{first} holds values that are not finite"),
+        (lambda s: s | {min(s): s[min(s)] * torch.nan}, r"{first} contains values that are not finite"),
     ],
 )  # fmt: skip
 def test_tensors_that_are_not_the_models_are_named_before_anything_is_trained(
@@ -185,4 +188,4 @@ def test_an_untrained_checkpoint_is_at_chance(home: Path, capsys: pytest.Capture
     torch.manual_seed(1)
     torch.save({name: torch.randn_like(value) / 10 for name, value in state.items()}, home / "raw.pt")
     assert feature_audit(*WORDS, "--checkpoint", "raw.pt") == 0
-    assert "than chance, check target" in capsys.readouterr().err
+    assert "than chance; check target" in capsys.readouterr().err

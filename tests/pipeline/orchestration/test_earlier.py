@@ -123,7 +123,7 @@ def test_every_question_at_the_same_rows_is_judged_more_strictly(passed: Run, un
     assert "(99.75% interval" in report(undecided)["sentence"]
     for name in ("report/index.html", "report/report.md"):
         said, first = (html.unescape(artifact(run, name).read_text()) for run in (undecided, passed))
-        assert "look 2 at this table's test rows, judged at 99.75" in said
+        assert "look 2 at these test rows. It is judged at 99.75" in said
         assert "look 1" not in first
     looks = len({run.data.tags["audit.look"] for run in parents() if "audit.look" in run.data.tags})
     words = ["run", "--data", str(home / "log.parquet"), *WORDS, "--work_dir", str(home / "another")]

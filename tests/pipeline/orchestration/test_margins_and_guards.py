@@ -70,11 +70,11 @@ def test_a_question_that_cannot_be_asked_is_refused_before_the_log_is_opened(
     ("words", "says"),
     [
         (["--guards", "{rmse: 1}"], "guards=rmse: does not fit task=binary"),
-        (["--guards", "{auc: 0.1}"], "guards=auc: is the decision metric"),
+        (["--guards", "{auc: 0.1}"], "guards=auc: this is the decision metric"),
         (["--metric", "calibration", "--margin", "1%"], "margin=1%: a no-skill model can be perfectly calibrated"),
         (
             ["--metric", "logloss", "--production_score", "poor"],
-            "production_score=poor: runs from -3.",
+            "production_score=poor: ranges from -3.",
         ),
     ],
 )

@@ -244,7 +244,7 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
         (
             {"return self.features(by_name(batch, self.schema))":
              "return {name: one.detach() for name, one in self.features(by_name(batch, self.schema)).items()}"},
-            r"training: features.*\.weight decides the output but gets no gradient, so it is never trained",
+            r"training: features.*\.weight affects the output but gets no gradient, so it is never trained",
         ),
         (
             {"    return ByHand": "    assert len(schema.names) > 12, 'too narrow'\n    return ByHand"},

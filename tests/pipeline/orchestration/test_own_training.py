@@ -206,7 +206,7 @@ def test_several_classes_and_numbers_have_shapes_of_their_own(home: Path, capsys
     four = ("--target", "device", "--task", "multiclass")
     assert "ok   scores" in check("return Predictions(*(np.full((len(a), 4), 0.25) for a in draw(task)))", *four)
     assert "scores have shape" in check("return Predictions(*draw(task))", *four)
-    assert "add up to 0.8" in check("return Predictions(*(np.full((len(a), 4), 0.2) for a in draw(task)))", *four)
+    assert "sum to 0.8" in check("return Predictions(*(np.full((len(a), 4), 0.2) for a in draw(task)))", *four)
     number = ("--target", "price_gap", "--exclude", "clicked")
     assert "ok   scores" in check("return Predictions(*(a.round().astype(int) - 7 for a in draw(task)))", *number)
 
@@ -239,7 +239,7 @@ table = pl.DataFrame({"row": row, "score": (row * 7919 % 100 + task["seed"]) / 2
     [
         (
             "print('no card', file=sys.stderr); sys.exit(7)",
-            r"exit code 7; it said: no card \(all of it: .*stderr.txt\)",
+            r"exit code 7; it said: no card \(full output: .*stderr.txt\)",
         ),
         ("raise ValueError('late')", r"exit code 1; it said: .*ValueError: late"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", r"was ended by signal 9"),

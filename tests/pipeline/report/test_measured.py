@@ -67,7 +67,7 @@ def test_the_cut_is_compared_with_the_retrained_model() -> None:
     assert "changes by −0.0004 (test rows). Promote the retrained model first" in fading.sentence(lost)
     assert "within the margin" in fading.sentence(with_savings(make_report(), -0.0001))
     back = fading.sentence(with_savings(make_report(), -0.02, -0.0001))
-    assert "changes AUC by −0.0001, and by up to −0.0200 in between" in back
+    assert "changes AUC by −0.0001, and at worst by −0.0200 in between" in back
     assert "Promote the retrained model first" in back
     assert fading.picture(with_savings(make_report())) is None
     picture = fading.picture(lost)

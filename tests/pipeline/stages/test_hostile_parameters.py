@@ -17,7 +17,7 @@ from hostile import ROWS, TABLE
 from pydantic import BaseModel
 
 NONE = "no such column; the table has x, z, c, y, u, t and 2 more"
-TARGET_ITSELF = "it is the target itself; name another column, or leave"
+TARGET_ITSELF = "this is the target itself; name another column, or leave out"
 #: Key -> value -> what is said of it; of an accepted value, what the load stage says.
 REFUSED = {
     "target": {
@@ -56,8 +56,11 @@ REFUSED = {
         "{nope: 1}": NONE, "{x: -1}": "0 or more", "{x: .nan}": "0 or more", "no.csv": "cannot be read",
     },
     "slices": {"nope": NONE, "{c: [q]}": "no row has this value", "{c: {top: 1e9}}": "n from 1 to 1000"},
-    "guards": {"{auc: 1}": "is the decision metric", "[auc]": "not a mapping", "{logloss: .nan}": "and finite"},
-    "positive": {"2": "target=y holds 0 and 1; give one of them", "{a: 1}": "give one of them"},
+    "guards": {
+        "{auc: 1}": "is the decision metric", "[auc]": "not a mapping",
+        "{logloss: .nan}": "a finite number of 0 or more",
+    },
+    "positive": {"2": "target=y has the values 0 and 1; give one of them", "{a: 1}": "give one of them"},
     "split_files": {"{train: a}": "give the files of train and test", "{nope: a}": "choose train, validation or test"},
     "reader": {
         "{separator: 5}": "give text, in quotes", "{separator: ''}": "at least one character", "text": "not a mapping",
@@ -65,7 +68,7 @@ REFUSED = {
     },
     "model": {
         "nope": "choose mlp, dcn_v2, deepfm", "dcn-v2": "did you mean dcn_v2?", "a:b": "cannot import a",
-        "::": "write it as package.module:function", "../x:y": "../x fails while it is imported",
+        "::": "write it as package.module:function", "../x:y": "importing ../x fails",
     },
     "selector": {"nope": "choose ip_cae", "IP_CAE": "did you mean ip_cae?"},
     "metric": {"nope": "unknown; choose auc", "rmse": "does not fit task=binary", f"ndcg@{10**20}": "1 to 9 digits"},

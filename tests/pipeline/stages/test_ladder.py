@@ -169,7 +169,7 @@ def test_the_plan_counts_the_trainings_of_every_k(trained: Trained) -> None:
 
     free, two, fixed = plan(), plan(k=3, k_min=2), plan(k=3, k_min=3)
     assert "2 pruned models for each of 1 to 3 values of K" in free.text
-    assert "2 pruned models at each of 1 to 2 K" in two.text
+    assert "2 pruned models for each of 1 to 2 values of K" in two.text
     assert "2 pruned models, " in fixed.text
     more = [plan(seeds=3, k=3, k_min=least) for least in (2, 3)]
     grown = [big.trainings_high - small.trainings_high for big, small in zip(more, (two, fixed), strict=True)]

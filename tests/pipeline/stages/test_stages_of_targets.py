@@ -83,7 +83,7 @@ def test_a_feature_that_tells_the_second_label_is_no_noise(both: Stages) -> None
             both.prepared, both.constraints, both.selection.at(2), both.folder("associations").path
         )
     }
-    assert all("tells nothing" not in rows[name].reason for name in (*CLICK, *CONVERT))
+    assert all("no signal" not in rows[name].reason for name in (*CLICK, *CONVERT))
 
 
 def test_the_curve_knows_the_second_label(both: Stages) -> None:

@@ -228,7 +228,7 @@ def test_a_promotion_under_way_elsewhere_is_waited_for(name: str, monkeypatch: p
     announced(name, "2", ago=timedelta(seconds=30))
     with pytest.raises(AuditError, match=r"a promote to version 2 by kim began at .* and is not finished; try again"):
         promote(name, "3")
-    assert promotion.history(name)[-1].endswith("promote -> 2: under way")
+    assert promotion.history(name)[-1].endswith("promote -> 2: in progress")
     assert alias(name) == "1"
 
 

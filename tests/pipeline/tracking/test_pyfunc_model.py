@@ -95,9 +95,9 @@ def test_what_cannot_be_read_is_one_line_and_no_score(model: PrunedModel) -> Non
     with pytest.raises(AuditError, match=r"column user .*floats cannot distinguish its long codes"):
         model.predict(None, beside_null)
     for bad in ("old", "30,5", pd.Timestamp("2024-05-01")):
-        with pytest.raises(AuditError, match=r"column age: .* is no number"):
+        with pytest.raises(AuditError, match=r"column age: .* is not a number"):
             model.predict(None, [row(1), row(2, age=bad)] if isinstance(bad, str) else pd.DataFrame([row(1, age=bad)]))
-    with pytest.raises(AuditError, match=r"column price: '1\.234,50 €' .* is no number"):
+    with pytest.raises(AuditError, match=r"column price: '1\.234,50 €' .* is not a number"):
         model.predict(None, [row(1, price="1.234,50 €")])
 
 

@@ -29,7 +29,7 @@ from feature_audit.data.table.dataset import LabelledTable
 from feature_audit.data.table.statistics import Statistics
 from feature_audit.schema import Column
 
-#: Exceptions in a pattern against the table: what no honest pattern stays below, and what is worth a look.
+#: Relative frequency of exceptions to a pattern: below the first it is a leak, below the second it is suspected.
 OVERWHELMING = 1 / 20
 NOTABLE = 1 / 3
 #: Chance of as few exceptions as were seen, below which such a rate of them is ruled out.
@@ -38,7 +38,7 @@ CHANCE = 0.01
 PURE = 0.999
 #: Largest share of a class that purity proves anything about: of a class that is the rule, much is pure honestly.
 RULE = 0.6
-#: Fewest rows that can be overwhelming, whatever the class's share is.
+#: Minimum number of rows for overwhelming evidence, for any share of the class.
 _FEWEST = math.ceil(math.log(CHANCE) / math.log(1 - OVERWHELMING))
 
 

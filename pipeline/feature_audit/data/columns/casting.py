@@ -1,4 +1,4 @@
-"""Raw series of whatever type -> the plain arrays and series that encoders and checks work on."""
+"""Raw series of any type -> the plain arrays and series that encoders and checks use."""
 
 from __future__ import annotations
 

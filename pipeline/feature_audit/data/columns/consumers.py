@@ -132,7 +132,7 @@ def readers_of(consumers: Mapping[str, Sequence[str]], columns: Iterable[Column]
 
 
 def _resolve(name: str, table_of: Mapping[str, str | None], tables: set[str]) -> tuple[list[str], str | None]:
-    """Columns that a name stands for, and the table that is read although no column of the log says what of it."""
+    """The columns that a name matches, and the table that is read if the log does not have the named column."""
     if name in tables and name not in table_of:
         return [column for column, table in table_of.items() if table == name], name
     found = [name] if name in table_of else fnmatch.filter(table_of, name)

@@ -60,7 +60,7 @@ def list_format(text: pl.Series, separator: str | None = None) -> str | None:
 
     Args:
         text: cells; nulls count for nothing.
-        separator: the user's, which makes lists of whatever the cells hold; only brackets and weights are looked for.
+        separator: given by the user; all cells are then lists, and only brackets and weights are detected.
     """
     held = text.drop_nulls().str.strip_chars()
     held = held.filter(held != "").head(SAMPLE)
@@ -98,7 +98,7 @@ def is_vector(text: pl.Series, *, any_numbers: bool = False) -> bool:
 
     Args:
         text: cells; nulls count for nothing.
-        any_numbers: numbers are enough, however many and whatever they look like.
+        any_numbers: accept any numbers, regardless of their count and format.
     """
     held = text.drop_nulls().str.strip_chars().head(SAMPLE)
     if not len(held) or _share(held.str.contains(_GROUPED_DIGITS)) > 0.5 or not held.str.contains(_VECTOR).all():

@@ -1,6 +1,6 @@
 """Turns raw columns into what models embed: fitted on train, saved as JSON, the same code for store and serving.
 
-Each encoder owns one raw column: ``encode`` takes the raw series, whatever type it arrives in, and returns an array.
+Each encoder owns one raw column: ``encode`` takes the raw series of any type and returns an array.
 """
 
 from __future__ import annotations

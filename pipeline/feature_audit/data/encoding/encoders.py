@@ -115,7 +115,7 @@ class NumericEncoder(Encoder):
 
 
 class Vocabulary:
-    """Values -> codes; equal values must arrive as equal keys whatever type they come in."""
+    """Values -> codes; equal values must have equal keys, regardless of their type."""
 
     def __init__(self, key: Key, values: list[Any], buckets: int = 0) -> None:
         self.key = key

@@ -1,6 +1,6 @@
 """Finds rows of a text file that have too few or too many cells, and quotes that Polars would misread.
 
-Polars fills the cells that a short row lacks with null and says nothing, so a file that was cut or shifted would pass;
+Polars silently fills the missing cells of a short row with null, so a truncated or shifted file would pass;
 and it takes an inch mark (``5" pipe``) for an opening quote when it looks for the ends of rows. One streaming pass over
 the raw lines checks that each is a row by itself. Only a file with quotes where some line is none is read again, row by
 row, by Python's ``csv``, which writes what it reads in a form that cannot be misread.

@@ -101,7 +101,7 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
 
 
 def label_digest(label: pl.Series) -> str:
-    """What makes a table the same table however it is split and whatever its features are: the labels of all its rows.
+    """The identity of a table, independent of its split and features: the labels of all its rows.
 
     Their order counts, since a random split goes by it; what they are called and which of them is the larger does not.
 

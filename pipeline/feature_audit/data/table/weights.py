@@ -49,7 +49,7 @@ def _refuse(name: str, wrong: np.ndarray, what: str, remedy: str, values: pl.Ser
 
 
 def negatives_weight(config: AuditConfig, target: Target) -> np.ndarray:
-    """float64 (rows,) weights that ``negative_sampling`` stands for.
+    """float64 (rows,) weights that ``negative_sampling`` implies.
 
     Raises:
         AuditError: there are no negatives, because the task is not binary, or it is a guess which rows they are.

@@ -160,7 +160,7 @@ def _copies(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
         same = _agree(check, "a deep copy gives the same output and gates", wanted, _both(twin, batch, gate))
         with _other_weights(module):
             independent = _agree(check, "", wanted, _both(twin, batch, gate)).passed
-    except Exception as error:  # whatever a user's members raise when they are copied
+    except Exception as error:  # members of a user's module may raise anything when copied
         return ModelFinding(check, False, f"a deep copy does not work: {what_failed(error)}")
     if not same.passed:
         return same

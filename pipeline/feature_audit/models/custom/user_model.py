@@ -1,4 +1,4 @@
-"""A team's module with ``embed`` and ``predict``, whatever the form and the widths of its embeddings."""
+"""A team's module with ``embed`` and ``predict``, for embeddings of any form and width."""
 
 from __future__ import annotations
 

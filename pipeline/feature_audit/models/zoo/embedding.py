@@ -1,4 +1,4 @@
-"""One embedding module for all fields of a table, whatever their form.
+"""One embedding module for all fields of a table, of any form.
 
 Fields of one form share one weight matrix, each field owning a range of rows, so that a lookup of thousands of fields
 is one gather and not thousands of small modules.
@@ -17,7 +17,7 @@ from feature_audit.schema import MISSING, Field, ModelSchema
 
 #: Standard deviation of initial embedding entries, and of the change from one end of a number's range to the other.
 INITIAL_SCALE, _INITIAL_RANGE = 0.05, 0.17
-#: Adam moves every weight about equally far per step, whatever its gradient. A field's weights are in units of this
+#: Adam moves every weight about equally far per step, for any gradient. A field's weights are in units of this
 #: over the number of its vectors, so a straight line through many knots, whose steps add up, is learned no faster than
 #: a rare flag, and the network does not overfit the noise before it has learned the rare values.
 _SPEED = 16.0

@@ -112,7 +112,7 @@ def test_exact_transforms_are_carried_by_their_source(tmp_path, monkeypatch, sam
     assert {name: by for name, (excluded, by) in details(made, "duplicate").items() if excluded} == expected
     assert set(made.schema.names) == {"amount", "x", "step", "city", "flag", "seen"}
     assert "in reverse of amount" in made.excluded["amount.negative"]
-    assert "order of amount" in made.excluded["amount.rank"]
+    assert "like amount" in made.excluded["amount.rank"]
     assert "one-to-one to city" in made.excluded["city.id"]
 
 

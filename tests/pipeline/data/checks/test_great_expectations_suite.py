@@ -82,7 +82,9 @@ def test_regression_labels_may_have_many_values():
 
 def test_a_critical_failure_ends_the_audit_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("feature_audit.data.checks.profile._disorder", lambda time, split: 7)
-    with pytest.raises(AuditError, match=r"expected that train is before validation.*time_disorder is 7") as caught:
+    with pytest.raises(
+        AuditError, match=r"expected: train is before validation.*; found: time_disorder is 7"
+    ) as caught:
         prepared_of(every_kind(), tmp_path, time="at")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "store" / "prepared.json").exists()

@@ -130,7 +130,7 @@ def test_the_user_and_a_clear_order_win_over_the_name(tmp_path):
     made, _ = prepared_of(frame, tmp_path, kinds={"customer": "numeric"})
     kinds = {column.name: column.kind for column in made.columns}
     assert kinds == {"paid_id": "numeric", "customer": "numeric", "noise_id": "categorical", "rows": "numeric"}
-    line = "1 integer column is read as a quantity (paid_id); if it is a code: kinds: {paid_id: categorical}"
+    line = "1 integer column is read as a quantity (paid_id); if it is a code, set kinds: {paid_id: categorical}"
     assert made.summary["unsure"] == [line]
 
 
@@ -140,7 +140,9 @@ def test_many_columns_in_doubt_are_one_line_per_reading():
     columns = tuple(Column(name, kind, "Int64") for name, kind in kinds.items())
     numbers, categories = unsure_integers(columns, [*names, "who"])
     assert numbers == (
-        f"12 integer columns are read as quantities ({', '.join(names[:10])} and 2 more); if they are codes: kinds: "
-        "{c0: categorical, c1: categorical, c2: categorical, ...}"
+        f"12 integer columns are read as quantities ({', '.join(names[:10])} and 2 more); if they are codes, "
+        "set kinds: {c0: categorical, c1: categorical, c2: categorical, ...}"
     )
-    assert categories == ("1 integer column is read as a category (who); if its order matters: kinds: {who: numeric}")
+    assert categories == (
+        "1 integer column is read as a category (who); if its order matters, set kinds: {who: numeric}"
+    )

@@ -330,7 +330,7 @@ def test_a_date_after_the_event_is_suspected(tmp_path):
     )
     made, _ = prepared_of(frame, tmp_path, time="at")
     assert found(made, "suspected_leak") == {"updated_at"}
-    assert "after the row's own time" in next(f.detail for f in made.findings if f.column == "updated_at")
+    assert "later than the time of the row" in next(f.detail for f in made.findings if f.column == "updated_at")
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=8, max_size=200), st.integers(0, 9))

@@ -51,7 +51,7 @@ def test_a_mapping_may_name_columns_globs_and_tables() -> None:
         ("feature,cost\nprice,inf\n", r"line 2: cost 'inf' is not a number"),
         ("feature,cost\nprise,1\n", r"line 2: prise: no such column; did you mean price\?; fix or remove the row"),
         ("feature,cost\nzz_*,1\n", r"line 2: zz_\*: no column matches"),
-        ("table,cost\nhistry,1\n", r"line 2: no table histry; groups names history, user"),
+        ("table,cost\nhistry,1\n", r"line 2: no table histry; groups has history, user"),
         ("feature,cost\nprice,1\nprice,2\n", r"line 3: price already has a cost"),
         ("feature,table,cost\nprice,history,1\n", r"line 2: names both a feature and a table"),
         ("feature,cost\n,1\n", r"line 2: names nothing"),
@@ -67,7 +67,7 @@ def test_a_mistake_in_a_sheet_is_one_line_with_file_and_line(tmp_path: Path, tex
 
 
 def test_a_name_that_could_be_two_things_is_refused() -> None:
-    with pytest.raises(AuditError, match=r"cost\.user: a column and a table have this name"):
+    with pytest.raises(AuditError, match=r"cost\.user: both a column and a table have this name"):
         read_costs({"user": 1}, COLUMNS, TABLES)
 
 

@@ -152,7 +152,7 @@ def test_such_a_time_splits_and_exposes_dates_after_the_event(tmp_path, how: str
     suspects = {
         finding.column: finding.detail for finding in made.findings if finding.kind in ("leak", "suspected_leak")
     }
-    assert "after the row's own time" in suspects["paid"]
+    assert "later than the time of the row" in suspects["paid"]
 
 
 def test_a_kind_that_no_number_has_is_refused(tmp_path) -> None:

@@ -121,8 +121,8 @@ def test_a_served_cell_that_is_no_number_is_an_error_and_no_missing_value(tmp_pa
     dates = pl.Series(["2024-05-01"] * 3).str.to_datetime()
     words = [pl.Series([None, cell, None]) for cell in ("cheap", "12,5", "5 g", "1.234,50")]
     for bad in (dates, *words):
-        with pytest.raises(AuditError, match=r"input: column plain: .* is no number") as caught:
+        with pytest.raises(AuditError, match=r"input: column plain: .* is not a number") as caught:
             encoders.encode(rows.with_columns(plain=bad), made.schema)
         assert "\n" not in str(caught.value)
-    with pytest.raises(AuditError, match=r"input: column price: '1\.234,50 €' \(row 1\) is no number"):
+    with pytest.raises(AuditError, match=r"input: column price: '1\.234,50 €' \(row 1\) is not a number"):
         encoders.encode(rows.with_columns(price=pl.Series(["$1", "1.234,50 €", None])), made.schema)

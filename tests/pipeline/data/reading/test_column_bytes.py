@@ -32,7 +32,7 @@ def test_of_parquet_they_are_those_of_its_column_chunks(tmp_path: Path) -> None:
             sum(one.total_uncompressed_size for one in mine) / frame.height
         )
     assert {"tags", "vector"} <= set(stored(made)), "nested columns belong to their column"
-    assert "own statistics" in made.summary["bytes_from"]
+    assert "statistics of the Parquet files" in made.summary["bytes_from"]
 
 
 def test_files_of_a_hive_folder_count_together_and_its_keys_take_nothing(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_of_arrow_they_are_the_cells_in_memory(tmp_path: Path) -> None:
     frame.write_ipc(tmp_path / "log.arrow")
     made, _ = prepared_of(tmp_path / "log.arrow", tmp_path)
     assert stored(made)["amount"] == pytest.approx(8, rel=0.05)
-    assert "in memory" in made.summary["bytes_from"]
+    assert "memory size of the cells" in made.summary["bytes_from"]
 
 
 def test_remote_parquet_is_left_out(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_atomic_companions_count_in_the_digest(tmp_path):
 
 def test_broken_atomic_files_name_file_and_line(tmp_path):
     path = write_atomic(tmp_path, ("i1\ta\tb", "i1\tc\td"))
-    with pytest.raises(AuditError, match=r"ml\.item: item_id=i1 stands 2 times"):
+    with pytest.raises(AuditError, match=r"ml\.item: item_id=i1 occurs 2 times"):
         opened(path, tmp_path)
     path = write_atomic(tmp_path, ("i1\ta\tb", "i2\tc\td\te"))
     with pytest.raises(AuditError, match=r"ml\.item: line 3 has 4 cells, but the header has 3"):
@@ -231,7 +231,7 @@ def test_the_shape_of_any_written_file_is_what_the_csv_module_reads(tmp_path, ro
 @pytest.mark.parametrize(
     ("types", "message"),
     [
-        ({"word": "float"}, r"reader\.types\.word=float: 3 of 3 cells cannot be read as float; say string"),
+        ({"word": "float"}, r"reader\.types\.word=float: 3 of 3 cells cannot be read as float; give string"),
         ({"word": "datetime"}, r"reader\.types\.word=datetime"),
     ],
 )
@@ -262,7 +262,7 @@ def test_flipped_bytes_of_a_parquet_file_never_escape_as_anything_but_one_line(t
 def test_text_files_must_agree(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     (tmp_path / "b.csv").write_text("x,z\n1,2\n")
-    with pytest.raises(AuditError, match=r"b\.csv: its header differs from a\.csv: z in place of y"):
+    with pytest.raises(AuditError, match=r"b\.csv: its header differs from that of a\.csv: z in place of y"):
         opened(tmp_path / "*.csv", tmp_path)
     (tmp_path / "b.csv").write_text("x,y\nred,2\n")
     with pytest.raises(AuditError, match=r"b\.csv: column x contains text here, but numbers in a\.csv"):

@@ -93,7 +93,7 @@ def test_its_cells_labels_and_weights_are_those_of_its_rows(
 
 
 def test_a_sample_without_a_class_is_one_line(stores: dict[str, Store]) -> None:
-    with pytest.raises(AuditError, match=r"rows: the sample has (no row|one class only) of \w+ .*; give more rows"):
+    with pytest.raises(AuditError, match=r"rows: the sample has (no row|a single class) of \w+ .*; give more rows"):
         pick_rows(stores["rows"], share=0.001, seed=0)
 
 

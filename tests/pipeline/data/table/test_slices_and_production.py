@@ -91,7 +91,7 @@ def test_the_score_in_production_is_kept_and_is_no_feature(tmp_path: Path) -> No
     [
         ("skore", {}, "production_score=skore: no such column; did you mean score?"),
         ("y", {}, "production_score=y: the column has another role"),
-        ("country", {}, "production_score=country: 'NL' is no number"),
+        ("country", {}, "production_score=country: 'NL' is not a number"),
         ("day", {}, "production_score=day: its type Date is not numeric; name a numeric column"),
         ("score", {"score": pl.lit(None, pl.Float64)}, "production_score=score: no row has a score"),
         (

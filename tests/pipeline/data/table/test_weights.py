@@ -107,10 +107,10 @@ def test_the_key_of_the_store_changes_with_the_weight(tmp_path) -> None:
         ("w", {
             "w": pl.Series([1.0, None] * 1_000)}, r"weight=w: 1,000 of .* rows have no weight \(first: row 1, None"),
         ("w", {"w": pl.Series([1.0, 2.0, float("nan"), 1.0] * 500)}, r"weight=w: 500 of 2,000 rows have no weight"),
-        ("w", {"w": pl.Series(["1", "2", "", "1"] * 500)}, r"weight=w: '' is no number"),
+        ("w", {"w": pl.Series(["1", "2", "", "1"] * 500)}, r"weight=w: '' is not a number"),
         ("w", {"w": pl.Series([1.0, float("inf")] * 1_000)}, r"weight=w: 1,000 of .* rows have a weight outside 1e-30"),
         ("w", {"w": 0}, "weight=w: it is 0 in every row, so no row counts; name another column, or leave out weight"),
-        ("w", {"w": pl.lit([1.0])}, r"weight=w: its type List\(Float64\) is no number"),
+        ("w", {"w": pl.lit([1.0])}, r"weight=w: its type List\(Float64\) is not numeric"),
     ],
 )  # fmt: skip
 def test_a_column_that_is_no_weight_is_one_line(tmp_path, name: str, change: dict[str, object], message: str) -> None:
