@@ -88,6 +88,7 @@ class WorkKeys(Section):
         "groups are sampled, rows where there is no group. The full model, the confirmations of K and the pruned "
         "models are trained and judged on all rows. null: all.",
         examples=[1_000_000, "10%"],
+        json_schema_extra={"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]},
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Start of all random numbers.")
     engine: Literal["local", "ray"] = Field(

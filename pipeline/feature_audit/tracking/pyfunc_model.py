@@ -10,7 +10,7 @@ import gc
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow
 import numpy as np
@@ -114,11 +114,11 @@ def _few(rows: pd.DataFrame) -> list[pl.Series]:
 def _few_cells(cells: pd.Series) -> pl.Series:
     if isinstance(cells.dtype, np.dtype) and cells.dtype.kind in _NUMBERS:
         return pl.Series(cells.to_numpy(), nan_to_null=True)
-    return pl.from_pandas(cells)
+    return cast(pl.Series, pl.from_pandas(cells))
 
 
 def _is_text(dtype: Any) -> bool:
-    return dtype == object or isinstance(dtype, pd.StringDtype)
+    return isinstance(dtype, pd.StringDtype) or pd.api.types.is_object_dtype(dtype)
 
 
 def _every_digit(name: str, cells: pd.Series) -> pl.Series:
