@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from feature_audit.config import AuditConfig
+from feature_audit.config.sections import ReaderConfig
 from feature_audit.data.columns.roles import SPLIT_COLUMN
 from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading import delimited, recbole
@@ -37,6 +38,9 @@ Progress = Callable[[str], None]
 #: Rows per row group of the tables we write; a fixed number makes their bytes independent of the thread count.
 #: First and last rows of remote data by which it is told that it has changed.
 _GLANCE_ROWS = 1_000
+#: Keys of the reader that JSON files are read without, and all other files but text.
+_JSON_UNREAD = ("separator", "has_header", "columns", "null_values", "types")
+_UNREAD = (*_JSON_UNREAD, "row_number")
 
 
 @dataclass(frozen=True)
@@ -150,17 +154,22 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
 def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -> Source:
     if config.prepare:
         _no_split_files(config, "prepare makes the table; let it make a split column")
+        _refuse_unread(config.reader, "the table that prepare makes")
         made = call_prepare(config.prepare, data)
         return Source(_stage(made, directory / "prepared.parquet", progress, f"prepare={config.prepare}"))
     shown = f"data={data}"
     staged = directory / "staged.parquet"
     if is_remote(data):
         _no_split_files(config, "it is for local files")
-        remote, as_text = _open_remote(data), bare_suffix(_path_of(data)) in (*TEXT, *JSON)
+        as_text = bare_suffix(_path_of(data)) in (*TEXT, *JSON)
+        _refuse_unread(config.reader, "files of a URI", " or copy the files to this machine" if as_text else "")
+        remote = _open_remote(data)
         return Source(_stage(remote, staged, progress, shown) if as_text else _not_empty(remote, shown))
     files = local_files(data)
     suffix = _common_format(files)
     splits = split_of_files(files, config.split_files) if config.split_files else {}
+    if suffix != "text":
+        _refuse_unread(config.reader, f"{suffix} files", keys=_JSON_UNREAD if suffix == "json" else _UNREAD)
     notes = _split_notes(config, files)
     if suffix == "inter":
         _no_split_files(config, "a .inter file is one file; give split=<column>")
@@ -176,6 +185,19 @@ def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -
         return Source(frame, notes=notes)
     root = Path(data) if Path(data).is_dir() else None
     return Source(_not_empty(_scan_binary(files, suffix, root, splits), shown), notes=notes)
+
+
+def _refuse_unread(reader: ReaderConfig, what: str, more: str = "", keys: tuple[str, ...] = _UNREAD) -> None:
+    """Refuse a setting that would have no effect.
+
+    Raises:
+        AuditError: one of ``keys`` was given.
+    """
+    for key in keys:
+        value = getattr(reader, key)
+        if value != getattr(ReaderConfig(), key):
+            kinds = "; kinds says what a column is" if key == "types" else ""
+            raise AuditError(f"reader.{key}={value}: {what} are read without it; leave it out{more}{kinds}")
 
 
 def _common_format(files: tuple[Path, ...]) -> str:
