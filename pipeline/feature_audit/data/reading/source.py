@@ -38,6 +38,8 @@ Progress = Callable[[str], None]
 #: Rows per row group of the tables we write; a fixed number makes their bytes independent of the thread count.
 #: First and last rows of remote data by which it is told that it has changed.
 _GLANCE_ROWS = 1_000
+#: Polars' time to read nested JSON grows with the cube of the levels: 500 of them take minutes.
+_MOST_LEVELS = 64
 #: Keys of the reader that JSON files are read without, and all other files but text.
 _JSON_UNREAD = ("separator", "has_header", "columns", "null_values", "types")
 _UNREAD = (*_JSON_UNREAD, "row_number")
@@ -311,13 +313,32 @@ def _scan_json(files: tuple[Path, ...], splits: Mapping[Path, str]) -> pl.LazyFr
                 frame = pl.read_json(file, infer_schema_length=None).lazy()
             else:
                 frame = pl.scan_ndjson(glob.escape(str(file)), infer_schema_length=None)
-            frame.collect_schema()
+            schema = frame.collect_schema()
         except READ_ERRORS as error:
             raise AuditError(
                 f"data={file}: cannot be read as JSON lines, one record a line ({one_line(error)}); write it again"
             ) from None
+        for name, dtype in schema.items():
+            if (levels := _levels(dtype)) > _MOST_LEVELS:
+                raise AuditError(
+                    f"data={file}: field {name} is nested {levels} levels deep; at most {_MOST_LEVELS} are read; "
+                    "leave it out of the file, or write what it holds as flat fields"
+                )
         frames.append(_marked(frame, splits.get(file)))
     return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _levels(dtype: pl.DataType) -> int:
+    """How deep objects and lists of a field are nested; 0 = plain cells."""
+    deepest, level = 0, [(dtype, 0)]
+    while level:
+        here, deep = level.pop()
+        deepest = max(deepest, deep)
+        if isinstance(here, pl.Struct):
+            level += [(each.dtype, deep + 1) for each in here.fields]  # type: ignore[misc]
+        elif isinstance(here, pl.List):
+            level.append((here.inner, deep + 1))  # type: ignore[arg-type]
+    return deepest
 
 
 def _marked(frame: pl.LazyFrame, split: str | None) -> pl.LazyFrame:

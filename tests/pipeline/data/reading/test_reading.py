@@ -156,6 +156,18 @@ def test_json_and_any_file_take_the_reader_keys_that_they_use(tmp_path):
     opened(tmp_path / "log.parquet", tmp_path, reader={"list_separator": "|", "null_values": [""]})
 
 
+@pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]"), ('[{"a":', "}]")])
+def test_json_that_is_nested_beyond_use_is_refused_before_it_is_read(tmp_path, opening, closing):
+    def nested(levels: int) -> Path:
+        path = tmp_path / f"{levels}.jsonl"
+        path.write_text(f'{{"y": 1, "x": {opening * levels}1{closing * levels}}}\n' * 2)
+        return path
+
+    assert opened(nested(20), tmp_path).frame.collect_schema().names() == ["y", "x"]
+    with pytest.raises(AuditError, match=r"field x is nested (3|6)00 levels deep; at most 64 are read; leave it out"):
+        opened(nested(300), tmp_path)
+
+
 def test_quotes_byte_order_mark_and_other_encodings(tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes(b'\xef\xbb\xbfname,n\n"a,b\nc",1\ncaf\xe9,2\n')
