@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import re
@@ -15,7 +14,6 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.config.sections import ReaderConfig
-from feature_audit.data.columns.roles import SPLIT_COLUMN
 from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading import delimited, recbole
 from feature_audit.data.reading.calendar import within_calendar
@@ -30,7 +28,9 @@ from feature_audit.data.reading.files import (
     looks_like_splits,
     split_of_files,
 )
+from feature_audit.data.reading.json_files import scan_json
 from feature_audit.data.reading.prepare_function import call_prepare
+from feature_audit.data.reading.split_marks import marked
 from feature_audit.errors import AuditError
 
 Progress = Callable[[str], None]
@@ -38,8 +38,6 @@ Progress = Callable[[str], None]
 #: Rows per row group of the tables we write; a fixed number makes their bytes independent of the thread count.
 #: First and last rows of remote data by which it is told that it has changed.
 _GLANCE_ROWS = 1_000
-#: Polars' time to read nested JSON grows with the cube of the levels: 500 of them take minutes.
-_MOST_LEVELS = 64
 #: Keys of the reader that JSON files are read without, and all other files but text.
 _JSON_UNREAD = ("separator", "has_header", "columns", "null_values", "types")
 _UNREAD = (*_JSON_UNREAD, "row_number")
@@ -183,7 +181,7 @@ def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -
         frame, more = delimited.read_text(files, config.reader, staged, progress, splits)
         return Source(_numbered(_not_empty(frame, shown), config.reader.row_number), notes=(*notes, *more))
     if suffix == "json":
-        frame = _numbered(_stage(_scan_json(files, splits), staged, progress, shown), config.reader.row_number)
+        frame = _numbered(_stage(scan_json(files, splits), staged, progress, shown), config.reader.row_number)
         return Source(frame, notes=notes)
     root = Path(data) if Path(data).is_dir() else None
     return Source(_not_empty(_scan_binary(files, suffix, root, splits), shown), notes=notes)
@@ -304,52 +302,6 @@ def _open_remote(uri: str) -> pl.LazyFrame:
     return frame
 
 
-def _scan_json(files: tuple[Path, ...], splits: Mapping[Path, str]) -> pl.LazyFrame:
-    """JSON lines, or of .json files one array of records; types are told from all rows."""
-    frames = []
-    for file in files:
-        try:
-            if file.suffix.lower() == ".json" and file.read_bytes()[:100].lstrip().startswith(b"["):
-                frame = pl.read_json(file, infer_schema_length=None).lazy()
-            else:
-                frame = pl.scan_ndjson(glob.escape(str(file)), infer_schema_length=None)
-            schema = frame.collect_schema()
-        except READ_ERRORS as error:
-            raise AuditError(
-                f"data={file}: cannot be read as JSON lines, one record a line ({one_line(error)}); write it again"
-            ) from None
-        for name, dtype in schema.items():
-            if (levels := _levels(dtype)) > _MOST_LEVELS:
-                raise AuditError(
-                    f"data={file}: field {name} is nested {levels} levels deep; at most {_MOST_LEVELS} are read; "
-                    "leave it out of the file, or write what it holds as flat fields"
-                )
-        frames.append(_marked(frame, splits.get(file)))
-    return pl.concat(frames, how="diagonal_relaxed")
-
-
-def _levels(dtype: pl.DataType) -> int:
-    """How deep objects and lists of a field are nested; 0 = plain cells."""
-    deepest, level = 0, [(dtype, 0)]
-    while level:
-        here, deep = level.pop()
-        deepest = max(deepest, deep)
-        if isinstance(here, pl.Struct):
-            level += [(each.dtype, deep + 1) for each in here.fields]  # type: ignore[misc]
-        elif isinstance(here, pl.List):
-            level.append((here.inner, deep + 1))  # type: ignore[arg-type]
-    return deepest
-
-
-def _marked(frame: pl.LazyFrame, split: str | None) -> pl.LazyFrame:
-    """The frame with a column that says which split its rows are of, where that is known."""
-    if split is None:
-        return frame
-    if SPLIT_COLUMN in frame.collect_schema():
-        raise AuditError(f"split_files: the table has a column {SPLIT_COLUMN} already; rename it")
-    return frame.with_columns(pl.lit(split).alias(SPLIT_COLUMN))
-
-
 def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits: Mapping[Path, str]) -> pl.LazyFrame:
     """One scan over Parquet or Arrow files whose columns and types agree; hive keys of a folder become columns."""
     first: pl.Schema | None = None
@@ -374,7 +326,7 @@ def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits
     if not splits:
         return scan(list(files))
     parts = {split: [file for file in files if splits[file] == split] for split in dict.fromkeys(splits.values())}
-    return pl.concat([_marked(scan(mine), split) for split, mine in parts.items()], how="vertical_relaxed")
+    return pl.concat([marked(scan(mine), split) for split, mine in parts.items()], how="vertical_relaxed")
 
 
 def _schema_of(file: Path, suffix: str) -> pl.Schema:
