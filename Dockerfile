@@ -22,10 +22,10 @@ RUN apt-get update && apt-get install -y --no-install-recommends wget && rm -rf 
 # The version is pinned; hadolint takes the expansion for a package.
 # hadolint ignore=DL3013
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch==${TORCH}"
-# The wheel's version is this checkout's.
+# The wheel's version is this checkout's. ray[default]: KubeRay hands jobs to Ray's dashboard, which plain ray does not have.
 # hadolint ignore=DL3013
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir "$(echo /wheels/*.whl)[ray]"
+    pip install --no-cache-dir "$(echo /wheels/*.whl)[ray]" "ray[default]"
 # MLflow looks for git to note a commit; the image has neither.
 ENV GIT_PYTHON_REFRESH=quiet
 RUN useradd --create-home --uid 10001 audit

@@ -111,6 +111,27 @@ def test_the_schema_refuses_what_the_program_refuses() -> None:
             load_config(None, wrong)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({key: example} for key, about in AuditConfig.model_fields.items() for example in about.examples or ()),
+        {"guards": {"calibration": 0.02, "logloss": "1%", "gauc": {"margin": 0.01}}},
+        *({key: "a, b_*"} for key in ("exclude", "never_drop", "always_drop", "slices")),
+    ],
+    ids=str,
+)
+def test_the_schema_takes_every_form_that_the_program_takes(given: dict[str, Any]) -> None:
+    (key,) = given
+    load_config(None, given | _COMPANIONS.get(key, {}))
+    jsonschema.validate(given, _schema())
+
+
+def test_the_schema_refuses_a_guard_of_another_form() -> None:
+    for wrong in ({"calibration": [0.02]}, {"calibration": {"mode": "not_worse"}}, ["calibration"]):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"guards": wrong}, _schema())
+
+
 def _schema() -> Any:
     return json.loads((_ROOT / "pipeline/feature_audit/schemas/config.schema.json").read_text(encoding="utf-8"))
 

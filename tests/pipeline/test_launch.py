@@ -153,6 +153,7 @@ def test_the_image_copies_what_exists_and_installs_an_extra_that_exists() -> Non
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = re.findall(r"\.whl\)\[(\w+)\]", dockerfile)
     assert extras == ["ray"]
+    assert '"ray[default]"' in dockerfile  # the dashboard that a RayJob is handed to
     assert set(extras) <= set(project["project"]["optional-dependencies"])
     users = re.findall(r"^USER (\d+)$", dockerfile, re.M)
     pods = [pod for path in _MANIFESTS for manifest in _documents(path) for pod in _pods(manifest)]
@@ -201,13 +202,21 @@ def test_slurm_hands_the_arguments_on(cluster: dict[str, str]) -> None:
     assert _calls(cluster) == ["feature-audit run --config a b.yaml"]
 
 
-def test_an_audit_that_slurm_stops_is_queued_again(cluster: dict[str, str]) -> None:
-    with subprocess.Popen(["bash", str(_LAUNCH / "slurm" / "audit.sbatch")], env=cluster | {"LONG": "1"}) as job:
+@pytest.mark.parametrize(
+    ("sent", "then"), [(signal.SIGUSR1, ["scontrol requeue 7"]), (signal.SIGTERM, [])], ids=["time is up", "cancelled"]
+)
+def test_an_audit_whose_time_is_up_is_queued_again_and_a_cancelled_one_is_not(
+    sent: signal.Signals, then: list[str], cluster: dict[str, str]
+) -> None:
+    script = _LAUNCH / "slurm" / "audit.sbatch"
+    with subprocess.Popen(["bash", str(script)], env=cluster | {"LONG": "1"}) as job:
         until = time.monotonic() + 30
         while not _calls(cluster) and time.monotonic() < until:
             time.sleep(0.05)
-        job.send_signal(signal.SIGTERM)
-    assert _calls(cluster) == ["feature-audit run", "stopped", "scontrol requeue 7"]
+        job.send_signal(sent)
+    assert _calls(cluster) == ["feature-audit run", "stopped", *then]
+    assert (job.returncode == 0) is bool(then)
+    assert f"#SBATCH --signal=B:{signal.SIGUSR1.name.removeprefix('SIG')}@" in script.read_text(encoding="utf-8")
 
 
 def test_slurm_starts_a_ray_cluster_on_all_nodes(cluster: dict[str, str]) -> None:

@@ -60,6 +60,11 @@ def read_rows(value: Any) -> int | float | None:
     return number if number < 1 else int(number)
 
 
+def _or_a_margin(schema: dict[str, Any]) -> None:
+    """Adds the short form of a guard, which is its margin alone."""
+    schema["additionalProperties"] = {"anyOf": [{"type": "number"}, {"type": "string"}, schema["additionalProperties"]]}
+
+
 class QuestionKeys(Section):
     """The question"""
 
@@ -89,6 +94,7 @@ class QuestionKeys(Section):
         "not_worse}}. The verdict is fail if a guard is proven to lose more than its margin. With mode not_worse, a "
         "pass also requires non-inferiority on the guard.",
         examples=[{"calibration": 0.02}, {"logloss": {"margin": "1%", "mode": "not_worse"}}],
+        json_schema_extra=_or_a_margin,
     )
     slice_margin: Margin | None = Field(
         None,

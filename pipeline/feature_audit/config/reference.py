@@ -93,6 +93,9 @@ def as_markdown() -> str:
 def as_json_schema() -> str:
     """The JSON schema of a configuration file (draft 2020-12)."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **AuditConfig.model_json_schema()}
+    for key in schema["properties"].values():
+        if key.get("type") == "array":
+            key["type"] = ["array", "string"]  # comma-separated
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 

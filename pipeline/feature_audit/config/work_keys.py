@@ -90,6 +90,7 @@ class WorkKeys(Section):
         "groups are sampled, or rows if there is no group. The full model, the confirmation of K and the pruned "
         "models always use all rows. null: all rows.",
         examples=[1_000_000, "10%"],
+        json_schema_extra={"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]},
     )
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of all random numbers.")
     engine: Literal["local", "ray"] = Field(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
+import gc
 import json
 import shutil
 import sys
@@ -21,6 +24,7 @@ from feature_audit.errors import AuditError
 from feature_audit.models import build_model
 from feature_audit.models.custom.user_model import UserModel
 from feature_audit.schema import Field, ModelSchema
+from feature_audit.tracking import pyfunc_model
 from feature_audit.tracking.pyfunc_model import PrunedModel
 from feature_audit.tracking.registry import RawInput, signature_of
 from mlflow.pyfunc.scoring_server import _parse_json_data
@@ -106,6 +110,67 @@ def test_a_price_scores_alike_as_text_and_as_a_number(model: PrunedModel) -> Non
     assert len(set(scores.tolist())) == 1
     assert model.predict(None, pd.DataFrame([row(1, price=1234.5)]))[0] == scores[0]
     assert model.predict(None, [row(1, price="$9.00")])[0] != scores[0]
+
+
+COLUMNS = {
+    "int8": pd.Series([1, 2], dtype="int8"),
+    "uint64": pd.Series([2**63 + 1, 2], dtype="uint64"),
+    "float16": pd.Series([1, 2], dtype="float16"),
+    "float32": pd.Series([1.5, np.nan], dtype="float32"),
+    "float64": pd.Series([np.nan, 2]),
+    "bool": pd.Series([True, False]),
+    "Int64": pd.Series([1, None], dtype="Int64"),
+    "boolean": pd.Series([True, None], dtype="boolean"),
+    "texts": pd.Series(["a", "é"]),
+    "text and null": pd.Series(["a", None]),
+    "string": pd.Series(["a", None], dtype="string"),
+    "objects": pd.Series(["a", "b"], dtype=object),
+    "text and NaN": pd.Series(["a", np.nan], dtype=object),
+    "integers and null": pd.Series([1, None], dtype=object),
+    "floats and NaN": pd.Series([1.5, np.nan], dtype=object),
+    "nulls": pd.Series([None, None], dtype=object),
+    "NaNs": pd.Series([np.nan, np.nan], dtype=object),
+    "category": pd.Series(["a", "b"], dtype="category"),
+    "moments": pd.to_datetime(pd.Series(["2020-01-01", None])),
+    "moments of a zone": pd.to_datetime(pd.Series(["2020-01-01", None]), utc=True),
+    "dates": pd.Series([dt.date(2020, 1, 1), None], dtype=object),
+    "durations": pd.to_timedelta(pd.Series([1, 2]), unit="s"),
+    "decimals": pd.Series([decimal.Decimal("1.5"), None], dtype=object),
+    "lists": pd.Series([[1, 2], None], dtype=object),
+    "arrays": pd.Series([np.array([1.0, 2.0]), np.array([1.0, 3.0])], dtype=object),
+    "NumPy's text": pd.Series([np.str_("a"), "b"], dtype=object),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Series.values returning:Warning")  # inside Polars, of zones
+@pytest.mark.parametrize("names", [*([name] for name in COLUMNS), ["texts", "objects"], list(COLUMNS)])
+def test_few_rows_of_pandas_are_read_as_many_are(names: list[str]) -> None:
+    for rows in (slice(0, 2), slice(0, 1), slice(1, 2), slice(0, 0)):
+        frame = pd.DataFrame({name: COLUMNS[name] for name in names})[rows]
+        read = pl.DataFrame(pyfunc_model._as_polars(frame))
+        assert read.schema == pl.from_pandas(frame).schema
+        assert read.equals(pl.from_pandas(frame))
+
+
+def test_one_row_of_text_and_numbers_goes_no_way_through_arrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which took longer than all the rest of a score."""
+    monkeypatch.setattr(pl, "from_pandas", None)
+    for frame in (pd.DataFrame([{"a": "x", "b": "y"}]), pd.DataFrame([{"a": 1, "b": 0.5, "c": True}])):
+        assert pyfunc_model._as_polars(frame).rows() == [tuple(frame.iloc[0])]
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_a_server_does_not_collect_what_was_there_before_it_answered(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, served: bool
+) -> None:
+    gc.unfreeze()
+    if served:
+        monkeypatch.setenv("__pyfunc_model_path__", "/a/model")
+    try:
+        PrunedModel().load_context(SimpleNamespace(artifacts={"pruned": str(folder)}))
+        assert (gc.get_freeze_count() > 10_000) is served
+    finally:
+        gc.unfreeze()
 
 
 PACKED = """

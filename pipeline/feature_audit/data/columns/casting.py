@@ -63,11 +63,18 @@ def as_key(values: pl.Series, key: Key) -> pl.Series:
     if values.dtype == pl.String:
         values = values.str.strip_chars()
     if key == "float":
-        return values.cast(pl.Float64, strict=False).fill_nan(None)
-    if values.dtype.is_float() or values.dtype.is_decimal():
+        numbers = values.cast(pl.Float64, strict=False)
+        return numbers.fill_nan(None) if np.isnan(numbers.to_numpy()).any() else numbers
+    if (values.dtype.is_float() and not _all_whole(values)) or values.dtype.is_decimal():
         values = values.set(values != values.truncate(), None)
     fits = values.dtype.is_signed_integer() or values.dtype in (pl.UInt8, pl.UInt16, pl.UInt32, pl.Boolean, pl.Null)
     return values.cast(pl.Int64 if fits and values.dtype != pl.Int128 else pl.Int128, strict=False)
+
+
+def _all_whole(floats: pl.Series) -> bool:
+    """In NumPy, which has no query to start for a few cells."""
+    cells = floats.to_numpy()
+    return bool((np.trunc(cells) == cells).all())
 
 
 def key_of(dtype: pl.DataType, *, boolean: bool = False) -> Key:
@@ -157,19 +164,21 @@ def as_datetime(values: pl.Series, form: str | None) -> pl.Series:
 
 def epoch(moments: pl.Series) -> np.ndarray:
     """float64 microseconds since 1970; null -> NaN."""
-    return moments.cast(pl.Int64).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return moments.cast(pl.Int64).cast(pl.Float64).to_numpy()  # Polars turns nulls of numbers into NaN
 
 
 def date_part(moments: pl.Series, part: str) -> np.ndarray:
     """One part as int32 counted from 0; null -> 0."""
+    cells = moments.to_numpy()
+    days = cells.astype("datetime64[D]")
+    months = days.astype("datetime64[M]")
     parts = {
-        "hour": (moments.dt.hour, 0),
-        "weekday": (moments.dt.weekday, 1),
-        "day": (moments.dt.day, 1),
-        "month": (moments.dt.month, 1),
+        "hour": lambda: (cells - days).astype("timedelta64[h]").astype(np.int64),
+        "weekday": lambda: (days.astype(np.int64) + 3) % 7,  # 1970 began with a Thursday
+        "day": lambda: (days - months).astype(np.int64),
+        "month": lambda: months.astype(np.int64) % 12,
     }
-    values, first = parts[part]
-    return values().cast(pl.Int32).fill_null(first).to_numpy() - first
+    return np.where(np.isnat(cells), 0, parts[part]()).astype(np.int32)
 
 
 def as_matrix(values: pl.Series, width: int) -> np.ndarray:

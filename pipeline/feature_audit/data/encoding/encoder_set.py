@@ -104,13 +104,15 @@ class Encoders:
         Raises:
             AuditError: the values' type cannot be read as the trained kind.
         """
+        encoder = self.by_name[name]
+        if values.null_count() == len(values) > 0:  # also for speed: most columns of one row, or of a rare field
+            return _missing_cells(encoder.field, len(values))
         try:
-            return self.by_name[name].encode(values)
+            return encoder.encode(values)
         except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
             text = " ".join(str(error).split())[:160]
-            kind = self.by_name[name].tag
             raise AuditError(
-                f"input: column {name} of type {values.dtype} cannot be encoded as {kind} ({text})"
+                f"input: column {name} of type {values.dtype} cannot be encoded as {encoder.tag} ({text})"
             ) from None
 
     def to_json(self) -> dict[str, Any]:
@@ -154,6 +156,12 @@ class Encoders:
             raise AuditError(
                 f"encoders={path}: not a readable encoder file ({type(error).__name__}: {error})"
             ) from None
+
+
+def _missing_cells(field: Field, rows: int) -> np.ndarray:
+    """What ``rows`` nulls are encoded as: MISSING and padding, and the mean of a vector, are all zero."""
+    shape = (rows, field.width) if field.form in ("bag", "vector") else (rows,)
+    return np.zeros(shape, np.int32 if field.form in ("code", "bag") else np.float32)
 
 
 def _hash_probe() -> int:

@@ -92,7 +92,7 @@ class NumericEncoder(Encoder):
         if values.dtype in (pl.Date, pl.Datetime):
             return values.is_not_null() & (not self.moment)
         if values.dtype not in (pl.String, pl.Categorical, pl.Enum):
-            return pl.repeat(False, len(values), eager=True)
+            return pl.Series(np.zeros(len(values), np.bool_))
         text = values.cast(pl.String)
         read = as_float(text) if self.form is None else self.form.read(text).to_numpy()
         return ~is_missing(text) & pl.Series(np.isnan(read), dtype=pl.Boolean)
@@ -137,31 +137,32 @@ class Vocabulary:
             )
         keys = as_key(values, self.key)
         codes = self._known(keys)
-        if self.buckets:
+        if self.buckets and (codes == OOV).any():
             bucket = (keys.cast(pl.String).hash(0) % self.buckets).cast(pl.Int32) + (FIRST + len(self.values))
-            codes = codes.fill_null(bucket)
-        if not codes.null_count() and not keys.null_count():
-            return codes.to_numpy()
-        # In NumPy, where nulls are NaN: a Series method such as fill_null is a whole query each time.
-        known = np.nan_to_num(codes.to_numpy(), nan=OOV).astype(np.int32)
+            codes = np.where(codes == OOV, bucket.to_numpy(), codes).astype(np.int32, copy=False)
         if keys.null_count():
             absent = is_missing(values) if self.key in ("integer", "float") else keys.is_null()  # a word is no null
-            known[absent.to_numpy()] = MISSING
-        return known
+            codes = np.where(absent.to_numpy(), np.int32(MISSING), codes)
+        return codes
 
-    def _known(self, keys: pl.Series) -> pl.Series:
-        """Int32 codes of known values, null for all others.
+    def _known(self, keys: pl.Series) -> np.ndarray:
+        """int32 codes of known values, OOV for all others, null included.
 
         Polars makes its lookup table anew in every call; for few rows and many values that is all the time it takes.
         """
         if len(keys) < len(self.values):
-            return pl.Series(map(self._code_of.get, keys.to_list()), dtype=pl.Int32)
+            code_of = self._code_of
+            return np.array([code_of.get(value, OOV) for value in keys.to_list()], dtype=np.int32)
         if self.key == "text":
-            return keys.cast(self._enum, strict=False).to_physical().cast(pl.Int32) + FIRST
-        if keys.dtype not in self._tables:
-            self._tables[keys.dtype] = self._table(keys.dtype)
-        known, codes = self._tables[keys.dtype]
-        return keys.replace_strict(known, codes, default=None, return_dtype=pl.Int32)
+            codes = keys.cast(self._enum, strict=False).to_physical().cast(pl.Int32) + FIRST
+        else:
+            if keys.dtype not in self._tables:
+                self._tables[keys.dtype] = self._table(keys.dtype)
+            known, places = self._tables[keys.dtype]
+            codes = keys.replace_strict(known, places, default=None, return_dtype=pl.Int32)
+        # In NumPy, where nulls are NaN: a Series method such as fill_null is a whole query each time.
+        found = codes.to_numpy()
+        return np.nan_to_num(found, nan=OOV).astype(np.int32) if codes.null_count() else found
 
     def _table(self, dtype: pl.DataType) -> tuple[pl.Series, pl.Series]:
         """Known values in the type of the keys, and their codes; what is too long for Int64 equals no such key."""
@@ -313,7 +314,7 @@ class DateEncoder(Encoder):
             codes[:, place] = date_part(moments, part) + first
             first += DATE_PARTS[part]
         codes[:, -1] = np.searchsorted(self.edges, epoch(moments), side="right") + first
-        codes[moments.is_null().to_numpy()] = MISSING
+        codes[np.isnat(moments.to_numpy())] = MISSING
         return codes
 
     def state(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import re
@@ -14,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from feature_audit.config import AuditConfig
-from feature_audit.data.columns.roles import SPLIT_COLUMN
+from feature_audit.config.sections import ReaderConfig
 from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading import delimited, recbole
 from feature_audit.data.reading.calendar import within_calendar
@@ -29,7 +28,9 @@ from feature_audit.data.reading.files import (
     looks_like_splits,
     split_of_files,
 )
+from feature_audit.data.reading.json_files import scan_json
 from feature_audit.data.reading.prepare_function import call_prepare
+from feature_audit.data.reading.split_marks import marked
 from feature_audit.errors import AuditError
 
 Progress = Callable[[str], None]
@@ -37,6 +38,9 @@ Progress = Callable[[str], None]
 #: Rows per row group of the tables we write; a fixed number makes their bytes independent of the thread count.
 #: First and last rows of remote data by which it is told that it has changed.
 _GLANCE_ROWS = 1_000
+#: Keys of the reader that JSON files are read without, and all other files but text.
+_JSON_UNREAD = ("separator", "has_header", "columns", "null_values", "types")
+_UNREAD = (*_JSON_UNREAD, "row_number")
 
 
 @dataclass(frozen=True)
@@ -150,17 +154,22 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
 def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -> Source:
     if config.prepare:
         _no_split_files(config, "prepare builds the table; let it add a split column")
+        _refuse_unread(config.reader, "the table that prepare builds")
         made = call_prepare(config.prepare, data)
         return Source(_stage(made, directory / "prepared.parquet", progress, f"prepare={config.prepare}"))
     shown = f"data={data}"
     staged = directory / "staged.parquet"
     if is_remote(data):
         _no_split_files(config, "it supports only local files")
-        remote, as_text = _open_remote(data), bare_suffix(_path_of(data)) in (*TEXT, *JSON)
+        as_text = bare_suffix(_path_of(data)) in (*TEXT, *JSON)
+        _refuse_unread(config.reader, "files of a URI", " or copy the files to this machine" if as_text else "")
+        remote = _open_remote(data)
         return Source(_stage(remote, staged, progress, shown) if as_text else _not_empty(remote, shown))
     files = local_files(data)
     suffix = _common_format(files)
     splits = split_of_files(files, config.split_files) if config.split_files else {}
+    if suffix != "text":
+        _refuse_unread(config.reader, f"{suffix} files", keys=_JSON_UNREAD if suffix == "json" else _UNREAD)
     notes = _split_notes(config, files)
     if suffix == "inter":
         _no_split_files(config, "a .inter file cannot be split by files; give split=<column>")
@@ -172,10 +181,23 @@ def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -
         frame, more = delimited.read_text(files, config.reader, staged, progress, splits)
         return Source(_numbered(_not_empty(frame, shown), config.reader.row_number), notes=(*notes, *more))
     if suffix == "json":
-        frame = _numbered(_stage(_scan_json(files, splits), staged, progress, shown), config.reader.row_number)
+        frame = _numbered(_stage(scan_json(files, splits), staged, progress, shown), config.reader.row_number)
         return Source(frame, notes=notes)
     root = Path(data) if Path(data).is_dir() else None
     return Source(_not_empty(_scan_binary(files, suffix, root, splits), shown), notes=notes)
+
+
+def _refuse_unread(reader: ReaderConfig, what: str, more: str = "", keys: tuple[str, ...] = _UNREAD) -> None:
+    """Refuse a setting that would have no effect.
+
+    Raises:
+        AuditError: one of ``keys`` was given.
+    """
+    for key in keys:
+        value = getattr(reader, key)
+        if value != getattr(ReaderConfig(), key):
+            kinds = "; kinds says what a column is" if key == "types" else ""
+            raise AuditError(f"reader.{key}={value}: {what} are read without it; leave it out{more}{kinds}")
 
 
 def _common_format(files: tuple[Path, ...]) -> str:
@@ -280,33 +302,6 @@ def _open_remote(uri: str) -> pl.LazyFrame:
     return frame
 
 
-def _scan_json(files: tuple[Path, ...], splits: Mapping[Path, str]) -> pl.LazyFrame:
-    """JSON lines, or of .json files one array of records; types are told from all rows."""
-    frames = []
-    for file in files:
-        try:
-            if file.suffix.lower() == ".json" and file.read_bytes()[:100].lstrip().startswith(b"["):
-                frame = pl.read_json(file, infer_schema_length=None).lazy()
-            else:
-                frame = pl.scan_ndjson(glob.escape(str(file)), infer_schema_length=None)
-            frame.collect_schema()
-        except READ_ERRORS as error:
-            raise AuditError(
-                f"data={file}: cannot be read as JSON lines, one record per line ({one_line(error)}); write it again"
-            ) from None
-        frames.append(_marked(frame, splits.get(file)))
-    return pl.concat(frames, how="diagonal_relaxed")
-
-
-def _marked(frame: pl.LazyFrame, split: str | None) -> pl.LazyFrame:
-    """The frame with a column that says which split its rows are of, where that is known."""
-    if split is None:
-        return frame
-    if SPLIT_COLUMN in frame.collect_schema():
-        raise AuditError(f"split_files: the table already has a column {SPLIT_COLUMN}; rename it")
-    return frame.with_columns(pl.lit(split).alias(SPLIT_COLUMN))
-
-
 def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits: Mapping[Path, str]) -> pl.LazyFrame:
     """One scan over Parquet or Arrow files whose columns and types agree; hive keys of a folder become columns."""
     first: pl.Schema | None = None
@@ -331,7 +326,7 @@ def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits
     if not splits:
         return scan(list(files))
     parts = {split: [file for file in files if splits[file] == split] for split in dict.fromkeys(splits.values())}
-    return pl.concat([_marked(scan(mine), split) for split, mine in parts.items()], how="vertical_relaxed")
+    return pl.concat([marked(scan(mine), split) for split, mine in parts.items()], how="vertical_relaxed")
 
 
 def _schema_of(file: Path, suffix: str) -> pl.Schema:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from feature_audit.config.sections import EncodingConfig
-from feature_audit.data.columns.casting import as_datetime
+from feature_audit.data.columns.casting import as_datetime, date_part
 from feature_audit.data.encoding.encoder_set import Encoders
 from feature_audit.data.encoding.encoders import (
     FIRST,
@@ -208,6 +208,25 @@ def test_dates_are_bags_of_parts():
     assert codes[2].tolist() == [0, 0, 0]
     assert codes.max() < encoder.field.cardinality
     assert encoder.field.width == 3
+
+
+@given(st.lists(st.one_of(st.none(), st.datetimes()), min_size=1, max_size=30))
+def test_parts_of_a_date_are_those_of_polars(moments):
+    cells = pl.Series(moments, dtype=pl.Datetime("us"))
+    parts = {"hour": (cells.dt.hour(), 0), "weekday": (cells.dt.weekday(), 1), "day": (cells.dt.day(), 1)}
+    for part, (expected, first) in (parts | {"month": (cells.dt.month(), 1)}).items():
+        assert date_part(cells, part).tolist() == (expected.cast(pl.Int64) - first).fill_null(0).to_list()
+
+
+def test_a_column_without_a_cell_is_all_missing():
+    """By the short way as by the encoder itself."""
+    encoders = all_encoders()
+    for name, encoder in encoders.by_name.items():
+        for rows in (1, 3):
+            cells = pl.Series(name, [None] * rows, dtype=pl.Null)
+            made, expected = encoders.encode_column(name, cells), encoder.encode(cells)
+            np.testing.assert_array_equal(made, expected)
+            assert (made.dtype, made.shape) == (expected.dtype, expected.shape)
 
 
 def test_what_comes_after_the_last_train_value_shares_its_code():

@@ -125,6 +125,49 @@ def test_reader_types_win(tmp_path):
         opened(path, tmp_path, reader={"types": {"zap": "string"}})
 
 
+@pytest.mark.parametrize(
+    ("name", "reader", "message"),
+    [
+        ("log.parquet", {"types": {"x": "string"}}, r"types=.*: parquet files are read without it; .*kinds says"),
+        ("log.parquet", {"row_number": "row"}, r"row_number=row: parquet files are read without it; leave it out"),
+        ("log.arrow", {"null_values": ["NA"]}, r"null_values=.*: arrow files"),
+        ("log.jsonl", {"separator": ";"}, r"separator=;: json files"),
+        ("remote.parquet", {"types": {"x": "string"}}, r"types=.*: files of a URI"),
+        ("remote.csv", {"separator": ";"}, r"separator=;: files of a URI .* copy the files to this machine"),
+        ("prepared", {"has_header": False}, r"has_header=False: the table that prepare builds"),
+    ],
+)
+def test_a_reader_key_without_effect_is_refused(tmp_path, name, reader, message):
+    frame, path = pl.DataFrame({"x": ["1", "2"]}), tmp_path / name
+    data, keys = str(path), {"prepare": "package.module:function"} if name == "prepared" else {}
+    if name.startswith("remote"):
+        path, data = tmp_path / name, f"file://{path}"
+    {"parquet": frame.write_parquet, "arrow": frame.write_ipc, "jsonl": frame.write_ndjson}.get(
+        path.suffix[1:], frame.write_csv
+    )(path)
+    with pytest.raises(AuditError, match=r"^reader\." + message):
+        opened(data, tmp_path, reader=reader, **keys)
+
+
+def test_json_and_any_file_take_the_reader_keys_that_they_use(tmp_path):
+    pl.DataFrame({"x": ["1|2", "3"]}).write_ndjson(tmp_path / "log.jsonl")
+    pl.DataFrame({"x": ["1|2", "3"]}).write_parquet(tmp_path / "log.parquet")
+    assert "row" in opened(tmp_path / "log.jsonl", tmp_path, reader={"row_number": "row"}).frame.collect_schema()
+    opened(tmp_path / "log.parquet", tmp_path, reader={"list_separator": "|", "null_values": [""]})
+
+
+@pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]"), ('[{"a":', "}]")])
+def test_json_that_is_nested_beyond_use_is_refused_before_it_is_read(tmp_path, opening, closing):
+    def nested(levels: int) -> Path:
+        path = tmp_path / f"{levels}.jsonl"
+        path.write_text(f'{{"y": 1, "x": {opening * levels}1{closing * levels}}}\n' * 2)
+        return path
+
+    assert opened(nested(20), tmp_path).frame.collect_schema().names() == ["y", "x"]
+    with pytest.raises(AuditError, match=r"field x is nested (3|6)00 levels deep; at most 64 are read; leave it out"):
+        opened(nested(300), tmp_path)
+
+
 def test_quotes_byte_order_mark_and_other_encodings(tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes(b'\xef\xbb\xbfname,n\n"a,b\nc",1\ncaf\xe9,2\n')
