@@ -102,6 +102,15 @@ class WorkKeys(Section):
         description="Trials and trainings that run at once. Each has a process of its own and, where there are several "
         "cards, a card of its own. The audit is the same with any number of them.",
     )
+    ranks: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Processes that train one model together, each on its part of every batch and on a core or a card "
+        "of its own. For a full model whose training takes too long on one. The full model and the pruned models are "
+        "trained this way. Trials of the selection are not: they run side by side with `workers` "
+        "(docs/how-to/more-than-one-machine.md).",
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
     threads: int = Field(
         0,

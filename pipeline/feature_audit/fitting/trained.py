@@ -18,7 +18,7 @@ from feature_audit.disk import require_room, whole
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.compute import active_parameters
 from feature_audit.fitting.progress import training_bar
-from feature_audit.models import build_model, predict, resolve_device, train
+from feature_audit.models import Ranks, build_model, predict, resolve_device, train
 from feature_audit.noninferiority import metric
 from feature_audit.schema import ModelSchema
 
@@ -147,6 +147,7 @@ def train_one(
     seed: int,
     label: str,
     progress: Callable[[dict[str, Any]], None] | None = None,
+    ranks: Ranks | None = None,
 ) -> tuple[nn.Module, np.ndarray, TrainingFacts]:
     """Train from scratch and score the validation rows.
 
@@ -154,6 +155,7 @@ def train_one(
         config, store, schema, seed: what is trained, on what.
         label: of the bar.
         progress: takes the place of the bar.
+        ranks: the processes that train the model together; see ``models.train``.
 
     Returns:
         model, validation scores, facts.
@@ -169,6 +171,7 @@ def train_one(
             seed=seed,
             device=config.device,
             progress=watch,
+            ranks=ranks,
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
     active = active_parameters(result.model, schema)

@@ -35,6 +35,7 @@ KEYS = {
 _NOT_ASKED = (
     "threads",
     "workers",
+    "ranks",
     "engine",
     "work_dir",
     "experiment",
