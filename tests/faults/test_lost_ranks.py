@@ -31,6 +31,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def workers_of(pid: int) -> list[psutil.Process]:
+    """Workers and ranks below a process."""
+    return [one for one in psutil.Process(pid).children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
+
+
 @pytest.mark.parametrize(
     ("how", "says"),
     [
@@ -46,8 +51,7 @@ def test_a_rank_that_is_lost_ends_the_training_in_one_line(
     said = capfd.readouterr().err
     assert re.search(f"feature-audit: error: {says}", said), said
     assert "Traceback" not in said
-    left = psutil.Process().children(recursive=True)
-    assert not [one.pid for one in left if "spawn_main" in " ".join(one.cmdline())]
+    assert not workers_of(os.getpid())
     assert not list(home.glob(".audit/baseline/*/*.pt"))
 
 
@@ -60,15 +64,15 @@ def test_ranks_end_with_their_audit(home: Path, sent: signal.Signals, workers: s
     long = ("--training", "{max_epochs: 1000, patience: 1000}")
     command = [sys.executable, "-m", "feature_audit", *WORDS, *work, *long]
     process = subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    ranks = int(workers) if workers != "1" else 0
-    while len(family := psutil.Process(process.pid).children(recursive=True)) < 2 + ranks:
+    deadline = time.monotonic() + 300
+    while len(workers_of(process.pid)) < 2 + (workers == "2"):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(6)  # until they train
+    family = workers_of(process.pid)
     process.send_signal(sent)
-    _, alive = psutil.wait_procs([*family, psutil.Process(process.pid)], timeout=30)
+    _, alive = psutil.wait_procs([*family, psutil.Process(process.pid)], timeout=60)
     for one in alive:
         one.kill()
     said = process.communicate()[1]

@@ -140,3 +140,10 @@ class ResultKeys(Section):
         description="Registered model that receives the recommendation. Its name has no `/`, `:` or `?`.",
     )
     work_dir: str = Field(".audit", description="Folder of training stores and caches.", examples=["/scratch/audit"])
+    local_dir: str | None = Field(
+        None,
+        description="Folder of a disk of each machine, for a work_dir on a network file system. The encoded rows are "
+        "copied there once per machine and read from there. Variables are those of each machine. The copies stay "
+        "until you remove them (docs/how-to/more-than-one-machine.md).",
+        examples=["$TMPDIR/audit"],
+    )

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Self
 
@@ -19,6 +19,9 @@ from feature_audit.engine.process import tune_process
 from feature_audit.memory import WorkerKilledError
 
 log = logging.getLogger(__name__)
+
+#: Seconds of one wait for results.
+_POLL = 0.5
 
 
 class LocalEngine:
@@ -97,9 +100,13 @@ class LocalEngine:
             }
             if len(waiting) >= self._workers:
                 pool.submit(int)  # the pool learns of the process that it started last when it is next given work
-            for future in as_completed(waiting):
-                place = waiting[future]
-                keep(place, returned(future.result(), jobs[place].label))
+            left = set(waiting)
+            while left:
+                # Between two waits, Ctrl-C is seen: Polars' handler of it has system calls restarted.
+                ready, left = wait(left, timeout=_POLL, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    place = waiting[future]
+                    keep(place, returned(future.result(), jobs[place].label))
         except BaseException:
             self._end_workers()  # else the pool would wait for jobs that nobody asks for any more
             raise

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, Store
+from feature_audit.data import Prepared, Store, local_copy
 from feature_audit.disk import require_room, whole
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.compute import active_parameters
@@ -134,9 +134,15 @@ def weight_bytes(path: Path) -> int:
     return sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
 
 
-def open_store(config: AuditConfig, prepared: Prepared) -> Store:
-    """The encoded rows, whose batches lie where the audit computes."""
-    return Store.open(prepared.directory, device=resolve_device(config.device))
+def open_store(config: AuditConfig, prepared: Prepared, sample: Path | None = None) -> Store:
+    """The encoded rows, or those of a sample's folder, whose batches lie where the audit computes.
+
+    Raises:
+        AuditError: with ``local_dir``, they cannot be copied there.
+    """
+    directory = sample or prepared.directory
+    directory = local_copy(directory, config.local_dir) if config.local_dir else directory
+    return Store.open(directory, device=resolve_device(config.device))
 
 
 def train_one(

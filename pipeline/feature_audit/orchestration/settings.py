@@ -98,7 +98,7 @@ def check_config(config: AuditConfig) -> None:
             f"slice_margin={config.slice_margin}: there are no slices; name columns with slices, or a group"
         )
     registry.check_name(config.model_name)
-    _check_folder(config.work_dir)
+    _check_folders(config)
     if config.consumers is not None:
         read_consumers(config.consumers)
     for split in ("time", "group"):
@@ -124,15 +124,20 @@ def _check_targets(config: AuditConfig) -> None:
         raise UsageError(f"{shown}: task=multiclass; of several targets each is binary or a number")
 
 
-def _check_folder(work_dir: str) -> None:
-    """Refuse a work folder that nothing can be written to, and make none: this may turn out to be a mistake."""
-    try:
-        path = Path(work_dir).absolute()
-        with tempfile.TemporaryFile(dir=next(one for one in (path, *path.parents) if one.exists())):
-            pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"work_dir={work_dir}: cannot be written to ({reason}); give another folder") from None
+def _check_folders(config: AuditConfig) -> None:
+    """Refuse folders that nothing can be written to, and make none: this may turn out to be a mistake."""
+    folders = {"work_dir": Path(config.work_dir)}
+    if config.local_dir and "$" not in config.local_dir:  # its variables are those of each machine
+        folders["local_dir"] = Path(config.local_dir).expanduser()
+    for key, folder in folders.items():
+        try:
+            path = folder.absolute()
+            with tempfile.TemporaryFile(dir=next(one for one in (path, *path.parents) if one.exists())):
+                pass
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            value = getattr(config, key)
+            raise UsageError(f"{key}={value}: cannot be written to ({reason}); give another folder") from None
 
 
 def _check_weights(config: AuditConfig) -> None:

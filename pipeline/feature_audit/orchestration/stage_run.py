@@ -38,6 +38,7 @@ _NOT_ASKED = (
     "ranks",
     "engine",
     "work_dir",
+    "local_dir",
     "experiment",
     "gate",
     "looks",
