@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import util
 from typing import Any, Self
 
 import psutil
@@ -147,6 +148,7 @@ def _begin(watched: Any, place: Any, threads: int, cards: tuple[str, ...]) -> No
         watched.poll(None)
         for child in psutil.Process().children(recursive=True):  # a team's own training program
             child.kill()
+        util._run_finalizers(0)  # type: ignore[attr-defined]  # semaphores of its own workers: Python warns of any left
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
