@@ -125,19 +125,21 @@ def _check_targets(config: AuditConfig) -> None:
 
 
 def _check_folders(config: AuditConfig) -> None:
-    """Refuse folders that nothing can be written to, and make none: this may turn out to be a mistake."""
-    folders = {"work_dir": Path(config.work_dir)}
+    """Refuse folders that nothing can be written to."""
+    _require_writable(f"work_dir={config.work_dir}", Path(config.work_dir))
     if config.local_dir and "$" not in config.local_dir:  # its variables are those of each machine
-        folders["local_dir"] = Path(config.local_dir).expanduser()
-    for key, folder in folders.items():
-        try:
-            path = folder.absolute()
-            with tempfile.TemporaryFile(dir=next(one for one in (path, *path.parents) if one.exists())):
-                pass
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            value = getattr(config, key)
-            raise UsageError(f"{key}={value}: cannot be written to ({reason}); give another folder") from None
+        _require_writable(f"local_dir={config.local_dir}", Path(config.local_dir).expanduser())
+
+
+def _require_writable(shown: str, folder: Path) -> None:
+    """Refuse a folder that cannot be written to, and make none: this may turn out to be a mistake."""
+    try:
+        path = folder.absolute()
+        with tempfile.TemporaryFile(dir=next(one for one in (path, *path.parents) if one.exists())):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{shown}: cannot be written to ({reason}); give another folder") from None
 
 
 def _check_weights(config: AuditConfig) -> None:
