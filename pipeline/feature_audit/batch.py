@@ -36,8 +36,8 @@ class Batch:
         """Rows in the batch."""
         return len(self.numeric)
 
-    def rows(self, index: Tensor) -> Batch:
-        """Some of the rows, in the order of ``index`` (int64)."""
+    def rows(self, index: Tensor | slice) -> Batch:
+        """Some of the rows: a slice, or in the order of ``index`` (int64)."""
         return Batch(
             self.numeric[index],
             self.codes[index],

@@ -97,11 +97,16 @@ def write_at(file: int, data: memoryview, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
+def is_full(error: OSError) -> bool:
+    """Does an error of the operating system say that a disk is full?"""
+    return error.errno in _FULL
+
+
 def _full(error: BaseException) -> str | None:
     """What was said of a full disk by an exception or by one that led to it; None where nothing was."""
     seen: BaseException | None = error
     while seen is not None:
-        if (isinstance(seen, OSError) and seen.errno in _FULL) or _SAID.search(str(seen)):
+        if (isinstance(seen, OSError) and is_full(seen)) or _SAID.search(str(seen)):
             return " ".join(str(seen).split())[:200]
         seen = seen.__cause__ or seen.__context__
     return None

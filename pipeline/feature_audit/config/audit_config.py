@@ -147,6 +147,17 @@ class AuditConfig(
         return self
 
     @model_validator(mode="after")
+    def _ranks_agree(self) -> AuditConfig:
+        job = self.trainer or self.command
+        if self.ranks > 1 and job:
+            raise ValueError(f"ranks={self.ranks}: {job} trains, in as many processes as it wants; leave ranks out")
+        if self.ranks > 1 and ":" in self.device:
+            raise ValueError(
+                f"device={self.device}: with ranks={self.ranks} each rank has a card of its own; give cuda"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _group_agrees(self) -> AuditConfig:
         if self.group_is_feature and self.group is None:
             raise ValueError("group_is_feature=true: there is no group; give group=<column>")

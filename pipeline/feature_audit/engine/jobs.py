@@ -34,6 +34,7 @@ class Job:
         marker: the file that the function writes last.
         label: what the job is, for messages: ``trial 3``.
         watch: is told of its steps where it runs in this process.
+        processes: that it starts and that compute at once, each with a core or card of its own.
     """
 
     function: Callable[..., Any]
@@ -41,6 +42,7 @@ class Job:
     marker: Path
     label: str
     watch: Watch | None = None
+    processes: int = 1
 
 
 class Engine(Protocol):

@@ -8,8 +8,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import util
 from typing import Any, Self
 
 import psutil
@@ -19,6 +20,9 @@ from feature_audit.engine.process import tune_process
 from feature_audit.memory import WorkerKilledError
 
 log = logging.getLogger(__name__)
+
+#: Seconds of one wait for results.
+_POLL = 0.5
 
 
 class LocalEngine:
@@ -30,10 +34,11 @@ class LocalEngine:
         workers: how many jobs run at once; 1 = in this process.
         threads: of each.
         cards: values of ``CUDA_VISIBLE_DEVICES`` to hand out in turn; none = every worker sees what this process sees.
+        tries: how often jobs are run whose worker was killed.
     """
 
-    def __init__(self, workers: int = 1, threads: int = 1, cards: Sequence[str] = ()) -> None:
-        self._workers, self._threads, self._cards = workers, threads, tuple(cards)
+    def __init__(self, workers: int = 1, threads: int = 1, cards: Sequence[str] = (), *, tries: int = 2) -> None:
+        self._workers, self._threads, self._cards, self._tries = workers, threads, tuple(cards), tries
         self._context = multiprocessing.get_context("spawn")  # a forked torch may deadlock in its threads
         self._pool: ProcessPoolExecutor | None = None
         self._lives: Any = None  # the end of a pipe whose other end all workers watch: closed, they end
@@ -56,7 +61,7 @@ class LocalEngine:
     def run(self, jobs: Sequence[Job], told: Callable[[int, Any], None] | None = None) -> list[Any]:
         """Run jobs; see ``Engine``.
 
-        A worker that is killed ends the others as well; what they ran is run once more.
+        A worker that is killed ends the others as well; what they ran is run again, as often as ``tries`` says.
         """
         results: dict[int, Any] = {}
 
@@ -69,21 +74,23 @@ class LocalEngine:
             for place, job in enumerate(jobs):
                 keep(place, job.function(*job.arguments, watch=job.watch))
         else:
-            try:
-                self._side_by_side(jobs, results, keep)
-            except BrokenProcessPool:
-                log.warning("%s: a worker process was killed; running it again", _open(jobs, results))
-                self._side_by_side(jobs, results, keep, again=True)
+            for left in reversed(range(self._tries)):
+                try:
+                    self._side_by_side(jobs, results, keep)
+                    break
+                except BrokenProcessPool as error:
+                    if not left:
+                        often = " twice" if self._tries > 1 else ""
+                        lost = f"a worker process was killed{often} ({_open(jobs, results)})"
+                        raise WorkerKilledError(lost) from error
+                    log.warning("%s: a worker process was killed; running it again", _open(jobs, results))
         return [results[place] for place in range(len(jobs))]
 
-    def _side_by_side(
-        self, jobs: Sequence[Job], done: dict[int, Any], keep: Callable[[int, Any], None], *, again: bool = False
-    ) -> None:
+    def _side_by_side(self, jobs: Sequence[Job], done: dict[int, Any], keep: Callable[[int, Any], None]) -> None:
         """Run the jobs that are not done.
 
         Raises:
             BrokenProcessPool: a worker was killed.
-            WorkerKilledError: the same, ``again``.
         """
         pool = self._start()
         try:
@@ -92,14 +99,15 @@ class LocalEngine:
                 for place, job in enumerate(jobs)
                 if place not in done
             }
-            for future in as_completed(waiting):
-                place = waiting[future]
-                keep(place, returned(future.result(), jobs[place].label))
-        except BrokenProcessPool as error:
-            self._end_workers()
-            if again:
-                raise WorkerKilledError(f"a worker process was killed twice ({_open(jobs, done)})") from error
-            raise
+            if len(waiting) >= self._workers:
+                pool.submit(int)  # the pool learns of the process that it started last when it is next given work
+            left = set(waiting)
+            while left:
+                # Between two waits, Ctrl-C is seen: Polars' handler of it has system calls restarted.
+                ready, left = wait(left, timeout=_POLL, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    place = waiting[future]
+                    keep(place, returned(future.result(), jobs[place].label))
         except BaseException:
             self._end_workers()  # otherwise the pool would wait for jobs that are no longer needed
             raise
@@ -140,6 +148,7 @@ def _begin(watched: Any, place: Any, threads: int, cards: tuple[str, ...]) -> No
         watched.poll(None)
         for child in psutil.Process().children(recursive=True):  # a team's own training program
             child.kill()
+        util._run_finalizers(0)  # type: ignore[attr-defined]  # semaphores of its own workers: Python warns of any left
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

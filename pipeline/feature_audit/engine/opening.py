@@ -14,7 +14,7 @@ from feature_audit.errors import UsageError
 
 
 def check_engine(config: AuditConfig) -> None:
-    """Refuse an engine that is not installed.
+    """Refuse an engine that is not installed, and more ranks than this machine has cards.
 
     Raises:
         UsageError: in one line.
@@ -23,6 +23,16 @@ def check_engine(config: AuditConfig) -> None:
         raise UsageError(
             "engine=ray: the package ray is not installed; pip install 'ray>=2.60,<3', or give engine=local"
         )
+    if config.engine == "local" and config.ranks > 1 and config.device != "cpu":
+        import torch
+
+        cards, needed = torch.cuda.device_count(), config.workers * config.ranks
+        if 0 < cards < needed:
+            together = f" and workers={config.workers}" if config.workers > 1 else ""
+            raise UsageError(
+                f"ranks={config.ranks}{together}: need {needed} cards, one for each rank, and torch sees {cards}; "
+                "give fewer, or device=cpu"
+            )
 
 
 def opened(config: AuditConfig) -> AbstractContextManager[Engine]:
@@ -35,7 +45,17 @@ def opened(config: AuditConfig) -> AbstractContextManager[Engine]:
         from feature_audit.engine.ray_cluster import RayEngine
 
         return RayEngine(config.threads or 1, cards=config.device != "cpu")
-    return LocalEngine(config.workers, job_threads(config.threads, config.workers), _cards(config.device))
+    cards = _cards(config.device)
+    groups = [",".join(cards[first : first + config.ranks]) for first in range(0, len(cards), config.ranks)]
+    return LocalEngine(config.workers, job_threads(config.threads, config.workers), groups)
+
+
+def opened_ranks(config: AuditConfig) -> AbstractContextManager[Engine]:
+    """An engine for the ranks of one training, which all run at once; used inside a job, with the cards of that job."""
+    per_rank = (
+        config.threads or 1 if config.engine == "ray" else job_threads(config.threads, config.workers * config.ranks)
+    )
+    return LocalEngine(config.ranks, per_rank, _cards(config.device), tries=1)
 
 
 def _cards(device: str) -> list[str]:

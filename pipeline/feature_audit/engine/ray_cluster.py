@@ -91,8 +91,10 @@ class RayEngine:
         """Run jobs; see ``Engine``."""
         import ray
 
-        task = ray.remote(**self._needs())(ray_worker.work)
-        waiting = {task.remote(self._sent(job)): place for place, job in enumerate(jobs)}
+        task = ray.remote(ray_worker.work)
+        waiting = {
+            task.options(**self._needs(job.processes)).remote(self._sent(job)): place for place, job in enumerate(jobs)
+        }
         results: dict[int, Any] = {}
         try:
             while waiting:
@@ -111,14 +113,21 @@ class RayEngine:
             raise
         return [results[place] for place in range(len(jobs))]
 
-    def _needs(self) -> dict[str, Any]:
-        """What a task takes of a node, as far as any node has it: Ray would wait for more forever."""
+    def _needs(self, processes: int) -> dict[str, Any]:
+        """What a task takes of a node, of cores as far as any node has them: Ray would wait for more forever.
+
+        Raises:
+            AuditError: it needs several cards, and no node has them.
+        """
         import ray
 
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores = max((int(node.get("CPU", 0)) for node in nodes), default=0)
-        cards = self._cards and any(node.get("GPU", 0) >= 1 for node in nodes)
-        needs = {"num_cpus": min(self._threads, cores or self._threads), "num_gpus": int(cards)}
+        most = max((int(node.get("GPU", 0)) for node in nodes), default=0) if self._cards else 0
+        if 0 < most < processes:
+            raise AuditError(f"ranks={processes}: no node of the Ray cluster has more than {most} cards; give fewer")
+        threads = self._threads * processes
+        needs = {"num_cpus": min(threads, cores or threads), "num_gpus": processes if most else 0}
         return {**needs, "max_retries": RETRIES}
 
     def _sent(self, job: Job) -> dict[str, Any]:

@@ -18,9 +18,9 @@ _PHASES = {"concrete": 0.5, "eliminate": 0.5}
 _REDRAW = 0.2
 
 
-def _bar_class() -> Any:
-    """tqdm where the output is a terminal or a notebook, otherwise None."""
-    if multiprocessing.parent_process() is not None:  # a worker: bars of several would overwrite each other
+def _bar_class(*, alone: bool = False) -> Any:
+    """tqdm where the output is a terminal or a notebook, otherwise None; ``alone``: no other process draws a bar."""
+    if multiprocessing.parent_process() is not None and not alone:  # a worker: bars would overwrite each other
         return None
     if "ipykernel" in sys.modules:
         from tqdm.auto import tqdm
@@ -32,9 +32,14 @@ def _bar_class() -> Any:
 
 
 @contextmanager
-def training_bar(label: str) -> Iterator[Callable[[dict[str, Any]], None] | None]:
-    """A bar over the batches of a training; None where it would not be shown."""
-    tqdm = _bar_class()
+def training_bar(label: str, *, alone: bool = False) -> Iterator[Callable[[dict[str, Any]], None] | None]:
+    """A bar over the batches of a training; None where it would not be shown.
+
+    Args:
+        label: what stands before it.
+        alone: is this a worker process, and the only one that draws a bar?
+    """
+    tqdm = _bar_class(alone=alone)
     if tqdm is None:
         yield None
         return

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, Store
+from feature_audit.data import Prepared, Store, local_copy
 from feature_audit.disk import require_room, whole
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.compute import active_parameters
 from feature_audit.fitting.progress import training_bar
-from feature_audit.models import build_model, predict, resolve_device, train
+from feature_audit.models import Ranks, build_model, predict, resolve_device, train
 from feature_audit.noninferiority import metric
 from feature_audit.schema import ModelSchema
 
@@ -134,9 +134,15 @@ def weight_bytes(path: Path) -> int:
     return sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
 
 
-def open_store(config: AuditConfig, prepared: Prepared) -> Store:
-    """The encoded rows, whose batches lie where the audit computes."""
-    return Store.open(prepared.directory, device=resolve_device(config.device))
+def open_store(config: AuditConfig, prepared: Prepared, sample: Path | None = None) -> Store:
+    """The encoded rows, or those of a sample's folder, whose batches lie where the audit computes.
+
+    Raises:
+        AuditError: with ``local_dir``, they cannot be copied there.
+    """
+    directory = sample or prepared.directory
+    directory = local_copy(directory, config.local_dir) if config.local_dir else directory
+    return Store.open(directory, device=resolve_device(config.device))
 
 
 def train_one(
@@ -147,6 +153,7 @@ def train_one(
     seed: int,
     label: str,
     progress: Callable[[dict[str, Any]], None] | None = None,
+    ranks: Ranks | None = None,
 ) -> tuple[nn.Module, np.ndarray, TrainingFacts]:
     """Train from scratch and score the validation rows.
 
@@ -154,6 +161,7 @@ def train_one(
         config, store, schema, seed: what is trained, on what.
         label: of the bar.
         progress: takes the place of the bar.
+        ranks: the processes that train the model together; see ``models.train``.
 
     Returns:
         model, validation scores, facts.
@@ -169,6 +177,7 @@ def train_one(
             seed=seed,
             device=config.device,
             progress=watch,
+            ranks=ranks,
         )
     scores = predict(result.model, store, "validation", schema, task=schema.task, device=config.device)
     active = active_parameters(result.model, schema)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.disk import whole
-from feature_audit.engine import Engine, Job, LocalEngine, Watch
+from feature_audit.engine import Engine, Job, LocalEngine, Watch, opened_ranks
 from feature_audit.fitting.cache import StageFolder, read_marker, write_marker
 from feature_audit.fitting.own_training import has_own_training, job_name, run_job
+from feature_audit.fitting.progress import training_bar
 from feature_audit.fitting.trained import (
     Trained,
     TrainingFacts,
@@ -24,7 +27,7 @@ from feature_audit.fitting.trained import (
     save_weights,
     train_one,
 )
-from feature_audit.models import predict
+from feature_audit.models import Ranks, joined, predict, resolve_device
 from feature_audit.noninferiority import metric
 from feature_audit.schema import ModelSchema
 
@@ -84,7 +87,14 @@ class Trainings:
             self._place(one.name, "json").unlink(missing_ok=True)
         alone = replace(self, engine=LocalEngine())
         jobs = [
-            Job(train_and_keep, (alone, replace(one, watch=None)), self._place(one.name, "json"), one.label, one.watch)
+            Job(
+                train_and_keep,
+                (alone, replace(one, watch=None)),
+                self._place(one.name, "json"),
+                one.label,
+                one.watch,
+                self.config.ranks,
+            )
             for one in missing
         ]
 
@@ -131,13 +141,35 @@ class Trainings:
         return facts
 
     def _train(self, wanted: Wanted, watch: Watch | None) -> tuple[TrainingFacts, list[Path]]:
+        facts = self._in_ranks(wanted) if self.config.ranks > 1 else self.train_here(wanted, watch)
+        return facts, [self._place(wanted.name, "pt"), self._place(wanted.name, "npy")]
+
+    def _in_ranks(self, wanted: Wanted) -> TrainingFacts:
+        """One training by several processes at once; the first one to fail ends the others."""
+        with TemporaryDirectory() as folder, opened_ranks(self.config) as engine:
+            meeting = Path(folder, "ranks")
+            jobs = [
+                Job(
+                    train_rank,
+                    (self, wanted, rank, meeting),
+                    self._place(wanted.name, "pt"),
+                    f"rank {rank} of {wanted.label}",
+                )
+                for rank in range(self.config.ranks)
+            ]
+            facts: TrainingFacts = engine.run(jobs)[0]
+        return facts
+
+    def train_here(self, wanted: Wanted, watch: Watch | None = None, ranks: Ranks | None = None) -> TrainingFacts:
+        """One training by our own loop in this process, or its part of one; rank 0 leaves the files."""
         store = open_store(self.config, self.prepared)
-        schema, seed, label = wanted.schema, wanted.seed, wanted.label
-        model, scores, facts = train_one(self.config, store, schema, seed=seed, label=label, progress=watch)
-        weights, validation = self._place(wanted.name, "pt"), self._place(wanted.name, "npy")
-        save_weights(model, weights)
-        _save(scores, validation)
-        return facts, [weights, validation]
+        model, scores, facts = train_one(
+            self.config, store, wanted.schema, seed=wanted.seed, label=wanted.label, progress=watch, ranks=ranks
+        )
+        if ranks is None or ranks.rank == 0:
+            save_weights(model, self._place(wanted.name, "pt"))
+            _save(scores, self._place(wanted.name, "npy"))
+        return facts
 
     def _train_outside(self, wanted: Wanted, _: object) -> tuple[TrainingFacts, list[Path]]:
         schema, name, seed = wanted.schema, wanted.name, wanted.seed
@@ -170,6 +202,19 @@ class Trainings:
 def train_and_keep(trainings: Trainings, wanted: Wanted, *, watch: Watch | None = None) -> TrainingFacts:
     """``Trainings.train`` as the function of a job."""
     return trainings.train(wanted, watch)
+
+
+def train_rank(trainings: Trainings, wanted: Wanted, rank: int, meeting: Path) -> TrainingFacts:
+    """A rank's part of a training, as the function of a job; ``meeting`` as in ``models.joined``."""
+    config = trainings.config
+    if rank:
+        warnings.simplefilter("ignore")  # rank 0 says the same
+    alone = rank == 0 and config.workers == 1 and config.engine == "local"
+    with (
+        joined(rank, config.ranks, meeting, resolve_device(config.device)) as ranks,
+        training_bar(wanted.label, alone=alone) as watch,
+    ):
+        return trainings.train_here(wanted, watch, ranks)
 
 
 def _save(scores: np.ndarray, path: Path) -> None:

@@ -11,6 +11,7 @@ from feature_audit.models.custom.source import is_installed, own_code, own_code_
 from feature_audit.models.custom.widths import embedding_widths
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.prediction import FORWARD_SHARE, mean_loss, predict, scores
+from feature_audit.models.ranks import Ranks, joined
 from feature_audit.models.training import Pace, TrainResult, train
 from feature_audit.models.zoo.embedding import embedding_sizes
 
@@ -20,6 +21,7 @@ __all__ = [
     "GatedField",
     "ModelFinding",
     "Pace",
+    "Ranks",
     "TrainResult",
     "TrainingStore",
     "boosting_scores",
@@ -32,6 +34,7 @@ __all__ = [
     "find_factory",
     "gated_table",
     "is_installed",
+    "joined",
     "mean_loss",
     "own_code",
     "own_code_digest",

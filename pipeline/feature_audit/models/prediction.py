@@ -13,6 +13,7 @@ from torch import nn
 from feature_audit.batch import Batch
 from feature_audit.models.contract import TrainingStore, resolve_device, rows_that_fit
 from feature_audit.models.loss import row_loss, to_scores
+from feature_audit.models.ranks import Ranks
 from feature_audit.schema import ModelSchema, Output, SplitName, Task
 
 #: Compute of a forward pass, in units of a forward and a backward one.
@@ -65,14 +66,22 @@ def mean_loss(
     task: Task,
     device: str,
     batch_size: int = 4096,
+    ranks: Ranks | None = None,
 ) -> float:
-    """Mean training loss of a split's rows, weighted where they have weights, in nats or squared target units."""
+    """Mean training loss of a split's rows, weighted where they have weights, in nats or squared target units.
+
+    With ``ranks`` each of them computes a part, and all get the same number.
+    """
     place = resolve_device(device)
     model.to(place).eval()
     loss = row_loss(task, schema.outputs)
     total, rows = 0.0, 0.0
     for batch in store.batches(split, rows_that_fit(batch_size, schema), seed=None, schema=schema):
-        here = batch.to(place)
+        here = (ranks.part(batch) if ranks else batch).to(place)
+        if not len(here):
+            continue
         total += weighted(loss(model(here), here.target), here.weight).double().sum().item()
         rows += len(here) if here.weight is None else here.weight.double().sum().item()
+    if ranks:
+        total, rows = ranks.total(total, rows)
     return total / rows if rows else 0.0

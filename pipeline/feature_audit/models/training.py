@@ -23,6 +23,7 @@ from feature_audit.models.contract import TrainingStore, resolve_device, rows_th
 from feature_audit.models.loss import row_loss
 from feature_audit.models.output_scaling import OutputScaling, variance_of
 from feature_audit.models.prediction import mean_loss
+from feature_audit.models.ranks import Ranks
 from feature_audit.schema import ModelSchema, Task
 
 #: A small table's batches shrink until an epoch has about this many, but not below the smallest batch.
@@ -67,6 +68,7 @@ def train(
     seed: int,
     device: str = "auto",
     progress: Callable[[dict[str, Any]], None] | None = None,
+    ranks: Ranks | None = None,
 ) -> TrainResult:
     """Train in place on the train split until the validation loss stops falling; never touches the test split.
 
@@ -79,6 +81,8 @@ def train(
         seed: of the order of rows and of dropout.
         device: ``cpu``, ``cuda`` or ``auto``.
         progress: called with epoch, epochs, batch, batches and loss after every batch.
+        ranks: the processes that train this model together, all with the same arguments; None = this one alone. Steps,
+            losses and the end are the same on all; the result's weights are to be taken from rank 0.
 
     Raises:
         AuditError: the loss is not finite, or a split is empty.
@@ -90,17 +94,21 @@ def train(
         if store.rows(split) == 0:
             raise AuditError(f"split {split} has no rows; change split, test_share or validation_share")
     scale = _fit_scaling(model, store, schema, task)
-    run = _Run(model, store, schema, task=task, config=config, place=place, loss_scale=scale, progress=progress)
+    run = _Run(
+        model, store, schema, task=task, config=config, place=place, loss_scale=scale, progress=progress, ranks=ranks
+    )
     history: list[dict[str, float]] = []
     best_loss, best_epoch, best_state, unimproved = math.inf, 0, None, 0
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(ranks.seed(seed) if ranks else seed)
         for epoch in range(1, run.pace.epochs + 1):
             train_loss = run.epoch(epoch, _epoch_seed(seed, epoch))
             if epoch % run.pace.epochs_per_look and epoch < run.pace.epochs:
                 continue
+            if ranks:
+                ranks.align(model)
             with run.average.applied():
-                loss = mean_loss(model, store, "validation", schema, task=task, device=str(place))
+                loss = mean_loss(model, store, "validation", schema, task=task, device=str(place), ranks=ranks)
                 if not math.isfinite(loss):
                     raise _not_finite(loss, f"on validation after epoch {epoch}")
                 if loss < best_loss:
@@ -177,7 +185,11 @@ class _Run:
         place: torch.device,
         loss_scale: float,
         progress: Callable[[dict[str, Any]], None] | None,
+        ranks: Ranks | None,
     ) -> None:
+        if ranks:
+            ranks.align(model)
+        self.ranks = ranks
         self.model, self.store, self.schema = model, store, schema
         self.place, self.loss_scale, self.progress = place, loss_scale, progress
         self.loss = row_loss(task, schema.outputs)
@@ -195,7 +207,7 @@ class _Run:
         total, rows = 0.0, 0
         batches = self.store.batches("train", self.pace.batch_size, seed=seed, schema=self.schema)
         for number, batch in enumerate(batches, start=1):
-            loss = self._step(batch.to(self.place))
+            loss = self._step(batch.to(self.place)) if self.ranks is None else self._step_together(batch, self.ranks)
             if not math.isfinite(loss):
                 raise _not_finite(loss, f"in epoch {epoch}, batch {number}")
             total, rows = total + loss * len(batch), rows + len(batch)
@@ -219,6 +231,18 @@ class _Run:
         (loss / self.loss_scale).backward()
         self.average.step(self.optimiser)
         return loss.item()
+
+    def _step_together(self, batch: Batch, ranks: Ranks) -> float:
+        """The same step, of which this rank computes its part."""
+        for weight in self.weights:
+            weight.grad = None
+        part, loss = ranks.part(batch).to(self.place), torch.zeros((), device=self.place)
+        if len(part):
+            loss = weighted(self.loss(self.model(part), part.target), part.weight).sum()
+            (loss / self.loss_scale).backward()
+        mean = ranks.mean_gradients(self.weights, loss.detach(), len(part))
+        self.average.step(self.optimiser)
+        return mean
 
 
 def _fit_scaling(model: nn.Module, store: TrainingStore, schema: ModelSchema, task: Task) -> float:

@@ -98,7 +98,7 @@ def check_config(config: AuditConfig) -> None:
             f"slice_margin={config.slice_margin}: there are no slices; give slices=<columns> or group=<column>"
         )
     registry.check_name(config.model_name)
-    _check_folder(config.work_dir)
+    _check_folders(config)
     if config.consumers is not None:
         read_consumers(config.consumers)
     for split in ("time", "group"):
@@ -126,15 +126,22 @@ def _check_targets(config: AuditConfig) -> None:
         )
 
 
-def _check_folder(work_dir: str) -> None:
-    """Refuse a work folder that nothing can be written to, and make none: this may turn out to be a mistake."""
+def _check_folders(config: AuditConfig) -> None:
+    """Refuse folders that nothing can be written to."""
+    _require_writable(f"work_dir={config.work_dir}", Path(config.work_dir))
+    if config.local_dir and "$" not in config.local_dir:  # its variables are those of each machine
+        _require_writable(f"local_dir={config.local_dir}", Path(config.local_dir).expanduser())
+
+
+def _require_writable(shown: str, folder: Path) -> None:
+    """Refuse a folder that cannot be written to, and make none: this may turn out to be a mistake."""
     try:
-        path = Path(work_dir).absolute()
+        path = folder.absolute()
         with tempfile.TemporaryFile(dir=next(one for one in (path, *path.parents) if one.exists())):
             pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"work_dir={work_dir}: cannot be written to ({reason}); give another folder") from None
+        raise UsageError(f"{shown}: cannot be written to ({reason}); give another folder") from None
 
 
 def _check_weights(config: AuditConfig) -> None:

@@ -35,8 +35,10 @@ KEYS = {
 _NOT_ASKED = (
     "threads",
     "workers",
+    "ranks",
     "engine",
     "work_dir",
+    "local_dir",
     "experiment",
     "gate",
     "looks",

@@ -67,8 +67,7 @@ class Trials:
 
     def store(self) -> Store:
         """The rows that the selection reads."""
-        store = open_store(self.config, self.prepared)
-        return store if self.sample is None else Store.open(self.sample, device=store.device)
+        return open_store(self.config, self.prepared, self.sample)
 
     def model(self) -> FullModel:
         """The model with the gates, read from its files."""

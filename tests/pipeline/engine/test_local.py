@@ -11,8 +11,9 @@ import psutil
 import pytest
 import torch
 from command_line import feature_audit
-from feature_audit.engine import Job, LocalEngine, job_threads
-from feature_audit.errors import AuditError
+from feature_audit.config import AuditConfig
+from feature_audit.engine import Job, LocalEngine, check_engine, job_threads, opened, opened_ranks
+from feature_audit.errors import AuditError, UsageError
 from feature_audit.memory import WorkerKilledError
 
 
@@ -91,7 +92,24 @@ def test_an_engine_that_cannot_be_is_refused_at_once(
         ),
         (["--engine", "ray", "--device", "cuda:1"], "device=cuda:1: with engine=ray each job has its own GPU"),
         (["--engine", "spark"], "engine='spark'"),
+        (["--ranks", "2", "--trainer", "jobs:square"], "ranks=2: jobs:square trains, in as many processes as it wants"),
+        (["--ranks", "2", "--device", "cuda:1"], "device=cuda:1: with ranks=2 each rank has a card of its own; give"),
     ):
         assert feature_audit("run", "--data", "nowhere.parquet", "--target", "y", *words) == 2
         assert says in capsys.readouterr().err
     assert torch.get_num_threads() >= 1
+
+
+def test_each_rank_needs_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    config = AuditConfig(ranks=2, workers=2)
+    check_engine(config)
+    with opened(config) as engine:
+        assert engine._cards == ("0,1", "2,3"), "a worker hands its cards on to its ranks"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    with opened_ranks(config) as engine:
+        assert engine._cards == ("2", "3")
+    check_engine(AuditConfig(ranks=5, device="cpu"))
+    with pytest.raises(UsageError, match=r"^ranks=3 and workers=2: need 6 cards, one for each rank, and torch sees 4"):
+        check_engine(AuditConfig(ranks=3, workers=2))

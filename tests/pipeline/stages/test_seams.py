@@ -28,7 +28,7 @@ from feature_audit.stages.retrain import Retrained
 from sklearn.metrics import roc_auc_score
 
 #: Settings that change how fast an audit is and where it keeps things, and no result of it.
-WITHOUT_EFFECT = {"threads", "workers", "engine", "work_dir"}
+WITHOUT_EFFECT = {"threads", "workers", "ranks", "engine", "work_dir", "local_dir"}
 #: Settings that a stage reads for what it says each time, found again or not, and for nothing that it keeps; and
 #: `looks`, which a table's first look settles for all; and `boosting_reference`, whose finding has a file of its own:
 #: parity's key holds whether there is one.

@@ -1,0 +1,154 @@
+"""Data-parallel training: each rank, a process, takes its part of every batch, and all take the same step.
+
+``DistributedDataParallel`` averages the gradients of ranks, which is the gradient of the whole batch only where all
+parts are equally large, reduces whole code tables where a batch touches a few rows, and wants a model to be called
+through ``forward`` of a wrapper. Here gradients of sums are added up and divided by the batch's rows instead, whatever
+the model and its parts are, and of sparse gradients only the touched rows are exchanged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from concrete_selectors.lazy_adam import touched_rows
+from torch import Tensor, nn
+
+from feature_audit.batch import Batch
+from feature_audit.errors import AuditError
+
+#: A rank that has lost another one waits so many seconds for the process that started both, which knows why, to end it.
+_ENDED_WITHIN = 20.0
+#: Rows of a part, at least: batch normalisation cannot train on one.
+_FEWEST_ROWS = 2
+
+Result = TypeVar("Result")
+
+
+class Ranks:
+    """One rank's view of all ranks of a training; ``joined`` makes it.
+
+    Attributes:
+        rank: this one's number, from 0.
+        size: how many there are.
+        place: the device of its model.
+    """
+
+    def __init__(self, rank: int, size: int, place: torch.device) -> None:
+        self.rank, self.size, self.place = rank, size, place
+
+    def seed(self, seed: int) -> int:
+        """Seed of this rank's dropout: parts of a batch do not share their noise. Rank 0 has the training's own."""
+        return seed if self.rank == 0 else int(np.random.SeedSequence([seed, self.rank]).generate_state(1)[0])
+
+    def part(self, batch: Batch) -> Batch:
+        """This rank's rows of a batch: contiguous, and all of them rank 0's where the batch is too small to divide."""
+        rows = len(batch)
+        if rows < _FEWEST_ROWS * self.size:
+            bounds = (0, rows) if self.rank == 0 else (0, 0)
+        else:
+            bounds = (rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
+        return batch.rows(slice(*bounds))
+
+    def align(self, module: nn.Module) -> None:
+        """Give all ranks the weights and buffers of rank 0, such as a batch normalisation's running means."""
+        with torch.no_grad():
+            for value in (*module.parameters(), *module.buffers()):
+                held = value.contiguous()
+                _together(partial(dist.broadcast, held, src=0))
+                value.copy_(held)
+
+    def total(self, *values: float) -> list[float]:
+        """Sums over the ranks, in float64."""
+        summed = torch.tensor(values, dtype=torch.float64, device=self.place)
+        _together(lambda: dist.all_reduce(summed))
+        return summed.tolist()
+
+    def mean_gradients(self, weights: Sequence[Tensor], loss: Tensor, rows: int) -> float:
+        """Turn the gradients of each part's sum of losses into those of the whole batch's mean loss.
+
+        Args:
+            weights: with gradients, dense, sparse or none; changed in place, to the same on every rank. A weight that
+                no part has a gradient for is left without.
+            loss: (), the part's sum of losses, detached.
+            rows: of the part.
+
+        Returns:
+            The whole batch's mean loss.
+        """
+        sparse = [touched_rows(weight) is not None for weight in weights]
+        dense = [weight.grad is not None and not one for weight, one in zip(weights, sparse, strict=True)]
+        known = torch.tensor([rows, *dense, *sparse], dtype=torch.float64)
+        facts = torch.cat([loss.double().view(1), known.to(self.place, non_blocking=True)])
+        _together(lambda: dist.all_reduce(facts))
+        total, count, *found = facts.tolist()
+        kinds = list(zip(weights, found[: len(weights)], found[len(weights) :], strict=True))
+        self._add_up([weight for weight, anywhere, _ in kinds if anywhere], count)
+        for weight in [weight for weight, anywhere, lazy in kinds if lazy and not anywhere]:
+            self._bring_together(weight, count)
+        return total / count
+
+    def _add_up(self, weights: Sequence[Tensor], rows: float) -> None:
+        """Dense gradients, in one exchange; what is sparse on another rank only is dense as well."""
+        if not weights:
+            return
+        parts = [torch.zeros_like(one) if one.grad is None else one.grad.to_dense() for one in weights]
+        flat = torch.cat([part.flatten() for part in parts])
+        _together(lambda: dist.all_reduce(flat))
+        flat.div_(rows)
+        for weight, piece in zip(weights, flat.split([part.numel() for part in parts]), strict=True):
+            weight.grad = piece.view_as(weight).to(weight.dtype)
+
+    def _bring_together(self, weight: Tensor, rows: float) -> None:
+        """Sparse gradients (R, d): the touched rows of all ranks."""
+        touched, width = touched_rows(weight), weight.shape[1]
+        values = weight.new_zeros(0, width) if touched is None else weight.grad.values()  # type: ignore[union-attr]
+        touched = torch.zeros(0, dtype=torch.int64, device=weight.device) if touched is None else touched
+        counts = [int(count) for count in self._gathered(torch.tensor([len(touched)], device=weight.device))]
+        most = max(counts)
+        padded = nn.functional.pad(values, (0, 0, 0, most - len(values)))
+        everyones = self._gathered(nn.functional.pad(touched, (0, most - len(touched))))
+        index = torch.cat([one[:count] for one, count in zip(everyones, counts, strict=True)])
+        parts = [one[:count] for one, count in zip(self._gathered(padded), counts, strict=True)]
+        shared = torch.cat(parts).div_(rows)
+        weight.grad = torch.sparse_coo_tensor(index[None], shared, weight.shape, check_invariants=False).coalesce()
+
+    def _gathered(self, mine: Tensor) -> list[Tensor]:
+        found = [torch.empty_like(mine) for _ in range(self.size)]
+        _together(lambda: dist.all_gather(found, mine.contiguous()))
+        return found
+
+
+@contextmanager
+def joined(rank: int, size: int, meeting: Path, place: torch.device) -> Iterator[Ranks]:
+    """Inside, the ranks of one training, which all have come.
+
+    Args:
+        rank, size: which of how many this process is.
+        meeting: a file, of these ranks alone, that does not exist before the first comes.
+        place: where this rank's model is: a card of its own, or the CPU.
+    """
+    backend = "nccl" if place.type == "cuda" else "gloo"
+    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=size)
+    yield Ranks(rank, size, place)
+    dist.destroy_process_group()  # not after a failure: the others wait for this rank, and end with it
+
+
+def _together(exchange: Callable[[], Result]) -> Result:
+    """Run what all ranks take part in.
+
+    Raises:
+        AuditError: another rank was lost, and the process that started this one has not ended it.
+    """
+    try:
+        return exchange()
+    except RuntimeError as error:
+        time.sleep(_ENDED_WITHIN)
+        raise AuditError(f"ranks: the connection to another rank was lost ({error})") from error
