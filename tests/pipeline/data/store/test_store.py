@@ -155,3 +155,13 @@ def test_files_hold_small_types_and_only_the_rows(store):
 def test_no_store_is_one_line(tmp_path: Path):
     with pytest.raises(AuditError, match="no finished training store; run the load stage again"):
         Store.open(tmp_path)
+
+
+def test_values_per_row_are_mapped_and_a_write_stays_in_memory(store: Store) -> None:
+    for name in ("target", "group"):
+        kept = np.load(store.directory / "train" / f"{name}.npy")
+        values = getattr(store, name)("train")
+        assert isinstance(values.base, np.memmap)
+        values[0] += 1
+        np.testing.assert_array_equal(np.load(store.directory / "train" / f"{name}.npy"), kept)
+        values[0] -= 1
