@@ -229,7 +229,8 @@ class Store:
                 if len(batch) == size:
                     yield batch
                 else:
-                    left.append(batch)
+                    left.append(batch.rows(torch.arange(len(batch), device=self.device)))  # no view of the chunk
+            del chunk, batch  # before the next chunk is read: two of them would be held at once
         yield from left
 
     def matrix(self, split: SplitName, schema: ModelSchema | None = None, rows: np.ndarray | None = None) -> np.ndarray:
