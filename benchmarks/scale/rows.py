@@ -1,15 +1,19 @@
 """Rows at scale: a generated log of 50 columns from load to verdict, with seconds and peak memory of every stage.
 
-    python benchmarks/scale/rows.py 1000000 5000000 [--rows 300000] [--work DIR] [-- MORE OPTIONS OF THE AUDIT]
+    python benchmarks/scale/rows.py 1000000 5000000 [--rows 300000] [--work DIR] [--csv FILE] [-- OPTIONS OF THE AUDIT]
 
-``--rows`` is the audit's own: train and validation rows that the selection reads. Memory is the resident memory of the
-command and its children together, looked at five times a second. With two or more lengths the last table gives the
-bytes that a further row takes in each stage, and the peak that this predicts for 100 million rows.
+``--rows`` is the audit's own: train and validation rows that the selection reads. Memory is that of the command and
+its children together, looked at ten times a second, in two figures: *anonymous* memory is what the machine must have;
+*resident* memory also counts pages of mapped files (the log, the store), which the kernel drops when memory is short.
+With two or more lengths the last table gives, by stage, the bytes of anonymous memory that a further row takes, the
+peak that this predicts for 100 million rows, and the exponent of the seconds. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import math
 import os
 import re
 import subprocess
@@ -18,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -33,28 +38,40 @@ AUDIT = (
 )
 
 
+@dataclass
+class Used:
+    """What a stage took: seconds, and peak bytes of both kinds of memory."""
+
+    seconds: float = 0.0
+    anonymous: int = 0
+    resident: int = 0
+
+
 class Meter(threading.Thread):
     """Peak memory of a process tree, by the stage that is under way."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         super().__init__(daemon=True)
         self.process, self.stage = process, "load"
-        self.peak: dict[str, int] = defaultdict(int)
+        self.used: dict[str, Used] = defaultdict(Used)
 
     def run(self) -> None:
         """Look until the process ends."""
         while self.process.poll() is None:
             try:
                 parent = psutil.Process(self.process.pid)
-                used = sum(one.memory_info().rss for one in (parent, *parent.children(recursive=True)))
-                self.peak[self.stage] = max(self.peak[self.stage], used)
+                held = [one.memory_info() for one in (parent, *parent.children(recursive=True))]
             except psutil.NoSuchProcess:
-                pass
-            time.sleep(0.2)
+                continue
+            finally:
+                time.sleep(0.1)
+            used = self.used[self.stage]
+            used.resident = max(used.resident, sum(one.rss for one in held))
+            used.anonymous = max(used.anonymous, sum(one.rss - one.shared for one in held))
 
 
-def audit(log: Path, work: Path, options: list[str]) -> tuple[dict[str, float], dict[str, int], str]:
-    """Seconds and peak bytes of each stage, and the line of the verdict."""
+def audit(log: Path, work: Path, options: list[str]) -> tuple[dict[str, Used], str]:
+    """What each stage took, and the line of the verdict."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("pipeline", "selectors")),
@@ -65,7 +82,6 @@ def audit(log: Path, work: Path, options: list[str]) -> tuple[dict[str, float], 
         sys.executable, "-m", "feature_audit", "run", "--data", str(log), "--work_dir", str(work / "audit"),
         *AUDIT.split(), *options,
     ]  # fmt: skip
-    seconds: dict[str, float] = defaultdict(float)
     verdict = "no verdict"
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     meter = Meter(process)
@@ -75,7 +91,7 @@ def audit(log: Path, work: Path, options: list[str]) -> tuple[dict[str, float], 
     for line in process.stdout:
         print(f"    {line.rstrip()}", file=sys.stderr, flush=True)
         now = time.perf_counter()
-        seconds[meter.stage] += now - last
+        meter.used[meter.stage].seconds += now - last
         last = now
         begun = re.match(r"(\w+): running for the first time", line)
         if begun and begun[1] in STAGES:
@@ -84,7 +100,7 @@ def audit(log: Path, work: Path, options: list[str]) -> tuple[dict[str, float], 
             verdict = line.strip()
     if process.wait():
         raise SystemExit(f"the audit of {log} failed with exit code {process.returncode}")
-    return seconds, meter.peak, verdict
+    return meter.used, verdict
 
 
 def main() -> None:
@@ -92,24 +108,50 @@ def main() -> None:
     parser.add_argument("lengths", type=int, nargs="+")
     parser.add_argument("--rows", default="300000")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "rows_benchmark")
+    parser.add_argument("--csv", type=Path, help="file that the figures are added to")
     given, options = parser.parse_known_args()
     given.work.mkdir(parents=True, exist_ok=True)
     options = [*[word for word in options if word != "--"], "--rows", given.rows]
-    peaks: dict[int, dict[str, int]] = {}
+    found: dict[int, dict[str, Used]] = {}
+    print("MiB are of anonymous and of resident memory.")
     print("| rows | " + " | ".join(f"{stage} s | MiB" for stage in STAGES) + " | verdict |")
     print("|---:|" + "---:|" * 2 * len(STAGES) + "---|")
     for length in given.lengths:
         log = write(given.work / f"log_{length}.parquet", length)
         with tempfile.TemporaryDirectory(dir=given.work) as work:
-            seconds, peaks[length], verdict = audit(log, Path(work), options)
-        cells = (f"{seconds[stage]:.0f} | {peaks[length][stage] / 2**20:,.0f}" for stage in STAGES)
+            found[length], verdict = audit(log, Path(work), options)
+        used = [found[length][stage] for stage in STAGES]
+        cells = [f"{one.seconds:.0f} | {one.anonymous / 2**20:,.0f}, {one.resident / 2**20:,.0f}" for one in used]
         print(f"| {length:,} | {' | '.join(cells)} | {verdict.split(':')[0]} |", flush=True)
-    if len(peaks) > 1:
-        *_, short, long = sorted(peaks)
-        print("\n| stage | bytes per further row | GB at 100 million rows |\n|---|---:|---:|")
+        if given.csv:
+            add_figures(given.csv, length, given.rows, found[length])
+    if len(found) > 1:
+        *_, short, long = sorted(found)
+        print_growth((short, found[short]), (long, found[long]))
+
+
+def print_growth(short: tuple[int, dict[str, Used]], long: tuple[int, dict[str, Used]]) -> None:
+    """Bytes per further row, the straight line to 100 million rows, and exponents of seconds."""
+    print("\n| stage | bytes per further row | GB at 100 million rows | exponent of seconds |\n|---|---:|---:|---:|")
+    for stage in STAGES:
+        less, more = short[1][stage], long[1][stage]
+        slope = (more.anonymous - less.anonymous) / (long[0] - short[0])
+        reached = (more.anonymous + slope * (100_000_000 - long[0])) / 1e9
+        exponent = math.log(more.seconds / less.seconds) / math.log(long[0] / short[0])
+        print(f"| {stage} | {slope:.0f} | {reached:.1f} | {exponent:.2f} |")
+
+
+def add_figures(path: Path, length: int, rows: str, used: dict[str, Used]) -> None:
+    """A line per stage."""
+    new = not path.is_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(["log_rows", "selection_rows", "stage", "seconds", "anonymous_bytes", "resident_bytes"])
         for stage in STAGES:
-            slope = (peaks[long][stage] - peaks[short][stage]) / (long - short)
-            print(f"| {stage} | {slope:.0f} | {(peaks[long][stage] + slope * (100_000_000 - long)) / 1e9:.1f} |")
+            one = used[stage]
+            writer.writerow([length, rows, stage, round(one.seconds, 1), one.anonymous, one.resident])
 
 
 if __name__ == "__main__":

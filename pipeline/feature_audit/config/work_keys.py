@@ -109,9 +109,10 @@ class WorkKeys(Section):
         1,
         ge=1,
         le=1024,
-        description="Number of processes that train one model together (data-parallel), each on its share of every batch "
-        "and on its own core or GPU. Use it if one training takes too long. It applies to the full model and the pruned "
-        "models; trials of the selection run in parallel with `workers` instead (docs/how-to/more-than-one-machine.md).",
+        description="Number of processes that train one model together (data-parallel), each on its share of every "
+        "batch and on its own core or GPU. Use it if one training takes too long. It applies to the full model and the "
+        "pruned models; trials of the selection run in parallel with `workers` instead "
+        "(docs/how-to/more-than-one-machine.md).",
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
     threads: int = Field(
@@ -144,8 +145,8 @@ class ResultKeys(Section):
     work_dir: str = Field(".audit", description="Folder for training stores and caches.", examples=["/scratch/audit"])
     local_dir: str | None = Field(
         None,
-        description="Folder on a local disk of each machine, useful if work_dir is on a network file system. The encoded "
-        "rows are copied there once per machine and read from there. Environment variables are expanded on each machine. "
-        "The copies stay until you remove them (docs/how-to/more-than-one-machine.md).",
+        description="Folder on a local disk of each machine, useful if work_dir is on a network file system. The "
+        "encoded rows are copied there once per machine and read from there. Environment variables are expanded on each "
+        "machine. The copies stay until you remove them (docs/how-to/more-than-one-machine.md).",
         examples=["$TMPDIR/audit"],
     )

@@ -131,7 +131,7 @@ def _on_validation(
     schema = store.schema
     task = schema.outputs[place].task if schema.outputs else schema.task
     target = store.targets("validation")[:, place] if schema.outputs else store.target("validation")
-    full, pruned = ((arm[..., place] if schema.outputs else arm).astype(np.float64) for arm in (full, pruned))
+    full, pruned = ((arm[..., place] if schema.outputs else arm) for arm in (full, pruned))
     cluster, clusters = cluster_codes(store.group("validation"), len(target))
     if clusters < 2:  # parity says that this is too few; here the rows serve
         cluster, clusters = cluster_codes(None, len(target))

@@ -49,8 +49,8 @@ class OutputScaling(nn.Module):
             shift.fill_(mean_of(target, weight))
             scale.fill_(variance_of(target, weight).sqrt().clamp(min=1e-12))
         elif task == "binary":
-            positives = target.double() if weight is None else target * weight
-            shift.fill_(torch.logit((positives.sum() + 1) / (len(target) + 2)))
+            positives = target.sum(dtype=torch.float64) if weight is None else (target * weight).sum()
+            shift.fill_(torch.logit((positives + 1) / (len(target) + 2)))
         else:
             counts = torch.bincount(target.long(), weight, minlength=len(shift)).double() + 1
             shift.copy_(torch.log(counts / counts.sum()))

@@ -4,12 +4,13 @@ from feature_audit.noninferiority.ladder import fixed_sequence, proven_k
 from feature_audit.noninferiority.metrics import METRICS, Metric, metric
 from feature_audit.noninferiority.paired import paired_delta
 from feature_audit.noninferiority.sentences import percentage
-from feature_audit.noninferiority.slices import activity
+from feature_audit.noninferiority.slices import Coded, activity
 from feature_audit.noninferiority.spending import look_confidence
 from feature_audit.noninferiority.verdict import ParityResult, decide
 
 __all__ = [
     "METRICS",
+    "Coded",
     "Metric",
     "ParityResult",
     "activity",

@@ -13,7 +13,7 @@ from scipy import special
 
 from feature_audit.noninferiority.clusters import cluster_codes
 from feature_audit.noninferiority.components import mean_over_seeds, row_variance
-from feature_audit.noninferiority.metrics import Metric, Sample
+from feature_audit.noninferiority.metrics import Metric, Sample, measured
 from feature_audit.noninferiority.metrics import metric as find_metric
 from feature_audit.schema import Task
 
@@ -89,10 +89,11 @@ def against_chance(
     """
     chosen = skill_metric(metric, task)
     codes, clusters = cluster_codes(cluster, len(y))
-    model = [chosen.statistics(Sample(y, np.asarray(one, dtype=np.float64), codes, clusters, weight)) for one in scores]
+    samples = (Sample(y, np.asarray(one, dtype=np.float64), codes, clusters, weight) for one in scores)
+    values, influence = measured(chosen, samples, len(scores))
     constant = chosen.statistics(Sample(y, _constant(y, scores[0], task, weight), codes, clusters, weight))
-    variance, df = row_variance(mean_over_seeds(np.stack([one.influence for one in model])) - constant.influence)
-    value, error = float(np.mean([one.value for one in model])), float(np.sqrt(variance))
+    variance, df = row_variance(mean_over_seeds(influence) - constant.influence)
+    value, error = float(np.mean(values)), float(np.sqrt(variance))
 
     def at(level: float, *, bounded: bool) -> Chance:
         reach = float(special.stdtrit(df, (1 + level) / 2)) * error

@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+
+#: Rows that are gone through at once where whole arrays of temporary values would take more memory than the result.
+_BLOCK_ROWS = 1 << 17
 
 
 def cluster_codes(cluster: np.ndarray | None, rows: int) -> tuple[np.ndarray | None, int]:
     """Codes 0..n-1 in the order of the sorted cluster labels, and n; ``(None, rows)`` where each row is a cluster."""
     if cluster is None:
         return None, rows
+    if _are_dense(cluster):  # without a sort, which takes ten times the memory
+        there = code_counts(cluster, int(cluster.max()) + 1) > 0
+        places = np.cumsum(there, dtype=np.int32) - np.int32(1)
+        return places[cluster], int(places[-1]) + 1
     labels, codes = np.unique(cluster, return_inverse=True)
     return codes.reshape(-1), len(labels)
 
 
+def _are_dense(cluster: np.ndarray) -> bool:
+    """Whole numbers from 0 on, few of which are left out."""
+    if cluster.dtype.kind not in "iu" or not len(cluster):
+        return False
+    return bool(cluster.min() >= 0 and cluster.max() < min(4 * len(cluster), np.iinfo(np.int32).max))
+
+
+def code_counts(codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """int64 (n_codes,), how often each code occurs; unlike ``bincount`` without a copy of all codes."""
+    counts = np.zeros(n_codes, dtype=np.int64)
+    for block in blocks(len(codes)):
+        np.add.at(counts, codes[block], 1)
+    return counts
+
+
 def cluster_sums(values: np.ndarray, codes: np.ndarray | None, n_clusters: int) -> np.ndarray:
     """Sum of (rows,) or (rows, q) values per cluster, in float64: (n_clusters,) or (n_clusters, q)."""
-    values = np.asarray(values, dtype=np.float64)
     if codes is None:
-        return values
-    if values.ndim == 1:
-        return np.bincount(codes, weights=values, minlength=n_clusters)
-    return np.stack([np.bincount(codes, weights=column, minlength=n_clusters) for column in values.T], axis=1)
+        return np.asarray(values, dtype=np.float64)
+    sums = np.zeros((n_clusters, *values.shape[1:]))
+    for column, total in ((values, sums),) if values.ndim == 1 else zip(values.T, sums.T, strict=True):
+        for block in blocks(len(codes)):
+            np.add.at(total, codes[block], column[block])
+    return sums
+
+
+def blocks(rows: int) -> Iterator[slice]:
+    """Slices that go through the rows from first to last; what is computed in one of them is small."""
+    return (slice(start, start + _BLOCK_ROWS) for start in range(0, rows, _BLOCK_ROWS))
 
 
 def segments(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For sorted rows: first index and end (exclusive) of each row's block of equal keys, both (rows,) int."""
+    """Blocks of equal keys in sorted rows: int (blocks + 1,), where each begins, and the end; (rows,), each row's."""
     rows = len(keys[0])
     new = np.zeros(rows, dtype=bool)
     new[:1] = True
     for key in keys:
         new[1:] |= key[1:] != key[:-1]
-    starts = np.flatnonzero(new)
-    block = np.cumsum(new) - 1
-    ends = np.append(starts[1:], rows)
-    return starts[block], ends[block]
+    kind = row_type(rows)
+    edges = np.append(np.flatnonzero(new), rows).astype(kind)
+    return edges, np.cumsum(new, dtype=kind) - kind(1)
+
+
+def row_type(rows: int) -> type[np.signedinteger[Any]]:
+    """Of the numbers of so many rows, and of the end of them."""
+    return np.int32 if rows < np.iinfo(np.int32).max else np.int64

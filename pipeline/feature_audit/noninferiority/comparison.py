@@ -11,7 +11,7 @@ import numpy as np
 from feature_audit.noninferiority import intervals
 from feature_audit.noninferiority.components import Components, components, mean_over_seeds
 from feature_audit.noninferiority.metrics import ClusterStatistics, Metric
-from feature_audit.noninferiority.resampling import resampled_sums
+from feature_audit.noninferiority.resampling import pooled, resampled_sums
 from feature_audit.noninferiority.scored_rows import ScoredArms, check_metric
 from feature_audit.question import GuardMode
 from feature_audit.results import MetricDelta
@@ -25,7 +25,7 @@ class Comparison:
 
     Attributes:
         metric, slice, rows, clusters, margin, role, mode, target: as in ``MetricDelta``.
-        baseline, pruned: statistics of each training.
+        baseline, pruned: statistics of each training; of the sums, those of the groups that are resampled.
         identical: all trainings of both arms gave the very same scores.
         parts: variance components of the delta over retrainings.
     """
@@ -79,8 +79,16 @@ class Comparison:
     def of_artifacts(self, shipped: int | None) -> Comparison:
         """The same with the artifacts as they are: test-row noise only, of one pruned seed or of their mean."""
         pruned = self.pruned if shipped is None else [self.pruned[shipped]]
-        parts = _components(self.metric, self.baseline, pruned, self.identical)
+        influence = [np.stack([one.influence for one in arm]) for arm in (pruned, self.baseline)]
+        parts = _components(self.metric, self.baseline, pruned, influence, self.identical)
         return replace(self, pruned=pruned, parts=replace(parts, seed_df=0), role="information")
+
+    def condensed(self) -> Comparison:
+        """The same without influence values, which are as many as there are clusters."""
+        baseline, pruned = (
+            [replace(one, influence=np.empty(0)) for one in arm] for arm in (self.baseline, self.pruned)
+        )
+        return replace(self, baseline=baseline, pruned=pruned)
 
     def described(self, confidence: float) -> dict[str, Any]:
         """Variance components as plain data."""
@@ -110,9 +118,9 @@ def compare(
         AuditError: the metric cannot be computed on them.
     """
     check_metric(metric, scored)
-    baseline, pruned = (
-        [metric.statistics(scored.sample(score)) for score in arm] for arm in (scored.baseline, scored.pruned)
-    )
+    baseline, baseline_influence = _statistics(metric, scored, scored.baseline)
+    pruned, pruned_influence = _statistics(metric, scored, scored.pruned)
+    influence = [pruned_influence, baseline_influence]
     identical = bool((scored.baseline == scored.baseline[0]).all() and (scored.pruned == scored.baseline[0]).all())
     return Comparison(
         metric=metric,
@@ -124,10 +132,21 @@ def compare(
         baseline=baseline,
         pruned=pruned,
         identical=identical,
-        parts=_components(metric, baseline, pruned, identical, deployed=scored.deployed),
+        parts=_components(metric, baseline, pruned, influence, identical, deployed=scored.deployed),
         mode=mode,
         target=scored.target,
     )
+
+
+def _statistics(metric: Metric, scored: ScoredArms, scores: np.ndarray) -> tuple[list[ClusterStatistics], np.ndarray]:
+    """Of each training of an arm, and the (seeds, clusters) influence values of all, which they share."""
+    found, influence = [], np.empty((len(scores), scored.clusters))
+    for own, score in zip(influence, scores, strict=True):
+        one = metric.statistics(scored.sample(score))
+        own[:] = one.influence
+        sums = np.empty((0, one.sums.shape[1])) if scored.pool is None else pooled(one.sums, scored.pool)
+        found.append(replace(one, influence=own, sums=sums))
+    return found, influence
 
 
 def qualities(metric: Metric, arm: Sequence[ClusterStatistics]) -> np.ndarray:
@@ -139,6 +158,7 @@ def _components(
     metric: Metric,
     baseline: Sequence[ClusterStatistics],
     pruned: Sequence[ClusterStatistics],
+    influence: list[np.ndarray],
     identical: bool,
     *,
     deployed: bool = False,
@@ -147,9 +167,9 @@ def _components(
 
     Such a zero variance becomes that of one cluster changing sides, with the two degrees of freedom of a single one.
     For accuracy on n rows it bounds the loss by about 3 / n, the rule of three (Hanley & Lippman-Hand 1983).
+    ``influence`` is that of the pruned arm and of the baseline.
     """
     arms = pruned, baseline
-    influence = [np.stack([one.influence for one in arm]) for arm in arms]
     quality = [qualities(metric, arm) for arm in arms]
     if metric.orientation == "one":
         influence, quality = _unfolded(influence, arms)
@@ -173,8 +193,11 @@ def _unfolded(
     errors = [np.sqrt(np.square(psi).sum(axis=1)) for psi in influence]
     raw = [psi * sign[:, None] for psi, sign in zip(influence, side, strict=True)]
     if any((np.abs(log) <= 2 * error).any() for log, error in zip(logs, errors, strict=True)):
-        return [raw[0], -raw[1]], logs
-    return [raw[0] * side[0][0], raw[1] * side[1][0]], logs
+        np.negative(raw[1], out=raw[1])
+    else:
+        raw[0] *= side[0][0]
+        raw[1] *= side[1][0]
+    return raw, logs
 
 
 def bootstrapped(

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from feature_audit.noninferiority.clusters import blocks
+
 
 @dataclass(frozen=True)
 class Components:
@@ -82,7 +84,8 @@ def row_variance(influence: np.ndarray) -> tuple[float, float]:
     second = float(squares.sum())
     if second == 0.0:
         return 0.0, float(n - 1)
-    excess = n * float((squares / second) @ (squares / second)) - 1
+    squares /= second
+    excess = n * float(squares @ squares) - 1
     df = 2 * n / excess if excess > 0 else float(n - 1)
     return second * n / (n - 1), float(min(max(df, 1.0), n - 1))
 
@@ -147,9 +150,15 @@ def _seed_spread(arms: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, 
 
 def mean_over_seeds(values: np.ndarray) -> np.ndarray:
     """Mean along axis 0 that is exact, not merely close, where all seeds agree."""
-    return np.asarray(values[0] + (values - values[0]).mean(axis=0))
+    if values.ndim == 1:
+        return np.asarray(values[0] + (values - values[0]).mean(axis=0))
+    mean = np.empty(values.shape[1:])
+    for block in blocks(len(mean)):
+        mean[block] = values[0, block] + (values[:, block] - values[0, block]).mean(axis=0)
+    return mean
 
 
 def _scatter(values: np.ndarray) -> float:
     """Squared deviations from the mean over seeds (axis 0)."""
-    return float(((values - mean_over_seeds(values)) ** 2).sum())
+    away = values - mean_over_seeds(values)
+    return float(np.square(away, out=away).sum())

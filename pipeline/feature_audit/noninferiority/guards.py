@@ -13,8 +13,9 @@ from feature_audit.noninferiority import intervals
 from feature_audit.noninferiority.comparison import Comparison, compare
 from feature_audit.noninferiority.metrics import Metric
 from feature_audit.noninferiority.metrics import metric as find_metric
+from feature_audit.noninferiority.resampling import pool_of
 from feature_audit.noninferiority.scored_rows import ScoredArms, checked
-from feature_audit.noninferiority.slices import SmallSlice, slice_masks
+from feature_audit.noninferiority.slices import Coded, SmallSlice, slice_masks
 from feature_audit.question import Guard, GuardMode, read_guards, read_margin
 from feature_audit.schema import Task
 
@@ -62,8 +63,11 @@ class FurtherTarget:
     baseline: np.ndarray
     pruned: np.ndarray
 
-    def scored(self, decision: ScoredArms) -> ScoredArms:
-        """The arms on the rows that have its label, with clusters and weights of the decision's rows."""
+    def scored(self, decision: ScoredArms, seed: int) -> ScoredArms:
+        """The arms on the rows that have its label, with clusters and weights of the decision's rows.
+
+        ``seed`` is of the bootstrap.
+        """
         y, held = np.asarray(self.y), ~np.isnan(self.y)
         if y.shape != decision.y.shape:
             raise AuditError(
@@ -81,20 +85,22 @@ class FurtherTarget:
             )
         except AuditError as problem:
             raise AuditError(f"targets={self.name}: {problem}") from None
-        return replace(found, target=self.name)
+        pool = None if decision.pool is None else pool_of(found.clusters, seed)
+        return replace(found, target=self.name, pool=pool)
 
     def compared(self, scored: ScoredArms) -> Comparison:
         """The comparison, before any verdict."""
         try:
-            return compare(scored, find_metric(self.metric, self.task), "all", self.margin, "guard", self.mode)
+            found = compare(scored, find_metric(self.metric, self.task), "all", self.margin, "guard", self.mode)
         except AuditError as problem:
             raise AuditError(f"targets={self.name}: {problem}") from None
+        return found.condensed()
 
 
 def slice_comparisons(
     scored: ScoredArms,
     metric: Metric,
-    slices: Mapping[str, np.ndarray],
+    slices: Mapping[str, np.ndarray | Coded],
     chosen: Mapping[str, Sequence[str]],
     guard: Guard | None,
 ) -> tuple[list[Comparison], list[SmallSlice]]:
@@ -106,9 +112,13 @@ def slice_comparisons(
         slices, chosen: see ``slices.slice_masks``.
         guard: margin and mode of every slice, or None where they are only reported.
     """
-    masks, small = slice_masks(slices, len(scored.y), scored.cluster, chosen)
-    made = []
-    for column, name, mask in masks:
+    made: list[Comparison] = []
+    small: list[SmallSlice] = []
+    for found in slice_masks(slices, len(scored.y), scored.cluster, chosen):
+        if isinstance(found, SmallSlice):
+            small.append(found)
+            continue
+        column, name, mask = found
         try:
             made.append(_guarding(scored.on(mask), metric, name, guard))
         except AuditError as problem:
@@ -119,8 +129,8 @@ def slice_comparisons(
 def _guarding(scored: ScoredArms, metric: Metric, name: str, guard: Guard | None) -> Comparison:
     """A comparison that guards the decision, or informs only."""
     if guard is None:
-        return compare(scored, metric, name, None, "information")
-    return compare(scored, metric, name, float(guard.margin), "guard", guard.mode)
+        return compare(scored, metric, name, None, "information").condensed()
+    return compare(scored, metric, name, float(guard.margin), "guard", guard.mode).condensed()
 
 
 def slice_guard(margin: float | None, mode: GuardMode) -> Guard | None:
@@ -139,7 +149,7 @@ def _absolute(guard: Guard, *, key: str) -> Guard:
 def unjudged_slices(
     sliced: Sequence[Comparison],
     small: Sequence[SmallSlice],
-    slices: Mapping[str, np.ndarray],
+    slices: Mapping[str, np.ndarray | Coded],
     chosen: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """Slices that a pass would need and that are too small to be judged: named ones, or all of a column."""

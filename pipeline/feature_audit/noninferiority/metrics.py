@@ -7,7 +7,7 @@ and exact. AUC is not a sum; its resamples use the first-order (influence) expan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -176,13 +176,25 @@ class MomentMetric(Metric):
         steps = total.astype(complex) + 1j * _STEP * np.eye(len(total))
         slope = np.imag(self.combine(steps)) / _STEP * self._quality_slope(value)
         influence = sums @ slope
-        return ClusterStatistics(value, influence - influence.mean(), sums, excluded)
+        influence -= influence.mean()
+        return ClusterStatistics(value, influence, sums, excluded)
 
     def resampled(self, sums: np.ndarray, statistics: ClusterStatistics) -> np.ndarray:
         """Exact qualities of the resamples; NaN where a resample leaves the metric undefined."""
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.asarray(self.quality(self.combine(sums)))
         return np.where(np.isfinite(found), found, np.nan)  # differences of infinities would warn
+
+
+def measured(metric: Metric, samples: Iterable[Sample], count: int) -> tuple[list[float], np.ndarray]:
+    """Values and (count, clusters) influence values of ``count`` trainings on the same rows, one sample at a time."""
+    values, influence = [], np.empty((count, 0))
+    for place, sample in enumerate(samples):
+        found = metric.statistics(sample)
+        influence = influence if place else np.empty((count, sample.n_clusters))
+        influence[place] = found.influence
+        values.append(found.value)
+    return values, influence
 
 
 def has_variety(y: np.ndarray) -> bool:
@@ -194,9 +206,12 @@ def _per_row(*columns: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callab
     """Moments that are (weighted) sums of per-row terms of (y, score)."""
 
     def moments(sample: Sample) -> tuple[np.ndarray, int]:
-        terms = np.stack([np.asarray(column(sample.y, sample.score), dtype=np.float64) for column in columns], axis=1)
-        terms = terms if sample.weight is None else terms * sample.weight[:, None]
-        return cluster_sums(terms, sample.codes, sample.n_clusters), 0
+        sums = np.empty((sample.n_clusters, len(columns)))
+        for place, column in enumerate(columns):
+            terms = np.asarray(column(sample.y, sample.score), dtype=np.float64)
+            terms = terms if sample.weight is None else terms * sample.weight
+            sums[:, place] = cluster_sums(terms, sample.codes, sample.n_clusters)
+        return sums, 0
 
     return moments
 
@@ -235,7 +250,8 @@ def _centred_label(power: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]
 def _gauc_moments(sample: Sample) -> tuple[np.ndarray, int]:
     codes = sample.row_codes
     auc, valid = ranking.group_auc(sample.y, sample.score, codes, sample.n_clusters, sample.weight)
-    rows = np.bincount(codes, sample.weight, minlength=sample.n_clusters) * valid
+    ones = np.broadcast_to(1.0, len(codes)) if sample.weight is None else sample.weight
+    rows = cluster_sums(ones, codes, sample.n_clusters) * valid
     return np.stack([rows * auc, rows], axis=1), int((~valid).sum())
 
 

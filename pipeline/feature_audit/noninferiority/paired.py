@@ -6,7 +6,7 @@ import numpy as np
 
 from feature_audit.noninferiority.clusters import cluster_codes
 from feature_audit.noninferiority.components import row_variance
-from feature_audit.noninferiority.metrics import Metric, Sample
+from feature_audit.noninferiority.metrics import Metric, Sample, measured
 
 
 def paired_delta(
@@ -28,9 +28,10 @@ def paired_delta(
         weight: (rows,) > 0; None = 1 each.
     """
     codes, n_clusters = cluster_codes(cluster, len(y))
-    full, small = (
-        metric.statistics(Sample(np.asarray(y), np.asarray(scores, dtype=np.float64), codes, n_clusters, weight))
+    samples = (
+        Sample(np.asarray(y), np.asarray(scores, dtype=np.float64), codes, n_clusters, weight)
         for scores in (baseline, pruned)
     )
-    variance, _ = row_variance(small.influence - full.influence)
-    return float(metric.quality(small.value) - metric.quality(full.value)), float(np.sqrt(variance))
+    (full, small), influence = measured(metric, samples, 2)
+    variance, _ = row_variance(influence[1] - influence[0])
+    return float(metric.quality(small) - metric.quality(full)), float(np.sqrt(variance))

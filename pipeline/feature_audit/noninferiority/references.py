@@ -12,7 +12,7 @@ from scipy import special
 
 from feature_audit.noninferiority.clusters import cluster_codes
 from feature_audit.noninferiority.components import mean_over_seeds, row_variance
-from feature_audit.noninferiority.metrics import Metric, Sample
+from feature_audit.noninferiority.metrics import Metric, Sample, measured
 from feature_audit.noninferiority.sentences import percentage, signed, title
 from feature_audit.schema import SplitName
 
@@ -95,22 +95,19 @@ def against_reference(
         weight: (rows,) > 0; None = 1 each.
     """
     codes, clusters = cluster_codes(cluster, len(y))
-    arms = [
-        metric.statistics(Sample(y, np.asarray(scores, dtype=np.float64), codes, clusters, weight))
-        for scores in (*full, other)
-    ]
-    mine, theirs = arms[:-1], arms[-1]
-    variance, df = row_variance(mean_over_seeds(np.stack([one.influence for one in mine])) - theirs.influence)
-    quality = mean_over_seeds(np.array([metric.quality(one.value) for one in mine]))
+    samples = (Sample(y, np.asarray(scores, dtype=np.float64), codes, clusters, weight) for scores in (*full, other))
+    (*mine, theirs), influence = measured(metric, samples, len(full) + 1)
+    variance, df = row_variance(mean_over_seeds(influence[:-1]) - influence[-1])
+    quality = mean_over_seeds(np.array([metric.quality(one) for one in mine]))
     return Reference(
         name=name,
         remedy=remedy,
         split=split,
         rows=len(y),
         metric=metric.name,
-        full=float(np.mean([one.value for one in mine])),
-        other=theirs.value,
-        delta=float(quality - metric.quality(theirs.value)),
+        full=float(np.mean(mine)),
+        other=theirs,
+        delta=float(quality - metric.quality(theirs)),
         standard_error=float(np.sqrt(variance)),
         df=df,
         bounded=metric.bounded,

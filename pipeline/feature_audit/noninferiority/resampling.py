@@ -15,22 +15,35 @@ _BLOCK_CELLS = 4_000_000  # weights held at once: 32 MB in float64
 def resampled_sums(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """Sums over multinomial resamples of the clusters.
 
-    Beyond ``MOST_CLUSTERS`` clusters are first pooled at random into that many groups, which are resampled instead: the
-    variance of the resamples stays the same in expectation and is off by 0.5 % at most (sqrt(2 / MOST_CLUSTERS)).
-
     Args:
-        sums: (clusters, q) float64 addends, all statistics of all models side by side.
+        sums: (clusters, q) float64 addends, all statistics of all models side by side; many clusters are pooled first.
         draws: number of resamples.
         seed: of the generator; the same seed gives the same resamples.
 
     Returns:
         (draws, q) float64.
     """
-    if len(sums) > MOST_CLUSTERS:
-        groups = np.random.default_rng([seed, 1]).permutation(len(sums)) % MOST_CLUSTERS
-        sums = cluster_sums(sums, groups, MOST_CLUSTERS)
+    sums = pooled(sums, pool_of(len(sums), seed))
     blocks = [weights @ sums for weights in cluster_weights(len(sums), draws, seed)]
     return np.concatenate(blocks) if blocks else np.empty((0, sums.shape[1]))
+
+
+def pool_of(n_clusters: int, seed: int) -> np.ndarray:
+    """int32 (clusters,), the group that each cluster is resampled in: a group of its own while they are few.
+
+    Beyond ``MOST_CLUSTERS`` clusters are pooled at random into that many groups: the variance of the resamples stays
+    the same in expectation and is off by 0.5 % at most (sqrt(2 / MOST_CLUSTERS)).
+    """
+    if n_clusters <= MOST_CLUSTERS:
+        return np.arange(n_clusters, dtype=np.int32)
+    order = np.random.default_rng([seed, 1]).permutation(n_clusters)
+    order %= MOST_CLUSTERS
+    return order.astype(np.int32)
+
+
+def pooled(sums: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    """(groups, q) sums over the clusters of each group of ``pool_of``."""
+    return sums if len(pool) <= MOST_CLUSTERS else cluster_sums(sums, pool, MOST_CLUSTERS)
 
 
 def cluster_weights(n_clusters: int, draws: int, seed: int) -> Iterator[np.ndarray]:

@@ -20,13 +20,14 @@ class ScoredArms:
 
     Attributes:
         y: (rows,) labels.
-        baseline, pruned: (seeds, rows[, classes]) float64 scores.
+        baseline, pruned: (seeds, rows[, classes]) scores, float32 where they were given so, else float64.
         cluster: (rows,) codes 0..units-1, or None where each row is a cluster.
         clusters: number of clusters.
         task: binary, regression or multiclass.
         deployed: the baseline is one fixed model, not one of many possible trainings.
         weight: (rows,) > 0, how many rows each row counts as; None = 1 each.
         target: which of several targets these are labels and scores of; empty where there is one.
+        pool: (clusters,) the group that each cluster is resampled in (``resampling.pool_of``); None = no bootstrap.
     """
 
     y: np.ndarray
@@ -38,6 +39,7 @@ class ScoredArms:
     deployed: bool = False
     weight: np.ndarray | None = None
     target: str = ""
+    pool: np.ndarray | None = None
 
     @property
     def seeds(self) -> tuple[int, int]:
@@ -45,7 +47,7 @@ class ScoredArms:
         return len(self.pruned), len(self.baseline)
 
     def on(self, mask: np.ndarray) -> ScoredArms:
-        """The same arms on some of the rows."""
+        """The same arms on some of the rows, which are not resampled."""
         cluster, clusters = cluster_codes(
             None if self.cluster is None else self.cluster[mask], int(np.count_nonzero(mask))
         )
@@ -57,11 +59,12 @@ class ScoredArms:
             cluster=cluster,
             clusters=clusters,
             weight=None if self.weight is None else self.weight[mask],
+            pool=None,
         )
 
     def sample(self, score: np.ndarray) -> Sample:
-        """One training's scores with the labels and clusters."""
-        return Sample(self.y, score, self.cluster, self.clusters, self.weight)
+        """One training's scores, in float64, with the labels and clusters."""
+        return Sample(self.y, score.astype(np.float64, copy=False), self.cluster, self.clusters, self.weight)
 
 
 def checked(
@@ -114,12 +117,13 @@ def _weights(given: Any, rows: int) -> np.ndarray | None:
 
 def _scores(name: str, given: Any, rows: int, task: Task) -> np.ndarray:
     axes = 3 if task == "multiclass" else 2
-    score = np.asarray(given, dtype=np.float64)
+    score = np.asarray(given)
+    score = score if score.dtype == np.float32 else score.astype(np.float64, copy=False)
     score = score[None] if score.ndim == axes - 1 else score
     if score.ndim != axes or score.shape[1] != rows or not len(score):
         shape = "(seeds, rows, classes)" if axes == 3 else "(seeds, rows)"
         raise AuditError(f"{name} scores have shape {np.shape(given)}; give {shape} with rows={rows}")
-    wrong = int((~np.isfinite(score)).sum())
+    wrong = score.size - int(np.count_nonzero(np.isfinite(score)))
     if wrong:
         raise AuditError(f"{name} scores contain {wrong} values that are not finite; drop those rows for both models")
     return score

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from feature_audit.errors import AuditError
+from feature_audit.noninferiority.clusters import cluster_codes, code_counts
 
 MIN_ROWS = 50
 MIN_CLUSTERS = 10
@@ -24,73 +25,94 @@ class SmallSlice:
     reason: str
 
 
+@dataclass(frozen=True)
+class Coded:
+    """The labels of all rows as codes: a log of many rows has no room for a text per row.
+
+    Attributes:
+        codes: int (rows,).
+        labels: text of code 0, 1, ...; codes of the same text are one slice, and some may be in no row.
+    """
+
+    codes: np.ndarray
+    labels: Sequence[str]
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> Coded:
+        """Of (rows,) labels of any type."""
+        values, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
+        return cls(codes, values.tolist())
+
+    def merged(self) -> Coded:
+        """The same with one code for each text."""
+        if len(set(self.labels)) == len(self.labels):
+            return self
+        labels, code = np.unique(np.asarray(self.labels), return_inverse=True)
+        return Coded(code.astype(np.int32)[self.codes], labels.tolist())
+
+
 def slice_masks(
-    slices: Mapping[str, np.ndarray],
+    slices: Mapping[str, np.ndarray | Coded],
     rows: int,
     cluster: np.ndarray | None,
     chosen: Mapping[str, Sequence[str]] | None = None,
-) -> tuple[list[tuple[str, str, np.ndarray]], list[SmallSlice]]:
-    """Column, name and row mask of the slices that are large enough for an interval, and the ones that are not.
+) -> Iterator[tuple[str, str, np.ndarray] | SmallSlice]:
+    """Column, name and row mask of each slice that is large enough for an interval; or why it is not.
 
     Args:
-        slices: column -> (rows,) labels; every value is a slice named ``column = value``.
+        slices: column -> (rows,) labels or their codes; every value is a slice named ``column = value``.
         rows: test rows.
         cluster: (rows,) user codes or None.
         chosen: column -> the only values that are slices; of other columns the ``MAX_VALUES`` largest are.
     """
-    usable: list[tuple[str, str, np.ndarray]] = []
-    small: list[SmallSlice] = []
     for column, given in slices.items():
-        labels = np.asarray(given)
-        if labels.shape != (rows,):
-            raise AuditError(f"slice {column}: has shape {labels.shape}; give one label per test row ({rows})")
-        values, codes, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
+        shape = np.shape(given.codes if isinstance(given, Coded) else given)
+        if shape != (rows,):
+            raise AuditError(f"slice {column}: has shape {shape}; give one label per test row ({rows})")
+        coded = given.merged() if isinstance(given, Coded) else Coded.of(given)
+        counts = code_counts(coded.codes, len(coded.labels))
+        there = {label: code for code, label in enumerate(coded.labels) if counts[code]}
         wanted = (chosen or {}).get(column)
-        small += [
-            SmallSlice(column, f"{column} = {value}", 0, "no test rows")
-            for value in wanted or ()
-            if value not in values
-        ]
-        for place, value in enumerate(np.argsort(-counts, kind="stable")):
-            name, size = f"{column} = {values[value]}", int(counts[value])
-            mask = codes.reshape(-1) == value
-            if wanted is not None and values[value] not in wanted:
+        for value in wanted or ():
+            if value not in there:
+                yield SmallSlice(column, f"{column} = {value}", 0, "no test rows")
+        for place, value in enumerate(sorted(there, key=lambda label: (-counts[there[label]], label))):
+            name, size = f"{column} = {value}", int(counts[there[value]])
+            if wanted is not None and value not in wanted:
                 continue
             if wanted is None and place >= MAX_VALUES:
-                small.append(
-                    SmallSlice(column, name, size, f"not among the {MAX_VALUES} most frequent values of the column")
-                )
+                yield SmallSlice(column, name, size, f"not among the {MAX_VALUES} most frequent values of the column")
             elif size < MIN_ROWS:
-                small.append(SmallSlice(column, name, size, f"fewer than {MIN_ROWS} rows"))
-            elif cluster is not None and len(np.unique(cluster[mask])) < MIN_CLUSTERS:
-                small.append(SmallSlice(column, name, size, f"fewer than {MIN_CLUSTERS} users"))
+                yield SmallSlice(column, name, size, f"fewer than {MIN_ROWS} rows")
             else:
-                usable.append((column, name, mask))
-    return usable, small
+                mask = coded.codes == there[value]
+                if cluster is not None and cluster_codes(cluster[mask], size)[1] < MIN_CLUSTERS:
+                    yield SmallSlice(column, name, size, f"fewer than {MIN_CLUSTERS} users")
+                else:
+                    yield column, name, mask
 
 
-def activity(cluster: np.ndarray, train_cluster: np.ndarray) -> np.ndarray:
+def activity(cluster: np.ndarray, train_cluster: np.ndarray) -> Coded:
     """Head, tail and new users of the test split by what the train split knew of them.
 
     ``new``: not in train. ``head``: the most active users who together own half of the other test rows; ``tail``: the
     rest. Ties in activity stay together.
 
     Args:
-        cluster: (rows,) user codes of the test rows.
-        train_unit: (train rows,) user codes of the train rows, same coding.
+        cluster: (rows,) user codes of the test rows, whole numbers from 0 on.
+        train_cluster: (train rows,) user codes of the train rows, same coding.
 
     Returns:
-        (rows,) str labels for ``decide(slices={"activity": ...})``.
+        For ``decide(slices={"activity": ...})``.
     """
-    known, counts = np.unique(train_cluster, return_counts=True)
-    if not len(known):
-        return np.full(len(cluster), "new")
-    place = np.minimum(np.searchsorted(known, cluster), len(known) - 1)
-    seen = known[place] == cluster
-    history = np.where(seen, counts[place], 0)
-    labels = np.full(len(cluster), "new", dtype="<U4")
-    if seen.any():
-        # Test rows sorted by their user's history, most active first: the head ends where half of them are covered.
-        cut = np.sort(history[seen])[::-1][(np.count_nonzero(seen) - 1) // 2]
-        labels[seen] = np.where(history[seen] >= cut, "head", "tail")
-    return labels
+    users = 1 + int(max(cluster.max(initial=-1), train_cluster.max(initial=-1)))
+    trained = code_counts(train_cluster, users)
+    rows = code_counts(cluster, users)
+    lengths, place = np.unique(trained, return_inverse=True)  # of users' histories
+    covered = np.zeros(len(lengths), dtype=np.int64)
+    np.add.at(covered, place, np.where(trained > 0, rows, 0))
+    # From the most active users on, the head ends where half of the rows of known users are covered.
+    most_first = np.cumsum(covered[::-1])
+    cut = lengths[::-1][np.searchsorted(most_first, (most_first[-1] + 1) // 2)] if most_first.any() else 0
+    of_user = np.where(trained == 0, 0, np.where(trained >= cut, 1, 2)).astype(np.int8)
+    return Coded(of_user[cluster], ("new", "head", "tail"))

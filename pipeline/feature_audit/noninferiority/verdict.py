@@ -23,8 +23,10 @@ from feature_audit.noninferiority.guards import (
 )
 from feature_audit.noninferiority.metrics import metric as find_metric
 from feature_audit.noninferiority.references import Reference
+from feature_audit.noninferiority.resampling import pool_of
 from feature_audit.noninferiority.reservations import chances, of_further, reservations
 from feature_audit.noninferiority.scored_rows import ScoredArms, checked
+from feature_audit.noninferiority.slices import Coded
 from feature_audit.question import GuardMode
 from feature_audit.results import MetricDelta, Verdict
 from feature_audit.schema import Task
@@ -70,7 +72,7 @@ def decide(
     confidence: float = 0.95,
     needed_at: tuple[float, float] | None = None,
     guards: Mapping[str, Given] | None = None,
-    slices: Mapping[str, np.ndarray] | None = None,
+    slices: Mapping[str, np.ndarray | Coded] | None = None,
     slice_values: Mapping[str, Sequence[str]] | None = None,
     slice_margin: float | None = None,
     against: Literal["retrained", "deployed"] = "retrained",
@@ -101,7 +103,7 @@ def decide(
         guards: other metrics -> margin, or ``{"margin": ..., "mode": ...}``, or None to report only. Guards that fail
             only on a proven loss (``not_shown_worse``) share one error level by Holm's procedure; guards that a pass
             requires (``not_worse``) are each judged at the full level, because all of them must hold.
-        slices: column -> (rows,) labels; the decision metric is reported for each value of each column.
+        slices: column -> (rows,) labels or their codes; the decision metric is reported for each value of each column.
         slice_values: column -> the values to use as slices. With mode ``not_worse``, each of them must be proven.
         slice_margin: margin of every slice, which makes them guards; None = reported only.
         against: ``retrained`` = the full feature set over retrainings, of which ``baseline`` contains some;
@@ -125,14 +127,17 @@ def decide(
     _check_settings(margin, confidence)
     chosen = find_metric(metric, task)
     scored = checked(y, baseline, pruned, cluster, task, deployed=against == "deployed", weight=weight)
-    scored = replace(scored, target=target)
+    scored = replace(scored, target=target, pool=pool_of(scored.clusters, seed) if draws >= 2 else None)
     if shipped is not None and not 0 <= shipped < len(scored.pruned):
         raise UsageError(f"shipped={shipped}: give 0 to {len(scored.pruned) - 1}, the index of a pruned seed")
 
-    whole = [compare(scored, chosen, "all", margin, "decision")]
+    decision = compare(scored, chosen, "all", margin, "decision")
+    artifact = decision.of_artifacts(shipped).row(confidence)
+    whole = [decision.condensed()]
+    del decision  # its influence values, one per unit and training, before the next metric's are made
     guarding, skipped = guard_comparisons(scored, guards or {}, chosen)
     whole, checks = bootstrapped([*whole, *guarding], draws=draws, seed=seed, confidence=confidence)
-    others = {one.name: one.scored(scored) for one in further}
+    others = {one.name: one.scored(scored, seed) for one in further}
     for place, one in enumerate(further, start=1):  # each has rows of its own, so each is resampled by itself
         made, check = bootstrapped([one.compared(others[one.name])], draws=draws, seed=seed, confidence=confidence)
         whole[place:place], checks = made, {**checks, **check}
@@ -142,7 +147,6 @@ def decide(
     comparisons = [*whole, *sliced]
     levels = levels_of(comparisons, confidence)
     deltas = [one.row(1 - level) for one, level in zip(comparisons, levels, strict=True)]
-    artifact = comparisons[0].of_artifacts(shipped).row(confidence)
     name = "rows" if cluster is None else cluster_name
     found = chances(scored, metric, confidence)
     kept_back = reservations(
@@ -275,8 +279,12 @@ def _overall(deltas: list[MetricDelta], unjudged: Sequence[str]) -> Verdict:
 
 def _delong(scored: ScoredArms) -> dict[str, float | None]:
     """Mean over seed pairs of DeLong's delta and standard error, which know nothing of users."""
-    full, small = (
-        [ranking.auc_placements(scored.y, score) for score in arm] for arm in (scored.baseline, scored.pruned)
+    full = [ranking.auc_placements(scored.y, score) for score in scored.baseline]
+    pairs = np.array(
+        [
+            [ranking.delong(scored.y, one, small) for one in full]
+            for small in (ranking.auc_placements(scored.y, score) for score in scored.pruned)  # held one at a time
+        ]
     )
-    delta, error = np.mean([ranking.delong(scored.y, a, b) for a in full for b in small], axis=0)
+    delta, error = pairs.transpose(1, 0, 2).reshape(-1, 2).mean(axis=0)
     return {"delta": float(delta), "standard_error": float(error) if np.isfinite(error) else None}

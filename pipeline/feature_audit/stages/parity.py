@@ -21,7 +21,7 @@ from feature_audit.fitting.trained import open_store
 from feature_audit.fitting.trainings import Trainings
 from feature_audit.labels import settles
 from feature_audit.metric_names import METRIC_NAMES
-from feature_audit.noninferiority import ParityResult, activity, decide, fixed_sequence, metric, proven_k
+from feature_audit.noninferiority import Coded, ParityResult, activity, decide, fixed_sequence, metric, proven_k
 from feature_audit.noninferiority.clusters import cluster_codes
 from feature_audit.noninferiority.guards import FurtherTarget
 from feature_audit.noninferiority.reservations import Reservation, few_units
@@ -212,8 +212,10 @@ def guards_of(config: AuditConfig) -> dict[str, Guard | None]:
     }
 
 
-def _slices(config: AuditConfig, store: Store, group: np.ndarray | None) -> dict[str, np.ndarray]:
-    slices = {name: store.slice_values("test", name) for name in slice_rules(config.slices)}
+def _slices(config: AuditConfig, store: Store, group: np.ndarray | None) -> dict[str, Coded]:
+    slices = {
+        name: Coded(store.slice_codes("test", name), store.slice_labels(name)) for name in slice_rules(config.slices)
+    }
     if group is not None:
         train_group = store.group("train")
         assert train_group is not None
@@ -251,10 +253,11 @@ def _write_predictions(folder: StageFolder, store: Store, baseline: np.ndarray, 
     Class probabilities become list columns. Of several targets labels and scores are those of the decision target, and
     the others have columns ``y (convert)``, ``baseline (convert)``, ...
     """
-    columns: dict[str, Any] = {"row_id": store.row_id("test")}
+    columns: dict[str, Any] = {"row_id": store.ids("test")}
     labels = store.group("test")
     if labels is not None:
-        columns["group"] = np.asarray(store.group_labels)[labels]
+        assert store.group_labels is not None
+        columns["group"] = store.group_labels.gather(labels)
     columns["y"] = store.target("test")
     weight = store.weight("test")
     if weight is not None:

@@ -316,11 +316,13 @@ def test_multiclass_and_regression_are_decided_too():
 def test_activity_names_new_head_and_tail_users():
     train = np.repeat([1, 2, 3, 4], [100, 50, 5, 1])
     test = np.repeat([1, 2, 3, 4, 9], [10, 10, 10, 10, 5])
-    labels = activity(test, train)
+    found = activity(test, train)
+    labels = np.array(found.labels)[found.codes]
     assert {user: labels[test == user][0] for user in (1, 2, 3, 4, 9)} == {
         1: "head", 2: "head", 3: "tail", 4: "tail", 9: "new",
     }  # fmt: skip
-    assert set(activity(test, np.array([], dtype=int))) == {"new"}
+    assert not activity(test, np.array([], dtype=int)).codes.any()
+    assert found.labels[0] == "new"
 
 
 @pytest.mark.parametrize(

@@ -172,9 +172,13 @@ def _drift(columns: tuple[Column, ...], statistics: Statistics, seed: int) -> di
 def _row_overlap(statistics: Statistics, split: Split) -> list[Finding]:
     """Rows of test whose candidate columns all equal a train row's."""
     hashes = statistics.row_hashes
-    train, test = np.sort(hashes[split.of_row == TRAIN]), hashes[split.of_row == TEST]
-    place = np.minimum(np.searchsorted(train, test), len(train) - 1)
-    share = float((train[place] == test).mean())
+    train, test = hashes[split.of_row == TRAIN], hashes[split.of_row == TEST]
+    train.sort()
+    found = 0
+    for part in np.array_split(test, 1 + len(test) // 1_000_000):
+        place = np.minimum(np.searchsorted(train, part), len(train) - 1)
+        found += int(np.count_nonzero(train[place] == part))
+    share = found / len(test)
     split.info["duplicate_rows"] = {"test_rows_in_train": share}
     if share < ROW_OVERLAP:
         return []

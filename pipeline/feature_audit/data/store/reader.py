@@ -74,9 +74,7 @@ class Store:
         self._dtypes = {file: dtype for file, _, dtype in self._places.values()}
         self._lines = lines_of(self.schema.fields, self._places)
         self._slices: dict[str, Any] = layout["slices"]
-        self._targets: dict[str, np.ndarray] = {}
-        self._all_targets: dict[str, np.ndarray] = {}
-        self._weights: dict[str, np.ndarray | None] = {}
+        self._columns: dict[tuple[str, str], np.ndarray | None] = {}
 
     @classmethod
     def open(cls, directory: Path | str, *, device: torch.device | str = "cpu") -> Store:
@@ -97,10 +95,10 @@ class Store:
         return cls(directory, json.loads(path.read_text(encoding="utf-8")), torch.device(device))
 
     @property
-    def group_labels(self) -> tuple[str, ...] | None:
+    def group_labels(self) -> pl.Series | None:
         """Raw text of group code 0, 1, ..., or None without a group column."""
         path = self.directory / "group_labels.parquet"
-        return tuple(pl.read_parquet(path)["label"].to_list()) if path.is_file() else None
+        return pl.read_parquet(path)["label"] if path.is_file() else None
 
     def rows(self, split: SplitName) -> int:
         """Rows of a split."""
@@ -112,28 +110,22 @@ class Store:
 
     def target(self, split: SplitName) -> np.ndarray:
         """Labels of a split in order: float32 (rows,), or int64 class ids for multiclass; the decision target's."""
-        if split not in self._targets:
-            self._targets[split] = np.load(self.directory / split / "target.npy")
-        return self._targets[split]
+        return self._column(split, "target")
 
     def targets(self, split: SplitName) -> np.ndarray:
         """Labels of all targets: float32 (rows, targets), NaN where a row has none; of one target as ``target``."""
+        return self._labels(split, slice(None)) if self.schema.outputs else self.target(split)
+
+    def _labels(self, split: SplitName, rows: slice | np.ndarray) -> np.ndarray:
+        """Those of some rows."""
         if not self.schema.outputs:
-            return self.target(split)
-        if split not in self._all_targets:
-            further = [
-                np.load(self.directory / split / f"target_{number}.npy")
-                for number in range(1, len(self.schema.outputs))
-            ]
-            self._all_targets[split] = np.stack([self.target(split), *further], axis=1)
-        return self._all_targets[split]
+            return self.target(split)[rows]
+        further = (self._column(split, f"target_{number}") for number in range(1, len(self.schema.outputs)))
+        return np.stack([labels[rows] for labels in (self.target(split), *further)], axis=1)
 
     def weight(self, split: SplitName) -> np.ndarray | None:
         """float64 (rows,) > 0, how many rows each row counts as, or None where all count alike."""
-        if split not in self._weights:
-            path = self.directory / split / "weight.npy"
-            self._weights[split] = np.load(path) if path.is_file() else None
-        return self._weights[split]
+        return self._column_if_there(split, "weight")
 
     def effective_rows(self, split: SplitName) -> float:
         """Rows of a split; with weights its effective sample size."""
@@ -142,7 +134,11 @@ class Store:
 
     def row_id(self, split: SplitName) -> np.ndarray:
         """Raw row ids of a split in order (row numbers of the input where no row_id column was named)."""
-        return pl.concat(self.row_ids(split)).to_numpy()
+        return self.ids(split).to_numpy()
+
+    def ids(self, split: SplitName) -> pl.Series:
+        """The same; text takes a fraction of the memory."""
+        return pl.concat(self.row_ids(split))
 
     def row_ids(self, split: SplitName) -> Iterator[pl.Series]:
         """The same part by part."""
@@ -151,8 +147,7 @@ class Store:
 
     def group(self, split: SplitName) -> np.ndarray | None:
         """int32 (rows,) dense group codes, or None without a group column."""
-        path = self.directory / split / "group.npy"
-        return np.load(path) if path.is_file() else None
+        return self._column_if_there(split, "group")
 
     def slice_labels(self, column: str) -> tuple[str, ...]:
         """The labels of a slice column.
@@ -171,13 +166,33 @@ class Store:
         Raises:
             AuditError: the column was not named in ``slices``.
         """
-        labels = np.asarray(self.slice_labels(column), dtype=object)
-        return labels[np.load(self.directory / split / f"{self._slices[column]['file']}.npy")]
+        return np.asarray(self.slice_labels(column), dtype=object)[self.slice_codes(split, column)]
+
+    def slice_codes(self, split: SplitName, column: str) -> np.ndarray:
+        """int32 (rows,), places in ``slice_labels``.
+
+        Raises:
+            AuditError: the column was not named in ``slices``.
+        """
+        self.slice_labels(column)
+        return self._column(split, self._slices[column]["file"])
 
     def production_score(self, split: SplitName) -> np.ndarray | None:
         """float64 (rows,) scores that production gave, NaN where it gave none; None where no column was named."""
-        path = self.directory / split / "production_score.npy"
-        return np.load(path) if path.is_file() else None
+        return self._column_if_there(split, "production_score")
+
+    def _column(self, split: SplitName, name: str) -> np.ndarray:
+        """A value per row, mapped: its pages are the kernel's to drop, and a write would change a copy of them."""
+        found = self._column_if_there(split, name)
+        if found is None:
+            raise FileNotFoundError(self.directory / split / f"{name}.npy")
+        return found
+
+    def _column_if_there(self, split: SplitName, name: str) -> np.ndarray | None:
+        if (split, name) not in self._columns:
+            path = self.directory / split / f"{name}.npy"
+            self._columns[split, name] = np.load(path, mmap_mode="c").view(np.ndarray) if path.is_file() else None
+        return self._columns[split, name]
 
     def batches(
         self, split: SplitName, size: int, *, seed: int | None = None, schema: ModelSchema | None = None
@@ -214,7 +229,8 @@ class Store:
                 if len(batch) == size:
                     yield batch
                 else:
-                    left.append(batch)
+                    left.append(batch.rows(torch.arange(len(batch), device=self.device)))  # no view of the chunk
+            del chunk, batch  # before the next chunk is read: two of them would be held at once
         yield from left
 
     def matrix(self, split: SplitName, schema: ModelSchema | None = None, rows: np.ndarray | None = None) -> np.ndarray:
@@ -282,7 +298,7 @@ class Store:
             self._block(split, form["code"], runs, torch.int32),
             tuple(self._block(split, [field], runs, torch.int32) for field in form["bag"]),
             tuple(self._block(split, [field], runs, torch.float32) for field in form["vector"]),
-            self._put(self.targets(split)[rows]),
+            self._put(self._labels(split, rows)),
             self._put(self.first_row(split) + rows),
             # In units of their mean over train, so that a weighted loss is as large as one without.
             None if weight is None else self._put((weight[rows] / self._mean_weight).astype(np.float32)),

@@ -65,7 +65,7 @@ def write_sample(store: Store, directory: Path, picked: dict[SplitName, np.ndarr
         for file in store.files(split):
             _copy(file, rows, place / file.path.name)
         for path in (store.directory / split).glob("*.npy"):  # a value per row each
-            np.save(place / path.name, np.load(path)[rows])
+            np.save(place / path.name, np.load(path, mmap_mode="r")[rows])
         np.save(place / _ORIGIN, rows)
     unfinished = directory / "layout.json.new"
     unfinished.write_text(json.dumps(layout), encoding="utf-8")
@@ -82,7 +82,7 @@ def _is_picked(store: Store, split: SplitName, share: float, seed: int) -> np.nd
     group, labels = store.group(split), store.group_labels
     if group is None or labels is None:
         return np.concatenate([[], *(_is_low(ids, share, seed) for ids in store.row_ids(split))]).astype(bool)
-    return _is_low(pl.Series(labels), share, seed)[group]
+    return _is_low(labels, share, seed)[group]
 
 
 def _is_low(labels: pl.Series, share: float, seed: int) -> np.ndarray:
@@ -92,7 +92,7 @@ def _is_low(labels: pl.Series, share: float, seed: int) -> np.ndarray:
 def _require_both_classes(store: Store, picked: dict[SplitName, np.ndarray], share: float) -> None:
     for split, rows in picked.items():
         target = store.target(split)
-        if not len(rows) or (store.schema.task == "binary" and len(np.unique(target[rows])) < len(np.unique(target))):
+        if not len(rows) or (store.schema.task == "binary" and np.ptp(target[rows]) < np.ptp(target)):
             what = "no row" if not len(rows) else "a single class"
             raise AuditError(
                 f"rows: the sample has {what} of {split} ({len(rows):,} of {len(target):,} rows, a share of "

@@ -25,6 +25,8 @@ Labelled = tuple[np.ndarray, list[str]]
 PEEK_ROWS = 21_000
 #: Share of the rows that may have no time: so few are left out and counted without a word from the user.
 FEW_GAPS = 0.01
+#: Rows of a label that are digested at once, and distinct values that are few.
+_BLOCK_ROWS, _FEW_LABELS = 1 << 20, 100
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,19 @@ def label_digest(label: pl.Series) -> str:
         label: (rows,) the label's cells of every row, also of rows that are left out later.
     """
     cells = label.cast(pl.String) if label.dtype in (pl.Categorical, pl.Enum) else label
-    ranks = cells.rank("dense").fill_null(0).cast(pl.Int32).to_numpy()
-    flipped = np.where(ranks > 0, ranks.max(initial=0) + 1 - ranks, 0).astype(np.int32)
-    return min(hashlib.blake2b(one.tobytes(), digest_size=16).hexdigest() for one in (ranks, flipped))
+    distinct = cells.drop_nulls().unique().sort()
+    few = len(distinct) <= _FEW_LABELS  # then without sorting all rows
+    ranks = cells if few else cells.rank("dense").cast(pl.Int32)
+    places = pl.Series(np.arange(1, len(distinct) + 1, dtype=np.int32))
+    digests = [hashlib.blake2b(digest_size=16) for _ in range(2)]
+    for start in range(0, len(ranks), _BLOCK_ROWS):
+        part = ranks.slice(start, _BLOCK_ROWS)
+        part = part.replace_strict(distinct, places, default=None, return_dtype=pl.Int32) if few else part
+        risen = part.fill_null(0).to_numpy()
+        flipped = np.where(risen > 0, np.int32(len(distinct) + 1) - risen, np.int32(0))
+        for digest, one in zip(digests, (risen, flipped), strict=True):
+            digest.update(one.tobytes())
+    return min(digest.hexdigest() for digest in digests)
 
 
 def _refuse_the_label(name: str, group: Labelled, target: Target, *, is_target: bool) -> None:

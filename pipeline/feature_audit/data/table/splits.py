@@ -21,6 +21,7 @@ _NAMES = {
     "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION, "dev": VALIDATION,
     "test": TEST, "testing": TEST, "holdout": TEST,
 }  # fmt: skip
+_BLOCK = 1 << 20  # rows or groups that are hashed at once
 #: Rows below which a split cannot carry a decision.
 MIN_ROWS = {"train": 50, "validation": 20, "test": 20}
 
@@ -76,7 +77,7 @@ def split_rows(
     else:
         of_row, info = _by_hash(rows, config.seed, *shares), {"seed": config.seed}
     info = {"kind": roles.split, "column": roles.split_column, **info}
-    split = Split(of_row.astype(np.int8), info)
+    split = Split(of_row.astype(np.int8, copy=False), info)
     _check(split, target)
     return split
 
@@ -109,7 +110,9 @@ def _by_time(time: np.ndarray, test_share: float, validation_share: float) -> tu
     test_from = _boundary(time, test_share)
     before = time < test_from
     validation_from = _boundary(time[before], validation_share) if before.any() else test_from
-    of_row = np.where(before, np.where(time < validation_from, TRAIN, VALIDATION), TEST)
+    of_row = np.full(len(time), TEST, dtype=np.int8)
+    of_row[before] = VALIDATION
+    of_row[before & (time < validation_from)] = TRAIN
     return of_row, {
         "train_from": float(time.min()),
         "validation_from": float(validation_from),
@@ -131,14 +134,19 @@ def _boundary(time: np.ndarray, share: float) -> float:
 
 def _by_hash(count: int, seed: int, test_share: float, validation_share: float) -> np.ndarray:
     """Split code per index, by splitmix64 (Steele et al. 2014): a row keeps its split when rows are added."""
-    with np.errstate(over="ignore"):
-        state = np.arange(count, dtype=np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state ^= state >> np.uint64(31)
-    uniform = (state >> np.uint64(11)).astype(np.float64) / 2**53
     train_until = 1 - test_share - (1 - test_share) * validation_share
-    return np.where(uniform >= 1 - test_share, TEST, np.where(uniform >= train_until, VALIDATION, TRAIN))
+    of_index = np.empty(count, dtype=np.int8)
+    for start in range(0, count, _BLOCK):
+        stop = min(start + _BLOCK, count)
+        with np.errstate(over="ignore"):
+            state = np.arange(start, stop, dtype=np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
+            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state ^= state >> np.uint64(31)
+        uniform = (state >> np.uint64(11)).astype(np.float64) / 2**53
+        later = np.where(uniform >= 1 - test_share, TEST, np.where(uniform >= train_until, VALIDATION, TRAIN))
+        of_index[start:stop] = later
+    return of_index
 
 
 def _by_column(column: pl.Series, name: str, config: AuditConfig) -> tuple[np.ndarray, dict[str, Any]]:

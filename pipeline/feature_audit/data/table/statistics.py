@@ -19,6 +19,7 @@ CHUNK_CELLS = 4_000_000
 SAMPLE_CELLS = 24_000_000
 MAX_SAMPLE_ROWS = 200_000
 MIN_SAMPLE_ROWS = 10_000
+_BLOCK = 1 << 20  # rows whose numbers are held at once
 #: Cells that decide whether lists written as text hold quantities.
 PEEK_LISTS = 1_000
 #: Share of a text column's cells that a kind of the user's may fail to read (they count as missing and are reported).
@@ -109,10 +110,22 @@ def sample_positions(of_row: np.ndarray, columns: int, seed: int) -> dict[str, n
     generator = np.random.default_rng([seed, 1])
     wanted = {}
     for code, split in enumerate(SPLITS):
-        rows = np.flatnonzero(of_row == code)
-        limit = most if split == "train" else most // 4
-        wanted[split] = rows if len(rows) <= limit else np.sort(generator.choice(rows, limit, replace=False))
+        mine = of_row == code
+        rows, limit = int(np.count_nonzero(mine)), most if split == "train" else most // 4
+        chosen = None if rows <= limit else np.sort(generator.choice(rows, limit, replace=False))
+        wanted[split] = np.flatnonzero(mine) if chosen is None else _nth_true(mine, chosen)
     return wanted
+
+
+def _nth_true(mask: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """``flatnonzero(mask)[places]`` for ascending places, without the row numbers of all that is true."""
+    found, before = [], 0
+    for start in range(0, len(mask), _BLOCK):
+        rows = start + np.flatnonzero(mask[start : start + _BLOCK])
+        first, last = np.searchsorted(places, [before, before + len(rows)])
+        found.append(rows[places[first:last] - before])
+        before += len(rows)
+    return np.concatenate(found)
 
 
 def _start(column: Column, peek: pl.Series) -> ColumnFacts:

@@ -18,6 +18,7 @@ from feature_audit.schema import Task
 LEAST_TIMES = 0.5
 #: Rows that the format of a time column of numbers is told from.
 PEEK_ROWS = 100_000
+_BLOCK_ROWS = 1 << 20  # rows that are coded at once
 
 
 def target_cells(source: Source, expression: pl.Expr, shown: str) -> pl.Series:
@@ -71,13 +72,20 @@ def read_time(source: Source, name: str) -> tuple[np.ndarray, bool]:
 def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:
     """A column as dense int32 codes (rows,) in the order of its sorted labels, and those labels; null is one too."""
     values = source.column(name)
-    labels = values.unique().sort()
-    codes = values.rank("dense").cast(pl.Int32) - 1
-    if values.null_count():
-        labels = labels.drop_nulls()
-        codes = codes.fill_null(len(labels))
+    labels = values.unique().sort().drop_nulls()
+    if values.dtype.is_integer():  # block by block: ranks of all rows take several times their memory
+        codes = np.empty(len(values), dtype=np.int32)
+        sorted_labels = labels.to_numpy()
+        for start in range(0, len(values), _BLOCK_ROWS):
+            part = values.slice(start, _BLOCK_ROWS)
+            cells = part.fill_null(0).to_numpy()
+            place = np.searchsorted(sorted_labels, cells)
+            place[part.is_null().to_numpy()] = len(labels)
+            codes[start : start + len(part)] = place
+    else:
+        codes = (values.rank("dense").cast(pl.Int32) - 1).fill_null(len(labels)).to_numpy()
     names = [str(label) for label in labels] + (["(none)"] if values.null_count() else [])
-    return codes.to_numpy(), names
+    return codes, names
 
 
 def read_numbers(source: Source, key: str, name: str) -> tuple[pl.Series, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +156,32 @@ def test_files_hold_small_types_and_only_the_rows(store):
 def test_no_store_is_one_line(tmp_path: Path):
     with pytest.raises(AuditError, match="the training store is incomplete; run the load stage again"):
         Store.open(tmp_path)
+
+
+def test_values_per_row_are_mapped_and_a_write_stays_in_memory(store: Store) -> None:
+    for name in ("target", "group"):
+        kept = np.load(store.directory / "train" / f"{name}.npy")
+        values = getattr(store, name)("train")
+        assert isinstance(values.base, np.memmap)
+        values[0] += 1
+        np.testing.assert_array_equal(np.load(store.directory / "train" / f"{name}.npy"), kept)
+        values[0] -= 1
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_one_chunk_is_held_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch, seed: int | None) -> None:
+    small_chunks(monkeypatch, store, 300)
+    read, chunks, alive = Store._read, [], []
+
+    def counted(*given):
+        alive.append(sum(one() is not None for one in chunks))
+        chunk = read(*given)
+        chunks.append(weakref.ref(chunk.numeric))
+        return chunk
+
+    monkeypatch.setattr(Store, "_read", counted)
+    for batch in store.batches("train", 64, seed=seed):
+        assert len(batch)
+        del batch
+    assert len(alive) > 3
+    assert not any(alive)
