@@ -146,7 +146,7 @@ class ResultKeys(Section):
     local_dir: str | None = Field(
         None,
         description="Folder on a local disk of each machine, useful if work_dir is on a network file system. The "
-        "encoded rows are copied there once per machine and read from there. Environment variables are expanded on each "
-        "machine. The copies stay until you remove them (docs/how-to/more-than-one-machine.md).",
+        "encoded rows are copied there once per machine and read from there. Variables are expanded on each machine. "
+        "The copies stay until you remove them (docs/how-to/more-than-one-machine.md).",
         examples=["$TMPDIR/audit"],
     )
