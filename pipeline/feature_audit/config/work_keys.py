@@ -109,8 +109,8 @@ class WorkKeys(Section):
         1,
         ge=1,
         le=1024,
-        description="Number of processes that train one model together (data-parallel), each on its share of every "
-        "batch and on its own core or GPU. Use it if one training takes too long. It applies to the full model and the "
+        description="Number of processes that train one model together (data-parallel). Each has its share of every "
+        "batch and its own core or GPU. Use it if one training takes too long. It applies to the full model and the "
         "pruned models; trials of the selection run in parallel with `workers` instead "
         "(docs/how-to/more-than-one-machine.md).",
     )

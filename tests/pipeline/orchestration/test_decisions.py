@@ -27,7 +27,7 @@ def test_associations_are_measured_once(tmp_path: Path, monkeypatch: pytest.Monk
     with tracking_in(tmp_path):
         make_log(1_000).select(COLUMNS).write_parquet("log.parquet")
         first = table()
-        assert first["carried_by"].drop_nulls().len() + first["reason"].str.starts_with("noise").sum() > 0
+        assert first["carried_by"].drop_nulls().len() + first["reason"].str.starts_with("no signal").sum() > 0
         with monkeypatch.context() as patch:
             patch.setattr(decisions, "proxies", None)
             assert table().equals(first)

@@ -57,7 +57,7 @@ def test_load_says_what_was_inferred_and_what_is_uncertain(
     asked = [line for line in lines if "kinds: {shop_" in line or line.startswith("price:")]
     assert len(asked) == 2
     assert asked[0].startswith("12 integer columns are read as categories (shop_00, shop_01, ")
-    assert asked[0].endswith("order matters: kinds: {shop_00: numeric, shop_01: numeric, shop_02: numeric, ...}")
+    assert asked[0].endswith("order matters, set kinds: {shop_00: numeric, shop_01: numeric, shop_02: numeric, ...}")
 
 
 def hashes(rng: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
