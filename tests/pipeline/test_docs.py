@@ -105,7 +105,8 @@ def _check(words: list[str]) -> None:
     if not words:
         return
     command = main.commands[words[0]]
-    context = click.Context(command, info_name=words[0])
+    parent = click.Context(main, **main.context_settings)  # click keeps the help option that it makes first
+    context = click.Context(command, info_name=words[0], parent=parent)
     _, left, _ = command.make_parser(context).parse_args(words[1:])
     assert left == [], left
 
