@@ -35,11 +35,12 @@ def test_results_come_in_order_and_are_told_as_they_arrive(tmp_path: Path) -> No
     told: list[tuple[int, int]] = []
     with LocalEngine(2, threads=1, cards=("4", "7")) as engine:
         assert not engine.watches
-        wanted = [job(jobs.square, tmp_path, number, watch=print) for number in range(6)]
+        wanted = [job(jobs.square_after_the_next, tmp_path, number, watch=print) for number in range(6)]
         found = engine.run(wanted, lambda place, result: told.append((place, result["square"])))
         more = engine.run([job(jobs.square, tmp_path, 9)])
     assert [one["square"] for one in found] == [number**2 for number in range(6)]
     assert sorted(told) == [(number, number**2) for number in range(6)]
+    assert told.index((0, 0)) > told.index((1, 1))
     processes = {one["process"] for one in found}
     assert os.getpid() not in processes
     assert len(processes) == 2
