@@ -59,7 +59,9 @@ def engine(cluster: Any) -> Iterator[ray_cluster.RayEngine]:
 
 def test_results_come_in_order_from_both_nodes(engine: ray_cluster.RayEngine, tmp_path: Path) -> None:
     told: list[int] = []
-    found = engine.run([job(jobs.square_after_the_next, tmp_path, number) for number in range(6)], lambda place, _: told.append(place))
+    found = engine.run(
+        [job(jobs.square_after_the_next, tmp_path, number) for number in range(6)], lambda place, _: told.append(place)
+    )
     assert [one["square"] for one in found] == [number**2 for number in range(6)]
     assert sorted(told) == list(range(6))
     assert len({one["process"] for one in found}) >= 2
