@@ -175,7 +175,7 @@ def test_guards_slices_and_production_reach_verdict_report_and_metrics(home: Pat
     assert modes[("logloss", "all")] == modes[("auc", "city = Rome")] == "not_worse"
     assert modes[("calibration", "all")] == "not_shown_worse"
     assert {"parity/auc_at_city:Rome.ci_low", "parity/logloss.ci_low", "production/test/auc"} <= set(run.data.metrics)
-    assert "Against production (poor) on" in text
+    assert "Compared with production (poor) on" in text
     assert "the full model is better" in text
     assert "(10% of the full model's gain over a no-skill model)" in text
     assert "0.1 (guard, must pass)" in text

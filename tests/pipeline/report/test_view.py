@@ -78,7 +78,7 @@ def test_a_model_that_keeps_every_feature_loses_none_to_them():
 
 
 def test_the_first_screen_says_how_the_full_model_stands_against_production_and_what_the_margin_was():
-    sentence = "Against production (old_score) on 900 test rows, the full model is better: AUC 0.81 against 0.79."
+    sentence = "Compared with production (old_score) on 900 test rows, the full model is better: AUC 0.81 vs. 0.79."
     report = make_report("pass", production=sentence, margin_share="1%")
     html, markdown = render_html(report), render_markdown(report)
     assert html.index("old_score") < html.index("What to do next")
