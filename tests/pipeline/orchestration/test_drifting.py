@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from command_line import artifact, feature_audit, newest_audit, tracking_in
+from command_line import artifact, feature_audit, newest_audit
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    with tracking_in(tmp_path) as folder:
-        yield folder
 
 
 def drifting_log(rows: int = 12_000) -> pl.DataFrame:

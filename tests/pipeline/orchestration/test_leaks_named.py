@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from command_line import feature_audit, tracking_in
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    with tracking_in(tmp_path) as folder:
-        yield folder
+from command_line import feature_audit
 
 
 def parts_of_a_sum(rows: int = 3_000) -> pl.DataFrame:

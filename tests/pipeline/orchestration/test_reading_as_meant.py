@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from command_line import feature_audit, tracking_in
+from command_line import feature_audit
 
 pytestmark = pytest.mark.slow
 
 ROWS = 4_000
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    """A folder of its own with a tracking store."""
-    with tracking_in(tmp_path) as folder:
-        yield folder
 
 
 def auc_of(data: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[float, str]:

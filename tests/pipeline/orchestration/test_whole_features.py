@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from command_line import artifact, feature_audit, newest_audit, tracking_in
+from command_line import artifact, feature_audit, newest_audit
 
 pytestmark = pytest.mark.slow
 
 ROWS = 4_000
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    with tracking_in(tmp_path) as folder:
-        yield folder
 
 
 def lists_of(words: np.ndarray) -> pl.Series:

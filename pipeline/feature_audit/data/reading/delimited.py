@@ -20,6 +20,7 @@ from feature_audit.data.columns.roles import SPLIT_COLUMN, match_globs
 from feature_audit.data.messages import READ_ERRORS, UNPACK_ERRORS, one_line
 from feature_audit.data.reading.files import ROW_GROUP, bare_suffix
 from feature_audit.data.reading.row_shape import Shape, open_text, scan_lines, shape_of
+from feature_audit.data.reading.split_marks import marked
 from feature_audit.data.reading.text_bytes import require_text
 from feature_audit.errors import AuditError
 
@@ -85,10 +86,8 @@ def read_text(
         facts = _agree(name, [facts[name] for facts in per_file], opened)
         typed.append(_typed(name, facts, reader, notes))
     if splits:
-        if SPLIT_COLUMN in names:
-            raise AuditError(f"split_files: the table already has a column {SPLIT_COLUMN}; rename it")
         typed.append(pl.col(SPLIT_COLUMN))
-        opened = [replace(f, frame=f.frame.with_columns(pl.lit(splits[f.path]).alias(SPLIT_COLUMN))) for f in opened]
+        opened = [replace(file, frame=marked(file.frame, splits[file.path])) for file in opened]
     staged.parent.mkdir(parents=True, exist_ok=True)
     try:
         pl.concat([file.frame for file in opened]).select(typed).sink_parquet(
