@@ -34,7 +34,8 @@ import pandas as pd
 import polars as pl
 import torch
 from feature_audit.data.encoding.encoder_set import Encoders
-from feature_audit.data.encoding.encoders import CodeEncoder, Vocabulary
+from feature_audit.data.encoding.encoders import CodeEncoder
+from feature_audit.data.encoding.vocabulary import Vocabulary
 from feature_audit.models import build_model
 from feature_audit.schema import ModelSchema
 from feature_audit.tracking import pyfunc_model

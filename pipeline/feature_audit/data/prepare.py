@@ -25,8 +25,9 @@ from feature_audit.data.messages import listing
 from feature_audit.data.overview import looks_like, unsure_integers, unsure_text
 from feature_audit.data.prepared import MARKER, Prepared
 from feature_audit.data.reading.column_bytes import column_bytes
+from feature_audit.data.reading.input_digest import input_digest
 from feature_audit.data.reading.prepare_function import prepare_source
-from feature_audit.data.reading.source import input_digest, open_source
+from feature_audit.data.reading.source import open_source
 from feature_audit.data.store.writer import write_store
 from feature_audit.data.table.dataset import LabelledTable, peek, read_log
 from feature_audit.data.table.formatted_numbers import as_numbers

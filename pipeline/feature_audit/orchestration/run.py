@@ -14,17 +14,18 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
 from feature_audit.disk import room_in
 from feature_audit.engine import Engine, job_threads, opened, tune_process
-from feature_audit.errors import AuditError, log_is_open, shortened
+from feature_audit.errors import AuditError, log_is_open
 from feature_audit.fitting import soundness
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.checkpoint import checkpoint_digest
 from feature_audit.fitting.looks import Look, coming_look, learn_looks
 from feature_audit.fitting.trained import open_store
-from feature_audit.importing import code_options, users_code
+from feature_audit.importing import users_code
 from feature_audit.memory import memory_for
 from feature_audit.orchestration import earlier, model_contract, publish
 from feature_audit.orchestration.cost_plan import cost_plan
 from feature_audit.orchestration.decisions import decide_features
+from feature_audit.orchestration.ending import End, end_without_verdict, ended, not_registered, point, terminal_lines
 from feature_audit.orchestration.margins import with_margins
 from feature_audit.orchestration.report_data import build_report
 from feature_audit.orchestration.savings import sized, with_savings
@@ -32,12 +33,7 @@ from feature_audit.orchestration.settings import check_config, keep_given, keep_
 from feature_audit.orchestration.stage_run import StageRun, asked_of_test, question, run_stage, training_inputs
 from feature_audit.report import (
     counted,
-    duration,
-    ladder_sentence,
-    more_command,
     plan_sentence,
-    promote_command,
-    verdict_sentence,
 )
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
 from feature_audit.selection import Constraints, Selection
@@ -45,13 +41,11 @@ from feature_audit.stages import baseline, load, parity, retrain, select
 from feature_audit.tracking import (
     Run,
     driver_run,
-    error_note,
     find_run,
     open_parent,
     quietly,
     registry,
     store_may_be_lost,
-    where_to_look,
 )
 
 log = logging.getLogger(__name__)
@@ -60,25 +54,6 @@ _AGAIN = "the same command then continues from the last finished stage without r
 
 #: The report, None before parity; and what keeps a model that passed from being registered.
 Found = tuple[AuditReport | None, str | None]
-
-
-@dataclass(frozen=True)
-class End:
-    """How an audit ended.
-
-    Attributes:
-        verdict: None before parity.
-        lines: what a terminal shows.
-        problem: why a model that passed is not registered, with the remedy; None where all is well.
-        run_id: the parent run.
-        report: what it shows; None before parity.
-    """
-
-    verdict: str | None
-    lines: list[str]
-    problem: str | None = None
-    run_id: str = ""
-    report: AuditReport | None = None
 
 
 def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None = None) -> End:
@@ -104,71 +79,19 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
     parent = earlier.resume(before, config, title) if before else open_parent(config.experiment, title)
     if before and parent is None:
         answer = earlier.report_of(before)
-        _point(driver, before, answer, name)
-        return End(answer.verdict, _lines(before, answer), run_id=before.id, report=answer)
+        point(driver, before, answer, name)
+        return End(answer.verdict, terminal_lines(before, answer), run_id=before.id, report=answer)
     assert parent is not None
     started = time.perf_counter()
     try:
         folder = Path(config.work_dir).resolve()
         with users_code(), memory_for("the audit"), room_in(folder, "the audit's results"), store_may_be_lost(_AGAIN):
             report, problem = _run(config, parent, until, started)
-            return _ended(parent, driver, report, problem, config, until)
+            return ended(parent, driver, report, problem, config, until)
     except BaseException as error:
         with quietly():
-            _end_without_verdict(parent, name, error)
+            end_without_verdict(parent, name, error)
         raise
-
-
-def _ended(
-    parent: Run, driver: Run | None, report: AuditReport | None, problem: str | None, config: AuditConfig, until: str
-) -> End:
-    """Close the run of an audit that went through."""
-    name = publish.data_name(config)
-    if report is None:
-        if not parent.has_verdict:
-            parent.rename(f"{until} done: {name}")
-        parent.end("FINISHED")
-        again = f"--audit {parent.id}{_code(config)}"
-        return End(None, [f"{until} is done: run {parent.id}; continue with {again}"], run_id=parent.id)
-    parent.end("FAILED" if problem else "FINISHED")
-    _point(driver, parent, report, name)
-    return End(report.verdict, _lines(parent, report), problem, parent.id, report)
-
-
-def _point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> None:
-    """`mlflow run -e parity -P audit=...` makes a run of its own: where that is not the audit's, it points there."""
-    if driver is not None and driver.id != parent.id:
-        driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
-        driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
-
-
-def _lines(parent: Run, report: AuditReport) -> list[str]:
-    """What a terminal shows of an audit with a verdict."""
-    said = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report), report.production]
-    said += [f"warning: {warning}" for warning in report.warnings]
-    lines = [*filter(None, said), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
-    if report.recommendation:
-        lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
-    if report.needed:
-        lines.append(f"to decide it: {report.needed}")
-    if report.more and (command := more_command(report)):
-        lines.append(f"to add trainings, in about {duration(report.more.seconds)}: {command}")
-    return lines
-
-
-def _end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
-    """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
-    word, line, status = "error", shortened(str(error)) or type(error).__name__, "FAILED"
-    if isinstance(error, KeyboardInterrupt):
-        line = "interrupted; the same command continues from the last finished stage"
-        word, status = "interrupted", "KILLED"
-    if not parent.has_verdict:
-        parent.tag({"audit.verdict": "error"})
-        parent.rename(f"{word}: {name}")
-        parent.describe(error_note(line))
-        parent.end(status)
-    elif parent.is_running:
-        parent.end(status)
 
 
 def _run(config: AuditConfig, parent: Run, until: str, started: float) -> Found:
@@ -290,7 +213,7 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float, engine: En
     try:
         return publish.recommend(parent, config, prepared, pruned, report, judged.digest), None
     except AuditError as error:
-        return report, _not_registered(parent, config, report, error)
+        return report, not_registered(parent, config, report, error)
 
 
 def _train_full(
@@ -360,19 +283,3 @@ def _coming_look(config: AuditConfig, prepared: Prepared, parent: Run, asked: st
     _learn_looks(config, prepared, parent)
     work_dir = Path(config.work_dir).resolve()
     return coming_look(work_dir, prepared.family, asked, planned=config.looks, confidence=config.confidence)
-
-
-def _code(config: AuditConfig) -> str:
-    """The user's functions as options, without which a continued audit would ask for them."""
-    return code_options(config.model_dump())
-
-
-def _not_registered(parent: Run, config: AuditConfig, report: AuditReport, error: AuditError) -> str:
-    """Report, on the run and to the user, how to register the model; verdict and report are already complete."""
-    problem = (
-        f"the verdict is {report.verdict} and the report is complete, but the model was not registered: {error}; once "
-        f"that is fixed, run feature-audit parity --audit {parent.id}{_code(config)}"
-    )
-    note = parent.tags()["mlflow.note.content"].split("\n", 1)
-    parent.describe("\n".join([note[0], "", error_note(problem), *note[1:]]))
-    return problem

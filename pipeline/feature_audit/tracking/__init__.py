@@ -1,7 +1,8 @@
 """The only package of the pipeline that knows MLflow: runs, registry, and the registered model's face."""
 
 from feature_audit.tracking.connection import address, connect, quietly, store_may_be_lost, where_to_look
-from feature_audit.tracking.runs import Run, driver_run, error_note, find_run, open_parent, tag_error
+from feature_audit.tracking.parents import open_parent
+from feature_audit.tracking.runs import Run, driver_run, error_note, find_run, tag_error
 
 __all__ = [
     "Run",

@@ -15,24 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from feature_audit.errors import AuditError, UsageError
+from feature_audit.errors import AuditError
 from feature_audit.masking import masked
-from feature_audit.tracking.connection import answers_soon, is_missing, quietly, store_problem
+from feature_audit.tracking.connection import answers_soon, is_missing, quietly
 from feature_audit.tracking.dataset_schema import dataset_schema
-from feature_audit.tracking.processes import has_ended, this_process
+from feature_audit.tracking.processes import this_process
 
 log = logging.getLogger(__name__)
 
-_DESCRIPTION = "mlflow.note.content"
-_KIND = "mlflow.experimentKind"  # without it the UI opens the experiment in GenAI mode
-_ABOUT = """Audits of feature sets: which of our features can production drop, and what is the evidence?
-
-Every run here is one audit, named after its verdict; its stages are nested runs. Open a run and read the verdict in its
-description, or the whole report under Artifacts, `report/index.html`. Recommended models are in the model registry
-(switch the page to *Model training* to see it in the side bar).
-"""
-_PROCESS = "audit.process"  # host, process number and start, so that a later audit can tell that it was killed
-_KILLED = "the process was killed; the same command continues from the last finished stage"
+DESCRIPTION = "mlflow.note.content"
+PROCESS = "audit.process"  # host, process number and start, so that a later audit can tell that it was killed
 _TAG_LIMIT = 7_900
 _PARAM_LIMIT = 500  # longer values are refused by older servers and unreadable in a column
 _SCHEMA_LIMIT = 1_000_000  # MLflow takes 2^20 - 1 characters
@@ -81,7 +73,7 @@ class Run:
 
     def describe(self, markdown: str) -> None:
         """Set the run's description, rendered by the UI."""
-        self._client.set_tag(self.id, _DESCRIPTION, markdown[:_TAG_LIMIT])
+        self._client.set_tag(self.id, DESCRIPTION, markdown[:_TAG_LIMIT])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log metrics in one batch."""
@@ -232,7 +224,7 @@ class Run:
             run_name=name,
             tags={
                 "mlflow.parentRunId": self.id,
-                _PROCESS: this_process(),
+                PROCESS: this_process(),
                 **{k: str(v) for k, v in (tags or {}).items()},
             },
         )
@@ -264,93 +256,3 @@ def driver_run() -> Run | None:
     """The run that `mlflow run` made for this command, or None outside of it."""
     run_id = os.environ.get("MLFLOW_RUN_ID")
     return Run(run_id) if run_id else None
-
-
-def open_parent(experiment: str, name: str) -> Run:
-    """The audit's parent run: the driver's under `mlflow run`, else a new one in ``experiment``.
-
-    Raises:
-        UsageError: the environment names a run that the tracking store does not hold.
-        AuditError: the tracking store does not answer, or refuses.
-    """
-    with answers_soon(f"experiment={experiment}"):
-        return _open_parent(experiment, name)
-
-
-def _open_parent(experiment: str, name: str) -> Run:
-    import mlflow
-    from mlflow import MlflowClient
-    from mlflow.tracking.context.registry import resolve_tags
-
-    client = MlflowClient()
-    run_id = os.environ.get("MLFLOW_RUN_ID")
-    if run_id:
-        found = client.get_experiment(_existing(client, run_id).info.experiment_id)
-        if experiment not in (found.name, "feature-audit"):
-            log.warning(
-                "experiment=%s: `mlflow run` already put this run into experiment %s; "
-                "use `mlflow run --experiment-name %s`",
-                experiment, found.name, experiment,
-            )  # fmt: skip
-        parent = Run(run_id)
-        parent.rename(name)
-    else:
-        found = mlflow.set_experiment(experiment)
-        parent = Run(client.create_run(found.experiment_id, run_name=name, tags=resolve_tags()).info.run_id)
-    parent.tag({_PROCESS: this_process()})
-    _end_what_was_killed(client, found.experiment_id)
-    _describe_experiment(found)
-    _record_source(parent)
-    return parent
-
-
-def _end_what_was_killed(client: Any, experiment_id: str) -> None:
-    """Mark runs as killed whose process is gone from this host: nothing was left to say so."""
-    for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
-        if has_ended(run.data.tags.get(_PROCESS, "")):
-            killed = Run(run.info.run_id)
-            if "mlflow.parentRunId" not in run.data.tags and not killed.has_verdict:
-                killed.tag({"audit.verdict": "error"})
-                killed.describe(error_note(_KILLED))
-            killed.end("KILLED")
-
-
-def _existing(client: Any, run_id: str) -> Any:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        if not is_missing(error):
-            raise
-        raise UsageError(
-            f"MLFLOW_RUN_ID={run_id}: {store_problem(error)}; unset MLFLOW_RUN_ID, or set MLFLOW_TRACKING_URI to the "
-            "store that contains this run"
-        ) from None
-
-
-def _describe_experiment(found: Any) -> None:
-    """Say on the experiment's page what its runs are; a description that it has already stays."""
-    from mlflow import MlflowClient
-
-    if found.name == "Default":  # where `mlflow run` puts what has no experiment of its own, audits or not
-        return
-    client = MlflowClient()
-    for key, value in ((_KIND, "custom_model_development"), (_DESCRIPTION, _ABOUT)):
-        if key not in found.tags:
-            client.set_experiment_tag(found.experiment_id, key, value)
-
-
-def _record_source(run: Run) -> None:
-    """The commit and whether the tree was dirty (MLflow notes the first and not the second)."""
-    import subprocess
-
-    here = Path(__file__).parent
-    try:
-        state = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no", "."],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return
-    run.tag({"audit.source_dirty": bool(state.stdout.strip())})

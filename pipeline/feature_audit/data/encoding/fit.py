@@ -14,15 +14,14 @@ from feature_audit.data.encoding.encoder_set import Encoders
 from feature_audit.data.encoding.encoders import (
     DATE_PARTS,
     BagEncoder,
-    Buckets,
     CodeEncoder,
     DateEncoder,
     Encoder,
     NumericEncoder,
     VectorEncoder,
-    Vocabulary,
 )
 from feature_audit.data.encoding.knots import median_knot, quantile_knots
+from feature_audit.data.encoding.vocabulary import Buckets, Vocabulary
 from feature_audit.data.table.statistics import ColumnFacts, Statistics
 from feature_audit.schema import Column
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.reading.files import ARROW, JSON, TEXT, bare_suffix, format_of, local_files
-from feature_audit.data.reading.source import is_remote
+from feature_audit.data.reading.remote import is_remote
 
 #: Files of a table whose statistics are read, and column chunks in each, evenly spread.
 _MOST_FILES, _MOST_CHUNKS = 20, 100_000

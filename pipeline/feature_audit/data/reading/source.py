@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,9 +13,9 @@ from feature_audit.config import AuditConfig
 from feature_audit.config.sections import ReaderConfig
 from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading import delimited, recbole
+from feature_audit.data.reading.binary_files import scan_binary
 from feature_audit.data.reading.calendar import within_calendar
 from feature_audit.data.reading.files import (
-    ARROW,
     JSON,
     ROW_GROUP,
     TEXT,
@@ -30,14 +27,11 @@ from feature_audit.data.reading.files import (
 )
 from feature_audit.data.reading.json_files import scan_json
 from feature_audit.data.reading.prepare_function import call_prepare
-from feature_audit.data.reading.split_marks import marked
+from feature_audit.data.reading.remote import is_remote, open_remote, path_of
 from feature_audit.errors import AuditError
 
 Progress = Callable[[str], None]
 
-#: Rows per row group of the tables we write; a fixed number makes their bytes independent of the thread count.
-#: First and last rows of remote data by which it is told that it has changed.
-_GLANCE_ROWS = 1_000
 #: Keys of the reader that JSON files are read without, and all other files but text.
 _JSON_UNREAD = ("separator", "has_header", "columns", "null_values", "types")
 _UNREAD = (*_JSON_UNREAD, "row_number")
@@ -161,9 +155,9 @@ def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -
     staged = directory / "staged.parquet"
     if is_remote(data):
         _no_split_files(config, "it supports only local files")
-        as_text = bare_suffix(_path_of(data)) in (*TEXT, *JSON)
+        as_text = bare_suffix(path_of(data)) in (*TEXT, *JSON)
         _refuse_unread(config.reader, "files of a URI", " or copy the files to this machine" if as_text else "")
-        remote = _open_remote(data)
+        remote = open_remote(data)
         return Source(_stage(remote, staged, progress, shown) if as_text else _not_empty(remote, shown))
     files = local_files(data)
     suffix = _common_format(files)
@@ -184,7 +178,7 @@ def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -
         frame = _numbered(_stage(scan_json(files, splits), staged, progress, shown), config.reader.row_number)
         return Source(frame, notes=notes)
     root = Path(data) if Path(data).is_dir() else None
-    return Source(_not_empty(_scan_binary(files, suffix, root, splits), shown), notes=notes)
+    return Source(_not_empty(scan_binary(files, suffix, root, splits), shown), notes=notes)
 
 
 def _refuse_unread(reader: ReaderConfig, what: str, more: str = "", keys: tuple[str, ...] = _UNREAD) -> None:
@@ -237,130 +231,6 @@ def _numbered(frame: pl.LazyFrame, name: str | None) -> pl.LazyFrame:
     if name in frame.collect_schema():
         raise AuditError(f"reader.row_number={name}: the table already has a column of that name; choose another")
     return frame.with_row_index(name)
-
-
-def input_digest(data: str) -> str:
-    """blake2b of every input file's name and bytes; of remote data, which is not read as a whole for this, a glance."""
-    digest = hashlib.blake2b(digest_size=16)
-    if is_remote(data):
-        for part in _glance(data):
-            digest.update(part)
-        return digest.hexdigest()
-    files = list(local_files(data))
-    if files[0].suffix == ".inter":
-        files += [file for file in recbole.companions(files[0]).values() if file.is_file()]
-    for file in files:
-        digest.update(os.fsencode(file.name))
-        try:
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 22):
-                    digest.update(block)
-        except OSError as error:
-            raise AuditError(f"data={file}: cannot be read ({error.strerror or one_line(error)})") from None
-    return digest.hexdigest()
-
-
-def is_remote(data: str) -> bool:
-    """Is the data named by a URI?"""
-    return re.match(r"^[a-z][a-z0-9+.-]+://", data, flags=re.IGNORECASE) is not None
-
-
-def _path_of(uri: str) -> Path:
-    return Path(uri.split("?", maxsplit=1)[0])
-
-
-def _glance(uri: str) -> Iterator[bytes]:
-    """URI, schema and first rows of remote data; of Parquet and Arrow, whose files know them, last rows and count.
-
-    Raises:
-        AuditError: it cannot be read.
-    """
-    frame = _open_remote(uri)
-    yield repr((uri, frame.collect_schema())).encode()
-    parts = [frame.head(_GLANCE_ROWS)]
-    if bare_suffix(_path_of(uri)) not in (*TEXT, *JSON):
-        parts += [frame.tail(_GLANCE_ROWS), frame.select(pl.len())]
-    try:
-        for part in parts:
-            yield part.collect().write_ipc(None).getvalue()
-    except READ_ERRORS as error:
-        raise AuditError(f"data={uri}: cannot be read ({one_line(error)})") from None
-
-
-def _open_remote(uri: str) -> pl.LazyFrame:
-    suffix = bare_suffix(_path_of(uri))
-    try:
-        if suffix in JSON:
-            frame = pl.scan_ndjson(uri, infer_schema_length=None)
-        elif suffix in TEXT:
-            frame = pl.scan_csv(uri)
-        else:
-            frame = pl.scan_ipc(uri) if suffix in ARROW else pl.scan_parquet(uri)
-        frame.collect_schema()
-    except READ_ERRORS as error:
-        raise AuditError(f"data={uri}: cannot be opened ({one_line(error)})") from None
-    return frame
-
-
-def _scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits: Mapping[Path, str]) -> pl.LazyFrame:
-    """One scan over Parquet or Arrow files whose columns and types agree; hive keys of a folder become columns."""
-    first: pl.Schema | None = None
-    for file in files:
-        schema = _schema_of(file, suffix)
-        if first is None:
-            first = schema
-        else:
-            _same_schema(first, schema, files[0], file)
-    hive = root is not None and any("=" in part for part in files[0].relative_to(root).parts[:-1])
-
-    def scan(mine: list[Path]) -> pl.LazyFrame:
-        if suffix == "arrow":
-            return pl.scan_ipc(mine, hive_partitioning=hive, glob=False)
-        return pl.scan_parquet(
-            mine,
-            hive_partitioning=hive,
-            glob=False,
-            cast_options=pl.ScanCastOptions(integer_cast="upcast", float_cast="upcast"),
-        )
-
-    if not splits:
-        return scan(list(files))
-    parts = {split: [file for file in files if splits[file] == split] for split in dict.fromkeys(splits.values())}
-    return pl.concat([marked(scan(mine), split) for split, mine in parts.items()], how="vertical_relaxed")
-
-
-def _schema_of(file: Path, suffix: str) -> pl.Schema:
-    try:
-        scan = pl.scan_parquet if suffix == "parquet" else pl.scan_ipc
-        return scan(file, glob=False).collect_schema()
-    except READ_ERRORS as error:
-        raise AuditError(f"data={file}: not a readable {suffix} file ({one_line(error)}); write it again") from None
-
-
-def _same_schema(first: pl.Schema, other: pl.Schema, first_file: Path, file: Path) -> None:
-    missing = [name for name in first if name not in other]
-    extra = [name for name in other if name not in first]
-    if missing or extra:
-        which, where = (missing[0], first_file) if missing else (extra[0], file)
-        raise AuditError(
-            f"data={file}: column {which} is only in {where.name}; all files of a glob need the same columns"
-        )
-    for name, dtype in first.items():
-        if dtype != other[name] and not _widens(other[name], dtype):
-            raise AuditError(
-                f"data={file}: column {name} is {other[name]}, but {dtype} in {first_file.name}; write it with one type"
-            )
-
-
-def _widens(narrow: pl.DataType, wide: pl.DataType) -> bool:
-    """True where Polars reads ``narrow`` as ``wide`` without loss, as its scan options allow."""
-    if narrow.is_float() and wide.is_float():
-        return narrow == pl.Float32 and wide == pl.Float64
-    if (narrow.is_signed_integer() and wide.is_signed_integer()) or (
-        narrow.is_unsigned_integer() and wide.is_unsigned_integer()
-    ):
-        return int(re.sub(r"\D", "", str(narrow))) < int(re.sub(r"\D", "", str(wide)))
-    return False
 
 
 def _not_empty(frame: pl.LazyFrame, shown: str) -> pl.LazyFrame:

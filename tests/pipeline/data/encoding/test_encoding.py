@@ -12,18 +12,10 @@ import pytest
 from feature_audit.config.sections import EncodingConfig
 from feature_audit.data.columns.casting import as_datetime, date_part
 from feature_audit.data.encoding.encoder_set import Encoders
-from feature_audit.data.encoding.encoders import (
-    FIRST,
-    BagEncoder,
-    Buckets,
-    CodeEncoder,
-    DateEncoder,
-    NumericEncoder,
-    VectorEncoder,
-    Vocabulary,
-)
+from feature_audit.data.encoding.encoders import BagEncoder, CodeEncoder, DateEncoder, NumericEncoder, VectorEncoder
 from feature_audit.data.encoding.fit import fit_encoder
 from feature_audit.data.encoding.knots import Positions, median_knot, quantile_knots
+from feature_audit.data.encoding.vocabulary import FIRST, Buckets, Vocabulary
 from feature_audit.data.table.statistics import ColumnFacts
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, ModelSchema

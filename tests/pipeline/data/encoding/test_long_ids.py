@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from data_helpers import prepared_of
 from feature_audit.data import Encoders
-from feature_audit.data.encoding.encoders import CodeEncoder, Vocabulary
+from feature_audit.data.encoding.encoders import CodeEncoder
+from feature_audit.data.encoding.vocabulary import Vocabulary
 from feature_audit.errors import AuditError
 
 pytestmark = pytest.mark.usefixtures("without_expectations")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from feature_audit.data.encoding.encoders import Vocabulary
+from feature_audit.data.encoding.vocabulary import Vocabulary
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,7 +12,8 @@ import pytest
 from data_helpers import prepared_of
 from feature_audit.config import AuditConfig
 from feature_audit.config.files import load_config
-from feature_audit.data.reading.source import Source, input_digest, open_source
+from feature_audit.data.reading.input_digest import input_digest
+from feature_audit.data.reading.source import Source, open_source
 from feature_audit.errors import AuditError, UsageError
 
 TABLE = {"u": [1, 1, 2], "name": ["Café (x)", None, "b"], "t": [10, 20, 30]}

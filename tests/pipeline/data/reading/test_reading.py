@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 from data_helpers import every_kind, prepared_of
 from feature_audit.config import AuditConfig
+from feature_audit.data.reading.input_digest import input_digest
 from feature_audit.data.reading.row_shape import shape_of
-from feature_audit.data.reading.source import Source, input_digest, open_source
+from feature_audit.data.reading.source import Source, open_source
 from feature_audit.errors import AuditError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

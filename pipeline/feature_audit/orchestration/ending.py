@@ -1,0 +1,100 @@
+"""How an audit ends: the state of its run, and what a terminal shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from feature_audit.config import AuditConfig
+from feature_audit.errors import AuditError, shortened
+from feature_audit.importing import code_options
+from feature_audit.orchestration import publish
+from feature_audit.report import duration, ladder_sentence, more_command, promote_command, verdict_sentence
+from feature_audit.results import AuditReport
+from feature_audit.tracking import Run, error_note, where_to_look
+
+
+@dataclass(frozen=True)
+class End:
+    """How an audit ended.
+
+    Attributes:
+        verdict: None before parity.
+        lines: what a terminal shows.
+        problem: why a model that passed is not registered, with the remedy; None where all is well.
+        run_id: the parent run.
+        report: what it shows; None before parity.
+    """
+
+    verdict: str | None
+    lines: list[str]
+    problem: str | None = None
+    run_id: str = ""
+    report: AuditReport | None = None
+
+
+def ended(
+    parent: Run, driver: Run | None, report: AuditReport | None, problem: str | None, config: AuditConfig, until: str
+) -> End:
+    """Close the run of an audit that went through."""
+    name = publish.data_name(config)
+    if report is None:
+        if not parent.has_verdict:
+            parent.rename(f"{until} done: {name}")
+        parent.end("FINISHED")
+        again = f"--audit {parent.id}{_code(config)}"
+        return End(None, [f"{until} is done: run {parent.id}; continue with {again}"], run_id=parent.id)
+    parent.end("FAILED" if problem else "FINISHED")
+    point(driver, parent, report, name)
+    return End(report.verdict, terminal_lines(parent, report), problem, parent.id, report)
+
+
+def point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> None:
+    """`mlflow run -e parity -P audit=...` makes a run of its own: where that is not the audit's, it points there."""
+    if driver is not None and driver.id != parent.id:
+        driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
+        driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
+
+
+def terminal_lines(parent: Run, report: AuditReport) -> list[str]:
+    """What a terminal shows of an audit with a verdict."""
+    said = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report), report.production]
+    said += [f"warning: {warning}" for warning in report.warnings]
+    lines = [*filter(None, said), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
+    if report.recommendation:
+        lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
+    if report.needed:
+        lines.append(f"to decide it: {report.needed}")
+    if report.more and (command := more_command(report)):
+        lines.append(f"to add trainings, in about {duration(report.more.seconds)}: {command}")
+    return lines
+
+
+def end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
+    """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
+    word, line, status = "error", shortened(str(error)) or type(error).__name__, "FAILED"
+    if isinstance(error, KeyboardInterrupt):
+        line = "interrupted; the same command continues from the last finished stage"
+        word, status = "interrupted", "KILLED"
+    if not parent.has_verdict:
+        parent.tag({"audit.verdict": "error"})
+        parent.rename(f"{word}: {name}")
+        parent.describe(error_note(line))
+        parent.end(status)
+    elif parent.is_running:
+        parent.end(status)
+
+
+def not_registered(parent: Run, config: AuditConfig, report: AuditReport, error: AuditError) -> str:
+    """Report, on the run and to the user, how to register the model; verdict and report are already complete."""
+    problem = (
+        f"the verdict is {report.verdict} and the report is complete, but the model was not registered: {error}; once "
+        f"that is fixed, run feature-audit parity --audit {parent.id}{_code(config)}"
+    )
+    note = parent.tags()["mlflow.note.content"].split("\n", 1)
+    parent.describe("\n".join([note[0], "", error_note(problem), *note[1:]]))
+    return problem
+
+
+def _code(config: AuditConfig) -> str:
+    """The user's functions as options, without which a continued audit would ask for them."""
+    return code_options(config.model_dump())
