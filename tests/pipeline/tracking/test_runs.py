@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from feature_audit.tracking import open_parent, runs
+from feature_audit.tracking import parents, open_parent, runs
 from feature_audit.tracking.processes import has_ended, this_process
 from mlflow import MlflowClient
 from stores import store_in
@@ -32,7 +32,8 @@ def killed_audit(verdict: str) -> None:
     me = json.loads(this_process())
     process = json.dumps(me | {"pid": ended.pid, "started": psutil.Process(ended.pid).create_time()})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "this_process", lambda: process)
+        for module in (parents, runs):
+            patch.setattr(module, "this_process", lambda: process)
         parent = open_parent("feature-audit", "an audit")
         parent.start_child("select")
     if verdict:
