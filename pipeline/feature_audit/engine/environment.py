@@ -13,8 +13,13 @@ LIBRARIES = ("torch", "polars", "numpy", "scikit-learn", "scipy", "optuna")
 
 def environment() -> dict[str, str]:
     """``code`` -> digest of the source, ``version.<library>`` -> its version."""
-    versions = {f"version.{name}": importlib.metadata.version(name) for name in LIBRARIES}
-    return {"code": _source_digest(), **versions}
+    return {"code": _source_digest(), **{f"version.{name}": version_of(name) for name in LIBRARIES}}
+
+
+@functools.cache
+def version_of(library: str) -> str:
+    """Version of an installed library. Each look-up parses its whole metadata, and an audit needs dozens."""
+    return importlib.metadata.version(library)
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ import numpy as np
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
-from feature_audit.engine.environment import LIBRARIES
+from feature_audit.engine.environment import LIBRARIES, version_of
 from feature_audit.findings import Finding
 from feature_audit.fitting import soundness
 from feature_audit.masking import masked, masked_values
@@ -219,7 +218,7 @@ def _provenance(
         "parity": outcome.result.diagnostics,
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("mlflow", *LIBRARIES)},
+            **{name: version_of(name) for name in ("mlflow", *LIBRARIES)},
         },
         "config": masked_values(config.model_dump(mode="json")),
     }
