@@ -1,4 +1,4 @@
-"""What load excludes or could not read is named in the terminal; of many columns of a kind, the first and their number."""
+"""What load excludes or could not read is named in the terminal: the first columns of each kind, and how many more."""
 
 from __future__ import annotations
 
