@@ -110,7 +110,7 @@ def _decides(comparison: Comparison, confidence: float, arms: tuple[int, int], f
     """Would so many trainings on ``factor`` times the clusters decide, if the estimate stays as it is?"""
     gap = _gap(comparison)
     level = 1 - (PASS_SHARE if gap > 0 else 1 - PASS_SHARE) * (1 - confidence)
-    return abs(gap) >= reach(grown(comparison.parts, factor, arms), level)
+    return chance(grown(comparison.parts, factor, arms), abs(gap), level) >= POWER
 
 
 def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components:
