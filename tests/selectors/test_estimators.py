@@ -24,7 +24,7 @@ quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarnin
 
 
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks([ConcreteAutoencoderSelector(epochs=10), IPCAESelector(epochs=10)])
+@parametrize_with_checks([ConcreteAutoencoderSelector(epochs=2), IPCAESelector(epochs=2)])
 def test_scikit_learn_contract(estimator: Any, check: Any) -> None:
     check(estimator)
 
