@@ -60,7 +60,7 @@ def folder(home: Path, stage: str) -> StageFolder:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(few_steps: None, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     home = tmp_path_factory.mktemp("ladder")
     make_log(600).select(
         "user_id", "ts", "price_gap", "device", "taste", "noise_00", "noise_01", "clicked"

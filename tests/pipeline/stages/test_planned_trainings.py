@@ -46,7 +46,7 @@ def folder(home: Path, stage: str) -> StageFolder:
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Ready:
+def ready(few_steps: None, tmp_path_factory: pytest.TempPathFactory) -> Ready:
     home = tmp_path_factory.mktemp("planned")
     make_log(600).select("user_id", "ts", "price_gap", "device", "noise_00", "clicked").write_parquet(
         home / "log.parquet"

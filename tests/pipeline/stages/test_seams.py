@@ -95,7 +95,7 @@ def folder(home: Path, stage: str) -> StageFolder:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(few_steps: None, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     home = tmp_path_factory.mktemp("stages")
     make_log(600).select("user_id", "ts", "price_gap", "device", "noise_00", "clicked").write_parquet(
         home / "log.parquet"
