@@ -14,7 +14,7 @@ from command_line import artifact, feature_audit, newest_audit, tracking_in
 WORDS = (
     "run", "--data", "log.parquet", "--target", "clicked", "--row_id", "impression", "--group", "user_id", "--model",
     "mlp", "--profile", "quick", "--threads", "1", "--k", "3", "--k_min", "3", "--margin", "0.1", "--seeds", "2",
-    "--work_dir",
+    "--training", "{max_epochs: 1}", "--work_dir",
 )  # fmt: skip
 COLUMNS = ("impression", "user_id", "price_gap", "taste", "device", "noise_00", "clicked")
 #: A file of each kind. The rest is asked by `-m slow`.

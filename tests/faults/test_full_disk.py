@@ -18,7 +18,8 @@ from feature_audit.disk import DiskFullError, require_room, room_in
 ROOT = Path(__file__).parents[2]
 WORDS = (
     "run", "--data", "log.parquet", "--target", "clicked", "--row_id", "impression", "--model", "mlp", "--profile",
-    "quick", "--threads", "1", "--k", "3", "--k_min", "3", "--margin", "0.1", "--seeds", "2", "--work_dir",
+    "quick", "--threads", "1", "--k", "3", "--k_min", "3", "--margin", "0.1", "--seeds", "2",
+    "--training", "{max_epochs: 1}", "--work_dir",
 )  # fmt: skip
 COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "clicked")
 #: Every way in which an audit writes, where no file may be larger than 64 kB.
@@ -92,7 +93,7 @@ def test_what_needs_more_than_is_free_is_not_begun(
     usage = namedtuple("usage", "total used free")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage(10_000, 0, 9_000))
-        assert feature_audit(*WORDS, "refused") == 1
+        assert feature_audit("load", *WORDS[1:], "refused") == 1
     [line] = errors(capsys)
     assert "the training store of 900 rows needs 11.7 kB in" in line
     assert "where 9.0 kB are free; free some space, or put work_dir on another disk" in line
@@ -100,7 +101,7 @@ def test_what_needs_more_than_is_free_is_not_begun(
     assert not list(Path("refused").rglob("*.bin"))
     with pytest.raises(DiskFullError, match=r"weights needs \d+\.\d [TGM]B"):
         require_room(home, 10**15, "weights")
-    assert feature_audit(*WORDS, "refused") == 0
+    assert feature_audit("load", *WORDS[1:], "refused") == 0
 
 
 @pytest.fixture

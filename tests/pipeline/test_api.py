@@ -26,6 +26,7 @@ def log(rows: int = 2_500, seed: int = 0) -> pl.DataFrame:
 
 
 QUICK = {"target": "y", "group": "user", "profile": "quick", "k": 2, "margin": 0.02, "threads": 1}
+QUICK |= {"training": {"max_epochs": 1}}
 
 
 @pytest.fixture(scope="module")

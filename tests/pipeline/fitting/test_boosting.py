@@ -14,7 +14,10 @@ from feature_audit.fitting import boosting
 from feature_audit.stages import parity
 
 COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "noise_01", "clicked")
-WORDS = ("--target", "clicked", "--row_id", "impression", "--model", "mlp", "--profile", "quick", "--threads", "1")
+WORDS = (
+    "--target", "clicked", "--row_id", "impression", "--model", "mlp", "--profile", "quick", "--threads", "1",
+    "--training", "{max_epochs: 1}",
+)  # fmt: skip
 COMPARED = "; quick gradient boosting: auc 0."
 
 

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 
 BASE = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--margin", "0.05"]
 QUICK = ["--trials", "1", "--seeds", "3", "--model", "mlp", "--profile", "quick", "--threads", "1"]
+BRIEF = ["--training", "{max_epochs: 2}"]
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def test_of_several_k_the_smallest_proven_one_is_recommended_everywhere(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("feature_audit.orchestration.run.select.select", several)
-        words = ("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, "--k", "12", "--model_name", "ladder")
-        assert feature_audit(*words) == 0
+        words = ("run", "--data", str(home / "log.parquet"), *BASE, *QUICK, *BRIEF, "--k", "12", "--k_min", "12")
+        assert feature_audit(*words, "--model_name", "ladder") == 0
     out = capsys.readouterr().out
     run = parents()[0]
     tags, metrics = run.data.tags, run.data.metrics
@@ -72,7 +73,7 @@ def test_of_several_k_the_smallest_proven_one_is_recommended_everywhere(
 def test_far_too_few_features_fail_and_register_nothing(home: Path) -> None:
     before = len(MlflowClient().search_model_versions("name='feature-audit'"))
     pl.read_parquet(home / "log.parquet").head(-1).write_parquet(home / "first_look.parquet")
-    words = ("run", "--data", str(home / "first_look.parquet"), *BASE, *QUICK, "--k", "1", "--gate", "true")
+    words = ("run", "--data", str(home / "first_look.parquet"), *BASE, *QUICK, *BRIEF, "--k", "1", "--gate", "true")
     assert feature_audit(*words) == 3
     run = parents()[0]
     assert run.data.tags["audit.verdict"] == "fail"

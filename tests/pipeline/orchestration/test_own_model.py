@@ -55,6 +55,8 @@ REST = [
     "1",
     "--model",
     "team_model:build",
+    "--training",
+    "{max_epochs: 1}",
 ]
 #: Hides an editable installation of the project; prints scores and where the code came from.
 LOAD = """
