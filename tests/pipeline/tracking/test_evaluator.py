@@ -230,9 +230,9 @@ def test_a_model_that_is_evaluated_sees_no_weight(frame):
     frame["w"] = 2.0
     data = frame[[*"abcd", "full", "w", "clicked"]]
     with mlflow.start_run():
-        uri = mlflow.sklearn.log_model(model, name="own", pyfunc_predict_fn="predict_proba").model_uri
+        logged = mlflow.sklearn.log_model(model, name="own", pyfunc_predict_fn="predict_proba", pip_requirements=[])
         found = mlflow.models.evaluate(
-            uri, data, targets="clicked", model_type="classifier", evaluators="parity",
+            logged.model_uri, data, targets="clicked", model_type="classifier", evaluators="parity",
             evaluator_config={"baseline": "full", "weight": "w", "margin": 0.05},
         )  # fmt: skip
     assert found.metrics["parity/auc.pruned"] > 0.8
