@@ -8,6 +8,7 @@ from feature_audit.noninferiority import metric, power
 from feature_audit.noninferiority.comparison import Comparison
 from feature_audit.noninferiority.components import Components
 from feature_audit.noninferiority.intervals import (
+    PASS_SHARE,
     conclude,
     critical_value,
     degrees_of_freedom,
@@ -26,15 +27,17 @@ def parts(
     return Components(row, row_df, between, noise, sum(seeds) - 2, 1 / seeds[0] + 1 / seeds[1])
 
 
-def forecast(delta: float, today: Components, margin: float) -> str:
+def undecided(delta: float, today: Components, margin: float) -> Comparison:
     def arm(value: float, seeds: int) -> list[ClusterStatistics]:
         return [ClusterStatistics(value, np.zeros(1000), np.zeros((1000, 1)))] * seeds
 
-    undecided = Comparison(
-        metric("auc"), "all", 5000, 1000, margin, "decision", arm(0.0, 1), arm(delta, 3), False, today
-    )
-    enough = power.enough_trainings(undecided, confidence=0.95, seeds=(3, 1))
-    return power.needed(undecided, enough, confidence=0.95, seeds=(3, 1), cluster_name="users")
+    return Comparison(metric("auc"), "all", 5000, 1000, margin, "decision", arm(0.0, 1), arm(delta, 3), False, today)
+
+
+def forecast(delta: float, today: Components, margin: float) -> str:
+    one = undecided(delta, today, margin)
+    enough = power.enough_trainings(one, confidence=0.95, seeds=(3, 1))
+    return power.needed(one, enough, confidence=0.95, seeds=(3, 1), cluster_name="users")
 
 
 class World:
@@ -163,6 +166,16 @@ def test_the_forecast_keeps_its_promise():
         for estimate, one in zip(world.estimates, world.parts, strict=True)
     ]
     assert 0.6 < np.mean(passed) < 0.95
+
+
+@pytest.mark.parametrize(("delta", "share"), [(-0.5, PASS_SHARE), (-5.5, 1 - PASS_SHARE)], ids=["pass", "fail"])
+def test_enough_trainings_are_the_fewest_that_reach_the_margin(delta: float, share: float) -> None:
+    today, level = parts(row=0.3, between=1.5, noise=0.2), 1 - share * 0.05
+    enough = power.enough_trainings(undecided(delta, today, 3.0), confidence=0.95, seeds=(3, 1))
+    assert len(enough) > 1
+    for pruned, full in enough:
+        assert power.reach(power.grown(today, 1.0, (pruned, full)), level) <= 2.5
+        assert power.reach(power.grown(today, 1.0, (pruned - 1, full)), level) > 2.5
 
 
 def test_the_forecast_says_so_where_nothing_helps():
