@@ -68,7 +68,7 @@ def run(home: Path, weight: pl.Expr | None) -> Stages:
 
 
 @pytest.fixture(scope="module")
-def weighted(tmp_path_factory: pytest.TempPathFactory) -> Stages:
+def weighted(few_steps: None, tmp_path_factory: pytest.TempPathFactory) -> Stages:
     """Each device has a weight of its own, so that weights and labels hang together."""
     weights = {"phone": 0.2, "tablet": 6.0, "desktop": 1.0, "tv": 3.0}
     expression = pl.col("device").replace_strict(weights, return_dtype=pl.Float64)
@@ -144,7 +144,7 @@ def test_the_verdict_and_production_are_judged_by_weight(weighted: Stages) -> No
     assert production["other"] == pytest.approx(own, rel=1e-12)
 
 
-def test_equal_weights_give_the_audit_without_weights(tmp_path: Path) -> None:
+def test_equal_weights_give_the_audit_without_weights(few_steps: None, tmp_path: Path) -> None:
     plain, equal = run(tmp_path / "plain", None), run(tmp_path / "equal", pl.lit(3))
     assert equal.selection.order.tolist() == plain.selection.order.tolist()
     assert equal.full.facts.validation_loss == pytest.approx(plain.full.facts.validation_loss, rel=1e-12)
