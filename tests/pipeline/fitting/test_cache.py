@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -84,10 +83,10 @@ def test_a_key_depends_on_stage_settings_and_inputs_and_on_each_by_its_name() ->
 
 def test_another_version_of_a_library_changes_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
     key = stage_key("select", config={}, inputs={})
-    version = importlib.metadata.version
+    version_of = environment.version_of
     for library in ("torch", "polars", "numpy", "scikit-learn", "scipy", "optuna"):
         with monkeypatch.context() as patch:
-            patch.setattr(importlib.metadata, "version", lambda name, new=library: version(name) + "1" * (name == new))
+            patch.setattr(environment, "version_of", lambda name, new=library: version_of(name) + "1" * (name == new))
             assert stage_key("select", config={}, inputs={}).digest != key.digest
 
 
