@@ -203,7 +203,7 @@ def test_validation_batches_of_one_row(binary_task: SimpleNamespace, rows: int) 
     single = [(x[cut + row : cut + row + 1], y[cut + row : cut + row + 1]) for row in range(rows)]
     task = SimpleNamespace(**{**vars(binary_task), "validation": lambda epoch: single})
     if rows == 0:
-        with pytest.raises(ValueError, match="validation: gave no row"):
+        with pytest.raises(ValueError, match="validation: contains no row"):
             learn(task)
         return
     path = learn(task)
@@ -217,9 +217,9 @@ def test_nan_on_validation_is_named(binary_task: SimpleNamespace) -> None:
         return [(batch, target * float("nan")) for batch, target in binary_task.validation(epoch)]
 
     broken = SimpleNamespace(**{**vars(binary_task), "validation": validation})
-    with pytest.raises(ValueError, match="validation: its loss is NaN"):
+    with pytest.raises(ValueError, match="validation: the loss is NaN"):
         learn(broken)
-    with pytest.raises(ValueError, match="validation: its loss is NaN"):
+    with pytest.raises(ValueError, match="validation: the loss is NaN"):
         learn(broken, should_stop=lambda step, value: False)
 
 
@@ -306,9 +306,9 @@ def test_one_small_batch_is_enough(binary_task: SimpleNamespace, rows: int) -> N
         ({"distillation": 1.5}, "distillation=1.5: give a number from 0 to 1"),
         ({"anneal_share": 0.0}, "anneal_share=0.0: give a number above 0, at most 1"),
         ({"anneal_share": 2.0}, "anneal_share=2.0: give a number above 0, at most 1"),
-        ({"temperature_end": 0.0}, "temperature_end=0.0: temperatures fall; give a number above 0"),
-        ({"temperature_end": 10.5}, "temperature_end=10.5: temperatures fall; .* at most temperature_start=10.0"),
-        ({"temperature_start": 0.05}, "temperature_end=0.1: temperatures fall; .* at most temperature_start=0.05"),
+        ({"temperature_end": 0.0}, "temperature_end=0.0: must not rise; give a number above 0"),
+        ({"temperature_end": 10.5}, "temperature_end=10.5: must not rise; .* at most temperature_start=10.0"),
+        ({"temperature_start": 0.05}, "temperature_end=0.1: must not rise; .* at most temperature_start=0.05"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], text: str) -> None:

@@ -190,7 +190,7 @@ def test_named_embeddings_keep_the_order_in_which_they_were_written() -> None:
 BATCH = torch.ones(4, 2)
 MISTAKES: list[tuple[Any, dict[str, Any], str]] = [
     ({"a": BATCH}, {"names": ("a", "b", "c")}, r"no embedding for b \(2 of 3 features missing\)"),
-    ({"a": BATCH, "z": BATCH}, {"names": ("a",)}, "an embedding for z, which is no feature; leave it out"),
+    ({"a": BATCH, "z": BATCH}, {"names": ("a",)}, "an embedding for z, which is not a feature; remove it"),
     ([BATCH, torch.ones(3, 2)], {}, r"\(3, 2\) at place 1 of the list, 3 rows for a batch of 4"),
     ([BATCH], {"rows": 5}, r"\(4, 2\) at place 0 of the list, 4 rows for a batch of 5"),
     (torch.ones(4, 3, 2), {"rows": 5}, r"\(4, 3, 2\), 4 rows for a batch of 5"),
@@ -219,9 +219,9 @@ def test_what_is_no_embedding_is_one_line(embedded: Any, arguments: dict[str, An
 @pytest.mark.parametrize(
     ("later", "says"),
     [
-        (lambda x: [x, x[:, :1]], r"Model.embed gives width 1 for feature 1, for an earlier batch 2"),
-        (lambda x: [x], "Model.embed gives embeddings of 1 features, for an earlier batch of 2"),
-        (lambda x: {"a": x, "b": x}, "Model.embed gives a dict of 2 features, for an earlier batch a list"),
+        (lambda x: [x, x[:, :1]], r"Model.embed gives width 1 for feature 1, but 2 for an earlier batch"),
+        (lambda x: [x], "Model.embed gives embeddings of 1 features, but of 2 for an earlier batch"),
+        (lambda x: {"a": x, "b": x}, "Model.embed gives a dict of 2 features, but a list for an earlier batch"),
     ],
 )
 def test_embeddings_that_change_between_batches_are_refused(later: Callable[[Tensor], Any], says: str) -> None:

@@ -302,7 +302,7 @@ def test_embeddings_of_any_width_pass_the_contract_test_in_every_form(form: str,
         ("block", "list", r"\(64, 1, 1\) at place 0 of the list; give \(B, width\), width 1 or more"),
         ("integers", "list", "int64 at place 0 of the list; embeddings are floating-point numbers"),
         ("integers", "dict", "int64 for user; embeddings are floating-point numbers"),
-        ("widths", "dict", "width 2 for user, for an earlier batch 1; give the same each time"),
+        ("widths", "dict", "width 2 for user, but 1 for an earlier batch; widths must not change"),
     ],
 )
 @pytest.mark.parametrize("attach", [None, "pooled"])
