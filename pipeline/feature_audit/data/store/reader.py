@@ -3,8 +3,8 @@
 Layout of a store's folder::
 
     layout.json                      fields, task, rows per split, field -> (file, line, dtype)
-        encoders.json                    encoders for raw frames
-        split_of_row.npy                 int8 (rows of the input,), split of each row
+    encoders.json                    encoders for raw frames
+    split_of_row.npy                 int8 (rows of the input,), split of each row
     <split>/numeric.bin              float32, a line per numeric field
     <split>/codes_<dtype>.bin        uint8 | uint16 | int32, a line per code field
     <split>/bag_<i>.bin, vector_<i>.bin   one line per element of the field
