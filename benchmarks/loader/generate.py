@@ -1,4 +1,4 @@
-"""A click log of any length as one Parquet file: 50 columns, a few of which say something about the label."""
+"""A click log of any length as one Parquet file: 50 columns, a few of which are informative about the label."""
 
 from __future__ import annotations
 

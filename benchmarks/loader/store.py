@@ -1,4 +1,4 @@
-"""The two passes of the load stage that read and encode, without its checks; Polars' own speed beside the second."""
+"""The load stage's two passes that read and encode, without its checks, compared with the speed of Polars."""
 
 from __future__ import annotations
 

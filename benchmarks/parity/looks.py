@@ -1,10 +1,10 @@
-"""What the first pass of many looks at one table is worth.
+"""Error rates if a user repeats looks at one table until one passes.
 
     python benchmarks/parity/looks.py                      # the tables of docs/results/error-rates.md
-    python benchmarks/parity/looks.py --simulations 100    # a glance
+    python benchmarks/parity/looks.py --simulations 100    # a quick run
 
 Binormal scores as in ``world.py``. A table has five times the test rows; every look is judged twice, at the confidence
-of a single one and at that of ``look_confidence``.
+of a single look and at ``look_confidence``.
 """
 
 from __future__ import annotations

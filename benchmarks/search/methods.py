@@ -1,4 +1,4 @@
-"""The audit's own search and its rivals; each sees train and validation rows only and ends with one reading of test."""
+"""The audit's search and its rivals; each uses only train and validation rows, and ends with one test evaluation."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""What selection costs: each claim is a ratio between two things timed in one run, or the peak of a fresh process.
+"""Cost of a selection: each claim is a ratio of two timings in one run, or the peak of a fresh process.
 
     python benchmarks/selectors/speed.py step      # a selector step, P = 64 against P = N, and over N
     python benchmarks/selectors/speed.py memory    # N = 100,000, K = 200 trained in a fresh process
     python benchmarks/selectors/speed.py noise     # masks per group of rows against a mask per row, at equal quality
 
-One thread. A *step* is what a batch costs beside the network: noisy masks (one of K x N), their gates, the gradient,
-one step of Adam; the median of several, taken in turns where two things are compared. *Memory* is a process's highest
-resident memory in GiB, imports (about 0.3) and data included, over the few steps of one epoch. *Noise* trains MNIST's
-reconstruction like `papers.py`.
+One thread. A *step* is the cost of a batch in addition to the network: noisy masks (one of K x N), their gates, the
+gradient, one step of Adam; median of several, alternating if two things are compared. *Memory* is the peak resident
+memory of a process in GiB, including imports (about 0.3) and data, over the few steps of one epoch. *Noise* trains
+MNIST's reconstruction as in `papers.py`.
 """
 
 from __future__ import annotations

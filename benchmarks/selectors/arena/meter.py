@@ -1,4 +1,4 @@
-"""CPU seconds and peak memory of a piece of work in this process, and the version of the code that did it."""
+"""CPU seconds and peak memory of a piece of work in this process, and the version of its code."""
 
 from __future__ import annotations
 

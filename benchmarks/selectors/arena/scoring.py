@@ -1,4 +1,4 @@
-"""What a selection is worth: metric and loss of a net, truth found, area under the K curve, stability, mean ranks."""
+"""Scores of a selection: metric and loss of a net, truth found, area under the K curve, stability, mean ranks."""
 
 from __future__ import annotations
 

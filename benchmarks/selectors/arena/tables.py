@@ -1,4 +1,4 @@
-"""Tables of the arena: coded fields of three splits, with the K that are asked of each."""
+"""Tables of the benchmark: coded fields of three splits, with the K of each."""
 
 from __future__ import annotations
 
