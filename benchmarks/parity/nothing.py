@@ -28,7 +28,7 @@ def scores(y: np.ndarray, distances: tuple[float, float], shared: float, rng: np
 
 
 def noise_row(rows: int, shared: float, margin: float, simulations: int) -> list[str]:
-    """Shares of audits of noise that pass, by the difference only, and by the whole rule at 95 % and at its actual confidence."""
+    """Shares of audits of noise that pass: by the difference only, and the whole rule at 95 % and its actual level."""
     rng = np.random.default_rng([rows, int(1000 * shared)])
     alone = usual = passed = 0
     for _ in range(simulations):

@@ -125,13 +125,11 @@ class TestExcluded:
     def test_bounds_k(self, binary_task: SimpleNamespace) -> None:
         path = learn(binary_task, excluded=range(4, 16), settings={"k_max": 16})
         assert max(path.heldout_loss) == 4
-        with pytest.raises(ValueError, match="k_min=5: only 4 features may be kept"):
+        with pytest.raises(ValueError, match="k_min=5: only 4 features are usable"):
             learn(binary_task, excluded=range(4, 16), settings={"k_min": 5})
 
     def test_contradictions_are_refused(self, binary_task: SimpleNamespace) -> None:
-        with pytest.raises(
-            ValueError, match=r"excluded: features \[4\] are one group, with a member that is protected"
-        ):
+        with pytest.raises(ValueError, match=r"excluded: features \[4\] are one group, but one of them is protected"):
             learn(binary_task, excluded=[4], protected=[4])
         with pytest.raises(ValueError, match=r"excluded: features \[2, 3\] are one group"):
             learn(binary_task, excluded=[2], protected=[3], groups=[number // 2 for number in range(16)])
@@ -321,7 +319,7 @@ def test_bad_arguments_are_named(binary_task: SimpleNamespace) -> None:
         learn(binary_task, protected=[99])
     with pytest.raises(ValueError, match="k_max=6: 7 features are always kept"):
         learn(binary_task, protected=range(7))
-    with pytest.raises(ValueError, match="k_min=17: only 16 features may be kept"):
+    with pytest.raises(ValueError, match="k_min=17: only 16 features are usable"):
         learn(binary_task, settings={"k_max": 17, "k_min": 17})
     with pytest.raises(ValueError, match="groups: 1 ids for 16"):
         learn(binary_task, groups=[0])
@@ -331,7 +329,7 @@ def test_bad_arguments_are_named(binary_task: SimpleNamespace) -> None:
         SelectionTask(binary_task.model, binary_task.train, binary_task.validation, binary_task.loss, 0)
     empty = SimpleNamespace(**vars(binary_task))
     empty.train = lambda epoch: []
-    with pytest.raises(ValueError, match="train: gave no batch"):
+    with pytest.raises(ValueError, match="train: contains no batch"):
         learn(empty)
 
 
