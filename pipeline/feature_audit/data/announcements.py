@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from feature_audit.data.messages import listing
 from feature_audit.data.overview import MOST_LINES
-from feature_audit.findings import Finding
+from feature_audit.findings import Finding, FindingKind
 
 #: (kind, excluded) -> what is true of the columns that are not named one by one.
-_SUMMARIES = {
+_SUMMARIES: dict[tuple[FindingKind, bool], str] = {
     ("duplicate", True): "excluded (equal to another column in every train row)",
     ("all_null", True): "excluded (no value in any train row)",
     ("constant", True): "excluded (constant in the train rows)",
@@ -28,8 +28,8 @@ def announcements(findings: Sequence[Finding]) -> Iterator[tuple[bool, str]]:
     Yields:
         Whether it is a warning, and the line.
     """
-    further: dict[tuple[str, bool], list[str]] = {}
-    seen: dict[tuple[str, bool], int] = {}
+    further: dict[tuple[FindingKind, bool], list[str]] = {}
+    seen: dict[tuple[FindingKind, bool], int] = {}
     for finding in findings:
         kind = (finding.kind, finding.excluded)
         if not finding.column:
@@ -40,10 +40,10 @@ def announcements(findings: Sequence[Finding]) -> Iterator[tuple[bool, str]]:
                 further.setdefault(kind, []).append(finding.column)
             else:
                 yield finding.kind == "suspected_leak", _line(finding)
-    for (kind, excluded), names in further.items():
-        more = "" if kind == "constant" else "more "
+    for kind, names in further.items():
+        more = "" if kind[0] == "constant" else "more "
         columns = f"{len(names):,} {more}columns" if len(names) > 1 else f"1 {more}column"
-        yield kind == "suspected_leak", f"{columns} {_SUMMARIES[kind, excluded]}: {listing(names)}"
+        yield kind[0] == "suspected_leak", f"{columns} {_SUMMARIES[kind]}: {listing(names)}"
 
 
 def _line(finding: Finding) -> str:
