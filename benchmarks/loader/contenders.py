@@ -130,7 +130,7 @@ def dataloader(log: Path, work: Path, clock: Clock) -> int:
 
 
 def fuxictr(log: Path, work: Path, clock: Clock) -> int:
-    """FuxiCTR's feature processor, Parquet loader (Ray) and training step, with a DNN of its own layers."""
+    """FuxiCTR's feature processor, Parquet loader (Ray) and training step, with a DNN of its layers."""
     import polars as pl
     from fuxictr.features import FeatureMap
     from fuxictr.preprocess import FeatureProcessor, build_dataset

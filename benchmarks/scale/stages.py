@@ -101,7 +101,7 @@ def generated_audit(shape: str) -> Audit:
 
 
 def measure(audit: Audit, words: tuple[str, ...], where: str | None) -> Measured | str:
-    """Run one audit; a text where it failed."""
+    """Run one audit; a text if it failed."""
     with tempfile.TemporaryDirectory(dir=where) as folder:
         if audit.shape is not None:
             table = f"{folder}/table.parquet"
@@ -181,7 +181,7 @@ def write_csv(path: Path, found: Measured, device: str, threads: int) -> None:
 
 
 def print_exponents(done: list[Measured]) -> None:
-    """Growth between generated tables that follow each other and differ in one number alone."""
+    """Growth between consecutive generated tables that differ in one number only."""
     pairs = [(one, other) for one, other in itertools.pairwise(done) if one.audit.shape and other.audit.shape]
     lines = []
     for one, other in pairs:

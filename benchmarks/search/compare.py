@@ -107,7 +107,7 @@ def full_cells(case: Case) -> tuple[list[str], float]:
 
 
 def gap_cells(name: str, rival: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
-    """Ours against one rival, rows of both on each split: means, and standard errors over splits where there are two.
+    """Ours against one rival, rows of both on each split: means, and standard errors over splits if there are two.
 
     K is a geometric mean. Values are compared to the fourth digit, as they are shown.
     """
@@ -129,7 +129,7 @@ def gap_cells(name: str, rival: str, pairs: list[tuple[dict[str, Any], dict[str,
 
 
 def mean_and_error(values: np.ndarray) -> str:
-    """Mean of differences on several splits, and its standard error where there are two or more."""
+    """Mean of differences on several splits, and its standard error if there are two or more."""
     error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
     return f"{values.mean():+.4f}{error}"
 
@@ -139,7 +139,7 @@ def line(texts: list[str] | tuple[str, ...]) -> str:
 
 
 def compare(case: Case, methods: Sequence[str], *, quick: bool, twins: bool) -> dict[str, dict[str, Any]]:
-    """Prints a line for the full model and one for each method, with our features at its K if asked; rows by method."""
+    """Print a line for the full model and one for each method, with our features at its K if ``twins``; rows by method."""
     rows = {method: run(case, method, quick=quick) for method in methods}
     reference, full_test = full_cells(case)
     print(line(reference))

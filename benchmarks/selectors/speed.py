@@ -31,7 +31,7 @@ K = 50
 
 
 def stepper(n: int, rank: int, *, k: int = K) -> Callable[[], None]:
-    """One training step of a selector alone."""
+    """One training step of a selector, without a model."""
     generator = torch.Generator().manual_seed(0)
     selector = ConcreteSelector(n, k, rank=rank, generator=generator)
     optimizer = torch.optim.Adam(selector.parameters(), lr=1e-3)
@@ -73,7 +73,7 @@ def steps_table(ns: Sequence[int], rounds: int) -> None:
 
 
 class WideNet(nn.Module):
-    """Numbers, each embedded by a line of its own, into a small perceptron."""
+    """Numbers, each with a separate linear embedding, into a small perceptron."""
 
     def __init__(self, n: int, *, d: int = 4) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ def training_per_k(case: Case, seed: int, changes: dict[str, Any], **task: Any) 
 
 
 def labels_only(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
-    """The surrogate learns from labels and is judged by them; the trained net is not asked."""
+    """The surrogate is trained on labels and evaluated by them; the trained network is not used."""
     return _path(case, case.settings(seed=seed, **changes), teacher=None).subset
 
 
