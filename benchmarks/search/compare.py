@@ -139,7 +139,7 @@ def line(texts: list[str] | tuple[str, ...]) -> str:
 
 
 def compare(case: Case, methods: Sequence[str], *, quick: bool, twins: bool) -> dict[str, dict[str, Any]]:
-    """Print a line for the full model and one for each method, with our features at its K if ``twins``; rows by method."""
+    """Print a line for the full model and each method, with our features at its K if ``twins``; rows by method."""
     rows = {method: run(case, method, quick=quick) for method in methods}
     reference, full_test = full_cells(case)
     print(line(reference))

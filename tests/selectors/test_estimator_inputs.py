@@ -106,7 +106,7 @@ def test_columns_without_numbers_are_named(kind: Any, column: str, form: str) ->
     if form == "alone":
         frame = frame[[column]]
     name = "column 1" if form in ("array", "list") else f"column '{column}'"
-    with pytest.raises(ValueError, match=f"^X: {name} holds .*; encode it as numbers, or drop it") as caught:
+    with pytest.raises(ValueError, match=f"^X: {name} contains .*; encode it as numbers, or drop it") as caught:
         kind(1).fit(frame, [0, 1, 1])
     assert "\n" not in str(caught.value)
 
@@ -220,7 +220,7 @@ def test_the_task_decides(task: str) -> None:
     nats, squares = np.log(3), 1.0
     assert selector.loss_ < (nats if task == "classification" else squares)
     wrong = {"classification": x[:, 2], "regression": np.array(["no", "yes"])[y % 2]}[task]
-    with pytest.raises(ValueError, match=f"task='{task}': y holds "):
+    with pytest.raises(ValueError, match=f"task='{task}': y contains "):
         IPCAESelector(2, task=task).fit(x, wrong)
 
 

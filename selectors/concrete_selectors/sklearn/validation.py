@@ -166,7 +166,7 @@ def _refuse_objects(x: Any) -> None:
                 except _NOT_READABLE as error:
                     shown = repr(value) if isinstance(value, str) else str(value)
                     raise NotNumericError(
-                        f"X: {_name(x, place)} contains {shown:.60}, which is not a number; encode it, or drop it "
+                        f"X: {_name(x, place)} contains {shown:.60}, not a number; encode it as numbers, or drop it "
                         f"({' '.join(str(error).split()):.120})"
                     ) from error
 
