@@ -60,7 +60,7 @@ class Statistics:
 
 
 def chunk_rows(columns: int) -> int:
-    """Rows per chunk, such that memory depends on the number of columns but not of rows."""
+    """Rows per chunk, chosen so that memory depends on the number of columns and not of rows."""
     return int(np.clip(CHUNK_CELLS // max(columns, 1), 2_000, 250_000))
 
 
