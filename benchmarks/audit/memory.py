@@ -1,4 +1,4 @@
-"""What it saves that the allocator keeps freed memory: training steps of a wide layer with and without.
+"""Effect of letting the allocator keep freed memory: training steps of a wide layer, with and without.
 
 python benchmarks/audit/memory.py
 """

@@ -1,4 +1,4 @@
-"""How many torch threads, and how they should wait: seconds per training step, alone and beside a second process.
+"""Number of torch threads and their waiting policy: seconds per training step, with and without a second process.
 
 python benchmarks/audit/threads.py
 """
@@ -29,7 +29,7 @@ print((time.perf_counter() - started) / 20)
 
 
 def main() -> None:
-    print("| threads | waiting | alone, ms per step | two processes, ms per step |\n|---|---|---|---|")
+    print("| threads | waiting | one process, ms per step | two processes, ms per step |\n|---|---|---|---|")
     for threads, policy in ((1, "PASSIVE"), (2, "ACTIVE"), (2, "PASSIVE")):
         alone = seconds(threads, policy, processes=1)
         shared = seconds(threads, policy, processes=2)

@@ -1,10 +1,10 @@
-"""Is the default baseline worth matching? One command, one table.
+"""Quality of the default full model compared with gradient boosting: one command, one table.
 
     PYTHONPATH=pipeline python benchmarks/baseline [--tables santander,demo] [--model dcn_v2] [--seeds 3]
 
 Every table is split 60 / 20 / 20 (in file order where the order is time, else at random), encoded as audits encode it,
 and trained with the defaults of ``TrainingConfig``. LightGBM sees the same columns with early stopping on the same
-validation rows; HistGradientBoosting is the yardstick that every audit trains. Figures are of the test rows: AUC, R2
+validation rows; HistGradientBoosting is the reference that every audit trains. Figures are on the test rows: AUC, R2
 or accuracy.
 """
 

@@ -1,4 +1,4 @@
-"""Raw tables of the baseline benchmark: real ones where they are on this machine, bundled ones and simulated ones."""
+"""Raw tables of the baseline benchmark: real ones if present on this machine, bundled ones and simulated ones."""
 
 from __future__ import annotations
 

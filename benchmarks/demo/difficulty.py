@@ -1,11 +1,11 @@
-"""How hard is the demo log? Full model against oracle, random and LightGBM-gain selections, retrained.
+"""Difficulty of the demo log: full model, oracle, random and LightGBM-gain selections, retrained.
 
     PYTHONPATH=pipeline python benchmarks/demo/difficulty.py --seeds 0 1 2
 
 The full model sees every usable feature (no leaks, constants, duplicates). Each selection is retrained from scratch;
 the interval of its AUC difference to the full model resamples test users (95 %, retraining noise not included: see
-the sd column). Selections never see the test rows, the oracle is the simulation's own truth. Two judges: a small
-net on field embeddings (a cross layer and a perceptron) and LightGBM itself.
+the sd column). Selections never use the test rows; the oracle uses the simulation's truth. Two models are retrained: a
+small net on field embeddings (a cross layer and a perceptron) and LightGBM.
 """
 
 from __future__ import annotations

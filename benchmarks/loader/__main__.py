@@ -1,20 +1,20 @@
-"""What reading, encoding and one epoch cost, against what a user has today on the same file. Markdown on stdout.
+"""Cost of reading, encoding and one epoch, compared with common alternatives on the same file. Markdown on stdout.
 
     python benchmarks/loader --rows 1000000 [--repeats 3] [--memory-rows 10000000]
         [--fuxictr-python VENV/bin/python] [--work DIR]
 
-Contenders train the same model in the same batches (``model.py``, ``contenders.py``), each in a process of its own:
+Contenders train the same model on the same batches (``model.py``, ``contenders.py``), each in a separate process:
 
-- ``ours``: the load stage's two passes (count, encode) into the training store, and the audits' trainer with its weight
-  averaging and a look at validation;
-- ``ours_checked``: the same with everything else the load stage does (leaks, duplicates, drift, validation);
-- ``dataloader``: a pandas frame, encoded with pandas, behind a torch ``DataLoader``;
+- ``ours``: the load stage's two passes (count, encode) into the training store, and the audits' trainer with weight
+  averaging and validation;
+- ``ours_checked``: the same with everything else that the load stage does (leaks, duplicates, drift, validation);
+- ``dataloader``: a pandas frame, encoded with pandas, in a torch ``DataLoader``;
 - ``fuxictr``: FuxiCTR's processor, Parquet loader and training step. It needs ``pip install fuxictr==2.3.10``; give the
   Python of an environment that has it.
 
-Rows per second count every row of the file over the seconds of reading, encoding and one epoch; imports are not on the
-clock, and seconds are medians over the rounds. Below 200,000 rows our trainer makes several passes, so give more. CPU
-seconds stand beside wall seconds because a busy machine moves them less; ``batches alone`` is a pass without training.
+Rows per second are all rows of the file divided by the seconds for reading, encoding and one epoch; imports are not
+measured, and seconds are medians over the rounds. Below 200,000 rows our trainer runs several epochs, so use more. CPU
+seconds are reported as well, because load affects them less; ``batches only`` is a pass without training.
 ``--memory-rows`` adds the peak memory of a whole load stage and two passes over the batches of a file of that length.
 """
 
@@ -37,7 +37,7 @@ HERE = Path(__file__).parent
 PATHS = os.pathsep.join(str(HERE.parents[1] / name) for name in ("pipeline", "selectors"))
 HEAD = (
     "contender", "read and encode s", "epoch s", "rows per s", "ours is faster by", "CPU s", "ours takes less CPU by",
-    "batches alone CPU s", "peak MiB",
+    "batches only CPU s", "peak MiB",
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def contend(name: str, python: str, log: Path) -> dict[str, Any]:
 def median(results: list[dict[str, Any]]) -> dict[str, float]:
     """Medians over the rounds, part by part."""
     shown = {}
-    for part in ("read and encode", "epoch", "batches alone"):
+    for part in ("read and encode", "epoch", "batches only"):
         for place, clock in enumerate(("wall", "cpu")):
             shown[f"{part}, {clock}"] = statistics.median(result["parts"][part][place] for result in results)
     for clock in ("wall", "cpu"):
@@ -77,7 +77,7 @@ def cells(name: str, one: dict[str, float], best: dict[str, float], rows: int) -
     return [
         name, f"{one['read and encode, wall']:.1f}", f"{one['epoch, wall']:.1f}", f"{rows / one['wall']:,.0f}",
         f"{one['wall'] / best['wall']:.1f}x", f"{one['cpu']:.1f}", f"{one['cpu'] / best['cpu']:.1f}x",
-        f"{one['batches alone, cpu']:.1f}", f"{one['peak']:,.0f}",
+        f"{one['batches only, cpu']:.1f}", f"{one['peak']:,.0f}",
     ]  # fmt: skip
 
 

@@ -1,9 +1,9 @@
-"""One contender in a process of its own: read and encode a log, train one epoch, say what each took (a line of JSON).
+"""One contender in a separate process: read and encode a log, train one epoch, report the costs as a line of JSON.
 
     python benchmarks/loader/contenders.py NAME LOG.parquet WORK
 
-All of them see the same file, encode every row, and train on its first 68 % (what an audit's time split leaves for
-train) in shuffled batches of 1,024 with Adam at 1e-3, one torch thread.
+All of them read the same file, encode every row, and train on its first 68 % (the train share of an audit's time
+split) in shuffled batches of 1,024 with Adam at 1e-3 and one torch thread.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def ours(log: Path, work: Path, clock: Clock, *, checks: bool) -> int:
     result = train(OnBatch(), store, schema, config=settings, task="binary", seed=0, device="cpu")
     clock.lap("epoch")
     exhaust(store.batches("train", BATCH, seed=1, schema=schema))
-    clock.lap("batches alone")
+    clock.lap("batches only")
     return result.examples
 
 
@@ -125,12 +125,12 @@ def dataloader(log: Path, work: Path, clock: Clock) -> int:
         optimiser.step()
     clock.lap("epoch")
     exhaust(batches)
-    clock.lap("batches alone")
+    clock.lap("batches only")
     return train_rows
 
 
 def fuxictr(log: Path, work: Path, clock: Clock) -> int:
-    """FuxiCTR's feature processor, Parquet loader (Ray) and training step, with a DNN of its own layers."""
+    """FuxiCTR's feature processor, Parquet loader (Ray) and training step, with a DNN of its layers."""
     import polars as pl
     from fuxictr.features import FeatureMap
     from fuxictr.preprocess import FeatureProcessor, build_dataset
@@ -184,7 +184,7 @@ def fuxictr(log: Path, work: Path, clock: Clock) -> int:
         model.train_step(batch)
     clock.lap("epoch")
     exhaust(batches)
-    clock.lap("batches alone")
+    clock.lap("batches only")
     return train_rows
 
 

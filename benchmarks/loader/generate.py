@@ -1,4 +1,4 @@
-"""A click log of any length as one Parquet file: 50 columns, a few of which say something about the label."""
+"""A click log of any length as one Parquet file: 50 columns, a few of which are informative about the label."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def names() -> tuple[list[str], list[str]]:
 
 
 def part(start: int, rows: int) -> pl.DataFrame:
-    """Rows ``start`` to ``start + rows``; the same whatever the file's length."""
+    """Rows ``start`` to ``start + rows``; the same for any length of the file."""
     rng = np.random.default_rng([7, start])
     numbers = rng.standard_normal((NUMBERS, rows), dtype=np.float32)
     numbers[::5] = np.exp(numbers[::5])  # heavy tails

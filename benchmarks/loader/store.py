@@ -1,4 +1,4 @@
-"""The two passes of the load stage that read and encode, without its checks; Polars' own speed beside the second."""
+"""The load stage's two passes that read and encode, without its checks, compared with the speed of Polars."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def encode_only(config: AuditConfig, work: Path) -> None:
 
 
 def scan_and_aggregate(path: Path) -> None:
-    """Polars alone: the mean of every number and the distinct values of every text column, streaming."""
+    """Polars only: the mean of every number and the distinct values of every text column, streaming."""
     frame = pl.scan_parquet(path)
     schema = frame.collect_schema()
     wanted = [pl.col(name).mean() if kind.is_numeric() else pl.col(name).n_unique() for name, kind in schema.items()]

@@ -1,7 +1,7 @@
-"""How often is a verdict wrong? Simulated audits with known truth, and the speed of a large one.
+"""Error rates of the verdict in simulated audits with known truth, and the speed of a large test.
 
 python benchmarks/parity                     # the tables of docs/results/error-rates.md
-python benchmarks/parity --simulations 200   # a glance
+python benchmarks/parity --simulations 200   # a quick run
 """
 
 from __future__ import annotations

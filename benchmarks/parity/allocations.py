@@ -1,9 +1,9 @@
-"""The same number of trainings, allocated differently: what passes, and what passes wrongly.
+"""Pass rates of allocations with the same number of trainings, for equal models and for losses of the margin.
 
     python benchmarks/parity/allocations.py                      # the table of docs/results/error-rates.md
-    python benchmarks/parity/allocations.py --simulations 100    # a glance
+    python benchmarks/parity/allocations.py --simulations 100    # a quick run
 
-The world is that of ``planned.py``, without a plan: every allocation judges the first trainings of the same tables.
+The simulation is that of ``planned.py``, without a plan: every allocation tests the first trainings of the same tables.
 """
 
 from __future__ import annotations

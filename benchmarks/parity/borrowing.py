@@ -2,8 +2,8 @@
 
 python benchmarks/parity/borrowing.py
 
-The verdict's own rule (``conclude``), with the pooled variance and its degrees of freedom in place of its own. What is
-borrowed is left out where an F test at 10 % finds the own trainings noisier.
+Uses the verdict's rule (``conclude``) with the pooled variance and its degrees of freedom. The external variance is
+not used if an F test at 10 % finds the audit's own trainings noisier.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How often a loss of exactly the margin passes where the test split holds few positives.
+"""How often a loss of exactly the margin passes if the test split has few positives.
 
     python benchmarks/parity/few_positives.py
 
-Binormal scores, 2,000 negatives, no seed noise; the table of docs/results/error-rates-rare.md from which the floor on
-positives follows.
+Binormal scores, 2,000 negatives, no seed noise; the table of docs/results/error-rates-rare.md that justifies the
+minimum number of positives.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def passes(positives: int, retrainings: int, shared: float, simulations: int) ->
         )
         full, pruned = FULL * y + noise[:1], PRUNED * y + noise[1:]
         result = decide(y=y, baseline=full, pruned=pruned, task="binary", metric="auc", margin=margin, draws=0)
-        passed += result.decision.ci_low > -margin  # the difference alone, without the rule about chance
+        passed += result.decision.ci_low > -margin  # only the difference, without the requirement to beat chance
     return passed / simulations
 
 

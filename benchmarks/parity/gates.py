@@ -1,4 +1,4 @@
-"""Ways to decide whether a pruned model may replace the full one; each says whether it would let it pass."""
+"""Rules for deciding whether a pruned model may replace the full one; each returns whether it would pass."""
 
 from __future__ import annotations
 

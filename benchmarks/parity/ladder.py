@@ -1,9 +1,9 @@
-"""How often does a K pass that loses the margin, where several K are tested in a fixed order?
+"""How often a K that loses the margin passes, if several K are tested in a fixed order.
 
     python benchmarks/parity/ladder.py
 
-Simulated audits with known truth (see world.py): all K share the test rows and the full model's trainings, and with
-``alike`` most of what a pruned model's scores have to themselves. The table of docs/results/error-rates.md.
+Simulated audits with known truth (see world.py): all K share the test rows and the full model's trainings and, with
+``alike``, most of the variance specific to a pruned model's scores. The table of docs/results/error-rates.md.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Of finished audits: would log loss have been a sharper decision metric than AUC, at a margin of the same size?
+"""For finished audits: would log loss have had more power than AUC as decision metric, at an equivalent margin?
 
     python benchmarks/parity/log_loss.py .audit/parity/*/predictions.parquet
 
-The margin of log loss is what noise in the full model's scores costs in log loss while it costs the margin in AUC, with
-the scores calibrated on the test rows. What decides is a metric's noise in units of its margin.
+The margin of log loss is the loss caused by noise in the full model's scores that costs exactly the margin in AUC, with
+scores calibrated on the test rows. The comparison uses each metric's noise in units of its margin.
 """
 
 from __future__ import annotations

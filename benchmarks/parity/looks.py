@@ -1,10 +1,10 @@
-"""What the first pass of many looks at one table is worth.
+"""Error rates if a user repeats looks at one table until one passes.
 
     python benchmarks/parity/looks.py                      # the tables of docs/results/error-rates.md
-    python benchmarks/parity/looks.py --simulations 100    # a glance
+    python benchmarks/parity/looks.py --simulations 100    # a quick run
 
 Binormal scores as in ``world.py``. A table has five times the test rows; every look is judged twice, at the confidence
-of a single one and at that of ``look_confidence``.
+of a single look and at ``look_confidence``.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ AUC = metric("auc", "binary")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, and what every model sees in them: (rows,) labels, users and shared score."""
+    """Rows with the information common to all models: (rows,) labels, users and shared score."""
 
     y: np.ndarray
     user: np.ndarray
     shared: np.ndarray
 
     def test_rows(self, rng: np.random.Generator) -> Table:
-        """A fifth of the users, as a split by group with another seed draws it."""
+        """A fifth of the users, as drawn by a split by group with another seed."""
         chosen = rng.permutation(self.user.max() + 1)[:USERS]
         mask = np.isin(self.user, chosen)
         return Table(self.y[mask], self.user[mask], self.shared[mask])
@@ -52,7 +52,7 @@ def draw_table(rng: np.random.Generator) -> Table:
 
 
 def feature_set(rows: Table, rng: np.random.Generator) -> np.ndarray:
-    """(rows,) what the models of one feature set have to themselves."""
+    """(rows,) part of the score that only the models of one feature set share."""
     return np.asarray(np.sqrt(MODEL) * rng.standard_normal(len(rows.y)))
 
 
@@ -66,12 +66,12 @@ def trainings(
 
 
 def judged(rows: Table, full: np.ndarray, pruned: np.ndarray) -> Comparison:
-    """What ``decide`` stands on."""
+    """Input of ``decide``."""
     return compare(checked(rows.y, full, pruned, rows.user, "binary"), AUC, "all", MARGIN, "decision")
 
 
 def tries(kind: str, noise: float, rng: np.random.Generator) -> Iterator[Comparison]:
-    """Looks of somebody who changes one thing until the audit passes; every one of them loses the margin."""
+    """Looks of a user who changes one setting until the audit passes; each model is worse by exactly the margin."""
     table = draw_table(rng)
     rows = table.test_rows(rng)
     full = trainings(rows, feature_set(rows, rng), FULL_AUC, noise, 1, rng)
@@ -86,7 +86,7 @@ def tries(kind: str, noise: float, rng: np.random.Generator) -> Iterator[Compari
 
 
 def first_passes(kind: str, noise: float, rng: np.random.Generator) -> tuple[bool, bool, bool]:
-    """Does one of the looks pass: each at the audit's confidence; at that of its look; with two looks planned?"""
+    """Whether one of the looks passes: each at the audit's confidence; at that of its look; with two looks planned."""
     found = [False, False, False]
     for look, comparison in enumerate(tries(kind, noise, rng), start=1):
         levels = CONFIDENCE, look_confidence(CONFIDENCE, look), look_confidence(CONFIDENCE, look, 2)
@@ -98,7 +98,7 @@ def first_passes(kind: str, noise: float, rng: np.random.Generator) -> tuple[boo
 
 
 def coming_back(loss: float, noise: float, rng: np.random.Generator) -> tuple[bool, ...]:
-    """An audit of 3 + 1 trainings that, if inconclusive, comes back with 9 + 3 on the same rows.
+    """An audit of 3 + 1 trainings that, if inconclusive, is repeated with 9 + 3 on the same rows.
 
     Returns:
         Pass of the first look alone; of either, the second unplanned; of either, both planned.

@@ -1,9 +1,9 @@
-"""How often an audit passes that should say nothing: models at chance, and test splits of few units.
+"""How often audits pass without evidence: models at chance, and test splits with few units.
 
     python benchmarks/parity/nothing.py
 
-The tables of docs/results/error-rates-rare.md from which the confidence of the rule about chance and the floor on units
-follow.
+The tables of docs/results/error-rates-rare.md that justify the confidence required to beat chance and the minimum
+number of units.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def scores(y: np.ndarray, distances: tuple[float, float], shared: float, rng: np
 
 
 def noise_row(rows: int, shared: float, margin: float, simulations: int) -> list[str]:
-    """Shares of audits of noise that pass, by the difference alone and by the whole rule at 95 % and as it is."""
+    """Shares of audits of noise that pass: by the difference only, and the whole rule at 95 % and its actual level."""
     rng = np.random.default_rng([rows, int(1000 * shared)])
     alone = usual = passed = 0
     for _ in range(simulations):
@@ -73,11 +73,11 @@ def main() -> None:
     given = parser.parse_args()
     level = f"{SURE:.2%}"
     print("Noise: audits that pass\n")
-    print("| test rows | correlation | margin | by the difference alone | full model, 95 % | both models,", level, "|")
+    print("| test rows | correlation | margin | by the difference only | full model, 95 % | both models,", level, "|")
     print("|---" * 6 + "|")
     for case in NOISE:
         print("|", " | ".join(noise_row(*case, given.simulations)), "|", flush=True)
-    print("\nFew units, a loss of the margin: the difference alone would pass\n")
+    print("\nFew units, a loss of the margin: share that the difference by itself would pass\n")
     print("| test split | 1 + 1 trainings | 3 + 1 trainings |")
     print("|---" * 3 + "|")
     for units in UNITS:

@@ -1,11 +1,11 @@
-"""Planned audits with known truth: how often they pass, what they train, and whether planning spoils the error.
+"""Planned audits with known truth: pass rates, numbers of trainings, and the effect of planning on the error rate.
 
 python benchmarks/parity/planned.py                      # the tables of docs/results/error-rates.md
-python benchmarks/parity/planned.py --simulations 200    # a glance
+python benchmarks/parity/planned.py --simulations 200    # a quick run
 
-A metric is the mean of a value per user, so that an audit takes a millisecond; its noises have the sizes that scores
-of 2,000 users have in ``world.py``. Validation has three quarters of the test users and the same trainings, with the
-same luck; the selection's confirmation is one more pruned training against the first full one.
+A metric is the mean of one value per user, so that an audit takes a millisecond; its noise has the same size as for
+scores of 2,000 users in ``world.py``. Validation has three quarters of the test users and the same trainings with the
+same seed effects; the selection's confirmation is one more pruned training, compared with the first full one.
 """
 
 from __future__ import annotations

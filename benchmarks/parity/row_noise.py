@@ -1,11 +1,11 @@
-"""Where row noise rules: what do more test rows, folds, or another metric buy for the same trainings?
+"""If row noise dominates: the gain from more test rows, folds, or another metric at the same number of trainings.
 
     python benchmarks/parity/row_noise.py                      # the table of docs/results/error-rates-rare.md
-    python benchmarks/parity/row_noise.py --simulations 50     # a glance
+    python benchmarks/parity/row_noise.py --simulations 50     # a quick run
 
 Binormal scores as in ``world.py``, of a log with 80,000 rows whose test split has 16,000, judged with 5 + 5 trainings.
-The rule was fixed before the first run: a remedy is built if identical models pass 10 points more often for the same
-trainings, and a loss of the margin in 5 % at most.
+The criterion was fixed before the first run: a remedy is implemented if identical models pass 10 points more often with
+the same trainings, and a loss of the margin passes in at most 5 %.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How often intervals of weighted metrics miss the truth, with sampled negatives and with weights at random.
+"""How often intervals of weighted metrics miss the truth, with sampled negatives and with random weights.
 
     python benchmarks/parity/weighted.py
 
-Two fixed models on clicks of a known rate; the truth is their difference on four million rows without weights. A row of
-the log is drawn once: its weight must not make it more.
+Two fixed models on clicks with a known rate; the truth is their difference on four million rows without weights. A row
+of the log is drawn once: its weight must not count as several observations.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Audits with known truth: users, rows, labels and scores whose population AUC is exact by construction.
 
 Scores are normal given the label, so a model's AUC over rows of different users is Phi(mu / sqrt(2)) (binormal model).
-Their cluster variance is split into what both models share, what a model has to itself per user and per row, and what a
-single training has to itself; users' rows hang together in all of the first three.
+Their cluster variance has components common to both models, specific to a model per user and per row, and specific to
+a single training; in the first three, rows of the same user are correlated.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What the boosting reference costs and how good it is: memory beyond what the process holds, seconds, validation AUC.
+"""Cost and quality of the boosting reference: additional memory, seconds, validation AUC.
 
     PYTHONPATH=pipeline:selectors python benchmarks/scale/boosting.py                   # quality, then two large tables
     PYTHONPATH=pipeline:selectors python benchmarks/scale/boosting.py --table 100000x5500 --table 10000000x1000
     PYTHONPATH=pipeline:selectors python benchmarks/scale/boosting.py --quality
 
-Every line is a process of its own. `whole` is what audits did before: every train row becomes a matrix, which is then
-sampled, and codes are always categories. `now` is `feature_audit.models.boosting_scores`. A large table is simulated:
-80 stored columns, 10 numbers and 5 categories of them with a signal, stand for as many as asked for, so that 10 million
-rows x 1,000 columns take 3 GB on disk; they are read as if all were there.
+Every line is a separate process. `whole` is the earlier implementation: every train row becomes part of a matrix, which
+is then sampled, and codes are always categories. `now` is `feature_audit.models.boosting_scores`. A large table is
+simulated: 80 stored columns, of which 10 numbers and 5 categories are signals, are repeated as often as needed, so that
+10 million rows x 1,000 columns take 3 GB on disk; they are read as if all existed.
 """
 
 from __future__ import annotations

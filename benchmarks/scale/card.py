@@ -1,11 +1,11 @@
-"""What a graphics card is worth: GPU tests, audits on CPU and card, and where one training spends its time.
+"""Speed-up by a GPU: GPU tests, audits on CPU and GPU, and a time profile of one training.
 
-    python benchmarks/scale/card.py --out card                    # about six minutes on a machine with a card
+    python benchmarks/scale/card.py --out card                    # about six minutes on a machine with a GPU
     python benchmarks/scale/card.py --out cpu --device cpu --rows 20000 --columns 60       # the same without one
 
 Writes ``card.json`` with everything that is printed, and ``trace.json`` of a profiled training for a trace viewer. The
 audits are those of ``stages.py``: the demo, and a generated table, with profile `quick`. Rows per second are those of
-the full model's training, read from its log line. Without a card the parts that need one are left out.
+the full model's training, read from its log line. Parts that need a GPU are skipped without one.
 """
 
 from __future__ import annotations

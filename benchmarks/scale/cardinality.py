@@ -1,12 +1,12 @@
-"""What a step costs when a feature has millions of codes: whole tables updated, or the rows of the batch alone.
+"""Cost of a step if a feature has millions of codes: updates of whole tables, or only of the batch's rows.
 
     PYTHONPATH=pipeline:selectors python benchmarks/scale/cardinality.py [--codes 1000,100000,5000000] [--ids 1]
 
-Old and new way in turn, in one process: ``dense`` is the old way: gradients, optimiser and
-weight average go over whole tables, which is how smaller features are still trained. ``default`` is what an audit
-does. A step is what lies between two progress calls of ``train``, and of the concrete phase of ``fit_path``, median;
-the table has 20 numbers, 10 categories of 50 codes and ``--ids`` ids, whose codes are drawn uniformly, which is the
-worst case for caches. One thread, milliseconds of CPU time. ``--ways default`` alone says what the memory is.
+Both methods alternate in one process. ``dense`` is the earlier one: gradients, optimiser and weight average process
+whole tables, as is still done for smaller features. ``default`` is the audit's method. A step is the time between two
+progress calls of ``train`` and of the concrete phase of ``fit_path``, as a median. The table has 20 numbers, 10
+categories of 50 codes and ``--ids`` ids, whose codes are drawn uniformly, the worst case for caches. One thread,
+milliseconds of CPU time. Use only ``--ways default`` to measure its memory.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Does the full model stay as good when codes are updated row by row? Test AUC, paired by seed.
+"""Quality of the full model if codes are updated row by row: test AUC, paired by seed.
 
     PYTHONPATH=pipeline:selectors python benchmarks/scale/cardinality_quality.py [--tables long-ids] [--seeds 5]
 
-Every value that occurs has a code of its own, and every code is updated in the way that is named, whatever the rule of
-``models/zoo/embedding.py`` says for tables of this size. ``sparse_adam`` is torch's optimiser for sparse gradients.
+Every value has a separate code, and every code is updated with the named method, regardless of the rule for table sizes
+in ``models/zoo/embedding.py``. ``sparse_adam`` is torch's optimiser for sparse gradients.
 
-Fixed before the run with all six tables, after a prototype on a few: row by row is level if its mean difference to
-dense over all tables is above -2 standard errors, and so is that of every single table, where the differences of one
-table are those of its seeds.
+Fixed before the run with all six tables, after a prototype on a few: row by row is equivalent if its mean difference to
+dense over all tables is above -2 standard errors, and so is that of every single table, where standard errors of a
+table are over its seeds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A table of any size with the same 50 signals: what a label depends on does not change with rows or columns."""
+"""A table of any size with the same 50 signals: the label's function does not change with rows or columns."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What a batch costs before the arithmetic begins, over the number of features: before and after, in one run.
+"""Cost of a batch before the model's arithmetic, by number of features: before and after, in one run.
 
     python benchmarks/scale/loader.py [100 1000 5000 10000]
 
-``before`` copies the cells of a chunk line by line and run by run, turns the chunk as a whole and shuffles it as a
-whole, from files that hold one line after the other; ``after`` is the store's own way. Both give the same batches of
-1,024 rows, which is checked.
+``before`` copies the cells of a chunk line by line and run by run, and transposes and shuffles the chunk as a whole,
+from files with one line after the other; ``after`` is the store's method. Both must give the same batches of 1,024
+rows, which is checked.
 """
 
 from __future__ import annotations

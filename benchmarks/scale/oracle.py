@@ -1,12 +1,12 @@
-"""How many of a generated table's 50 signals can be found at all, on the audit's own train rows?
+"""How many of a generated table's 50 signals can be found on the audit's own train rows?
 
     python benchmarks/scale/oracle.py 20000x500 20000x5000
 
-Two methods that know what a signal may look like, which no audit does; each ranks all columns, and the signals among
-its first 50, 100 and 200 are counted:
+Two methods tailored to the form of the signals, which an audit does not know; each ranks all columns, and the signals
+among its first 50, 100 and 200 are counted:
 
 * one column at a time: the likelihood ratio of the label in 8 quantile bins of a number or in the values of a category,
-  as a p-value. The signals of this table are independent, so nothing is lost by looking at one at a time.
+  as a p-value. The signals of this table are independent, so looking at one column at a time loses no information.
 * lasso: logistic regression with an L1 penalty on each number, its absolute value, and the label's mean per category
   (of other folds); of a path of seven penalties the one with the best validation AUC.
 """

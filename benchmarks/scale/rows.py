@@ -1,12 +1,12 @@
-"""Rows at scale: a generated log of 50 columns from load to verdict, with seconds and peak memory of every stage.
+"""Growth with rows: a generated log of 50 columns from load to verdict, with seconds and peak memory of every stage.
 
     python benchmarks/scale/rows.py 1000000 5000000 [--rows 300000] [--work DIR] [--csv FILE] [-- OPTIONS OF THE AUDIT]
 
-``--rows`` is the audit's own: train and validation rows that the selection reads. Memory is that of the command and
-its children together, looked at ten times a second, in two figures: *anonymous* memory is what the machine must have;
-*resident* memory also counts pages of mapped files (the log, the store), which the kernel drops when memory is short.
-With two or more lengths the last table gives, by stage, the bytes of anonymous memory that a further row takes, the
-peak that this predicts for 100 million rows, and the exponent of the CPU seconds. Linux only.
+``--rows`` is the audit's key: train and validation rows that the selection reads. Memory is the sum over the command
+and its children, sampled ten times a second, in two figures: *anonymous* memory must be available; *resident* memory
+also counts pages of mapped files (the log, the store), which the kernel can evict. With two or more lengths, the last
+table gives, by stage, the bytes of anonymous memory per additional row, the peak predicted for 100 million rows, and
+the exponent of the CPU seconds. Linux only.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     PYTHONPATH=pipeline:selectors python benchmarks/scale/serving.py
     PYTHONPATH=pipeline:selectors python benchmarks/scale/serving.py --columns 40 --values 50000 --clients 4
 
-The model is saved as an audit registers it (encoders, weights, packed code, signature) and is not trained: what a row
-costs does not depend on the weights' values. In this process it is scored by `mlflow.pyfunc.load_model`, whose check of
-the signature is shown on its own, and by the class behind it; the frames are there before the clock starts. `mlflow
-models serve` gets HTTP requests on loopback, each client with a connection of its own. Every request is another row;
-the first ones, which build the lookup tables, are not counted. CPU time says more than wall time on a busy machine.
+The model is saved as an audit registers it (encoders, weights, packed code, signature) but not trained: the cost of a
+row does not depend on the weights. In this process it is scored by `mlflow.pyfunc.load_model`, whose check of the
+signature is shown separately, and by the underlying class; frames are created before the measurement. `mlflow models
+serve` gets HTTP requests on loopback, each client with a separate connection. Every request has another row; the first
+ones, which build the lookup tables, are not counted. CPU time is more reliable than wall time on a busy machine.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
-"""Stage times and peak memory of whole audits, and how they grow with columns and rows.
+"""Stage times and peak memory of whole audits, and their growth with columns and rows.
 
     python benchmarks/scale/stages.py                                   # the demo with default settings
     python benchmarks/scale/stages.py --audit demo:200 --audit conf/santander.yaml:200 --threads 1 --threads 2
-    python benchmarks/scale/stages.py --device cpu --device cuda        # what a graphics card is worth
+    python benchmarks/scale/stages.py --device cpu --device cuda        # speed-up by a GPU
     python benchmarks/scale/stages.py --generated 10000x500 --generated 10000x1000 --generated 20000x1000
     python benchmarks/scale/stages.py --generated 20000x10000 --generated 20000x20000 --threads 1
 
-Every audit runs as a user would start it, in a process of its own with an empty cache and tracking store. A stage
-lasts from its first message to that of the next one, with everything between them. CPU seconds are those of the
-process and its children; other work on the machine changes them less than it changes wall seconds. Memory is what they
-hold beyond mapped files (RssAnon), sampled ten times a second; pages of mapped files are cache that the kernel takes
-back. A generated table is audited with `quick` and K of at most 200; it has the same 50 signals whatever its size.
-Where two of them differ in rows or columns alone, the exponents of growth follow. `--csv` adds the raw figures to a
-file.
+Every audit runs as a user would start it, in a separate process with an empty cache and tracking store. A stage lasts
+from its first message to the next stage's, with everything between them. CPU seconds are those of the process and its
+children; load affects them less than wall seconds. Memory is their anonymous memory (RssAnon), sampled ten times a
+second; pages of mapped files are a cache that the kernel can evict. A generated table is audited with `quick` and K of
+at most 200; it has the same 50 signals at any size. If two of them differ only in rows or only in columns, exponents of
+growth are computed. `--csv` appends the raw figures to a file.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ def generated_audit(shape: str) -> Audit:
 
 
 def measure(audit: Audit, words: tuple[str, ...], where: str | None) -> Measured | str:
-    """Run one audit; a text where it failed."""
+    """Run one audit; a text if it failed."""
     with tempfile.TemporaryDirectory(dir=where) as folder:
         if audit.shape is not None:
             table = f"{folder}/table.parquet"
@@ -182,7 +181,7 @@ def write_csv(path: Path, found: Measured, device: str, threads: int) -> None:
 
 
 def print_exponents(done: list[Measured]) -> None:
-    """Growth between generated tables that follow each other and differ in one number alone."""
+    """Growth between consecutive generated tables that differ in one number only."""
     pairs = [(one, other) for one, other in itertools.pairwise(done) if one.audit.shape and other.audit.shape]
     lines = []
     for one, other in pairs:

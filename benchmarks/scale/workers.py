@@ -1,4 +1,4 @@
-"""What workers are worth: trials and retrainings per hour by one worker and by several, one thread each.
+"""Throughput of workers: trials and retrainings per hour with one worker and with several, one thread each.
 
     export OMP_NUM_THREADS=1                                    # NumPy's as well
     python benchmarks/scale/workers.py                          # a generated log, 1 and 2 workers
@@ -6,8 +6,8 @@
     python benchmarks/scale/workers.py --ray                    # in addition, the same jobs on a Ray cluster
 
 The full model is trained once. Then every engine runs the same jobs as an audit does: ``--jobs`` trials of the
-selection, and as many trainings on half of the features. Processes start within the time that counts; what a trial and
-a training took says how much that is. The results of all engines are compared to the last digit.
+selection, and as many trainings on half of the features. The start of processes is included; the reported times of a
+trial and a training show its share. The results of all engines are compared bit by bit.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Case:
 
     @cached_property
     def select_folder(self) -> StageFolder:
-        """Of the select stage; its key stands for everything that a search depends on."""
+        """Key of the select stage, which covers all inputs of a search."""
         return self.folder("select", {"baseline": self.full.folder.key.digest})
 
     def _train_full(self, loaded: StageFolder) -> tuple[baseline_stage.Baseline, Spent]:

@@ -1,11 +1,11 @@
-"""Does the rule for K take a K that is good on test? Old tables are kept below --work-dir and not computed again.
+"""Does the rule for K choose a K that is good on test? Results are cached below --work-dir.
 
     PYTHONPATH=pipeline:selectors python benchmarks/search/choose_k.py --data demo my_table.yaml --splits 810 811
 
 For each table and split: the audit's ranking and its curve, then two retrainings at each of nine K, measured on
-validation and on test. The rules are then played on these points (between two K, on a line over log K): what would be
-retrained, chosen and tested, and what is it worth on test? "curve's best" is the earlier rule, which compared with the
-best K of the curve and began there; it retrained one K where that held.
+validation and on test. The rules are then simulated on these points (linear in log K between them): what would be
+retrained, chosen and tested, and how good is it on test? "curve's best" is the earlier rule, which compared with the
+best K of the curve and started there; it retrained a single K if that held.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
-"""What does the audit's search find, and what does it cost, beside a grid, random search and RFECV?
+"""Quality and cost of the audit's selection compared with grid search, random search and RFECV.
 
     PYTHONPATH=pipeline:selectors python benchmarks/search/compare.py --data demo santander ml-100k --k 200 [--quick]
     PYTHONPATH=pipeline:selectors python benchmarks/search/compare.py --data demo --k 200 --splits 61 62 63
 
-Every method chooses features on train and validation rows of the same store, then the same network is retrained on
-them with the same seeds and configuration, then the test split is read. "ours at this K" is the test value of as many
-features from the top of our ranking, so that features can be compared where K differs. Cost is that of the search, in
-trainings of the full model (work as the audit counts it; CPU seconds beside it), without the final retrainings that all
-methods pay. A finished row is kept below --work-dir and not computed again.
+Every method chooses features on train and validation rows of the same store; then the same network is retrained on
+them with the same seeds and configuration, and evaluated on the test split. "ours at this K" is the test value of the
+same number of features from the top of our ranking, so that features can be compared at equal K. Cost is that of the
+search, in trainings of the full model (work as the audit counts it, and CPU seconds), without the final retrainings,
+which are the same for all methods. Finished rows are cached below --work-dir.
 
-With --splits, rows are split anew for each number, which also seeds every method, and a second table compares ours with
-each rival over the splits; "ours at this K" is left out. docs/results/selection.md holds results and how to read them.
+With --splits, rows are split again for each number, which also seeds every method, and a second table compares ours
+with each rival over the splits; "ours at this K" is omitted. docs/results/selection.md contains and explains the
+results.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def full_cells(case: Case) -> tuple[list[str], float]:
 
 
 def gap_cells(name: str, rival: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
-    """Ours against one rival, rows of both on each split: means, and standard errors over splits where there are two.
+    """Ours against one rival, rows of both on each split: means, and standard errors over splits if there are two.
 
     K is a geometric mean. Values are compared to the fourth digit, as they are shown.
     """
@@ -128,7 +129,7 @@ def gap_cells(name: str, rival: str, pairs: list[tuple[dict[str, Any], dict[str,
 
 
 def mean_and_error(values: np.ndarray) -> str:
-    """Mean of differences on several splits, and its standard error where there are two or more."""
+    """Mean of differences on several splits, and its standard error if there are two or more."""
     error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
     return f"{values.mean():+.4f}{error}"
 
@@ -138,7 +139,7 @@ def line(texts: list[str] | tuple[str, ...]) -> str:
 
 
 def compare(case: Case, methods: Sequence[str], *, quick: bool, twins: bool) -> dict[str, dict[str, Any]]:
-    """Prints a line for the full model and one for each method, with our features at its K if asked; rows by method."""
+    """Print a line for the full model and each method, with our features at its K if ``twins``; rows by method."""
     rows = {method: run(case, method, quick=quick) for method in methods}
     reference, full_test = full_cells(case)
     print(line(reference))

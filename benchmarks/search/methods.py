@@ -1,4 +1,4 @@
-"""The audit's own search and its rivals; each sees train and validation rows only and ends with one reading of test."""
+"""The audit's search and its rivals; each uses only train and validation rows, and ends with one test evaluation."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def rfecv(case: Case, *, rows: int, step: float, folds: int = 3) -> Found:
 
 
 def rfe(case: Case, k: int, *, rows: int, step: float) -> Found:
-    """LightGBM's elimination asked for the K that ours chose: whose features are better where K is the same?
+    """LightGBM's elimination with the K that ours chose, to compare the features at equal K.
 
     Categories are split as categories; each step drops the features whose splits gain least.
     """
@@ -176,7 +176,7 @@ class _Tried:
 
 
 def dedicated(case: Case, k: int, schedule: dict[str, float], seed: int) -> tuple[tuple[str, ...], float]:
-    """The features of one concrete training that is asked for exactly K, and its work."""
+    """The features of one concrete training with exactly K slots, and its work."""
     settings = PathSettings(
         k_max=k,
         k_min=k,

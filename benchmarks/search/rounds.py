@@ -1,10 +1,10 @@
-"""What rounds of trials cost a search: TPE on noisy functions of the four settings, told after trials or rounds.
+"""Cost of running trials in rounds: TPE on noisy functions of the four settings, updated per trial or per round.
 
     python benchmarks/search/rounds.py
 
-A function falls with the squared distance from a random best point, with random weights. ``trials`` is the mean over
-all trials of what a trial is worth without the noise, which counts where trials rank together; ``best`` is that of the
-trial that looked best. Both are means over seeds, with their standard errors.
+A function decreases with the squared distance from a random optimum, with random weights. ``trials`` is the mean true
+value over all trials, which matters if their rankings are combined; ``best`` is the true value of the trial that looked
+best. Both are means over seeds, with their standard errors.
 """
 
 from __future__ import annotations

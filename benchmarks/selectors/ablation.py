@@ -1,20 +1,20 @@
-"""What each part of the method is worth: the full method with one part taken away, judged like the arena's selectors.
+"""Contribution of each part of the method: the full method without one part, evaluated in the selector benchmark.
 
     python benchmarks/selectors/ablation.py --results ablation.jsonl
     python benchmarks/selectors/ablation.py --results ablation.jsonl --report
 
-Protocol, splits, nets and budgets are the arena's (`python benchmarks/selectors --help`), all settings the library's
+Protocol, splits, nets and budgets are those of `python benchmarks/selectors --help`; all settings are the library's
 defaults. The variants:
 
-* zero instead of mean replacement: a closed gate feeds zero, as in the papers, not the field's mean embedding.
-* one noise mask per batch, not one per share of its rows.
-* labels alone: the surrogate is not taught by what the trained net expects, and removals are judged by labels only.
+* zero instead of mean replacement: a closed gate feeds zero, as in the papers, instead of the field's mean embedding.
+* one noise mask per batch, instead of one per share of its rows.
+* labels only: the surrogate is not trained on the net's predictions, and removals are judged only by labels.
 * no warm start: the concrete training starts from an untrained net, and lasts as long as with a trained one.
-* no elimination, order of scores: one training; its candidates by the number of slots expected to choose them.
-* no elimination, one training per K: as many slots as K each time, their assignment is the answer. Costs a training
+* no elimination, order of scores: one training; its candidates by the expected number of slots that choose them.
+* no elimination, one training per K: as many slots as K each time; their assignment is the result. Costs one training
   for every K.
-* no concrete training: the fields with the largest mean |dLoss/dgate| of the trained net go into elimination.
-* none of them: untrained net, zeros, one mask per batch, a training per K, no elimination.
+* no concrete training: the fields with the largest mean |dLoss/dgate| of the trained net enter the elimination.
+* none of them: untrained net, zeros, one mask per batch, one training per K, no elimination.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the papers report, on the sets at hand: MNIST reconstruction, and classification from 50 features.
+"""Experiments of the papers on available data sets: MNIST reconstruction, and classification from 50 features.
 
     python benchmarks/selectors/papers.py reconstruction --picture docs/assets/mnist-pixels.svg
     python benchmarks/selectors/papers.py classification
@@ -7,9 +7,9 @@ Rows are split 80 / 20 at random with the seed. *Reconstruction* (CAE: Abid et a
 pixels in [0, 1], K = 50 slots, a decoder 50 - 200 - 784 with LayerNorm and LeakyReLU(0.2), Adam 1e-3, batches of 128,
 temperature 10 to 0.01 per step. As published, the selector has the decoder's learning rate, CAE draws one mask per
 batch, IP-CAE one per row with P = N. The tuned CAE's rate is the best of four on a tenth of the train rows, seed 0.
-The error is that of the trained decoder behind every slot's argmax on test rows, over the pixels' total variance.
+The error is that of the trained decoder with every slot at its argmax on test rows, over the pixels' total variance.
 *Classification*: `IPCAESelector(50)` with its defaults on the train rows; then a net of 200 hidden units on the kept
-columns, trained from scratch, its length chosen on a tenth of the train rows. Cells: median, worst seed in brackets.
+columns, trained from scratch, with early stopping on a tenth of the train rows. Cells: median, worst seed in brackets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The concrete selector against the rankings that teams use, on real tables, split by time where there is a time.
+"""The concrete selector compared with rankings that teams use, on real tables, split by time if there is a time.
 
     PYTHONPATH=pipeline:selectors python benchmarks/search/small.py             # writes the tables of packages
     PYTHONPATH=pipeline:selectors python benchmarks/selectors/practice.py --results practice.jsonl

@@ -1,13 +1,13 @@
-"""What selection costs: each claim is a ratio between two things timed in one run, or the peak of a fresh process.
+"""Cost of a selection: each claim is a ratio of two timings in one run, or the peak of a fresh process.
 
     python benchmarks/selectors/speed.py step      # a selector step, P = 64 against P = N, and over N
     python benchmarks/selectors/speed.py memory    # N = 100,000, K = 200 trained in a fresh process
     python benchmarks/selectors/speed.py noise     # masks per group of rows against a mask per row, at equal quality
 
-One thread. A *step* is what a batch costs beside the network: noisy masks (one of K x N), their gates, the gradient,
-one step of Adam; the median of several, taken in turns where two things are compared. *Memory* is a process's highest
-resident memory in GiB, imports (about 0.3) and data included, over the few steps of one epoch. *Noise* trains MNIST's
-reconstruction like `papers.py`.
+One thread. A *step* is the cost of a batch in addition to the network: noisy masks (one of K x N), their gates, the
+gradient, one step of Adam; median of several, alternating if two things are compared. *Memory* is the peak resident
+memory of a process in GiB, including imports (about 0.3) and data, over the few steps of one epoch. *Noise* trains
+MNIST's reconstruction as in `papers.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ K = 50
 
 
 def stepper(n: int, rank: int, *, k: int = K) -> Callable[[], None]:
-    """One training step of a selector alone."""
+    """One training step of a selector, without a model."""
     generator = torch.Generator().manual_seed(0)
     selector = ConcreteSelector(n, k, rank=rank, generator=generator)
     optimizer = torch.optim.Adam(selector.parameters(), lr=1e-3)
@@ -73,7 +73,7 @@ def steps_table(ns: Sequence[int], rounds: int) -> None:
 
 
 class WideNet(nn.Module):
-    """Numbers, each embedded by a line of its own, into a small perceptron."""
+    """Numbers, each with a separate linear embedding, into a small perceptron."""
 
     def __init__(self, n: int, *, d: int = 4) -> None:
         super().__init__()

@@ -1,13 +1,13 @@
-"""IP-CAE on splits and simulated worlds that nothing was chosen on: run it at two commits to compare them.
+"""IP-CAE on splits and simulated tables that were not used for any choice; run it at two commits to compare them.
 
     python benchmarks/selectors/splits.py --split 200 --tables drift-3 planted santander --results FILE
 
 Protocol, nets and K are the arena's (`python benchmarks/selectors --help`), settings the library's defaults.
 ``--split`` picks another random split of the real tables, another end of ml-100k's time, and other simulated tables:
 
-* planted, leaky, rare, demo: as in the arena, of another seed.
-* drift-N: in time order; stable numbers, counts of six values and rare flags that are worth half as much in the end,
-  and three ids that mean nothing, which embeddings can memorise.
+* planted, leaky, rare, demo: as in the selector benchmark, with another seed.
+* drift-N: in time order; stable numbers, counts of six values and rare flags whose effect halves towards the end,
+  and three uninformative ids, which embeddings can memorise.
 
 Every line of the results is one selection: the test metric of a net retrained on each K.
 """

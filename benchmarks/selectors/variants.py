@@ -1,4 +1,4 @@
-"""The full method with one part taken away at a time, built from the library's public parts."""
+"""The full method without one part at a time, built from the library's public parts."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def training_per_k(case: Case, seed: int, changes: dict[str, Any], **task: Any) 
     return lambda k: found[k]
 
 
-def labels_alone(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
-    """The surrogate learns from labels and is judged by them; the trained net is not asked."""
+def labels_only(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
+    """The surrogate is trained on labels and evaluated by them; the trained network is not used."""
     return _path(case, case.settings(seed=seed, **changes), teacher=None).subset
 
 
@@ -68,7 +68,7 @@ VARIANTS: dict[str, Method] = {
     FULL: full,
     "zero instead of mean replacement": _with(full, mean_replacement=False),
     "one noise mask per batch": _with(full, noise_masks=1),
-    "labels alone": labels_alone,
+    "labels only": labels_only,
     "no warm start": fresh_net,
     "no elimination: order of scores": order_of_scores,
     "no elimination: one training per K": training_per_k,

@@ -1,4 +1,4 @@
-"""How large is the report of very many features, and how long does a browser take to open it?
+"""Size of the report of a table with very many features, and the time a browser takes to open it.
 
 usage: PYTHONPATH=pipeline:selectors:tests/helpers python benchmarks/soak/report.py [--features 20000]
 

@@ -1,4 +1,4 @@
-"""Is anything lost when many searches log at once? Every run, parameter and metric is counted afterwards.
+"""Does concurrent logging by many searches lose data? Every run, parameter and metric is counted afterwards.
 
 usage: python benchmarks/soak/tracking.py [URI] [--trials 200] [--seeds 8]
 

@@ -236,7 +236,7 @@ def _named(model: str | Callable[..., Any] | None) -> str | None:
 
 
 def _written(frame: Frame, folder: Path) -> Path:
-    """The frame as a Parquet file that is named by its content."""
+    """The frame as a Parquet file with a name that depends on its content."""
     if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
         frame = pl.from_pandas(frame)
     folder.mkdir(parents=True, exist_ok=True)

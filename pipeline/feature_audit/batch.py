@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Encoded rows, grouped by form; inside a form, fields stand in schema order.
+    """Encoded rows, grouped by form; within a form, the fields are in schema order.
 
     Attributes:
         numeric: float32 (B, number of numeric fields), positions on knots.
@@ -19,8 +19,8 @@ class Batch:
         vectors: one float32 (B, width) per vector field.
         target: float32 (B,) for binary and regression, int64 (B,) for multiclass, float32 (B, targets) with NaN where a
             row has no label for several targets; empty where unknown (serving).
-        row: int64 (B,), places of the rows in the store, train rows first, then validation, then test; None for rows of
-            no store (serving).
+        row: int64 (B,), positions of the rows in the store, train rows first, then validation, then test; None for rows
+            of no store (serving).
         weight: float32 (B,), how many rows each row counts as in a loss, 1 on average over train; None = all alike.
     """
 

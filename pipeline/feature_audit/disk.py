@@ -1,4 +1,4 @@
-"""Room on the disk: asked for where the size is known, and told in one line where it ends all the same."""
+"""Disk space: checked in advance if the size is known, and a one-line error if the disk runs full."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from feature_audit.errors import AuditError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-#: How libraries below Python say it: Polars, SQLite, NumPy, torch.
+#: Messages of a full disk from libraries below Python: Polars, SQLite, NumPy, torch.
 _SAID = re.compile(
     r"no space left|disk is full|quota exceeded|file too large \(os error|\d+ requested and \d+ written|"
     r"inline_container\.cc:\d+\] \. unexpected pos|basic_ios::clear: iostream error",
@@ -25,15 +25,15 @@ _REMEDY = "free some space, or put work_dir on another disk"
 
 
 class DiskFullError(AuditError):
-    """No room was left on a disk."""
+    """A disk has too little free space."""
 
 
 def require_room(folder: Path, needed: int, what: str) -> None:
-    """Refuse to begin what cannot be written.
+    """Raise before writing if the disk has too little free space.
 
     Args:
-        folder: where it is to lie.
-        needed: bytes.
+        folder: folder of the output.
+        needed: size of the output in bytes.
         what: for the message, e.g. ``the training store``.
 
     Raises:
@@ -49,8 +49,8 @@ def room_in(folder: Path, what: str) -> Iterator[None]:
     """Turn any full-disk error of a library into one line with the free space.
 
     Args:
-        folder: where most is written; made if needed.
-        what: was being written, for the message.
+        folder: folder of most of the output; created if needed.
+        what: name of the output, for the message.
 
     Raises:
         DiskFullError: a disk is full; other exceptions pass unchanged.
@@ -73,11 +73,11 @@ def room_in(folder: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Inside, the path of a file to write, which takes the place of ``path`` afterwards: whole, or not at all.
+    """Within the context, the path of a file to write; it then replaces ``path`` atomically, or not after an error.
 
     Two processes that write the same file at once do not disturb each other.
     """
-    name = f".{path.stem}.{socket.gethostname()}.{os.getpid()}{path.suffix}"  # NumPy would add a suffix of its own
+    name = f".{path.stem}.{socket.gethostname()}.{os.getpid()}{path.suffix}"  # NumPy would add another suffix
     temporary = path.with_name(name)
     try:
         yield temporary
@@ -87,7 +87,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_at(file: int, data: memoryview, offset: int) -> None:
-    """Write all of ``data`` at a place of an open file; a single ``os.pwrite`` may stop halfway on a full disk.
+    """Write all of ``data`` at an offset of an open file; a single ``os.pwrite`` may stop halfway on a full disk.
 
     Raises:
         OSError: it cannot be written.
@@ -98,12 +98,12 @@ def write_at(file: int, data: memoryview, offset: int) -> None:
 
 
 def is_full(error: OSError) -> bool:
-    """Does an error of the operating system say that a disk is full?"""
+    """Whether an error of the operating system reports a full disk."""
     return error.errno in _FULL
 
 
 def _full(error: BaseException) -> str | None:
-    """What was said of a full disk by an exception or by one that led to it; None where nothing was."""
+    """The message of a full disk from an exception or one of its causes; None if there is none."""
     seen: BaseException | None = error
     while seen is not None:
         if (isinstance(seen, OSError) and is_full(seen)) or _SAID.search(str(seen)):
@@ -113,6 +113,6 @@ def _full(error: BaseException) -> str | None:
 
 
 def size_of(count: int) -> str:
-    """Bytes as people write them."""
+    """Bytes with a unit, for readers."""
     power = min(max(len(str(count)) - 1, 0) // 3, 4)
     return f"{count / 1000**power:.{1 if power else 0}f} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

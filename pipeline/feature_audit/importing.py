@@ -19,10 +19,10 @@ from feature_audit.errors import AuditError, UsageError
 
 #: Configuration keys whose value can name a user's function.
 _KEYS = ("prepare", "model", "trainer")
-#: The one whose value is a program to run.
+#: The key whose value is a program to run.
 _COMMAND = "command"
-_LONGEST = 300  # characters of what an exception says
-#: Outermost packages of the functions that were asked for: a user's code also where it is installed.
+_LONGEST = 300  # characters of an exception's message
+#: Outermost packages of the requested functions: a user's code even if it is installed.
 _named: set[str] = set()
 
 
@@ -103,17 +103,17 @@ def import_packed(key: str, name: str, folder: Path) -> None:
 
 
 def see_working_directory() -> None:
-    """Let imports find a module of the user's in the working directory, as ``python -m`` would."""
+    """Let imports find a user's module in the working directory, as ``python -m`` would."""
     if "" not in sys.path:
         sys.path.insert(0, "")
 
 
 @contextmanager
 def users_code() -> Iterator[None]:
-    """Inside, an exception that a user's function raised becomes one line that names the line of their code.
+    """Within the context, an exception of a user's function becomes a one-line error with its place in the user's code.
 
     Raises:
-        AuditError: their code failed, or tried to end the process; other exceptions pass unchanged.
+        AuditError: the user's code failed, or tried to end the process; other exceptions pass unchanged.
     """
     try:
         yield
@@ -126,7 +126,7 @@ def users_code() -> Iterator[None]:
 
 
 def what_failed(error: BaseException) -> str:
-    """On one line: an exception's type, what it says, and the place in the user's code, where there is one."""
+    """In one line: an exception's type, its message, and the place in the user's code, if there is one."""
     said = " ".join(str(error).split())
     said = said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"
     told = f"{type(error).__name__}{': ' if said else ''}{said}{place(error)}"
@@ -134,7 +134,7 @@ def what_failed(error: BaseException) -> str:
 
 
 def place(error: BaseException) -> str:
-    """`` (file:line, in function)`` of the innermost frame of a user's code; "" where no such frame was passed."""
+    """`` (file:line, in function)`` of the innermost frame of a user's code; "" if there is no such frame."""
     seen: BaseException | None = error
     while seen is not None:
         frames = [(frame.f_code, frame.f_globals, line) for frame, line in traceback.walk_tb(seen.__traceback__)]
@@ -147,7 +147,7 @@ def place(error: BaseException) -> str:
 
 
 def _is_users(file: str, names: dict[str, Any]) -> bool:
-    """Is this file and module neither Python's, ours, nor of an installed package that the user did not name?"""
+    """Whether a file is the user's: not Python's, not ours, of no installed package that the user did not name."""
     if file.startswith("<"):
         return False
     root = str(names.get("__name__", "")).partition(".")[0]
@@ -167,6 +167,6 @@ def _is_library(file: str) -> bool:
 
 
 def _shown(file: str) -> str:
-    """As short as a reader in the working directory needs it."""
+    """The path relative to the working directory, if the file is in it."""
     short = os.path.relpath(file)
     return file if short.startswith(os.pardir) else short

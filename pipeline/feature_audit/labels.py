@@ -120,7 +120,7 @@ def infer_task(values: pl.Series) -> Task:
 
 
 def positive_of(first: object, second: object, counts: tuple[int, int]) -> tuple[int, str]:
-    """Which of two values is positive (0 or 1), and why as a note; no note where it is beyond doubt.
+    """Which of two values is positive (0 or 1), and why as a note; no note if it is beyond doubt.
 
     Of two numbers the larger; of two words the one that is known as positive, or whose opposite is known as negative,
     or that the other negates (`click`, `no click`); else the rarer.

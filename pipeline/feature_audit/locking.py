@@ -1,4 +1,4 @@
-"""One process at a time: a lock that the kernel frees with its process, however that ends."""
+"""One process at a time: a lock that the kernel releases when its process ends in any way."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def held(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock ``path``, a file that stays; logs ``waiting`` once if another process holds it.
+    """Hold the lock ``path``, a file that is not deleted; logs ``waiting`` once if another process holds it.
 
     Raises:
-        OSError: the file cannot be made, or its file system knows no locks.
+        OSError: the file cannot be created, or its file system has no locks.
     """
     from filelock import FileLock, Timeout
 

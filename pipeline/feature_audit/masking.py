@@ -1,4 +1,4 @@
-"""Credentials in addresses: `s3://user:password@host/...?sig=...` is read as it is and shown without them."""
+"""Credentials in addresses: `s3://user:password@host/...?sig=...` is used as given, and shown without them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import logging
 import re
 from typing import Any
 
-#: What stands where a credential stood.
+#: Replacement of a credential.
 MASK = "***"
 _ADDRESS = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]+")
-#: Up to the last `@` before the path; a password may hold what ends an address elsewhere (databases take `p/w?#'`).
+#: Up to the last `@` before the path; a password may contain characters that end other addresses (databases take
+#: `p/w?#'`).
 _USER = re.compile(r"(?<=://)(?:[^\s/?#]*|[^\s:/?#@]*:[^\s@]*)@")
 _QUERY_VALUE = re.compile(r"([?&#;][^=&#;]+=)[^&#,;)]+")
 
 
 def masked(text: str) -> str:
-    """The text with user, password and the values of a query taken out of every address in it.
+    """The text without user, password and query values in its addresses.
 
-    A query may hold a signature or a token under any name, so all of its values go.
+    A query may contain a signature or a token under any name, so all of its values are masked.
     """
     return _ADDRESS.sub(lambda found: _QUERY_VALUE.sub(rf"\1{MASK}", found[0]), _USER.sub(f"{MASK}@", text))
 
@@ -32,10 +33,10 @@ def masked_values(value: Any) -> Any:
 
 
 class MaskingFilter(logging.Filter):
-    """Masks what is logged, whoever logs it."""
+    """Masks all log records, of any logger."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Replace the record's message and traceback; nothing is held back."""
+        """Replace the record's message and traceback; no record is dropped."""
         record.msg, record.args = masked(record.getMessage()), None
         if record.exc_info:
             record.exc_text = masked(logging.Formatter().formatException(record.exc_info))

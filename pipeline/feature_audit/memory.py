@@ -1,4 +1,4 @@
-"""Memory that runs out, told in one line: of Python, NumPy and torch, and of workers that the system killed for it."""
+"""One-line errors for a lack of memory: in Python, NumPy and torch, and of workers killed by the system for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psutil
 from feature_audit.disk import size_of
 from feature_audit.errors import AuditError
 
-#: How libraries below Python say it, most of them as a RuntimeError.
+#: Messages of libraries below Python, most of them in a RuntimeError.
 _SAID = re.compile(
     r"(can't|cannot|unable to|failed to) allocate|failed to map segment|out of memory|std::bad_alloc", re.IGNORECASE
 )

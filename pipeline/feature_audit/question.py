@@ -36,11 +36,11 @@ _MOST_TOP = 1000
 
 @dataclass(frozen=True)
 class Guard:
-    """Another metric with a margin of its own.
+    """Another metric with a separate margin.
 
     Attributes:
         margin: largest loss that counts as none.
-        mode: what it takes to fail or to withhold the pass.
+        mode: condition under which the guard fails, or withholds the pass.
     """
 
     margin: Margin

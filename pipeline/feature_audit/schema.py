@@ -99,8 +99,8 @@ class ModelSchema:
     Attributes:
         fields: in order.
         task, n_classes: of the decision target.
-        outputs: of several targets one each, the decision target's first; empty where there is one. A model then gives
-            (B, targets) logits or values, and labels are (B, targets) with NaN where a row has none.
+        outputs: one for each of several targets, the decision target first; empty for a single target. With several
+            targets a model returns (B, targets) logits or values; labels are (B, targets), NaN if a row has none.
     """
 
     fields: tuple[Field, ...]
@@ -110,7 +110,7 @@ class ModelSchema:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> ModelSchema:
-        """The schema whose ``to_dict()`` this is; other keys are passed over."""
+        """The schema whose ``to_dict()`` this is; other keys are ignored."""
         return cls(
             tuple(Field(**one) for one in content["fields"]),
             content["task"],
@@ -119,7 +119,7 @@ class ModelSchema:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; ``outputs`` only where there are some."""
+        """Plain JSON values; ``outputs`` only if there are some."""
         found = {"fields": [asdict(field) for field in self.fields], "task": self.task, "n_classes": self.n_classes}
         return {**found, "outputs": [asdict(one) for one in self.outputs]} if self.outputs else found
 

@@ -1,4 +1,4 @@
-"""The contract of a team's own training job: its input and its output.
+"""The contract of an external training job: its input and its output.
 
 A Python function is given as ``trainer: package.module:train`` and called as ``train(task) -> Predictions``. A program
 in any language is given as ``command: "python train.py --task {task}"``: it reads ``task.json``, which contains the

@@ -1,4 +1,4 @@
-"""What every selection on a trained model starts with: a gated copy of it, the rows, and what they cost."""
+"""State shared by all selections on a trained model: a gated copy of it, the data, and counts of rows processed."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from concrete_selectors.lazy_adam import LazyAdamW
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.task import SelectionTask
 
-#: Batches from which mean embeddings are taken exactly, before and after training.
+#: Number of batches for the exact mean embeddings, before and after training.
 _MEAN_BATCHES = 8
 
-#: Called with a dict that holds ``phase``, ``step`` and ``steps`` at least.
+#: Called with a dict that contains at least ``phase``, ``step`` and ``steps``.
 Progress = Callable[[dict[str, Any]], None]
 
 
 class SelectionContext:
-    """A gated copy of a trained model, its data, and the account of the rows sent through it.
+    """A gated copy of a trained model, its data, and the number of rows sent through it.
 
     Args:
         task: model, rows and constraints.
         settings: sizes, rates, seed.
-        progress: told of every step, or None.
+        progress: called at every step; None = not called.
 
     Attributes:
-        groups: of features.
-        network: the copy.
+        groups: the feature groups.
+        network: the gated copy.
         stream: endless train batches.
-        generator: of random numbers on the network's device.
-        k_max, k_min: range of K among the usable groups; protected ones are in every set.
+        generator: random number generator on the network's device.
+        k_max, k_min: range of K among the usable groups; every set contains the protected groups.
 
     Raises:
-        ValueError: an argument does not fit the model.
+        ValueError: K or a constraint does not fit the model.
     """
 
     def __init__(self, task: SelectionTask, settings: PathSettings, progress: Progress | None = None) -> None:
@@ -67,7 +67,7 @@ class SelectionContext:
         self.generator = torch.Generator(device=device).manual_seed(settings.seed)
         usable, kept = self.groups.n_usable, int(self.groups.protected.sum())
         if settings.k_min > usable:
-            raise ValueError(f"k_min={settings.k_min}: only {usable} features may be kept; give at most as many")
+            raise ValueError(f"k_min={settings.k_min}: only {usable} features are usable; give at most {usable}")
         if settings.k_max < kept:
             raise ValueError(f"k_max={settings.k_max}: {kept} features are always kept; raise k_max to at least {kept}")
         self.k_max = min(settings.k_max, usable)
@@ -75,37 +75,37 @@ class SelectionContext:
 
     @property
     def training_steps(self) -> int:
-        """Optimiser steps of a concrete training."""
+        """Optimiser steps of the concrete training."""
         return max(self.settings.fewest_steps, round(self.settings.epochs * self.task.steps_per_epoch))
 
     @property
     def finetuning_steps(self) -> int:
-        """Optimiser steps that fit a network to nested sets."""
+        """Optimiser steps of fine-tuning a network on nested sets."""
         steps = round(self.settings.finetune_epochs * self.task.steps_per_epoch)
         return max(self.settings.fewest_steps // 2, steps, 1)
 
     @property
     def row_passes(self) -> dict[str, int]:
-        """Rows sent through the network so far, ``forward_backward`` and ``forward`` only, the teacher's included."""
+        """Rows sent through the network so far, ``forward_backward`` and ``forward`` only, including the teacher's."""
         asked = 0 if self.network.teacher is None else self.network.teacher.rows_asked - self._asked_before
         return {"forward_backward": self.network.backward_rows, "forward": self.network.forward_rows + asked}
 
     def report(self, phase: str, **values: Any) -> None:
-        """Passes progress on."""
+        """Forward progress to the callback."""
         if self._progress is not None:
             self._progress({"phase": phase, **values})
 
     def refresh_means(self) -> None:
-        """Takes the mean embeddings anew, with the network as it is now."""
+        """Recompute the mean embeddings with the current weights."""
         self.network.module.eval()
         self.network.means.refresh(self.network.flat, islice(self.task.train(0), _MEAN_BATCHES))
 
     def train_rows(self, most: int) -> GatedEvaluator:
-        """The network on train rows, at most so many."""
+        """The network on at most ``most`` train rows."""
         return GatedEvaluator(self.network, collect(self.task.train(self.settings.seed), rows=most))
 
     def held_out(self, most: int | None = None) -> GatedEvaluator:
-        """The network on validation rows, at most so many (None = ``judged_rows``), from the whole of ordered data.
+        """The network on at most ``most`` validation rows (None = ``judged_rows``), spread evenly over all of them.
 
         Raises:
             ValueError: there is no validation row.
@@ -113,6 +113,6 @@ class SelectionContext:
         if self._validation_rows is None:
             self._validation_rows = sum(len(target) for _, target in self.task.validation(0))
         if not self._validation_rows:
-            raise ValueError("validation: gave no row; removals are judged on at least one")
+            raise ValueError("validation: contains no row; at least one is needed to judge removals")
         most = self.settings.judged_rows if most is None else most
         return GatedEvaluator(self.network, collect(self.task.validation(0), rows=most, of=self._validation_rows))

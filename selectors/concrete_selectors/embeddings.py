@@ -1,7 +1,7 @@
-"""What a model may give as the embeddings of its features, and the one form in which selectors work on them.
+"""The forms in which a model may return the embeddings of its features, and the flat form that selectors use.
 
-Widths may differ between features. Selectors see one flat tensor (B, D), feature after feature; ``Segments`` says
-where each stands. Models see what they gave.
+Widths may differ between features. Selectors use one flat tensor (B, D), feature after feature; ``Segments`` holds the
+position of each. The model gets its embeddings back in its own form.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _FORMS = (
 
 @dataclass(frozen=True)
 class FieldLayout:
-    """How the embeddings of N features are written down.
+    """The form of the embeddings of N features.
 
     Attributes:
         form: ``block`` = (B, N, d); ``flat`` = (B, D) with declared widths; ``list`` and ``dict`` of (B, d_i);
-            ``keyed`` = has ``keys``, ``length_per_key`` and ``to_dict`` as TorchRec's KeyedTensor.
-        widths: (N,), numbers of each feature's embedding.
-        names: of the features in their order, where the form has names.
-        keys: the same names in the order in which the model wrote them.
+            ``keyed`` = has ``keys``, ``length_per_key`` and ``to_dict``, like TorchRec's KeyedTensor.
+        widths: (N,), embedding width of each feature.
+        names: names of the features in their order, if the form has names.
+        keys: the same names in the model's order.
         kind: class of the list, mapping or KeyedTensor, or None.
     """
 
@@ -48,13 +48,13 @@ class FieldLayout:
         """The layout of a batch's embeddings.
 
         Args:
-            embedded: as the model gave them.
-            widths: declared ones; needed for a flat tensor alone.
-            names: the features' names in their order; empty = the order in which the form has them.
-            rows: of the batch; None = as many as the embeddings have.
+            embedded: the model's output.
+            widths: declared widths; required only for a flat tensor.
+            names: names of the features in their order; empty = the order of the mapping.
+            rows: rows of the batch; None = inferred from the embeddings.
 
         Raises:
-            ValueError: the embeddings have none of the forms; in one line.
+            ValueError: the embeddings have none of the supported forms; the message is one line.
         """
         if isinstance(embedded, Tensor):
             return cls._of_tensor(embedded, widths, rows)
@@ -67,7 +67,7 @@ class FieldLayout:
                 raise ValueError(f"no embedding for {lost[0]} ({len(lost)} of {len(order)} features missing)")
             unknown = [name for name in vectors if name not in order]
             if unknown:
-                raise ValueError(f"an embedding for {unknown[0]}, which is no feature; leave it out")
+                raise ValueError(f"an embedding for {unknown[0]}, which is not a feature; remove it")
             found = _widths([vectors[name] for name in order], order, rows)
             return cls(form, found, order, tuple(vectors), type(embedded))
         if isinstance(embedded, Sequence):
@@ -83,19 +83,19 @@ class FieldLayout:
         if len(shape) == 2 and widths is not None:
             found = tuple(int(width) for width in widths)
             if min(found, default=0) < 1 or sum(found) != shape[1]:
-                raise ValueError(f"{shape}, but the declared widths add up to {sum(found)}; each is 1 or more")
+                raise ValueError(f"{shape}, but the declared widths add up to {sum(found)}; each must be at least 1")
             return cls("flat", found)
         raise ValueError(f"{shape}; {_FORMS}")
 
     def flatten(self, embedded: Any) -> Tensor:
-        """Embeddings of this layout, feature after feature, (B, D)."""
+        """Concatenate embeddings of this layout, feature after feature, (B, D)."""
         if isinstance(embedded, Tensor):
             return embedded.flatten(1)
         vectors = list(embedded) if self.form == "list" else [_entries(embedded)[name] for name in self.names]
         return torch.cat(vectors, dim=1)
 
     def restore(self, flat: Tensor) -> Any:
-        """Flat embeddings (B, D) as the model gave them."""
+        """Convert flat embeddings (B, D) back to the model's form."""
         if self.form == "flat":
             return flat
         if self.form == "block":
@@ -111,25 +111,26 @@ class FieldLayout:
         return self.kind(keys=list(written), length_per_key=widths, values=torch.cat(list(written.values()), dim=1))
 
     def require(self, other: FieldLayout) -> None:
-        """Refuses embeddings of another batch that are written down in another way.
+        """Require another batch's embeddings to have this layout.
 
         Raises:
-            ValueError: in one line.
+            ValueError: they differ; the message is one line.
         """
         if (self.form, self.names) != (other.form, other.names):
-            raise ValueError(f"a {other.form} of {len(other.widths)} features, for an earlier batch a {self.form}")
+            raise ValueError(f"a {other.form} of {len(other.widths)} features, but a {self.form} for an earlier batch")
         require_same(self.widths, other.widths, self.names)
 
 
 class FlatModel:
-    """A model of the contract, asked for flat embeddings (B, D) and given them.
+    """Adapter of a model to flat embeddings (B, D).
 
     Args:
-        model: of the contract; one that gives flat embeddings itself declares their ``widths`` as an attribute.
+        model: a model that follows ``EmbeddingModel``; one with flat embeddings declares their ``widths`` as an
+            attribute.
 
     Attributes:
-        model: the same.
-        segments: where the features stand; known once a batch was embedded.
+        model: the same model.
+        segments: positions of the features; set by the first ``embed``.
     """
 
     segments: Segments
@@ -142,7 +143,7 @@ class FlatModel:
         """Embeddings of every feature of every row, (B, D).
 
         Raises:
-            ValueError: the model gives something else than the contract says, or than for the first batch.
+            ValueError: the embeddings have none of the supported forms, or differ in form from the first batch.
         """
         embedded = self.model.embed(batch)
         try:
@@ -158,10 +159,10 @@ class FlatModel:
         """Logits from (gated) embeddings (B, D).
 
         Raises:
-            RuntimeError: nothing was embedded yet.
+            RuntimeError: ``embed`` was not called yet.
         """
         if self._layout is None:
-            raise RuntimeError("the form of the embeddings is known after embed(batch); call it before predict")
+            raise RuntimeError("the form of the embeddings is not known yet; call embed(batch) before predict")
         logits: Tensor = self.model.predict(self._layout.restore(flat))
         return logits
 
@@ -170,31 +171,31 @@ class FlatModel:
 
 
 def require_same(before: tuple[int, ...], now: tuple[int, ...], names: Sequence[str]) -> None:
-    """Refuses widths that are not those of an earlier batch.
+    """Require the widths of an earlier batch.
 
     Args:
         before, now: widths of the features.
-        names: of the features; empty = they are numbered.
+        names: names of the features; empty = numbered.
 
     Raises:
-        ValueError: in one line.
+        ValueError: they differ; the message is one line.
     """
     if len(before) != len(now):
-        raise ValueError(f"embeddings of {len(now)} features, for an earlier batch of {len(before)}")
+        raise ValueError(f"embeddings of {len(now)} features, but of {len(before)} for an earlier batch")
     for place, (first, second) in enumerate(zip(before, now, strict=True)):
         if first != second:
             label = names[place] if names else f"feature {place}"
-            raise ValueError(f"width {second} for {label}, for an earlier batch {first}; give the same each time")
+            raise ValueError(f"width {second} for {label}, but {first} for an earlier batch; widths must not change")
 
 
 def _widths(vectors: Sequence[Any], labels: Sequence[Any], rows: int | None) -> tuple[int, ...]:
-    """Widths of vectors (B, d_i), all of them of the same rows."""
+    """Widths of vectors (B, d_i); all must have the same number of rows."""
     widths = []
     for vector, label in zip(vectors, labels, strict=True):
         shape = tuple(vector.shape) if isinstance(vector, Tensor) else type(vector).__name__
         of = f" for {label}" if isinstance(label, str) else f" at place {label} of the list"
         if not isinstance(vector, Tensor) or len(shape) != 2 or shape[1] == 0:
-            raise ValueError(f"{shape}{of}; give (B, width), width 1 or more")
+            raise ValueError(f"{shape}{of}; give (B, width) with a width of at least 1")
         rows = len(vector) if rows is None else rows
         _require(vector, shape, rows, of)
         widths.append(vector.shape[1])
@@ -205,9 +206,9 @@ def _widths(vectors: Sequence[Any], labels: Sequence[Any], rows: int | None) -> 
 
 def _require(vectors: Tensor, shape: Any, rows: int | None, of: str) -> None:
     if rows is not None and len(vectors) != rows:
-        raise ValueError(f"{shape}{of}, {len(vectors)} rows for a batch of {rows}")
+        raise ValueError(f"{shape}{of}: {len(vectors)} rows for a batch of {rows}")
     if not vectors.is_floating_point():
-        raise ValueError(f"{str(vectors.dtype).removeprefix('torch.')}{of}; embeddings are floating-point numbers")
+        raise ValueError(f"{str(vectors.dtype).removeprefix('torch.')}{of}; embeddings must be floating-point numbers")
 
 
 def _entries(embedded: Any) -> Mapping[str, Tensor]:

@@ -94,7 +94,7 @@ class FeatureGate(nn.Module):
         self._steps, self._warm_steps = steps, int(warmup * steps)
         self._schedule = {"start": temperature_start, "end": temperature_end, "share": anneal_share}
         self._step = self._updates = self._draws = 0
-        _ = self.temperature  # refuses an invalid schedule
+        _ = self.temperature  # raises for an invalid schedule
         always, usable = int(self.groups.protected.sum()), self.groups.n_usable
         if not max(always, 1) <= k <= usable:
             raise ValueError(f"k={k}: give {max(always, 1)} to {usable}")
@@ -140,23 +140,23 @@ class FeatureGate(nn.Module):
         flat = self._flatten(embedded)
         assert self._layout is not None
         means = self._means.update(flat) if self.training and self._hard is None else self._means.value
-        if means is None:  # asked before it has seen a batch to train on
+        if means is None:  # no training batch seen yet
             return embedded
         gates = self._gates_in_training(flat) if self.training else self._open(flat)
         return self._layout.restore(apply_gates(flat, gates, means.to(flat), self._segments))
 
     def step(self, share: float | None = None) -> None:
-        """Trains the gates by their gradients, which it takes away, and lets the temperature fall.
+        """Update the gates from their gradients, clear the gradients, and lower the temperature.
 
-        Call it after ``loss.backward()`` and before ``optimizer.step()``. Gradients that are NaN or inf, as a gradient
-        scaler makes them at first, move nothing.
+        Call it after ``loss.backward()`` and before ``optimizer.step()``. A step whose gradients contain NaN or inf (a
+        gradient scaler's first steps) does not change the gates.
 
         Args:
-            share: part of the whole training that is done, 0 to 1; None = one more of ``steps``.
+            share: fraction of the whole training that is done, 0 to 1; None = one more of ``steps``.
 
         Raises:
-            RuntimeError: there is no gradient, or another optimiser has moved the gates.
-            ValueError: ``share`` is no share.
+            RuntimeError: there is no gradient, or another optimiser has changed the gates.
+            ValueError: ``share`` is not between 0 and 1.
         """
         if share is not None and not 0 <= share <= 1:
             raise ValueError(f"share={share}: give a number from 0 to 1")
@@ -165,7 +165,7 @@ class FeatureGate(nn.Module):
         if len(gradients) < len(weights):
             raise RuntimeError("gate.step(): no gradient; call it after loss.backward() and before zero_grad()")
         if self._hard is None and self._versions != [weight._version for weight in weights]:
-            raise RuntimeError("gate.step(): another optimiser has moved the gates; call it before optimizer.step()")
+            raise RuntimeError("gate.step(): another optimiser has changed the gates; call it before optimizer.step()")
         if self._is_selecting and all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
             self._optimizer.step()
             self._updates += 1
@@ -184,7 +184,7 @@ class FeatureGate(nn.Module):
 
         Raises:
             RuntimeError: the gates were never trained.
-            ValueError: k is below the number of protected groups (at least 1), or above that of usable ones.
+            ValueError: k is below the number of protected groups (at least 1), or above the number of usable ones.
         """
         if not self._updates:
             raise RuntimeError("gate.keep(): the gates were never trained; call gate.step() after each loss.backward()")
@@ -192,7 +192,7 @@ class FeatureGate(nn.Module):
         return self.groups.prefix(order, self.k if k is None else k)
 
     def hard(self, k: int | None = None) -> FeatureGate:
-        """Ends the selection: from now on training, too, sees the best ``k`` features only, for a fine-tuning.
+        """End the selection: from now on, training too sees only the best ``k`` features; use it for fine-tuning.
 
         Args:
             k: None = the layer's own.
@@ -204,7 +204,7 @@ class FeatureGate(nn.Module):
         return self
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What ``state_dict`` holds beyond weights."""
+        """State in ``state_dict`` in addition to the weights."""
         return {
             "step": self._step,
             "updates": self._updates,
@@ -216,18 +216,18 @@ class FeatureGate(nn.Module):
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes up what ``get_extra_state`` gave."""
+        """Restore the state from ``get_extra_state``."""
         self._step, self._updates, self._draws = state["step"], state["updates"], state["draws"]
         self._noise_seed, self._hard, self._means.value = state["noise_seed"], state["hard"], state["means"]
         self._optimizer.load_state_dict(state["optimizer"])
 
     def _apply(self, *args: Any, **kwargs: Any) -> FeatureGate:
         super()._apply(*args, **kwargs)
-        self._optimizer.load_state_dict(self._optimizer.state_dict())  # puts its state where the weights now are
+        self._optimizer.load_state_dict(self._optimizer.state_dict())  # moves its state to the device of the weights
         return self
 
     def _flatten(self, embedded: Any) -> Tensor:
-        """Embeddings (B, D), which are written as the first ones were."""
+        """Embeddings (B, D); their layout must be the layout of the first batch."""
         try:
             names = () if self._layout is None else self._layout.names
             layout = FieldLayout.of(embedded, widths=self.widths, names=names)
@@ -237,11 +237,11 @@ class FeatureGate(nn.Module):
                 self._layout, self._segments = layout, Segments(layout.widths)
             self._layout.require(layout)
         except ValueError as error:
-            raise ValueError(f"FeatureGate was given {error}") from None
+            raise ValueError(f"FeatureGate received {error}") from None
         return layout.flatten(embedded)
 
     def _open(self, flat: Tensor) -> Tensor:
-        """(N,) of 0 / 1: the best features, or all that may be kept where the gates are not trained yet."""
+        """(N,) of 0 / 1: the best features, or all usable ones if the gates are not trained yet."""
         if self._updates:
             kept: Any = self.keep() if self._hard is None else self._hard
             return flat.new_zeros(self.groups.n_features).index_fill(0, torch.as_tensor(kept, device=flat.device), 1.0)
@@ -253,11 +253,11 @@ class FeatureGate(nn.Module):
         self._versions = [weight._version for weight in weights]
         if self._is_selecting:
             return self._soft_gates(flat)
-        # Every weight takes part in every step, or a DistributedDataParallel would wait for its gradient.
+        # Every weight must take part in every step, or DistributedDataParallel would wait for its gradient.
         return self._open(flat) + 0.0 * torch.stack([weight.sum() for weight in weights]).sum().to(flat.dtype)
 
     def _soft_gates(self, flat: Tensor) -> Tensor:
-        """Gates of each row, (B, N), whose noise depends on nothing but the seed and the number of the draw."""
+        """Gates of each row, (B, N); their noise depends only on the seed and the number of the draw."""
         generator = torch.Generator(device=flat.device).manual_seed(self._noise_seed + self._draws)
         self._draws += 1
         slots = nested_slots(self.noise_masks, self.selector.n_slots, generator)

@@ -91,7 +91,7 @@ def fit_path(
 
 
 def _train_selector(context: SelectionContext, prior: Tensor | None) -> ConcreteSelector | None:
-    """The concrete phase; None where every slot is taken by an always-kept group."""
+    """The concrete phase; None if always-kept groups fill every slot."""
     groups, settings = context.groups, context.settings
     slots = context.k_max - int(groups.protected.sum())
     if slots == 0:
@@ -117,14 +117,14 @@ def _train_selector(context: SelectionContext, prior: Tensor | None) -> Concrete
 
 
 def convergence(selector: ConcreteSelector) -> dict[str, Any]:
-    """``converged`` and what it is judged by, as ``SelectionPath`` holds them."""
+    """``converged`` and the two statistics behind it, as in ``SelectionPath``."""
     certainty, duplicates = selector.mean_max_probability(), selector.n_duplicate_argmax()
     converged = certainty >= CONVERGED_PROBABILITY and duplicates <= CONVERGED_DUPLICATES * selector.n_slots
     return {"converged": converged, "n_duplicate_argmax": duplicates, "mean_max_probability": certainty}
 
 
 def _eliminate(context: SelectionContext, candidates: np.ndarray, prior: Tensor | None) -> BackwardElimination:
-    """The whole elimination, on a surrogate of as many rows as the settings and memory allow."""
+    """The whole elimination, on as many rows as the settings and memory allow."""
     settings, groups = context.settings, context.groups
     context.refresh_means()
     most = most_rows(context.network, candidates)
@@ -158,7 +158,7 @@ def _order(
 
 
 def _scores(context: SelectionContext, selector: ConcreteSelector | None) -> np.ndarray:
-    """Log of the expected number of slots that choose a group, (G,); 0 for always-kept groups, -inf for excluded."""
+    """Log of the expected number of slots that choose a group, (G,); 0 for always-kept, -inf for excluded groups."""
     groups = context.groups
     scores = np.zeros(groups.n_groups) if selector is None else selector.scores()
     return np.where(groups.protected, 0.0, np.where(groups.excluded, -np.inf, scores))

@@ -1,4 +1,4 @@
-"""Rows and columns of a table by index, with a gradient that is quick on the CPU and reproducible on CUDA."""
+"""Rows and columns of a table by index, with gradients that are fast on the CPU and deterministic on CUDA."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 def take_rows(table: Tensor, index: Tensor) -> Tensor:
     """Rows of ``table`` (R, d) at int64 ``index`` of any shape, (*index.shape, d).
 
-    The gradient of ``index_select`` is ``index_add``: on the CPU 8 times faster than that of ``embedding``, on CUDA it
-    adds in no fixed order.
+    The gradient of ``index_select`` is ``index_add``. On the CPU it is 8 times faster than the gradient of
+    ``embedding``; on CUDA its order of additions is not deterministic.
     """
     if table.is_cuda:
         return nn.functional.embedding(index, table)

@@ -1,4 +1,4 @@
-"""AdamW that touches the rows of a batch alone where gradients are sparse: a step costs the same for any table."""
+"""AdamW that updates only the rows of a batch if gradients are sparse; a step's cost is independent of table size."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from torch import Tensor
 
 
 class LazyAdamW(torch.optim.AdamW):
-    """``torch.optim.AdamW`` that also takes sparse gradients, such as those of ``nn.Embedding(sparse=True)``.
+    """``torch.optim.AdamW`` that also accepts sparse gradients, such as those of ``nn.Embedding(sparse=True)``.
 
-    A weight (R, d) with a sparse gradient of some rows is changed in these rows only. Every one of them then stands
-    where the same gradients under ``AdamW(betas=(0, beta2))`` would have taken it:
+    A step changes only those rows of a weight (R, d) that have a gradient. Afterwards each of them has the value that
+    the same gradients under ``AdamW(betas=(0, beta2))`` would give:
 
-    * Second moment and weight decay make up for the steps since the row was last touched, so that how far it moves does
-      not depend on how it is stored. ``torch.optim.SparseAdam`` decays a moment when its row is touched alone: rare
-      rows move 10 to 30 times less per gradient than under AdamW.
-    * Momentum (beta1) would move a row on after its gradient is gone, which a lazy step cannot. AdamW spreads a
-      gradient over about ten steps; here the row moves at once, as far as in these steps together. For small learning
-      rates both follow the same trajectory (Malladi et al. 2022, arXiv 2205.10287: beta1 is not in the limit).
-    * A row that no batch has stays as it is, without decay.
+    * Second moment and weight decay catch up on the steps since the row last had a gradient, so the size of an update
+      does not depend on whether gradients are sparse. ``torch.optim.SparseAdam`` decays the moment only when its row
+      has a gradient: rare rows then move 10 to 30 times less per gradient than under AdamW.
+    * Momentum (beta1) would keep moving a row after its gradient, which a lazy step cannot do. AdamW spreads a gradient
+      over about ten steps; here the row moves at once by the sum of these steps. For small learning rates both follow
+      the same trajectory (Malladi et al. 2022, arXiv 2205.10287: beta1 is not in the limit).
+    * A row that occurs in no batch does not change, not even by weight decay.
 
-    It keeps one number per weight and one per row, where AdamW keeps two per weight. ``amsgrad`` and ``maximize`` are
-    not for sparse gradients.
+    It stores one number per weight and one per row, while AdamW stores two per weight. Sparse gradients do not support
+    ``amsgrad`` and ``maximize``.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step along the gradients, which stay where they are.
+        """Perform one step; gradients are kept.
 
         Args:
-            closure: evaluates the loss anew; dense gradients alone.
+            closure: re-evaluates the loss; for dense gradients only.
 
         Raises:
-            ValueError: a closure with sparse gradients.
+            ValueError: a closure was given with sparse gradients.
         """
         lazy = [
             (weight, weight.grad, group)
@@ -44,10 +44,10 @@ class LazyAdamW(torch.optim.AdamW):
             if touched_rows(weight) is not None
         ]
         if lazy and closure is not None:
-            raise ValueError("closure: not with sparse gradients; call backward yourself, then step()")
+            raise ValueError("closure: not supported with sparse gradients; call backward(), then step() without it")
         for weight, gradient, group in lazy:
             self._step_rows(weight, gradient, group)
-            weight.grad = None  # AdamW passes over it
+            weight.grad = None  # AdamW skips weights without a gradient
         loss = super().step(closure)
         for weight, gradient, _ in lazy:
             weight.grad = gradient
@@ -71,9 +71,9 @@ class LazyAdamW(torch.optim.AdamW):
 
 
 def touched_rows(weight: Tensor) -> Tensor | None:
-    """The rows of a weight, int64 ascending, that its sparse gradient holds; None where the gradient is none or dense.
+    """Rows with a sparse gradient, int64 ascending; None if the gradient is dense or missing.
 
-    Rows that a sparse gradient holds several times are merged in it; one that is sparse in other ways becomes dense.
+    Duplicate rows of the gradient are merged in place. A sparse gradient of another layout is made dense.
     """
     gradient = weight.grad
     if gradient is None or not gradient.is_sparse:

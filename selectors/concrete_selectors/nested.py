@@ -17,12 +17,12 @@ from concrete_selectors.gates.training import GatedNetwork
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.task import SelectionTask
 
-#: The curve contains every K up to this one if k_max is below its square; otherwise only sizes of stages.
+#: The curve contains every K up to this one if k_max is below its square; otherwise only the stages' sizes.
 _DENSE = 8
 
 
 def curve_sizes(k_max: int, k_min: int) -> tuple[int, ...]:
-    """K of a curve, ascending: the sizes at which stages of an elimination end and, below 64, all K up to 8."""
+    """K of a curve, ascending: the sizes after each stage of an elimination and, for k_max below 64, K up to 8."""
     dense = range(k_min, min(_DENSE, k_max) + 1) if k_max < _DENSE**2 else ()
     return tuple(sorted({k_max, *stages(k_max, k_min), *dense}))
 
@@ -45,7 +45,7 @@ class NestedModel:
         """The features of the first ``k`` groups of the ranking, sorted.
 
         Raises:
-            ValueError: k is below the number of always-kept groups (at least 1), or above that of usable ones.
+            ValueError: k is below the number of always-kept groups (at least 1), or above the number of usable ones.
         """
         return self._network.groups.prefix(self._order, k)
 
@@ -59,7 +59,7 @@ class NestedModel:
         return self.predict_each(batches, (k,))[0]
 
     def predict_each(self, batches: Iterable[tuple[Any, Tensor]], ks: Sequence[int]) -> list[Tensor]:
-        """``predict`` for several sizes; every batch is drawn and embedded once."""
+        """``predict`` for several sizes; every batch is loaded and embedded once."""
         network, means = self._network, self._network.field_means()
         gates = torch.zeros(len(ks), network.groups.n_features, device=means.device)
         for open_gates, k in zip(gates, ks, strict=True):

@@ -1,4 +1,4 @@
-"""A picture of a selection."""
+"""Plot of a selection path."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from concrete_selectors.selection_path import SelectionPath
 
 
 def plot_path(path: SelectionPath, *, names: Sequence[str] | None = None, first: int = 10, ax: Any = None) -> Any:
-    """Draw what every K loses: held-out loss of the surrogate over the number of features kept.
+    """Plot the held-out loss of the surrogate over the number of features kept.
 
     Args:
-        path: of ``fit_path``.
+        path: result of ``fit_path``.
         names: (N,) names of the features, in the order in which the model embeds them; None = their numbers.
-        first: so many of the best features are listed, best first.
+        first: number of best features to list.
         ax: matplotlib axes to draw on; None = new ones.
 
     Returns:
@@ -22,10 +22,10 @@ def plot_path(path: SelectionPath, *, names: Sequence[str] | None = None, first:
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: the path has no losses, because nothing was eliminated.
+        ValueError: the path contains no losses, because no feature was eliminated.
     """
     if not path.heldout_loss:
-        raise ValueError("path: has no losses over K, because nothing was eliminated; lower k_min or raise k_max")
+        raise ValueError("path: contains no losses, because no feature was eliminated; lower k_min or raise k_max")
     if ax is None:
         from matplotlib import pyplot
 

@@ -1,4 +1,4 @@
-"""What a selector needs to know of a model, of data, of a loss and of a teacher: nothing more."""
+"""Interfaces of the model, data, loss and teacher that a selector requires."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-#: Epoch number -> iterable of ``(batch, target)``, already on the device; restartable, shuffled anew for each number.
+#: Epoch number -> iterable of ``(batch, target)``, already on the device; restartable, with a new order per epoch.
 Batches = Callable[[int], Iterable[tuple[Any, Tensor]]]
 
 #: ``loss(logits, target)`` -> one loss per row, shape (B,).
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-#: Batch -> how many rows each of its rows counts as in a loss, (B,), 1 on average over the train rows.
+#: Batch -> weight of each row in a loss, (B,), with mean 1 over the train rows.
 Weights = Callable[[Any], Tensor]
 
 
 class EmbeddingModel(Protocol):
-    """A torch module in two parts: features are embedded, then scored.
+    """A torch module in two parts: ``embed`` embeds the features, ``predict`` scores the embeddings.
 
-    ``embed(batch)`` gives the embeddings of the N features in one of these forms: (B, N, d); a list of N tensors
-    (B, d_i); a dict of name -> (B, d_i); TorchRec's KeyedTensor; or (B, sum of d_i), where the model has an attribute
-    ``widths``, the d_i. Widths may differ between features, not between batches. ``predict(embedded)`` takes the same
-    form and gives logits, (B,) for one output or (B, C) for C classes.
+    ``embed(batch)`` returns the embeddings of the N features in one of these forms: (B, N, d); a list of N tensors
+    (B, d_i); a dict of name -> (B, d_i); TorchRec's KeyedTensor; or (B, sum of d_i), if the model has an attribute
+    ``widths`` with the d_i. Widths may differ between features, but not between batches. ``predict(embedded)`` takes
+    the same form and returns logits, (B,) for one output or (B, C) for C classes.
     """
 
     def embed(self, batch: Any) -> Any:
-        """Embeds every feature of every row."""
+        """Embed every feature of every row."""
 
     def predict(self, embedded: Any) -> Tensor:
         """Logits from (gated) embeddings."""
@@ -43,4 +43,4 @@ class TeacherProtocol(Protocol):
     rows_asked: int
 
     def __call__(self, batch: Any, index: Tensor | None) -> Tensor:
-        """Targets that the loss takes, probabilities (B,) or (B, C) or values (B,), of rows of a batch; None = all."""
+        """Targets in the form that the loss takes, (B,) or (B, C), for rows ``index`` of a batch; None = all."""

@@ -1,4 +1,4 @@
-"""Losses of rows that count as more or less than one row."""
+"""Per-row losses with row weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of any width, side by side in one row: gates that open and close each of them whole."""
+"""Vectors of different widths, concatenated in one row, each with one gate."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from concrete_selectors.indexing import take_columns
 
 
 class Segments:
-    """Where each of n vectors stands among the D numbers of a row.
+    """Positions of n vectors among the D columns of a row.
 
     Args:
-        widths: numbers of each vector, 1 or more.
+        widths: width of each vector, at least 1.
 
     Attributes:
         widths: (n,) int64.
@@ -34,13 +34,13 @@ class Segments:
         return len(self.widths)
 
     def scale(self, values: Tensor, factors: Tensor) -> Tensor:
-        """Values (..., D) times one factor per vector, (..., n); vectors of one width need no factor per number."""
+        """Values (..., D) times one factor per vector, (..., n); equal widths avoid expanding the factors."""
         if self._equal:
             return (values.unflatten(-1, (len(self), -1)) * factors.unsqueeze(-1)).flatten(-2)
         return values * self.spread(factors)
 
     def spread(self, factors: Tensor) -> Tensor:
-        """One value per vector, (..., n), repeated for each of its numbers, (..., D)."""
+        """One value per vector, (..., n), repeated over its columns, (..., D)."""
         self._owner = self._owner.to(factors.device)
         return take_columns(factors, self._owner)
 

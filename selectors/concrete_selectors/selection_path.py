@@ -1,4 +1,4 @@
-"""What a selection gives: a kept set for every K."""
+"""The result of a selection: a kept set for every K."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class SelectionPath:
         ranking: (N,) int64, best first: always-kept features and the survivors of elimination, then eliminated
             candidates from last to first, then the rest by concrete score, then excluded features.
         scores: (N,) float64, higher is better: log of the expected number of slots that choose the feature's group, or
-            what a baseline ranks by; -inf for excluded features.
-        heldout_loss: K -> mean loss of the surrogate, recalibrated, on held-out rows: with all candidates, and with the
-            groups left after every stage of the elimination. Empty where nothing was eliminated.
-        converged: is every slot certain of its group, and do hardly any two choose the same?
-        n_duplicate_argmax: slots whose first choice was also an earlier slot's.
+            a baseline's score; -inf for excluded features.
+        heldout_loss: K -> mean held-out loss of the surrogate after recalibration: with all candidates, and with the
+            groups left after every stage of the elimination. Empty if no feature was eliminated.
+        converged: True if every slot is certain of its group and few slots choose the same group.
+        n_duplicate_argmax: slots whose argmax is also an earlier slot's argmax.
         mean_max_probability: mean over slots of the largest probability.
         row_passes: rows sent through the network, ``forward_backward`` and ``forward`` only.
-        surrogate_compute: what the surrogate cost beyond that, in rows sent forward and backward times parameters met
-            (rows sent forward only count a third).
+        surrogate_compute: additional cost of the surrogate: rows sent forward and backward times weights (rows sent
+            forward only count a third).
     """
 
     ranking: np.ndarray
@@ -42,9 +42,9 @@ class SelectionPath:
     _order: np.ndarray
 
     def subset(self, k: int) -> np.ndarray:
-        """The features of the best ``k`` groups, sorted, always-kept ones inside.
+        """The features of the best ``k`` groups, sorted, including the always-kept ones.
 
         Raises:
-            ValueError: k is below the number of always-kept groups (at least 1), or above that of usable ones.
+            ValueError: k is below the number of always-kept groups (at least 1), or above the number of usable ones.
         """
         return self._groups.prefix(self._order, k)

@@ -50,7 +50,7 @@ class PathSettings:
         """Refuse invalid values.
 
         Raises:
-            ValueError: with the setting, its value and the remedy.
+            ValueError: a value is out of range; the message has the setting, its value and the remedy.
         """
         if self.k_min < 1:
             raise ValueError(f"k_min={self.k_min}: keep at least 1 feature")
@@ -69,7 +69,7 @@ class PathSettings:
         start, end = self.temperature_start, self.temperature_end
         if not 0 < end <= start:
             raise ValueError(
-                f"temperature_end={end}: temperatures fall; give a number above 0, at most temperature_start={start}"
+                f"temperature_end={end}: must not rise; give a number above 0, at most temperature_start={start}"
             )
         if not 0 <= self.distillation <= 1:
             raise ValueError(f"distillation={self.distillation}: give a number from 0 to 1")

@@ -1,4 +1,4 @@
-"""The trained model as a teacher: its predictions are targets for what learns from it (knowledge distillation)."""
+"""The trained model as a teacher: its predictions are additional targets (knowledge distillation)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from concrete_selectors.protocols import EmbeddingModel
 
 
 class Teacher:
-    """Asks the trained model anew whenever its predictions are wanted.
+    """Predictions of the trained model, recomputed at every call.
 
     Args:
-        model: of the contract; never trained by a selection, and its modes stay as they were.
+        model: follows ``EmbeddingModel``; never trained, and its train / eval modes are restored after every call.
         as_targets: turns its logits into targets that the loss takes: probabilities (B,) or (B, C), or values (B,).
 
     Attributes:
@@ -30,7 +30,7 @@ class Teacher:
         self.rows_asked = 0
 
     def __call__(self, batch: Any, index: Tensor | None = None) -> Tensor:
-        """Targets of some rows of a batch (int64), or of all."""
+        """Targets of the rows ``index`` of a batch (int64), or of all rows."""
         model = self._model
         modes = {module: module.training for module in model.modules()} if isinstance(model, nn.Module) else {}
         try:

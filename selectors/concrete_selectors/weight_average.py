@@ -1,4 +1,4 @@
-"""An average of the weights that a training passes through, which is steadier than the last ones."""
+"""Exponential moving average of a training's weights, which is more stable than the last iterate."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ class WeightAverage:
     training end closer together, and small batches are no noisier than large ones. Its window is about a third of the
     steps so far, and at most ``1 / (1 - decay)`` steps.
 
-    Where gradients are sparse, a step costs the rows that it touches: between two touches a row is constant, so its
-    average makes up for these steps at once, before the row changes again or the average is asked for.
+    If gradients are sparse, the cost of a step depends only on the rows in the batch. A row is constant between two
+    updates, so its average catches up on these steps at once, before the row changes again or the average is read.
 
     Args:
-        weights: what is averaged; changed by ``step`` alone.
-        decay: slowest decay per step, in [0, 1).
+        weights: weights to average; they must only be changed by ``step``.
+        decay: maximum decay per step, in [0, 1).
     """
 
     def __init__(self, weights: Iterable[Tensor], *, decay: float) -> None:
         self.weights, self.decay, self.steps = list(weights), decay, 0
         self.averaged = [weight.detach().clone() for weight in self.weights]
-        # Log of the product of all decays so far, and by place of a weight with sparse gradients, (R,) float64, where
-        # that log stood when the average of a row was last up to date.
+        # Log of the product of all decays so far and, per weight with sparse gradients, an (R,) float64 tensor: the
+        # value of that log when the average of a row was last updated.
         self._log_kept, self._behind = 0.0, dict[int, Tensor]()
 
     @torch.no_grad()
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let the optimiser step, and take in the weights after it."""
+        """Step the optimiser and update the average."""
         for place, weight in enumerate(self.weights):
             rows = touched_rows(weight)
             if rows is not None:
@@ -54,7 +54,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Inside, the weights are their average."""
+        """Context in which the weights are replaced by their average."""
         self.swap()
         try:
             yield

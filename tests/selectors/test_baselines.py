@@ -80,7 +80,7 @@ def test_values_of_excluded_features_change_nothing(binary_task: SimpleNamespace
 
 
 def test_unknown_name(binary_task: SimpleNamespace) -> None:
-    with pytest.raises(ValueError, match="selector=lasso: no such selector; choose ip_cae, cae"):
+    with pytest.raises(ValueError, match="selector=lasso: unknown selector; choose ip_cae, cae"):
         rank("lasso", binary_task)
 
 
@@ -93,11 +93,11 @@ def test_missing_library_names_the_extra(binary_task: SimpleNamespace, monkeypat
 
 
 def test_matrix_is_checked(binary_task: SimpleNamespace) -> None:
-    with pytest.raises(ValueError, match="X has columns of 2 features, the model embeds 16"):
+    with pytest.raises(ValueError, match="X covers 2 features, but the model embeds 16; give the same"):
         rank("f_test", binary_task, matrix=lambda: (np.zeros((5, 2)), np.arange(5) % 2))
-    with pytest.raises(ValueError, match="X holds inf"):
+    with pytest.raises(ValueError, match="X contains inf"):
         tables.table_task(np.array([[np.inf]]), np.array([1]), seed=0)
-    with pytest.raises(ValueError, match="selector=f_test: ranks the columns of a table; give matrix"):
+    with pytest.raises(ValueError, match="selector=f_test: this selector ranks the columns of a table; give matrix"):
         rank_with("f_test", task_of(binary_task), settings_of())
     with pytest.raises(ValueError, match="matrix: X has shape"):
         tables.table_task(np.zeros((3, 1)), np.zeros(2), seed=0)

@@ -34,7 +34,7 @@ WRONG: list[tuple[str, list[Any], str]] = [
     ("selector_learning_rate", [0, -0.1, NAN, np.inf, "a", True], "give a number above 0, or None"),
     ("temperature_start", [0, -1, NAN, np.inf, "a"], "give a number above 0"),
     ("temperature_end", [0, -1, NAN, np.inf, "a"], "give a number above 0"),
-    ("temperature_end", [11.0], "give at most temperature_start=10.0; temperatures fall"),
+    ("temperature_end", [11.0], "give at most temperature_start=10.0; the temperature must fall"),
     ("anneal_share", [0, -1, 1.01, NAN, "a"], "give a number above 0, at most 1"),
     ("diversity", [-0.1, NAN, np.inf, "a"], r"give 0 \(off\) or a number above 0"),
     ("noise", ["rows", 0, -3, True, 2.5, None], "give batch, row, or a number of groups of at least 1"),
@@ -73,11 +73,11 @@ def test_bad_rows_are_named(kind: Any) -> None:
     x, y = signals(50)
     wild = x.copy()
     wild[3, 4] = wild[7, 6] = -np.inf
-    with pytest.raises(ValueError, match=r"X: 2 value\(s\) are infinity, the first in column 4; put .* or drop"):
+    with pytest.raises(ValueError, match=r"X: 2 value\(s\) are infinity, the first in column 4; replace .* or drop"):
         kind(2).fit(wild, y)
-    with pytest.raises(ValueError, match="infinity, the first in column 'c4'; put"):
+    with pytest.raises(ValueError, match="infinity, the first in column 'c4'; replace"):
         kind(2).fit(pd.DataFrame(wild).add_prefix("c"), y)
-    with pytest.raises(ValueError, match=r"X: 1 sample\(s\), at least 2 are needed .*; give more rows"):
+    with pytest.raises(ValueError, match=r"X: 1 sample\(s\), but at least 2 are required; give more rows"):
         kind(2).fit(x[:1], y[:1])
     with pytest.raises(ValueError, match=r"Complex data not supported; give real numbers"):
         kind(2).fit(x + 1j, y)
@@ -106,7 +106,7 @@ def test_columns_without_numbers_are_named(kind: Any, column: str, form: str) ->
     if form == "alone":
         frame = frame[[column]]
     name = "column 1" if form in ("array", "list") else f"column '{column}'"
-    with pytest.raises(ValueError, match=f"^X: {name} holds .*; encode it as numbers, or drop it") as caught:
+    with pytest.raises(ValueError, match=f"^X: {name} contains .*; encode it as numbers, or drop it") as caught:
         kind(1).fit(frame, [0, 1, 1])
     assert "\n" not in str(caught.value)
 
@@ -114,7 +114,7 @@ def test_columns_without_numbers_are_named(kind: Any, column: str, form: str) ->
 def test_dates_alone_are_no_numbers() -> None:
     days = np.array([["2024-01-01"], ["2024-01-02"], ["2024-01-03"]], dtype="datetime64[D]")
     for x in (days, days - days[0]):
-        with pytest.raises(ValueError, match="X: column 0 holds dates or times"):
+        with pytest.raises(ValueError, match="X: column 0 contains dates or times"):
             IPCAESelector(1).fit(x)
 
 
@@ -134,11 +134,11 @@ def test_objects_that_are_numbers_are_welcome() -> None:
 def test_bad_targets_are_named() -> None:
     x, y = signals(50)
     for only in (0, 0.0, "yes", True):
-        with pytest.raises(ValueError, match=rf"y: holds 1 class \({only!r}\); .* needs 2, or fit without y"):
+        with pytest.raises(ValueError, match=rf"y: contains 1 class \({only!r}\); give at least 2, or fit without y"):
             IPCAESelector(2).fit(x, np.full(50, only))
-    with pytest.raises(ValueError, match="y: all its values are equal"):
+    with pytest.raises(ValueError, match="y: all values are equal"):
         IPCAESelector(2).fit(x, np.full(50, 0.1))
-    with pytest.raises(ValueError, match=r"y: holds values that do not compare \(NoneType, str\); give classes of one"):
+    with pytest.raises(ValueError, match=r"y: types that are not comparable \(NoneType, str\); give classes of one"):
         IPCAESelector(2).fit(x, np.array([None, "a"] * 25, dtype=object))
     with pytest.raises(ValueError, match=r"Input y contains NaN\.; drop those rows, or fit without y"):
         IPCAESelector(2).fit(x, np.where(y == 1, np.nan, 0.5))
@@ -176,17 +176,15 @@ def test_a_target_of_whole_numbers_is_said_to_be_taken_for_something() -> None:
     x, _ = signals(50)
     cents = np.arange(50) * 5
     with pytest.warns(
-        UserWarning, match=r"^y: 50 different whole numbers in 50 rows are taken for numbers; .*"
+        UserWarning, match=r"^y: 50 distinct whole numbers in 50 rows are treated as numbers; .*"
     ) as seen:
         IPCAESelector(2, epochs=1).fit(x, cents)
     about = [warning for warning in seen if str(warning.message).startswith("y: ")]
     assert len(about) == 1
     assert about[0].filename == __file__
-    assert "give task='classification' if they are not, or task='regression' to say that they are" in str(
-        about[0].message
-    )
+    assert "give task='classification' if they are not, or task='regression' to confirm" in str(about[0].message)
     with pytest.warns(
-        UserWarning, match="3 different whole numbers in 50 rows are taken for classes; give task='regression'"
+        UserWarning, match="3 distinct whole numbers in 50 rows are treated as classes; give task='regression'"
     ):
         IPCAESelector(2, epochs=1).fit(x, np.arange(50) % 3 * 10)
 
@@ -222,7 +220,7 @@ def test_the_task_decides(task: str) -> None:
     nats, squares = np.log(3), 1.0
     assert selector.loss_ < (nats if task == "classification" else squares)
     wrong = {"classification": x[:, 2], "regression": np.array(["no", "yes"])[y % 2]}[task]
-    with pytest.raises(ValueError, match=f"task='{task}': y holds "):
+    with pytest.raises(ValueError, match=f"task='{task}': y contains "):
         IPCAESelector(2, task=task).fit(x, wrong)
 
 

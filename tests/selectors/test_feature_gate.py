@@ -255,9 +255,9 @@ def test_mistakes_are_one_line() -> None:
         own.step()
         with pytest.raises(RuntimeError, match=r"call it before optimizer.step\(\)"):
             gate.step()
-    with pytest.raises(ValueError, match="FeatureGate was given 3 embeddings for 30 features"):
+    with pytest.raises(ValueError, match="FeatureGate received 3 embeddings for 30 features"):
         gate(embedded[:, :3])
-    with pytest.raises(ValueError, match="width 3 for feature 0, for an earlier batch 2"):
+    with pytest.raises(ValueError, match="width 3 for feature 0, but 2 for an earlier batch"):
         gate(torch.randn(16, N, 3))
     with pytest.raises(ValueError, match=r"share=1\.5: give a number from 0 to 1"):
         gate.step(1.5)

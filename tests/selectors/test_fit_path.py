@@ -125,13 +125,11 @@ class TestExcluded:
     def test_bounds_k(self, binary_task: SimpleNamespace) -> None:
         path = learn(binary_task, excluded=range(4, 16), settings={"k_max": 16})
         assert max(path.heldout_loss) == 4
-        with pytest.raises(ValueError, match="k_min=5: only 4 features may be kept"):
+        with pytest.raises(ValueError, match="k_min=5: only 4 features are usable"):
             learn(binary_task, excluded=range(4, 16), settings={"k_min": 5})
 
     def test_contradictions_are_refused(self, binary_task: SimpleNamespace) -> None:
-        with pytest.raises(
-            ValueError, match=r"excluded: features \[4\] are one group, with a member that is protected"
-        ):
+        with pytest.raises(ValueError, match=r"excluded: features \[4\] are one group, but one of them is protected"):
             learn(binary_task, excluded=[4], protected=[4])
         with pytest.raises(ValueError, match=r"excluded: features \[2, 3\] are one group"):
             learn(binary_task, excluded=[2], protected=[3], groups=[number // 2 for number in range(16)])
@@ -203,7 +201,7 @@ def test_validation_batches_of_one_row(binary_task: SimpleNamespace, rows: int) 
     single = [(x[cut + row : cut + row + 1], y[cut + row : cut + row + 1]) for row in range(rows)]
     task = SimpleNamespace(**{**vars(binary_task), "validation": lambda epoch: single})
     if rows == 0:
-        with pytest.raises(ValueError, match="validation: gave no row"):
+        with pytest.raises(ValueError, match="validation: contains no row"):
             learn(task)
         return
     path = learn(task)
@@ -217,9 +215,9 @@ def test_nan_on_validation_is_named(binary_task: SimpleNamespace) -> None:
         return [(batch, target * float("nan")) for batch, target in binary_task.validation(epoch)]
 
     broken = SimpleNamespace(**{**vars(binary_task), "validation": validation})
-    with pytest.raises(ValueError, match="validation: its loss is NaN"):
+    with pytest.raises(ValueError, match="validation: the loss is NaN"):
         learn(broken)
-    with pytest.raises(ValueError, match="validation: its loss is NaN"):
+    with pytest.raises(ValueError, match="validation: the loss is NaN"):
         learn(broken, should_stop=lambda step, value: False)
 
 
@@ -306,9 +304,9 @@ def test_one_small_batch_is_enough(binary_task: SimpleNamespace, rows: int) -> N
         ({"distillation": 1.5}, "distillation=1.5: give a number from 0 to 1"),
         ({"anneal_share": 0.0}, "anneal_share=0.0: give a number above 0, at most 1"),
         ({"anneal_share": 2.0}, "anneal_share=2.0: give a number above 0, at most 1"),
-        ({"temperature_end": 0.0}, "temperature_end=0.0: temperatures fall; give a number above 0"),
-        ({"temperature_end": 10.5}, "temperature_end=10.5: temperatures fall; .* at most temperature_start=10.0"),
-        ({"temperature_start": 0.05}, "temperature_end=0.1: temperatures fall; .* at most temperature_start=0.05"),
+        ({"temperature_end": 0.0}, "temperature_end=0.0: must not rise; give a number above 0"),
+        ({"temperature_end": 10.5}, "temperature_end=10.5: must not rise; .* at most temperature_start=10.0"),
+        ({"temperature_start": 0.05}, "temperature_end=0.1: must not rise; .* at most temperature_start=0.05"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], text: str) -> None:
@@ -321,7 +319,7 @@ def test_bad_arguments_are_named(binary_task: SimpleNamespace) -> None:
         learn(binary_task, protected=[99])
     with pytest.raises(ValueError, match="k_max=6: 7 features are always kept"):
         learn(binary_task, protected=range(7))
-    with pytest.raises(ValueError, match="k_min=17: only 16 features may be kept"):
+    with pytest.raises(ValueError, match="k_min=17: only 16 features are usable"):
         learn(binary_task, settings={"k_max": 17, "k_min": 17})
     with pytest.raises(ValueError, match="groups: 1 ids for 16"):
         learn(binary_task, groups=[0])
@@ -331,7 +329,7 @@ def test_bad_arguments_are_named(binary_task: SimpleNamespace) -> None:
         SelectionTask(binary_task.model, binary_task.train, binary_task.validation, binary_task.loss, 0)
     empty = SimpleNamespace(**vars(binary_task))
     empty.train = lambda epoch: []
-    with pytest.raises(ValueError, match="train: gave no batch"):
+    with pytest.raises(ValueError, match="train: contains no batch"):
         learn(empty)
 
 

@@ -91,5 +91,5 @@ def test_bad_groups_protected_and_prior() -> None:
         FeatureGroups(3, protected=[3])
     with pytest.raises(ValueError, match="prior: shape"):
         FeatureGroups(3).mean_features(torch.zeros(2), name="prior")
-    with pytest.raises(ValueError, match="prior: holds NaN"):
+    with pytest.raises(ValueError, match="prior: contains NaN"):
         FeatureGroups(2).mean_features(torch.tensor([0.0, torch.nan]), name="prior")

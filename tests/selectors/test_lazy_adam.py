@@ -81,7 +81,7 @@ def test_a_sparse_gradient_of_single_numbers_is_taken_as_a_dense_one() -> None:
 def test_a_closure_is_for_dense_gradients() -> None:
     table = _tables(True)
     _backward(table, 0)
-    with pytest.raises(ValueError, match=r"closure: not with sparse gradients; call backward"):
+    with pytest.raises(ValueError, match=r"closure: not supported with sparse gradients; call backward"):
         LazyAdamW(table.parameters(), lr=0.1).step(lambda: None)
 
 

@@ -190,18 +190,18 @@ def test_named_embeddings_keep_the_order_in_which_they_were_written() -> None:
 BATCH = torch.ones(4, 2)
 MISTAKES: list[tuple[Any, dict[str, Any], str]] = [
     ({"a": BATCH}, {"names": ("a", "b", "c")}, r"no embedding for b \(2 of 3 features missing\)"),
-    ({"a": BATCH, "z": BATCH}, {"names": ("a",)}, "an embedding for z, which is no feature; leave it out"),
-    ([BATCH, torch.ones(3, 2)], {}, r"\(3, 2\) at place 1 of the list, 3 rows for a batch of 4"),
-    ([BATCH], {"rows": 5}, r"\(4, 2\) at place 0 of the list, 4 rows for a batch of 5"),
-    (torch.ones(4, 3, 2), {"rows": 5}, r"\(4, 3, 2\), 4 rows for a batch of 5"),
+    ({"a": BATCH, "z": BATCH}, {"names": ("a",)}, "an embedding for z, which is not a feature; remove it"),
+    ([BATCH, torch.ones(3, 2)], {}, r"\(3, 2\) at place 1 of the list: 3 rows for a batch of 4"),
+    ([BATCH], {"rows": 5}, r"\(4, 2\) at place 0 of the list: 4 rows for a batch of 5"),
+    (torch.ones(4, 3, 2), {"rows": 5}, r"\(4, 3, 2\): 4 rows for a batch of 5"),
     ([BATCH, torch.ones(4, 2, 2)], {}, r"\(4, 2, 2\) at place 1 of the list; give \(B, width\)"),
     ([BATCH, torch.ones(4, 0)], {}, r"\(4, 0\) at place 1 of the list; give \(B, width\)"),
     ([BATCH, None], {}, "NoneType at place 1 of the list"),
-    ({"a": BATCH.long()}, {}, "int64 for a; embeddings are floating-point numbers"),
-    (torch.ones(4, 3, 2, dtype=torch.int32), {}, "int32; embeddings are floating-point"),
+    ({"a": BATCH.long()}, {}, "int64 for a; embeddings must be floating-point numbers"),
+    (torch.ones(4, 3, 2, dtype=torch.int32), {}, "int32; embeddings must be floating-point"),
     (torch.ones(4, 6), {}, r"\(4, 6\); give \(B, N, d\), a list of N tensors"),
     (torch.ones(4, 6), {"widths": [2, 3]}, r"\(4, 6\), but the declared widths add up to 5"),
-    (torch.ones(4, 6), {"widths": [6, 0]}, "each is 1 or more"),
+    (torch.ones(4, 6), {"widths": [6, 0]}, "each must be at least 1"),
     ([], {}, "no embedding at all"),
     (3.0, {}, r"float; give \(B, N, d\)"),
     (torch.ones(4), {}, r"\(4,\); give \(B, N, d\)"),
@@ -219,9 +219,9 @@ def test_what_is_no_embedding_is_one_line(embedded: Any, arguments: dict[str, An
 @pytest.mark.parametrize(
     ("later", "says"),
     [
-        (lambda x: [x, x[:, :1]], r"Model.embed gives width 1 for feature 1, for an earlier batch 2"),
-        (lambda x: [x], "Model.embed gives embeddings of 1 features, for an earlier batch of 2"),
-        (lambda x: {"a": x, "b": x}, "Model.embed gives a dict of 2 features, for an earlier batch a list"),
+        (lambda x: [x, x[:, :1]], r"Model.embed gives width 1 for feature 1, but 2 for an earlier batch"),
+        (lambda x: [x], "Model.embed gives embeddings of 1 features, but of 2 for an earlier batch"),
+        (lambda x: {"a": x, "b": x}, "Model.embed gives a dict of 2 features, but a list for an earlier batch"),
     ],
 )
 def test_embeddings_that_change_between_batches_are_refused(later: Callable[[Tensor], Any], says: str) -> None:

@@ -1,1 +1,1 @@
-"""What the selector benchmarks share: tables, the downstream net, scores, records and reports."""
+"""Shared code of the selector benchmarks: tables, the downstream net, scores, records and reports."""

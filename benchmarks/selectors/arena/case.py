@@ -1,4 +1,4 @@
-"""One table with its full net: selections start from it, and are judged by nets retrained on what they keep."""
+"""One table with its full net: selections start from it, and are evaluated by nets retrained on the kept features."""
 
 from __future__ import annotations
 

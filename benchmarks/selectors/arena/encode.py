@@ -106,7 +106,7 @@ def category_codes(series: pl.Series, train: np.ndarray) -> tuple[np.ndarray, in
 
 
 def _bag(series: pl.Series, train: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
-    """Lists as one code per distinct list, which stands for its frequent tokens."""
+    """Lists as one code per distinct list, which represents its frequent tokens."""
     tokens = series.gather(train).explode().drop_nulls().value_counts(sort=True)[series.name].head(_TOKENS).to_list()
     place = {token: number for number, token in enumerate(sorted(tokens))}
     seen: dict[tuple[int, ...], int] = {}
@@ -121,7 +121,7 @@ def _bag(series: pl.Series, train: np.ndarray) -> tuple[np.ndarray, int, np.ndar
 
 
 def _clock(series: pl.Series) -> tuple[np.ndarray, int, np.ndarray]:
-    """Times as hour of the week, which stands for its hour and its day."""
+    """Times as hour of the week, which represents its hour and its day."""
     hour = series.dt.hour().fill_null(0).to_numpy().astype(np.int64)
     day = series.dt.weekday().fill_null(1).to_numpy().astype(np.int64) - 1
     side = np.concatenate([np.tile(np.eye(24), (7, 1)), np.repeat(np.eye(7), 24, axis=0)], axis=1)

@@ -1,4 +1,4 @@
-"""CPU seconds and peak memory of a piece of work in this process, and the version of the code that did it."""
+"""CPU seconds and peak memory of a piece of work in this process, and the version of its code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Spent:
 
 
 class Meter:
-    """Context manager; ``spent`` stands at its end.
+    """Context manager; ``spent`` is set at its end.
 
     Linux keeps a high-water mark of resident memory that can be reset; freed heap is handed back first, so that
     earlier work does not hide what this work takes.

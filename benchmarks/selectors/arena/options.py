@@ -68,7 +68,7 @@ def print_report(options: argparse.Namespace, render: Callable[[list[Record], st
 
 
 def cases(options: argparse.Namespace, is_done: Callable[[str], bool]) -> Iterator[Case]:
-    """One case per table that has something left to run; absent tables are named with the reason."""
+    """One case per table with runs left; absent tables are printed with the reason."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     budget = BUDGETS[options.budget]

@@ -1,4 +1,4 @@
-"""Where chosen pixels of a 28 x 28 image lie, and a picture of them."""
+"""Positions of chosen pixels in a 28 x 28 image, and a picture of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results as JSON lines: written as they come, read back for a report or to go on where a run stopped."""
+"""Results as JSON lines: written one by one, and read back for a report or to continue an interrupted run."""
 
 from __future__ import annotations
 

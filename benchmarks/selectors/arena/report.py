@@ -1,4 +1,4 @@
-"""Records to Markdown."""
+"""Converts records to Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs methods over seeds and K of one table, and records what comes out."""
+"""Runs methods over seeds and K of one table, and records the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a selection is worth: metric and loss of a net, truth found, area under the K curve, stability, mean ranks."""
+"""Scores of a selection: metric and loss of a net, truth found, area under the K curve, stability, mean ranks."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def area(values: Mapping[int, float], *, bottom: float, top: float) -> float:
 
 
 def nogueira(sets: Sequence[Iterable[int]], n_fields: int) -> float | None:
-    """Stability of kept sets of equal size: 1 = always the same, 0 = chance; None where it is undefined.
+    """Stability of kept sets of equal size: 1 = always the same, 0 = chance; None if undefined.
 
     Nogueira, Sechidis, Brown (2018), JMLR 18, equation 4. For sets of one size K it is
     ``1 - mean_f s_f^2 / (K/N (1 - K/N))``, ``s_f^2`` the unbiased variance of field f being kept.

@@ -1,4 +1,4 @@
-"""Tables of the arena: coded fields of three splits, with the K that are asked of each."""
+"""Tables of the benchmark: coded fields of three splits, with the K of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 class TableAbsent(Exception):
-    """A table cannot be made here; the text says why."""
+    """A table cannot be created here; the message contains the reason."""
 
 
 @dataclass(frozen=True)

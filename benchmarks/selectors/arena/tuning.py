@@ -1,4 +1,4 @@
-"""Every selector's tuning: the same number of trials over the knob that matters most for it, chosen on validation."""
+"""Every selector's tuning: the same number of trials over its most important setting, chosen on validation."""
 
 from __future__ import annotations
 

@@ -152,9 +152,7 @@ class AuditConfig(
         if self.ranks > 1 and job:
             raise ValueError(f"ranks={self.ranks}: {job} trains, in as many processes as it wants; leave ranks out")
         if self.ranks > 1 and ":" in self.device:
-            raise ValueError(
-                f"device={self.device}: with ranks={self.ranks} each rank has a card of its own; give cuda"
-            )
+            raise ValueError(f"device={self.device}: with ranks={self.ranks} each rank uses a separate card; give cuda")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Log in, training store out."""
+"""The data layer: turns a log into a training store."""
 
 from feature_audit.data.columns.consumers import read_consumers, readers_of
 from feature_audit.data.encoding.encoder_set import Encoders

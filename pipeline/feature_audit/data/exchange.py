@@ -1,4 +1,4 @@
-"""What a training job outside this program reads and writes: raw rows of the splits, and scores of rows."""
+"""Files exchanged with external training jobs: raw rows of the splits, and scores of rows."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def write_raw_splits(
     weight: str | None = None,
     only: Mapping[SplitName, np.ndarray] | None = None,
 ) -> None:
-    """Write raw columns of each split's rows as Parquet, in the log's order, in bounded memory.
+    """Write raw columns of each split's rows as Parquet, in the log's order, with bounded memory.
 
     Args:
         config: with ``data`` as a path, glob or URI.
-        prepared: what was made of this log.
+        prepared: the preparation of this log.
         names: raw columns.
         files: split -> file to write.
-        label: column to add with the label as the store has it, but not to the test file; None = to no file.
-        row: int64 column to add with the place in the store; None = no such column.
-        weight: column to add with what each row counts as, where ``label`` is added too; None = to no file.
-        only: split -> places within it of the rows to write, ascending; None = all rows.
+        label: name of the label column to add, with the store's labels; never added to test. None = not added.
+        row: name of an int64 column to add, with the row's position in the store; None = not added.
+        weight: name of the weight column to add to the files that get a label; None = not added.
+        only: split -> positions within it of the rows to write, ascending; None = all rows.
 
     Raises:
-        AuditError: the log has other rows than when the store was made.
+        AuditError: the log's rows have changed since the store was built.
     """
     store = Store.open(prepared.directory)
     of_row = np.load(prepared.directory / SPLIT_OF_ROW)
@@ -72,7 +72,7 @@ def write_raw_splits(
 
 
 def _added(store: Store, split: SplitName, label: str | None, weight: str | None) -> dict[str, np.ndarray]:
-    """What the job may know of a split's rows beyond their features, by column: of test rows nothing."""
+    """Columns that the job may see in addition to the features; none for test rows."""
     if split == "test":
         return {}
     weights = store.weight(split)
@@ -109,7 +109,7 @@ class _SplitFile:
             rows, places = rows.filter(pl.Series(wanted)), places[wanted]
         added = [] if self.row is None else [pl.Series(self.row, self.first + places)]
         added += [pl.Series(name, values[places]) for name, values in self.added.items()]
-        # A dictionary of categories would be another one in every chunk.
+        # Dictionaries of categories would differ between chunks.
         plain = rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String), *added)
         table = plain.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self.writer is None:
@@ -123,17 +123,17 @@ class _SplitFile:
 
 
 def read_scores(path: Path, rows: Mapping[SplitName, np.ndarray]) -> dict[SplitName, np.ndarray]:
-    """Scores that a job wrote as columns ``row`` and ``score``, in any order; multiclass: lists of probabilities.
+    """Read a job's scores from columns ``row`` and ``score``, in any order; multiclass: lists of probabilities.
 
     Args:
-        path: of the Parquet file.
+        path: the Parquet file.
         rows: split -> the numbers of the rows to be scored, in order.
 
     Returns:
         split -> scores, (rows,) or (rows, C), in the order of ``rows``.
 
     Raises:
-        AuditError: no such file, unreadable, other columns or types, or other rows than those to be scored.
+        AuditError: the file is missing or unreadable, or its columns, types or rows are wrong.
     """
     if not path.is_file():
         raise AuditError(f"{path.name} is missing; write columns {ROW} and {SCORE} to {path}")

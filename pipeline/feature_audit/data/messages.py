@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 import polars as pl
 
-#: What Polars raises on files that are missing, broken off or not what they say. A corrupt page may make it panic, and
-#: that exception is no ``Exception``.
+#: Errors of Polars on missing, truncated or malformed files. A corrupt page may raise a panic, which is not an
+#: ``Exception``.
 READ_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-#: What Python raises on files that it cannot read or unpack.
+#: Errors of Python on files that it cannot read or decompress.
 UNPACK_ERRORS = (OSError, EOFError, zlib.error)
 
 
 def quoted(name: str) -> str:
-    """A name as it is, or in quotes where blanks around it or control characters would not be seen."""
+    """The name, quoted if it has invisible characters or surrounding blanks."""
     return name if name and name == name.strip() and name.isprintable() else repr(name)
 
 
 def listing(names: Sequence[str], limit: int = 6) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and the number of the others."""
     shown = ", ".join(map(quoted, names[:limit]))
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 

@@ -1,4 +1,4 @@
-"""What was made of a table, in sentences: sizes and kinds, columns that look like keys or could be misread."""
+"""Summary of a table in sentences: sizes, kinds, and columns that look like keys or could be misread."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from feature_audit.data.columns.written_numbers import Form, held_words, units_o
 from feature_audit.data.messages import listing
 from feature_audit.schema import Column, Kind
 
-#: Columns named one by one after load; the rest is counted.
+#: Maximum number of lines on single columns after load; the others are counted.
 MOST_LINES = 10
-#: Columns in an example of ``kinds``.
+#: Maximum number of columns in an example of ``kinds``.
 MOST_PAIRS = 3
 _GROUP_NAME = re.compile(
     r"(?i)(^|_)(user|customer|client|member|visitor|viewer|session|patient|household)s?_?(id|code|key)?$"
@@ -30,7 +30,7 @@ _NAMES: dict[Kind, tuple[str, str]] = {
 
 
 def looks_like(config: AuditConfig, columns: tuple[Column, ...], shown: pl.DataFrame) -> list[str]:
-    """Columns that are features now and look like a key that is not given: "`ts` looks like a time (time=ts)"."""
+    """Features that look like a key that is not configured: "`ts` looks like a time (time=ts)"."""
     found: dict[str, str] = {}
     for column in columns:
         name, cells = column.name, shown[column.name]
@@ -60,11 +60,11 @@ def _is_split(cells: pl.Series) -> bool:
 
 
 def unsure_integers(columns: tuple[Column, ...], doubtful: Collection[str]) -> list[str]:
-    """How whole numbers are read that may be either, one line per reading, with the key that decides otherwise.
+    """Ambiguous columns of whole numbers, one line per reading, with the key that changes it.
 
     Args:
         columns: with their kinds.
-        doubtful: columns that may be the other.
+        doubtful: names of the ambiguous columns.
     """
     lines = []
     for kind, other, one, several in (
@@ -86,13 +86,13 @@ def unsure_integers(columns: tuple[Column, ...], doubtful: Collection[str]) -> l
 def unsure_text(
     columns: tuple[Column, ...], shown: pl.DataFrame, forms: Mapping[str, Form], given: Collection[str]
 ) -> list[str]:
-    """What could be misread about the numbers in text, one line per column.
+    """Text numbers that could be misread, one line per column.
 
     Args:
         columns: with their kinds.
-        shown: some rows, as they were written.
-        forms: how numbers written for people are read.
-        given: columns whose kind the user gave.
+        shown: some rows, before parsing.
+        forms: forms of the formatted numbers.
+        given: columns whose kind the user set.
     """
     unsure = []
     for column in columns:
@@ -116,7 +116,7 @@ def unsure_text(
 
 
 def _labels(name: str, target: Mapping[str, Any], rows: int) -> str:
-    """How many rows have a further target's label, and what it is on average."""
+    """Number of labelled rows of a further target, and the mean of its label."""
     held = sum(target["labels"].values())
     of = "" if held == rows else f" of {held:,} labelled rows"
     if "positives_share" in target:

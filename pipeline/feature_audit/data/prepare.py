@@ -1,4 +1,4 @@
-"""The load stage's data work, in order: read, roles, split, statistics, findings, validation, encoders, store."""
+"""The load stage's data steps in order: read, roles, split, statistics, findings, validation, encoders, store."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ STORE_KEYS = (
     "drop_rows", "split_files", "production_score", "group_is_feature", "weight", "negative_sampling",
 )  # fmt: skip
 
-#: Keys that say what to do about columns and what to report, and leave the encoded cells of a feature as they are.
+#: Keys that only affect decisions about columns and the report, not the encoded cells of a feature.
 RULES = ("never_drop", "always_drop", "groups", "cost", "slices", "production_score")
 
 
 def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None] = lambda message: None) -> Prepared:
-    """Turn the configured log into a training store and everything the report says about the data.
+    """Build a training store from the configured log, and collect everything that the report says about the data.
 
     Args:
         config: the audit's configuration.
-        directory: where the store is written; an older one there is replaced.
-        progress: told, in words, what takes long.
+        directory: folder of the store; an older store there is replaced.
+        progress: called with a message before each long step.
 
     Returns:
         The prepared table, also saved under ``directory`` (``Prepared.load``).
 
     Raises:
-        AuditError: anything wrong with the log or the rules about it; one line with key or column, value and remedy.
+        AuditError: the log or the configuration is invalid; one line with key or column, value and remedy.
     """
     directory = _empty_store(Path(directory))
     raw = input_digest(config.data)
@@ -123,7 +123,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
 def _measured(
     config: AuditConfig, directory: Path, columns: tuple[Column, ...], sample: pl.DataFrame
 ) -> tuple[tuple[Column, ...], str | None]:
-    """The columns with what a row takes of each, and how that is known."""
+    """The columns with their bytes per row, and the origin of these figures."""
     found = column_bytes(config, config.data, directory, sample)
     if found is None:
         return columns, None
@@ -134,7 +134,7 @@ def _measured(
 
 
 def _empty_store(directory: Path) -> Path:
-    """The folder without what an earlier or broken-off preparation left there; the marker goes first."""
+    """The folder, with an earlier or interrupted preparation removed, marker first."""
     directory.mkdir(parents=True, exist_ok=True)
     for name in (MARKER, "layout.json", "encoders.json", "group_labels.parquet"):
         (directory / name).unlink(missing_ok=True)
@@ -149,7 +149,7 @@ def data_digest(config: AuditConfig, data: str) -> str:
 
 
 def _digest(config: AuditConfig, raw: str, without: Collection[str] = ()) -> str:
-    """Of the input's digest and of the configuration, some keys left out."""
+    """Digest of the input's digest and of the configuration, without some keys."""
     values = config.model_dump(mode="json")
     content = {key: values[key] for key in STORE_KEYS if key not in without}
     if config.further:
@@ -164,7 +164,7 @@ def _digest(config: AuditConfig, raw: str, without: Collection[str] = ()) -> str
 
 
 def _content(config: AuditConfig, raw: str, schema: ModelSchema) -> str:
-    """Of what the full model is trained on: rules may change which columns are features, and nothing else of it."""
+    """Digest of the full model's training data: ``RULES`` affect it only through the set of features."""
     digest = hashlib.blake2b(_digest(config, raw, without=RULES).encode(), digest_size=16)
     digest.update(json.dumps(schema.names).encode())
     return digest.hexdigest()
@@ -194,7 +194,7 @@ def summarise(columns: tuple[Column, ...], table: LabelledTable, statistics: Sta
 
 
 def _balance(target: Target, inside: np.ndarray) -> dict[str, float]:
-    """Share of each class, or mean and spread of a number, in one split."""
+    """Class shares, or mean and standard deviation of a number, in one split."""
     values = target.values[inside]
     if not target.classes:
         return {"mean": float(values.mean(dtype=np.float64)), "std": float(values.std(dtype=np.float64))}
@@ -205,7 +205,7 @@ def _balance(target: Target, inside: np.ndarray) -> dict[str, float]:
 def _validate(
     config: AuditConfig, table: LabelledTable, columns: tuple[Column, ...], statistics: Statistics, examined: Examined
 ) -> dict[str, Any]:
-    """The GX result; a critical failure ends the audit here, before anything is encoded."""
+    """Run the GX validation; a critical failure ends the audit here, before anything is encoded."""
     from feature_audit.data.checks.great_expectations_suite import validate
 
     gone = sum(column.name in examined.excluded for column in columns)

@@ -1,4 +1,4 @@
-"""What the load stage hands on: schema, findings, counts and where the store lies. Plain data, saved as JSON."""
+"""The load stage's result: schema, findings, counts and the store's location. Plain data, saved as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from feature_audit.errors import AuditError
 from feature_audit.findings import Finding
 from feature_audit.schema import Column, ModelSchema
 
-#: Written last; its presence says that everything else is complete.
+#: Written last; its presence means that everything else is complete.
 MARKER = "prepared.json"
 
 
@@ -23,17 +23,17 @@ class Prepared:
     Attributes:
         directory: the training store (open with ``Store.open``).
         schema: usable fields only, in table order.
-        columns: every candidate column, excluded ones too.
-        findings: what was noticed.
+        columns: every candidate column, including excluded ones.
+        findings: findings about the data.
         excluded: column -> why it is not a feature.
         rows: split -> rows.
         split_info: kind, boundaries, overlap between splits.
-        digest: blake2b over the input's bytes and the configuration that matters here.
-        validation: the GX result as JSON, with our ``passed``.
+        digest: blake2b over the input's bytes and the configuration that affects the store.
+        validation: the GX result as JSON, with ``passed`` added.
         summary: figures for the report.
-        table_costs: source table -> what keeping it at all costs a year.
-        content: blake2b over what the full model is trained on: the digest without the rules about columns.
-        family: blake2b over the labels of all rows, in order: another split or other columns have the same one.
+        table_costs: source table -> annual cost of keeping it at all.
+        content: blake2b over the full model's training data: the digest without the rules about columns.
+        family: blake2b over the labels of all rows, in order; independent of the split and the columns.
     """
 
     directory: Path
@@ -68,7 +68,7 @@ class Prepared:
         """Read a finished preparation.
 
         Raises:
-            AuditError: the folder holds none.
+            AuditError: the folder contains no finished preparation.
         """
         directory = Path(directory)
         path = directory / MARKER

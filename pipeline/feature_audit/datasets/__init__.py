@@ -1,1 +1,1 @@
-"""Data sets that come with the project."""
+"""Example data sets."""

@@ -1,14 +1,14 @@
-"""A recommender's feature table from MovieLens in RecBole's atomic files: the example of a ``prepare`` function.
+"""A feature table for recommendation from MovieLens in RecBole's atomic files: an example of a ``prepare`` function.
 
-Every feature about the past is made from *strictly earlier* interactions: rows of the same second are left out too,
-because a person's ratings arrive in bursts and their order within a second is unknown. Sums are sums of whole
-numbers, so the table is the same to the bit on every run. Source tables by prefix:
+Every feature of the past uses only *strictly earlier* interactions. Rows of the same second are excluded too, because
+ratings arrive in bursts and their order within a second is unknown. All sums are sums of integers, so that the table
+is bit-identical on every run. Source tables by prefix:
 
 ========  =====================================================================================================
-user      who rates: profile, how much and how well they rated before, per window and per genre
-item      what is rated: year, genres, how often and how well it was rated before
-hist      this user with this kind of item: the item's genres, decade and demographic neighbours in the past
-ctx       the moment: clock, traffic and taste of the whole site before it
+user      the user: profile, number and mean of earlier ratings, per window and per genre
+item      the item: year, genres, number and mean of earlier ratings
+hist      the user with this kind of item: earlier ratings by the item's genres, decade and demographic group
+ctx       the context: clock time, and earlier traffic and ratings of the whole site
 ========  =====================================================================================================
 """
 
@@ -47,7 +47,7 @@ def build(path: str) -> pl.LazyFrame:
 
     Returns:
         user_id, item_id (String), rating (Int64), timestamp (Datetime), then the features, each named after its
-        source table. Without any past a count is 0, a mean is the site's own, a spread or an age is null.
+        source table. Without earlier rows, a count is 0, a mean is the site's mean, a spread or an age is null.
 
     Raises:
         AuditError: a file or column is missing.
@@ -132,7 +132,7 @@ def past_sums(
 
     Args:
         events: rows with the keys, the measures (integers) and the time in seconds.
-        keys: what shares a past; empty = all rows.
+        keys: columns that identify a shared past; empty = all rows.
         measures: columns to add up.
         windows: window name -> its length in seconds, or None for all of the past.
 
@@ -165,7 +165,7 @@ def _shrunk(total: str, count: str, prior: str) -> pl.Expr:
 
 
 def _add_site_past(events: pl.DataFrame) -> pl.DataFrame:
-    """Traffic and taste of all users before the row; the means are every other mean's prior."""
+    """Earlier traffic and ratings of all users; these means are the priors of all other means."""
     windows = {name: WINDOWS[name] for name in ("1h", "1d", "7d", "all")}
     past = past_sums(events, [], ["count", "rating", "liked"], windows).drop("_all")
     genres = [f"{kind}_{_slug(genre)}" for kind in ("count", "sum") for genre in GENRES]
@@ -185,14 +185,14 @@ def _add_site_past(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _prior(total: str, start: float) -> pl.Expr:
-    """The site's mean so far, held near ``start`` while there is little of it."""
+    """The site's mean so far, shrunk towards ``start`` while there are few ratings."""
     return (pl.col(total) + 100 * start) / (pl.col("count__all") + 100)
 
 
 def _add_past(
     table: pl.DataFrame, events: pl.DataFrame, prefix: str, keys: Sequence[str], windows: Mapping[str, int | None]
 ) -> pl.DataFrame:
-    """Count, shrunk mean rating, shrunk share of liked per window; the spread over all of the past."""
+    """Count, shrunk mean rating and shrunk share of liked per window; spread over all of the past."""
     past = past_sums(events, keys, ["count", "rating", "liked", "square"], windows)
     table = _join(table, past, keys)
     made = []
@@ -224,7 +224,7 @@ def _add_recency(table: pl.DataFrame, events: pl.DataFrame, prefix: str, key: st
 
 
 def _add_genre_past(table: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """The user's taste per genre, and how it meets the genres of this item."""
+    """The user's ratings per genre, and their match with the genres of this item."""
     slugs = [_slug(genre) for genre in GENRES]
     measures = [f"{kind}_{genre}" for kind in ("count", "sum") for genre in slugs]
     past = past_sums(events, ["user_id"], [*measures, "count"], _LONG)
@@ -261,7 +261,7 @@ def _add_recent_items(table: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame
 
 
 def _plain_features() -> list[pl.Expr]:
-    """What is known without any past: profile, film, clock."""
+    """Features that need no past: profile, film, clock time."""
     moment = pl.from_epoch(_TIME, time_unit="s")
     words = pl.col("movie_title")
     title = words.list.join(" ")
@@ -291,7 +291,7 @@ def _plain_features() -> list[pl.Expr]:
 
 
 def _contrasts() -> list[pl.Expr]:
-    """How two pasts differ."""
+    """Differences between two past means."""
     pairs = {
         "hist_item_minus_user_mean": ("item_mean_all", "user_mean_all"),
         "hist_genre_minus_user_mean": ("hist_genre_mean_all", "user_mean_all"),

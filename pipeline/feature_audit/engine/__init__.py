@@ -1,4 +1,4 @@
-"""Where the trainings and trials of an audit run: in this process, in several, or on a Ray cluster."""
+"""Execution of trainings and trials: in this process, in several processes, or on a Ray cluster."""
 
 from feature_audit.engine.jobs import Engine, Job, Watch
 from feature_audit.engine.local import LocalEngine

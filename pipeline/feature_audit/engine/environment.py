@@ -1,4 +1,4 @@
-"""What a result depends on besides data and configuration: the source of both packages and the libraries' versions."""
+"""Inputs of a result other than data and configuration: the source of both packages and the library versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def version_of(library: str) -> str:
 
 @functools.cache
 def _source_digest() -> str:
-    """Of every module of both packages: which of them a stage runs need not be kept track of by hand."""
+    """Digest of every module of both packages, so that no list of modules per stage has to be maintained."""
     digest = hashlib.blake2b(digest_size=8)
     for package in ("feature_audit", "concrete_selectors"):
         spec = importlib.util.find_spec(package)  # without importing torch

@@ -1,7 +1,7 @@
-"""The unit of work: a function and its arguments, which leaves its results in a folder and its marker last.
+"""The unit of work: a function and its arguments, which writes its results to a folder, marker last.
 
-A job that is run twice leaves the same, so one whose worker was lost is run again. What it is given and what it returns
-is small: rows, weights and scores are files in the work folder, which all workers see.
+Running a job twice gives the same result, so a job whose worker was lost is run again. Arguments and return values are
+small: rows, weights and scores are files in the work folder, which all workers can access.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from feature_audit.memory import memory_for
 
 log = logging.getLogger(__name__)
 
-#: Called with the state of what runs, as trainings and selectors report it.
+#: Called with progress states, as trainings and selectors report them.
 Watch = Callable[[dict[str, Any]], None]
 
 
@@ -29,12 +29,13 @@ class Job:
     """One call of a function.
 
     Attributes:
-        function: of a module, so that other processes find it; called with the arguments and ``watch``.
-        arguments: anything that pickle knows, small.
+        function: a module-level function, so that other processes can import it; called with the arguments and
+            ``watch``.
+        arguments: small, picklable objects.
         marker: the file that the function writes last.
-        label: what the job is, for messages: ``trial 3``.
-        watch: is told of its steps where it runs in this process.
-        processes: that it starts and that compute at once, each with a core or card of its own.
+        label: description for messages: ``trial 3``.
+        watch: called at its steps if it runs in this process.
+        processes: number of processes that it starts to compute in parallel, each with a separate core or GPU.
     """
 
     function: Callable[..., Any]
@@ -50,38 +51,38 @@ class Engine(Protocol):
 
     @property
     def watches(self) -> bool:
-        """Does it run jobs in this process, where their steps can be followed?"""
+        """Whether jobs run in this process, where their steps can be followed."""
 
     def run(self, jobs: Sequence[Job], told: Callable[[int, Any], None] | None = None) -> list[Any]:
-        """Run jobs, which do not depend on each other.
+        """Run independent jobs.
 
         Args:
-            jobs: any number.
-            told: called with a job's place and result as soon as it is there, in any order.
+            jobs: any number of jobs.
+            told: called with a job's index and result as soon as it is available, in any order.
 
         Returns:
-            What the jobs returned, in their order.
+            The jobs' return values, in order.
 
         Raises:
-            AuditError: a job's worker was lost, and again when the job was repeated; what a job raised comes through.
+            AuditError: a job's worker was lost, also when the job was repeated; a job's exceptions are re-raised.
         """
 
 
 @dataclass(frozen=True)
 class Failed:
-    """What a job raised in another process, with its traceback there as text."""
+    """An exception raised by a job in another process, with its traceback there as text."""
 
     error: Exception
     trace: str
 
 
 def sealed(job: Job) -> bytes:
-    """Function and arguments of a job, to be sent: who cannot read them can still say so."""
+    """Pickled function and arguments of a job; a worker that cannot unpickle them can still report that."""
     return pickle.dumps((job.function, job.arguments))
 
 
 def attempt(job: bytes, label: str, folder: Path) -> Any:
-    """What a ``sealed`` job returned, or a ``Failed``: an exception's place in a user's code is known here alone."""
+    """The return value of a ``sealed`` job, or ``Failed``; tracebacks into user code are only available here."""
     try:
         with users_code(), memory_for(label), room_in(folder, label):
             function, arguments = pickle.loads(job)
@@ -91,7 +92,7 @@ def attempt(job: bytes, label: str, folder: Path) -> Any:
 
 
 def returned(found: Any, label: str) -> Any:
-    """What ``attempt`` found; raises what the job raised."""
+    """The result of ``attempt``; re-raises a job's exception."""
     if isinstance(found, Failed):
         log.debug("%s, in its worker:\n%s", label, found.trace)
         raise found.error
@@ -99,11 +100,11 @@ def returned(found: Any, label: str) -> Any:
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception itself where pickle gives it back, else one that says the same."""
+    """The exception itself if it survives pickling, else a RuntimeError with the same message."""
     try:
         again = pickle.loads(pickle.dumps(error))
         if type(again) is type(error) and str(again) == str(error):
             return error
-    except Exception:  # any: it is made by the exception's own class
+    except Exception:  # any type, raised by the exception's class
         pass
     return RuntimeError(what_failed(error))

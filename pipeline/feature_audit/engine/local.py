@@ -1,4 +1,4 @@
-"""Jobs on this machine: one after the other in this process, or side by side in several."""
+"""Jobs on this machine: sequentially in this process, or in parallel in several."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from feature_audit.memory import WorkerKilledError
 
 log = logging.getLogger(__name__)
 
-#: Seconds of one wait for results.
+#: Timeout in seconds of one wait for results.
 _POLL = 0.5
 
 
 class LocalEngine:
-    """Processes of this machine.
+    """Processes on this machine.
 
-    They start with the first jobs and end with the engine, or with their parent, however that ends.
+    They start with the first jobs and end with the engine, or with the parent process, however it ends.
 
     Args:
-        workers: how many jobs run at once; 1 = in this process.
-        threads: of each.
-        cards: values of ``CUDA_VISIBLE_DEVICES`` to hand out in turn; none = every worker sees what this process sees.
-        tries: how often jobs are run whose worker was killed.
+        workers: number of parallel jobs; 1 = in this process.
+        threads: threads per worker.
+        cards: values of ``CUDA_VISIBLE_DEVICES`` to assign in turn; empty = workers inherit this process's value.
+        tries: number of attempts for jobs whose worker was killed.
     """
 
     def __init__(self, workers: int = 1, threads: int = 1, cards: Sequence[str] = (), *, tries: int = 2) -> None:
         self._workers, self._threads, self._cards, self._tries = workers, threads, tuple(cards), tries
         self._context = multiprocessing.get_context("spawn")  # a forked torch may deadlock in its threads
         self._pool: ProcessPoolExecutor | None = None
-        self._lives: Any = None  # the end of a pipe whose other end all workers watch: closed, they end
+        self._lives: Any = None  # our end of a pipe that all workers watch: they exit when it closes
 
     def __enter__(self) -> Self:
         return self
@@ -55,13 +55,13 @@ class LocalEngine:
 
     @property
     def watches(self) -> bool:
-        """Does it run jobs in this process, where their steps can be followed?"""
+        """Whether jobs run in this process, where their steps can be followed."""
         return self._workers == 1
 
     def run(self, jobs: Sequence[Job], told: Callable[[int, Any], None] | None = None) -> list[Any]:
         """Run jobs; see ``Engine``.
 
-        A worker that is killed ends the others as well; what they ran is run again, as often as ``tries`` says.
+        A killed worker ends the others as well; their jobs are run again, up to ``tries`` times.
         """
         results: dict[int, Any] = {}
 
@@ -87,7 +87,7 @@ class LocalEngine:
         return [results[place] for place in range(len(jobs))]
 
     def _side_by_side(self, jobs: Sequence[Job], done: dict[int, Any], keep: Callable[[int, Any], None]) -> None:
-        """Run the jobs that are not done.
+        """Run the unfinished jobs.
 
         Raises:
             BrokenProcessPool: a worker was killed.
@@ -100,10 +100,10 @@ class LocalEngine:
                 if place not in done
             }
             if len(waiting) >= self._workers:
-                pool.submit(int)  # the pool learns of the process that it started last when it is next given work
+                pool.submit(int)  # the pool notices its last process only at the next submit
             left = set(waiting)
             while left:
-                # Between two waits, Ctrl-C is seen: Polars' handler of it has system calls restarted.
+                # The timeout lets Ctrl-C through: Polars' signal handler restarts system calls.
                 ready, left = wait(left, timeout=_POLL, return_when=FIRST_COMPLETED)
                 for future in ready:
                     place = waiting[future]
@@ -127,18 +127,18 @@ class LocalEngine:
 
 
 def _open(jobs: Sequence[Job], done: dict[int, Any]) -> str:
-    """The first jobs that are not done."""
+    """Labels of the first unfinished jobs."""
     labels = [job.label for place, job in enumerate(jobs) if place not in done]
     return ", ".join(labels[:3]) + (" ..." if len(labels) > 3 else "")
 
 
 def _begin(watched: Any, place: Any, threads: int, cards: tuple[str, ...]) -> None:
-    """Make a worker of this process: its card, its threads, and its end.
+    """Initialise this process as a worker: its GPU, its threads, and its end.
 
-    ``watched`` ends where the parent closes its end or is gone, however it ended. (An event is no way to say so: to set
-    one waits for every waiting process, also for one that was killed.)
+    ``watched`` reaches end-of-file when the parent closes its end or dies, however it dies. (An Event would not work:
+    setting it waits for every waiting process, including killed ones.)
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent gets it, too, and ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal, the parent receives it too and ends its workers
     if cards:
         with place.get_lock():
             number, place.value = place.value, place.value + 1
@@ -146,12 +146,12 @@ def _begin(watched: Any, place: Any, threads: int, cards: tuple[str, ...]) -> No
 
     def watch() -> None:
         watched.poll(None)
-        for child in psutil.Process().children(recursive=True):  # a team's own training program
+        for child in psutil.Process().children(recursive=True):  # an external training program
             child.kill()
-        util._run_finalizers(0)  # type: ignore[attr-defined]  # semaphores of its own workers: Python warns of any left
+        util._run_finalizers(0)  # type: ignore[attr-defined]  # semaphores of nested workers: Python warns of leaked ones
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    for library in ("OMP", "OPENBLAS", "MKL"):  # read when NumPy and SciPy are imported, and by a team's own program
+    for library in ("OMP", "OPENBLAS", "MKL"):  # read when NumPy and SciPy are imported, and by external programs
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
     tune_process(threads)

@@ -1,4 +1,4 @@
-"""Which engine a configuration asks for."""
+"""The engine for a configuration."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from feature_audit.errors import UsageError
 
 
 def check_engine(config: AuditConfig) -> None:
-    """Refuse an engine that is not installed, and more ranks than this machine has cards.
+    """Refuse an engine that is not installed, and more ranks than GPUs on this machine.
 
     Raises:
-        UsageError: in one line.
+        UsageError: one line.
     """
     if config.engine == "ray" and importlib.util.find_spec("ray") is None:
         raise UsageError(
@@ -36,10 +36,10 @@ def check_engine(config: AuditConfig) -> None:
 
 
 def opened(config: AuditConfig) -> AbstractContextManager[Engine]:
-    """The engine, open inside a ``with``.
+    """The engine, as a context manager.
 
     Raises:
-        AuditError: inside the ``with``, where no Ray cluster answers.
+        AuditError: raised on entry if no Ray cluster responds.
     """
     if config.engine == "ray":
         from feature_audit.engine.ray_cluster import RayEngine
@@ -51,7 +51,7 @@ def opened(config: AuditConfig) -> AbstractContextManager[Engine]:
 
 
 def opened_ranks(config: AuditConfig) -> AbstractContextManager[Engine]:
-    """An engine for the ranks of one training, which all run at once; used inside a job, with the cards of that job."""
+    """An engine for the ranks of one training, which all run at once; used inside a job, with that job's GPUs."""
     per_rank = (
         config.threads or 1 if config.engine == "ray" else job_threads(config.threads, config.workers * config.ranks)
     )
@@ -59,7 +59,7 @@ def opened_ranks(config: AuditConfig) -> AbstractContextManager[Engine]:
 
 
 def _cards(device: str) -> list[str]:
-    """The cards to hand out to workers; none where there is no choice: on a CPU, or where the user names the card."""
+    """The GPUs to assign to workers; empty if there is no choice: on a CPU, or if the user names the device."""
     import torch
 
     count = torch.cuda.device_count() if device in ("auto", "cuda") else 0

@@ -1,4 +1,4 @@
-"""Settings of a whole process that make training on a CPU fast; only the number of threads may change a last digit."""
+"""Process-wide settings for fast CPU training; of these, only the number of threads may affect the last digits."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _KEEP_BYTES = (1 << 31) - 1  # mallopt takes a C int
 
 
 def job_threads(threads: int, workers: int) -> int:
-    """Threads of torch in each of several processes, this one included, so that a job is the same in every one.
+    """Torch threads in each of several processes, including this one, so that a job computes the same in all of them.
 
     Args:
-        threads: as asked for; 0 = two, because more do not pay at these layer sizes (benchmarks/audit/threads.py).
-        workers: processes that share the cores, and leave each as many threads at most.
+        threads: configured value; 0 = two, as more do not help at these layer sizes (benchmarks/audit/threads.py).
+        workers: processes that share the cores; the result is at most each one's share.
     """
     if threads and workers == 1:
         return threads
@@ -27,10 +27,10 @@ def job_threads(threads: int, workers: int) -> int:
 
 
 def tune_process(threads: int) -> None:
-    """Set torch's threads, and let the allocator keep what it has freed.
+    """Set torch's threads, and configure the allocator to keep freed memory.
 
-    Every training step frees and takes the same large tensors again. By default glibc hands large blocks back to the
-    kernel at once, which then clears and maps every page anew: on the demo that was half of the time of a selection
+    Every training step frees and allocates the same large tensors again. By default glibc returns large blocks to the
+    kernel at once, which then clears and maps every page again: on the demo that took half of a selection's time
     (benchmarks/audit/memory.py).
     """
     import torch

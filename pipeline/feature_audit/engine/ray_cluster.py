@@ -1,7 +1,7 @@
-"""Jobs as tasks of a Ray cluster. What they read and write lies in the work folder, which all nodes share.
+"""Jobs as tasks of a Ray cluster. Their inputs and outputs are in the work folder, which all nodes share.
 
-Nothing is uploaded: nodes have the same installation, which every task compares with the driver's, or it is refused.
-A task whose worker or node is lost is run again; with the driver, its tasks end.
+No code is uploaded: every task checks that its node has the same installation as the driver, and refuses to run
+otherwise. A task whose worker or node is lost is run again; if the driver ends, its tasks end too.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from feature_audit.errors import AuditError
 
 log = logging.getLogger(__name__)
 
-#: How often a task is run again whose worker or node was lost; machines that may be taken away at any time are common.
+#: How often a task is retried after its worker or node was lost; preemptible machines are common.
 RETRIES = 3
-#: Seconds until a file that another node has written must be seen here: network file systems remember what is absent.
+#: Seconds until a file written by another node must be visible here: network file systems cache missing entries.
 _SEEN_WITHIN = 60.0
-#: Seconds until a cluster must answer.
+#: Seconds until a cluster must respond.
 _ANSWERED_WITHIN = 10.0
-#: Seconds of one wait for results.
+#: Timeout in seconds of one wait for results.
 _POLL = 1.0
-#: Bytes of the object store of a cluster that is started here: jobs and their results are small.
+#: Object store size in bytes of a cluster started here: jobs and their results are small.
 _STORE_BYTES = 100 << 20
 
 
 class RayEngine:
-    """A Ray cluster: the one that ``RAY_ADDRESS`` names, otherwise one on this machine that ends with the audit.
+    """A Ray cluster: the one named by ``RAY_ADDRESS``, otherwise a local one that ends with the audit.
 
-    How many jobs run at once is decided by the cluster's cores, and by its cards where there are any.
+    The number of parallel jobs depends on the cluster's cores, and on its GPUs if there are any.
 
     Args:
-        threads: of each job, as many of a node's cores are its own.
-        cards: may jobs use a card? Then each has one of its own, if the cluster has any.
+        threads: threads per job; as many cores are reserved.
+        cards: True if jobs may use a GPU; each then gets a separate one, if the cluster has any.
 
     Raises:
-        AuditError: the cluster does not answer.
+        AuditError: the cluster does not respond.
     """
 
     def __init__(self, threads: int, *, cards: bool) -> None:
@@ -66,9 +66,9 @@ class RayEngine:
             try:
                 _require_answer(address)
                 ray.init(**settings)
-                with contextlib.suppress(ValueError):  # not the main thread, where Ray has set none, either
-                    signal.signal(signal.SIGTERM, ends)  # Ray's own would end the process without a word
-            except Exception as error:  # of several classes, Ray's own and others
+                with contextlib.suppress(ValueError):  # not the main thread, where Ray sets no handler either
+                    signal.signal(signal.SIGTERM, ends)  # Ray's handler would end the process without a message
+            except Exception as error:  # of Ray and of other libraries
                 said = " ".join(str(error).split())[:200]
                 where = f"RAY_ADDRESS={address}: no Ray cluster answers" if address else "no Ray cluster can be started"
                 raise AuditError(f"engine=ray: {where} ({said}); see `ray status`, or give engine=local") from error
@@ -84,7 +84,7 @@ class RayEngine:
 
     @property
     def watches(self) -> bool:
-        """Does it run jobs in this process, where their steps can be followed?"""
+        """Whether jobs run in this process, where their steps can be followed."""
         return False
 
     def run(self, jobs: Sequence[Job], told: Callable[[int, Any], None] | None = None) -> list[Any]:
@@ -98,7 +98,7 @@ class RayEngine:
         results: dict[int, Any] = {}
         try:
             while waiting:
-                found, _ = ray.wait(list(waiting), timeout=_POLL)  # between two waits, a signal is seen
+                found, _ = ray.wait(list(waiting), timeout=_POLL)  # the timeout lets signals through
                 if not found:
                     continue
                 [ready] = found
@@ -114,10 +114,10 @@ class RayEngine:
         return [results[place] for place in range(len(jobs))]
 
     def _needs(self, processes: int) -> dict[str, Any]:
-        """What a task takes of a node, of cores as far as any node has them: Ray would wait for more forever.
+        """Resources of a task, with cores limited to what a node has, because Ray would wait for more forever.
 
         Raises:
-            AuditError: it needs several cards, and no node has them.
+            AuditError: the task needs more GPUs than any node has.
         """
         import ray
 
@@ -142,16 +142,16 @@ class RayEngine:
         }
 
     def _result(self, ready: Any, job: Job) -> Any:
-        """What a task's job returned.
+        """The return value of a task's job.
 
         Raises:
-            AuditError: it was lost or refused; what the job raised comes through.
+            AuditError: the task was lost or refused; the job's exceptions are re-raised.
         """
         import ray
 
         try:
             state, found = ray.get(ready)
-        except ray.exceptions.RayTaskError:  # of `work` itself
+        except ray.exceptions.RayTaskError:  # raised by `work` itself
             raise
         except ray.exceptions.RayError as error:
             said = " ".join(str(error).split())[:200]
@@ -167,10 +167,10 @@ class RayEngine:
 
 
 def _require_answer(address: str | None) -> None:
-    """Ask for a connection: Ray itself would try for minutes.
+    """Test the connection, because Ray itself would retry for minutes.
 
     Raises:
-        OSError: there is no answer.
+        OSError: the address does not respond.
     """
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
@@ -178,7 +178,7 @@ def _require_answer(address: str | None) -> None:
 
 
 def _wait_for(marker: Path) -> None:
-    """Until a file that another node has written is seen here.
+    """Wait until a file written by another node is visible here.
 
     Raises:
         AuditError: it does not appear.
@@ -191,4 +191,4 @@ def _wait_for(marker: Path) -> None:
                 "that all nodes share"
             )
         time.sleep(0.2)
-        os.listdir(marker.parent)  # network file systems look again
+        os.listdir(marker.parent)  # makes network file systems refresh

@@ -1,4 +1,4 @@
-"""What a worker of a Ray cluster runs. It is sent as it stands here, since the worker may have another installation."""
+"""Code for workers of a Ray cluster. Its source is sent with the task, as the worker may have another installation."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 
 def work(sent: dict[str, Any]) -> tuple[str, Any]:
-    """Run a job, if this worker is fit for it.
+    """Run a job, if this worker has the same environment as the driver.
 
     Args:
-        sent: ``paths`` (where the driver imports from), ``folder`` (its working directory), ``environment`` (what its
-            results depend on), ``threads``, ``leaves`` (the folder of the results), ``label`` and ``job``, as
-            ``engine.jobs.sealed`` gives it.
+        sent: ``paths`` (the driver's import paths), ``folder`` (its working directory), ``environment`` (inputs of its
+            results), ``threads``, ``leaves`` (the folder of the results), ``label`` and ``job``, in the form of
+            ``engine.jobs.sealed``.
 
     Returns:
-        ``refused`` and why, or ``done`` and what ``engine.jobs.attempt`` gave.
+        ``refused`` and the reason, or ``done`` and the result of ``engine.jobs.attempt``.
     """
     import os
     import socket

@@ -1,1 +1,1 @@
-"""One model trained on one store: the training, its cost, its cache."""
+"""Training a model on a store: the training, its cost, its cache."""

@@ -1,4 +1,4 @@
-"""How many pruned and full models an audit trains: planned on validation in two steps, or as the configuration says."""
+"""Numbers of pruned and full models to train: planned on validation in two steps, or set by the configuration."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from feature_audit.results import PowerPlan
 
 log = logging.getLogger(__name__)
 
-#: Tables of so many rows take long to train: what is planned for them keeps the whole audit to so many full trainings.
+#: Tables with at least this many rows train slowly: the plan limits the whole audit to this many full trainings.
 LARGE_TABLE, MOST_TRAININGS = 50_000, 4.5
 
 
 class Train(Protocol):
-    """Makes sure that models are trained, and scores the validation rows."""
+    """Ensures that models are trained, and returns their scores of the validation rows."""
 
     def __call__(self, pruned: int, full: int, /) -> tuple[list[np.ndarray], np.ndarray]:
-        """Scores of at least so many trainings of either model.
+        """Scores of at least the given numbers of trainings of the pruned and the full model.
 
         Returns:
-            For each K (trainings, rows[, classes]) of the pruned models, and the same of the full one, the first of
-            which is the baseline.
+            For each K (trainings, rows[, classes]) of the pruned models, and the same for the full model, whose first
+            training is the baseline.
         """
 
 
 def most_affordable(rows: int, spent: float) -> float:
-    """Full trainings that are left for the retrainings of a table of so many rows, of which ``spent`` were used."""
+    """Full trainings left for retraining on a table with this many rows, after ``spent`` full trainings."""
     return math.inf if rows < LARGE_TABLE else MOST_TRAININGS - spent
 
 
 def asked_for(config: AuditConfig) -> tuple[int | None, int | None]:
-    """Trainings of (pruned, full) models that the configuration fixes; None = to be planned."""
+    """Numbers of (pruned, full) trainings that the configuration sets; None = to be planned."""
     full = 1 if config.against == "deployed" else config.baseline_seeds
     return _number(config.seeds), _number(full)
 
@@ -56,13 +56,13 @@ def _number(value: int | str) -> int | None:
 
 
 def affordable_k(prices: Sequence[float], most: float) -> int:
-    """How many K of a ladder are trained: the first, and those after it that leave room for the fewest trainings.
+    """Number of K of a ladder to train: the first, and later ones while the budget allows the minimum of trainings.
 
-    More K on a large table would take from the trainings that decide about the first one.
+    More K on a large table would leave fewer trainings for the decision about the first one.
 
     Args:
-        prices: of one training at each K in the order of testing, in full trainings.
-        most: full trainings to spend on all of them and on the full model's second one.
+        prices: cost of one training at each K, in full trainings, in the order of testing.
+        most: budget in full trainings, for all of them and the second training of the full model.
     """
     spent = FEWEST * np.cumsum(prices) + FEWEST - 1
     return max(int(np.sum(spent <= most)), 1)
@@ -79,17 +79,17 @@ def allocate(
     look: Look,
     others: Mapping[str, Sequence[float]] = {},
 ) -> PowerPlan:
-    """Plan the trainings, say what they can decide, and do them; what is returned has looked at all of them.
+    """Plan the trainings, log what they can decide, and run them; the returned plan is based on all of them.
 
     Args:
-        config: the numbers, if they are given, and the question.
+        config: the question, and the numbers of trainings if set.
         store: validation labels and units.
         train: trains and scores.
-        price: of one more pruned model at every K, in full trainings; asked after the first ones.
+        price: cost of one more pruned model at every K, in full trainings; called after the first trainings.
         spent: full trainings so far; the cheapest plan is always allowed.
         estimate: see ``planning.outlook``.
-        others: the same of every further target that a pass needs, with its margin; see ``CurvePoint``.
-        look: the coming one at the test rows, at whose confidence the verdict will be judged.
+        others: the same for every further target that a pass requires, with its margin; see ``CurvePoint``.
+        look: the coming look at the test rows, which sets the confidence of the verdict.
     """
     rows = sum(store.rows(split) for split in ("train", "validation", "test"))
     test_ratio = store.effective_rows("test") / store.effective_rows("validation")
@@ -100,7 +100,7 @@ def allocate(
             asked.append((place, str(config.targets[one.name].metric), margin, (delta, error)))
 
     def seen(arms: Arms) -> Outlook:
-        """Of several targets that a pass needs, the one that these trainings are least likely to decide."""
+        """The outlook; with several targets that a pass requires, of the one that is least likely to be decided."""
         pruned, full = train(*arms)
         views = []
         for place, judge, margin, expected in asked:
@@ -119,21 +119,21 @@ def allocate(
     new_table = Look(1, config.looks, config.confidence, "").judged_at
     before = Change(look.judged_at, new_table, cost, spent, config.test_share if split_by_share else None)
     log.info("retrain: %s", forecast(view, arms, before).sentence)
-    # The report is read after this look, so what it advises would be another one.
+    # The report is read after this look, so its advice is about the next one.
     return forecast(seen(arms), arms, replace(before, confidence=look.next_judged_at))
 
 
 def _on_validation(
     config: AuditConfig, store: Store, asked: tuple[int, str, float], pruned: np.ndarray, full: np.ndarray
 ) -> Components:
-    """Components of a target, its metric and margin, on the rows that have its label."""
+    """Components of one target with its metric and margin, on the rows that have its label."""
     place, judge, margin = asked
     schema = store.schema
     task = schema.outputs[place].task if schema.outputs else schema.task
     target = store.targets("validation")[:, place] if schema.outputs else store.target("validation")
     full, pruned = ((arm[..., place] if schema.outputs else arm) for arm in (full, pruned))
     cluster, clusters = cluster_codes(store.group("validation"), len(target))
-    if clusters < 2:  # parity says that this is too few; here the rows serve
+    if clusters < 2:  # parity reports that as too few; here, rows are the units
         cluster, clusters = cluster_codes(None, len(target))
     weight = store.weight("validation")
     scored = ScoredArms(target, full, pruned, cluster, clusters, task, config.against == "deployed", weight)

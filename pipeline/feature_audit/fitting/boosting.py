@@ -1,7 +1,7 @@
-"""The full model against a quick gradient boosting on validation: parity with a weak model would be worth nothing.
+"""Compares the full model with fast gradient boosting on validation, because parity with a weak model proves little.
 
-It is a reference and no part of the full model: where it fails, the audit goes on and says so. What it found is kept
-next to the training that it judges, so that a killed or repeated command repeats neither.
+The reference is optional: if it fails, the audit continues with a note. Its result is stored with the training that it
+was compared with, so that a killed or repeated command computes neither again.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from feature_audit.noninferiority.references import Reference, against_reference
 
 log = logging.getLogger(__name__)
 
-#: What to do where gradient boosting is clearly better.
+#: Advice if gradient boosting is clearly better.
 BOOSTING_REMEDY = "check kinds (ids read as numbers?), try another model or more training.max_epochs"
 _KEPT = "boosting.json"
 
 
 @dataclass(frozen=True)
 class Boosting:
-    """What the comparison with gradient boosting found.
+    """Result of the comparison with gradient boosting.
 
     Attributes:
-        reference: the comparison, or None where there is none.
-        missing: why there is none; empty where there is one.
-        seconds: that it took when it ran.
+        reference: the comparison, or None.
+        missing: why there is no comparison; empty if there is one.
+        seconds: its running time when it was computed.
     """
 
     reference: Reference | None
@@ -43,15 +43,15 @@ class Boosting:
 
 
 def against_boosting(config: AuditConfig, store: Store, full: np.ndarray, folder: StageFolder) -> Boosting:
-    """Train gradient boosting on the same encoded rows and compare, or read what was found before.
+    """Train gradient boosting on the same encoded rows and compare, or load an earlier result.
 
-    Validation rows are enough for it: the full model's training was stopped by them, which is in its favour.
+    Validation rows are used, although early stopping on them favours the full model.
 
     Args:
-        config: ``boosting_reference`` turns it off.
+        config: ``boosting_reference=false`` turns it off.
         store: the encoded rows.
         full: (validation rows[, classes]) scores of the full model.
-        folder: of the full model's training. A failure is not kept there: the next command tries again.
+        folder: folder of the full model's training. A failure is not stored there: the next command tries again.
     """
     if not config.boosting_reference:
         return Boosting(None, "boosting_reference=false", 0.0)
@@ -60,7 +60,7 @@ def against_boosting(config: AuditConfig, store: Store, full: np.ndarray, folder
         started = time.perf_counter()
         try:
             reference = _compare(config, store, full)
-        except Exception as error:  # the full model is trained and the audit does not need this
+        except Exception as error:  # the reference is optional
             said = f"{type(error).__name__}: {shortened(str(error))}"
             log.warning("baseline: the boosting reference failed (%s); the audit continues without it", said)
             return Boosting(None, f"it failed with {said}", time.perf_counter() - started)

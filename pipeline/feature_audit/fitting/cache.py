@@ -1,11 +1,11 @@
-"""What makes a finished stage reusable: a key over everything it depends on, and a marker written last.
+"""Stage cache: a key over everything that a stage depends on, and a marker file written last.
 
-A marker vouches for the files that were there before it: one that is missing or of another size afterwards (a full
-disk, a power cut, a careless copy) makes the marker void, and what it stood for is made again.
+A marker lists the files that existed before it. If one of them is missing or has another size later (full disk, power
+loss, incomplete copy), the marker is invalid and the results are computed again.
 
 key = blake2b(source code of both packages, the stage's part of the configuration, the digests of its inputs, library
-versions). A stage's folder is named after its key, so two audits with different settings never overwrite each other; a
-killed stage leaves a folder without marker, which the next run continues or replaces.
+versions). A stage's folder is named after its key, so two audits with different settings never overwrite each other. A
+killed stage leaves a folder without a marker, which the next run continues or replaces.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from feature_audit.locking import held
 log = logging.getLogger(__name__)
 
 MARKER = "DONE.json"
-#: Files that hold finished trainings or trials of an interrupted stage; a run that was refused leaves none.
+#: Files of finished trainings or trials of an interrupted stage.
 _FINISHED = "*.json"
 
 
 @dataclass(frozen=True)
 class StageKey:
-    """The parts of a stage's key, kept apart so that a miss can say which one changed.
+    """The parts of a stage's key, kept separately so that a cache miss can name the part that changed.
 
     Attributes:
         stage: the stage's name.
@@ -46,7 +46,7 @@ class StageKey:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that name the stage's folder."""
+        """16 hexadecimal digits; the name of the stage's folder."""
         text = json.dumps([self.stage, self.parts], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -55,9 +55,9 @@ def stage_key(stage: str, *, config: dict[str, Any], inputs: dict[str, str]) -> 
     """Build the key of a stage.
 
     Args:
-        stage: its name.
-        config: the configuration keys it reads.
-        inputs: name -> digest of what it consumes.
+        stage: the stage's name.
+        config: the configuration keys that it reads.
+        inputs: name -> digest of each input.
     """
     parts = {f"config.{name}": json.dumps(value, sort_keys=True, default=str) for name, value in config.items()}
     parts |= {f"input.{name}": value for name, value in inputs.items()}
@@ -66,12 +66,12 @@ def stage_key(stage: str, *, config: dict[str, Any], inputs: dict[str, str]) -> 
 
 @dataclass(frozen=True)
 class StageFolder:
-    """Where one stage keeps its results.
+    """Result folder of one stage.
 
     Attributes:
-        path: the folder, made on first use.
+        path: the folder, created on first use.
         key: the stage's key.
-        opened: seconds on this process's clock.
+        opened: ``time.perf_counter`` when the folder was opened.
     """
 
     path: Path
@@ -80,19 +80,19 @@ class StageFolder:
 
     @property
     def done(self) -> bool:
-        """Was the marker written, and is everything that it vouches for still there?"""
+        """Whether the marker was written and all files that it lists are complete."""
         return read_marker(self.path / MARKER) is not None
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write the marker with the stage's result; nothing that the result needs may come after it."""
-        # What was broken off left its file with a dot.
+        """Write the marker with the stage's result; write all files that the result needs before."""
+        # Interrupted writes leave hidden files.
         files = [file for file in self.path.rglob("*") if file.is_file() and not file.name.startswith(".")]
         seconds = time.perf_counter() - self.opened
         content = {"stage": self.key.stage, "parts": self.key.parts, "result": result, "seconds": seconds}
         write_marker(self.path / MARKER, content, files)
 
     def result(self) -> dict[str, Any]:
-        """What ``finish`` was given."""
+        """The result passed to ``finish``."""
         return dict(self._content["result"])
 
     @property
@@ -108,11 +108,11 @@ class StageFolder:
 
 
 def write_marker(path: Path, content: dict[str, Any], files: Iterable[Path]) -> None:
-    """Write, atomically, a marker that vouches for files.
+    """Write, atomically, a marker that lists files.
 
     Args:
-        path: of the marker.
-        content: any JSON object; what JSON does not know is written as text.
+        path: path of the marker.
+        content: any JSON object; values that JSON does not support are written as text.
         files: complete files in the marker's folder or below it.
     """
     sizes = {file.relative_to(path.parent).as_posix(): file.stat().st_size for file in files if file != path}
@@ -123,7 +123,7 @@ def write_marker(path: Path, content: dict[str, Any], files: Iterable[Path]) -> 
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:
-    """The content given to ``write_marker``; None if the marker, or a file it vouches for, is missing or damaged."""
+    """The content passed to ``write_marker``; None if the marker or a file that it lists is missing or damaged."""
     try:
         content = json.loads(path.read_bytes())
         sizes = content.pop("files")
@@ -145,14 +145,14 @@ def own_folder(work_dir: Path, key: StageKey) -> Iterator[StageFolder]:
 
 
 def open_folder(work_dir: Path, key: StageKey) -> StageFolder:
-    """The stage's folder below ``work_dir``; logs whether it is a hit and, if not, what changed since the last one."""
+    """The stage's folder below ``work_dir``; logs a cache hit or, on a miss, what changed since the last run."""
     folder = StageFolder(work_dir / key.stage / key.digest, key)
     if folder.done:
         log.info("%s: reused from the cache; same code, configuration and data (%s)", key.stage, key.digest)
         return folder
     log.info("%s: %s", key.stage, _why_missed(work_dir / key.stage, key))
     folder.path.mkdir(parents=True, exist_ok=True)
-    (folder.path / MARKER).unlink(missing_ok=True)  # a damaged one may not come to life while its files are made again
+    (folder.path / MARKER).unlink(missing_ok=True)  # it must not become valid while files are rewritten
     return folder
 
 

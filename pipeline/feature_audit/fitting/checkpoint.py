@@ -1,4 +1,4 @@
-"""A trained full model from a file of tensors, in place of a training."""
+"""Loads a trained full model from a file of tensors instead of training it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from feature_audit.models import MODELS
 
 log = logging.getLogger(__name__)
 
-#: What encoded the rows that a checkpoint was trained on lies in its folder under this name.
+#: File next to a checkpoint with the encoders of the rows on which it was trained.
 ENCODERS = "encoders.json"
 _SAVE_IT = "save it with torch.save(model.state_dict(), path)"
-#: In front of every name where a model was wrapped, by DistributedDataParallel as well as by an audit.
+#: Prefix of all names if the model was wrapped, by DistributedDataParallel or by an audit.
 _WRAPPED = "module."
 _THE_SAME = "give the model, model_params, training.embedding_dim, features and encoding that it was trained with"
-#: Names that an error shows.
+#: Maximum number of names in an error message.
 _SHOWN = 3
 
 
 def check_checkpoint(config: AuditConfig) -> None:
-    """Refuse a checkpoint that is no file of tensors.
+    """Refuse a checkpoint that is not a file of tensors.
 
     Raises:
         UsageError: see ``read_checkpoint``.
@@ -41,10 +41,10 @@ def check_checkpoint(config: AuditConfig) -> None:
 
 
 def read_checkpoint(path: str) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name; no code in it is run.
+    """The tensors of a checkpoint by name; code in the file is never executed.
 
     Raises:
-        UsageError: no such file, or one that holds anything else than a state dict.
+        UsageError: the file does not exist, or is not a state dict.
     """
     file = Path(path)
     if not file.is_file():
@@ -74,13 +74,13 @@ def load_checkpoint(config: AuditConfig, prepared: Prepared) -> nn.Module:
     """The full model with the checkpoint's weights, in eval mode on the CPU.
 
     Raises:
-        AuditError: its tensors have other names or shapes than the model's, or it was trained on other encodings.
+        AuditError: its tensors differ from the model's in names or shapes, or it was trained with other encodings.
     """
     path = str(config.checkpoint)
     model = fresh_model(config, prepared.schema, config.seed)
     wanted = model.state_dict()
     found = _named_as(wanted, read_checkpoint(path))
-    if config.model not in MODELS:  # an audit scales a team's module; a checkpoint of the module alone has no scale: 1
+    if config.model not in MODELS:  # an audit adds output scaling; a checkpoint of only the user's module lacks it
         found = {name: value for name, value in wanted.items() if name.startswith("scaling.")} | found
     missing, strange = [name for name in wanted if name not in found], [name for name in found if name not in wanted]
     if missing or strange:
@@ -123,7 +123,7 @@ def _require_same_encodings(path: str, prepared: Prepared) -> None:
 
 
 def _named_as(wanted: Collection[str], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the model's names, whether or not the model was wrapped when it was saved, or is now."""
+    """The tensors under the model's names, whether the model was wrapped when it was saved, is wrapped now, or both."""
     names = (
         {name: name for name in found},
         {name: f"{_WRAPPED}{name}" for name in found},
@@ -140,7 +140,7 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
         raise UsageError(f"checkpoint={file}: needs the package safetensors; install it") from None
     try:
         return dict(load_file(file))
-    except Exception as error:  # safetensors raises a class of its own
+    except Exception as error:  # safetensors has a separate exception class
         raise UsageError(f"checkpoint={file}: is not a safetensors file ({_one_line(error)}); write it again") from None
 
 
@@ -166,7 +166,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _own(name: str) -> str:
-    """A tensor's name as the team's module has it."""
+    """A tensor's name in the user's module."""
     return name.removeprefix(_WRAPPED)
 
 

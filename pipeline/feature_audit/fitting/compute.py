@@ -1,9 +1,9 @@
 """The machine-independent cost of a training.
 
 The unit of compute is one row passed forward and backward through one active parameter: a row uses its own rows of the
-embedding tables and every dense weight, not the whole table. A forward pass alone counts a third (the backward pass
-costs about two forward passes). The small networks that an elimination trains count in the same unit. Seconds are
-recorded as well.
+embedding tables and every dense weight, but not the whole table. A forward pass without a backward pass counts a third,
+because a backward pass costs about two forward passes. The elimination's small networks count in the same unit. Seconds
+are recorded as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from feature_audit.schema import ModelSchema
 
 
 def active_parameters(model: nn.Module, schema: ModelSchema) -> int:
-    """Parameters that one row uses: as many of the tables as its fields' embeddings are wide, and all dense ones."""
+    """Parameters that one row uses: its fields' embedding widths, and all dense parameters."""
     tables = {
         id(weight)
         for module in model.modules()

@@ -1,4 +1,4 @@
-"""Today's full model while features go missing, wave by wave: forward passes on validation rows, nothing is trained."""
+"""The current full model while features are missing, wave by wave; only forward passes on validation rows."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from feature_audit.noninferiority import metric
 from feature_audit.results import FadePoint
 from feature_audit.schema import ModelSchema
 
-#: Validation rows that are scored, at most, and forward passes over them.
+#: Maximum number of validation rows scored, and of forward passes over them.
 MOST_ROWS, MOST_PASSES = 50_000, 20
-#: Shares of rows that still have a wave's features, and those for many waves.
+#: Coverage levels of a wave's features, and those used for many waves.
 _FINE, _COARSE = (0.75, 0.5, 0.25, 0.0), (0.5, 0.0)
 
 
 @dataclass(frozen=True)
 class _Wave:
-    """Where a wave's features stand in a batch, by form."""
+    """Positions of a wave's features in a batch, by form."""
 
     numeric: torch.Tensor
     code: torch.Tensor
@@ -42,20 +42,20 @@ def fading_curve(
     waves: Sequence[Sequence[str]],
     lost: Batch,
 ) -> tuple[list[FadePoint], int]:
-    """The decision metric while each wave's coverage falls, earlier waves being gone.
+    """The decision metric while the coverage of each wave falls; the features of earlier waves are all missing.
 
-    A row that has lost a feature at some coverage has lost it at every lower one.
+    A row that lacks a feature at some coverage lacks it at every lower coverage.
 
     Args:
         config: metric, task, seed, device.
-        store: of the encoded rows.
+        store: store of the encoded rows.
         schema: fields of the model.
-        model: trained on them.
-        waves: names of the features that go together, in the order of removal.
-        lost: one row whose every cell is missing, as serving encodes it.
+        model: trained on these fields.
+        waves: names of the features of each wave, in order of removal.
+        lost: one row whose cells are all missing, encoded as in serving.
 
     Returns:
-        Points in order, the first at full coverage; and the rows that they were measured on.
+        Points in order, the first at full coverage; and the number of rows measured.
     """
     assert config.metric is not None
     numbered = [number for number, names in enumerate(waves, start=1) if set(names) & set(schema.names)]
@@ -102,7 +102,7 @@ def _places(schema: ModelSchema, names: set[str]) -> _Wave:
 
 
 def _without(batch: Batch, wave: _Wave, gone: torch.Tensor, lost: Batch) -> Batch:
-    """The batch without the wave's features in the rows for which bool ``gone`` (B,) is true."""
+    """The batch without the wave's features in the rows where bool ``gone`` (B,) is true."""
     numeric, codes = batch.numeric.clone(), batch.codes.clone()
     bags, vectors = list(batch.bags), list(batch.vectors)
     for cells, empty, places in ((numeric, lost.numeric, wave.numeric), (codes, lost.codes, wave.code)):

@@ -1,7 +1,7 @@
-"""Which looks were taken at a table's test rows: one file per table, one line per question that was asked.
+"""Records looks at a table's test rows: one file per table, one line per question.
 
-A table is known by its labels and not by its split, its features or a setting: another seed draws other test rows of
-the same table, and the first of twenty such draws to pass would prove nothing.
+A table is identified by its labels, not by its split, features or settings: another seed draws other test rows of the
+same table, and if one of twenty such draws passed, that would prove nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from feature_audit.noninferiority import look_confidence, percentage
 
 log = logging.getLogger(__name__)
 
-#: Folder of the working directory.
+#: Folder in the working directory.
 FOLDER = "test_looks"
-#: Characters of a line that hold eight digits of its key.
+#: Length of a line's beginning that includes eight digits of its key.
 _TELLS_APART = len('{"key": "') + 8
 
 
@@ -31,9 +31,9 @@ class Look:
     """One reading of a table's test rows.
 
     Attributes:
-        number: which one, counted from 1.
-        planned: looks that were planned with the first one.
-        confidence: of the audit, over all looks together.
+        number: number of the look, from 1.
+        planned: number of looks planned with the first one.
+        confidence: confidence of the audit, over all looks together.
         record: its line in the file.
     """
 
@@ -54,7 +54,7 @@ class Look:
 
     @property
     def sentence(self) -> str:
-        """Why the confidence of the intervals differs from that of the audit; "" for a single look."""
+        """Why the confidence of the intervals differs from the audit's; "" for a single look."""
         if self.number == self.planned == 1:
             return ""
         which = f"{self.number} of {self.planned} planned" if self.number <= self.planned > 1 else f"{self.number}"
@@ -65,11 +65,11 @@ class Look:
 
 
 def coming_look(work_dir: Path, family: str, asked: str, *, planned: int, confidence: float) -> Look:
-    """The look that a question will be, before it is known how many trainings answer it; nothing is recorded.
+    """The look that a question will be, before the numbers of trainings are known; nothing is recorded.
 
     Args:
         work_dir, family, planned, confidence: as in ``take_look``.
-        asked: digest of the question with the numbers of trainings as the configuration has them.
+        asked: digest of the question, with the numbers of trainings as configured.
     """
     found = [_parsed(line) for line in _looks(_path(work_dir, family)).values()]
     before = [look["asked"] if look else "" for look in found]
@@ -83,18 +83,18 @@ def coming_look(work_dir: Path, family: str, asked: str, *, planned: int, confid
 
 
 def take_look(work_dir: Path, family: str, key: str, *, planned: int, confidence: float, asked: str = "") -> Look:
-    """Record a look at a table's test rows; the same question asked again is the look that it was.
+    """Record a look at a table's test rows; repeating a question returns the same look.
 
-    Two processes never get the same number: a line is appended in one piece, and its place in the file is the number.
-    A line that cannot be read counts as a look of its own.
+    Two processes never get the same number: a line is appended in a single write, and its position in the file is the
+    number. An unreadable line counts as a separate look.
 
     Args:
-        work_dir: of the audit.
+        work_dir: working directory of the audit.
         family: digest of the table's labels, ``Prepared.family``.
         key: digest of the question.
-        planned: looks that the configuration plans; only the first look of a table can plan any.
-        confidence: of the audit.
-        asked: of ``coming_look``.
+        planned: number of looks that the configuration plans; only a table's first look can plan several.
+        confidence: confidence of the audit.
+        asked: as in ``coming_look``.
     """
     path = _path(work_dir, family)
     if key not in _looks(path):
@@ -104,7 +104,7 @@ def take_look(work_dir: Path, family: str, key: str, *, planned: int, confidence
     keys = list(looks)
     first = _parsed(looks[keys[0]]) if keys else None
     look = Look(
-        # A line of ours that somebody damaged meanwhile is one look, too: then this one comes after all.
+        # If this process's line was damaged meanwhile, it counts as a look and this one comes last.
         number=keys.index(key) + 1 if key in looks else len(keys) + 1,
         planned=first["planned"] if first else 1,
         confidence=confidence,
@@ -120,12 +120,12 @@ def take_look(work_dir: Path, family: str, key: str, *, planned: int, confidence
 
 
 def learn_looks(work_dir: Path, family: str, records: Iterable[str]) -> None:
-    """Add looks that were taken in other working directories.
+    """Add looks from other working directories.
 
     Args:
-        work_dir: of the audit.
+        work_dir: working directory of the audit.
         family: digest of the table's labels.
-        records: ``Look.record`` of each, the oldest first; what is known or cannot be read is left out.
+        records: ``Look.record`` of each, the oldest first; known and unreadable ones are skipped.
     """
     path = _path(work_dir, family)
     known = _looks(path)
@@ -139,7 +139,7 @@ def _path(work_dir: Path, family: str) -> Path:
 def _looks(path: Path) -> dict[str, str]:
     """Question -> its line, in order; an unreadable line counts as a separate question.
 
-    Half of a line that stands there whole, too, is no other question: it was broken off, and then asked again.
+    The first part of a line that also occurs in full is skipped: its write was interrupted, then repeated.
     """
     found: dict[str, str] = {}
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -163,13 +163,13 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 
 def _half(line: str, whole: str) -> bool:
-    """Is it the beginning of a line, up to the time, which differs where a question was asked again?"""
+    """Whether ``line`` is the beginning of ``whole``, up to the time, which differs when a question is repeated."""
     known = whole.partition(', "time"')[0]
     return len(line) > _TELLS_APART and (known.startswith(line) or line.startswith(known))
 
 
 def _append(path: Path, lines: list[str]) -> None:
-    """Add lines in one write, which no other process can come between."""
+    """Append lines in a single write, which other processes cannot interleave."""
     if not lines:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A team's own training job, a Python function or a command: run once, and its scores checked before they count."""
+"""An external training job, a Python function or a command: run once; its scores are validated before use."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from feature_audit.models import own_code_digest, resolve_device
 from feature_audit.schema import ModelSchema, SplitName
 from feature_audit.trainer import MODEL, PREDICTIONS, Predictions, TrainingTask
 
-#: What a command says where its task stands.
+#: Placeholder for the task's path in a command.
 _TASK = "{task}"
 _SCORED: tuple[SplitName, ...] = ("validation", "test")
-#: Characters of a command's last words that an error repeats.
+#: Length of a command's last output in an error message.
 _LAST_WORDS = 300
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job came to.
+    """Result of a job.
 
     Attributes:
-        scores: float32 scores of the validation and test rows, in the store's order, as ``models.predict`` gives them.
-        seconds: wall time of the job alone.
-        model: folder of an MLflow model that it left, or None.
+        scores: float32 scores of the validation and test rows, in the store's order, in the form of ``models.predict``.
+        seconds: wall time of only the job.
+        model: folder of an MLflow model that it saved, or None.
     """
 
     scores: dict[SplitName, np.ndarray]
@@ -51,7 +51,7 @@ class JobResult:
 
 
 def has_own_training(config: AuditConfig) -> bool:
-    """Does a team's own job train the models?"""
+    """Whether an external job trains the models."""
     return bool(config.trainer or config.command)
 
 
@@ -59,7 +59,7 @@ def check_own_training(config: AuditConfig) -> None:
     """Refuse a job that cannot be started.
 
     Raises:
-        UsageError: no such function or program, one that takes no task, or a command without ``{task}``.
+        UsageError: the function or program does not exist, it does not accept a task, or the command lacks ``{task}``.
     """
     if config.trainer:
         function = import_function("trainer", config.trainer)
@@ -78,7 +78,7 @@ def check_own_training(config: AuditConfig) -> None:
 
 
 def own_training_digest(config: AuditConfig) -> str:
-    """Of the function's module and what it imports, or of the files that the command names; empty without a job."""
+    """Digest of the function's module and its imports, or of the files named in the command; empty without a job."""
     if config.trainer:
         return own_code_digest(config.trainer)
     files = [Path(word) for word in _words(config.command or "") if Path(word).is_file()]
@@ -99,21 +99,21 @@ def run_job(
     seed: int,
     only: Mapping[SplitName, np.ndarray] | None = None,
 ) -> JobResult:
-    """Ask the job for one training.
+    """Run the job for one training.
 
-    The folder is emptied first, so that nothing of a broken-off job is taken for a result; the copies of the rows are
-    removed when the job has ended well.
+    The folder is emptied first, so that remains of an interrupted job cannot be mistaken for results. The copies of the
+    rows are removed after the job has succeeded.
 
     Args:
         config: names the job; ``data`` is a path, glob or URI.
-        prepared: the log.
+        prepared: the prepared log.
         schema: the features that the job may read.
-        folder: of this training alone.
+        folder: folder for only this training.
         seed: see ``TrainingTask``.
         only: see ``data.write_raw_splits``.
 
     Raises:
-        AuditError: it failed, took too long, or gave other scores than it was asked for; one line.
+        AuditError: the job failed, timed out, or returned wrong scores; one line.
     """
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "output").mkdir(parents=True)
@@ -168,19 +168,19 @@ def _task(config: AuditConfig, schema: ModelSchema, folder: Path, seed: int, *, 
 
 
 def _free(name: str, taken: set[str | None]) -> str:
-    """The name, with underscores before it while a column has it."""
+    """The name, prefixed with underscores until no column has it."""
     while name in taken:
         name = f"_{name}"
     return name
 
 
 def job_name(config: AuditConfig) -> str:
-    """How a configuration names the job."""
+    """The job's setting, for messages."""
     return f"trainer={config.trainer}" if config.trainer else f"command={config.command}"
 
 
 def _call(config: AuditConfig, task: TrainingTask) -> Any:
-    """What the function returns; of a command None."""
+    """The function's return value; None for a command."""
     if config.trainer:
         function = import_function("trainer", config.trainer)
         with _state_restored():
@@ -191,7 +191,7 @@ def _call(config: AuditConfig, task: TrainingTask) -> Any:
 
 @contextmanager
 def _state_restored() -> Iterator[None]:
-    """A function may change what belongs to the whole process; the audit goes on in that process."""
+    """Restore process-wide state that the function may change, because the audit continues in the same process."""
     threads, dtype, gradients = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
     strict = torch.are_deterministic_algorithms_enabled()
     with chdir(Path.cwd()):
@@ -245,7 +245,7 @@ def _last_words(file: Path) -> str:
 
 
 def _from(given: Any, rows: Mapping[SplitName, np.ndarray], task: TrainingTask) -> dict[SplitName, Any]:
-    """Scores by split, from what a function returned, or from the file that a job wrote."""
+    """Scores by split, from the function's return value or from the file that the job wrote."""
     if given is None:
         return dict(read_scores(task.output / PREDICTIONS, rows))
     if not isinstance(given, Predictions):
@@ -257,7 +257,7 @@ def _from(given: Any, rows: Mapping[SplitName, np.ndarray], task: TrainingTask) 
 
 
 def _checked(split: SplitName, values: Any, rows: int, schema: ModelSchema) -> np.ndarray:
-    """The scores of one split as float32, or why they are none."""
+    """The scores of one split as float32, after validation."""
     scores = values.detach().float().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
     wanted = (rows, schema.n_classes) if schema.task == "multiclass" else (rows,)
     if scores.dtype.kind not in "fiu" or (scores.dtype.kind in "iu" and schema.task != "regression"):

@@ -12,14 +12,14 @@ from typing import Any, Self
 
 log = logging.getLogger(__name__)
 
-#: Phases of a trial in their order, with their shares of its time.
+#: Phases of a trial in order, with their shares of its running time.
 _PHASES = {"concrete": 0.5, "eliminate": 0.5}
-#: Seconds between two drawings of a bar.
+#: Minimum seconds between two updates of a bar.
 _REDRAW = 0.2
 
 
 def _bar_class(*, alone: bool = False) -> Any:
-    """tqdm where the output is a terminal or a notebook, otherwise None; ``alone``: no other process draws a bar."""
+    """tqdm if the output is a terminal or a notebook, otherwise None; ``alone``: only this process draws a bar."""
     if multiprocessing.parent_process() is not None and not alone:  # a worker: bars would overwrite each other
         return None
     if "ipykernel" in sys.modules:
@@ -33,11 +33,11 @@ def _bar_class(*, alone: bool = False) -> Any:
 
 @contextmanager
 def training_bar(label: str, *, alone: bool = False) -> Iterator[Callable[[dict[str, Any]], None] | None]:
-    """A bar over the batches of a training; None where it would not be shown.
+    """A bar over the batches of a training; None if it would not be shown.
 
     Args:
-        label: what stands before it.
-        alone: is this a worker process, and the only one that draws a bar?
+        label: text before the bar.
+        alone: True if this is a worker process, and the only one that draws a bar.
     """
     tqdm = _bar_class(alone=alone)
     if tqdm is None:
@@ -54,19 +54,19 @@ def training_bar(label: str, *, alone: bool = False) -> Iterator[Callable[[dict[
 
 
 class SelectionProgress:
-    """How far a selection is: trials, then the curve over K, then the retrainings that confirm K.
+    """Progress of a selection: trials, then the curve over K, then the retrainings that confirm K.
 
-    On a terminal or in a notebook it is one bar, elsewhere a line in the log after every trial. A context manager.
+    It is one bar on a terminal or in a notebook; elsewhere it logs a line after every trial. A context manager.
 
     Args:
-        trials: finished trials to reach.
+        trials: total number of trials.
         clock: seconds, for tests.
     """
 
     def __init__(self, trials: int, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self.trials = trials
         self._finished = self._before = self._confirmed = 0
-        self._part = 0.0  # of the step under way, 0 to 1
+        self._part = 0.0  # progress of the current step, 0 to 1
         self._clock = clock
         self._began = self._drawn = clock()
         self._label = ""
@@ -90,12 +90,12 @@ class SelectionProgress:
         self._bar = None
 
     def trial_found(self) -> None:
-        """A trial was finished before."""
+        """Count a trial that was finished in an earlier run."""
         self._finished, self._before = self._finished + 1, self._before + 1
         self._draw()
 
     def trial_step(self, state: dict[str, Any]) -> None:
-        """A step of the trial or curve under way: phase, step and steps, as the selector reports them."""
+        """Process a step of the current trial or curve: phase, step and steps, as reported by the selector."""
         done, phase = 0.0, state["phase"]
         part = state["step"] / state["steps"]
         if phase not in _PHASES:
@@ -111,14 +111,14 @@ class SelectionProgress:
         self._step(done)
 
     def trial_done(self) -> None:
-        """A trial is finished."""
+        """Count a finished trial."""
         self._finished, self._part = self._finished + 1, 0.0
         if self._bar is None:
             log.info("select: %s", ", ".join(filter(None, (self._trial(self._finished), self.time_left()))))
         self._draw()
 
     def confirming(self, k: int) -> Callable[[dict[str, Any]], None]:
-        """The callback for the training that confirms ``k``, which begins with its first step."""
+        """The callback for the training that confirms ``k``; its first call counts the training."""
         begun = False
 
         def step(state: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ class SelectionProgress:
         return step
 
     def time_left(self) -> str:
-        """``about 45 s left for the trials``, or nothing while there is nothing to estimate it by."""
+        """``about 45 s left for the trials``, or "" if there is no basis for an estimate."""
         done = self._finished - self._before + self._part
         left = self.trials - self._before - done
         if done <= 0 or left <= 0:
@@ -142,7 +142,7 @@ class SelectionProgress:
         return f"about {_duration(seconds)} left for the trials" if seconds >= 1 else ""
 
     def words(self) -> str:
-        """What stands before the bar."""
+        """The text before the bar."""
         under_way = self._label or self._trial(min(self._finished + 1, self.trials))
         return ", ".join(filter(None, (f"select: {under_way}", self.time_left())))
 
@@ -151,7 +151,7 @@ class SelectionProgress:
 
     @property
     def _steps(self) -> int:
-        """Trials, the curve, and as many retrainings as there have been, but room for one."""
+        """Trials, the curve, and the retrainings so far, at least one."""
         return self.trials + 1 + max(1, self._confirmed)
 
     def _step(self, part: float) -> None:

@@ -1,4 +1,4 @@
-"""How fast models score raw rows: the path of the registered model, timed for two models in turn."""
+"""Speed of scoring raw rows with the registered model's code path, measured for two models in turn."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from feature_audit.fitting.trained import load_weights
 from feature_audit.models import scores
 from feature_audit.schema import ModelSchema
 
-#: Rows of a batch, where the log has as many; fewer of a wide one, so that a batch has at most so many cells.
+#: Rows per batch if the log has as many, the minimum for wide logs, and the maximum number of cells per batch.
 _BATCH, _FEW, _CELLS = 1_000, 100, 1_000_000
-#: Calls of each model per size of batch, and the seconds after which there are no more than the fewest.
+#: Minimum and maximum number of calls per model and batch size, and the time limit in seconds after the minimum.
 _FEWEST, _MOST, _SECONDS = 3, 50, 0.4
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one model on one CPU thread: rows per second in batches, and the median time of one row."""
+    """Speed of one model on one CPU thread: rows per second in batches, and the median time of one row."""
 
     rows_per_second: float
     latency_ms: float
@@ -34,12 +34,12 @@ class Speed:
 
 
 def scoring_speeds(config: AuditConfig, prepared: Prepared, models: Sequence[tuple[ModelSchema, Path]]) -> list[Speed]:
-    """Encode and score raw rows of the log, the models in turn so that a busy machine slows all of them.
+    """Encode and score raw rows of the log with the models in turn, so that a busy machine slows all of them equally.
 
     Args:
         config: with ``data`` as a path, glob or URI.
-        prepared: holds the encoders.
-        models: fields and weights of each.
+        prepared: contains the encoders.
+        models: fields and weights of each model.
 
     Raises:
         AuditError: raw rows cannot be read or encoded.
@@ -62,7 +62,7 @@ def _scorer(config: AuditConfig, encoders: Encoders, schema: ModelSchema, weight
 def _medians(calls: Sequence[Callable[[Any], Any]], rows: Any) -> list[float]:
     """Median seconds of each call."""
     for call in calls:
-        call(rows)  # the first call of each fills caches
+        call(rows)  # the first call fills caches
     taken: list[list[float]] = [[] for _ in calls]
     started = time.perf_counter()
     for turn in range(_MOST):
@@ -77,7 +77,7 @@ def _medians(calls: Sequence[Callable[[Any], Any]], rows: Any) -> list[float]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As a server scores."""
+    """Use one thread, as a server does."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

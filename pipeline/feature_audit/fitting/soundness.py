@@ -1,4 +1,4 @@
-"""What the full model's validation quality says about the audit: one line after baseline, and the report's warnings."""
+"""Checks the full model's validation quality: one log line after baseline, and the report's warnings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from feature_audit.noninferiority.chance import Chance
 
 @dataclass(frozen=True)
 class References:
-    """What a full model is compared with on the validation rows.
+    """The references of a full model on the validation rows.
 
     Attributes:
         chance: the full model against the best constant.

@@ -1,4 +1,4 @@
-"""One model trained on one store, and what is kept of it."""
+"""A model trained on a store, and the files kept of it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from feature_audit.schema import ModelSchema
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What one training came to.
+    """Facts about one training.
 
     Attributes:
         metric: the decision metric on the validation rows.
         validation_loss: mean loss of the best epoch, nats or squared target units.
-        epochs, best_epoch: counted from 1; how many were run and the best one.
+        epochs, best_epoch: counted from 1; the number of epochs run and the best one.
         examples: rows passed forward and backward.
         seconds: wall time.
-        parameters: trainable numbers.
+        parameters: number of trainable parameters.
         compute: see ``fitting.compute``.
         history: see ``models.training.TrainResult``.
-        seed: of initial weights, order of rows and dropout.
+        seed: seed of initial weights, order of rows and dropout.
     """
 
     metric: float
@@ -56,7 +56,7 @@ class TrainingFacts:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> TrainingFacts:
-        """The facts whose ``to_dict()`` this is."""
+        """Restore facts from ``to_dict()``."""
         return cls(**content)
 
 
@@ -65,10 +65,11 @@ class Trained:
     """One trained model on disk.
 
     Attributes:
-        folder: holds ``<name>.npy`` (scores of the validation rows) and, of our own loop, ``<name>.pt`` (weights).
+        folder: contains ``<name>.npy`` (scores of the validation rows) and, for the built-in loop, ``<name>.pt``
+            (weights).
         schema: its fields.
-        facts: of the training.
-        name: of the training in the folder.
+        facts: facts about the training.
+        name: name of the training in the folder.
     """
 
     folder: StageFolder
@@ -78,16 +79,16 @@ class Trained:
 
     @property
     def weights(self) -> Path:
-        """Where its weights are; no such file where a team's own loop trained."""
+        """Path of its weights; the file does not exist if an external job trained the model."""
         return self.folder.path / f"{self.name}.pt"
 
     def validation_scores(self) -> np.ndarray:
-        """Scores of the validation rows, in the store's order, as ``models.predict`` gives them."""
+        """Scores of the validation rows, in the store's order, in the form of ``models.predict``."""
         return np.load(self.folder.path / f"{self.name}.npy")
 
 
 def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Module:
-    """An untrained model for the given fields; its initial weights depend on the seed alone."""
+    """An untrained model for the given fields; its initial weights depend only on the seed."""
     return build_model(
         config.model,
         schema,
@@ -99,7 +100,7 @@ def fresh_model(config: AuditConfig, schema: ModelSchema, seed: int) -> nn.Modul
 
 
 def active(config: AuditConfig, schema: ModelSchema) -> int:
-    """Parameters that a row uses in a model of these fields; builds one to count them."""
+    """Parameters that a row uses in a model of these fields; builds a model to count them."""
     return active_parameters(fresh_model(config, schema, 0), schema)
 
 
@@ -109,17 +110,17 @@ def load_model(config: AuditConfig, trained: Trained) -> nn.Module:
 
 
 def load_weights(config: AuditConfig, schema: ModelSchema, path: Path) -> nn.Module:
-    """A model of the given fields with the weights of ``save_weights``, in eval mode on the CPU."""
+    """A model of the given fields with the weights from ``save_weights``, in eval mode on the CPU."""
     model = fresh_model(config, schema, 0)
     model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     return model.eval()
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's weights, which ``load_model`` reads.
+    """Write a model's weights, to be read by ``load_model``.
 
     Raises:
-        DiskFullError: they need more room than there is.
+        DiskFullError: there is not enough disk space.
     """
     state = model.state_dict()
     needed = sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
@@ -129,16 +130,16 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def weight_bytes(path: Path) -> int:
-    """Bytes of the numbers that ``save_weights`` wrote."""
+    """Bytes of the tensors written by ``save_weights``."""
     state = torch.load(path, weights_only=True, map_location="cpu")
     return sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
 
 
 def open_store(config: AuditConfig, prepared: Prepared, sample: Path | None = None) -> Store:
-    """The encoded rows, or those of a sample's folder, whose batches lie where the audit computes.
+    """The encoded rows, or those of a sample's folder, with batches on the audit's device.
 
     Raises:
-        AuditError: with ``local_dir``, they cannot be copied there.
+        AuditError: ``local_dir`` is set and the rows cannot be copied there.
     """
     directory = sample or prepared.directory
     directory = local_copy(directory, config.local_dir) if config.local_dir else directory
@@ -158,9 +159,9 @@ def train_one(
     """Train from scratch and score the validation rows.
 
     Args:
-        config, store, schema, seed: what is trained, on what.
-        label: of the bar.
-        progress: takes the place of the bar.
+        config, store, schema, seed: define the training.
+        label: label of the bar.
+        progress: callback that replaces the bar.
         ranks: the processes that train the model together; see ``models.train``.
 
     Returns:
@@ -197,7 +198,7 @@ def train_one(
 
 
 def quality(config: AuditConfig, store: Store, scores: np.ndarray) -> float:
-    """The decision metric's own value on the validation rows."""
+    """The decision metric on the validation rows."""
     assert config.metric is not None  # the audit resolves metric and task before the first training
     assert config.task is not None
     return metric(config.metric, config.task).value(

@@ -1,4 +1,4 @@
-"""Trainings by name in a stage's folder: done once each, by our own loop or a team's, and scored from there."""
+"""Named trainings in a stage's folder: each is run once, by the built-in loop or an external job."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wanted:
-    """A training to do.
+    """A training to run.
 
     Attributes:
-        schema, seed: what is trained.
-        name: of the training in the folder.
-        label: what it is, for messages.
-        watch: is told of every step where the training runs in this process, in place of a bar.
+        schema, seed: define the training.
+        name: name of the training in the folder.
+        label: description for messages.
+        watch: called at every step if the training runs in this process; replaces the bar.
     """
 
     schema: ModelSchema
@@ -58,11 +58,11 @@ class Trainings:
 
     Attributes:
         config: with ``data`` as a path, glob or URI.
-        prepared: the log.
-        folder: holds ``<name>.json`` (facts, written last), ``<name>.npy`` (validation scores) and, of our own loop,
-            ``<name>.pt`` (weights) or, of a team's, ``<name>.test.npy`` (test scores) and ``<name>.job``.
-        rate: compute per second at which a team's own training counts.
-        engine: where they run.
+        prepared: the prepared log.
+        folder: contains ``<name>.json`` (facts, written last), ``<name>.npy`` (validation scores) and, for the built-in
+            loop, ``<name>.pt`` (weights) or, for an external job, ``<name>.test.npy`` (test scores) and ``<name>.job``.
+        rate: compute per second with which an external job's time is converted.
+        engine: runs the trainings.
     """
 
     config: AuditConfig
@@ -80,7 +80,7 @@ class Trainings:
         return self.fit_all([Wanted(schema, name, seed, label)])[0]
 
     def fit_all(self, wanted: Sequence[Wanted]) -> list[TrainingFacts]:
-        """Train from scratch, side by side where the engine can, what was not trained under its name before."""
+        """Train from scratch, in parallel if the engine can, what was not trained under its name before."""
         known = [self._known(one) for one in wanted]
         missing = [one for one, facts in zip(wanted, known, strict=True) if facts is None]
         for one in missing:
@@ -105,13 +105,13 @@ class Trainings:
         return [facts if facts is not None else next(trained) for facts in known]
 
     def facts(self, name: str) -> TrainingFacts:
-        """Of a training that ``fit`` has done."""
+        """Facts about a training that ``fit`` has run."""
         content = read_marker(self._place(name, "json"))
         assert content is not None, "it is trained before it is used"
         return TrainingFacts.from_dict(content["facts"])
 
     def trained(self, schema: ModelSchema, name: str) -> Trained:
-        """A training that ``fit`` has done."""
+        """A training that ``fit`` has run."""
         return Trained(self.folder, schema, self.facts(name), name)
 
     def validation_scores(self, name: str) -> np.ndarray:
@@ -133,7 +133,7 @@ class Trainings:
         return TrainingFacts.from_dict(content["facts"]) if content is not None and same else None
 
     def train(self, wanted: Wanted, watch: Watch | None = None) -> TrainingFacts:
-        """One training in this process, by our own loop or a team's, with its files in the folder, its marker last."""
+        """One training in this process, by the built-in loop or an external job; writes its files, marker last."""
         train = self._train_outside if has_own_training(self.config) else self._train
         facts, files = train(wanted, watch)
         content = {"features": list(wanted.schema.names), "facts": facts.to_dict()}
@@ -145,7 +145,7 @@ class Trainings:
         return facts, [self._place(wanted.name, "pt"), self._place(wanted.name, "npy")]
 
     def _in_ranks(self, wanted: Wanted) -> TrainingFacts:
-        """One training by several processes at once; the first one to fail ends the others."""
+        """One training by several processes at once; the first failure ends the others."""
         with TemporaryDirectory() as folder, opened_ranks(self.config) as engine:
             meeting = Path(folder, "ranks")
             jobs = [
@@ -161,7 +161,7 @@ class Trainings:
         return facts
 
     def train_here(self, wanted: Wanted, watch: Watch | None = None, ranks: Ranks | None = None) -> TrainingFacts:
-        """One training by our own loop in this process, or its part of one; rank 0 leaves the files."""
+        """One training by the built-in loop in this process, or one rank's part of it; rank 0 writes the files."""
         store = open_store(self.config, self.prepared)
         model, scores, facts = train_one(
             self.config, store, wanted.schema, seed=wanted.seed, label=wanted.label, progress=watch, ranks=ranks
@@ -200,15 +200,15 @@ class Trainings:
 
 
 def train_and_keep(trainings: Trainings, wanted: Wanted, *, watch: Watch | None = None) -> TrainingFacts:
-    """``Trainings.train`` as the function of a job."""
+    """``Trainings.train`` as a job function."""
     return trainings.train(wanted, watch)
 
 
 def train_rank(trainings: Trainings, wanted: Wanted, rank: int, meeting: Path) -> TrainingFacts:
-    """A rank's part of a training, as the function of a job; ``meeting`` as in ``models.joined``."""
+    """A rank's part of a training, as a job function; ``meeting`` as in ``models.joined``."""
     config = trainings.config
     if rank:
-        warnings.simplefilter("ignore")  # rank 0 says the same
+        warnings.simplefilter("ignore")  # rank 0 gives the same warnings
     alone = rank == 0 and config.workers == 1 and config.engine == "local"
     with (
         joined(rank, config.ranks, meeting, resolve_device(config.device)) as ranks,

@@ -1,7 +1,7 @@
-"""A quick gradient-boosting reference: is the full model worth matching?
+"""A fast gradient-boosting reference, to check that the full model is a reasonable baseline.
 
-Of the store it reads what it uses: a sample of the train rows, of these the columns that tell most about the label, and
-the scored rows block by block. Its memory is bounded by ``max_cells`` for tables of any size.
+It reads only what it uses: a sample of the train rows, the columns that predict the label best, and the scored rows
+block by block. Its memory is bounded by ``max_cells`` for tables of any size.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from feature_audit.schema import Field, ModelSchema, SplitName
 
-#: scikit-learn's boosting takes categories as integers below this; rarer ones share the last code.
+#: Maximum number of categories of scikit-learn's boosting; rarer ones share the last code.
 _MOST_CATEGORIES = 254
-_HELD_BACK = 0.15  # of the train rows, for early stopping
-#: Columns that are ranked at once; groups of values that a number, or a regression's target, is cut into for that.
+_HELD_BACK = 0.15  # share of the train rows for early stopping
+#: Number of columns ranked at a time, and number of groups into which numbers are cut for the ranking.
 _BLOCK, _GROUPS = 64, 16
-#: Cells that are scored at once.
+#: Number of cells scored at a time.
 _SCORED_CELLS = 4_000_000
 
 
@@ -36,13 +36,13 @@ class BoostingStore(Protocol):
         ...
 
     def weight(self, split: SplitName) -> Any:
-        """How many rows each row counts as, (rows,) > 0; None = all alike."""
+        """Row weights, (rows,) > 0; None = equal weights."""
         ...
 
     def matrix(
         self, split: SplitName, schema: ModelSchema | None = None, rows: NDArray[np.integer] | None = None
     ) -> NDArray[np.float32]:
-        """(rows, fields of the schema), codes ordered by frequency; ``rows`` = places in the split, None = all."""
+        """(rows, fields of the schema), codes ordered by frequency; ``rows`` = positions in the split, None = all."""
         ...
 
 
@@ -56,19 +56,20 @@ def boosting_scores(
     max_cells: int = 40_000_000,
     max_columns: int = 2_000,
 ) -> NDArray[np.float64]:
-    """Train scikit-learn's HistGradientBoosting with early stopping on train rows and score those of a split.
+    """Train scikit-learn's HistGradientBoosting with early stopping on train rows and score the rows of a split.
 
-    Codes are tried as numbers, in the order of their frequency, and as categories; the rows that stop the training
-    choose. A split by categories finds a pattern wherever it lies, and with many categories it finds patterns in noise.
+    Codes are tried both as numbers, in order of frequency, and as categories; the early-stopping rows choose.
+    Categorical splits can find any pattern, but with many categories they also find patterns in noise.
 
     Args:
-        store: of the encoded rows.
-        schema: the fields that are used, and the task.
-        split: whose rows are scored.
-        seed: of early stopping's split and of the sampling of rows.
-        max_rows: more train rows are sampled down to this, to keep it quick.
-        max_cells: train rows x columns; training takes about 30 bytes for each.
-        max_columns: of more columns, or more than ``max_cells`` allow, those that tell most about the label are used.
+        store: store of the encoded rows.
+        schema: the fields to use, and the task.
+        split: split to score.
+        seed: seed of the early-stopping split and of the sampling of rows.
+        max_rows: maximum number of train rows; more are sampled down to keep it fast.
+        max_cells: maximum of train rows x columns; training takes about 30 bytes for each.
+        max_columns: maximum number of columns; of more (or more than ``max_cells`` allow), the most predictive are
+            used.
 
     Returns:
         (rows,) probability of class 1 or value; (rows, C) probabilities for multiclass.
@@ -77,7 +78,7 @@ def boosting_scores(
     if len(rows) > max_rows:
         rows = np.sort(np.random.default_rng(seed).choice(len(rows), max_rows, replace=False))
     target, weight = store.target("train")[rows], store.weight("train")
-    # Leaves ask for hessian and L2 in absolute units: weights of 1 on average keep them what they are.
+    # Minimum hessian and L2 are in absolute units, so weights are scaled to mean 1.
     weight = None if weight is None else weight[rows] / weight[rows].mean()
     schema = _most_telling(store, schema, rows, target, max(1, min(max_columns, max_cells // len(rows))))
     categorical = np.array([field.form == "code" for field in schema.fields])
@@ -107,9 +108,9 @@ def _fit(
     categorical: NDArray[np.bool_],
     seed: int,
 ) -> tuple[Any, bool]:
-    """The better of codes as numbers and as categories, and whether it is the latter, whose rare codes are one.
+    """The better of codes as numbers and codes as categories, and whether it is the latter (with rare codes merged).
 
-    The matrix is changed: it is the largest array.
+    The matrix is modified in place, because it is the largest array.
     """
     can_choose = task == "regression" or _can_hold_back(target)
     settings = {
@@ -138,13 +139,13 @@ def _fit(
 
 
 def _can_hold_back(target: NDArray[np.generic]) -> bool:
-    """Early stopping sets rows of every class aside: that takes two of each, and as many rows as classes."""
+    """Whether early stopping can hold back rows of every class: two rows of each, and as many rows as classes."""
     counts = np.unique(target, return_counts=True)[1]
     return bool(counts.min() >= 2 and int(_HELD_BACK * len(target)) >= len(counts))
 
 
 def _cap(values: NDArray[np.float32], categorical: NDArray[np.bool_]) -> None:
-    """In place, column by column: a copy of all categories would be as large as the matrix."""
+    """In place, column by column, because a copy of the categories would be as large as the matrix."""
     for place in np.flatnonzero(categorical):
         np.minimum(values[:, place], _MOST_CATEGORIES - 1, out=values[:, place])
 
@@ -152,7 +153,7 @@ def _cap(values: NDArray[np.float32], categorical: NDArray[np.bool_]) -> None:
 def _most_telling(
     store: BoostingStore, schema: ModelSchema, rows: NDArray[np.integer], target: NDArray[np.generic], most: int
 ) -> ModelSchema:
-    """The fields that on their own predict the label best, where there are more than ``most``."""
+    """The ``most`` fields that predict the label best individually; all if there are no more."""
     if len(schema.fields) <= most:
         return schema
     classes = _grouped(target.astype(np.float64)) if schema.task == "regression" else target.astype(np.int64)
@@ -172,14 +173,14 @@ def _groups_of(field: Field, column: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _grouped(values: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Numbers in groups of about equal size; a value that many rows share has one of its own."""
+    """Numbers in groups of about equal size; a value that many rows share gets a group."""
     seen = values[:: max(1, len(values) // 4_096)]  # enough to place the edges
     edges = np.unique(np.quantile(seen, np.linspace(0, 1, _GROUPS + 1)[1:-1]))
     return np.searchsorted(edges, values, side="right").astype(np.int64)
 
 
 def _told(groups: NDArray[np.int64], classes: NDArray[np.int64]) -> float:
-    """Share of the label's variance between the groups (Goodman and Kruskal's tau), less what chance would explain."""
+    """Share of the label's variance between the groups (Goodman and Kruskal's tau), minus what chance would explain."""
     n_classes, rows = int(classes.max()) + 1, len(groups)
     joint = np.bincount(groups * n_classes + classes, minlength=(int(groups.max()) + 1) * n_classes)
     joint = joint.reshape(-1, n_classes)

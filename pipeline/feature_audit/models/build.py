@@ -1,4 +1,4 @@
-"""From a model's name to a module."""
+"""Builds a model module from its name."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def build_model(
         schema: the fields it embeds and the task.
         embedding_dim: d, for the shipped models.
         params: further keyword arguments of the model or factory.
-        attach: for a factory's module: submodule(s) whose output holds the field embeddings (see ``AttachedModel``).
-        seed: of the initial weights; None = torch's current random state.
+        attach: for a factory's module: submodule(s) whose output is the field embeddings (see ``AttachedModel``).
+        seed: seed of the initial weights; None = torch's current random state.
 
     Raises:
-        UsageError: no such model, factory or parameter, or a module that does not fit the contract.
+        UsageError: the model, factory or parameter is unknown, or the module does not follow the contract.
     """
     if attach and name in MODELS:
         raise UsageError(
@@ -67,10 +67,10 @@ def build_model(
 
 
 def find_factory(name: str) -> Callable[..., Any]:
-    """The function behind ``package.module:factory``.
+    """The function named by ``package.module:factory``.
 
     Raises:
-        UsageError: no such module or function.
+        UsageError: the module or function does not exist.
     """
     if ":" not in name:
         raise UsageError(f"model={name}: no such model; choose {', '.join(MODELS)} or package.module:factory")
@@ -78,14 +78,14 @@ def find_factory(name: str) -> Callable[..., Any]:
 
 
 def check_arguments(name: str, params: dict[str, Any]) -> Callable[..., Any]:
-    """The function behind a model's name, if it accepts a schema and these parameters.
+    """The function behind a model's name, after checking that it accepts a schema and these parameters.
 
     Args:
         name: as in ``build_model``.
         params: the configuration's ``model_params``.
 
     Raises:
-        UsageError: no such module or function, or it takes other arguments.
+        UsageError: the module or function does not exist, or it takes other arguments.
     """
     if name in MODELS:
         if "embedding_dim" in params:
@@ -106,7 +106,7 @@ def _children(module: nn.Module) -> str:
 
 
 def _bound_by(factory: Callable[..., Any], arguments: dict[str, Any]) -> str | None:
-    """Why the factory cannot be called with a schema and these arguments; None where it can."""
+    """Why the factory cannot be called with a schema and these arguments; None if it can."""
     try:
         signature = inspect.signature(factory)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Losses row by row, and scores in the units people read."""
+"""Per-row losses, and scores in interpretable units."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def row_loss(task: Task, outputs: Sequence[Output] = ()) -> Callable[[Tensor, Te
     """The training loss of a task before averaging.
 
     Args:
-        task: of the one target.
-        outputs: of several targets, which then say all; see ``ModelSchema``.
+        task: task of the single target.
+        outputs: the targets if there are several, which then replace ``task``; see ``ModelSchema``.
 
     Returns:
         ``loss(output, target) -> (B,)``: log loss in nats of logits (B,) and float labels (B,) (binary) or of logits
-        (B, C) and int64 classes (B,) (multiclass); squared error in squared target units (regression). Of several
+        (B, C) and int64 classes (B,) (multiclass); squared error in squared target units (regression). For several
         targets, see ``SeveralLosses``.
     """
     if outputs:
@@ -31,12 +31,12 @@ def row_loss(task: Task, outputs: Sequence[Output] = ()) -> Callable[[Tensor, Te
 
 @dataclass(frozen=True)
 class SeveralLosses:
-    """Mean over targets of each one's loss in its own unit; a label that is missing (NaN) costs nothing."""
+    """Mean over targets of each target's loss in its own unit; a missing label (NaN) contributes 0."""
 
     outputs: tuple[Output, ...]
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        """(B,) from logits or values (B, targets) and labels, or what a teacher expects of them, of the same shape."""
+        """(B,) from logits or values (B, targets) and labels or teacher predictions of the same shape."""
         known = ~target.isnan()
         parts = [
             row_loss(one.task)(output[:, place], target[:, place].nan_to_num()).where(known[:, place], 0.0) / one.unit
@@ -46,7 +46,7 @@ class SeveralLosses:
 
 
 def to_scores(output: Tensor, task: Task, outputs: Sequence[Output] = ()) -> Tensor:
-    """Model output to scores: probability (B,), value (B,), probabilities (B, C); of several targets (B, targets)."""
+    """Model output to scores: probability (B,), value (B,), probabilities (B, C); several targets: (B, targets)."""
     if outputs:
         return torch.stack([to_scores(output[:, place], one.task) for place, one in enumerate(outputs)], dim=1)
     if task == "binary":

@@ -29,9 +29,9 @@ class OutputScaling(nn.Module):
 
     @torch.no_grad()
     def fit(self, target: Tensor, weight: Tensor | None = None) -> None:
-        """Set shift and scale from training labels, (rows,), and the rows' weights, 1 on average; None = 1 each.
+        """Set shift and scale from training labels, (rows,), and row weights with mean 1; None = equal weights.
 
-        Of several targets the labels are (rows, targets), NaN where a row has none.
+        With several targets the labels are (rows, targets), NaN where a row has none.
         """
         target = target.to(self.shift.device)
         weight = weight if weight is None else weight.to(self.shift.device)
@@ -58,19 +58,19 @@ class OutputScaling(nn.Module):
     def forward(self, raw: Tensor) -> Tensor:
         """(B, n_outputs) or (B,) to (B,), or (B, C) for multiclass, or (B, targets) for several targets."""
         if self.outputs and raw.shape[1:] != self.shift.shape:
-            return raw  # of a model that gives something else than a column per target, which its check refuses
+            return raw  # not one column per target; the model check refuses it
         if self.n_outputs > 1:
             return self.shift + self.scale * raw
         return self.shift + self.scale * (raw[:, 0] if raw.ndim > 1 else raw)
 
 
 def mean_of(target: Tensor, weight: Tensor | None) -> Tensor:
-    """Float64 () mean of labels (rows,), weighted where there are weights."""
+    """Float64 () mean of labels (rows,), weighted if there are weights."""
     return target.double().mean() if weight is None else (target * weight).sum() / weight.sum()
 
 
 def variance_of(target: Tensor, weight: Tensor | None) -> Tensor:
-    """Float64 () variance of labels (rows,) around their mean, divided by all the weight."""
+    """Float64 () variance of labels (rows,) around their mean, divided by the total weight."""
     if weight is None:
         return target.double().var(correction=0)
     return mean_of((target - mean_of(target, weight)).square(), weight)

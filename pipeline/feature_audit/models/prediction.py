@@ -16,7 +16,7 @@ from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.ranks import Ranks
 from feature_audit.schema import ModelSchema, Output, SplitName, Task
 
-#: Compute of a forward pass, in units of a forward and a backward one.
+#: Cost of a forward pass relative to a forward and backward pass.
 FORWARD_SHARE = 1 / 3
 
 
@@ -35,7 +35,7 @@ def predict(
 
     Returns:
         float32 (rows,) probability of class 1 (binary) or value in target units (regression); (rows, C) probabilities
-        (multiclass); (rows, targets) of several targets.
+        (multiclass); (rows, targets) for several targets.
     """
     place = resolve_device(device)
     model.to(place).eval()
@@ -45,13 +45,13 @@ def predict(
 
 @torch.inference_mode()
 def scores(model: nn.Module, batch: Batch, *, task: Task, outputs: Sequence[Output] = ()) -> NDArray[np.float32]:
-    """Scores of one batch, on the device where model and batch are; shapes as ``predict``'s.
+    """Scores of one batch, on the device of model and batch; shapes as in ``predict``.
 
     Args:
-        model, batch: in one place.
-        task, outputs: of the model's schema.
+        model, batch: on the same device.
+        task, outputs: as in the model's schema.
     """
-    if model.training:  # to set it takes as long as to score one row
+    if model.training:  # setting it takes as long as scoring one row
         model.eval()
     return to_scores(model(batch), task, outputs).cpu().numpy()
 
@@ -68,9 +68,9 @@ def mean_loss(
     batch_size: int = 4096,
     ranks: Ranks | None = None,
 ) -> float:
-    """Mean training loss of a split's rows, weighted where they have weights, in nats or squared target units.
+    """Mean training loss of a split's rows, weighted if they have weights, in nats or squared target units.
 
-    With ``ranks`` each of them computes a part, and all get the same number.
+    With ``ranks`` each rank computes a part, and all return the same number.
     """
     place = resolve_device(device)
     model.to(place).eval()

@@ -1,9 +1,9 @@
-"""Data-parallel training: each rank, a process, takes its part of every batch, and all take the same step.
+"""Data-parallel training: each rank, a process, computes a part of every batch, and all take the same step.
 
-``DistributedDataParallel`` averages the gradients of ranks, which is the gradient of the whole batch only where all
-parts are equally large, reduces whole code tables where a batch touches a few rows, and wants a model to be called
-through ``forward`` of a wrapper. Here gradients of sums are added up and divided by the batch's rows instead, whatever
-the model and its parts are, and of sparse gradients only the touched rows are exchanged.
+``DistributedDataParallel`` averages the gradients of the ranks, which equals the gradient of the whole batch only if
+all parts have the same size. It also reduces whole code tables although a batch touches few rows, and requires that a
+model is called through the wrapper's ``forward``. Here, gradients of summed losses are added and divided by the
+batch's rows, which is right for any model and any parts, and only the touched rows of sparse gradients are exchanged.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from torch import Tensor, nn
 from feature_audit.batch import Batch
 from feature_audit.errors import AuditError
 
-#: A rank that has lost another one waits so many seconds for the process that started both, which knows why, to end it.
+#: Seconds that a rank waits, after losing another, for the parent process (which knows the reason) to end it.
 _ENDED_WITHIN = 20.0
-#: Rows of a part, at least: batch normalisation cannot train on one.
+#: Minimum number of rows in a part: batch normalisation cannot train on one.
 _FEWEST_ROWS = 2
 
 Result = TypeVar("Result")
 
 
 class Ranks:
-    """One rank's view of all ranks of a training; ``joined`` makes it.
+    """One rank's view of a training; created by ``joined``.
 
     Attributes:
-        rank: this one's number, from 0.
-        size: how many there are.
-        place: the device of its model.
+        rank: number of this rank, from 0.
+        size: number of ranks.
+        place: device of this rank's model.
     """
 
     def __init__(self, rank: int, size: int, place: torch.device) -> None:
         self.rank, self.size, self.place = rank, size, place
 
     def seed(self, seed: int) -> int:
-        """Seed of this rank's dropout: parts of a batch do not share their noise. Rank 0 has the training's own."""
+        """Seed of this rank's dropout: parts of a batch have independent noise. Rank 0 uses the training's seed."""
         return seed if self.rank == 0 else int(np.random.SeedSequence([seed, self.rank]).generate_state(1)[0])
 
     def part(self, batch: Batch) -> Batch:
-        """This rank's rows of a batch: contiguous, and all of them rank 0's where the batch is too small to divide."""
+        """This rank's rows of a batch: contiguous; rank 0 gets all of them if the batch is too small to divide."""
         rows = len(batch)
         if rows < _FEWEST_ROWS * self.size:
             bounds = (0, rows) if self.rank == 0 else (0, 0)
@@ -58,7 +58,7 @@ class Ranks:
         return batch.rows(slice(*bounds))
 
     def align(self, module: nn.Module) -> None:
-        """Give all ranks the weights and buffers of rank 0, such as a batch normalisation's running means."""
+        """Broadcast rank 0's weights and buffers, such as running means of batch normalisation."""
         with torch.no_grad():
             for value in (*module.parameters(), *module.buffers()):
                 held = value.contiguous()
@@ -72,16 +72,16 @@ class Ranks:
         return summed.tolist()
 
     def mean_gradients(self, weights: Sequence[Tensor], loss: Tensor, rows: int) -> float:
-        """Turn the gradients of each part's sum of losses into those of the whole batch's mean loss.
+        """Combine the gradients of the parts' summed losses into those of the whole batch's mean loss.
 
         Args:
-            weights: with gradients, dense, sparse or none; changed in place, to the same on every rank. A weight that
-                no part has a gradient for is left without.
+            weights: with dense, sparse or no gradients; changed in place, equally on every rank. A weight without a
+                gradient on any rank is left without.
             loss: (), the part's sum of losses, detached.
-            rows: of the part.
+            rows: number of rows in the part.
 
         Returns:
-            The whole batch's mean loss.
+            Mean loss of the whole batch.
         """
         sparse = [touched_rows(weight) is not None for weight in weights]
         dense = [weight.grad is not None and not one for weight, one in zip(weights, sparse, strict=True)]
@@ -96,7 +96,7 @@ class Ranks:
         return total / count
 
     def _add_up(self, weights: Sequence[Tensor], rows: float) -> None:
-        """Dense gradients, in one exchange; what is sparse on another rank only is dense as well."""
+        """Dense gradients, in one exchange; a gradient that is sparse only on some ranks is made dense."""
         if not weights:
             return
         parts = [torch.zeros_like(one) if one.grad is None else one.grad.to_dense() for one in weights]
@@ -107,7 +107,7 @@ class Ranks:
             weight.grad = piece.view_as(weight).to(weight.dtype)
 
     def _bring_together(self, weight: Tensor, rows: float) -> None:
-        """Sparse gradients (R, d): the touched rows of all ranks."""
+        """Sparse gradients (R, d): concatenates the touched rows of all ranks."""
         touched, width = touched_rows(weight), weight.shape[1]
         values = weight.new_zeros(0, width) if touched is None else weight.grad.values()  # type: ignore[union-attr]
         touched = torch.zeros(0, dtype=torch.int64, device=weight.device) if touched is None else touched
@@ -128,12 +128,12 @@ class Ranks:
 
 @contextmanager
 def joined(rank: int, size: int, meeting: Path, place: torch.device) -> Iterator[Ranks]:
-    """Inside, the ranks of one training, which all have come.
+    """Context in which all ranks of one training are connected.
 
     Args:
-        rank, size: which of how many this process is.
-        meeting: a file, of these ranks alone, that does not exist before the first comes.
-        place: where this rank's model is: a card of its own, or the CPU.
+        rank, size: number of this process, and number of processes.
+        meeting: a rendezvous file for these ranks only; it must not exist before the first rank joins.
+        place: device of this rank's model: its GPU, or the CPU.
     """
     backend = "nccl" if place.type == "cuda" else "gloo"
     dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=size)
@@ -142,10 +142,10 @@ def joined(rank: int, size: int, meeting: Path, place: torch.device) -> Iterator
 
 
 def _together(exchange: Callable[[], Result]) -> Result:
-    """Run what all ranks take part in.
+    """Run a collective operation.
 
     Raises:
-        AuditError: another rank was lost, and the process that started this one has not ended it.
+        AuditError: another rank was lost, and the parent process has not ended this one.
     """
     try:
         return exchange()

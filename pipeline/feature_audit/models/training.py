@@ -26,26 +26,26 @@ from feature_audit.models.prediction import mean_loss
 from feature_audit.models.ranks import Ranks
 from feature_audit.schema import ModelSchema, Task
 
-#: A small table's batches shrink until an epoch has about this many, but not below the smallest batch.
+#: The batch size of a small table is reduced until an epoch has about this many batches, down to the smallest size.
 _BATCHES_PER_EPOCH, _SMALLEST_BATCH = 48, 32
-#: What ``max_epochs`` means where an epoch has fewer steps than this: as many steps as that many epochs of this length.
+#: If an epoch has fewer steps than this, ``max_epochs`` is raised to as many steps as that many epochs of this length.
 _STEPS_PER_EPOCH = 200
-#: Below so many train rows, validation rows are few as well, and chance makes a look worse more often.
+#: With fewer train rows, validation rows are few as well, and the validation loss worsens by chance more often.
 _FEW_ROWS = 20_000
-#: Steps between two looks at the validation loss, at least.
+#: Minimum number of steps between two evaluations of the validation loss.
 _STEPS_PER_LOOK = 40
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training gave and what it cost.
+    """Result and cost of a training.
 
     Attributes:
         model: the given module, with the weights of the best epoch, in eval mode.
         best_epoch, epochs: counted from 1; the best one and how many were run.
-        history: per look at validation: epoch, train_loss, validation_loss, seconds (since the start).
+        history: per validation: epoch, train_loss, validation_loss, seconds (since the start).
         validation_loss: mean loss of the best epoch, nats or squared target units.
-        seconds: wall time; ``examples``: rows passed forward and backward; ``parameters``: trainable numbers.
+        seconds: wall time; ``examples``: rows passed forward and backward; ``parameters``: trainable parameters.
     """
 
     model: nn.Module
@@ -70,19 +70,19 @@ def train(
     progress: Callable[[dict[str, Any]], None] | None = None,
     ranks: Ranks | None = None,
 ) -> TrainResult:
-    """Train in place on the train split until the validation loss stops falling; never touches the test split.
+    """Train in place on the train split until the validation loss stops falling; the test split is never read.
 
     Args:
-        model: of the contract; its current weights are the start (so a warm start is possible).
+        model: follows the contract; training starts from its current weights (a warm start is possible).
         store: encoded rows.
         schema: the fields of the model.
         config: optimiser and stopping.
         task: chooses the loss.
-        seed: of the order of rows and of dropout.
+        seed: seed of the order of rows and of dropout.
         device: ``cpu``, ``cuda`` or ``auto``.
         progress: called with epoch, epochs, batch, batches and loss after every batch.
-        ranks: the processes that train this model together, all with the same arguments; None = this one alone. Steps,
-            losses and the end are the same on all; the result's weights are to be taken from rank 0.
+        ranks: the processes that train this model together, all with the same arguments; None = only this one. Steps,
+            losses and the end are the same on all; take the weights from rank 0.
 
     Raises:
         AuditError: the loss is not finite, or a split is empty.
@@ -112,7 +112,7 @@ def train(
                 if not math.isfinite(loss):
                     raise _not_finite(loss, f"on validation after epoch {epoch}")
                 if loss < best_loss:
-                    best_state = None  # before its successor is made: tables of millions of codes are large
+                    best_state = None  # freed before the new copy: tables of millions of codes are large
                     best_loss, best_epoch, best_state, unimproved = loss, epoch, copy.deepcopy(model.state_dict()), -1
             seconds = time.perf_counter() - started
             history.append({"epoch": epoch, "train_loss": train_loss, "validation_loss": loss, "seconds": seconds})
@@ -136,18 +136,18 @@ def train(
 
 @dataclass(frozen=True)
 class Pace:
-    """How a training goes through its rows.
+    """Batch size, epochs and validation schedule of a training.
 
-    Small tables take smaller batches and more passes, or they would be over after a handful of steps; a look at the
-    validation loss comes after every epoch, or after enough epochs to have learned something since the last one. How
-    many passes a table wants differs by ten times, so the limit is wide and it is the validation loss that ends them.
+    Small tables get smaller batches and more epochs; otherwise training would end after a few steps. The validation
+    loss is evaluated after every epoch, or after enough epochs for some progress. The number of epochs that a table
+    needs varies by a factor of ten, so the limit is generous and the validation loss stops the training.
 
     Attributes:
         batch_size: rows of a full batch.
         batches: per epoch, the last one possibly smaller.
-        epochs: most passes over the train split.
-        epochs_per_look: passes between two looks at validation.
-        patience: looks in a row without a better loss that end the training.
+        epochs: maximum number of passes over the train split.
+        epochs_per_look: number of passes between two validations.
+        patience: number of consecutive validations without improvement after which training stops.
     """
 
     batch_size: int
@@ -158,7 +158,7 @@ class Pace:
 
     @classmethod
     def of(cls, rows: int, config: TrainingConfig, schema: ModelSchema) -> Pace:
-        """For a train split of ``rows`` rows; what the configuration says holds for large ones."""
+        """Pace for a train split of ``rows`` rows; the configured values apply to large ones."""
         size = rows_that_fit(min(config.batch_size, batch_rows(rows, _BATCHES_PER_EPOCH)), schema)
         batches = math.ceil(rows / size)
         epochs = max(config.max_epochs, math.ceil(config.max_epochs * _STEPS_PER_EPOCH / batches))
@@ -167,12 +167,12 @@ class Pace:
 
 
 def batch_rows(rows: float, steps: int) -> int:
-    """Rows of a batch with which about ``steps`` steps pass over ``rows`` rows: a power of two of at least 32."""
+    """Batch size with which about ``steps`` steps cover ``rows`` rows: a power of two, at least 32."""
     return max(_SMALLEST_BATCH, 2 ** round(math.log2(max(rows / steps, 1))))
 
 
 class _Run:
-    """State of one training that lives from batch to batch."""
+    """State of one training that persists across batches."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class _Run:
         self.examples = 0
 
     def epoch(self, epoch: int, seed: int) -> float:
-        """One pass over the train split; mean loss per row."""
+        """One pass over the train split; returns the mean loss per row."""
         self.model.train()
         total, rows = 0.0, 0
         batches = self.store.batches("train", self.pace.batch_size, seed=seed, schema=self.schema)
@@ -246,7 +246,7 @@ class _Run:
 
 
 def _fit_scaling(model: nn.Module, store: TrainingStore, schema: ModelSchema, task: Task) -> float:
-    """Fit the output scaling; returns the loss of the best constant (regression), so that losses are near 1."""
+    """Fit the output scaling; returns the loss of the best constant (regression), so that scaled losses are near 1."""
     labels = store.targets("train") if schema.outputs else store.target("train")
     target, given = torch.as_tensor(np.asarray(labels)), store.weight("train")
     weight = None if given is None else torch.as_tensor(np.asarray(given, dtype=np.float64) / np.mean(given))
@@ -254,7 +254,7 @@ def _fit_scaling(model: nn.Module, store: TrainingStore, schema: ModelSchema, ta
     if isinstance(scaling, OutputScaling):
         scaling.fit(target, weight)
     if schema.outputs or task != "regression":
-        return 1.0  # of several targets each one's loss is in such units already
+        return 1.0  # with several targets, each loss is already scaled
     return max(float(variance_of(target, weight)), 1e-24)
 
 

@@ -1,4 +1,4 @@
-"""Paired statistics and the verdict: may the pruned model replace the full one?"""
+"""Paired statistics and the non-inferiority verdict: may the pruned model replace the full one?"""
 
 from feature_audit.noninferiority.ladder import fixed_sequence, proven_k
 from feature_audit.noninferiority.metrics import METRICS, Metric, metric

@@ -1,4 +1,5 @@
-"""Is a model better than chance? Parity with one that is not proves nothing: a model of no features would pass as well.
+"""Compares a model with chance, because parity with a useless model proves nothing: a model without features would
+pass.
 
 Chance is the best constant on the same rows: AUC and GAUC 0.5, NDCG of a random order, R2 0, the accuracy of the most
 frequent class, the log loss of the class shares.
@@ -17,8 +18,8 @@ from feature_audit.noninferiority.metrics import Metric, Sample, measured
 from feature_audit.noninferiority.metrics import metric as find_metric
 from feature_audit.schema import Task
 
-#: Confidence that a model is better than chance, for a pass. At the usual 95 % one of forty audits of noise would pass;
-#: a model worth keeping is many standard errors above chance.
+#: Confidence required for better than chance in a pass. At the usual 95 %, one of forty audits of noise would pass;
+#: a useful model is many standard errors above chance.
 SURE = 0.9999
 
 
@@ -27,12 +28,12 @@ class Chance:
     """A model's quality and that of the best constant.
 
     Attributes:
-        metric: what was compared, ``auc``, ``r2`` or the decision metric (see ``skill_metric``).
-        value: the model's, mean over seeds.
-        low, high: two-sided interval of the value against other test clusters, within the metric's range.
+        metric: metric of the comparison: ``auc``, ``r2`` or the decision metric (see ``skill_metric``).
+        value: the model's value, mean over seeds.
+        low, high: two-sided interval of the value over test clusters, within the metric's range.
         chance: the constant's value.
-        higher_is_better: how to read them.
-        surely_better: is the interval at ``SURE`` wholly on the good side of chance, too?
+        higher_is_better: direction of the metric.
+        surely_better: True if the interval at confidence ``SURE`` is also entirely better than chance.
     """
 
     metric: str
@@ -45,20 +46,20 @@ class Chance:
 
     @property
     def better(self) -> bool:
-        """Is the interval wholly on the good side of chance?"""
+        """Whether the interval is entirely better than chance."""
         return self.low > self.chance if self.higher_is_better else self.high < self.chance
 
     @property
     def worse(self) -> bool:
-        """Is the interval wholly on the bad side of chance?"""
+        """Whether the interval is entirely worse than chance."""
         return self.high < self.chance if self.higher_is_better else self.low > self.chance
 
 
 def skill_metric(name: str, task: Task) -> Metric:
-    """What tells a model from a constant where ``name`` decides.
+    """The metric for comparing a model with a constant if ``name`` is the decision metric.
 
-    Binary: AUC, for a base rate that moves between train and test makes log losses worse than a constant's although
-    the order is right; but GAUC and NDCG are compared as themselves. Regression: R2. Multiclass: the decision metric.
+    Binary: AUC, because a base rate that drifts between train and test can make the log loss worse than a constant's
+    although the ranking is right; GAUC and NDCG are compared directly. Regression: R2. Multiclass: the decision metric.
     """
     decision = find_metric(name, task)
     if task == "multiclass" or decision.per_cluster:
@@ -83,8 +84,8 @@ def against_chance(
         scores: (seeds, rows[, classes]).
         task: binary, regression or multiclass.
         metric: the decision metric.
-        cluster: (rows,) what is resampled; None = each row by itself.
-        confidence: of the two-sided interval.
+        cluster: (rows,) resampling unit of each row; None = each row is a unit.
+        confidence: confidence of the two-sided interval.
         weight: (rows,) > 0; None = 1 each.
     """
     chosen = skill_metric(metric, task)
@@ -100,7 +101,7 @@ def against_chance(
         low, high = _interval(value, reach, bounded=bounded)
         return Chance(chosen.name, value, low, high, constant.value, chosen.orientation == "higher")
 
-    # The logit scale stretches what lies close to 1: an AUC of .9994 would reach .5 there. Chance is far from the ends.
+    # Not on the logit scale, on which an interval around an AUC of .9994 could reach .5; chance is far from 0 and 1.
     sure = at(max(confidence, SURE), bounded=False).better
     return replace(at(confidence, bounded=chosen.bounded), surely_better=sure)
 
@@ -114,14 +115,14 @@ def advantage(
     cluster: np.ndarray | None,
     weight: np.ndarray | None = None,
 ) -> float:
-    """How much better than no skill one training is, in the metric's units: what a relative margin is a share of.
+    """Gain of one training over no skill, in the metric's units; a relative margin is a share of it.
 
     Args:
-        metric: any of the task.
+        metric: any metric of the task.
         y: (rows,) labels.
         scores: (rows[, classes]).
         task: binary, regression or multiclass.
-        cluster: (rows,) users, for metrics that are defined within them.
+        cluster: (rows,) users, for per-user metrics.
         weight: (rows,) > 0; None = 1 each.
     """
     constant = _constant(y, scores, task, weight)
@@ -132,7 +133,7 @@ def advantage(
 
 
 def _constant(y: np.ndarray, like: np.ndarray, task: Task, weight: np.ndarray | None) -> np.ndarray:
-    """The best constant in the shape of scores: the label's mean, or the share of every class."""
+    """The best constant in the shape of scores: the label's mean, or the share of each class."""
     if task != "multiclass":
         mean = np.mean(y, dtype=np.float64) if weight is None else np.average(y, weights=weight)
         return np.full(len(y), mean)
@@ -149,7 +150,7 @@ def _median(y: np.ndarray, weight: np.ndarray | None) -> float:
 
 
 def _interval(value: float, reach: float, *, bounded: bool) -> tuple[float, float]:
-    """``value`` plus and minus ``reach``; of shares on the logit scale, which cannot leave 0 to 1."""
+    """``value`` plus and minus ``reach``; for bounded metrics on the logit scale, so that it stays within 0 and 1."""
     if not bounded:
         return value - reach, value + reach
     if not 0 < value < 1:

@@ -1,4 +1,4 @@
-"""Rows into resampling clusters (users, sessions, or each row by itself)."""
+"""Rows to resampling clusters (users, sessions, or single rows)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-#: Rows that are gone through at once where whole arrays of temporary values would take more memory than the result.
+#: Block size for loops whose temporary arrays would otherwise take more memory than the result.
 _BLOCK_ROWS = 1 << 17
 
 
 def cluster_codes(cluster: np.ndarray | None, rows: int) -> tuple[np.ndarray | None, int]:
-    """Codes 0..n-1 in the order of the sorted cluster labels, and n; ``(None, rows)`` where each row is a cluster."""
+    """Codes 0..n-1 in the order of the sorted cluster labels, and n; ``(None, rows)`` if each row is a cluster."""
     if cluster is None:
         return None, rows
-    if _are_dense(cluster):  # without a sort, which takes ten times the memory
+    if _are_dense(cluster):  # avoids a sort, which takes ten times the memory
         there = code_counts(cluster, int(cluster.max()) + 1) > 0
         places = np.cumsum(there, dtype=np.int32) - np.int32(1)
         return places[cluster], int(places[-1]) + 1
@@ -24,14 +24,14 @@ def cluster_codes(cluster: np.ndarray | None, rows: int) -> tuple[np.ndarray | N
 
 
 def _are_dense(cluster: np.ndarray) -> bool:
-    """Whole numbers from 0 on, few of which are left out."""
+    """Whether the labels are whole numbers from 0 with few gaps."""
     if cluster.dtype.kind not in "iu" or not len(cluster):
         return False
     return bool(cluster.min() >= 0 and cluster.max() < min(4 * len(cluster), np.iinfo(np.int32).max))
 
 
 def code_counts(codes: np.ndarray, n_codes: int) -> np.ndarray:
-    """int64 (n_codes,), how often each code occurs; unlike ``bincount`` without a copy of all codes."""
+    """int64 (n_codes,), count of each code; unlike ``bincount`` without a copy of all codes."""
     counts = np.zeros(n_codes, dtype=np.int64)
     for block in blocks(len(codes)):
         np.add.at(counts, codes[block], 1)
@@ -50,12 +50,12 @@ def cluster_sums(values: np.ndarray, codes: np.ndarray | None, n_clusters: int) 
 
 
 def blocks(rows: int) -> Iterator[slice]:
-    """Slices that go through the rows from first to last; what is computed in one of them is small."""
+    """Consecutive slices that cover all rows; they bound the size of temporary arrays."""
     return (slice(start, start + _BLOCK_ROWS) for start in range(0, rows, _BLOCK_ROWS))
 
 
 def segments(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks of equal keys in sorted rows: int (blocks + 1,), where each begins, and the end; (rows,), each row's."""
+    """Blocks of equal keys in sorted rows: int (blocks + 1,), start of each and the end; (rows,), block of each row."""
     rows = len(keys[0])
     new = np.zeros(rows, dtype=bool)
     new[:1] = True
@@ -67,5 +67,5 @@ def segments(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def row_type(rows: int) -> type[np.signedinteger[Any]]:
-    """Of the numbers of so many rows, and of the end of them."""
+    """Smallest integer type for indices of this many rows, including the end."""
     return np.int32 if rows < np.iinfo(np.int32).max else np.int64

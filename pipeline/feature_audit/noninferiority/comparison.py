@@ -1,4 +1,4 @@
-"""One metric on one set of rows: both arms' statistics, their variance components, the reported row."""
+"""Comparison of both arms on one metric and one set of rows: statistics, variance components, and the reported row."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Comparison:
 
     Attributes:
         metric, slice, rows, clusters, margin, role, mode, target: as in ``MetricDelta``.
-        baseline, pruned: statistics of each training; of the sums, those of the groups that are resampled.
-        identical: all trainings of both arms gave the very same scores.
+        baseline, pruned: statistics of each training; ``sums`` are those of the resampling groups.
+        identical: True if all trainings of both arms have identical scores.
         parts: variance components of the delta over retrainings.
     """
 
@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def key(self) -> str:
-        """What it is called among all comparisons, for diagnostics."""
+        """Name of the comparison in diagnostics, unique among all comparisons."""
         return f"{self.metric.name} of {self.target}" if self.target else self.metric.name
 
     @property
@@ -77,14 +77,14 @@ class Comparison:
         )
 
     def of_artifacts(self, shipped: int | None) -> Comparison:
-        """The same with the artifacts as they are: test-row noise only, of one pruned seed or of their mean."""
+        """The same for the artifacts as trained: test-row noise only, for one pruned seed or for their mean."""
         pruned = self.pruned if shipped is None else [self.pruned[shipped]]
         influence = [np.stack([one.influence for one in arm]) for arm in (pruned, self.baseline)]
         parts = _components(self.metric, self.baseline, pruned, influence, self.identical)
         return replace(self, pruned=pruned, parts=replace(parts, seed_df=0), role="information")
 
     def condensed(self) -> Comparison:
-        """The same without influence values, which are as many as there are clusters."""
+        """The same without influence values, which take one number per cluster."""
         baseline, pruned = (
             [replace(one, influence=np.empty(0)) for one in arm] for arm in (self.baseline, self.pruned)
         )
@@ -139,7 +139,7 @@ def compare(
 
 
 def _statistics(metric: Metric, scored: ScoredArms, scores: np.ndarray) -> tuple[list[ClusterStatistics], np.ndarray]:
-    """Of each training of an arm, and the (seeds, clusters) influence values of all, which they share."""
+    """Statistics of each training of an arm, and the (seeds, clusters) influence values that they share."""
     found, influence = [], np.empty((len(scores), scored.clusters))
     for own, score in zip(influence, scores, strict=True):
         one = metric.statistics(scored.sample(score))
@@ -163,11 +163,11 @@ def _components(
     *,
     deployed: bool = False,
 ) -> Components:
-    """Variance components of the delta; different models whom no test cluster tells apart are not certain to be equal.
+    """Variance components of the delta. If no test cluster separates two different models, they need not be equal.
 
-    Such a zero variance becomes that of one cluster changing sides, with the two degrees of freedom of a single one.
-    For accuracy on n rows it bounds the loss by about 3 / n, the rule of three (Hanley & Lippman-Hand 1983).
-    ``influence`` is that of the pruned arm and of the baseline.
+    A zero variance is then replaced by that of one cluster changing sides, with the two degrees of freedom of a single
+    observation. For accuracy on n rows this bounds the loss by about 3 / n, the rule of three (Hanley & Lippman-Hand
+    1983). ``influence`` contains the pruned arm and the baseline.
     """
     arms = pruned, baseline
     quality = [qualities(metric, arm) for arm in arms]
@@ -182,11 +182,11 @@ def _components(
 def _unfolded(
     influence: list[np.ndarray], arms: tuple[Sequence[ClusterStatistics], ...]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For ratios: influence and values of the log ratio itself, which -|log ratio| folds at zero.
+    """For ratios: influence and values of the log ratio itself, because -|log ratio| has a kink at zero.
 
-    A well calibrated model sits on the fold, where its side is random and the slope is uninformative. If any
-    training is within two standard errors of it, the arms are taken on opposite sides: as errors of the log ratios go
-    together, that is the larger variance, and |error of the delta| <= |error of pruned| + |error of baseline|.
+    At a well calibrated model's kink, the side is random and the slope is uninformative. If any training is within two
+    standard errors of it, the arms are taken on opposite sides: since errors of log ratios are positively correlated,
+    this gives the larger variance, and |error of the delta| <= |error of pruned| + |error of baseline|.
     """
     logs = [np.log([one.value for one in arm]) for arm in arms]
     side = [np.where(log > 0, 1.0, -1.0) for log in logs]
@@ -207,13 +207,13 @@ def bootstrapped(
 
     Args:
         comparisons: all on the same clusters.
-        draws: resamples; fewer than two = no check.
-        seed: of the resamples.
-        confidence: of the percentile interval that is reported.
+        draws: number of resamples; fewer than two = no check.
+        seed: seed of the resamples.
+        confidence: confidence of the reported percentile interval.
 
     Returns:
-        The comparisons, their row variance replaced where the linear expansion is clearly too small (kinks, tiny
-        samples); and by metric the bootstrap's standard error and percentile interval, artifacts fixed.
+        The comparisons, with the row variance replaced where the linear expansion is clearly too small (kinks, tiny
+        samples); and by metric the bootstrap's standard error and percentile interval with fixed artifacts.
     """
     if draws < 2:
         return list(comparisons), {}

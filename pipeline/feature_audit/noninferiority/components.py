@@ -1,18 +1,19 @@
-"""Where the uncertainty of a delta comes from: test rows and random seeds.
+"""Variance components of a delta: test rows and random seeds.
 
 The estimate is ``mean over pruned seeds - mean over baseline seeds`` on the same test rows. Over retrainings its
 variance is ``V + c * sigma^2``:
 
-* V: what other test users would have changed, with the trained artifacts as they are;
+* V: variance over test users, with the trained artifacts fixed;
 * sigma^2: the variance of a model's *true* quality between trainings, c = 1/S_pruned + 1/S_baseline. It is pooled over
-  both arms: a baseline that was trained once has a seed error too, and only the retrainings show how large. Where both
-  arms were trained more than once, what each arm shows of itself counts if it is more (``_seed_spread``).
+  both arms: a baseline that was trained once has a seed error too, and only the retrainings show its size. If both arms
+  were trained more than once, the estimate from separate arms is used if it is larger (``_seed_spread``).
 
-A baseline that is *deployed* is one fixed model: it has no seed error, c = 1/S_pruned, and its own row noise is common.
+A *deployed* baseline is one fixed model: it has no seed error, c = 1/S_pruned, and its row noise is common to all
+seeds.
 
 The spread s^2 of the qualities between seeds on one test set estimates sigma^2 + tau^2, where tau^2 is the test-row
-noise in which the seeds differ. V contains c * tau^2 already, so it is not counted twice: what V holds beyond it is the
-row noise ``common`` to all seeds, and the total is estimated by common + c * s^2, never below V.
+noise that differs between seeds. V already contains c * tau^2, which must not be counted twice. The rest of V is the
+row noise ``common`` to all seeds, and the total is estimated by common + c * s^2, but not below V.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ class Components:
 
     Attributes:
         row: V, variance of the delta over test clusters with the artifacts fixed.
-        row_df: its degrees of freedom (few where a handful of clusters carries the variance).
-        between: s^2, spread of the quality between seeds on these rows; 0 where no arm has two seeds.
+        row_df: its degrees of freedom (few if a handful of clusters dominates the variance).
+        between: s^2, variance of the quality between seeds on these rows; 0 if no arm has two seeds.
         shared_noise: tau^2, the part of s^2 that is row noise.
         seed_df: degrees of freedom of s^2; 0 = seed noise was not measured.
         weight: c = 1/S_pruned + 1/S_baseline; 1/S_pruned against a deployed baseline.
-        deployed: the baseline is one fixed model.
+        deployed: True if the baseline is one fixed model.
     """
 
     row: float
@@ -54,7 +55,7 @@ class Components:
 
     @property
     def common(self) -> float:
-        """Row noise that all seeds share: V without the seeds' own row noise."""
+        """Row noise common to all seeds: V without the seeds' individual row noise."""
         return max(self.row - self.weight * self.shared_noise, 0.0)
 
     @property
@@ -64,15 +65,15 @@ class Components:
 
     @property
     def standard_error(self) -> float:
-        """Of the delta over retrainings."""
+        """Standard error of the delta over retrainings."""
         return float(np.sqrt(self.total))
 
 
 def row_variance(influence: np.ndarray) -> tuple[float, float]:
     """Variance of a sum of cluster influence values, and its degrees of freedom.
 
-    The degrees of freedom match the variance's own sampling error, 2 n / (kurtosis - 1): n for normal values, far
-    fewer where single clusters dominate, so that the t quantile widens when the standard error itself is shaky.
+    The degrees of freedom match the sampling error of the variance itself, 2 n / (kurtosis - 1): n for normal values,
+    far fewer if single clusters dominate, so that the t quantile widens if the standard error is itself uncertain.
 
     Args:
         influence: (clusters,) values that sum to zero.
@@ -103,7 +104,7 @@ def components(
     Args:
         pruned, baseline: (seeds, clusters) influence values of the quality.
         pruned_quality, baseline_quality: (seeds,) qualities.
-        deployed: the baseline, of one row, is a fixed model.
+        deployed: True if the baseline, with a single row, is a fixed model.
     """
     row, row_df = row_variance(mean_over_seeds(pruned) - mean_over_seeds(baseline))
     seed_df = len(pruned) + len(baseline) - 2
@@ -113,19 +114,19 @@ def components(
 
 
 def seed_weight(pruned: int, baseline: int, *, deployed: bool) -> float:
-    """How often the seed variance of one training counts in the delta of two arms of so many trainings."""
+    """Factor of one training's seed variance in the delta of two arms with these numbers of trainings."""
     return 1 / pruned + (0.0 if deployed else 1 / baseline)
 
 
 def _seed_spread(arms: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    """(s^2, tau^2) of one training: pooled over the arms, or as each arm shows of itself, whichever s^2 is larger.
+    """(s^2, tau^2) of one training: pooled over the arms or averaged over separate arms, whichever s^2 is larger.
 
-    Pooling understates the delta's seed noise where the smaller arm is the noisier one. The arms' own variances
-    (Welch 1947) do not, but have few degrees of freedom; the larger of both keeps the error near its level in either
-    case. With equally many trainings in both arms they agree.
+    Pooling underestimates the delta's seed noise if the smaller arm is the noisier one. Separate variances (Welch 1947)
+    do not, but have few degrees of freedom. The larger of both keeps the error rate near its nominal level in either
+    case. With equal numbers of trainings in both arms they agree.
 
     Args:
-        arms: ((seeds, clusters) influence values, (seeds,) qualities) of each.
+        arms: ((seeds, clusters) influence values, (seeds,) qualities) of each arm.
     """
     repeated = [(len(psi), psi, quality) for psi, quality in arms if len(psi) > 1]
     if not repeated:
@@ -149,7 +150,7 @@ def _seed_spread(arms: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, 
 
 
 def mean_over_seeds(values: np.ndarray) -> np.ndarray:
-    """Mean along axis 0 that is exact, not merely close, where all seeds agree."""
+    """Mean along axis 0 that is exact if all seeds agree."""
     if values.ndim == 1:
         return np.asarray(values[0] + (values - values[0]).mean(axis=0))
     mean = np.empty(values.shape[1:])

@@ -1,7 +1,7 @@
-"""What the planned trainings can be expected to decide, and where that is too little, what would decide it.
+"""What the planned trainings are expected to decide and, if that is too little, what would decide it.
 
-The remedies are about a pruned model as good as the full one, each with the trainings that it takes, its price and the
-chance predicted for it.
+The options assume a pruned model as good as the full one; each is listed with its trainings, price and predicted
+chance.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from feature_audit.noninferiority import power
 from feature_audit.noninferiority.planning import MOST, Arms, Outlook
 from feature_audit.results import PowerPlan
 
-#: The most trainings and the most rows (times today's) that are advised.
+#: Maximum number of trainings, and maximum multiple of today's rows, in the advice.
 _MOST_TRAININGS, _MOST_TIMES = 30, 100.0
-#: A margin of so many times the smallest one is as good, if it takes fewer trainings.
+#: A margin up to this multiple of the smallest one is considered equally good if it needs fewer trainings.
 _NEARLY = 1.25
-#: Shares of the rows that are advised for the test split: with more, the models know too little to be worth a test.
+#: Test shares considered in the advice: with larger ones, too few train rows are left.
 _TEST_SHARES = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What may be changed about an audit, and what that costs.
+    """Possible changes to an audit, and their prices.
 
     Attributes:
-        confidence: at which another audit of this table would be judged.
-        fresh_confidence: the same of a table with other rows.
-        price: of an allocation in full trainings, counted from what the audit cost without one.
+        confidence: confidence of another audit of this table.
+        fresh_confidence: confidence of an audit of a table with other rows.
+        price: price of an allocation in full trainings, on top of the audit without trainings.
         again: full trainings of the audit so far, which another split repeats.
-        test_share: of the rows; None where the split is given.
+        test_share: share of the test rows; None if the split is given.
     """
 
     confidence: float
@@ -44,7 +44,7 @@ class Change:
 
 
 def forecast(view: Outlook, arms: Arms, change: Change | None = None) -> PowerPlan:
-    """What so many trainings can be expected to decide, with a sentence; with ``change`` also what else would."""
+    """What these trainings are expected to decide, with a sentence; with ``change`` also which changes would decide."""
     parts = view.on_test(arms)
     chance, decidable = view.chance(arms), view.decidable(arms)
     return PowerPlan(
@@ -82,7 +82,7 @@ def _sentence(view: Outlook, arms: Arms, chance: float, decidable: float, change
 
 
 def _remedies(view: Outlook, arms: Arms, change: Change) -> str:
-    """What would do, with its chance: more trainings or another test share, the cheaper one first; a margin; rows."""
+    """Options with their chances: more trainings and another test share, the cheaper one first; a margin; more rows."""
     same = replace(view, expected=0.0, question=replace(view.question, confidence=change.confidence))
     fresh = replace(same, question=replace(view.question, confidence=change.fresh_confidence))
     priced = [*_more_trainings(same, arms, change), *_larger_test_split(same, arms, change)]
@@ -91,7 +91,7 @@ def _remedies(view: Outlook, arms: Arms, change: Change) -> str:
 
 
 def _numbers(view: Outlook, arms: Arms, most: int) -> list[Arms]:
-    """Today's trainings, and more of them up to so many of each model that is not deployed."""
+    """Today's trainings, then larger numbers up to ``most`` for each model that is not deployed."""
     more = range(max(arms) + 1, most + 1)
     return [arms, *((number, arms[1] if view.parts.deployed else number) for number in more)]
 
@@ -121,7 +121,7 @@ def _larger_test_split(view: Outlook, arms: Arms, change: Change) -> Iterator[tu
 
 
 def _wider_margin(view: Outlook, arms: Arms, change: Change) -> str:
-    """With the fewest trainings whose margin is nearly as small as any: two of each may leave a hopeless one."""
+    """With the fewest trainings whose margin is nearly the smallest; two of each may leave a far larger one."""
     options = [(_rounded_up(view.decidable(numbers)), numbers) for numbers in _numbers(view, arms, MOST)]
     smallest = min(margin for margin, _ in options)
     margin, numbers = next(one for one in options if one[0] <= _NEARLY * smallest)

@@ -1,4 +1,4 @@
-"""Guards and slices: what is compared, at which level, and what was too small for it."""
+"""Guards and slices: their comparisons and error levels, and slices that are too small."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from feature_audit.noninferiority.slices import Coded, SmallSlice, slice_masks
 from feature_audit.question import Guard, GuardMode, read_guards, read_margin
 from feature_audit.schema import Task
 
-#: A guard as ``decide`` takes it; None = a metric that is only reported.
+#: A guard in the form that ``decide`` accepts; None = the metric is only reported.
 Given = Guard | Mapping[str, Any] | float | None
 
 
@@ -47,9 +47,9 @@ class FurtherTarget:
     """Another target of the same models, judged in addition to the decision target.
 
     Attributes:
-        name: of the target.
+        name: name of the target.
         task, metric, margin: of its comparison.
-        mode: ``not_worse``: a pass needs it as it needs the decision; ``not_shown_worse``: only a shown loss fails.
+        mode: ``not_worse``: required for a pass, like the decision; ``not_shown_worse``: only a proven loss fails.
         y: (rows,) labels, NaN where a row has none.
         baseline, pruned: (rows,) or (seeds, rows) scores of the same models on all rows.
     """
@@ -66,7 +66,7 @@ class FurtherTarget:
     def scored(self, decision: ScoredArms, seed: int) -> ScoredArms:
         """The arms on the rows that have its label, with clusters and weights of the decision's rows.
 
-        ``seed`` is of the bootstrap.
+        ``seed`` is the seed of the bootstrap.
         """
         y, held = np.asarray(self.y), ~np.isnan(self.y)
         if y.shape != decision.y.shape:
@@ -104,13 +104,13 @@ def slice_comparisons(
     chosen: Mapping[str, Sequence[str]],
     guard: Guard | None,
 ) -> tuple[list[Comparison], list[SmallSlice]]:
-    """Comparisons of the decision metric in every slice that is large enough, and the slices that are not.
+    """Comparisons of the decision metric in every slice that is large enough, and the slices that are too small.
 
     Args:
         scored: both arms on all test rows.
         metric: the decision metric.
         slices, chosen: see ``slices.slice_masks``.
-        guard: margin and mode of every slice, or None where they are only reported.
+        guard: margin and mode of every slice, or None if they are only reported.
     """
     made: list[Comparison] = []
     small: list[SmallSlice] = []
@@ -127,14 +127,14 @@ def slice_comparisons(
 
 
 def _guarding(scored: ScoredArms, metric: Metric, name: str, guard: Guard | None) -> Comparison:
-    """A comparison that guards the decision, or informs only."""
+    """A comparison that guards the decision, or is only reported."""
     if guard is None:
         return compare(scored, metric, name, None, "information").condensed()
     return compare(scored, metric, name, float(guard.margin), "guard", guard.mode).condensed()
 
 
 def slice_guard(margin: float | None, mode: GuardMode) -> Guard | None:
-    """The guard that every slice is, or None."""
+    """The guard for every slice, or None."""
     return None if margin is None else _absolute(Guard(read_margin("slice_margin", margin), mode), key="slice_margin")
 
 
@@ -152,22 +152,22 @@ def unjudged_slices(
     slices: Mapping[str, np.ndarray | Coded],
     chosen: Mapping[str, Sequence[str]],
 ) -> list[str]:
-    """Slices that a pass would need and that are too small to be judged: named ones, or all of a column."""
+    """Slices that a pass requires but that are too small to judge: named ones, or all of a column."""
     judged = [one.slice for one in sliced]
     bare = {column for column in slices if not any(name.startswith(f"{column} = ") for name in judged)}
     return [f"{one.slice} ({one.reason})" for one in small if one.column in chosen or one.column in bare]
 
 
 def shares_error(one: Comparison) -> bool:
-    """Is it one of the guards that only a shown loss fails?"""
+    """Whether it is a guard that fails only on a proven loss."""
     return one.mode == "not_shown_worse"
 
 
 def levels_of(comparisons: list[Comparison], confidence: float) -> list[float]:
-    """Error level of each comparison: guards that only a shown loss fails share one by Holm, all others have it whole.
+    """Error level of each comparison: guards that fail only on a proven loss share one by Holm, others get all of it.
 
-    The decision comes first, so it does not share; guards that must be shown to hold need no correction, since all of
-    them must (an intersection-union test: Berger 1982).
+    The decision is tested first and does not share; guards that must be proven need no correction, because all of them
+    must hold (an intersection-union test: Berger 1982).
     """
     alpha = 1 - confidence
     judged = [(one.delta, one.parts, one.margin or 0.0) for one in comparisons if shares_error(one)]

@@ -1,8 +1,8 @@
-"""Several K tested in an order fixed beforehand, each at the full level: fixed-sequence testing.
+"""Fixed-sequence testing: several K are tested in a predefined order, each at the full level.
 
-Testing stops at the first K that does not pass. Whatever is true, a false pass needs the first K that loses too much to
-pass, and that has the probability of one test: the error over all K together is the level of one, without a correction
-(Maurer, Hothorn, Lehmacher 1995; Westfall and Krishen 2001). It takes an order that no test row has had a part in.
+Testing stops at the first K that does not pass. In every case, a false pass requires that the first K that loses too
+much passes, which has the error probability of one test. The error over all K is therefore that of one test, without a
+correction (Maurer, Hothorn, Lehmacher 1995; Westfall and Krishen 2001). The order must not depend on any test row.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ log = logging.getLogger(__name__)
 
 
 def fixed_sequence(ks: Sequence[int], judge: Callable[[int], ParityResult]) -> dict[int, ParityResult]:
-    """Judge one K after the other, up to the first that does not pass.
+    """Test one K after the other, up to the first that does not pass.
 
     Args:
         ks: in the order of testing, at least one, all different.
-        judge: gives the verdict of a K, guards included, at the level of a single test.
+        judge: returns the verdict of a K, including guards, at the level of a single test.
 
     Returns:
-        K -> result of those that were judged, in the order of testing. A K that cannot be judged, as with scores that
-        are no numbers, is not among them and ends the testing.
+        K -> result of those that were tested, in order. A K that cannot be tested, for example because of invalid
+        scores, is not included and ends the testing.
 
     Raises:
-        AuditError: the first K cannot be judged.
+        AuditError: the first K cannot be tested.
     """
     results: dict[int, ParityResult] = {}
     for k in ks:
@@ -45,6 +45,6 @@ def fixed_sequence(ks: Sequence[int], judge: Callable[[int], ParityResult]) -> d
 
 
 def proven_k(results: Mapping[int, ParityResult]) -> int:
-    """The last K that passed; where not even the first one did, that one, whose verdict is then the audit's."""
+    """The last K that passed; if the first one did not pass, that one, whose verdict is then the audit's."""
     first, *_ = results
     return [first, *(k for k, result in results.items() if result.verdict == "pass")][-1]

@@ -1,7 +1,7 @@
-"""The metrics parity can decide on: value, orientation, and what resampling by cluster needs.
+"""Decision metrics: value, orientation, and statistics for resampling by cluster.
 
-Most metrics are smooth functions of sums over rows (``MomentMetric``): a resample of clusters is then a weighted sum
-and exact. AUC is not a sum; its resamples use the first-order (influence) expansion, whose error is O(1 / rows).
+Most metrics are smooth functions of sums over rows (``MomentMetric``), so that a resample of clusters is an exact
+weighted sum. AUC is not a sum; its resamples use the first-order (influence) expansion, whose error is O(1 / rows).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Sample:
     Attributes:
         y: (rows,) labels: 0/1, a number, or class codes.
         score: (rows,) probabilities of the positive class or predictions, (rows, classes) for multiclass.
-        codes: (rows,) cluster codes 0..n_clusters-1, or None where each row is a cluster.
-        n_clusters: clusters.
-        weight: (rows,) > 0, how many rows each row counts as in the value; it stays one observation. None = 1 each.
+        codes: (rows,) cluster codes 0..n_clusters-1, or None if each row is a cluster.
+        n_clusters: number of clusters.
+        weight: (rows,) > 0, weight of each row in the value; a row is still one observation. None = 1 each.
     """
 
     y: np.ndarray
@@ -44,19 +44,19 @@ class Sample:
 
     @property
     def row_codes(self) -> np.ndarray:
-        """(rows,) cluster codes even where each row is a cluster."""
+        """(rows,) cluster codes, also if each row is a cluster."""
         return np.arange(len(self.y)) if self.codes is None else self.codes
 
 
 @dataclass(frozen=True)
 class ClusterStatistics:
-    """What one model's metric looks like from the clusters' side.
+    """Per-cluster statistics of one model's metric.
 
     Attributes:
         value: the metric's own value.
-        influence: (clusters,) derivative of the *quality* by each cluster's weight; sums to zero.
+        influence: (clusters,) derivative of the *quality* with respect to each cluster's weight; sums to zero.
         sums: (clusters, q) addends for exact resampling; for linearised metrics the influence column itself.
-        excluded: clusters that cannot contribute (one class only).
+        excluded: number of clusters that cannot contribute (one class only).
     """
 
     value: float
@@ -69,11 +69,11 @@ class Metric(ABC):
     """A quality measure of scores against labels.
 
     Attributes:
-        name: as in the configuration.
+        name: name in the configuration.
         orientation: which values are better: ``higher``, ``lower``, or those near ``one`` (a ratio).
-        per_cluster: True if the metric is defined within users (GAUC, NDCG) and therefore needs clusters.
-        probabilities: True if scores must lie in [0, 1].
-        bounded: True if the value lies in [0, 1].
+        per_cluster: True if the metric is defined within users (GAUC, NDCG) and therefore requires clusters.
+        probabilities: True if scores must be in [0, 1].
+        bounded: True if the value is in [0, 1].
     """
 
     name: str
@@ -91,7 +91,7 @@ class Metric(ABC):
         """Qualities of resamples: (draws,) from their (draws, q) weighted sums over clusters."""
 
     def defined(self, y: np.ndarray) -> bool:
-        """Can the metric be computed on these labels at all?"""
+        """Whether the metric can be computed on these labels."""
         return len(y) > 0
 
     def value(
@@ -129,7 +129,7 @@ class Auc(Metric):
     bounded = True
 
     def defined(self, y: np.ndarray) -> bool:
-        """Both classes are there."""
+        """Whether both classes occur."""
         return has_variety(y)
 
     def statistics(self, sample: Sample) -> ClusterStatistics:
@@ -150,7 +150,7 @@ class MomentMetric(Metric):
     Attributes:
         moments: sample -> (clusters, q) addends, and the number of clusters that cannot contribute.
         combine: (..., q) sums -> (...,) values; must accept complex numbers (it is differentiated by complex step).
-        needs_variety: undefined where all labels are the same.
+        needs_variety: True if the metric is undefined when all labels are equal.
     """
 
     name: str
@@ -163,7 +163,7 @@ class MomentMetric(Metric):
     bounded: bool = False
 
     def defined(self, y: np.ndarray) -> bool:
-        """Labels are there, and differ where the metric needs it."""
+        """Whether there are labels, and different ones if the metric requires it."""
         return len(y) > 0 and (not self.needs_variety or has_variety(y))
 
     def statistics(self, sample: Sample) -> ClusterStatistics:
@@ -180,7 +180,7 @@ class MomentMetric(Metric):
         return ClusterStatistics(value, influence, sums, excluded)
 
     def resampled(self, sums: np.ndarray, statistics: ClusterStatistics) -> np.ndarray:
-        """Exact qualities of the resamples; NaN where a resample leaves the metric undefined."""
+        """Exact qualities of the resamples; NaN if a resample leaves the metric undefined."""
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.asarray(self.quality(self.combine(sums)))
         return np.where(np.isfinite(found), found, np.nan)  # differences of infinities would warn
@@ -198,7 +198,7 @@ def measured(metric: Metric, samples: Iterable[Sample], count: int) -> tuple[lis
 
 
 def has_variety(y: np.ndarray) -> bool:
-    """Are there at least two different labels?"""
+    """Whether there are at least two different labels."""
     return bool(len(y)) and bool((y != y[0]).any())
 
 
@@ -243,7 +243,7 @@ def _hit(y: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 
 def _centred_label(power: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Powers of the label about its sample mean: R2 does not change, and large offsets cost no digits."""
+    """Powers of the label about its sample mean: R2 does not change, and large offsets cause no cancellation."""
     return lambda y, score: (y - np.mean(y, dtype=np.float64)) ** power
 
 

@@ -1,4 +1,4 @@
-"""Two models on the same rows, outside a verdict: what the search compares on validation."""
+"""Comparison of two models on the same rows without a verdict; the selection uses it on validation."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def paired_delta(
     """Difference of quality (pruned - baseline, higher is better) and its standard error over clusters.
 
     Args:
-        metric: compares the scores.
+        metric: metric of the comparison.
         y: (rows,) labels.
         baseline, pruned: (rows,) or (rows, classes) scores.
-        cluster: (rows,) user of each row; None = each row by itself.
+        cluster: (rows,) user of each row; None = each row is a unit.
         weight: (rows,) > 0; None = 1 each.
     """
     codes, n_clusters = cluster_codes(cluster, len(y))

@@ -1,14 +1,14 @@
-"""How many trainings the verdict needs, planned on validation rows before a test row is read.
+"""Number of trainings for the verdict, planned on validation rows before any test row is read.
 
-The plan may look at how far the first trainings differ and at the difference that the selection's confirmations showed,
-and not at the first trainings' own difference: they are part of the verdict, and a plan that grows only where they look
-bad would be a second look. Their spread is used with care for the same reason: two trainings that happen to agree would
-else end the plan early, exactly where the verdict's own estimate of the noise is too small as well. So it counts
-together with a prior (``PRIOR_SHARE``); docs/results/error-rates.md shows that the error stays where it was.
+The plan may use the spread of the first trainings and the difference measured by the selection's confirmations, but not
+the first trainings' own difference: they are part of the verdict, and a plan that grows only if they look bad would be
+a second look. For the same reason their spread is shrunk towards a prior (``PRIOR_SHARE``): otherwise, two trainings
+that happen to agree would end the plan early, exactly when the verdict's own noise estimate is too small as well.
+docs/results/error-rates.md shows that the error rate is unaffected.
 
-Both models are trained equally often, or the pruned one once more, unless the confirmations show a clear difference:
-the full model's seed noise is known from nothing else than its own trainings, so the verdict holds its level even if
-one model is noisier than the other, or now and then a training goes wrong (``benchmarks/parity/allocations.py``).
+Both models are trained equally often, or the pruned one once more, unless the confirmations show a clear difference.
+The full model's seed noise is only known from its own trainings, so the verdict keeps its error level even if one model
+is noisier than the other, or a training occasionally fails (``benchmarks/parity/allocations.py``).
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from feature_audit.noninferiority.intervals import PASS_SHARE
 #: (pruned, full) trainings.
 Arms = tuple[int, int]
 
-#: Chance of a decision that is planned for; less than ``power.POWER`` counts as undecidable.
+#: Planned probability of a decision; below ``power.POWER`` a question counts as undecidable.
 POWER = 0.9
-#: An allocation whose chance comes this close to the best one's is as good, or hopeless tables would cost most.
+#: An allocation this close to the best one's probability is as good; otherwise hopeless tables would cost most.
 NEARLY = 0.05
-#: Fewest and most trainings of either model; fewest pruned ones where the full model is trained once. Two pruned models
-#: leave one degree of freedom for the seed noise then: a 95% bound lies seven standard errors away.
+#: Minimum and maximum number of trainings of either model; minimum number of pruned ones if the full model is trained
+#: once. Two pruned models leave one degree of freedom for the seed noise: a 95% bound is then seven standard errors
+#: wide.
 FEWEST, MOST, FEWEST_ALONE = 2, 5, 3
-#: Until trainings say otherwise, seed noise is this share of the margin, with the weight of so many degrees of freedom.
+#: Prior of the seed noise: this share of the margin, with the weight of this many degrees of freedom.
 PRIOR_SHARE, PRIOR_DF = 0.4, 2
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the verdict will ask.
+    """The question of the verdict.
 
     Attributes:
         margin, confidence: of the decision.
@@ -53,13 +54,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What validation says about the verdict on the test split.
+    """Forecast of the verdict on the test split, from validation rows.
 
     Attributes:
-        parts: variance components on the validation rows, with the seed noise that is planned for.
-        expected: difference (pruned - full) that is planned for; 0 = identical models.
-        question: what will be asked.
-        target: which of several targets it is about; empty where there is one.
+        parts: variance components on the validation rows, with the planned seed noise.
+        expected: planned difference (pruned - full); 0 = identical models.
+        question: the question of the verdict.
+        target: which of several targets it is for; empty if there is one.
     """
 
     parts: Components
@@ -68,10 +69,10 @@ class Outlook:
     target: str = ""
 
     def chance(self, arms: Arms, rows: float = 1.0) -> float:
-        """Probability of a pass (of a fail where ``expected`` lies below -margin) with so many trainings.
+        """Probability of a pass (of a fail if ``expected`` is below -margin) with these trainings.
 
         Args:
-            arms: the trainings.
+            arms: numbers of trainings.
             rows: test rows, as a multiple of today's.
         """
         gap = self.expected + self.question.margin
@@ -92,13 +93,13 @@ class Outlook:
 def outlook(
     found: Sequence[Components], arms: Arms, question: Question, estimate: tuple[float, float] | None
 ) -> Outlook:
-    """Read the noise off the trainings so far, and the difference to plan for off another estimate.
+    """Estimate the noise from the trainings so far, and the planned difference from a separate estimate.
 
     Args:
         found: components of the decision metric on the validation rows, one for each K; the seed noise is the mean over
-            all, everything else is the first one's.
-        arms: trainings behind each of them.
-        question: what will be asked.
+            all, everything else is from the first one.
+        arms: numbers of trainings behind each of them.
+        question: the question of the verdict.
         estimate: difference and its standard error over rows, from other pruned trainings than these, or None.
     """
     df = len(found) * (arms[0] - 1) + arms[1] - 1
@@ -111,7 +112,7 @@ def outlook(
 
 
 def _expected(estimate: tuple[float, float] | None, seed: float, question: Question) -> float:
-    """The least gain, or the least loss beyond the margin, that an estimate leaves no doubt of; else none at all."""
+    """The bound of a clear gain, or of a clear loss beyond the margin; 0 if the estimate shows neither."""
     if estimate is None:
         return 0.0
     delta, error = estimate
@@ -122,7 +123,7 @@ def _expected(estimate: tuple[float, float] | None, seed: float, question: Quest
 
 
 def allocations(seeds: int | None, baseline_seeds: int | None) -> list[Arms]:
-    """(pruned, full) trainings to choose from, the fewest first; None = to be planned, a number stays as it is."""
+    """(pruned, full) trainings to choose from, the fewest first; None = to be planned, a number is fixed."""
     if seeds is None and baseline_seeds is None:
         alone = [(number, 1) for number in range(FEWEST_ALONE, MOST + 1)]
         both = [(pruned, full) for full in range(FEWEST, MOST + 1) for pruned in (full, full + 1) if pruned <= MOST]
@@ -135,16 +136,16 @@ def allocations(seeds: int | None, baseline_seeds: int | None) -> list[Arms]:
 def choose(
     options: Sequence[Arms], look: Callable[[Arms], Outlook], price: Callable[[Arms], float], most: float = np.inf
 ) -> tuple[Outlook, Arms]:
-    """Look at the fewest trainings, and choose among the options by what they show.
+    """Start with the fewest trainings, and choose among the options based on their results.
 
-    One training of the full model is enough only where the confirmations show a clear difference, or where it was
-    asked for: else a second one is looked at as well, because its noise is not known from the pruned models.
+    One training of the full model is enough only if the confirmations show a clear difference, or if it was requested.
+    Otherwise a second one is used as well, because its noise is not known from the pruned models.
 
     Args:
-        options: of ``allocations``.
-        look: trains so many models, and reads the noise off them.
-        price: of an option, in full trainings.
-        most: the highest price; the cheapest option is always allowed.
+        options: result of ``allocations``.
+        look: trains the models, and estimates the noise from them.
+        price: price of an option, in full trainings.
+        most: maximum price; the cheapest option is always allowed.
     """
     fewest = min(pruned for pruned, _ in options), min(full for _, full in options)
     view = look(fewest)
@@ -160,7 +161,7 @@ def choose(
 
 
 def _enough(view: Outlook, options: Sequence[Arms]) -> Arms:
-    """The first allocation whose chance is ``POWER``, or nearly the best one's where none has it."""
+    """The first allocation with a probability of ``POWER``, or nearly the best one's if none reaches it."""
     chances = [view.chance(arms) for arms in options]
     wanted = min(POWER, max(chances) - NEARLY)
     return next(arms for arms, one in zip(options, chances, strict=True) if one >= wanted)

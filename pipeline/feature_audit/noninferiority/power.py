@@ -1,4 +1,4 @@
-"""What an inconclusive audit would need: test users or seeds."""
+"""Numbers of test users or seeds with which an inconclusive audit would be decided."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from feature_audit.results import DECIDES
 
 POWER = DECIDES
 MOST_SEEDS = 100
-MOST_ROWS = 1000.0  # times the present test split
-_LEVELS = (np.arange(400) + 0.5) / 400  # quantiles at which the distribution of a standard error is sampled
+MOST_ROWS = 1000.0  # times the current test split
+_LEVELS = (np.arange(400) + 0.5) / 400  # quantiles for sampling the distribution of a standard error
 
 
 def needed(
@@ -29,14 +29,14 @@ def needed(
     seeds: tuple[int, int],
     cluster_name: str,
 ) -> str:
-    """One sentence: how many test clusters, or how many seeds, would decide if the estimate stays as it is.
+    """One sentence: how many test clusters or seeds would decide the question if the estimate stays the same.
 
     Args:
-        comparison: the undecided one, with its margin.
-        enough: of its ``enough_trainings``.
-        confidence: of the decision on other test clusters.
+        comparison: the undecided comparison, with its margin.
+        enough: its ``enough_trainings``.
+        confidence: confidence of the decision on other test clusters.
         seeds: pruned and baseline trainings so far.
-        cluster_name: what the clusters are called.
+        cluster_name: name of the resampling units.
     """
     delta, parts = comparison.delta, comparison.parts
     gap = _gap(comparison)
@@ -72,19 +72,19 @@ def needed(
 
 
 def enough_trainings(comparison: Comparison, *, confidence: float, seeds: tuple[int, int]) -> list[tuple[int, int]]:
-    """Numbers of (pruned, full) trainings, each the fewest pruned ones for its number of full ones, that would decide.
+    """Numbers of (pruned, full) trainings that would decide: for each number of full ones, the fewest pruned ones.
 
-    Empty where no number does: row noise alone is too large, the estimate sits on the margin, or seed noise is unknown.
-    Numbers with more full than pruned trainings are left out: they cost more and decide no more.
+    Empty if no number does: row noise by itself is too large, the estimate equals the margin, or seed noise is unknown.
+    Options with more full than pruned trainings are omitted: they cost more and decide no more.
 
     Args:
-        comparison: the undecided one, with its margin.
-        confidence: of the decision with these trainings.
+        comparison: the undecided comparison, with its margin.
+        confidence: confidence of the decision with these trainings.
         seeds: pruned and full trainings so far; no option has fewer of either.
     """
     found: list[tuple[int, int]] = []
     parts = comparison.parts
-    most_full = seeds[1] if parts.deployed else MOST_SEEDS  # of a deployed model there is one
+    most_full = seeds[1] if parts.deployed else MOST_SEEDS  # there is one deployed model
     on_margin = abs(_gap(comparison)) <= 1e-3 * parts.standard_error
     if not parts.seed_df or on_margin or not _decides(comparison, confidence, (MOST_SEEDS, most_full)):
         return found
@@ -107,7 +107,7 @@ def _gap(comparison: Comparison) -> float:
 
 
 def _decides(comparison: Comparison, confidence: float, arms: tuple[int, int], factor: float = 1.0) -> bool:
-    """Would so many trainings on ``factor`` times the clusters decide, if the estimate stays as it is?"""
+    """Whether these trainings on ``factor`` times the clusters would decide if the estimate stays the same."""
     gap = _gap(comparison)
     level = 1 - (PASS_SHARE if gap > 0 else 1 - PASS_SHARE) * (1 - confidence)
     return chance(grown(comparison.parts, factor, arms), abs(gap), level) >= POWER
@@ -116,7 +116,7 @@ def _decides(comparison: Comparison, confidence: float, arms: tuple[int, int], f
 def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components:
     """Expected components with ``factor`` times the clusters and ``arms`` trainings of (pruned, baseline)."""
     weight = seed_weight(*arms, deployed=parts.deployed)
-    # Each training's own row noise averages out over seeds; what both arms share does not.
+    # Each training's individual row noise averages out over seeds; common noise does not.
     own = parts.row - parts.common
     return replace(
         parts,
@@ -132,11 +132,11 @@ def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components
 def reach(parts: Components, level: float, power: float = POWER) -> float:
     """Distance from the margin that is decided with probability ``power``.
 
-    The estimate over its estimated standard error is taken as a noncentral t of the verdict's own degrees of freedom;
-    exact where seed noise is all there is, and where there is none.
+    The estimate divided by its estimated standard error is treated as noncentral t with the verdict's degrees of
+    freedom. That is exact if there is only seed noise, and if there is none.
 
     Args:
-        parts: expected components, such as ``grown`` gives.
+        parts: expected components, such as from ``grown``.
         level: one-sided confidence of the decision, 1 - its error level.
         power: probability.
     """
@@ -147,14 +147,14 @@ def reach(parts: Components, level: float, power: float = POWER) -> float:
 
 
 def chance(parts: Components, gap: float, level: float) -> float:
-    """Probability of the decision at a true distance ``gap`` >= 0 from the margin; the other way round of ``reach``."""
+    """Probability of the decision at a true distance ``gap`` >= 0 from the margin; the inverse of ``reach``."""
     if parts.standard_error == 0:
         return float(gap > 0)
     return _share_beyond(gap / parts.standard_error, *_bound(parts, level))
 
 
 def _bound(parts: Components, level: float) -> tuple[float, np.ndarray]:
-    """The t quantile of the decision, and values that the estimated standard error takes, in units of the true one."""
+    """The t quantile of the decision, and quantiles of the estimated standard error relative to the true one."""
     df = degrees_of_freedom(parts, 1 - level)
     return float(special.stdtrit(df, level)), np.sqrt(2 * special.gammaincinv(df / 2, _LEVELS) / df)
 

@@ -1,8 +1,8 @@
 """Ranking quality in float64: AUC with its influence values, GAUC, NDCG and DeLong's variance.
 
-All of it sorts once; what follows goes block by block through the sorted rows, so that a test split of tens of millions
-of rows takes some 50 bytes a row. Ties count half (AUC) or are averaged (NDCG), as in scikit-learn.
-A row of weight w counts as w rows: it makes w pairs with every row of the other class, and takes w positions of a list.
+All functions sort once and then process the sorted rows in blocks, so that a test split of tens of millions of rows
+takes about 50 bytes per row. Ties count half (AUC) or are averaged (NDCG), as in scikit-learn.
+A row of weight w counts as w rows: w pairs with every row of the other class, and w positions in a list.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def auc_placements(y: np.ndarray, score: np.ndarray, weight: np.ndarray | None =
 
     Returns:
         The AUC, and (rows,) float64: for a positive the share of negatives below it, for a negative the share of
-        positives above it, ties half. Either class's mean is the AUC (DeLong et al. 1988, eq. 2-5). Shares and means
-        are weighted ones.
+        positives above it, ties half. The mean over either class is the AUC (DeLong et al. 1988, eq. 2-5). Shares and
+        means are weighted.
     """
     order = np.argsort(score).astype(row_type(len(score)))
     positive = np.asarray(y)[order] > 0
@@ -49,16 +49,16 @@ def auc_placements(y: np.ndarray, score: np.ndarray, weight: np.ndarray | None =
 
 
 def _running(chosen: np.ndarray, size: np.ndarray | None) -> np.ndarray:
-    """(rows + 1,) weight of the chosen rows among the first i: whole numbers where all rows count alike."""
+    """(rows + 1,) weight of the chosen rows among the first i: integers if there are no weights."""
     kind = row_type(len(chosen))
     sums = np.cumsum(chosen, dtype=kind) if size is None else np.cumsum(size * chosen)
     return np.concatenate((np.zeros(1, sums.dtype), sums))
 
 
 def auc_influence(y: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> tuple[float, np.ndarray]:
-    """AUC and the (rows,) infinitesimal-jackknife values: its slope when a row is resampled; they sum to zero.
+    """AUC and the (rows,) infinitesimal-jackknife values: its derivative by each row's weight; they sum to zero.
 
-    Summed over a cluster's rows they give the clustered variance of Obuchowski (1997).
+    Sums over the rows of each cluster give the clustered variance of Obuchowski (1997).
     """
     auc, values = auc_placements(y, score, weight)
     values -= auc
@@ -76,7 +76,7 @@ def delong(
 ) -> tuple[float, float]:
     """AUC(b) - AUC(a) on the same rows and its standard error, row-level (DeLong, DeLong & Clarke-Pearson 1988).
 
-    Blind to users: rows of one user count as independent. A cross-check of the unit-level figure, not the verdict.
+    Ignores users: rows of one user count as independent. A cross-check of the cluster-level result, not the verdict.
 
     Args:
         y: (rows,) 0 or 1.
@@ -93,7 +93,7 @@ def delong(
 def group_auc(
     y: np.ndarray, score: np.ndarray, cluster: np.ndarray, n_clusters: int, weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every cluster's own AUC.
+    """AUC of every cluster.
 
     Args:
         y, score: (rows,).
@@ -123,14 +123,14 @@ def group_auc(
 def group_ndcg(
     y: np.ndarray, score: np.ndarray, cluster: np.ndarray, n_clusters: int, k: int, weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every cluster's own NDCG@k with linear gains (Järvelin & Kekäläinen 2002); tied scores share their positions.
+    """NDCG@k of every cluster with linear gains (Järvelin & Kekäläinen 2002); tied scores share their positions.
 
     Args:
         y: (rows,) gains >= 0.
         score: (rows,).
         cluster: (rows,) codes 0..n_clusters-1.
-        k: positions that count.
-        weight: (rows,) > 0, positions that a row takes, also parts of one; None = 1 each.
+        k: number of positions that count.
+        weight: (rows,) > 0, number of positions that a row takes, possibly fractional; None = 1 each.
 
     Returns:
         (n_clusters,) float64 NDCG (0 where undefined) and (n_clusters,) bool: the cluster has a positive gain.
@@ -144,17 +144,17 @@ def group_ndcg(
 def _group_dcg(
     gain: np.ndarray, score: np.ndarray, cluster: np.ndarray, n_clusters: int, k: int, weight: np.ndarray | None
 ) -> np.ndarray:
-    """(n_clusters,) DCG@k; a block of tied rows earns its mean gain at each of its positions (as scikit-learn does)."""
+    """(n_clusters,) DCG@k; a block of tied rows has its mean gain at each of its positions (as in scikit-learn)."""
     order = np.lexsort((-np.asarray(score), cluster)).astype(row_type(len(score)))
     codes, gains = cluster[order], gain[order]
     edges, block = segments(codes, np.asarray(score)[order])
     starts, owner = segments(codes)
-    if weight is None:  # positions that rows before each block, and before each cluster, take
+    if weight is None:  # positions taken by rows before each block, and before each cluster
         through, before = edges, starts
     else:
         place = np.concatenate(([0], np.cumsum(np.asarray(weight, dtype=np.float64)[order])))
         through, before = place[edges], place[starts]
-    # No cluster reaches further; a huge cut-off would fill the memory.
+    # No cluster has more positions; a huge cut-off would exhaust the memory.
     k = min(k, math.ceil(np.diff(before).max(initial=0)))
     reach = np.concatenate(([0.0], np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))))  # sum of the first i discounts
     sums = np.zeros(n_clusters)

@@ -1,4 +1,4 @@
-"""The full model against another model on the same rows: a quick gradient boosting, or the score that production gave.
+"""The full model compared with another model on the same rows: fast gradient boosting, or production's scores.
 
 Parity with a full model that is clearly worse than an available alternative is not a basis for action.
 """
@@ -19,17 +19,17 @@ from feature_audit.schema import SplitName
 
 @dataclass(frozen=True)
 class Reference:
-    """What the full model was compared with, and how the comparison came out.
+    """The comparison of the full model with another model.
 
     Attributes:
-        name: of the other model, for sentences.
-        remedy: what to do where the full model is clearly worse, as a sentence.
-        split, rows: where, and on how many rows.
+        name: name of the other model, for sentences.
+        remedy: remedy if the full model is clearly worse, as a sentence.
+        split, rows: split and number of the compared rows.
         metric: the decision metric.
-        full, other: its own values; ``full`` is the mean over trainings.
+        full, other: metric values; ``full`` is the mean over trainings.
         delta: full - other, higher is better.
-        standard_error, df: of ``delta`` against other rows (users), with all models as they are.
-        bounded: does the metric lie between 0 and 1?
+        standard_error, df: of ``delta`` over other rows (users), with all models fixed.
+        bounded: True if the metric is between 0 and 1.
     """
 
     name: str
@@ -90,7 +90,7 @@ def against_reference(
         y: (rows,) labels.
         full: (seeds, rows[, classes]) scores.
         other: (rows[, classes]) scores.
-        cluster: (rows,) what is resampled; None = each row by itself.
+        cluster: (rows,) resampling unit of each row; None = each row is a unit.
         name, remedy, split: as in ``Reference``.
         weight: (rows,) > 0; None = 1 each.
     """

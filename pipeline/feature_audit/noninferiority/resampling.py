@@ -1,4 +1,4 @@
-"""Paired bootstrap over clusters: all models and metrics see the same resampled users."""
+"""Paired bootstrap over clusters: all models and metrics use the same resampled users."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from feature_audit.noninferiority.clusters import cluster_sums
 
 MOST_CLUSTERS = 100_000
-_BLOCK_CELLS = 4_000_000  # weights held at once: 32 MB in float64
+_BLOCK_CELLS = 4_000_000  # weights in memory at a time: 32 MB in float64
 
 
 def resampled_sums(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
     """Sums over multinomial resamples of the clusters.
 
     Args:
-        sums: (clusters, q) float64 addends, all statistics of all models side by side; many clusters are pooled first.
+        sums: (clusters, q) float64 addends, statistics of all models in columns; many clusters are pooled first.
         draws: number of resamples.
-        seed: of the generator; the same seed gives the same resamples.
+        seed: seed of the generator; the same seed gives the same resamples.
 
     Returns:
         (draws, q) float64.
@@ -29,10 +29,10 @@ def resampled_sums(sums: np.ndarray, draws: int, seed: int) -> np.ndarray:
 
 
 def pool_of(n_clusters: int, seed: int) -> np.ndarray:
-    """int32 (clusters,), the group that each cluster is resampled in: a group of its own while they are few.
+    """int32 (clusters,), resampling group of each cluster; while there are few, each cluster is one group.
 
-    Beyond ``MOST_CLUSTERS`` clusters are pooled at random into that many groups: the variance of the resamples stays
-    the same in expectation and is off by 0.5 % at most (sqrt(2 / MOST_CLUSTERS)).
+    More than ``MOST_CLUSTERS`` clusters are pooled at random into that many groups: the expected variance of the
+    resamples does not change, and its error is at most 0.5 % (sqrt(2 / MOST_CLUSTERS)).
     """
     if n_clusters <= MOST_CLUSTERS:
         return np.arange(n_clusters, dtype=np.int32)

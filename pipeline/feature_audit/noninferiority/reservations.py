@@ -1,4 +1,4 @@
-"""Reasons to withhold a pass although the difference is within the margin: a useless model has nothing to lose."""
+"""Reasons to withhold a pass although the difference is within the margin, such as models no better than chance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from feature_audit.results import MetricDelta
 from feature_audit.schema import Task
 from feature_audit.weighting import effective_size
 
-#: Units, and units with a row of either class, below which noise is unknown (docs/results/error-rates-rare.md).
+#: Minimum number of units, and of units with rows of either class, for a noise estimate
+#: (docs/results/error-rates-rare.md).
 MIN_UNITS = MIN_PER_CLASS
 
 _CHANCE_REMEDY = "Check target, positive, time, split and kinds, or use more test rows; both models must beat chance."

@@ -1,4 +1,4 @@
-"""The checked inputs of a decision: labels, clusters and the scores of both arms on the same rows."""
+"""The validated inputs of a decision: labels, clusters and the scores of both arms on the same rows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class ScoredArms:
 
     Attributes:
         y: (rows,) labels.
-        baseline, pruned: (seeds, rows[, classes]) scores, float32 where they were given so, else float64.
-        cluster: (rows,) codes 0..units-1, or None where each row is a cluster.
+        baseline, pruned: (seeds, rows[, classes]) scores, float32 if given so, else float64.
+        cluster: (rows,) codes 0..units-1, or None if each row is a cluster.
         clusters: number of clusters.
         task: binary, regression or multiclass.
-        deployed: the baseline is one fixed model, not one of many possible trainings.
-        weight: (rows,) > 0, how many rows each row counts as; None = 1 each.
-        target: which of several targets these are labels and scores of; empty where there is one.
-        pool: (clusters,) the group that each cluster is resampled in (``resampling.pool_of``); None = no bootstrap.
+        deployed: True if the baseline is one fixed model rather than one of many possible trainings.
+        weight: (rows,) > 0, row weights; None = 1 each.
+        target: which of several targets the labels and scores are for; empty if there is one.
+        pool: (clusters,) resampling group of each cluster (``resampling.pool_of``); None = no bootstrap.
     """
 
     y: np.ndarray
@@ -47,7 +47,7 @@ class ScoredArms:
         return len(self.pruned), len(self.baseline)
 
     def on(self, mask: np.ndarray) -> ScoredArms:
-        """The same arms on some of the rows, which are not resampled."""
+        """The same arms on some of the rows, without bootstrap groups."""
         cluster, clusters = cluster_codes(
             None if self.cluster is None else self.cluster[mask], int(np.count_nonzero(mask))
         )
@@ -70,11 +70,11 @@ class ScoredArms:
 def checked(
     y: Any, baseline: Any, pruned: Any, cluster: Any, task: Task, *, deployed: bool = False, weight: Any = None
 ) -> ScoredArms:
-    """Arrays of agreeing shapes, both arms with a seed axis.
+    """Validate the inputs; both arms get a seed axis.
 
     Raises:
-        UsageError: scores of more than one deployed model.
-        AuditError: a shape, label, score or weight that no metric of the task could take.
+        UsageError: there are scores of more than one deployed model.
+        AuditError: a shape, label, score or weight is invalid for every metric of the task.
     """
     y = np.asarray(y)
     if y.ndim != 1 or len(y) < 2:

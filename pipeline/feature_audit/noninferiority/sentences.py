@@ -1,4 +1,4 @@
-"""The verdict in one plain sentence."""
+"""The verdict as one plain sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slices of the test rows: chosen columns, and head / tail / new users made from cluster counts."""
+"""Slices of the test rows: chosen columns, and head / tail / new users derived from cluster counts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from feature_audit.noninferiority.clusters import cluster_codes, code_counts
 
 MIN_ROWS = 50
 MIN_CLUSTERS = 10
-MAX_VALUES = 20  # per column, largest first; a slice per city would drown the ones that matter
+MAX_VALUES = 20  # per column, largest first; a slice per city would hide the important ones
 
 
 @dataclass(frozen=True)
 class SmallSlice:
-    """A slice that gets no interval, and why."""
+    """A slice without an interval, and the reason."""
 
     column: str
     slice: str
@@ -27,11 +27,11 @@ class SmallSlice:
 
 @dataclass(frozen=True)
 class Coded:
-    """The labels of all rows as codes: a log of many rows has no room for a text per row.
+    """The labels of all rows as codes, because a string per row takes too much memory on large logs.
 
     Attributes:
         codes: int (rows,).
-        labels: text of code 0, 1, ...; codes of the same text are one slice, and some may be in no row.
+        labels: text of code 0, 1, ...; codes with equal text are one slice, and some may not occur.
     """
 
     codes: np.ndarray
@@ -39,12 +39,12 @@ class Coded:
 
     @classmethod
     def of(cls, labels: np.ndarray) -> Coded:
-        """Of (rows,) labels of any type."""
+        """From (rows,) labels of any type."""
         values, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
         return cls(codes, values.tolist())
 
     def merged(self) -> Coded:
-        """The same with one code for each text."""
+        """The same with one code per text."""
         if len(set(self.labels)) == len(self.labels):
             return self
         labels, code = np.unique(np.asarray(self.labels), return_inverse=True)
@@ -61,9 +61,9 @@ def slice_masks(
 
     Args:
         slices: column -> (rows,) labels or their codes; every value is a slice named ``column = value``.
-        rows: test rows.
+        rows: number of test rows.
         cluster: (rows,) user codes or None.
-        chosen: column -> the only values that are slices; of other columns the ``MAX_VALUES`` largest are.
+        chosen: column -> the only values that are slices; for other columns, the ``MAX_VALUES`` largest.
     """
     for column, given in slices.items():
         shape = np.shape(given.codes if isinstance(given, Coded) else given)
@@ -93,17 +93,17 @@ def slice_masks(
 
 
 def activity(cluster: np.ndarray, train_cluster: np.ndarray) -> Coded:
-    """Head, tail and new users of the test split by what the train split knew of them.
+    """Head, tail and new users of the test split by their number of train rows.
 
-    ``new``: not in train. ``head``: the most active users who together own half of the other test rows; ``tail``: the
-    rest. Ties in activity stay together.
+    ``new``: not in train. ``head``: the most active users, who together account for half of the other test rows;
+    ``tail``: the rest. Users with equal activity stay together.
 
     Args:
-        cluster: (rows,) user codes of the test rows, whole numbers from 0 on.
+        cluster: (rows,) user codes of the test rows, whole numbers from 0.
         train_cluster: (train rows,) user codes of the train rows, same coding.
 
     Returns:
-        For ``decide(slices={"activity": ...})``.
+        Labels for ``decide(slices={"activity": ...})``.
     """
     users = 1 + int(max(cluster.max(initial=-1), train_cluster.max(initial=-1)))
     trained = code_counts(train_cluster, users)
@@ -111,7 +111,7 @@ def activity(cluster: np.ndarray, train_cluster: np.ndarray) -> Coded:
     lengths, place = np.unique(trained, return_inverse=True)  # of users' histories
     covered = np.zeros(len(lengths), dtype=np.int64)
     np.add.at(covered, place, np.where(trained > 0, rows, 0))
-    # From the most active users on, the head ends where half of the rows of known users are covered.
+    # Starting with the most active users, the head ends when half of the rows of known users are covered.
     most_first = np.cumsum(covered[::-1])
     cut = lengths[::-1][np.searchsorted(most_first, (most_first[-1] + 1) // 2)] if most_first.any() else 0
     of_user = np.where(trained == 0, 0, np.where(trained >= cut, 1, 2)).astype(np.int8)

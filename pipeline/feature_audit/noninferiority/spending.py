@@ -1,9 +1,9 @@
-"""How looks at the same test rows share one error: planned ones by alpha spending, unplanned ones by what is left.
+"""Error spending over looks at the same test rows: alpha spending for planned looks, the remainder for unplanned ones.
 
-An interval spends ``PASS_SHARE`` of its error on the end where a pass is decided. The planned looks together have the
-error of a single one; the rest of it, ``1 - PASS_SHARE``, is for unplanned looks, half of what is left each
-time. Whatever is tried, and however the looks hang together, at most ``1 - confidence`` of all audits come to a false
-pass: the levels are simply added up (Bonferroni), so that no correlation between the looks needs to be known.
+An interval spends ``PASS_SHARE`` of its error on the end that decides a pass. All planned looks together have the error
+of a single one. The remainder, ``1 - PASS_SHARE``, is for unplanned looks, each of which uses half of what is left.
+In every case and for any dependence between the looks, at most ``1 - confidence`` of all audits are false passes: the
+levels are added up (Bonferroni), so the correlation between the looks need not be known.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from scipy import special
 
 from feature_audit.noninferiority.intervals import PASS_SHARE
 
-_LEAST = 1e-12  # a level that nothing passes; below it 1 - level would be 1
+_LEAST = 1e-12  # a level at which no look passes; below it, 1 - level would round to 1
 
 
 def look_confidence(confidence: float, look: int, planned: int = 1) -> float:
-    """Confidence at which one look is judged.
+    """Confidence of one look.
 
     Args:
-        confidence: of all looks together, e.g. 0.95; a single planned look has all of it.
-        look: which one, counted from 1.
-        planned: looks that were planned before the first. They spend the error as Lan and DeMets (1983) do after
-            O'Brien and Fleming: little on early looks, so that the last one is nearly as wide as a single one.
+        confidence: confidence of all looks together, e.g. 0.95; a single planned look has all of it.
+        look: number of the look, from 1.
+        planned: number of looks planned before the first. They spend the error as in Lan and DeMets (1983) with
+            O'Brien-Fleming boundaries: little on early looks, so that the last one is nearly as wide as a single one.
     """
     alpha = 1 - confidence
     if look > planned:
@@ -35,7 +35,7 @@ def look_confidence(confidence: float, look: int, planned: int = 1) -> float:
 
 
 def _spent(alpha: float, information: float) -> float:
-    """Error spent when this share of the information is in: ``2 - 2 Phi(z / sqrt(information))``."""
+    """Error spent at this share of the information: ``2 - 2 Phi(z / sqrt(information))``."""
     if information <= 0:
         return 0.0
     return float(2 * special.ndtr(special.ndtri(alpha / 2) / information**0.5))

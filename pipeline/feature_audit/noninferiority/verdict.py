@@ -134,11 +134,11 @@ def decide(
     decision = compare(scored, chosen, "all", margin, "decision")
     artifact = decision.of_artifacts(shipped).row(confidence)
     whole = [decision.condensed()]
-    del decision  # its influence values, one per unit and training, before the next metric's are made
+    del decision  # frees its influence values, one per unit and training
     guarding, skipped = guard_comparisons(scored, guards or {}, chosen)
     whole, checks = bootstrapped([*whole, *guarding], draws=draws, seed=seed, confidence=confidence)
     others = {one.name: one.scored(scored, seed) for one in further}
-    for place, one in enumerate(further, start=1):  # each has rows of its own, so each is resampled by itself
+    for place, one in enumerate(further, start=1):  # each has different rows, so each is resampled separately
         made, check = bootstrapped([one.compared(others[one.name])], draws=draws, seed=seed, confidence=confidence)
         whole[place:place], checks = made, {**checks, **check}
     sliced, small = slice_comparisons(
@@ -210,7 +210,7 @@ def decide(
 def _diagnostics(
     scored: ScoredArms, comparisons: Sequence[Comparison], levels: Sequence[float], confidence: float
 ) -> dict[str, Any]:
-    """How the intervals came about: seeds, variance components, the level of each guard."""
+    """Details of the intervals: seeds, variance components, the level of each guard."""
     guards = [(one, level) for one, level in zip(comparisons, levels, strict=True) if shares_error(one)]
     return {
         "seeds": {"pruned": scored.seeds[0], "baseline": scored.seeds[1]},
@@ -244,14 +244,14 @@ def _needed(
     seeds: tuple[int, int],
     cluster_name: str,
 ) -> tuple[str, list[tuple[int, int]]]:
-    """What would decide it, as a sentence and as trainings: of the decision, or of the first guard not shown to hold.
+    """What would decide it, as a sentence and as trainings: for the decision, or for the first unproven guard.
 
     Args:
         comparisons, deltas: the decision first.
         unjudged: slices that are too small.
         confidences: of a decision on other rows, and of one on these rows with more trainings.
         seeds: pruned and full trainings so far.
-        cluster_name: what the clusters are called.
+        cluster_name: name of the resampling units.
     """
     open_guards = sentences.not_shown(deltas)
     if deltas[0].verdict == "pass" and not open_guards:
@@ -269,7 +269,7 @@ def _at_most_inconclusive(row: MetricDelta) -> MetricDelta:
 
 
 def _overall(deltas: list[MetricDelta], unjudged: Sequence[str]) -> Verdict:
-    """The decision's verdict; a guard that is shown to lose too much fails it, one that is not shown withholds it."""
+    """The decision's verdict; a proven loss on a guard makes it fail, an unproven required guard withholds a pass."""
     assert deltas[0].verdict is not None
     if any(row.verdict == "fail" for row in sentences.guards(deltas)):
         return "fail"
@@ -278,12 +278,12 @@ def _overall(deltas: list[MetricDelta], unjudged: Sequence[str]) -> Verdict:
 
 
 def _delong(scored: ScoredArms) -> dict[str, float | None]:
-    """Mean over seed pairs of DeLong's delta and standard error, which know nothing of users."""
+    """Mean over seed pairs of DeLong's delta and standard error, which ignore users."""
     full = [ranking.auc_placements(scored.y, score) for score in scored.baseline]
     pairs = np.array(
         [
             [ranking.delong(scored.y, one, small) for one in full]
-            for small in (ranking.auc_placements(scored.y, score) for score in scored.pruned)  # held one at a time
+            for small in (ranking.auc_placements(scored.y, score) for score in scored.pruned)  # one in memory at a time
         ]
     )
     delta, error = pairs.transpose(1, 0, 2).reshape(-1, 2).mean(axis=0)

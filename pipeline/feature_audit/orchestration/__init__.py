@@ -1,1 +1,1 @@
-"""One audit from log to recommendation, and what a person does with it afterwards."""
+"""Runs an audit from log to recommendation, and handles the actions that follow it."""

@@ -1,4 +1,4 @@
-"""check-model: does a module or training job of a user fit its contract? Asked on real rows before an audit."""
+"""check-model: checks a user's module or training job against its contract, on real rows, before an audit."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from feature_audit.stages import load as load_stage
 
 
 def check(config: AuditConfig) -> tuple[list[ModelFinding], list[str]]:
-    """Run the contract's checks on the first train rows; the load stage comes from the cache where it can.
+    """Run the contract's checks on the first train rows; the load stage is taken from the cache if possible.
 
     Returns:
-        the findings, and lines that say what will be gated: none where a check failed.
+        The findings, and lines that list the gated fields; no lines if a check failed.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: a name is unknown.
         AuditError: the log or the model cannot be loaded.
     """
     config = load_stage.complete(config)

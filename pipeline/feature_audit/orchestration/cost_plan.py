@@ -85,7 +85,7 @@ def _selection_trainings(
     concrete = max(PathSettings.fewest_steps, plan.epochs * steps) * plan.batch_size
     nested = max(PathSettings.fewest_steps / 2, PathSettings.finetune_epochs * steps) * plan.batch_size
     curve = nested + FORWARD_SHARE * len(curve_sizes(constraints.max_k, constraints.min_k)) * validation
-    if not plan.searches:  # a baseline ranks by a few passes, or by the table alone
+    if not plan.searches:  # a baseline ranks by a few passes, or only by the table
         return FORWARD_SHARE * train * active_parameters, curve * active_parameters
     cached, judged = min(PathSettings.cached_rows, train), min(PathSettings.judged_rows, validation)
     forward = cached + judged + train / plan.trials  # the teacher is asked once for all trials

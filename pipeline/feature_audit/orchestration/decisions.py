@@ -24,11 +24,11 @@ from feature_audit.selection import (
 
 #: Number of rows on which associations are measured.
 _ROWS = 20_000
-#: A kept feature that explains at least this share of a dropped feature's entropy carries it.
+#: Minimum share of a dropped feature's entropy that a kept feature must explain to carry it.
 _REDUNDANT = 0.3
 #: Smaller shares of the label's entropy are expected by chance with this many rows.
 _INFORMATIVE = 5e-4
-#: A dropped feature that at least this share of the selectors would keep is a close call.
+#: Minimum share of the selectors that would keep a dropped feature for it to be a close call.
 _CLOSE_CALL = 0.5
 
 
@@ -40,10 +40,10 @@ def decide_features(
     Associations are measured on train rows only.
 
     Args:
-        prepared: the log.
+        prepared: the prepared log.
         constraints: rules that decide some features.
         selection: the ranking and K.
-        folder: of the selection stage; caches the associations per K, which take minutes on a wide table.
+        folder: folder of the selection stage; caches the associations per K, which take minutes on a wide table.
     """
     columns = {column.name: column for column in prepared.columns}
     names = prepared.schema.names
@@ -90,7 +90,7 @@ def decide_features(
 
 
 def _rule(key: str, column: Column, named: bool) -> str:
-    """The reason for a feature that a rule decides."""
+    """The reason for a feature that is decided by a rule."""
     outcome = "protected" if key == "never_drop" else "dropped by rule"
     member = f"another feature of its group {column.group} is on the {key} list"
     return f"{outcome}: on the {key} list" if named else f"{outcome}: {member}"
@@ -132,7 +132,7 @@ def _reason_to_go(*, by: str | None, explained: float, informative: bool) -> str
 
 
 def _associations(prepared: Prepared, kept: np.ndarray) -> dict[str, Any]:
-    """Per feature: its best ``proxy`` among the kept ones, the share it ``explained``, and ``informative`` or not."""
+    """Per feature: its best ``proxy`` among the kept ones, the share ``explained``, and if ``informative``."""
     store = Store.open(prepared.directory)
     chosen = np.arange(store.rows("train"))
     if len(chosen) > _ROWS:

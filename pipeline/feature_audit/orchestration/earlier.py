@@ -19,19 +19,19 @@ CONTINUES = "audit.continues"
 
 
 def resume(run: Run, config: AuditConfig, name: str) -> Run | None:
-    """The run in which an earlier audit goes on.
+    """The run in which an earlier audit continues.
 
     Args:
         run: the earlier audit's parent.
-        config: what is asked now.
-        name: of a new run.
+        config: the current configuration.
+        name: name of a new run.
 
     Returns:
-        The same run, if it has no verdict yet or its model is still to be registered; a new run that points to it, if
+        The same run, if it has no verdict yet or its model still has to be registered; a new run that points to it, if
         the question differs; None, if it has already answered this question.
 
     Raises:
-        UsageError, AuditError: invalid configuration or data; no run was opened.
+        UsageError, AuditError: the configuration or the data are invalid; no run was opened.
     """
     if not run.has_verdict:
         return run

@@ -1,4 +1,4 @@
-"""How an audit ends: the state of its run, and what a terminal shows."""
+"""The end of an audit: the state of its run, and the terminal output."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from feature_audit.tracking import Run, error_note, where_to_look
 
 @dataclass(frozen=True)
 class End:
-    """How an audit ended.
+    """Result of an audit.
 
     Attributes:
         verdict: None before parity.
-        lines: what a terminal shows.
-        problem: why a model that passed is not registered, with the remedy; None where all is well.
+        lines: terminal output.
+        problem: why a model that passed is not registered, with the remedy; None if there is no problem.
         run_id: the parent run.
+        report: the report; None before parity.
         report: what it shows; None before parity.
     """
 
@@ -35,7 +36,7 @@ class End:
 def ended(
     parent: Run, driver: Run | None, report: AuditReport | None, problem: str | None, config: AuditConfig, until: str
 ) -> End:
-    """Close the run of an audit that went through."""
+    """Close the run of an audit that finished."""
     name = publish.data_name(config)
     if report is None:
         if not parent.has_verdict:
@@ -49,14 +50,14 @@ def ended(
 
 
 def point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> None:
-    """`mlflow run -e parity -P audit=...` makes a run of its own: where that is not the audit's, it points there."""
+    """Point the driver's run to the audit's: `mlflow run -e parity -P audit=...` creates a separate run."""
     if driver is not None and driver.id != parent.id:
         driver.tag({"audit.verdict": report.verdict, "audit.parent": parent.id})
         driver.rename(f"{report.verdict}: continues {parent.id[:8]}, {name}")
 
 
 def terminal_lines(parent: Run, report: AuditReport) -> list[str]:
-    """What a terminal shows of an audit with a verdict."""
+    """Terminal output of an audit with a verdict."""
     said = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report), report.production]
     said += [f"warning: {warning}" for warning in report.warnings]
     lines = [*filter(None, said), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
@@ -70,7 +71,7 @@ def terminal_lines(parent: Run, report: AuditReport) -> list[str]:
 
 
 def end_without_verdict(parent: Run, name: str, error: BaseException) -> None:
-    """Mark the run as broken off; a verdict that it has already, and what explains it, stay."""
+    """Mark the run as failed or interrupted; an existing verdict and its explanation are kept."""
     word, line, status = "error", shortened(str(error)) or type(error).__name__, "FAILED"
     if isinstance(error, KeyboardInterrupt):
         line = "interrupted; the same command continues from the last finished stage"
@@ -96,5 +97,5 @@ def not_registered(parent: Run, config: AuditConfig, report: AuditReport, error:
 
 
 def _code(config: AuditConfig) -> str:
-    """The user's functions as options, without which a continued audit would ask for them."""
+    """The user's functions as command-line options, which a continued audit requires again."""
     return code_options(config.model_dump())

@@ -1,4 +1,4 @@
-"""The kept features in the forms that production takes: text, SQL, and a Feast feature service."""
+"""The kept features in the formats that production uses: text, SQL, and a Feast feature service."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Iterable, Sequence
 
 from feature_audit.results import FeatureDecision, Verdict
 
-#: View of the features whose source table is not known.
+#: View of features with an unknown source table.
 _VIEW = "features"
-#: Characters of a tag that every registry takes.
+#: Maximum tag length that every registry accepts.
 _TAG_LIMIT = 4_900
 
 
 def sql_select(
     kept: Sequence[FeatureDecision], keys: Sequence[str], *, verdict: Verdict, table: str = "features"
 ) -> str:
-    """A ``SELECT`` of the key columns and the kept features, names quoted as standard SQL asks.
+    """A ``SELECT`` of the key columns and the kept features, with names quoted as in standard SQL.
 
     Args:
         kept: rows of the decision table.
-        keys: columns that are no features but belong to a row: row id, time, group.
-        verdict: of the audit; it heads the text as a comment.
-        table: name to select from.
+        keys: columns that are not features but identify a row: row id, time, group.
+        verdict: verdict of the audit, in a comment at the top.
+        table: name of the table.
     """
     lines = [*(f"  {_quoted(key)}" for key in keys), *(f"  {_quoted(row.feature)}" for row in kept)]
     return f"-- {_mark(verdict)}\nSELECT\n" + ",\n".join(lines) + f"\nFROM {_quoted(table)};\n"
@@ -33,8 +33,8 @@ def sql_select(
 def feast_service(kept: Sequence[FeatureDecision], name: str, *, verdict: Verdict) -> str:
     """A Python module that defines a Feast ``FeatureService`` with one projection per source table.
 
-    Feature views are looked up by the name of the source table; features without one belong to the view ``features``.
-    The verdict heads the module as a comment.
+    Feature views are named after the source tables; features without a table belong to the view ``features``. The
+    verdict is in a comment at the top.
     """
     views: dict[str, list[str]] = {}
     for row in kept:
@@ -60,13 +60,13 @@ def feast_service(kept: Sequence[FeatureDecision], name: str, *, verdict: Verdic
 
 
 def feast_refs(kept: Iterable[FeatureDecision]) -> list[str]:
-    """``view:feature`` of the kept features, views as in ``feast_service``; empty where no source table is known."""
+    """``view:feature`` of the kept features, views as in ``feast_service``; empty if no source table is known."""
     rows = list(kept)
     return [f"{row.group or _VIEW}:{row.feature}" for row in rows] if any(row.group for row in rows) else []
 
 
 def feast_tags(refs: Sequence[str]) -> dict[str, str]:
-    """The tags by which Feast knows the features of a model, cut after whole names; none without references."""
+    """Feast's tags for the features of a model, cut after whole names; empty without references."""
     if not refs:
         return {}
     views = dict.fromkeys(ref.partition(":")[0] for ref in refs)
@@ -93,7 +93,7 @@ def _quoted(name: str) -> str:
 
 
 def _identifiers(names: Sequence[str]) -> dict[str, str]:
-    """A Python name for each name, no two alike and none that the module uses itself."""
+    """A unique Python name for each name, different from the module's own names."""
     found: dict[str, str] = {}
     for name in names:
         made = _identifier(name)
@@ -104,13 +104,13 @@ def _identifiers(names: Sequence[str]) -> dict[str, str]:
 
 
 def _identifier(name: str) -> str:
-    """A Python name: other characters become underscores, a leading digit gets one before it, a keyword one after."""
-    plain = unicodedata.normalize("NFKC", name)  # as Python reads a name
+    """A Python name: other characters become underscores; a leading digit is prefixed, a keyword suffixed with one."""
+    plain = unicodedata.normalize("NFKC", name)  # as Python normalises identifiers
     made = "".join(sign if f"_{sign}".isidentifier() else "_" for sign in plain)
     made = made if made.isidentifier() else f"_{made}"
     return f"{made}_" if keyword.iskeyword(made) else made
 
 
 def name_lines(names: Iterable[str]) -> str:
-    """One name per line; a name with a line break or another control character stands there as a JSON string."""
+    """One name per line; a name with a line break or another control character is written as a JSON string."""
     return "".join(f"{name if name.isprintable() else json.dumps(name)}\n" for name in names)

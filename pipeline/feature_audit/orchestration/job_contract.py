@@ -1,4 +1,4 @@
-"""Does a team's own training job keep its contract? Asked with few rows and two features, before it is paid for."""
+"""Checks an external training job against its contract, with few rows and two features, before it is used."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from feature_audit.models import ModelFinding
 from feature_audit.schema import SplitName
 from feature_audit.stages.load import locate
 
-#: Rows of each split that the job is given, and the least of each class among them.
+#: Number of rows of each split given to the job, and the minimum number of rows per class.
 _ROWS: dict[SplitName, int] = {"train": 256, "validation": 64, "test": 64}
 _OF_EACH_CLASS = 8
 
 
 def findings(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
-    """What the job is asked, and what it gives when it is asked with two seeds."""
+    """The job's task, and its results with two seeds."""
     schema = prepared.schema.keep(prepared.schema.names[:2])
     store = Store.open(prepared.directory)
     only = {split: _some(store, split, most) for split, most in _ROWS.items()}
@@ -37,7 +37,7 @@ def findings(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
                 results.append(run_job(locate(config), prepared, schema, place, seed=seed, only=only))
             except AuditError as error:
                 return [*found, ModelFinding("scores", False, str(error))]
-            except (Exception, SystemExit) as error:  # of the user's own code
+            except (Exception, SystemExit) as error:  # raised by the user's code
                 return [*found, ModelFinding("scores", False, what_failed(error))]
     return [*found, *_judged(results)]
 
@@ -65,7 +65,7 @@ def _judged(results: Sequence[JobResult]) -> list[ModelFinding]:
 
 
 def _some(store: Store, split: SplitName, most: int) -> np.ndarray:
-    """Places of rows all over a split, some of each class among them."""
+    """Positions of rows spread over a split, with some of each class."""
     rows = store.rows(split)
     places = {int(place) for place in np.linspace(0, rows - 1, min(most, rows))}
     if store.schema.task != "regression":

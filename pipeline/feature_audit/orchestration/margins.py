@@ -1,4 +1,4 @@
-"""Margins given as a share of the full model's advantage over no skill, made absolute once that model is trained."""
+"""Margins configured as a share of the full model's gain over no skill, converted to absolute margins."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from feature_audit.tracking import Run
 
 log = logging.getLogger(__name__)
 
-#: Digits of a margin that is computed: what is agreed on has no more.
+#: Significant digits of a computed margin.
 _DIGITS = 3
 
 
 def with_margins(parent: Run, config: AuditConfig, prepared: Prepared, full: Trained) -> AuditConfig:
-    """The configuration with every margin in the metric's units, which the run keeps together with the shares.
+    """The configuration with every margin in the metric's units; the run stores both shares and margins.
 
-    Shares are taken of the advantage on validation rows: the test split may not say what is asked of it.
+    Shares refer to the gain on validation rows: the test split must not affect the question put to it.
 
     Raises:
-        AuditError: the full model has no advantage to take a share of.
+        AuditError: the full model has no gain to take a share of.
     """
     if not config.shares:
         return config

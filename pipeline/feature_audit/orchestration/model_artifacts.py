@@ -1,4 +1,4 @@
-"""What a registered version is loaded from: a network of this audit, or the model of a team's own training job."""
+"""Artifacts from which a registered version is loaded: a network of this audit, or an external job's model."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from feature_audit.stages.load import locate
 from feature_audit.tracking import registry
 from feature_audit.trainer import MODEL
 
-#: Validation rows on which a job's own model must give the scores that were audited.
+#: Number of validation rows on which a job's model must reproduce the audited scores.
 _CHECKED_ROWS = 200
 
 
 def of_network(
     config: AuditConfig, prepared: Prepared, schema: ModelSchema, trained: Path, name: str, folder: Path
 ) -> None:
-    """Weights, encoders and what the model is built from.
+    """Write weights, encoders and the parameters for building the model.
 
     Args:
         config, prepared, schema: of the training.
         trained: the retrain stage's folder.
-        name: of the training in it.
-        folder: to write to.
+        name: name of the training in it.
+        folder: folder to write to.
     """
     shutil.copy(trained / f"{name}.pt", folder / "weights.pt")
     Encoders.load(prepared.directory / "encoders.json").keep(schema.names).save(folder / "encoders.json")
@@ -46,7 +46,7 @@ def of_network(
 def of_job(
     config: AuditConfig, prepared: Prepared, names: tuple[str, ...], trained: Path, name: str, folder: Path
 ) -> None:
-    """The kept columns and the MLflow model that a team's own job left, if it gives the scores that were audited.
+    """Write the kept columns and the job's MLflow model, if it reproduces the audited scores.
 
     Args:
         config, prepared: of the training.
@@ -54,7 +54,7 @@ def of_job(
         trained, name, folder: as for ``of_network``.
 
     Raises:
-        AuditError: the model reads other columns or gives other scores.
+        AuditError: the model reads other columns or returns other scores.
     """
     (folder / "kept_features.txt").write_text(exports.name_lines(names), encoding="utf-8")
     model = trained / f"{name}.job" / "output" / MODEL

@@ -1,4 +1,4 @@
-"""Does a user's model fit the model contract? Asked on real rows, before a training is paid for."""
+"""Checks a user's model against the model contract, on real rows, before any training."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def findings(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
 
 
 def gated(config: AuditConfig, prepared: Prepared) -> list[GatedField]:
-    """The fields that an audit of this model opens and closes, in schema order; for a model that passed the checks."""
+    """The fields that an audit of this model gates, in schema order; for a model that passed the checks."""
     widths = embedding_widths(fresh_model(config, prepared.schema, config.seed), prepared.schema)
     kinds = {column.name: column.kind for column in prepared.columns}
     return [GatedField(name, width, kinds[name]) for name, width in zip(prepared.schema.names, widths, strict=True)]
 
 
 def require(config: AuditConfig, prepared: Prepared) -> None:
-    """Refuse a user's model that would fail, or mislead, after the full model was paid for.
+    """Refuse a user's model that would fail or give wrong results after the full model's training.
 
     Raises:
-        AuditError: it does not fit the contract.
+        AuditError: the model does not follow the contract.
     """
     if config.model in MODELS:
         return
@@ -52,7 +52,7 @@ def _with_fewer(config: AuditConfig, prepared: Prepared, names: tuple[str, ...])
     check, those = "fewer features", f"with {len(names)} of {len(prepared.schema.names)} features, as a pruned model"
     try:
         failed = [one for one in _findings(config, prepared, prepared.schema.keep(names)) if not one.passed]
-    except (Exception, SystemExit) as error:  # of the user's own code, which has worked with all features
+    except (Exception, SystemExit) as error:  # raised by the user's code, which worked with all features
         return ModelFinding(check, False, f"{those}: {what_failed(error)}")
     if failed:
         return ModelFinding(check, False, f"{those}: {failed[0].check}: {failed[0].detail}")

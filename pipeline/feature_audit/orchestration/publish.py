@@ -1,4 +1,4 @@
-"""What an audit leaves behind: metrics, tags and artifacts on its runs, and the registered recommendation."""
+"""Publishes an audit's results: metrics, tags and artifacts on its runs, and the registered recommendation."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from feature_audit.stages.retrain import Retrained
 from feature_audit.tracking import Run, address, registry
 from feature_audit.tracking.parity_metrics import legal_name, metric_of, parity_metrics
 
-#: Tags by which an experiment knows the looks that were taken at a table's test rows.
+#: Tags that record, in an experiment, the looks at a table's test rows.
 FAMILY, LOOK, LOOK_RECORD = "audit.test_family", "audit.look", "audit.look_record"
-#: Rows of the registered model's example.
+#: Number of rows in the registered model's example.
 _EXAMPLE_ROWS = 5
 _RANKING = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
-#: Columns of the ranking that may be empty from top to bottom.
+#: Numeric columns of the ranking that may be entirely empty.
 _NUMBERS = ("bytes_per_row", "plain_bytes_per_row", "embedding_share")
 _CURVE = ("k", "metric", "source", "delta", "std_error")
 
@@ -67,20 +67,20 @@ def data(parent: Run, config: AuditConfig, prepared: Prepared) -> None:
 
 
 def margin(parent: Run, config: AuditConfig) -> None:
-    """The margin as a tag, once it is a number."""
+    """Tag the margin, once it is a number."""
     if not isinstance(config.margin, str):
         parent.tag({"audit.margin": config.margin})
 
 
 def data_name(config: AuditConfig) -> str:
-    """What the data is called in a list of runs: ``demo``, or the file's name without its folder and suffix."""
+    """Name of the data in a list of runs: ``demo``, or the file's name without folder and suffix."""
     return Path(masked(config.data).partition("?")[0].rstrip("/*")).stem or "data"
 
 
 def params(parent: Run, config: AuditConfig) -> None:
-    """The resolved configuration as parameters ``cfg.<key>``, of a section ``cfg.<section>.<key>``.
+    """The resolved configuration as parameters ``cfg.<key>``, for sections ``cfg.<section>.<key>``.
 
-    What is not set is left out, and what is not decided yet is left for a later call: a parameter cannot be changed.
+    Unset values are omitted, and undecided ones are left for a later call, because a parameter cannot be changed.
     """
     undecided = {key.partition(".")[0] for key in config.shares}
     values: dict[str, Any] = {}
@@ -117,7 +117,7 @@ def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) 
     ranked = [{key: row[key] for key in _RANKING} | row for row in rows]
     curve = [{key: getattr(point, key) for key in _CURVE} for point in chosen.curve]
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("ranking.parquet", "ranking.csv"):  # MLflow's page shows no Parquet
+        for name in ("ranking.parquet", "ranking.csv"):  # MLflow's page cannot display Parquet
             write_table(ranked, Path(folder) / name, text=("carried_by", "group"), numbers=_NUMBERS)
         write_table(curve, Path(folder) / "k_curve.parquet")
         for file in sorted(Path(folder).iterdir()):
@@ -125,7 +125,7 @@ def selection(parent: Run, chosen: Selection, decisions: list[FeatureDecision]) 
 
 
 def look(parent: Run, prepared: Prepared, result: Outcome) -> None:
-    """Which look at which table's test rows this was, for audits with other working directories."""
+    """Tag the look at the table's test rows, for audits with other working directories."""
     taken = result.look
     parent.tag(
         {
@@ -139,7 +139,7 @@ def look(parent: Run, prepared: Prepared, result: Outcome) -> None:
 
 
 def outcome(parent: Run, config: AuditConfig, result: Outcome, report: AuditReport, seconds: float) -> None:
-    """Verdict, evidence and report: complete before anything is asked of the registry."""
+    """Publish verdict, evidence and report; all are complete before the registry is used."""
     parent.metrics(_parity_metrics(report))
     parent.metrics(_cost_metrics(report, seconds))
     parent.metrics(_savings_metrics(report))
@@ -148,12 +148,12 @@ def outcome(parent: Run, config: AuditConfig, result: Outcome, report: AuditRepo
     parent.file(result.folder.path / PREDICTIONS, "parity")
     texts(parent, config, report)
     parent.rename(f"{report.verdict}: {report.k} of {report.n_features}, {data_name(config)}")
-    # The verdict comes last: who waits for the tag finds the evidence in place.
+    # The verdict comes last, so that clients waiting for the tag find the evidence in place.
     parent.tag({"audit.k": report.k, "audit.n_features": report.n_features, "audit.verdict": report.verdict})
 
 
 def texts(parent: Run, config: AuditConfig, report: AuditReport) -> None:
-    """Everything that names the recommended model, written again once that has an address."""
+    """Write all texts that name the recommended model; repeated once the model has an address."""
     _recommendation(parent, config, report)
     parent.text(render_html(report), "report/index.html")
     parent.text(render_markdown(report), "report/report.md")
@@ -186,7 +186,7 @@ def _parity_metrics(report: AuditReport) -> dict[str, float]:
 
 
 def _ladder_metrics(rung: LadderRung) -> dict[str, float]:
-    """Figures of one K; none where it was not tested."""
+    """Figures of one K; empty if it was not tested."""
     figures = {"delta": rung.delta, "ci_low": rung.ci_low, "ci_high": rung.ci_high}
     return {f"ladder/{name}": value for name, value in figures.items() if value is not None}
 
@@ -201,7 +201,7 @@ def _cost_metrics(report: AuditReport, seconds: float) -> dict[str, float]:
 
 
 def _savings_metrics(report: AuditReport) -> dict[str, float]:
-    """What either model takes, as far as it was measured, and how much less or faster the pruned one is."""
+    """Measured sizes and speeds of both models, and the savings of the pruned one."""
     if report.savings is None:
         return {}
     values: dict[str, float] = {}
@@ -246,24 +246,24 @@ def _recommendation(parent: Run, config: AuditConfig, report: AuditReport) -> No
 def recommend(
     parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
 ) -> AuditReport:
-    """On a pass register the pruned model.
+    """Register the pruned model if the verdict is pass.
 
     Returns:
-        The report with the model's address; it and all texts that name it are written again.
+        The report with the model's address; the report and all texts that name the model are written again.
 
     Raises:
-        AuditError: the registry refuses or does not answer; verdict and report stay as they are.
+        AuditError: the registry refuses or does not respond; verdict and report are not changed.
     """
     if report.verdict != "pass":
         return report
-    # Of two audits at once that come to the same model, the second finds the version that the first registered.
+    # If two concurrent audits recommend the same model, the second finds the version that the first registered.
     lock = Path(config.work_dir).resolve() / "registration.lock"
     with held(lock, "waiting for another audit to register its model"):
         found = _register(parent, config, prepared, pruned, report, outcome_key)
     report = replace(report, recommendation=found)
     texts(parent, config, report)
     refs = exports.feast_refs(row for row in report.decisions if row.decision == "keep")
-    if refs:  # where and as Feast keeps them of a model that it logs itself
+    if refs:  # same place and format as in models logged by Feast
         parent.text(json.dumps(refs, ensure_ascii=False), "feast_features.json")
         parent.tag(exports.feast_tags(refs))
     parent.tag({"audit.recommendation": found})
@@ -273,7 +273,7 @@ def recommend(
 def _register(
     parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
 ) -> str:
-    """Register the pruned model with the lowest validation loss; its inputs are the kept raw columns and no others."""
+    """Register the pruned model with the lowest validation loss; its inputs are exactly the kept raw columns."""
     rung = pruned.at(report.k)
     names, shipped = rung.schema.names, rung.names[rung.best_seed]
     with tempfile.TemporaryDirectory() as name:
@@ -319,9 +319,9 @@ def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_
 
 
 def _code(model: str, folder: Path) -> list[Path]:
-    """What a registered model is loaded with: the project's packages, which no index has, and a team's own files.
+    """Code that loading a registered model requires: this project's packages, and the user's own files.
 
-    The latter are copied into ``folder``, so that other files of their folder are not uploaded.
+    The user's files are copied into ``folder``, so that other files of their directory are not uploaded.
     """
     for place, file in own_code(model).items():
         if not is_installed(file):

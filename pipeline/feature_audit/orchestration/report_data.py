@@ -1,4 +1,4 @@
-"""From stage results to the plain data of the report."""
+"""Converts stage results to the plain data of the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.parity import Outcome
 from feature_audit.stages.retrain import Retrained
 
-#: Columns that a warning names.
+#: Maximum number of columns named in a warning.
 _NAMED = 5
 
 
@@ -43,9 +43,9 @@ def build_report(
     besides: float,
     run_id: str,
 ) -> AuditReport:
-    """Everything the report shows, without the recommendation's address (registered later).
+    """All data of the report, except the recommendation's address (registered later).
 
-    ``besides`` are the seconds of the audit that were neither training nor loading: another look takes them again.
+    ``besides``: seconds of the audit other than for training and loading, which another look would take again.
     """
     result = outcome.result
     assert config.metric is not None
@@ -89,7 +89,7 @@ def build_report(
 
 
 def _weighting(prepared: Prepared) -> str | None:
-    """What every figure of the report is weighted by."""
+    """The weights of all figures in the report, as a sentence."""
     summary = prepared.summary
     if "weighted_by" not in summary:
         return None
@@ -111,7 +111,7 @@ def _against_production(result: ParityResult) -> str | None:
 
 
 def _more(full: Baseline, pruned: Retrained, outcome: Outcome, besides: float) -> MoreTrainings | None:
-    """The cheapest trainings that would decide, at the seconds that those so far took, and ``besides``."""
+    """The cheapest trainings that would decide, with their expected time based on earlier ones, plus ``besides``."""
     each = sum(float(np.mean([facts.seconds for facts in rung.facts])) for rung in pruned.rungs)
     so_far = len(pruned.at(outcome.k).facts), 1 + len(pruned.full_facts)
 
@@ -147,7 +147,7 @@ def _warnings(
 
 
 def data_warnings(findings: Sequence[Finding]) -> list[str]:
-    """Warnings of what makes every figure of the audit doubtful: label leaks, and test rows that train has seen."""
+    """Warnings of problems that affect every figure of the audit: label leaks, and test rows that occur in train."""
     warnings = [f"{finding.detail}." for finding in findings if finding.kind == "split_overlap"]
     kinds = (
         ("suspected_leak", False, "Suspected label leaks were kept; please review them"),
@@ -163,11 +163,11 @@ def data_warnings(findings: Sequence[Finding]) -> list[str]:
 
 
 def below_half(deltas: Sequence[MetricDelta], group: str | None) -> list[str]:
-    """A warning where a model orders the rows of a user worse than a coin would: its GAUC is below one half.
+    """A warning if a model ranks the rows within a user worse than chance: its GAUC is below 0.5.
 
     Args:
         deltas: metrics on the test rows.
-        group: the column of users.
+        group: name of the user column.
     """
     row = next((one for one in deltas if one.metric == "gauc" and one.slice == "all"), None)
     if row is None or min(row.baseline, row.pruned) >= 0.5:
@@ -179,14 +179,14 @@ def below_half(deltas: Sequence[MetricDelta], group: str | None) -> list[str]:
 
 
 def too_good(quality: Chance, leak: float, first: Sequence[str]) -> list[str]:
-    """A warning where the full model's validation quality is what a single column would be called a leak for.
+    """A warning if the full model's validation quality exceeds the threshold at which a single column is called a leak.
 
-    Columns may leak together (a planned and an actual time, the parts of a sum) where none does alone.
+    Columns may leak in combination (a planned and an actual time, the parts of a sum) although none does individually.
 
     Args:
-        quality: the full model on validation; for regression R-squared, whatever decides.
+        quality: the full model on validation; for regression R-squared, regardless of the decision metric.
         leak: ``checks.leak_auc``.
-        first: the features that rank first.
+        first: the top-ranked features.
     """
     if quality.metric not in ("auc", "gauc", "r2") or quality.value < leak:
         return []

@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 _AGAIN = "the same command then continues from the last finished stage without repeating any training"
 
-#: The report, None before parity; and what keeps a model that passed from being registered.
+#: The report (None before parity), and the problem that prevents registration of a model that passed.
 Found = tuple[AuditReport | None, str | None]
 
 
@@ -68,12 +68,12 @@ def run_audit(config: AuditConfig, *, until: str = "parity", audit: str | None =
         The verdict, or None if parity was not reached, and a summary for a terminal.
 
     Raises:
-        AuditError: anything a user can mend; the parent run then carries ``audit.verdict = error``.
+        AuditError: an error that the user can fix; the parent run then has the tag ``audit.verdict = error``.
     """
     tune_process(job_threads(config.threads, config.workers))
     config = load.complete(config)
     name = publish.data_name(config)
-    driver = driver_run()  # now: MLflow takes its id out of the environment when the model is logged
+    driver = driver_run()  # read now, because MLflow removes its id from the environment when the model is logged
     title = f"audit of {name}"
     before = find_run(audit) if audit else None
     parent = earlier.resume(before, config, title) if before else open_parent(config.experiment, title)
@@ -106,7 +106,7 @@ def _run(config: AuditConfig, parent: Run, until: str, started: float) -> Found:
 
 @dataclass(frozen=True)
 class _Proposal:
-    """What is known before the retraining; ``encoded`` are the inputs of a training's cache key."""
+    """Results before the retraining; ``encoded`` are the inputs of a training's cache key."""
 
     config: AuditConfig
     margin_share: str | None
@@ -127,7 +127,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float, en
 
 
 def _propose(config: AuditConfig, parent: Run, until: str, engine: Engine) -> _Proposal | None:
-    """load, baseline, select: None where the audit ends with one of them."""
+    """load, baseline, select; None if the audit ends with one of them."""
     data = load.digest(config)
     parent.tag({earlier.QUESTION: question(config, data)})
     loaded = run_stage(parent, config, "load", {"data": data}, lambda folder, _: load.load(config, folder))
@@ -175,10 +175,11 @@ def _propose(config: AuditConfig, parent: Run, until: str, engine: Engine) -> _P
 
 
 def _prove(known: _Proposal, parent: Run, until: str, started: float, engine: Engine) -> Found:
-    """retrain and parity, then everything that is published of them."""
+    """retrain and parity, and publication of their results."""
     config, prepared, full, selection = known.config, known.prepared, known.full, known.selection
     loaded, trained, selected = known.stages
-    # Keyed by what was chosen and not by how: another margin that leads to the same features trains nothing again.
+    # The key depends on the chosen features only: if another margin leads to the same features, no training is
+    # repeated.
     inputs = {**known.encoded, "features": json.dumps(retrain.features_of(prepared, selection), ensure_ascii=False)}
     compared = "none" if full.references.boosting.reference is None else "compared"
     judged_on = {"baseline": trained.digest, "store": prepared.digest, "boosting": compared}
@@ -196,7 +197,7 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float, engine: En
     judged = run_stage(parent, config, "parity", inputs, partial(_judge, config, prepared, full, pruned, parent, asked))
     costs.append(judged.cost(0.0, f"{prepared.rows['test']:,} test rows"))
     outcome, decisions = judged.result, known.decisions
-    if outcome.k != selection.k:  # another K than validation proposed is the smallest proven one
+    if outcome.k != selection.k:  # the smallest proven K differs from the K proposed by validation
         selection = selection.at(outcome.k)
         decided = decide_features(prepared, known.constraints, selection, selected.folder)
         decisions = sized(config, prepared, full, decided)
@@ -265,7 +266,7 @@ def _judge(
     folder: StageFolder,
     _: Run,
 ) -> parity.Outcome:
-    """Take a look at the test rows, with what the experiment knows of earlier ones; and let the experiment know."""
+    """Look at the test rows, taking into account the experiment's earlier looks, and record this look."""
     _learn_looks(config, prepared, parent)
     outcome = parity.parity(config, prepared, full, pruned, folder, asked)
     publish.look(parent, prepared, outcome)
@@ -279,7 +280,7 @@ def _learn_looks(config: AuditConfig, prepared: Prepared, parent: Run) -> None:
 
 
 def _coming_look(config: AuditConfig, prepared: Prepared, parent: Run, asked: str) -> Look:
-    """The look that the verdict will take: the trainings are planned for the confidence at which it will be judged."""
+    """The look of the verdict: trainings are planned for its confidence."""
     _learn_looks(config, prepared, parent)
     work_dir = Path(config.work_dir).resolve()
     return coming_look(work_dir, prepared.family, asked, planned=config.looks, confidence=config.confidence)

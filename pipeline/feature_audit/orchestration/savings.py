@@ -66,7 +66,7 @@ def with_savings(
 ) -> AuditReport:
     """The report with its savings. Values that cannot be measured are left out, as they do not affect the verdict.
 
-    A model trained by the team's own job leaves no weights here, so only the bytes of the log are known.
+    For a model trained by an external job there are no weights, so only the bytes of the log are known.
     """
     rung, waves = pruned.at(report.k), _waves(report)
     weights = full.weights, pruned.folder.path / f"{rung.names[rung.best_seed]}.pt"
@@ -104,7 +104,7 @@ def total(values: Iterable[float | None]) -> float | None:
 
 
 def _measured(what: str, work: Callable[[], Found], nothing: Found) -> Found:
-    """The result of ``work``, or ``nothing`` if the log was moved since it was read or a team's own model fails."""
+    """The result of ``work``, or ``nothing`` if the log was moved since it was read or the user's model fails."""
     try:
         with users_code():
             return work()
@@ -121,7 +121,7 @@ def _waves(report: AuditReport) -> list[WaveSavings]:
         rows = [row_of[name] for name in wave.names]
         size, share = total(row.bytes_per_row for row in rows), total(row.embedding_share for row in rows)
         if wave.title == READ_BY_OTHERS and size is not None:
-            size = 0.0  # the model is smaller, the log is not
+            size = 0.0  # the model becomes smaller, but the log does not
         found.append(WaveSavings(wave.title, list(wave.names), wave.saved, size, share))
     return found
 
@@ -132,6 +132,6 @@ def _fading(
     if not waves:
         return [], 0
     lost = Encoders.load(prepared.directory / "encoders.json").missing(full.schema)
-    # What is read by others goes on being computed, so it does not go missing.
+    # Features that others read are still computed, so they do not go missing.
     names = [[] if wave.title == READ_BY_OTHERS else wave.features for wave in waves]
     return fading_curve(config, open_store(config, prepared), full.schema, load_model(config, full), names, lost)

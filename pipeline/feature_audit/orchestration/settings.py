@@ -1,4 +1,4 @@
-"""The configuration of an audit: what no data can make right, what a run keeps of it, what data fills in."""
+"""The configuration of an audit: checks independent of the data, storage on the run, and completion from the data."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from feature_audit.question import IN_TARGET_UNITS, NO_ADVANTAGE, TargetRule, ch
 from feature_audit.tracking import Run, find_run, registry
 
 RESOLVED = "config/resolved.yaml"
-#: The configuration before the data filled in task and metric: what a continued audit starts from, so that its cache
-#: keys are those of the first run.
+#: The configuration before the data set task and metric: a continued audit starts from it, so that its cache keys
+#: match those of the first run.
 GIVEN = "config/given.yaml"
 
 
 def config_of(audit: str, files: str | None, given: dict[str, Any], *, trust: bool = False) -> AuditConfig:
-    """The configuration of an earlier audit, with what was given now on top.
+    """The configuration of an earlier audit, overridden by the values given now.
 
-    Whoever can write to a tracking store can write what a run's configuration names, so a function that it names is
-    imported only where the user names it, too.
+    Anyone with write access to a tracking store can change a run's configuration, so a function named in it is imported
+    only if the user names it too.
 
     Args:
         audit: the earlier audit's parent run.
         files, given: as in ``load_config``.
-        trust: import what the run's configuration names.
+        trust: import functions named in the run's configuration.
 
     Raises:
-        AuditError: no such run, or it is not an audit's parent.
-        UsageError: a given value does not fit, the configuration names code that was not given again, or the data's
-            address had credentials, which no run keeps.
+        AuditError: the run does not exist, or is not an audit's parent.
+        UsageError: a given value is not valid, the configuration names code that was not given again, or the address of
+            the data had credentials, which are not stored on the run.
     """
     config = load_config(files, given, base=yaml.safe_load(find_run(audit).read_text(GIVEN)))
     named = named_code(config.model_dump())
@@ -67,7 +67,7 @@ def check_config(config: AuditConfig) -> None:
     """Refuse settings that are invalid for any data: unknown names, a missing device, keys that lack a required key.
 
     Raises:
-        UsageError: in one line.
+        UsageError: one line.
     """
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"device={config.device}: torch {torch.__version__} sees no CUDA device; give cpu or auto")
@@ -107,7 +107,7 @@ def check_config(config: AuditConfig) -> None:
 
 
 def _check_targets(config: AuditConfig) -> None:
-    """Refuse what would pass over all targets but the first."""
+    """Refuse settings that would ignore all targets but the first."""
     if not config.further:
         return
     shown = f"targets={','.join(config.targets)}"
@@ -127,14 +127,14 @@ def _check_targets(config: AuditConfig) -> None:
 
 
 def _check_folders(config: AuditConfig) -> None:
-    """Refuse folders that nothing can be written to."""
+    """Refuse folders that are not writable."""
     _require_writable(f"work_dir={config.work_dir}", Path(config.work_dir))
-    if config.local_dir and "$" not in config.local_dir:  # its variables are those of each machine
+    if config.local_dir and "$" not in config.local_dir:  # its variables are expanded on each machine
         _require_writable(f"local_dir={config.local_dir}", Path(config.local_dir).expanduser())
 
 
 def _require_writable(shown: str, folder: Path) -> None:
-    """Refuse a folder that cannot be written to, and make none: this may turn out to be a mistake."""
+    """Refuse a folder that is not writable, without creating it, because the path may be a mistake."""
     try:
         path = folder.absolute()
         with tempfile.TemporaryFile(dir=next(one for one in (path, *path.parents) if one.exists())):
@@ -145,7 +145,7 @@ def _require_writable(shown: str, folder: Path) -> None:
 
 
 def _check_weights(config: AuditConfig) -> None:
-    """Refuse a selector that would rank by rows where the audit counts them by weight."""
+    """Refuse a selector that ignores row weights in an audit with weights."""
     if (config.weight or config.negative_sampling) and config.selector in UNWEIGHTED:
         raise UsageError(
             f"selector={config.selector}: does not support row weights; give another selector, such as ip_cae, or "
@@ -154,7 +154,7 @@ def _check_weights(config: AuditConfig) -> None:
 
 
 def with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
-    """The configuration with task, metric and margin fixed, once the data has said what the task is."""
+    """The configuration with task, metric and margin set, once the task is known from the data."""
     task = prepared.schema.task
     metric = config.metric or DEFAULT_METRIC[task]
     parse_metric(metric, task)
@@ -170,7 +170,7 @@ def with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
 
 
 def _with_rules(config: AuditConfig, prepared: Prepared) -> dict[str, TargetRule]:
-    """The rules of several targets, each with its metric and margin; the same metric has the decision's margin."""
+    """The rules of several targets with metric and margin; a target with the decision metric has its margin."""
     rules = dict(config.targets)
     for one in prepared.schema.outputs[1:]:
         metric = rules[one.name].metric or DEFAULT_METRIC[one.task]
@@ -184,12 +184,12 @@ def _with_rules(config: AuditConfig, prepared: Prepared) -> dict[str, TargetRule
 
 
 def keep_given(parent: Run, config: AuditConfig) -> None:
-    """Keep on the run what a continued audit starts from."""
+    """Store the given configuration on the run, from which a continued audit starts."""
     parent.text(_as_yaml(masked_values(given_values(config))), GIVEN)
 
 
 def keep_resolved(parent: Run, config: AuditConfig) -> None:
-    """Keep on the run every key with its value, as far as they are decided."""
+    """Store every key with its value on the run, as far as it is decided."""
     parent.text(_as_yaml(publish.shown(config)), RESOLVED)
     publish.params(parent, config)
 

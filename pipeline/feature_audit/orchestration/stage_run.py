@@ -1,4 +1,4 @@
-"""One stage of an audit: its key, its folder, its nested run, what it cost."""
+"""One stage of an audit: its key, folder, nested run and cost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEYS = {
     "parity": parity.KEYS,
 }
 
-#: Settings that change what an audit costs, where it is kept and how it ends, and not what it asks.
+#: Settings that affect only cost, storage and exit of an audit, not its question.
 _NOT_ASKED = (
     "threads",
     "workers",
@@ -54,12 +54,12 @@ class StageRun(Generic[Result]):
     """A finished stage.
 
     Attributes:
-        name: of the stage.
-        result: what it found.
-        digest: of everything that it depends on; an input of later stages.
-        seconds: what it took when it ran.
-        cached: was it reused from an earlier run?
-        folder: where its results are.
+        name: name of the stage.
+        result: its result.
+        digest: digest of everything that it depends on; an input of later stages.
+        seconds: running time when it was computed.
+        cached: True if it was reused from an earlier run.
+        folder: folder of its results.
     """
 
     name: str
@@ -70,12 +70,12 @@ class StageRun(Generic[Result]):
     folder: Path
 
     def cost(self, full_trainings: float, detail: str, *, seconds: float | None = None) -> StageCost:
-        """A line of the table of costs; a cached stage counts what it cost when it ran.
+        """A row of the cost table; a cached stage counts its cost when it was computed.
 
         Args:
             full_trainings: compute in units of the full model's training.
-            detail: what was done.
-            seconds: of the part that counts; None = of the whole stage.
+            detail: description of the work.
+            seconds: time of the part to count; None = the whole stage.
         """
         detail = "; ".join(filter(None, (detail, "reused from an earlier run" if self.cached else "")))
         return StageCost(self.name, self.seconds if seconds is None else seconds, full_trainings, detail)
@@ -88,10 +88,10 @@ def run_stage(
 
     Args:
         parent: the audit's run.
-        config: of which the stage's own keys count.
-        name: of the stage.
-        inputs: name -> digest of what it consumes.
-        work: the stage, given its folder (finished or not) and its run.
+        config: the stage's own keys are used.
+        name: name of the stage.
+        inputs: name -> digest of each input.
+        work: the stage, called with its folder (finished or not) and its run.
     """
     key = key_of(name, config, inputs)
     with own_folder(Path(config.work_dir).resolve(), key) as folder:
@@ -104,10 +104,10 @@ def run_stage(
 
 
 def question(config: AuditConfig, data: str) -> str:
-    """Digest of all that an audit's answer depends on: with the same one its verdict is that of before.
+    """Digest of everything that an audit's answer depends on: an equal digest means an equal verdict.
 
     Args:
-        config: before the data filled in task and metric.
+        config: before the data set task and metric.
         data: digest of the data, ``load.digest``.
     """
     values = masked_values(config.model_dump(mode="json"))
@@ -120,12 +120,12 @@ def question(config: AuditConfig, data: str) -> str:
 
 
 def asked_of_test(config: AuditConfig, retrain_inputs: dict[str, str], inputs: dict[str, str]) -> str:
-    """Digest of the question to the test rows, before it is known how many trainings answer it.
+    """Digest of the question to the test rows, before the numbers of trainings are known.
 
     Args:
-        config: of the audit.
-        retrain_inputs: of the retrain stage.
-        inputs: of the parity stage, but for the trainings.
+        config: the audit's configuration.
+        retrain_inputs: inputs of the retrain stage.
+        inputs: inputs of the parity stage, without the trainings.
     """
     inputs = {**inputs, "retrain": key_of("retrain", config, retrain_inputs).digest}
     numbers = {"seeds": str(config.seeds), "baseline_seeds": str(config.baseline_seeds)}
@@ -138,7 +138,7 @@ def load_key(config: AuditConfig) -> StageKey:
 
 
 def training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
-    """What trainings depend on: the encoded features alone, for a rule about columns must not cost another training."""
+    """Inputs of a training: only the encoded features, so that a rule about columns does not cause another training."""
     plain = AuditConfig()
     without_rules = config.model_copy(update={key: getattr(plain, key) for key in RULES})
     loaded = key_of("load", without_rules, {}).digest
@@ -147,6 +147,6 @@ def training_inputs(config: AuditConfig, prepared: Prepared) -> dict[str, str]:
 
 
 def key_of(name: str, config: AuditConfig, inputs: dict[str, str]) -> StageKey:
-    """Key of a stage: its own keys of the configuration, and the digests of what it consumes."""
-    values = masked_values(config.model_dump(mode="json"))  # markers and messages of the cache show them
+    """Key of a stage: its keys of the configuration, and the digests of its inputs."""
+    values = masked_values(config.model_dump(mode="json"))  # masked, as markers and messages of the cache show them
     return stage_key(name, config={key: values[key] for key in KEYS[name]}, inputs=inputs)

@@ -1,4 +1,4 @@
-"""HTML, Markdown and JSON of a finished audit: plain data in, text out, no statistics of its own."""
+"""HTML, Markdown and JSON of a finished audit: takes plain data, returns text, and computes no statistics."""
 
 from feature_audit.report.actions import READ_BY_OTHERS, more_command, promote_command, removal_waves
 from feature_audit.report.as_html import render_html

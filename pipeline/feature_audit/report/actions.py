@@ -11,7 +11,7 @@ from feature_audit.importing import code_options
 from feature_audit.report import numbers, retirement, view
 from feature_audit.results import AuditReport, FeatureDecision
 
-#: Tables with their own wave in the removal plan; the rest share one wave.
+#: Maximum number of tables with a separate wave in the removal plan; the rest share one wave.
 NAMED_WAVES = 6
 #: Maximum number of features under review that the step names.
 NAMED_REVIEWS = 8

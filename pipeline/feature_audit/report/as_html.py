@@ -14,9 +14,9 @@ from feature_audit.report import actions, charts, fading, history, ladder, measu
 from feature_audit.report.as_json import to_plain
 from feature_audit.results import AuditReport, FeatureDecision
 
-#: Rows of a table that are part of the page itself and visible without JavaScript.
+#: Number of table rows that are part of the page itself and visible without JavaScript.
 FIRST_PAGE = 50
-#: Items shown of a plain list; the rest is counted and listed in the decision table.
+#: Maximum number of items of a plain list; the others are counted and listed in the decision table.
 LISTED = 200
 _WRITE: dict[str, Callable[[float | None], str]] = {
     "count": numbers.count,
@@ -29,7 +29,7 @@ _WRITE: dict[str, Callable[[float | None], str]] = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a searchable table; ``kind`` chooses how a cell is written and sorted.
+    """A column of a searchable table; ``kind`` determines how a cell is formatted and sorted.
 
     Kinds: ``name`` (with ``extra`` columns repeated below it on narrow screens), ``badge``, ``count``, ``score``,
     ``share``, ``amount``, ``bytes``, ``text``, ``prose``. Columns marked ``wide`` are hidden on narrow screens.
@@ -43,7 +43,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A searchable table: all rows travel as JSON, the first page also as HTML."""
+    """A searchable table: all rows are embedded as JSON, the first page also as HTML."""
 
     name: str
     caption: str
@@ -182,7 +182,7 @@ def _finding_table(report: AuditReport) -> Table | None:
 
 
 def _cell(kind: str, value: Any) -> Any:
-    """A cell as the script reads it: a text, or a number with its text as ``[value, text]``.
+    """A cell in the script's format: a text, or a number with its text as ``[value, text]``.
 
     Values keep six significant digits for sorting; the full values are in ``report.json``.
     """

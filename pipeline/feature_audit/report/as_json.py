@@ -1,4 +1,4 @@
-"""The report as JSON: stable keys, full precision, ``null`` for what is not a finite number."""
+"""The report as JSON: stable keys, full precision, ``null`` for numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from feature_audit.results import (
     WaveSavings,
 )
 
-#: Raised when a key changes its meaning or goes away; a new key does not raise it.
+#: Incremented when a key is removed or changes its meaning; new keys do not change it.
 SCHEMA_VERSION = 1
 
 _ROWS: dict[str, type] = {
@@ -44,16 +44,16 @@ _ROWS: dict[str, type] = {
 
 
 def render_json(report: AuditReport) -> str:
-    """Everything the report holds, one key per attribute of ``AuditReport``, in its order, after ``schema_version``.
+    """The complete report, one key per attribute of ``AuditReport``, in order, after ``schema_version``.
 
-    Floats are written with all their digits. JSON knows no NaN or infinity: these become ``null``.
+    Floats are written with all digits. JSON has no NaN or infinity: these become ``null``.
     """
     content = {"schema_version": SCHEMA_VERSION, **to_plain(report)}
     return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def json_schema() -> str:
-    """The JSON schema (draft 2020-12) of what ``render_json`` writes.
+    """The JSON schema (draft 2020-12) of the output of ``render_json``.
 
     A number may be ``null`` anywhere, because JSON has no NaN or infinity.
     """
@@ -71,10 +71,10 @@ class _NumbersOrNull(GenerateJsonSchema):
 
 
 def read_json(text: str) -> AuditReport:
-    """The report that ``render_json`` wrote; numbers that were not finite come back as NaN where one is required.
+    """Parse the output of ``render_json``; ``null`` is read as NaN where a number is required.
 
     Raises:
-        ValueError: the text is of another schema version.
+        ValueError: the text has another schema version.
     """
     content = json.loads(text)
     version = content.pop("schema_version", None)
@@ -105,7 +105,7 @@ def _savings(content: dict[str, Any]) -> Savings:
 
 
 def to_plain(value: Any) -> Any:
-    """``value`` as what JSON can hold: dataclasses to dicts, NumPy scalars to Python's, anything else to text."""
+    """Convert to JSON types: dataclasses to dicts, NumPy scalars to Python's, other objects to text."""
     result = value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         result = {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -115,7 +115,7 @@ def to_plain(value: Any) -> Any:
         result = [to_plain(item) for item in value]
     elif isinstance(value, (set, frozenset)):
         result = [to_plain(item) for item in sorted(value, key=str)]
-    elif isinstance(value, float):  # np.float64 is one of them
+    elif isinstance(value, float):  # includes np.float64
         result = float(value) if math.isfinite(value) else None
     elif isinstance(value, str):
         # A lone surrogate cannot be written as UTF-8; everything else passes unchanged.

@@ -12,7 +12,7 @@ from feature_audit.results import AuditReport, MetricDelta
 
 #: MLflow truncates notes at 8,000 characters, which would break a table.
 DESCRIPTION_LIMIT = 7_500
-#: Rows of the decision table in the file; all of them are in ``report.json`` and ``selection/ranking.parquet``.
+#: Maximum number of rows of the decision table; all are in ``report.json`` and ``selection/ranking.parquet``.
 MOST_DECISIONS = 1_000
 #: Why a change may differ in sign from the difference of the two columns before it.
 SIGNED = (
@@ -99,7 +99,7 @@ def _airy(markdown: str) -> str:
 def _cut(value: str, most: int) -> str:
     if len(value) <= most:
         return value
-    # Not in the middle of an escape.
+    # Do not cut inside an escape.
     return value[: most - 2].rstrip("\\") + " …"
 
 

@@ -1,7 +1,7 @@
-"""Geometry of the charts: where each mark, line and label stands, in SVG user units. The template only draws.
+"""Geometry of the charts: positions of marks, lines and labels in SVG user units. The template only draws.
 
-The SVG is drawn by hand rather than by a plotting library because its colours must follow the page (dark, light,
-print) and its text must stay text.
+The SVG is built here rather than by a plotting library, because its colours must follow the page (dark, light, print)
+and its text must remain text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Mark:
-    """One point; ``whisker`` spans one standard error to each side, as (low y, high y)."""
+    """One point; ``whisker`` extends one standard error to each side, as (low y, high y)."""
 
     x: float
     y: float
@@ -49,7 +49,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one source and the line that joins them."""
+    """Points of one source and the line through them."""
 
     source: str
     label: str
@@ -59,7 +59,7 @@ class Series:
 
 @dataclass(frozen=True)
 class TestedK:
-    """Where the sign of a K's verdict on the test split stands; ``verdict`` is empty where it was not tested."""
+    """Position of the sign of a K's verdict on the test split; ``verdict`` is empty if it was not tested."""
 
     at: float
     sign: str
@@ -70,8 +70,8 @@ class TestedK:
 class KCurve:
     """Change in validation quality over K (log axis); higher is better for every metric.
 
-    ``target`` stands at no change and is labelled with the full model's own value, ``limit`` at the margin; ``below``
-    points lie under the lower edge and are not drawn; ``tested`` are the verdicts of several K.
+    ``target`` is at zero change and labelled with the full model's value, ``limit`` is at the margin. ``below`` is the
+    number of points below the lower edge, which are not drawn; ``tested`` are the verdicts of several K.
     """
 
     frame: Frame
@@ -88,7 +88,7 @@ class KCurve:
 
 @dataclass(frozen=True)
 class Interval:
-    """One interval on a forest's or ruler's scale; a cut end is an arrow, a middle outside the scale is None."""
+    """One interval on the scale of a forest or ruler; a clipped end is an arrow, a middle outside the scale is None."""
 
     low: float
     middle: float | None
@@ -99,7 +99,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Forest:
-    """Intervals of one metric on one scale; ``limit`` is the margin's position, None where rows have several."""
+    """Intervals of one metric on one scale; ``limit`` is the margin's position, None if rows have different ones."""
 
     width: float
     zero: float
@@ -120,7 +120,7 @@ class Dots:
 
 
 def k_curves(report: AuditReport) -> list[KCurve]:
-    """The whole curve and, where the margin would be invisible in it, an enlargement around the margin."""
+    """The whole curve and, if the margin would be invisible in it, a second chart around the margin."""
     points = [point for point in report.curve if numbers.known(point.delta) and point.k > 0]
     if not points:
         return []
@@ -192,7 +192,7 @@ def _series(
 
 
 def forest(rows: Sequence[MetricDelta]) -> Forest:
-    """Intervals of one metric's rows; rows that are only reported at most triple the scale of those that decide."""
+    """Intervals of one metric's rows; rows without a margin extend the scale to at most three times its size."""
     width = 240.0
     judged = [row for row in rows if row.margin is not None] or list(rows)
     ends = _ends(judged)
@@ -216,7 +216,7 @@ def forest(rows: Sequence[MetricDelta]) -> Forest:
 
 
 def ruler(report: AuditReport, row: MetricDelta) -> Forest:
-    """The decision on one scale: the verdict's interval and, if there is one, that of these artifacts alone."""
+    """The decision on one scale: the verdict's interval and, if there is one, the interval of only these artifacts."""
     width = 640.0
     rows = [row] + ([report.artifact_delta] if report.artifact_delta else [])
     ends = _ends(rows)
@@ -241,7 +241,7 @@ def _interval(row: MetricDelta, x: Scale, low: float, high: float) -> Interval |
 
 
 def frequency_dots(report: AuditReport) -> Dots | None:
-    """How often each feature was selected, by rank; None where nothing was counted."""
+    """Selection frequency of each feature by rank; None if there are fewer than two different frequencies."""
     rows = [row for row in report.decisions if row.rank > 0 and numbers.known(row.selection_frequency)]
     if len({row.selection_frequency for row in rows}) < 2:
         return None
@@ -251,7 +251,7 @@ def frequency_dots(report: AuditReport) -> Dots | None:
     y = linear_scale(0, 1, frame.bottom - 6, frame.top + 6)
     seen: dict[str, dict[tuple[int, int], None]] = {"drop": {}, "review": {}, "keep": {}}
     for row in rows:
-        # Dots on a 2-unit grid: ten thousand features cost no more than a few hundred marks.
+        # Dots on a 2-unit grid: ten thousand features need only a few hundred marks.
         seen[row.decision][round(x(row.rank) / 2) * 2, round(y(row.selection_frequency) / 2) * 2] = None
     paths = {name: "".join(f"M{at} {up}h0" for at, up in cells) for name, cells in seen.items() if cells}
     return Dots(
@@ -264,13 +264,13 @@ def frequency_dots(report: AuditReport) -> Dots | None:
 
 
 def linear_scale(low: float, high: float, start: float, end: float) -> Scale:
-    """Data in [low, high] to picture units in [start, end]."""
+    """Map data in [low, high] to picture units in [start, end]."""
     span = (high - low) or 1.0
     return lambda value: start + (value - low) / span * (end - start)
 
 
 def log_scale(low: float, high: float, start: float, end: float) -> Scale:
-    """The same on a logarithmic axis; a single value stands in the middle."""
+    """The same on a logarithmic axis; a single value is in the middle."""
     if low == high:
         return lambda value: (start + end) / 2
     scale = linear_scale(math.log(low), math.log(high), start, end)
@@ -278,9 +278,9 @@ def log_scale(low: float, high: float, start: float, end: float) -> Scale:
 
 
 def linear_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round values inside [low, high]: multiples of a 1-2-2.5-5 step that divides it into ``most`` parts or fewer.
+    """Round values inside [low, high]: multiples of a 1-2-2.5-5 step that divides it into at most ``most`` parts.
 
-    A step that has fewer than two multiples inside gives way to the next smaller one.
+    If a step has fewer than two multiples inside, the next smaller step is used.
     """
     if low == high:
         return [low]
@@ -295,7 +295,7 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Counts for a logarithmic axis: 1-2-5 where few decades are shown, decades where many; both ends kept apart."""
+    """Counts for a logarithmic axis: 1-2-5 for few decades, decades for many; both ends are kept apart."""
     if low == high:
         return [low]
     decades = math.log10(high / low)
@@ -310,13 +310,13 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def padded(low: float, high: float, *, share: float) -> tuple[float, float]:
-    """The range with a margin on both sides, a share of its width; never of width zero."""
+    """The range, extended on both sides by a share of its width; never of width zero."""
     pad = (high - low) * share or abs(high) * 0.01 or 1.0
     return low - pad, high + pad
 
 
 def step_decimals(values: Sequence[float]) -> int:
-    """Decimals that write every tick exactly."""
+    """Number of decimals that represent every tick exactly."""
     for decimals in range(numbers.MOST_DECIMALS):
         if all(abs(round(value, decimals) - value) < 1e-9 for value in values):
             return decimals

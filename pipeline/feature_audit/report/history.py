@@ -24,7 +24,7 @@ class Trace:
     Attributes:
         frame: the plotting rectangle.
         x_ticks, y_ticks: trial numbers, values.
-        best: points of the stairs that join the best value so far.
+        best: points of the step line of the best value so far.
         marks: (x, y) of the finished trials.
         lost: x of the trials that were stopped early or failed; they have no value.
     """

@@ -72,7 +72,7 @@ def rows(report: AuditReport) -> list[tuple[str, str, str, str]]:
     ):
         if before is not None and after is not None:
             found.append((title, numbers.size(before), numbers.size(after), _change(before, after)))
-    if full.plain_bytes_per_row == full.bytes_per_row:  # nothing was compressed
+    if full.plain_bytes_per_row == full.bytes_per_row:  # no compression
         found = [row for row in found if row[0] != "Bytes per row before compression"]
     if full.rows_per_second and pruned.rows_per_second:
         title = f"Rows scored per second, {numbers.count(full.batch_rows)} at a time"

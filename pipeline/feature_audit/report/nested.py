@@ -1,4 +1,4 @@
-"""Mappings that stages hand over as they are (data summary, trials, provenance), as names and texts for people."""
+"""Formats nested mappings from the stages (data summary, trials, provenance) as names and texts for display."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from feature_audit.report import numbers
 from feature_audit.report.as_json import to_plain
 from feature_audit.results import AuditReport
 
-#: Entries of a nested mapping or list that are written out; the rest is in ``report.json``.
+#: Maximum number of entries of a nested mapping or list that are written out; the others are in ``report.json``.
 MOST_ENTRIES = 20
 
 
 def flat(mapping: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """``(dotted key, text)`` of a nested mapping, in its order; one entry per column and the like is only counted."""
+    """``(dotted key, text)`` of a nested mapping, in order; large nested mappings are only counted."""
     return ((".".join(path), value) for path, value in _leaves(mapping))
 
 
 def _leaves(mapping: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """``flat`` with the keys apart: the name of a column may hold a dot itself."""
+    """``flat`` with separate keys, because a column name may contain a dot."""
     for key, value in mapping.items():
         name = (*above, str(key))
         if isinstance(value, Mapping) and value:
@@ -35,7 +35,7 @@ def _leaves(mapping: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator
 
 
 def value_text(value: Any) -> str:
-    """One value for people: counts with separators, floats with six figures, sequences and mappings with commas."""
+    """One value for display: counts with separators, floats with six digits, sequences and mappings with commas."""
     value = to_plain(value)
     text = str(value)
     if value is None:
@@ -56,12 +56,12 @@ def value_text(value: Any) -> str:
 
 
 def importances(report: AuditReport) -> list[tuple[str, float]]:
-    """Parameters of the search, the most important first, unknown importances last."""
+    """Importances of the search's settings, the largest first, unknown ones last."""
     return sorted(report.importances.items(), key=lambda item: -item[1] if numbers.known(item[1]) else 1.0)
 
 
 def trial_columns(report: AuditReport) -> tuple[list[str], list[list[Any]]]:
-    """The search's trials as a table: number, state and value first, then every parameter that any trial has."""
+    """The search's trials as a table: number, state and value first, then every setting that occurs in a trial."""
     rows = []
     for trial in report.trials:
         cells: dict[str, Any] = {}
@@ -78,16 +78,16 @@ def trial_columns(report: AuditReport) -> tuple[list[str], list[list[Any]]]:
 
 
 def trial_text(value: Any) -> str:
-    """One cell of the table of trials: four figures are enough to compare by."""
+    """One cell of the table of trials; four digits are enough for comparison."""
     if value is None:
         return ""
     return numbers.significant(value, 4) if isinstance(value, float) else value_text(value)
 
 
 def summary(report: AuditReport) -> list[tuple[str, str]]:
-    """The data's key figures in words; ``null_share: {item_id: ...}`` reads as ``share of missing cells, item_id``.
+    """The data's key figures in words; ``null_share: {item_id: ...}`` becomes ``share of missing cells, item_id``.
 
-    Only the first key is always ours; those below may be columns and classes, and are shown as they are.
+    Only the first key is translated; keys below it may be columns or classes, and are shown unchanged.
     """
     group = report.data_summary.get("group")
     words = {

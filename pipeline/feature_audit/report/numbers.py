@@ -1,4 +1,4 @@
-"""How a number is written: precision that fits its scale, a real minus sign, a unit, "n/a" for what is unknown."""
+"""Number formatting: precision that fits the scale, a true minus sign, a unit, "n/a" for unknown values."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MOST_DECIMALS = 8
 
 
 def known(value: float | None) -> bool:
-    """Is there a finite number to show?"""
+    """Whether the value is a finite number."""
     return value is not None and math.isfinite(value)
 
 
 def plain(value: float | None, decimals: int) -> str:
-    """``1,234.50``; negative numbers carry a minus sign, not a hyphen."""
+    """``1,234.50``; negative numbers have a minus sign rather than a hyphen."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     text = f"{abs(value):,.{decimals}f}"
-    # A value that rounds to zero has no sign: "-0.000" reads like a loss.
+    # A value that rounds to zero has no sign, because "-0.000" would look like a loss.
     return MINUS + text if value < 0 and float(text.replace(",", "")) else text
 
 
@@ -49,7 +49,7 @@ def percent(share: float | None, decimals: int = 0) -> str:
 
 
 def confidence(share: float) -> str:
-    """A confidence level without trailing zeros; three digits of its distance from 100 %: ``97.5 %``, ``99.9975 %``."""
+    """A confidence level without trailing zeros, with three digits of its distance from 100 %: ``97.5 %``."""
     if not known(share):
         return UNKNOWN
     lacking = 100 * (1 - share)
@@ -58,7 +58,7 @@ def confidence(share: float) -> str:
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """``digits`` significant figures, for scores of unknown scale."""
+    """``digits`` significant digits, for scores of unknown scale."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value == 0:
@@ -70,7 +70,7 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def amount(value: float | None) -> str:
-    """A cost in the user's own unit: whole where it is whole or large, else two decimals."""
+    """A cost in the user's unit: without decimals if it is whole or large, else with two."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value == round(value) or abs(value) >= 10_000:
@@ -79,12 +79,12 @@ def amount(value: float | None) -> str:
 
 
 def total(value: float | None) -> str:
-    """A sum of costs, rounded to what a reader needs."""
+    """A sum of costs, rounded for readability."""
     return count(value) if value is not None and known(value) and abs(value) >= 100 else amount(value)
 
 
 def size(value: float | None) -> str:
-    """Bytes with three figures: ``0.25 B``, ``312 B``, ``4.21 kB``, ``3.2 MB``."""
+    """Bytes with three significant digits: ``0.25 B``, ``312 B``, ``4.21 kB``, ``3.2 MB``."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     for unit in ("B", "kB", "MB", "GB"):
@@ -110,7 +110,7 @@ def duration(seconds: float | None) -> str:
 
 
 def margin(value: float | None) -> str:
-    """A margin as the user wrote it: no padding with zeros."""
+    """A margin as written by the user, without padding zeros."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     return f"{value:.6f}".rstrip("0").rstrip(".") if abs(value) >= 1e-5 or value == 0 else significant(value, 2)
@@ -122,7 +122,7 @@ def limit(value: float | None) -> str:
 
 
 def decimals_for(*scales: float | None) -> int:
-    """Decimals that show two significant figures of the smallest of ``scales`` (2 to 8)."""
+    """Number of decimals that show two significant digits of the smallest of ``scales`` (2 to 8)."""
     positive = [abs(scale) for scale in scales if scale is not None and math.isfinite(scale) and scale != 0]
     if not positive:
         return 4
@@ -130,7 +130,7 @@ def decimals_for(*scales: float | None) -> int:
 
 
 def decimals_of(row: MetricDelta) -> int:
-    """Decimals for one row: enough that rounding never moves an interval's end onto, or over, the margin."""
+    """Decimals for one row, enough that rounding never moves an end of the interval onto or over the margin."""
     decimals = decimals_for(row.margin, row.ci_high - row.ci_low)
     if row.margin is None:
         return decimals

@@ -1,4 +1,4 @@
-"""Source tables that are no longer needed, and what dropping features saves."""
+"""Source tables that can be retired, and the savings from dropped features."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from feature_audit.results import AuditReport, FeatureDecision
 
 @dataclass(frozen=True)
 class SourceTable:
-    """What the decisions mean for one source table.
+    """Decisions about the features of one source table.
 
-    ``saved`` is the cost of its dropped features that no other model reads and, where it retires, of the table itself;
-    ``readers`` are other consumers of it.
+    ``saved`` is the cost of its dropped features that no other model reads and, if it can be retired, of the table
+    itself; ``readers`` are its other consumers.
     """
 
     name: str
@@ -28,17 +28,17 @@ class SourceTable:
 
     @property
     def features(self) -> int:
-        """Feature columns that come from the table."""
+        """Number of feature columns from the table."""
         return self.kept + self.dropped + self.review
 
     @property
     def retires(self) -> bool:
-        """True if nothing of it is needed any more, by anybody."""
+        """True if all its features are dropped and it has no other consumers."""
         return self.dropped == self.features and not self.readers
 
 
 def source_tables(report: AuditReport) -> list[SourceTable]:
-    """Source tables, those that retire first, then by what their dropped features save, then by size."""
+    """Source tables: those that can be retired first, then by savings, then by number of dropped features."""
     rows: dict[str, list[Any]] = defaultdict(list)
     for decision in report.decisions:
         if decision.group:
@@ -75,7 +75,7 @@ def saved_cost(report: AuditReport) -> float:
 
 
 def savings(report: AuditReport) -> str:
-    """What can be switched off, in one sentence; empty without source tables."""
+    """The savings by source table in one sentence; empty without source tables."""
     tables = source_tables(report)
     if not tables:
         return ""

@@ -1,4 +1,4 @@
-"""What the reader sees, as plain values: rows sorted, counted and grouped. This module estimates nothing."""
+"""The report's content as plain values: rows sorted, counted and grouped. This module estimates nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class MetricRows:
 
     @property
     def first(self) -> int:
-        """Number of rows shown at once: all with a margin, and some that are only reported."""
+        """Number of rows shown initially: all with a margin, and some that are only reported."""
         return sum(row.role != "information" for row in self.rows) + 10
 
     @property
@@ -139,7 +139,7 @@ def by_metric(report: AuditReport) -> list[MetricRows]:
     result = []
     for title, rows in groups.items():
         ordered = sorted(rows, key=lambda row: order[row.role])
-        # Slices have wider intervals than the whole; the first row sets the decimals, so that a column lines up.
+        # Slices have wider intervals than the whole; the first row sets the decimals, so that columns align.
         result.append(MetricRows(title, numbers.decimals_of(ordered[0]), ordered))
     return result
 
@@ -217,7 +217,7 @@ def evidence(report: AuditReport) -> str | None:
 
 
 def own_features(report: AuditReport) -> str | None:
-    """How much the features that the pruned model drops hurt the full model, if the test rows show that they do."""
+    """By how much the dropped features hurt the full model, if the test rows show that they do; else None."""
     row = decision_row(report)
     if row is None or report.k >= report.n_features or not (numbers.known(row.ci_low) and row.ci_low > 0):
         return None

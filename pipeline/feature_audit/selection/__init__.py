@@ -1,4 +1,4 @@
-"""From a trained model to K features and the evidence for K; ``select_features`` is the entry."""
+"""Selection of K features with a trained model, and the evidence for K; the entry point is ``select_features``."""
 
 from feature_audit.selection.constraints import Constraints, build_constraints
 from feature_audit.selection.k.confirm import most_confirmations

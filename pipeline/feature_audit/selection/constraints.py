@@ -1,4 +1,4 @@
-"""What a selection may keep: the range of K, what must stay, what must go, and what goes together."""
+"""Constraints of a selection: the range of K, protected and excluded features, and groups."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Constraints:
         n_features: N.
         min_k, max_k: range of K, 1 <= min_k <= max_k.
         protected: features that are always kept, ascending.
-        excluded: features of the full model that may not be kept, ascending.
-        groups: (N,) a number per feature, equal for features that are kept or dropped together; None = each for itself.
-        prior: (N,) added to the selector's logits: minus the feature's cost in units of the highest one; None without
+        excluded: features of the full model that must not be kept, ascending.
+        groups: (N,) group number of each feature; a group is kept or dropped as a whole. None = no groups.
+        prior: (N,) added to the selector's logits: minus the feature's cost divided by the highest cost; None without
             costs.
-        note: one sentence where the budget that was asked for is no limit, else None.
+        note: one sentence if the configured K has no effect, else None.
     """
 
     n_features: int
@@ -44,11 +44,11 @@ class Constraints:
 
     @property
     def is_fixed(self) -> bool:
-        """Is there only one K?"""
+        """Whether there is only one K."""
         return self.min_k == self.max_k
 
     def prefix_sizes(self, order: Sequence[int] | np.ndarray) -> list[int]:
-        """K that keep whole groups: numbers of features at which a ranking may be cut, ascending."""
+        """K that keep groups whole: numbers of features at which a ranking may be cut, ascending."""
         if self.groups is None:
             return list(range(1, len(order) + 1))
         groups = np.asarray(self.groups)[np.asarray(order)]
@@ -65,20 +65,20 @@ def build_constraints(
     whole_groups: Sequence[str],
     table_costs: Mapping[str, float],
 ) -> Constraints:
-    """The constraints of an audit, checked before any training is paid for.
+    """The constraints of an audit, checked before any training.
 
     Args:
         names: usable features in schema order.
-        columns: all columns of the log; they know what is protected, ruled out, grouped, and what it costs.
-        k: the most features to keep.
-        k_min: the fewest worth considering.
-        most_candidates: the largest K where ``k`` is ``auto``.
+        columns: all columns of the log, with protection, rules, groups and costs.
+        k: maximum number of features to keep.
+        k_min: minimum number of features to consider.
+        most_candidates: the largest K if ``k`` is ``auto``.
         whole_groups: groups that are kept or dropped as a whole; ``*`` = every group.
         table_costs: cost of a source table, shared by its features.
 
     Raises:
-        AuditError: k_min is above the number of features that may be kept, k is below the number of protected ones;
-            always_drop leaves nothing to keep, or contradicts never_drop within a whole group.
+        AuditError: k_min is above the number of usable features, k is below the number of protected ones, or
+            always_drop excludes all features or contradicts never_drop within a whole group.
     """
     column_of = {column.name: column for column in columns}
     usable = [column_of[name] for name in names]
@@ -115,7 +115,7 @@ def _is_whole(group: str | None, whole_groups: Sequence[str]) -> bool:
 
 
 def _check_groups(columns: Sequence[Column], whole_groups: Sequence[str]) -> None:
-    """Refuse a whole group with a member that must stay and one that must go."""
+    """Refuse a whole group with both a protected and an excluded member."""
     stays = {c.group: c.name for c in columns if c.protected and _is_whole(c.group, whole_groups)}
     for column in columns:
         if column.ruled_out and column.group in stays:
@@ -141,7 +141,7 @@ def _group_numbers(usable: Sequence[Column], whole_groups: Sequence[str]) -> tup
 
 
 def _cost_prior(usable: Sequence[Column], table_costs: Mapping[str, float]) -> tuple[float, ...] | None:
-    """Minus the cost in units of the highest one, so that an expensive feature starts with a lower logit."""
+    """Minus the cost divided by the highest cost, so that an expensive feature starts with a lower logit."""
     members = Counter(column.group for column in usable)
     shares = {group: table_costs.get(group or "", 0.0) / count for group, count in members.items()}
     costs = np.array([column.cost + shares[column.group] for column in usable])
@@ -149,7 +149,7 @@ def _cost_prior(usable: Sequence[Column], table_costs: Mapping[str, float]) -> t
 
 
 def _tally(usable: int, ruled_out: int, columns: int) -> str:
-    """How many features may be kept, and where the others went."""
+    """The number of usable features, and why the others are not usable."""
     by_rule = f"; {ruled_out} dropped by always_drop" if ruled_out else ""
     return (
         f"{usable - ruled_out} features are usable ({columns - usable} of {columns} columns are constant, duplicate "

@@ -1,4 +1,4 @@
-"""What a selection is asked to do, and by what its result will be judged: plain values, no configuration."""
+"""The task and criterion of a selection, as plain values without the configuration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class FullModel:
     """The trained full model.
 
     Attributes:
-        model: of the model contract, over the store's fields.
-        train_scores, validation_scores: of these rows, as ``feature_audit.models.predict`` gives them.
-        active_parameters: parameters that one row passes through (see ``feature_audit.fitting``).
-        compared_with: validation scores of the full model that retrainings are compared with; None = of this one.
+        model: follows the model contract, over the store's fields.
+        train_scores, validation_scores: scores of these rows, in the form of ``feature_audit.models.predict``.
+        active_parameters: parameters that one row uses (see ``feature_audit.fitting``).
+        compared_with: validation scores of the full model with which retrainings are compared; None = this one's.
     """
 
     model: nn.Module
@@ -32,18 +32,18 @@ class FullModel:
 
 @dataclass(frozen=True)
 class SelectionPlan:
-    """How the selection goes about it.
+    """Settings of the selection.
 
     Attributes:
         selector: ``ip_cae``, ``cae``, or a baseline, which has one trial and no settings.
-        trials: selection runs that rank together.
-        space: settings that the trials draw; more slots than the largest K.
-        criterion: of the verdict.
-        seed: start of all random numbers.
+        trials: number of selection runs whose rankings are combined.
+        space: ranges of the trials' settings; there are more slots than the largest K.
+        criterion: criterion of the verdict.
+        seed: seed of all random numbers.
         batch_size: rows of a train batch.
-        epochs: passes over train of a concrete training.
-        learning_rate: of the network, which is trained along.
-        further: further target -> metric and margin, of those that a pass needs.
+        epochs: train epochs of a concrete training.
+        learning_rate: learning rate of the network, which is trained together with the selector.
+        further: further target -> metric and margin, for those that a pass requires.
     """
 
     selector: str

@@ -1,8 +1,8 @@
-"""One ranking from several selection runs.
+"""Combines the rankings of several selection runs.
 
-A single run's ranking is noisy: slots start elsewhere, the surrogate sees other rows, and of features that replace each
-other now one is kept and now the other. The geometric mean of ranks keeps in front what the runs agree on, and weighs
-a step among the first places as much as a doubling further back.
+A single run's ranking is noisy: initial slots differ, the surrogate is trained on other rows, and of features that
+substitute for each other, sometimes one is kept and sometimes the other. The geometric mean of ranks favours features
+on which the runs agree, and weights a doubling of the rank equally at any position.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 
 def aggregate_ranks(orders: Sequence[Sequence[int]], groups: Sequence[int] | None = None) -> np.ndarray:
-    """Features by the geometric mean of their ranks; ties go by the first ranking.
+    """Features by the geometric mean of their ranks; ties are ordered as in the first ranking.
 
     Args:
-        orders: at least one; each holds every feature 0 to N - 1 once, best first, the members of a group in a row.
-        groups: (N,) group number of each feature; a group has one rank and stays together. None = every feature has its
-            own.
+        orders: at least one; each contains every feature 0 to N - 1 once, best first, with groups contiguous.
+        groups: (N,) group number of each feature; a group has one rank and stays together. None = no groups.
+
 
     Returns:
         (N,) int64, best first.
@@ -35,6 +35,6 @@ def aggregate_ranks(orders: Sequence[Sequence[int]], groups: Sequence[int] | Non
         rank[of_order[np.argsort(start)]] = np.arange(1, len(of_order) + 1)
         places.append(rank)
     mean = np.log(np.array(places)).mean(axis=0).round(12)
-    # Sorting features keeps groups together: their members share both keys, and follow each other in the first ranking.
+    # Sorting keeps groups together: members share both keys, and are contiguous in the first ranking.
     place_in_first = np.argsort(first)
     return np.lexsort((place_in_first, places[0][group_of], mean[group_of]))

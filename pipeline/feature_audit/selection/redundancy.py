@@ -1,9 +1,9 @@
-"""Which kept feature carries the information of a dropped one, and whether a feature says anything of the label.
+"""Which kept feature carries the information of a dropped one, and whether a feature is informative about the label.
 
-Both are answered on binned values, because bins need no assumption about kind or shape. What a kept feature holds of a
-dropped one is the share of the dropped one's entropy that it removes (Theil's uncertainty coefficient, Theil 1970) on
-held-out rows: half of the rows say which bin goes with which value, the other half is predicted. In-sample information
-would let a category of thousands of values explain anything.
+Both use binned values, because bins need no assumption about kind or shape. A kept feature carries the share of a
+dropped feature's entropy that it removes (Theil's uncertainty coefficient, Theil 1970) on held-out rows: half of the
+rows estimate the conditional distribution, the other half is predicted. Without held-out rows, a category with
+thousands of values would explain anything.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-#: Most bins of a summary.
+#: Maximum number of bins.
 BINS = 12
-#: Rows below which a category is pooled with other rare ones: it is hardly seen in both halves.
+#: Categories with fewer rows are pooled, because they rarely occur in both halves.
 _RARE = 4
 _CHUNK = 512
 _CELLS = 2**22
@@ -34,11 +34,11 @@ class Proxies:
 def bin_numbers(values: NDArray[np.float32], bins: int = BINS) -> NDArray[np.int64]:
     """Bin every column of numbers to at most ``bins`` codes.
 
-    Columns with few distinct values keep them; others are cut at quantiles; NaN is a code of its own.
+    Columns with few distinct values keep them; others are cut at quantiles; NaN has a separate code.
 
     Args:
         values: (rows, N).
-        bins: most codes per column, the one for NaN included.
+        bins: maximum number of codes per column, including the one for NaN.
 
     Returns:
         int64 (rows, N), codes from 0.
@@ -57,13 +57,13 @@ def bin_numbers(values: NDArray[np.float32], bins: int = BINS) -> NDArray[np.int
 
 
 def number_categories(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Categories by how often they occur: 0 the most frequent one, then the next; all rare ones share the last code.
+    """Number categories by decreasing frequency, from 0; all rare ones share the last code.
 
     Args:
-        values: int (rows,) any code per category, or (rows, width) sets of codes, whose order does not count.
+        values: int (rows,) any code per category, or (rows, width) sets of codes, whose order is ignored.
 
     Returns:
-        int64 (rows,), without gaps. ``np.minimum`` with a number keeps the most frequent ones apart.
+        int64 (rows,), without gaps. ``np.minimum`` with a number keeps the most frequent ones distinct.
     """
     cells = values if values.ndim == 1 else np.sort(values, axis=1)
     _, codes, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
@@ -75,11 +75,11 @@ def number_categories(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def proxies(codes: NDArray[np.int64], queried: NDArray[np.int64], candidates: NDArray[np.int64]) -> Proxies:
-    """For each queried column the candidate that explains most of it.
+    """For each queried column, the candidate that explains most of its entropy.
 
     Args:
         codes: int64 (rows, N): ``bin_numbers`` of numbers, ``number_categories`` of categories. A queried category is
-            summarised by its most frequent values; a candidate is taken with all of them.
+            reduced to its most frequent values; a candidate keeps all of them.
         queried: column indices, (Q,).
         candidates: column indices, (C,), at least one.
     """
@@ -99,17 +99,17 @@ def proxies(codes: NDArray[np.int64], queried: NDArray[np.int64], candidates: ND
 
 
 def _blocks(small: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
-    """Columns that are asked at once: those of few codes together, each other one alone."""
+    """Columns that are processed together: those with few codes in blocks, each other one separately."""
     few = np.flatnonzero(small)
     yield from (few[start : start + _CHUNK // 4] for start in range(0, len(few), _CHUNK // 4))
     yield from np.flatnonzero(~small)[:, None]
 
 
 def label_information(codes: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Share of the label's entropy that each column removes, (N,) in [0, 1], less what chance would (Miller 1955).
+    """Share of the label's entropy that each column removes, (N,) in [0, 1], minus the share by chance (Miller 1955).
 
     Args:
-        codes: int64 (rows, N) as for ``proxies``; of categories only the most frequent ones count.
+        codes: int64 (rows, N) as for ``proxies``; only the most frequent categories are used.
         label: int64 (rows,), fewer than ``BINS`` values.
     """
     left = _one_hot(label[:, None])
@@ -128,7 +128,7 @@ def _one_hot(codes: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def _explained(left: list[NDArray[np.float32]], right: list[NDArray[np.int64]]) -> NDArray[np.float64]:
-    """(Q, C) shares of the left columns' entropy that the right columns remove, of the second half by the first."""
+    """(Q, C) shares of the left columns' entropy that the right ones remove, in the second half by the first."""
     size = max(int(half.max()) for half in right) + 1
     if size <= BINS:
         return _predicted(*(_dense_joint(one, other) for one, other in zip(left, right, strict=True)))
@@ -142,13 +142,13 @@ def _explained(left: list[NDArray[np.float32]], right: list[NDArray[np.int64]]) 
 
 
 def _dense_joint(left: NDArray[np.float32], right: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Rows by bin of each left column and code of each right one, (Q, BINS, C, codes)."""
+    """Number of rows by bin of each left column and code of each right one, (Q, BINS, C, codes)."""
     joint: NDArray[np.float32] = left.T @ _one_hot(right)
     return joint.reshape(-1, BINS, right.shape[1], BINS)
 
 
 def _sparse_joint(left: NDArray[np.float32], right: NDArray[np.int64], size: int) -> NDArray[np.float32]:
-    """The same for one right column of many codes, (Q, BINS, 1, size)."""
+    """The same for one right column with many codes, (Q, BINS, 1, size)."""
     rows = len(right)
     cells = csr_array((np.ones(rows, dtype=np.float32), (right, np.arange(rows))), shape=(size, rows))
     joint: NDArray[np.float32] = cells @ left
@@ -156,13 +156,13 @@ def _sparse_joint(left: NDArray[np.float32], right: NDArray[np.int64], size: int
 
 
 def _predicted(fit: NDArray[np.float32], held: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(Q, C) shares of the entropy of held-out rows that predictions by the other half's counts remove."""
+    """(Q, C) shares of the held-out rows' entropy that predictions from the other half's counts remove."""
     total = fit.sum(axis=3)
     marginal = (total + 1.0 / BINS) / (total.sum(axis=1, keepdims=True) + 1.0)
     unknown = -(held.sum(axis=3) * np.log(marginal)).sum(axis=1, dtype=np.float64)
     conditional = (fit + marginal[..., None]) / (
         fit.sum(axis=1, keepdims=True) + 1.0
-    )  # one row's worth of the marginal
+    )  # prior: the marginal, with the weight of one row
     known = -np.multiply(held, np.log(conditional, out=conditional), out=conditional).sum(axis=(1, 3), dtype=np.float64)
     return np.clip(1.0 - known / np.maximum(unknown, 1e-12), 0.0, 1.0)
 

@@ -28,13 +28,13 @@ from feature_audit.selection.trial import SelectionObjective
 
 
 class Retrain(Protocol):
-    """Trains models on some of the features."""
+    """Trains models on subsets of the features."""
 
     def __call__(self, kept: Sequence[np.ndarray], first: int) -> list[tuple[np.ndarray, float]]:
-        """Train on each of ``kept`` (int64, ascending); their numbers, from ``first`` on, seed them.
+        """Train on each of ``kept`` (int64, ascending); their numbers, starting at ``first``, are the seeds.
 
         Returns:
-            Of each, scores of the validation rows and the training's compute.
+            For each, scores of the validation rows and the training's compute.
         """
 
 
@@ -46,12 +46,12 @@ class Selection:
         k, evidence, reason: see ``selection.k.KChoice``.
         rungs: the K to test, the safest first; K is one of them.
         order: (N,) int64, all features, best first; the first K are kept.
-        orders: (R, N) int64, the same of each finished trial alone.
+        orders: (R, N) int64, the ranking of each finished trial.
         scores: (N,) float64, of the best trial (see ``concrete_selectors.SelectionPath``).
         curve: validation quality over K, first of the fine-tuned network, then of the retrainings.
-        trials: of the study; ``importances``: of its settings.
+        trials: the study's trials; ``importances``: of their settings.
         convergence: a sentence about the best trial's selector.
-        compute: of trials, curve and confirmations.
+        compute: compute of trials, curve and confirmations.
     """
 
     k: int
@@ -73,7 +73,7 @@ class Selection:
 
     @property
     def masks(self) -> np.ndarray:
-        """Bool (R, N), what each trial alone would keep at K."""
+        """Bool (R, N), the features that each trial's ranking would keep at K."""
         return np.stack([np.isin(np.arange(len(self.order)), order[: self.k]) for order in self.orders])
 
     @property
@@ -88,7 +88,7 @@ class Selection:
 
     @property
     def n_confirmations(self) -> int:
-        """Retrainings that confirmed K."""
+        """Number of retrainings that confirmed K."""
         return sum(point.source == "retrained" for point in self.curve)
 
 
@@ -108,12 +108,12 @@ def select_features(
     Args:
         full: the trained full model.
         store: its encoded rows.
-        constraints: what may be kept.
-        plan: trials, settings, and what the verdict will ask for.
-        retrain: trains models from scratch on some features.
-        judged: the rows on which retrainings are compared with ``full.compared_with``, where ``store`` is a sample.
-        run_round: runs trials as ``SelectionObjective`` does; None = in this process, one after the other.
-        progress: called with every step of a concrete training in this process: phase, step, steps.
+        constraints: constraints on the kept features.
+        plan: trials, settings, and the criterion of the verdict.
+        retrain: trains models from scratch on subsets of the features.
+        judged: rows on which retrainings are compared with ``full.compared_with``, if ``store`` is a sample.
+        run_round: runs trials as ``SelectionObjective`` does; None = sequentially in this process.
+        progress: called at every step of a concrete training in this process: phase, step, steps.
 
     Raises:
         AuditError: no set of whole groups fits the range of K.
@@ -157,7 +157,7 @@ def select_features(
 def validation_curve(
     objective: SelectionObjective, order: np.ndarray, compare: ValidationComparison
 ) -> tuple[list[CurvePoint], float]:
-    """Validation quality over K, of one network fine-tuned on prefixes of the ranking; and its compute.
+    """Validation quality over K of one network fine-tuned on prefixes of the ranking; and its compute.
 
     Raises:
         AuditError: no set of whole groups fits the range of K.

@@ -1,4 +1,4 @@
-"""How much several selectors agree."""
+"""Agreement of several selectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def nogueira_index(masks: NDArray[np.bool_]) -> float | None:
         masks: bool (M, N).
 
     Returns:
-        The index, or None where it is undefined: fewer than two selections, or all features kept (or none).
+        The index, or None if it is undefined: fewer than two selections, or all features kept (or none).
     """
     n_selections = len(masks)
     kept = float(masks.mean())

@@ -1,9 +1,9 @@
 """The Optuna study: every trial is one selection run, with its own seed, slots and temperature schedule.
 
-Few trials are quasi-random: the first has the recommended settings, the others fill the ranges evenly (a Halton
-sequence, shifted by the seed), so that repeating the selection and searching its settings are one thing. From
-``LEAST_TRIALS`` trials on, TPE draws from what the earlier trials showed, trials that fall behind are stopped, and the
-settings' importances are reported: with fewer trials there is too little evidence for any of these.
+With few trials, settings are quasi-random: the first trial has the recommended settings, the others fill the ranges
+evenly (a Halton sequence, shifted by the seed). Repeating the selection and searching its settings are thus the same.
+From ``LEAST_TRIALS`` trials on, TPE draws settings based on earlier trials, weak trials are stopped early, and the
+importance of each setting is reported; with fewer trials there is too little evidence for that.
 
 Trials are requested in rounds whose size depends only on the number of trials, and reported in the order of their
 numbers. Therefore the study does not depend on how many trials of a round run in parallel, or on the order in which
@@ -22,7 +22,7 @@ from scipy.stats import qmc
 
 from feature_audit.results import LEAST_TRIALS
 
-#: Trials of a round of a search, and finished trials from which on TPE draws settings and a limit stops trials.
+#: Trials per round of a search, and finished trials after which TPE draws settings and weak trials are stopped.
 ROUND, INFORMED = 4, 4
 
 
@@ -42,10 +42,10 @@ class SearchSpace:
     anneal_share: tuple[float, float]
 
     def point(self, number: int, seed: int) -> dict[str, float]:
-        """Settings of a trial among few.
+        """Settings of a trial in a study without search.
 
         Args:
-            number: 0 = the recommended settings, the middle of every range; else the place in a Halton sequence.
+            number: 0 = the recommended settings, the middle of every range; else the index in a Halton sequence.
             seed: shifts the sequence.
         """
         if number == 0:
@@ -62,7 +62,7 @@ class SearchSpace:
         }
 
     def distributions(self) -> dict[str, Any]:
-        """The ranges as Optuna has them."""
+        """The ranges as Optuna distributions."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
         return {
@@ -79,8 +79,8 @@ class Draw:
 
     Attributes:
         number: counted from 0; it seeds the trial.
-        settings: of the searched settings.
-        stop_below: an early value below it stops the trial; None = nothing does, and no early value is asked for.
+        settings: values of the searched settings.
+        stop_below: an early value below it stops the trial; None = the trial is not stopped and has no early value.
     """
 
     number: int
@@ -90,13 +90,13 @@ class Draw:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial hands back.
+    """Result of a trial.
 
     Attributes:
-        value: to maximise; None where the trial was stopped.
-        early: what was compared with ``Draw.stop_below``; None where nothing was.
+        value: to maximise; None if the trial was stopped.
+        early: value that was compared with ``Draw.stop_below``; None if there was none.
         seconds: wall time.
-        notes: plain values that are kept with it.
+        notes: plain values stored with the trial.
     """
 
     value: float | None
@@ -112,10 +112,10 @@ class TrialRow:
     Attributes:
         number: counted from 0.
         state: ``complete`` or ``pruned``.
-        value: what the trial came to; None where it was stopped.
-        settings: of the searched settings.
-        seconds: wall time, None while unknown.
-        notes: what the trial wanted to keep.
+        value: value of the trial; None if it was stopped.
+        settings: values of the searched settings.
+        seconds: wall time, None if unknown.
+        notes: plain values stored with the trial.
     """
 
     number: int
@@ -132,7 +132,7 @@ class TrialRow:
         return cls(draw.number, state, result.value, draw.settings, result.seconds, result.notes)
 
     def shown(self) -> dict[str, Any]:
-        """As one flat row for people, without the notes."""
+        """The row as one flat dict for display, without the notes."""
         head = {"number": self.number, "state": self.state, "value": self.value}
         return {**head, **self.settings, "seconds": self.seconds}
 
@@ -144,7 +144,7 @@ class StudySummary:
     Attributes:
         trials: all of them.
         importances: setting -> share of the value's variance (PED-ANOVA); empty with fewer than ``LEAST_TRIALS``
-            finished trials, where it would be noise.
+            finished trials, as it would be noise.
     """
 
     trials: list[TrialRow]
@@ -152,12 +152,12 @@ class StudySummary:
 
     @property
     def finished(self) -> list[TrialRow]:
-        """Trials that ran to their end, best value first; of equals the earlier one."""
+        """Trials that were not stopped, best value first; ties by number."""
         rows = [row for row in self.trials if row.state == "complete"]
         return sorted(rows, key=lambda row: (-(row.value if row.value is not None else math.inf), row.number))
 
 
-#: Runs the trials of a round, in any order, and gives their results in the order of the draws.
+#: Runs the trials of a round, in any order, and returns their results in the order of the draws.
 RunRound = Callable[[Sequence[Draw]], Sequence[TrialResult]]
 
 
@@ -167,8 +167,8 @@ def run_study(run_round: RunRound, *, space: SearchSpace, trials: int, seed: int
     Args:
         run_round: runs trials.
         space: ranges of the settings.
-        trials: how many, those stopped early included.
-        seed: of the settings; the same one gives the same study.
+        trials: number of trials, including those stopped early.
+        seed: seed of the settings; the same seed gives the same study.
 
     Raises:
         RuntimeError: no trial finished.
@@ -185,7 +185,7 @@ def run_study(run_round: RunRound, *, space: SearchSpace, trials: int, seed: int
 
 
 def _search(run_round: RunRound, space: SearchSpace, trials: int, seed: int) -> tuple[list[TrialRow], dict[str, float]]:
-    """Trials whose settings TPE draws, and the settings' importances."""
+    """Trials with settings drawn by TPE, and the importances of the settings."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -202,7 +202,7 @@ def _search(run_round: RunRound, space: SearchSpace, trials: int, seed: int) -> 
         draws = [Draw(trial.number, dict(trial.params), limit) for trial in asked]
         for trial, draw, result in zip(asked, draws, run_round(draws), strict=True):
             if result.early is not None:
-                trial.report(result.early, 1)  # by which TPE places a trial that was stopped
+                trial.report(result.early, 1)  # TPE uses it to rank a stopped trial
             if result.value is None:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             else:
@@ -217,9 +217,9 @@ def _search(run_round: RunRound, space: SearchSpace, trials: int, seed: int) -> 
 
 
 def _limit(early: Sequence[float]) -> float:
-    """The lower quartile of what finished trials had early, and no limit while there are few of them.
+    """The lower quartile of the finished trials' early values; no limit while there are few of them.
 
-    Values differ between seeds as much as between settings, so only the plainly bad are stopped.
+    Values vary between seeds as much as between settings, so only clearly bad trials are stopped.
     """
     return float(np.percentile(early, 25)) if len(early) >= INFORMED else -math.inf
 
@@ -227,9 +227,9 @@ def _limit(early: Sequence[float]) -> float:
 def _sampler(seed: int) -> Any:
     import optuna
 
-    # Everything that v5 changed or may change is said here, so that a study means the same under every version. Trials
-    # rank together, so all of a round should be good: placing each away from those under way (constant liar) costs
-    # what TPE gains (benchmarks/search/rounds.py).
+    # All options that v5 changed or may change are explicit, so that a study is the same in every version. The rankings
+    # of all trials are combined, so all trials of a round should be good: separating parallel trials (constant liar)
+    # costs as much as TPE gains (benchmarks/search/rounds.py).
     return optuna.samplers.TPESampler(
         n_startup_trials=INFORMED, multivariate=True, constant_liar=False, seed=seed % 2**32
     )

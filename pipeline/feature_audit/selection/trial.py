@@ -1,4 +1,4 @@
-"""One trial: one run of the selector on the trained model, which ranks all features."""
+"""A trial: one run of the selector on the trained model, which ranks all features."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ from feature_audit.selection.teacher import KnownTeacher
 
 log = logging.getLogger(__name__)
 
-#: Rows of a validation batch, where the table is not so wide that fewer fit.
+#: Rows of a validation batch, unless the table is so wide that fewer fit.
 _EVALUATION_ROWS = 4096
 
 
 class SelectionObjective:
-    """The study's objective: settings to a ranking and its value.
+    """The study's objective: maps settings to a ranking and its value.
 
-    A trial's value is minus the surrogate's held-out loss along the path, averaged over log K up to the largest K: how
-    little is lost on rows that neither the model nor the surrogate has learned from. Its notes hold ``order``
-    (features, best first), ``scores``, ``compute`` and ``convergence``.
+    A trial's value is minus the surrogate's held-out loss along the path, averaged over log K up to the largest K:
+    measured on rows on which neither the model nor the surrogate was trained. Its notes contain ``order`` (features,
+    best first), ``scores``, ``compute`` and ``convergence``.
 
     Args:
         full: the trained full model.
-        store: the encoded rows; where it puts batches, the model is trained.
-        constraints: what may be kept.
+        store: the encoded rows; its device is used for training.
+        constraints: constraints on the kept features.
         plan: selector and settings.
-        progress: called with every step of a concrete training.
+        progress: called at every step of a concrete training.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SelectionObjective:
         )
 
     def __call__(self, draw: Draw) -> TrialResult:
-        """One trial of a study; the result does not depend on when, or in which process, it runs."""
+        """Run one trial of a study; the result does not depend on when, or in which process, it runs."""
         seed, started = self.plan.seed + draw.number, time.perf_counter()
         early: list[float] = []
 
@@ -92,7 +92,7 @@ class SelectionObjective:
         devices = [self.store.device] if self.store.device.type == "cuda" else []
         try:
             with torch.random.fork_rng(devices=devices):
-                torch.manual_seed(seed)  # of the network's dropout
+                torch.manual_seed(seed)  # for the network's dropout
                 settings = self._settings(seed, **draw.settings)
                 path = self._select(settings, None if draw.stop_below is None else should_stop)
         except SelectionStopped as stopped:
@@ -104,7 +104,7 @@ class SelectionObjective:
             "scores": scores,
             "compute": self.compute(path),
             "convergence": describe_convergence(path),
-            "threads": torch.get_num_threads(),  # seconds mean little without them
+            "threads": torch.get_num_threads(),  # needed to interpret the seconds
         }
         value = path_value(path.heldout_loss, self.constraints.max_k)
         return TrialResult(value, early[0] if early else None, time.perf_counter() - started, notes)
@@ -121,17 +121,17 @@ class SelectionObjective:
         return self._validation(0)
 
     def compute(self, spent: SelectionPath | SelectionStopped | NestedModel) -> float:
-        """Work of a selection, whole or stopped, in the unit of ``feature_audit.fitting``."""
+        """Compute of a selection, finished or stopped, in the unit of ``feature_audit.fitting``."""
         passes = spent.row_passes
         rows = passes["forward_backward"] + FORWARD_SHARE * passes["forward"]
         return float(rows * self._active_parameters + getattr(spent, "surrogate_compute", 0.0))
 
     def forward_compute(self, rows: int) -> float:
-        """Work of rows that are only scored."""
+        """Compute of rows that are only scored."""
         return FORWARD_SHARE * rows * self._active_parameters
 
     def _settings(self, seed: int, *, slots: float, **schedule: Any) -> PathSettings:
-        grouped = self.constraints.groups is not None  # the path counts groups, the audit features
+        grouped = self.constraints.groups is not None  # the path counts groups, while the audit counts features
         return PathSettings(
             k_max=int(slots),
             k_min=1 if grouped else self.constraints.min_k,
@@ -167,11 +167,11 @@ class SelectionObjective:
 
 
 def path_value(heldout_loss: dict[int, float], max_k: int) -> float:
-    """Minus the held-out loss along a path, averaged over log K; 0 for a ranking that measured none.
+    """Minus the held-out loss along a path, averaged over log K; 0 for a ranking without measured losses.
 
     Args:
         heldout_loss: K -> mean loss.
-        max_k: where the average ends, so that trials with other numbers of slots compare.
+        max_k: end of the averaging range, so that trials with different numbers of slots are comparable.
     """
     if not heldout_loss:
         return 0.0

@@ -1,7 +1,7 @@
 """baseline: train the full model once, or load it, and compare it with gradient boosting and with chance.
 
-Where a team's own job trains, one of the shipped models is trained as well: the selection needs a model with gates at
-its features.
+If an external job trains the models, a built-in model is trained as well, because the selection needs a model with
+gates on its features.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Baseline(Trained):
     """The full model.
 
     Attributes:
-        references: what its quality on validation is compared with.
-        trainings: full trainings that it cost: 1, or 0 where it was loaded.
-        seconds: of its training, or of loading and scoring it.
-        origin: how it came about, for the table of costs.
-        reference: one of the shipped models, trained for the selection where a team's own job trains; else None.
+        references: results of its comparisons on validation.
+        trainings: its cost in full trainings: 1, or 0 if it was loaded.
+        seconds: time for training, or for loading and scoring it.
+        origin: how it was obtained, for the cost table.
+        reference: a built-in model trained for the selection if an external job trains the models; else None.
     """
 
     references: References
@@ -56,27 +56,27 @@ class Baseline(Trained):
 
     @property
     def gated(self) -> Trained:
-        """The model whose features the selection opens and closes."""
+        """The model to whose features the selection applies gates."""
         return self.reference or self
 
     @property
     def rate(self) -> float:
-        """Compute per second of its training: what a second of a team's own training counts."""
+        """Compute per second of its training; converts the time of an external training to compute."""
         return self.facts.compute / self.facts.seconds
 
     @property
     def spent(self) -> float:
-        """Full trainings that it and the reference cost."""
+        """Cost of this model and the reference in full trainings."""
         return self.trainings + self.reference_cost
 
     @property
     def reference_cost(self) -> float:
-        """Full trainings that the reference cost."""
+        """Cost of the reference in full trainings."""
         return self.reference.facts.compute / self.facts.compute if self.reference else 0.0
 
 
 def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder, engine: Engine | None = None) -> Baseline:
-    """Train the full model on every usable feature, or load it from the checkpoint, or open the one made before."""
+    """Train the full model on every usable feature, load it from the checkpoint, or open an earlier result."""
     store = open_store(config, prepared)
     trainings = Trainings(locate(config), prepared, folder, engine=engine or LocalEngine())
     made = None if folder.done else _make(config, prepared, store, trainings)
@@ -86,7 +86,7 @@ def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder, engin
     if made is not None:
         folder.finish(made)
     result = folder.result()
-    # Chance anew each time: the confidence is no part of this stage's key, because it must not cost a training.
+    # Chance is recomputed, because the confidence is not part of this stage's key: changing it must not retrain.
     chance = _chance(config, store, scores)
     return Baseline(
         folder,
@@ -102,9 +102,9 @@ def baseline(config: AuditConfig, prepared: Prepared, folder: StageFolder, engin
 
 
 def _make(config: AuditConfig, prepared: Prepared, store: Store, trainings: Trainings) -> dict[str, Any]:
-    """The full model; what the marker of the stage is to say."""
+    """Train or load the full model; returns the content of the stage's marker."""
     folder, schema = trainings.folder, prepared.schema
-    shutil.copy(prepared.directory / ENCODERS, folder.path / ENCODERS)  # for whoever loads the weights
+    shutil.copy(prepared.directory / ENCODERS, folder.path / ENCODERS)  # for later users of the weights
     count, started = 1.0, time.perf_counter()
     if config.checkpoint:
         count, origin = 0.0, f"loaded from {config.checkpoint}"
@@ -125,16 +125,16 @@ def _make(config: AuditConfig, prepared: Prepared, store: Store, trainings: Trai
 
 
 def _load(config: AuditConfig, prepared: Prepared, store: Store, folder: StageFolder) -> TrainingFacts:
-    """Keep the checkpoint's model as if it had been trained here.
+    """Store the checkpoint's model as if it had been trained here.
 
-    What its training cost is not known, and yet it is the unit of every other cost: it counts as the
-    geometric mean of the fewest and the most passes that early stopping allows, at the speed at which the model scores.
+    The cost of its training is unknown, but it is the unit of all other costs. It is set to the geometric mean of the
+    minimum and maximum number of epochs that early stopping allows, at the speed at which the model scores.
     """
     schema, task = prepared.schema, prepared.schema.task
     model = load_checkpoint(config, prepared)
     started = time.perf_counter()
     pace = Pace.of(store.rows("train"), config.training, schema)
-    size = pace.batch_size  # as in a training, whose speed this is to tell
+    size = pace.batch_size  # as in a training, whose speed is estimated here
     scores = predict(model, store, "validation", schema, task=task, device=config.device, batch_size=size)
     seconds, parameters = time.perf_counter() - started, active(config, schema)
     fewest, most = pace.epochs_per_look * (1 + pace.patience), pace.epochs

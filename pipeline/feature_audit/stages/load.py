@@ -1,4 +1,4 @@
-"""load: read, profile, judge and split the log; encode it into a training store."""
+"""load: read, profile, check and split the log, and encode it into a training store."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ KEYS = ("data", *STORE_KEYS)
 
 
 def complete(config: AuditConfig) -> AuditConfig:
-    """Fill in what the demo log says about itself, and refuse an audit without a target.
+    """Fill in the demo log's defaults, and refuse an audit without a target.
 
     Raises:
-        UsageError: no target is given for data of the user's own.
+        UsageError: there is no target for the user's own data.
     """
     if config.data == "demo":
         given = config.model_fields_set
@@ -37,7 +37,7 @@ def complete(config: AuditConfig) -> AuditConfig:
 
 
 def locate(config: AuditConfig) -> AuditConfig:
-    """The configuration with ``data`` as a path, glob or URI; the demo log is made where it is not there yet."""
+    """The configuration with ``data`` as a path, glob or URI; the demo log is created if missing."""
     if config.data != "demo":
         return config
     path = ensure_demo(Path(config.work_dir).resolve() / "demo").path
@@ -51,16 +51,16 @@ def digest(config: AuditConfig) -> str:
 
 
 def rules_digest(prepared: Prepared) -> str:
-    """What the configuration says about each column, and what tables cost, as one digest."""
+    """Digest of the configuration's rules about each column, and of table costs."""
     rules = [(c.name, c.group, c.protected, c.ruled_out, c.cost) for c in prepared.columns]
     return hashlib.blake2b(repr((rules, sorted(prepared.table_costs.items()))).encode(), digest_size=16).hexdigest()
 
 
 def load(config: AuditConfig, folder: StageFolder) -> Prepared:
-    """Make the training store, or open the one made before.
+    """Build the training store, or open an existing one.
 
     Raises:
-        AuditError: anything wrong with the data, in one line.
+        AuditError: the data are invalid; one line.
     """
     if folder.done:
         return Prepared.load(folder.path)

@@ -1,4 +1,4 @@
-"""parity: read the test split once, compare the pruned models of each K with the full one, give the verdict."""
+"""parity: read the test split once, compare the pruned models of each K with the full one, and decide the verdict."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ KEYS = (
     "seed", "targets",
 )  # fmt: skip
 PREDICTIONS = "predictions.parquet"
-#: Parts of the stage's key that change what is reported and not what is asked, as long as no slice has a margin.
+#: Parts of the stage's key that affect only the report, not the question, as long as slices have no margin.
 _REPORTED = ("config.slices", "input.store")
-#: The part that says whether there is a boosting reference, which is compared on validation rows.
+#: The part that says whether there is a boosting reference, which uses only validation rows.
 _NOT_OF_TEST = "input.boosting"
 
 
@@ -51,11 +51,11 @@ class Outcome:
     """The verdict and the evidence.
 
     Attributes:
-        k: the K that the verdict is about: the smallest proven one, or the first where none is.
-        result: of that K, see ``parity.ParityResult``.
+        k: the K of the verdict: the smallest proven one, or the first if none is proven.
+        result: result at that K, see ``parity.ParityResult``.
         ladder: all K in the order of testing, with their verdicts.
-        look: which reading of the table's test rows this is, and at what confidence it was judged.
-        folder: holds the predictions.
+        look: the look at the table's test rows, with its confidence.
+        folder: contains the predictions.
     """
 
     k: int
@@ -68,7 +68,7 @@ class Outcome:
 def parity(
     config: AuditConfig, prepared: Prepared, full: Baseline, pruned: Retrained, folder: StageFolder, asked: str = ""
 ) -> Outcome:
-    """Give the verdict, or read the one given before; ``asked`` is that of ``looks.coming_look``."""
+    """Compute the verdict, or load an earlier one; ``asked`` as in ``looks.coming_look``."""
     if folder.done:
         done = folder.result()
         ladder = [LadderRung(**rung) for rung in done["ladder"]]
@@ -82,7 +82,7 @@ def parity(
         confidence=config.confidence,
         asked=asked,
     )
-    first_of_new = Look(1, config.looks, config.confidence, "")  # a log with other rows is a new table
+    first_of_new = Look(1, config.looks, config.confidence, "")  # a log with different rows is a new table
     target, group = store.target("test"), store.group("test")
     located = locate(config)
     first, trained = Trainings(located, prepared, full.folder), Trainings(located, prepared, pruned.folder)
@@ -152,7 +152,7 @@ def _ladder(pruned: Retrained, results: Mapping[int, ParityResult], n_features: 
 
 
 def question(parts: Mapping[str, str]) -> str:
-    """Digest of the question put to the test rows: the parts of the stage key, except those that are only reported."""
+    """Digest of the question to the test rows: the parts of the stage key, except those that affect only the report."""
     reported = _REPORTED if parts.get("config.slice_margin", "null") == "null" else ()
     asked = {name: value for name, value in parts.items() if name not in (*reported, _NOT_OF_TEST)}
     return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
@@ -248,10 +248,10 @@ def _further(config: AuditConfig, store: Store, baseline: np.ndarray, pruned: np
 
 
 def _write_predictions(folder: StageFolder, store: Store, baseline: np.ndarray, pruned: np.ndarray) -> None:
-    """``row_id, group, y, weight, baseline[, baseline_1, ...], pruned_0, ...``, group and weight where there are any.
+    """Write ``row_id, group, y, weight, baseline[, baseline_1, ...], pruned_0, ...``; group and weight only if present.
 
-    Class probabilities become list columns. Of several targets labels and scores are those of the decision target, and
-    the others have columns ``y (convert)``, ``baseline (convert)``, ...
+    Class probabilities become list columns. With several targets, these are labels and scores of the decision target,
+    and the others have columns ``y (convert)``, ``baseline (convert)``, ...
     """
     columns: dict[str, Any] = {"row_id": store.ids("test")}
     labels = store.group("test")

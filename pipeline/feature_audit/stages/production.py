@@ -1,4 +1,4 @@
-"""Is the full model as good as the one in production? Answered on the rows that production scored."""
+"""Compares the full model with the one in production, on the rows that production scored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from feature_audit.labels import MIN_PER_CLASS
 from feature_audit.noninferiority import metric
 from feature_audit.noninferiority.references import Reference, against_reference
 
-#: Test rows with a score and an outcome that a comparison takes; of binary labels, of either class.
+#: Minimum number of scored test rows for a comparison; for binary labels, of each class.
 LEAST_ROWS = MIN_PER_CLASS
 _REMEDY = (
     "Bring the full model up to production quality: give it the same features and train rows, try another model or "
@@ -20,10 +20,10 @@ _REMEDY = (
 
 
 def check_production(config: AuditConfig, store: Store) -> None:
-    """Refuse a score that cannot be compared, before anything is trained.
+    """Refuse a score that cannot be compared, before any training.
 
     Raises:
-        AuditError: too few scored test rows, or no probabilities where the metric takes nothing else.
+        AuditError: too few test rows have a score, or the metric requires probabilities and the scores are not.
     """
     scores = store.production_score("test")
     if scores is None:
@@ -45,11 +45,11 @@ def check_production(config: AuditConfig, store: Store) -> None:
 
 
 def production_reference(config: AuditConfig, store: Store, full: np.ndarray) -> list[Reference]:
-    """The full model against the score that production gave on the test rows; empty where none was named.
+    """The full model compared with the production scores on the test rows; empty if no column is configured.
 
     Args:
         config: names metric and column.
-        store: holds labels and scores.
+        store: contains labels and scores.
         full: (seeds, rows) scores of the full model on the test rows.
     """
     scores, group, weight = store.production_score("test"), store.group("test"), store.weight("test")

@@ -1,7 +1,7 @@
-"""retrain: train pruned models from scratch on exactly the kept features of every K to test; the full model, too.
+"""retrain: train pruned models from scratch on exactly the kept features of each K to test, and further full models.
 
-How often is planned here (``fitting/allocation.py``), unless the configuration says it. Training number i is the same
-however many there are, so the stage's key leaves the numbers out: a larger plan goes on where a smaller one ended.
+The numbers of trainings are planned here (``fitting/allocation.py``) unless configured. Training number i is the same
+for any number of trainings, so the stage's key does not include the numbers: a larger plan continues a smaller one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from feature_audit.stages.load import locate
 
 log = logging.getLogger(__name__)
 
-#: What a training depends on. The plan reads more, each time anew.
+#: Inputs of a training. The plan reads more keys and is recomputed each time.
 KEYS = ("model", "model_params", "attach", "training", "trainer", "command", "device", "metric", "seed")
 
 SAME_SCORES = (
@@ -36,9 +36,9 @@ SAME_SCORES = (
     "correct if the training is deterministic; if it ignores its seed, the interval is too narrow."
 )
 
-#: Seeds of the pruned models of one K start so far after those of the K before it in the order of testing.
+#: Distance between the seeds of the pruned models of successive K in the order of testing.
 _RUNG_SEEDS = 10_000
-#: Seeds of the full model's further trainings start here, away from the pruned models'.
+#: First seed of the full model's further trainings, away from the seeds of the pruned models.
 _FULL_SEED = 50_000
 
 
@@ -48,7 +48,7 @@ class PrunedModels:
 
     Attributes:
         schema: the K kept fields.
-        facts: of each training, one per seed.
+        facts: facts about each training, one per seed.
     """
 
     schema: ModelSchema
@@ -61,7 +61,7 @@ class PrunedModels:
 
     @property
     def names(self) -> list[str]:
-        """Of the trainings in the stage's folder."""
+        """Names of the trainings in the stage's folder."""
         return [_pruned(self.k, number) for number in range(len(self.facts))]
 
     @property
@@ -75,11 +75,11 @@ class Retrained:
     """The pruned models of every K to test, and further trainings of the full model.
 
     Attributes:
-        folder: holds the trainings ``pruned_<k>_<i>`` and ``full_<i>`` (see ``fitting.trainings``).
+        folder: contains the trainings ``pruned_<k>_<i>`` and ``full_<i>`` (see ``fitting.trainings``).
         rungs: the pruned models of each K, in the order of testing.
-        full_facts: of the full model's further trainings.
-        plan: what they can be expected to decide at the K that validation proposes.
-        same_scores: did pruned models with different seeds give the very same scores?
+        full_facts: facts about the full model's further trainings.
+        plan: what the trainings are expected to decide at the K proposed by validation.
+        same_scores: True if pruned models with different seeds have identical scores.
     """
 
     folder: StageFolder
@@ -94,7 +94,7 @@ class Retrained:
 
     @property
     def facts(self) -> list[TrainingFacts]:
-        """Of all trainings."""
+        """Facts about all trainings."""
         return [*(facts for rung in self.rungs for facts in rung.facts), *self.full_facts]
 
     @property
@@ -108,7 +108,7 @@ class Retrained:
         return float(sum(facts.seconds for facts in self.facts))
 
     def describe(self) -> str:
-        """What was trained, for the table of costs."""
+        """Summary of the trainings, for the cost table."""
         pruned = ", ".join(f"{len(rung.facts)} pruned (K = {rung.k})" for rung in self.rungs)
         return f"{pruned}, {len(self.full_facts)} full"
 
@@ -128,16 +128,15 @@ def retrain(
     look: Look | None = None,
     engine: Engine | None = None,
 ) -> Retrained:
-    """Train pruned models at every K to test, and full ones, as many as are planned or asked for.
+    """Train pruned models at every K to test, and full models, in the planned or configured numbers.
 
-    Trainings that are there already are kept: those of a stage that was killed, and those of a smaller plan. ``look``
-    is the one that the verdict will take, by default the table's first. What is known to be needed at one point is
-    given to the engine at once.
+    Existing trainings are kept: those of a killed stage, and those of a smaller plan. ``look`` is the look of the
+    verdict, by default the table's first. All trainings known to be needed are passed to the engine together.
     """
     trainings = Trainings(locate(config), prepared, folder, full.rate, engine or LocalEngine())
     spent = full.spent + selection.compute / full.facts.compute
     schemas = _schemas(config, prepared, full, selection, trainings, spent)
-    # The plan is made for the K that validation proposes; the others add to what is known of the seed noise.
+    # The plan is for the K proposed by validation; the others add information on the seed noise.
     in_view = sorted((len(schema.fields) for schema in schemas), key=lambda k: k != selection.k)
 
     facts, scores = trainings.facts, trainings.validation_scores
@@ -189,9 +188,9 @@ def retrain(
 def _schemas(
     config: AuditConfig, prepared: Prepared, full: Baseline, selection: Selection, trainings: Trainings, spent: float
 ) -> list[ModelSchema]:
-    """The features at each K, in the order of testing; of a large table fewer K, where the number is planned.
+    """The features at each K, in the order of testing; fewer K on a large table, if the number is planned.
 
-    The first training says what one costs; at another K it is in proportion to the parameters.
+    The cost is known from the first training, and proportional to the number of parameters at other K.
     """
     schemas = [prepared.schema.keep(names) for names in features_of(prepared, selection)]
     most = most_affordable(sum(prepared.rows.values()), spent)
@@ -213,7 +212,7 @@ def _schemas(
 
 
 def _measured(selection: Selection) -> CurvePoint | None:
-    """What the selection measured at K, by a retraining if there was one; with other seeds than this stage's."""
+    """The selection's measurement at K, by retraining if available; its seeds differ from this stage's."""
     points = [point for point in selection.curve if point.k == selection.k]
     points.sort(key=lambda point: point.source == "retrained")
     return points[-1] if points else None

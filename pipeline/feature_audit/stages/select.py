@@ -1,4 +1,4 @@
-"""select: rank the features in several trials, choose K on validation, and keep what was found."""
+"""select: rank the features in several trials, choose K on validation, and store the result."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ KEYS = (
     "k", "k_min", "margin", "confidence", "trials", "selector", "selection", "never_drop", "always_drop", "groups",
     "whole_groups", "seed", "metric", "cost", "training", "targets", "rows",
 )  # fmt: skip
-#: Confirmations train with seeds of their own: the retrain stage's seeds stay unseen.
+#: Confirmations use separate seeds: the retrain stage's seeds remain unused until then.
 CONFIRMATION_SEED = 90_000
 
 
 def constraints_of(config: AuditConfig, prepared: Prepared) -> Constraints:
-    """What the configuration lets a selection keep of the usable features.
+    """The configuration's constraints on the selection of the usable features.
 
     Raises:
-        AuditError: it cannot be met; see ``selection.build_constraints``.
+        AuditError: they cannot be met; see ``selection.build_constraints``.
     """
     return build_constraints(
         prepared.schema.names,
@@ -70,11 +70,11 @@ def selected_share(config: AuditConfig, store: Store) -> float:
 
 
 def plan_of(config: AuditConfig, store: Store, constraints: Constraints) -> SelectionPlan:
-    """How the selection goes about it; ``store`` holds all rows."""
+    """The selection's plan; ``store`` contains all rows."""
     assert config.metric is not None  # the audit resolves metric and task before the first training
     chosen, rows = config.selection, math.ceil(store.rows("train") * selected_share(config, store))
-    # A selector needs a number of steps, however few the rows: batches as large as the full model's would pass over a
-    # small table more often for that than `selection.epochs` says, and cost as much as its full training.
+    # A selector needs a minimum number of steps, however few the rows. With batches as large as the full model's, that
+    # would take more epochs of a small table than `selection.epochs`, and cost as much as its full training.
     batch_size = min(
         Pace.of(rows, config.training, store.schema).batch_size,
         batch_rows(rows * chosen.epochs, PathSettings.fewest_steps),
@@ -118,10 +118,10 @@ def select(
     on_trial: Callable[[TrialRow], None] | None = None,
     engine: Engine | None = None,
 ) -> Selection:
-    """Run the selection, or open what was found before; a killed one goes on where it stopped.
+    """Run the selection, or load an earlier result; a killed selection continues where it stopped.
 
-    ``on_trial`` is called with every trial that finishes, as soon as it does; what ``engine`` runs at once may finish
-    in any order, and leads to the same selection.
+    ``on_trial`` is called for every trial as soon as it finishes. Trials that ``engine`` runs in parallel may finish in
+    any order; the selection is the same.
     """
     if folder.done:
         return _restore(folder)
@@ -180,7 +180,7 @@ def select(
 
 
 def foresee(config: AuditConfig, store: Store) -> None:
-    """Refuse what would end the selection, before the full model's training.
+    """Refuse, before the full model is trained, a configuration with which the selection would fail.
 
     Raises:
         AuditError: the sample is too small for a selection.
@@ -191,7 +191,7 @@ def foresee(config: AuditConfig, store: Store) -> None:
 
 
 def selection_store(config: AuditConfig, store: Store, folder: StageFolder) -> Store:
-    """The rows that the selection reads: a sample, in the stage's folder while it is needed, or the store itself."""
+    """The rows for the selection: a temporary sample in the stage's folder, or the store itself."""
     share = selected_share(config, store)
     if share < 1:
         directory = folder.path / "sample"
@@ -207,7 +207,7 @@ def selection_store(config: AuditConfig, store: Store, folder: StageFolder) -> S
 
 
 def sample_sentence(config: AuditConfig, rows: int, of: int) -> str:
-    """What the selection reads, without a full stop."""
+    """The number of rows used by the selection, without a full stop."""
     unit = f"sampled by {config.group}" if config.group else "rows sampled"
     return f"selected on {rows:,} of {of:,} train and validation rows ({unit})"
 

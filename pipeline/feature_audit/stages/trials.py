@@ -1,4 +1,4 @@
-"""The trials of a selection as jobs: each leaves a file in the stage's folder, so that none is run twice."""
+"""The trials of a selection as jobs: each writes a file to the stage's folder, so that no trial is run twice."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from feature_audit.fitting.trained import Trained, active, load_model, open_stor
 from feature_audit.models import predict
 from feature_audit.selection import Constraints, Draw, FullModel, SelectionObjective, SelectionPlan, TrialResult
 
-#: Scores of the train rows by the model with the gates, in the stage's folder while the selection runs.
+#: Scores of the train rows by the gated model, in the stage's folder while the selection runs.
 TRAIN_SCORES = "train.npy"
 
 
 @dataclass(frozen=True)
 class Trials:
-    """What a trial is run on, as files: small enough to be sent to another process.
+    """Inputs of a trial, as files: small enough to be sent to another process.
 
     Attributes:
         config, prepared, constraints, plan: of the selection.
-        full: the model with the gates.
-        active: parameters of it that a row passes through.
-        folder: of the stage.
-        sample: folder of the store with the rows that the selection reads; None = the audit's store.
+        full: the gated model.
+        active: parameters of it that a row uses.
+        folder: folder of the stage.
+        sample: folder of the store for the selection; None = the audit's store.
     """
 
     config: AuditConfig
@@ -54,7 +54,7 @@ class Trials:
         folder: Path,
         sample: Store | None = None,
     ) -> Trials:
-        """Trials on a trained model, which is asked about every train row, once for all of them."""
+        """Trials on a trained model; its scores of the train rows are computed once for all trials."""
         scores = folder / TRAIN_SCORES
         parameters, where = active(config, prepared.schema), None if sample is None else sample.directory
         trials = cls(config, prepared, full, constraints, plan, parameters, folder, where)
@@ -66,11 +66,11 @@ class Trials:
         return trials
 
     def store(self) -> Store:
-        """The rows that the selection reads."""
+        """The store for the selection."""
         return open_store(self.config, self.prepared, self.sample)
 
     def model(self) -> FullModel:
-        """The model with the gates, read from its files."""
+        """The gated model, loaded from its files."""
         validation = self.full.validation_scores()
         return FullModel(
             load_model(self.config, self.full),
@@ -86,13 +86,13 @@ class Trials:
         told: Callable[[Draw, TrialResult, bool], None],
         watch: Callable[[dict[str, Any]], None],
     ) -> list[TrialResult]:
-        """Run the trials of a round; those that are there already are read.
+        """Run the trials of a round; finished ones are loaded.
 
         Args:
             draws: the round.
-            engine: runs them.
-            told: called with every trial as soon as it is there, and whether it was there before.
-            watch: called with every step of a trial in this process.
+            engine: runs the trials.
+            told: called for every trial as soon as it is available; its last argument says whether it was loaded.
+            watch: called at every step of a trial in this process.
         """
         found = {draw.number: self._known(draw) for draw in draws}
         for draw in draws:
@@ -105,7 +105,7 @@ class Trials:
         return [result for draw in draws if (result := found[draw.number]) is not None]
 
     def marker(self, draw: Draw) -> Path:
-        """The file that a trial leaves."""
+        """The file that a trial writes."""
         return self.folder / f"trial_{draw.number}.json"
 
     def _known(self, draw: Draw) -> TrialResult | None:
@@ -114,7 +114,7 @@ class Trials:
 
 
 def run_trial(trials: Trials, draw: Draw, *, watch: Callable[[dict[str, Any]], None] | None = None) -> TrialResult:
-    """One trial, and its file."""
+    """Run one trial and write its file."""
     result = SelectionObjective(trials.model(), trials.store(), trials.constraints, trials.plan, watch)(draw)
     write_marker(trials.marker(draw), {"draw": asdict(draw), "result": asdict(result)}, [])
     return result

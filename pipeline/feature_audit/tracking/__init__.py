@@ -1,4 +1,4 @@
-"""The only package of the pipeline that knows MLflow: runs, registry, and the registered model's face."""
+"""The only package that depends on MLflow: runs, registry, and the registered model's interface."""
 
 from feature_audit.tracking.connection import address, connect, quietly, store_may_be_lost, where_to_look
 from feature_audit.tracking.parents import open_parent

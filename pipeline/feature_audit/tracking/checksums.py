@@ -1,4 +1,4 @@
-"""Checksums of a registered version's files, in the form of ``sha256sum``: written with it, checked on loading."""
+"""Checksums of a registered version's files in ``sha256sum`` format: written at registration, verified on loading."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 from feature_audit.errors import AuditError
 
-#: In the folder of the weights; ``sha256sum --check`` in its folder does what loading does.
+#: In the folder of the weights; ``sha256sum --check`` there verifies the same as loading.
 NAME = "SHA256SUMS"
-#: Where MLflow puts the packed code, seen from that folder.
+#: MLflow's folder of packed code, relative to that folder.
 _CODE = Path("..", "..", "code")
 
 
 def write_checksums(artifacts: Path, code: Iterable[Path]) -> None:
-    """Write the checksums of everything that a version is made of.
+    """Write the checksums of all files of a version.
 
     Args:
-        artifacts: folder of what the version is loaded from, which gets the file.
+        artifacts: folder from which the version is loaded; the file is written there.
         code: packages (folders) and modules that are packed.
 
     Raises:
@@ -34,10 +34,10 @@ def write_checksums(artifacts: Path, code: Iterable[Path]) -> None:
 
 
 def check_checksums(artifacts: Path) -> None:
-    """Compare a version's files with their checksums; versions of before there were any are taken as they are.
+    """Compare a version's files with their checksums; versions registered without checksums are not checked.
 
     Raises:
-        AuditError: a file is missing or differs; one line that names the first.
+        AuditError: a file is missing or differs; the one-line message names the first.
     """
     sums = artifacts / NAME
     if not sums.is_file():
@@ -53,7 +53,7 @@ def check_checksums(artifacts: Path) -> None:
 
 
 def _files(place: Path) -> Iterator[Path]:
-    """A module itself, or the files of a package that MLflow packs."""
+    """A module file, or the files of a package that MLflow packs."""
     if place.is_file():
         yield place
         return

@@ -1,4 +1,4 @@
-"""The tracking store itself: how it is reached, what it says when it refuses, and where a browser finds its pages."""
+"""The tracking store: connecting, reporting its errors, and the address of its web pages."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from feature_audit.masking import MaskingFilter, masked
 
 log = logging.getLogger(__name__)
 
-#: MLflow's own settings for a server that does not answer: it would try for four minutes before a command says so.
+#: MLflow's settings for a server that does not respond; its defaults would retry for four minutes before an error.
 _SOON = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _MASKING = MaskingFilter()
-#: Default stores: the next current folder has another one.
+#: Default stores chosen here, which change with the current folder.
 _chosen_here: set[str] = set()
 _REMEDY = "start the server, set MLFLOW_TRACKING_URI to the right one, or give valid credentials"
 
 
 def connect() -> None:
-    """Point MLflow at its store: the one that is set, else ``mlflow.db`` in the current folder (never ./mlruns).
+    """Connect MLflow to the configured store, or to ``mlflow.db`` in the current folder (never ./mlruns).
 
-    A database's tables are made, or brought up to date, by one process of this host at a time.
+    Database tables are created or migrated by one process per host at a time.
 
     Raises:
         AuditError: the database cannot be opened.
@@ -41,7 +41,7 @@ def connect() -> None:
     # Importing MLflow resets these to INFO; a new store would then print a line per migration.
     for chatty in ("alembic", "mlflow"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    for handler in logging.getLogger("mlflow").handlers:  # its own, past those of the command line
+    for handler in logging.getLogger("mlflow").handlers:  # MLflow has separate handlers
         handler.addFilter(_MASKING)
     if not mlflow.is_tracking_uri_set() or mlflow.get_tracking_uri() in _chosen_here:
         _chosen_here.add(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
@@ -51,7 +51,7 @@ def connect() -> None:
             _open_database(uri)
 
 
-@functools.cache  # a failure is not kept
+@functools.cache  # failures are not cached
 def _open_database(uri: str) -> None:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.engine import make_url
@@ -72,13 +72,13 @@ def _open_database(uri: str) -> None:
 
 
 def _make_tables(uri: str, lock: Path) -> None:
-    """Make MLflow's tables, or bring them up to date: two processes that do so at once break each other's schema."""
+    """Create or migrate MLflow's tables; two concurrent migrations would corrupt the schema."""
     from mlflow import MlflowClient
     from mlflow.store.db.utils import create_sqlalchemy_engine
     from sqlalchemy import inspect
 
     with held(lock, f"waiting for another process that is opening {masked(uri)}"):
-        inspect(create_sqlalchemy_engine(uri)).engine.dispose()  # MLflow itself would try for 100 seconds
+        inspect(create_sqlalchemy_engine(uri)).engine.dispose()  # MLflow would retry for 100 seconds
         client = MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
@@ -86,13 +86,13 @@ def _make_tables(uri: str, lock: Path) -> None:
 
 @contextmanager
 def answers_soon(subject: str, *, hint: str = "") -> Iterator[None]:
-    """Inside, a store that does not answer is given up after seconds, and what it says is one line.
+    """Context in which a store that does not respond fails after seconds, with a one-line error.
 
-    MLflow's own settings win where the environment has them.
+    MLflow's settings in the environment take precedence.
 
     Args:
-        subject: what the line begins with, e.g. ``model_name=ranker``.
-        hint: what else the user could do, appended to the remedy.
+        subject: beginning of the message, e.g. ``model_name=ranker``.
+        hint: additional remedy, appended to the message.
 
     Raises:
         AuditError: the store refused or did not answer.
@@ -115,13 +115,13 @@ def answers_soon(subject: str, *, hint: str = "") -> Iterator[None]:
 
 @contextmanager
 def store_may_be_lost(hint: str) -> Iterator[None]:
-    """Inside, a store that refuses, or is still away after MLflow's own retries, is one line.
+    """Context in which a store that refuses or, after MLflow's retries, does not respond gives a one-line error.
 
-    How long MLflow tries again, with growing pauses, is its own setting (MLFLOW_HTTP_REQUEST_MAX_RETRIES; about four
+    The number of retries, with increasing pauses, is MLflow's setting (MLFLOW_HTTP_REQUEST_MAX_RETRIES; about four
     minutes).
 
     Args:
-        hint: how the user goes on, appended to the remedy.
+        hint: how to continue, appended to the remedy.
 
     Raises:
         AuditError: the store refused or did not answer.
@@ -137,7 +137,7 @@ def store_may_be_lost(hint: str) -> Iterator[None]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Inside, a store that refuses or does not answer is given up after seconds: the user learns of something worse."""
+    """Context that suppresses store errors and fails after seconds, while a more important error is reported."""
     try:
         with answers_soon("note"):
             yield
@@ -146,26 +146,26 @@ def quietly() -> Iterator[None]:
 
 
 def is_missing(error: Exception) -> bool:
-    """Did the store say that what was asked for does not exist? (A wrong path on a server is another code.)"""
+    """Whether the store reports that the resource does not exist (a wrong path on a server has another code)."""
     return getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
 
 
 def store_problem(error: Exception, uri: str | None = None) -> str:
-    """What MLflow's store or registry said, on one line without credentials, and which store it was."""
+    """The error of MLflow's store or registry on one line, without credentials, and the store's URI."""
     import mlflow
 
-    said = masked(" ".join(str(getattr(error, "orig", error)).split()))  # of a database: without the SQL
-    # The reason stands at the end of what urllib3 says about its own doings.
+    said = masked(" ".join(str(getattr(error, "orig", error)).split()))  # for a database, without the SQL
+    # urllib3 puts the reason at the end of its message.
     said = re.sub(r"^API request to (\S+) failed .*?Caused by \w+\([\"']?(.*?)[\"']?\)*$", r"\1: \2", said)
     short = said if len(said) <= 200 else said[:200].rsplit(" ", 1)[0] + " ..."
     return f"{short.rstrip('.')} (store {masked(uri or mlflow.get_tracking_uri())})"
 
 
 def address(run_id: str) -> tuple[str, str]:
-    """Where a browser finds the tracking store, and below it the report of a run.
+    """Address of the tracking server's web pages, and the path of a run's report below it.
 
     Returns:
-        The server's address without credentials, or "" for a store that no server answers for (sqlite); and the path
+        The server's address without credentials, or "" for a store without a server (sqlite); and the path
         of the report within MLflow's pages. The page opens as model training, not as GenAI.
     """
     connect()
@@ -180,7 +180,7 @@ def address(run_id: str) -> tuple[str, str]:
 
 
 def where_to_look(run_id: str) -> list[str]:
-    """Lines for a terminal: the address of the report, and for a file store the command that serves it."""
+    """Terminal lines: the report's address and, for a file store, the command that serves it."""
     import mlflow
 
     server, path = address(run_id)

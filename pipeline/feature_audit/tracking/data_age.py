@@ -1,19 +1,19 @@
-"""Which of two versions was audited on the older data, as far as their tags say."""
+"""Compares the age of the data on which two versions were audited, according to their tags."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-#: Version tag: the last moment of the audited log, as ISO text or as the time column's own number.
+#: Version tag: latest time in the audited log, as ISO text or as a number of the time column.
 DATA_UNTIL = "audit.data_until"
 
 
 def older(wanted: Any, current: Any) -> str | None:
-    """Why ``wanted`` rests on older data than ``current``, both as MLflow describes a version; None = it does not.
+    """Why ``wanted`` was audited on older data than ``current``, both as MLflow versions; None = it was not.
 
-    The last moments of both logs decide. Where one is missing, or one is a date and the other a number, the earlier
-    audit counts as the older one, unless both read the same data.
+    The latest times of both logs decide. If one is missing, or one is a date and the other a number, the earlier audit
+    counts as the older one, unless both used the same data.
     """
     name = f"version {current.version}, which is in production,"
     until, other = wanted.tags.get(DATA_UNTIL), current.tags.get(DATA_UNTIL)
@@ -34,7 +34,7 @@ def older(wanted: Any, current: Any) -> str | None:
 
 
 def _moment(text: str | None) -> tuple[str, float] | None:
-    """What kind of time a tag holds, and a number that orders it."""
+    """Kind of a tag's time, and a number for ordering."""
     if not text:
         return None
     try:

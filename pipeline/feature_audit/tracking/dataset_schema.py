@@ -1,4 +1,4 @@
-"""The schema of a log as MLflow shows it on a run's page."""
+"""The schema of a log, for display on MLflow's run page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def dataset_schema(columns: Mapping[str, str]) -> Any:
-    """An MLflow schema of raw columns; lists and what MLflow has no type for are ``any``.
+    """An MLflow schema of raw columns; lists and unsupported types become ``any``.
 
     Args:
         columns: name -> Polars dtype as text.

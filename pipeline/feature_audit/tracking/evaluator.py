@@ -1,17 +1,17 @@
 """MLflow evaluator ``parity``: the audit's verdict for any two models or prediction columns, without the pipeline.
 
-Beside ``tracking`` this is the one module that imports mlflow: it *is* an MLflow plugin, found through the entry point
-group ``mlflow.model_evaluator``.
+This module imports mlflow at the top because it is an MLflow plugin, found through the entry point group
+``mlflow.model_evaluator``.
 
     mlflow.models.evaluate(
         data=frame, targets="clicked", predictions="pruned", model_type="classifier",
         evaluators="parity", evaluator_config={"baseline": "full", "unit": "user_id", "margin": 0.002},
     )
 
-``baseline`` is a column of the data or a model URI; a list of them holds several trainings. ``retrainings`` are further
-trainings of the evaluated model. With at least two trainings of either, the verdict covers seed noise; with one each it
-is about these two artifacts and says so. Labels are read as the pipeline reads them; ``positive`` names the positive
-class where numbers and words do not tell.
+``baseline`` is a column of the data or a model URI; a list names several trainings. ``retrainings`` are further
+trainings of the evaluated model. With at least two trainings of either model, the verdict covers seed noise; with one
+each, it applies to these two artifacts only and says so. Labels are read as in the pipeline; ``positive`` names the
+positive class if the values do not show which one it is.
 """
 
 from __future__ import annotations
@@ -48,28 +48,28 @@ ARTIFACT = "parity.json"
 class ParityEvaluator(ModelEvaluator):
     """Compares the evaluated model (or predictions) with a baseline on the same rows.
 
-    ``evaluator_config``: ``baseline`` (required), ``retrainings``, ``unit``, ``weight`` (column that says how many rows
-    a row counts as), ``slices``, ``task``, ``positive`` (value of the positive class), and the keyword arguments
+    ``evaluator_config``: ``baseline`` (required), ``retrainings``, ``unit``, ``weight`` (column of row weights),
+    ``slices``, ``task``, ``positive`` (value of the positive class), and the keyword arguments
     ``metric``, ``margin``, ``confidence``, ``guards``, ``slice_margin``, ``slice_mode``, ``draws``, ``seed`` of
     ``feature_audit.noninferiority.decide``. Logs the tags
     ``audit.verdict``, ``audit.sentence`` and ``audit.positive``, the metrics ``parity/<metric>.delta``, ``.ci_low``,
-    ``.ci_high``, ``.baseline``, ``.pruned`` (the first three of slices, too: ``parity/<metric>_at_<slice>``) and
+    ``.ci_high``, ``.baseline``, ``.pruned`` (for slices the first three: ``parity/<metric>_at_<slice>``) and
     ``parity/passed`` (1 or 0, for ``mlflow.validate_evaluation_results``), and the artifact ``parity.json``.
     """
 
     @classmethod
     def can_evaluate(cls, *, model_type: str, evaluator_config: Mapping[str, Any], **kwargs: Any) -> bool:
-        """Only where the configuration asks for it, so that being installed changes no other evaluation."""
+        """Only if the configuration requests it, so that installing this package does not affect other evaluations."""
         return model_type in MODEL_TYPES and any(key in (evaluator_config or {}) for key in COLUMNS)
 
     def evaluate(  # type: ignore[no-untyped-def]
         self, *, model_type: str, dataset, run_id: str, evaluator_config, model=None, predictions=None, **kwargs
     ) -> EvaluationResult:
-        """Give the verdict and log it to the run.
+        """Compute the verdict and log it to the run.
 
         Raises:
             UsageError: a key, column or baseline is missing or unknown.
-            AuditError: labels or scores that cannot be compared, or both models rank the positive class below chance.
+            AuditError: labels or scores are not comparable, or both models rank the positive class below chance.
         """
         from feature_audit.noninferiority import decide
 
@@ -103,7 +103,7 @@ class ParityEvaluator(ModelEvaluator):
 
 
 class _Scores:
-    """Reads score arrays for one target from columns of the data, models and model URIs."""
+    """Reads the score arrays of one target from columns of the data, models and model URIs."""
 
     def __init__(
         self, frame: pd.DataFrame, target: Target, config: Mapping[str, Any], outputs: Iterable[str | None]
@@ -111,7 +111,7 @@ class _Scores:
         self.frame, self.target, self.outputs = frame, target, tuple(outputs)
         named = [name for key in ("baseline", "retrainings") for name in _listed(config.get(key))]
         named += _listed(config.get("weight"))
-        # Columns of scores and weights are no features of the model under evaluation.
+        # Columns of scores and weights are not features of the model under evaluation.
         self.features = frame.drop(columns=[name for name in named if name in frame.columns])
 
     def read(self, name: str) -> np.ndarray:
@@ -126,7 +126,7 @@ class _Scores:
         )
 
     def predict(self, model: Any) -> np.ndarray:
-        """Scores of a pyfunc model; of several output columns the one named by ``predictions``, or as the label is."""
+        """Scores of a pyfunc model; with several output columns, the one named by ``predictions`` or like the label."""
         found = model.predict(self.features)
         if isinstance(found, pd.DataFrame):
             found = next((found[name] for name in self.outputs if name in found.columns), found)
@@ -167,20 +167,20 @@ def _frame(dataset: Any) -> pd.DataFrame:
 
 
 def _labels(dataset: Any, model_type: str, config: Mapping[str, Any]) -> Target:
-    """The labels as the pipeline reads them; a classifier's are classes, also where numbers could be quantities."""
+    """The labels as the pipeline reads them; for a classifier they are classes even if numbers could be quantities."""
     task = config.get("task")
     if task not in (None, *DEFAULT_METRIC):
         raise UsageError(f"task={task}: choose {', '.join(DEFAULT_METRIC)}")
     shown = str(dataset.targets_name or "targets")
     try:
         label = cast(pl.Series, pl.from_pandas(pd.Series(np.asarray(dataset.labels_data).reshape(-1))))
-    except (TypeError, ValueError) as error:  # what pyarrow raises on a column of several types
+    except (TypeError, ValueError) as error:  # pyarrow's errors for a column of mixed types
         raise AuditError(f"target={shown}: its values have different types ({' '.join(str(error).split())})") from None
     if task is None:
         task = "regression" if model_type == "regressor" else "binary" if label.n_unique() <= 2 else "multiclass"
     target = read_label(label, shown=shown, task=cast(Task, task), positive=config.get("positive"))
     if task == "regression":
-        target = replace(target, values=label.cast(pl.Float64).to_numpy())  # the training store has float32
+        target = replace(target, values=label.cast(pl.Float64).to_numpy())  # not the store's float32
     if target.note:
         log.warning("parity: %s", target.note)
     return target
@@ -189,7 +189,7 @@ def _labels(dataset: Any, model_type: str, config: Mapping[str, Any]) -> Target:
 def _check_direction(
     target: Target, arms: Iterable[np.ndarray], config: Mapping[str, Any], weight: np.ndarray | None
 ) -> None:
-    """Two models that are both worse than guessing were most likely asked about the wrong class.
+    """Refuse two models that are both below chance, because the positive class is most likely wrong.
 
     Raises:
         AuditError: both arms' AUC is below 0.5, one of them beyond noise, and ``positive`` is not given.
@@ -221,7 +221,7 @@ def _column(frame: pd.DataFrame, name: str, key: str) -> np.ndarray:
 
 
 def _log(run_id: str, result: Any, target: Target) -> EvaluationResult:
-    """The verdict as tag, metrics and artifact of the run."""
+    """Log the verdict as tag, metrics and artifact of the run."""
     metrics = {"parity/passed": float(result.verdict == "pass"), **parity_metrics(result.deltas)}
     for row in result.deltas:
         if row.slice == "all":

@@ -1,7 +1,7 @@
-"""The log of what was in production: one tag on the registered model per move of the alias ``production``.
+"""The production log: one tag on the registered model per move of the alias ``production``.
 
-A move is written down before it is made (``finished`` is false) and marked finished afterwards. Each has a tag of its
-own, ``audit.event.<number>``, and the numbers order them.
+A move is announced before it is made (``finished`` is false) and marked as finished afterwards. Each move has a
+separate tag, ``audit.event.<number>``, and the numbers give the order.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Event:
     Attributes:
         time: ISO 8601, UTC.
         action: ``promote`` or ``rollback``.
-        version: the version that ``production`` names afterwards; None = the alias was removed.
-        replaced: the version that it named before; None = none.
-        forced, reason: set where a person overrode a refusal.
-        by: who did it, as far as the environment says.
-        process: which process does it (``processes.this_process``).
-        finished: False from the announcement until the alias was moved.
+        version: the version that ``production`` points to afterwards; None = the alias was removed.
+        replaced: the version that it pointed to before; None = none.
+        forced, reason: set if a person overrode a refusal.
+        by: the user, according to the environment.
+        process: the process that makes the move (``processes.this_process``).
+        finished: False from the announcement until the alias is moved.
     """
 
     time: str
@@ -44,19 +44,19 @@ class Event:
 
     @property
     def age(self) -> float:
-        """Seconds since it was announced, by this host's clock; negative where the clocks differ."""
+        """Seconds since the announcement, by this host's clock; negative if clocks differ."""
         return (datetime.now(UTC) - datetime.fromisoformat(self.time)).total_seconds()
 
 
 @dataclass(frozen=True)
 class Log:
-    """What the registry says about one model at one moment.
+    """Snapshot of the registry's state of one model.
 
     Attributes:
-        production, candidate: the versions that these aliases name; None = none.
+        production, candidate: the versions that these aliases point to; None = none.
         finished: number -> event, oldest first.
-        unfinished: number -> event that was announced and not finished, oldest first.
-        damaged: keys of tags that hold no event that can be read.
+        unfinished: number -> event that was announced but not finished, oldest first.
+        damaged: keys of event tags that cannot be parsed.
     """
 
     production: str | None
@@ -67,10 +67,10 @@ class Log:
 
     @property
     def in_use(self) -> list[str | None]:
-        """The versions that a rollback would put back one after the other, the one in production last.
+        """The versions that successive rollbacks would restore, with the one in production last.
 
-        Neighbours differ, and the first is None. An event that replaced something else than what the event before it
-        left shows a move that was not recorded (one in MLflow's pages, for example): it counts like any other.
+        Neighbours differ, and the first is None. An event whose ``replaced`` differs from the version of the event
+        before it reveals a move that was not recorded (for example in MLflow's pages), which counts like any other.
         """
         stack: list[str | None] = [None]
         for event in self.finished.values():
@@ -85,7 +85,7 @@ class Log:
 
     @property
     def next_number(self) -> int:
-        """Above every number so far, also where this host's clock is behind another's."""
+        """Above every number so far, even if this host's clock is behind another's."""
         return max([time.time_ns(), *(number + 1 for number in (*self.finished, *self.unfinished))])
 
 
@@ -93,7 +93,7 @@ def read(client: Any, model_name: str) -> Log:
     """The log of one registered model.
 
     Raises:
-        MlflowException: as the client.
+        MlflowException: as raised by the client.
     """
     model = client.get_registered_model(model_name)
     events: dict[int, Event] = {}
@@ -116,22 +116,22 @@ def read(client: Any, model_name: str) -> Log:
 
 
 def write(client: Any, model_name: str, number: int, event: Event) -> None:
-    """Write one event, over the one that has its number."""
+    """Write one event, replacing an event with the same number."""
     client.set_registered_model_tag(model_name, f"{_EVENT}{number}", json.dumps(asdict(event)))
 
 
 def erase(client: Any, model_name: str, number: int) -> None:
-    """Remove an event that came to nothing."""
+    """Remove the event of a move that was not made."""
     client.delete_registered_model_tag(model_name, f"{_EVENT}{number}")
 
 
 def shown(version: str | None) -> str:
-    """A version in a sentence."""
+    """A version, for messages."""
     return "no version" if version is None else f"version {version}"
 
 
 def _number(key: str) -> int:
-    """The number of an event's tag, in the only way in which ``write`` and ``erase`` find that tag again."""
+    """The number of an event's tag, in canonical form, as ``write`` and ``erase`` format it."""
     digits = key.removeprefix(_EVENT)
     if str(int(digits)) != digits:
         raise ValueError(key)
@@ -139,7 +139,7 @@ def _number(key: str) -> int:
 
 
 def _parse(text: str) -> Event:
-    """An event as written by this or an earlier release, whose keys may be fewer or others."""
+    """Parse an event written by this or an earlier release, whose keys may differ."""
     content = json.loads(text)
     event = Event(**{one.name: content[one.name] for one in fields(Event) if one.name in content})
     moment = datetime.fromisoformat(event.time)

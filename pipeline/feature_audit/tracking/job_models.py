@@ -1,4 +1,4 @@
-"""MLflow models that a team's own training job leaves: only the one that was audited may be registered."""
+"""MLflow models saved by an external training job: only the audited model may be registered."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import polars as pl
 
 from feature_audit.errors import AuditError
 
-#: Largest difference between a score that was audited and the one that the model gives.
+#: Maximum relative difference between an audited score and the model's score.
 _TOLERANCE = 1e-3
 
 
 def check_job_model(model: Path, rows: Path, names: Sequence[str], scores: np.ndarray) -> None:
-    """Refuse a model that is not the one whose scores were audited.
+    """Refuse a model other than the one whose scores were audited.
 
     Args:
         model: folder of an MLflow model.
         rows: Parquet file of raw rows.
         names: the kept raw columns.
-        scores: that the job gave for these rows, (rows,) or (rows, C).
+        scores: the job's scores of these rows, (rows,) or (rows, C).
 
     Raises:
-        AuditError: it cannot be loaded, reads other columns, or gives other scores.
+        AuditError: the model cannot be loaded, reads other columns, or returns other scores.
     """
     import mlflow
 
     frame = pl.read_parquet(rows, columns=list(names)).to_pandas()
     try:
         found = np.asarray(mlflow.pyfunc.load_model(str(model)).predict(frame))
-    except Exception as error:  # of the job's own code, or of the columns that its signature names
+    except Exception as error:  # from the job's code, or from its signature's columns
         said = " ".join(str(error).split())[:300]
         raise AuditError(
             f"{model}: cannot score rows of the {len(names)} kept columns ({type(error).__name__}: {said})"

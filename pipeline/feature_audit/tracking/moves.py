@@ -1,12 +1,12 @@
-"""How ``production`` is moved: announced in the model's log, made, marked finished; by one command at a time.
+"""How ``production`` is moved: announced in the model's log, made, and marked as finished; by one command at a time.
 
-The announcement is the lock as well: a command moves the alias only after it has announced its move and then seen no
-other announcement, so of two at once at most one goes on. What a killed command left is settled by the next one.
+The announcement is also the lock: a command moves the alias only if, after announcing its move, it sees no other
+announcement, so at most one of two concurrent commands continues. The next command cleans up after a killed one.
 
-MLflow has no compare-and-swap. Two gaps remain, each one request long. Somebody moves the alias by other means (in
-MLflow's pages) between this command's last look and its move: that move is overwritten unseen, a later one is noticed.
-Or a command is stopped there for longer than ``ABANDONED`` seconds and then goes on: both moves are in the log, in the
-order in which they took effect.
+MLflow has no compare-and-swap. Two gaps remain, each one request long. First, someone may move the alias by other means
+(in MLflow's pages) between this command's last check and its move: that move is overwritten without notice, while a
+later one is noticed. Second, a command may be suspended there for longer than ``ABANDONED`` seconds and then continue:
+both moves are then in the log, in the order in which they took effect.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from feature_audit.tracking import events, processes
 from feature_audit.tracking.connection import answers_soon, is_missing
 from feature_audit.tracking.events import PRODUCTION, Event, Log, shown
 
-#: Seconds after which an announcement counts as left behind, whether or not its process can be looked for.
+#: Seconds after which an announcement counts as abandoned, whether or not its process can be checked.
 ABANDONED = 120.0
-#: Seconds that a command waits for another one that is at work.
+#: Seconds that a command waits for another running command.
 PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
 class Move:
-    """What a command came to.
+    """Result of a command.
 
     Attributes:
-        event: the event that now stands in the log.
-        repeated: nothing was left to do, an earlier command had done it.
+        event: the event that is now in the log.
+        repeated: nothing was left to do, because an earlier command had done it.
     """
 
     event: Event
@@ -45,11 +45,11 @@ Decide = Callable[[Any, Log, Event | None], Event | Move]
 
 
 def act(model_name: str, decide: Decide) -> Move:
-    """Decide on what the log says, and make the move that was decided on while no other process makes one.
+    """Decide based on the log and, if no other process is making a move, make the decided move.
 
     Args:
         model_name: registered model.
-        decide: client, log, the event of a killed command that was just settled -> the move to make, or what stands.
+        decide: (client, log, event of a killed command that was just completed) -> the move to make, or the result.
     """
     with answers_soon(f"model_name={model_name}"):
         client = open_model(model_name)
@@ -69,7 +69,7 @@ def act(model_name: str, decide: Decide) -> Move:
                 events.erase(client, model_name, number)
             if time.monotonic() > until:
                 raise AuditError(f"model_name={model_name}: {_at_work(log)}; try again in two minutes")
-            time.sleep(random.uniform(0.05, 0.3))  # of two that saw each other, one comes first now
+            time.sleep(random.uniform(0.05, 0.3))  # breaks the tie between two commands that saw each other
 
 
 def _carry_out(client: Any, model_name: str, number: int, event: Event) -> Event:
@@ -82,13 +82,13 @@ def _carry_out(client: Any, model_name: str, number: int, event: Event) -> Event
         else:
             client.set_registered_model_alias(model_name, PRODUCTION, event.version)
     except MlflowException as error:
-        if not is_missing(error):  # it may have been moved: the next command looks
+        if not is_missing(error):  # the alias may have been moved; the next command checks
             raise
         events.erase(client, model_name, number)
         raise AuditError(f"model_name={model_name}: {shown(event.version)} was deleted from the registry") from None
     log = events.read(client, model_name)
     if number not in log.unfinished and number not in log.finished:
-        # Taken for dead, because it was stopped for so long: others went on, and then this move came after theirs.
+        # This process was suspended and considered dead: others continued, and this move came after theirs.
         number, event = log.next_number, replace(event, replaced=log.in_use[-1])
     _finish(client, model_name, number, event)
     if log.production != event.version:
@@ -107,7 +107,7 @@ def _finish(client: Any, model_name: str, number: int, event: Event) -> Event:
         try:
             client.set_model_version_tag(model_name, event.version, "audit.replaced", event.replaced or "none")
         except MlflowException as error:
-            if not is_missing(error):  # deleted since; the log keeps it
+            if not is_missing(error):  # deleted in the meantime; the log keeps it
                 raise
     finished = replace(event, finished=True)
     events.write(client, model_name, number, finished)
@@ -115,10 +115,10 @@ def _finish(client: Any, model_name: str, number: int, event: Event) -> Event:
 
 
 def settled_log(client: Any, model_name: str) -> tuple[Log, Event | None]:
-    """The log without what dead processes left in it: a move that was made is finished, another one erased.
+    """Clean up after dead processes: moves that were made are marked as finished, others are erased.
 
     Returns:
-        The log, and the last event that was finished for its process.
+        The log, and the last event that was marked as finished here.
     """
     log, finished = events.read(client, model_name), None
     left = {number: event for number, event in log.unfinished.items() if _is_left(event)}
@@ -145,7 +145,7 @@ def _at_work(log: Log) -> str:
 
 
 def open_model(model_name: str) -> Any:
-    """A client, once the registry has answered that it holds the model."""
+    """A client, after the registry has confirmed that the model exists."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

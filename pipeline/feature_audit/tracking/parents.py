@@ -25,11 +25,11 @@ _KILLED = "the process was killed; the same command continues from the last fini
 
 
 def open_parent(experiment: str, name: str) -> Run:
-    """The audit's parent run: the driver's under `mlflow run`, else a new one in ``experiment``.
+    """The audit's parent run: the driver's run under `mlflow run`, else a new one in ``experiment``.
 
     Raises:
-        UsageError: the environment names a run that the tracking store does not hold.
-        AuditError: the tracking store does not answer, or refuses.
+        UsageError: the environment names a run that is not in the tracking store.
+        AuditError: the tracking store does not respond, or refuses.
     """
     with answers_soon(f"experiment={experiment}"):
         return _open_parent(experiment, name)
@@ -63,7 +63,7 @@ def _open_parent(experiment: str, name: str) -> Run:
 
 
 def _end_what_was_killed(client: Any, experiment_id: str) -> None:
-    """Mark runs as killed whose process is gone from this host: nothing was left to say so."""
+    """Mark runs of this host as killed if their process is gone; killed processes cannot do so themselves."""
     for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         if has_ended(run.data.tags.get(PROCESS, "")):
             killed = Run(run.info.run_id)
@@ -88,10 +88,10 @@ def _existing(client: Any, run_id: str) -> Any:
 
 
 def _describe_experiment(found: Any) -> None:
-    """Say on the experiment's page what its runs are; a description that it has already stays."""
+    """Describe the runs on the experiment's page; an existing description is kept."""
     from mlflow import MlflowClient
 
-    if found.name == "Default":  # where `mlflow run` puts what has no experiment of its own, audits or not
+    if found.name == "Default":  # where `mlflow run` puts all runs without an experiment
         return
     client = MlflowClient()
     for key, value in ((_KIND, "custom_model_development"), (DESCRIPTION, _ABOUT)):
@@ -100,7 +100,7 @@ def _describe_experiment(found: Any) -> None:
 
 
 def _record_source(run: Run) -> None:
-    """The commit and whether the tree was dirty (MLflow notes the first and not the second)."""
+    """Tag whether the source tree was dirty; MLflow records only the commit."""
     import subprocess
 
     here = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""What MLflow's charts and thresholds see of a parity result: ``parity/<metric>[@<slice>].delta`` and its interval."""
+"""A parity result as MLflow metrics for charts and thresholds: ``parity/<metric>[@<slice>].delta`` and interval."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable
 
 from feature_audit.results import MetricDelta
 
-#: MLflow takes names of at most 250 characters; the longest ending needs some of them.
+#: MLflow's limit is 250 characters per name; the longest suffix needs some of them.
 _MOST_CHARACTERS = 220
 
 
 def parity_metrics(deltas: Iterable[MetricDelta]) -> dict[str, float]:
     """``parity/auc.delta``, ``.ci_low`` and ``.ci_high`` of every metric, ``parity/auc_at_country:NL.delta`` of slices.
 
-    MLflow's names hold letters, digits, spaces and ``_-.:/`` alone: ``@`` is written ``_at_``, ``column = value``
-    becomes ``column:value``, and what is left is an underscore. Names that would be the same are numbered. Of several
-    targets, all but the decision target's rows are named ``parity/convert.auc.delta``.
+    MLflow allows only letters, digits, spaces and ``_-.:/`` in names: ``@`` is written ``_at_``, ``column = value``
+    becomes ``column:value``, and other characters become underscores. Names that would collide are numbered. With
+    several targets, rows of all but the decision target are named ``parity/convert.auc.delta``.
     """
     values: dict[str, float] = {}
     deltas = list(deltas)
@@ -33,17 +33,17 @@ def parity_metrics(deltas: Iterable[MetricDelta]) -> dict[str, float]:
 
 
 def metric_of(row: MetricDelta, decision: str, where: str = "") -> str:
-    """The part of a metric's name that says what was measured.
+    """The part of a metric's name that identifies what was measured.
 
     Args:
-        row: of the report.
-        decision: name of the decision target, which is not repeated.
-        where: ending for a slice.
+        row: row of the report.
+        decision: name of the decision target, which is omitted.
+        where: suffix for a slice.
     """
     return legal_name((f"{row.target}." if row.target not in ("", decision) else "") + row.metric + where)
 
 
 def legal_name(text: str) -> str:
-    """A text as a part of a metric's name: no sign that MLflow refuses, and no further folder."""
+    """A text as part of a metric's name: without characters that MLflow refuses, and without slashes."""
     name = re.sub(r"[^\w.\- :]", "_", text.replace("@", "_at_"))
     return re.sub(r"\s+", " ", name)[:_MOST_CHARACTERS].strip()

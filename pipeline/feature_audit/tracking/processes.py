@@ -1,4 +1,4 @@
-"""Which process wrote something, and whether it still runs: what a killed command left behind has no owner."""
+"""Identifies the process that wrote something, and whether it is still running, to detect killed commands."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import socket
 from pathlib import Path
 
-_CLOCK = 2.0  # seconds: a process's start as the kernel tells it moves when the clock is set
+_CLOCK = 2.0  # seconds: the start time reported by the kernel shifts when the clock is set
 
 
 def this_process() -> str:
-    """Host, pid and start of this process as JSON; containers that share a host name are told apart where they can be.
+    """Host, pid and start of this process as JSON; distinguishes containers with the same host name if possible.
 
-    ``started`` is in seconds since 1970, so that a process that got the number of a dead one is not taken for it.
+    ``started`` is in seconds since 1970 and distinguishes processes that reuse a pid.
     """
     import psutil
 
@@ -22,7 +22,7 @@ def this_process() -> str:
 
 
 def has_ended(process: str) -> bool:
-    """Did the process of this text end? False where that cannot be known: it ran on another host, or nothing says."""
+    """Whether that process has ended; False if unknown: it ran on another host, or the text is not readable."""
     import psutil
 
     try:
@@ -36,12 +36,12 @@ def has_ended(process: str) -> bool:
         return bool(abs(psutil.Process(pid).create_time() - started) > _CLOCK)
     except psutil.NoSuchProcess:
         return True
-    except psutil.Error:  # it is there, and its start is not for this user to see
+    except psutil.Error:  # it exists, but this user may not see its start time
         return False
 
 
 def _host() -> str:
-    """The host's name, with the name space of its pids where there is one: a container has its own."""
+    """The host's name, with its pid namespace if there is one, because each container has its own."""
     try:
         return f"{socket.gethostname()} {os.readlink(Path('/proc/self/ns/pid'))}"
     except OSError:

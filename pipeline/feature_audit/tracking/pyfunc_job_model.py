@@ -1,7 +1,7 @@
-"""The registered version of an audit whose models a team's own job trained, as MLflow loads it.
+"""The registered version of an audit with an external training job, as loaded by MLflow.
 
-Artifacts of a version: ``kept_features.txt`` and, where the job left an MLflow model, that model in ``model``. Without
-one the version records the recommendation, and its ``predict`` says where scores come from.
+Artifacts of a version: ``kept_features.txt`` and, if the job saved an MLflow model, that model in ``model``. Without a
+model the version records the recommendation, and ``predict`` explains how to get scores.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class JobModel(PythonModel):
-    """Scores raw rows that hold the kept columns with the job's own model: a probability, a value, or one per class."""
+    """Scores raw rows with the kept columns by the job's model: a probability, a value, or one score per class."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the job's model, where there is one."""
+        """Load the job's model, if there is one."""
         folder = Path(context.artifacts["pruned"])
         self._names = (folder / "kept_features.txt").read_text(encoding="utf-8").splitlines()
         self._model = mlflow.pyfunc.load_model(str(folder / "model")) if (folder / "model").is_dir() else None
 
-    # As in `pyfunc_model.py`, without a type hint of the input that MLflow would make a schema of.
+    # As in `pyfunc_model.py`, without a type hint from which MLflow would infer a schema.
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         """Score a pandas frame."""
         if self._model is None:

@@ -1,4 +1,4 @@
-"""The registered model, as MLflow loads it (models-from-code: no pickle).
+"""The registered model, as loaded by MLflow (models-from-code: no pickle).
 
 Artifacts of a version: ``weights.pt`` (tensors only), ``encoders.json`` (fitted on train, kept columns only),
 ``model.json`` (model name, its parameters, the encoded schema, the task) and ``SHA256SUMS`` of these and the code.
@@ -19,7 +19,7 @@ import polars as pl
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-#: Of so few rows, a pandas frame is read column by column in Python.
+#: Up to this many rows, a pandas frame is converted column by column in Python.
 _FEW_ROWS = 100
 _NUMBERS = "biuf"  # kinds of NumPy types: booleans, integers, floats
 #: Set by ``mlflow models serve`` in the processes that score.
@@ -27,7 +27,7 @@ _SERVER_VARIABLE = "__pyfunc_model_path__"
 
 
 class PrunedModel(PythonModel):
-    """Scores raw rows that hold the kept columns: a probability, a value, one of each class, or a column per target."""
+    """Scores raw rows with the kept columns: a probability, a value, one score per class, or one column per target."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Rebuild encoders and model from the version's artifacts."""
@@ -39,7 +39,7 @@ class PrunedModel(PythonModel):
         from feature_audit.schema import ModelSchema
         from feature_audit.tracking.checksums import check_checksums
 
-        torch.set_num_threads(1)  # a server scores small batches; more threads only wait for each other
+        torch.set_num_threads(1)  # a server scores small batches, for which more threads only add overhead
         folder = Path(context.artifacts["pruned"])
         check_checksums(folder)
         spec = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -57,13 +57,13 @@ class PrunedModel(PythonModel):
         self._model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True, map_location="cpu"))
         self._model.eval()
         if _SERVER_VARIABLE in os.environ:
-            # A full collection walks through every object of the imported libraries, 0.2 s in the middle of a request.
+            # A full collection visits every object of the imported libraries, which takes 0.2 s during a request.
             gc.collect()
             gc.freeze()
 
-    # MLflow warns in the middle of an audit where there is no type hint, and makes a schema of most; of this one, none.
+    # Without a type hint MLflow warns during an audit; from most hints it infers a schema, but not from this one.
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> Any:
-        """Score a pandas or Polars frame, or a list of row dicts: an array, or of several targets a column each."""
+        """Score a pandas or Polars frame, or a list of row dicts: an array, or with several targets one column each."""
         from feature_audit.models import scores
 
         rows = _as_polars(model_input)
@@ -74,7 +74,7 @@ class PrunedModel(PythonModel):
 
 
 def _check_columns(rows: pl.DataFrame, names: tuple[str, ...]) -> None:
-    """For callers whom MLflow's signature does not check: Polars frames and the model without its wrapper."""
+    """Check inputs that MLflow's signature does not check: Polars frames and the unwrapped model."""
     missing = [name for name in names if name not in rows.columns]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
@@ -94,16 +94,16 @@ def _as_polars(rows: Any) -> pl.DataFrame:
         if len(rows) > _FEW_ROWS:
             return pl.from_pandas(rows)
         return pl.DataFrame([column.alias(str(name)) for name, column in zip(rows.columns, _few(rows), strict=True)])
-    except (OverflowError, TypeError, ValueError):  # Arrow takes no Python integer beyond 2^63 and no mixed column
+    except (OverflowError, TypeError, ValueError):  # Arrow: no integers beyond 2^63, no mixed columns
         return pl.DataFrame([_every_digit(str(name), cells) for name, cells in rows.items()])
 
 
 def _few(rows: pd.DataFrame) -> list[pl.Series]:
-    """What ``pl.from_pandas`` makes of each column.
+    """Convert each column as ``pl.from_pandas`` does.
 
-    Of a whole frame it takes 40 to 80 us per column, however short, and waits for a pool of threads.
+    On a whole frame, ``pl.from_pandas`` takes 40 to 80 us per column regardless of length, and waits for a thread pool.
     """
-    if all(_is_text(dtype) for dtype in rows.dtypes):  # read in one go: pandas takes 12 us to give a column
+    if all(_is_text(dtype) for dtype in rows.dtypes):  # read at once: accessing a pandas column takes 12 us
         table = rows.to_numpy(dtype=object)
         held = [table[:, place].tolist() for place in range(table.shape[1])]
         if all(type(cell) is str for column in held for cell in column):
@@ -122,7 +122,7 @@ def _is_text(dtype: Any) -> bool:
 
 
 def _every_digit(name: str, cells: pd.Series) -> pl.Series:
-    """One pandas column with every digit of its integers."""
+    """One pandas column, keeping every digit of its integers."""
     if cells.dtype != object:
         return pl.from_pandas(cells.to_frame(name))[name]
     return pl.Series(name, cells.where(cells.notna(), None).tolist(), strict=False)

@@ -1,4 +1,4 @@
-"""Registration of the pruned model: its name, its signature and example, and the version that a person reviews."""
+"""Registration of the pruned model: its name, signature, example, and the version that a person reviews."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from feature_audit.tracking.checksums import write_checksums
 from feature_audit.tracking.connection import answers_soon, connect, is_missing, store_problem
 from feature_audit.tracking.events import CANDIDATE
 
-_NAME_LIMIT = 256  # of MLflow's database
+_NAME_LIMIT = 256  # limit of MLflow's database
 _ABOUT = """Pruned models that Feature Audit recommends: each version scores raw rows that hold its kept columns.
 
 The alias `prune-candidate` names the newest version that passed its audit, `production` the one in use. Promote with
@@ -29,10 +29,10 @@ button **Promote model** of a version's page does something else: it copies the 
 
 
 def check_name(model_name: str) -> None:
-    """Refuse a registered model's name that MLflow refuses, or that no ``models:/<name>/<version>`` can hold.
+    """Refuse a model name that MLflow refuses, or that cannot occur in ``models:/<name>/<version>``.
 
     Raises:
-        UsageError: in one line.
+        UsageError: the name is not valid; one line.
     """
     bad = sorted(set(re.findall(r"[/:?\x00-\x1f\x7f]", model_name)))
     if bad or model_name.strip() in ("", ".", "..") or len(model_name) > _NAME_LIMIT:
@@ -44,10 +44,10 @@ def check_name(model_name: str) -> None:
 
 
 def check_ready(model_name: str) -> None:
-    """Ask the registry for the model, so that a registry that is away or refuses the user is known before a training.
+    """Query the registry for the model, so that an unavailable registry is detected before training.
 
     Raises:
-        AuditError: it does not answer, or does not let this user see the model.
+        AuditError: the registry does not respond, or denies this user access to the model.
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -61,12 +61,12 @@ def check_ready(model_name: str) -> None:
 
 
 def _version_with(client: Any, model_name: str, key: str) -> str | None:
-    # By the tag alone: a filter cannot hold a name with quotes.
+    # Filter only by the tag: a filter cannot contain a name with quotes.
     found = [one for one in client.search_model_versions(f"tags.`audit.key` = '{key}'") if one.name == model_name]
     return next((str(one.version) for one in found if one.tags.get("audit.verdict") == "pass"), None)
 
 
-#: How MLflow loads a version: with a model of this program, or of a team's own job.
+#: Module that MLflow loads a version with: for a model of this program, or of an external training job.
 Loader = Literal["pyfunc_model", "pyfunc_job_model"]
 
 
@@ -92,25 +92,25 @@ def register(
 ) -> str:
     """Register the pruned model and give it the alias ``prune-candidate``.
 
-    Asked again after a failure it goes on where it stopped: a version that carries the same ``audit.key`` is used
-    again, described and named.
+    After a failure, a repeated call continues where the last one stopped: a version with the same ``audit.key`` is
+    reused, described and given the alias.
 
     Args:
-        run_id: the audit's parent run, which the version keeps as its source; it is RUNNING afterwards.
-        model_name: registered model, made where absent.
-        artifacts: folder with what the loader reads.
-        code: packages and modules that loading the model takes and that no index of packages has.
-        inputs: the kept raw columns; they make the signature.
-        example: some raw rows of these columns, kept with the model as an example of a request.
-        tags: version tags; ``audit.key`` names what was trained and judged.
+        run_id: the audit's parent run, recorded as the version's source; it is RUNNING afterwards.
+        model_name: registered model, created if missing.
+        artifacts: folder that the loader reads.
+        code: packages and modules that are needed for loading and are not on a package index.
+        inputs: the kept raw columns, which make up the signature.
+        example: some raw rows of these columns, stored with the model as an input example.
+        tags: version tags; ``audit.key`` identifies what was trained and evaluated.
         describe: address ``models:/<name>/<version>`` -> description in Markdown.
-        loader: the module of this package by which MLflow loads the version.
+        loader: the module of this package with which MLflow loads the version.
 
     Returns:
         The address.
 
     Raises:
-        AuditError: the registry or the artifact store refuses or does not answer.
+        AuditError: the registry or the artifact store refuses or does not respond.
     """
     connect()
     from mlflow import MlflowClient
@@ -139,11 +139,11 @@ def _log_model(
     inputs: Sequence[RawInput],
     example: pl.DataFrame,
 ) -> str:
-    """Keep the model with the run; returns its address, under which it can be registered."""
+    """Log the model to the run; returns the address from which it can be registered."""
     import mlflow
 
     write_checksums(artifacts, code)
-    mlflow.end_run()  # one that a team's training job left active would be in the way
+    mlflow.end_run()  # an external training job may have left a run active
     try:
         with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
             warnings.simplefilter("ignore", UserWarning)  # advice on type hints; the signature is explicit
@@ -153,13 +153,13 @@ def _log_model(
                 artifacts={"pruned": str(artifacts)},
                 code_paths=[str(place) for place in code],
                 signature=signature_of(inputs),
-                # MLflow tries the example, which nothing but a model can score.
+                # MLflow scores the example, which requires a model.
                 input_example=example_of(example) if _scores(loader, artifacts) else None,
                 pip_requirements=_requirements() if loader == "pyfunc_model" else _job_requirements(artifacts),
                 registered_model_name=None,
             )
     finally:
-        client.update_run(run_id, status="RUNNING")  # leaving `start_run` ended a run whose audit goes on
+        client.update_run(run_id, status="RUNNING")  # leaving `start_run` ended the run, but the audit continues
     return str(logged.model_uri)
 
 
@@ -174,7 +174,7 @@ def _new_version(client: Any, uri: str, model_name: str, tags: Mapping[str, Any]
 
 
 def example_of(rows: pl.DataFrame) -> Any:
-    """Raw rows as a pandas frame that MLflow can write as strict JSON: Python values, None for what is missing."""
+    """Raw rows as a pandas frame that MLflow can write as strict JSON: Python values, None for missing cells."""
     import pandas as pd
 
     plain = rows.with_columns(cs.float().fill_nan(None), (cs.duration() | cs.time() | cs.decimal()).cast(pl.String))
@@ -182,11 +182,10 @@ def example_of(rows: pl.DataFrame) -> Any:
 
 
 def signature_of(inputs: Sequence[RawInput]) -> Any:
-    """An MLflow signature over exactly these raw columns: all of them are required, their cells may be missing.
+    """An MLflow signature of exactly these raw columns: all are required, but their cells may be missing.
 
-    Texts, dates and lists are declared as such. Numbers, booleans and what is in a list are ``any``: pandas gives
-    them another dtype as soon as a null is in a slice, MLflow would refuse that slice, and the encoders read every
-    form of them.
+    Strings, dates and lists are declared as such. Numbers, booleans and list entries are ``any``: pandas changes their
+    dtype as soon as a batch contains a null, MLflow would refuse that batch, and the encoders accept every dtype.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -199,7 +198,7 @@ def _mlflow_type(column: RawInput) -> Any:
 
     name = column.dtype
     if name.startswith(("List", "Array")):
-        return Array(AnyType())  # of which MLflow takes a null for the whole list, too
+        return Array(AnyType())  # for which MLflow also accepts a null list
     if name == "String":
         return DataType.string
     if name == "Date" or (name.startswith("Datetime") and "time_zone='" not in name):
@@ -217,7 +216,7 @@ def _scores(loader: Loader, artifacts: Path) -> bool:
 
 
 def _job_requirements(artifacts: Path) -> list[str]:
-    """What the job's own MLflow model asks for."""
+    """Requirements of the job's MLflow model."""
     asked = artifacts / "model" / "requirements.txt"
     lines = asked.read_text(encoding="utf-8").splitlines() if asked.is_file() else []
     own = [line.strip() for line in lines if line.strip() and not line.startswith("mlflow")]

@@ -1,7 +1,7 @@
 """The model registry: candidates are registered (``registration.py``), promoted, and rolled back.
 
-The alias ``prune-candidate`` names the newest version that passed, ``production`` the one in use. Here is what may be
-moved where; ``moves.py`` moves it, and ``events.py`` is the log of all moves.
+The alias ``prune-candidate`` points to the newest version that passed, ``production`` to the one in use. This module
+decides which moves are allowed; ``moves.py`` makes them, and ``events.py`` is the log of all moves.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
     """Move ``production`` to ``version`` (default: the candidate) and record what it replaced.
 
     Raises:
-        AuditError: no such model or version; the verdict is not pass, or the version in production was audited on newer
-            data, and ``force`` is not set, or set without a reason; another command is at work; the registry does not
-            answer.
+        AuditError: the model or version does not exist; the verdict is not pass, or the version in production was
+            audited on newer data, and ``force`` is not set, or set without a reason; another command is running; or the
+            registry does not respond.
     """
     reason = _checked(force, reason)
 
@@ -67,7 +67,7 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
             raise AuditError(
                 f"model_name={model_name} version={wanted}: {doubt}, or override with --force --reason '...'"
             )
-        # Someone else moved it there before; from now on the log records it as well.
+        # Someone else had moved it there; from now on the log records it.
         replaced = before if wanted == log.production else log.production
         return _event("promote", wanted, replaced, force=force, reason=reason)
 
@@ -77,7 +77,8 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
 def rollback(model_name: str, *, force: bool = False, reason: str | None = None) -> Move:
     """Restore the version that was in production before the current one.
 
-    If an earlier rollback was killed after it had moved the alias, this completes that one and goes no further back.
+    If an earlier rollback was killed after moving the alias, this call completes that rollback and goes no further
+    back.
 
     Raises:
         AuditError: no such model; no previous version, or it was deleted; ``production`` was moved without
@@ -118,10 +119,10 @@ def rollback(model_name: str, *, force: bool = False, reason: str | None = None)
 
 
 def history(model_name: str) -> Log:
-    """All that is known of the alias ``production``; what a killed command left is settled first.
+    """Everything known about the alias ``production``, after cleaning up after killed commands.
 
     Raises:
-        AuditError: no such model, or the registry does not answer.
+        AuditError: the model does not exist, or the registry does not respond.
     """
     with answers_soon(f"model_name={model_name}"):
         client = open_model(model_name)
@@ -130,10 +131,10 @@ def history(model_name: str) -> Log:
 
 
 def is_withdrawn(model_name: str, version: str) -> bool:
-    """Does a version's audit no longer recommend it?
+    """Whether the version's audit no longer recommends it.
 
     Raises:
-        AuditError: the registry does not answer.
+        AuditError: the registry does not respond.
     """
     with answers_soon(f"model_name={model_name}"):
         found = _version(open_model(model_name), model_name, version)
@@ -141,7 +142,7 @@ def is_withdrawn(model_name: str, version: str) -> bool:
 
 
 def _version(client: Any, model_name: str, version: str) -> Any | None:
-    """A version as MLflow describes it; None = there is none."""
+    """A version as described by MLflow; None if it does not exist."""
     from mlflow.exceptions import MlflowException
 
     if not (version.isascii() and version.isdecimal()):

@@ -1,6 +1,6 @@
-"""Runs: an audit is one parent run with a nested run per stage and a child run per search trial.
+"""Runs: an audit is one parent run with one nested run per stage and one child run per selection trial.
 
-Under ``mlflow run`` the parent is the run that the driver made; otherwise it is made in the configured experiment.
+Under ``mlflow run`` the parent is the driver's run; otherwise it is created in the configured experiment.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from feature_audit.tracking.processes import this_process
 log = logging.getLogger(__name__)
 
 DESCRIPTION = "mlflow.note.content"
-PROCESS = "audit.process"  # host, process number and start, so that a later audit can tell that it was killed
+PROCESS = "audit.process"  # host, pid and start, so that a later audit can detect that the process was killed
 _TAG_LIMIT = 7_900
 _PARAM_LIMIT = 500  # longer values are refused by older servers and unreadable in a column
-_SCHEMA_LIMIT = 1_000_000  # MLflow takes 2^20 - 1 characters
-_BATCH = 100  # parameters that a server takes at once
+_SCHEMA_LIMIT = 1_000_000  # MLflow's limit is 2^20 - 1 characters
+_BATCH = 100  # maximum number of parameters per request
 
 
 def tag_error(message: str) -> None:
-    """Tag the run that `mlflow run` made with a mistake found before the audit opened it; a no-op elsewhere."""
+    """Tag the run of `mlflow run` with an error found before the audit opened it; without such a run, do nothing."""
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not run_id:
         return
@@ -42,12 +42,12 @@ def tag_error(message: str) -> None:
             if not run.has_verdict:
                 run.tag({"audit.verdict": "error"})
                 run.describe(error_note(message))
-    except AuditError:  # no such run, or no such server: the line on stderr says what is wrong
+    except AuditError:  # no such run or server; stderr has the message
         log.debug("the error could not be recorded on run %s", run_id)
 
 
 def error_note(message: str) -> str:
-    """The Markdown of a run that ended with an error: its text and nothing that the text could make of the page."""
+    """Markdown description of a run that ended with an error; the message is escaped."""
     from feature_audit.report import escape
 
     return f"**error**: {escape(masked(message))}"
@@ -68,7 +68,7 @@ class Run:
             self._client.set_tag(self.id, key, str(value)[:_TAG_LIMIT])
 
     def rename(self, name: str) -> None:
-        """Set the run's name, also over the one that `mlflow run` drew."""
+        """Set the run's name, replacing the random one of `mlflow run`."""
         self._client.update_run(self.id, name=name[:250])
 
     def describe(self, markdown: str) -> None:
@@ -85,7 +85,7 @@ class Run:
             self._client.log_batch(self.id, metrics=batch[start : start + 1000])
 
     def history(self, rows: list[dict[str, Any]], prefix: str) -> None:
-        """Log one value per epoch of every number in ``rows``; the step is the row's place."""
+        """Log every number in ``rows`` as one value per epoch; the step is the row's index."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -99,9 +99,9 @@ class Run:
             self._client.log_batch(self.id, metrics=batch[start : start + 1000])
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters that the run does not have yet: MLflow refuses to change one.
+        """Log parameters that the run does not have yet, because MLflow does not allow changing one.
 
-        The driver's own names are never touched (use a prefix); long values are cut.
+        The driver's names are never touched (use a prefix); long values are cut.
         """
         from mlflow.entities import Param
 
@@ -129,18 +129,18 @@ class Run:
         columns: Mapping[str, str],
         profile: Mapping[str, Any],
     ) -> None:
-        """Record the lineage of the data (its own digest: MLflow's ignores column names and row order).
+        """Record the data's lineage (with our digest, because MLflow's ignores column names and row order).
 
         Args:
-            name, source, digest: of the table; ``rows``, ``features``: how many.
-            columns: name -> Polars dtype as text; left out where the table is wider than MLflow takes.
+            name, source, digest: of the table; ``rows``, ``features``: their numbers.
+            columns: name -> Polars dtype as text; omitted if the table is wider than MLflow supports.
             profile: further figures, plain values.
         """
         from mlflow.data.dataset_source_registry import resolve_dataset_source
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         with warnings.catch_warnings():
-            # "can be interpreted in multiple ways": two of MLflow's own readers for local paths, either will do
+            # "can be interpreted in multiple ways": MLflow has two readers for local paths; either works
             warnings.simplefilter("ignore", UserWarning)
             origin = resolve_dataset_source(source)
         schema = json.dumps({"mlflow_colspec": dataset_schema(columns).to_dict()})
@@ -160,10 +160,10 @@ class Run:
         self._client.log_inputs(self.id, datasets=[DatasetInput(dataset, tags)])
 
     def read_text(self, artifact: str) -> str:
-        """An artifact's text.
+        """The text of an artifact.
 
         Raises:
-            AuditError: the run holds no such artifact.
+            AuditError: the run has no such artifact.
         """
         import tempfile
 
@@ -181,7 +181,7 @@ class Run:
         return dict(self._client.get_run(self.id).data.tags)
 
     def beside(self, tag: str, value: str) -> list[dict[str, str]]:
-        """Tags of the runs of the same experiment, this one included, that carry a tag with a value, oldest first."""
+        """Tags of the runs of the same experiment, including this one, with this tag value, oldest first."""
         experiment = self._client.get_run(self.id).info.experiment_id
         found = self._client.search_runs(
             [experiment], f"tags.`{tag}` = '{value}'", order_by=["attributes.start_time ASC"], max_results=1000
@@ -190,12 +190,12 @@ class Run:
 
     @property
     def has_verdict(self) -> bool:
-        """Did an audit come to pass, fail or inconclusive on this run?"""
+        """Whether an audit on this run ended with pass, fail or inconclusive."""
         return self.tags().get("audit.verdict", "error") != "error"
 
     @property
     def is_running(self) -> bool:
-        """Was the run not ended yet?"""
+        """Whether the run has not ended yet."""
         return bool(self._client.get_run(self.id).info.status == "RUNNING")
 
     def end(self, status: str) -> None:
@@ -204,7 +204,7 @@ class Run:
 
     @contextmanager
     def child(self, name: str, tags: Mapping[str, Any] | None = None) -> Iterator[Run]:
-        """A nested run that ends FINISHED, or FAILED / KILLED with the exception that passed through."""
+        """A nested run that ends FINISHED, or FAILED / KILLED if an exception is raised."""
         child = self.start_child(name, tags)
         try:
             yield child
@@ -235,7 +235,7 @@ def find_run(run_id: str) -> Run:
     """An existing run.
 
     Raises:
-        AuditError: there is none with this id, or the tracking store does not answer.
+        AuditError: no run has this id, or the tracking store does not respond.
     """
     from mlflow.exceptions import MlflowException
 
@@ -253,6 +253,6 @@ def find_run(run_id: str) -> Run:
 
 
 def driver_run() -> Run | None:
-    """The run that `mlflow run` made for this command, or None outside of it."""
+    """The run created by `mlflow run` for this command, or None outside of it."""
     run_id = os.environ.get("MLFLOW_RUN_ID")
     return Run(run_id) if run_id else None

@@ -1,4 +1,4 @@
-"""Selectors that people would use instead, behind the same face as the concrete ones."""
+"""Baseline selectors, behind the same interface as the concrete ones."""
 
 from concrete_selectors.baselines.ranking import SELECTORS, UNWEIGHTED, rank_with
 from concrete_selectors.baselines.tables import Matrix

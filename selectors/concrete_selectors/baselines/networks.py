@@ -1,7 +1,7 @@
-"""Peers that look at the trained network: what its loss does when fields are shuffled, or gates are learned.
+"""Baseline rankers that use the trained network: shuffled features, gradients, or learned gates.
 
-Each ranker takes a ``concrete_selectors.context.SelectionContext``, may train its network, and gives one score per
-group, (G,) float64, higher is better.
+Each ranker takes a ``concrete_selectors.context.SelectionContext``, may train its network, and returns one score per
+group, (G,) float64, higher is better. A unit is a group.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from torch import Tensor
 from concrete_selectors.context import SelectionContext
 from concrete_selectors.row_weights import weighted
 
-#: The penalty on open gates grows geometrically over this range, in units of the first batch's loss per unit.
+#: The penalty on open gates grows geometrically over this range; a penalty of 1 per unit equals the first batch's loss.
 _PENALTIES = (0.003, 30.0)
-#: Rounds of Sequential Attention; with more than this many slots several units are taken per round.
+#: Rounds of Sequential Attention; with more slots than rounds, several units are selected per round.
 _ROUNDS = 16
-#: Fewest steps of a round; short trainings have fewer rounds.
+#: Minimum number of steps per round; short trainings have fewer rounds.
 _ROUND_STEPS = 10
 _STG_SIGMA = 0.5
 
 
 def permutation(context: SelectionContext) -> np.ndarray:
-    """Rise of the loss on all validation rows when a unit's embeddings are shuffled within a batch (Breiman 2001)."""
+    """Increase of the validation loss when a unit's embeddings are shuffled within each batch (Breiman 2001)."""
     network = context.network
     network.module.eval()
     segments = network.flat.segments
@@ -51,12 +51,12 @@ def permutation(context: SelectionContext) -> np.ndarray:
 
 
 def gradient(context: SelectionContext) -> np.ndarray:
-    """Mean over rows of ``|dLoss/dgate|`` at open gates: the first Taylor term of closing it (SHARK's, unsigned)."""
+    """Mean over rows of ``|dLoss/dgate|`` at open gates: SHARK's first-order Taylor term of closing it, unsigned."""
     return context.held_out().slopes()
 
 
 def l1_gates(context: SelectionContext) -> np.ndarray:
-    """One gate per unit under a growing L1 penalty (the family of AutoField and LPFS): how long a gate stays open."""
+    """One gate per unit under a growing L1 penalty (as in AutoField and LPFS); scores how long a gate stays open."""
     gates = torch.ones(context.groups.n_groups, device=context.network.device, requires_grad=True)
 
     def draw(_: int) -> tuple[Tensor, Tensor]:
@@ -80,7 +80,7 @@ def stg(context: SelectionContext) -> np.ndarray:
 
 
 def _penalty_path(context: SelectionContext, gates: Tensor, draw: Callable[[int], tuple[Tensor, Tensor]]) -> np.ndarray:
-    """Trains gates and network while the penalty grows; the mean over steps of each gate's (clipped) value."""
+    """Train gates and network while the penalty grows; return the mean over steps of each gate's clipped value."""
     steps = context.training_steps
     optimizer = torch.optim.Adam([gates], lr=min(0.1, 6.0 / steps))
     always = torch.as_tensor(context.groups.protected, device=context.network.device, dtype=torch.float32)
@@ -103,10 +103,12 @@ def _penalty_path(context: SelectionContext, gates: Tensor, draw: Callable[[int]
 
 
 def sequential_attention(context: SelectionContext) -> np.ndarray:
-    """Sequential Attention (Yasuda et al. 2023): softmax attention over the units not taken yet, best ones taken.
+    """Sequential Attention (Yasuda et al. 2023): softmax attention over the remaining units; each round selects the
+    best.
 
-    Attention is scaled so that the average unit passes unchanged, as the trained network knows it; none is amplified.
-    Groups are taken in at most 16 rounds; a unit's score is the round it was taken in, then its attention.
+    Attention is scaled so that a unit of average attention passes unchanged, as in the trained network; gates never
+    exceed 1. Units are selected in at most 16 rounds; a unit's score is the round in which it was selected, then its
+    attention.
     """
     units, device = context.groups.n_groups, context.network.device
     taken = torch.as_tensor(context.groups.protected, device=device).clone()

@@ -1,4 +1,4 @@
-"""One call for every selector by name, with the same result: a ``SelectionPath``."""
+"""Run any selector by name; the result is always a ``SelectionPath``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from concrete_selectors.selection_path import SelectionPath
 from concrete_selectors.settings import PathSettings
 from concrete_selectors.task import SelectionTask
 
-#: Rankers of the table alone; they need ``matrix``.
+#: Rankers that use only the table; they require ``matrix``.
 TABLE_RANKERS: dict[str, Callable[[tables.TableTask], np.ndarray]] = {
     "random": tables.random_scores,
     "mutual_information": tables.mutual_information,
@@ -23,7 +23,7 @@ TABLE_RANKERS: dict[str, Callable[[tables.TableTask], np.ndarray]] = {
     "lightgbm_gain": tables.lightgbm_gain,
     "lassonet": tables.lassonet,
 }
-#: Rankers of the trained network.
+#: Rankers that use the trained network.
 NETWORK_RANKERS: dict[str, Callable[[SelectionContext], np.ndarray]] = {
     "permutation": networks.permutation,
     "gradient": networks.gradient,
@@ -31,10 +31,10 @@ NETWORK_RANKERS: dict[str, Callable[[SelectionContext], np.ndarray]] = {
     "stg": networks.stg,
     "sequential_attention": networks.sequential_attention,
 }
-#: Every name that ``rank_with`` knows.
+#: Every name that ``rank_with`` accepts.
 SELECTORS: tuple[str, ...] = ("ip_cae", "cae", *NETWORK_RANKERS, *TABLE_RANKERS)
 
-#: Those that do not read the rows' weights, although their ranking would depend on them.
+#: Rankers that ignore row weights, although their ranking would depend on them.
 UNWEIGHTED: tuple[str, ...] = tuple(name for name in TABLE_RANKERS if name != "random")
 
 
@@ -46,22 +46,22 @@ def rank_with(
     matrix: Callable[[], Sequence[Any]] | None = None,
     progress: Progress | None = None,
 ) -> SelectionPath:
-    """Ranks the features of a task with any selector.
+    """Rank the features of a task with any selector.
 
     Args:
         name: one of ``SELECTORS``.
         task: model, rows and constraints; only ``ip_cae`` and ``cae`` read its prior.
-        settings: as in ``concrete_selectors.fit_path``; ``selector`` is overruled by ``name``.
-        matrix: gives a ``concrete_selectors.baselines.Matrix``, or just X (rows, N) and y (rows,) of train rows;
+        settings: as in ``concrete_selectors.fit_path``; ``name`` overrides ``selector``.
+        matrix: returns a ``concrete_selectors.baselines.Matrix``, or just X (rows, N) and y (rows,) of train rows;
             called only for rankers of the table.
         progress: as in ``concrete_selectors.fit_path``.
 
     Raises:
-        ValueError: unknown name, or an argument does not fit.
-        ImportError: the ranker's library is not installed; the text names the extra to install.
+        ValueError: the name is unknown, or an argument does not fit the model.
+        ImportError: the ranker's library is not installed; the message names the extra to install.
     """
     if name not in SELECTORS:
-        raise ValueError(f"selector={name}: no such selector; choose {', '.join(SELECTORS)}")
+        raise ValueError(f"selector={name}: unknown selector; choose {', '.join(SELECTORS)}")
     if name in ("ip_cae", "cae"):
         return fit_path(task, replace(settings, selector=cast(Any, name)), progress=progress)
     context = SelectionContext(task, settings, progress)
@@ -82,11 +82,11 @@ def rank_with(
 def _table_scores(context: SelectionContext, name: str, matrix: Callable[[], Sequence[Any]] | None) -> np.ndarray:
     """Scores per group from a ranker of the table."""
     if matrix is None:
-        raise ValueError(f"selector={name}: ranks the columns of a table; give matrix")
+        raise ValueError(f"selector={name}: this selector ranks the columns of a table; give matrix")
     task, groups = tables.table_task(*matrix(), seed=context.settings.seed), context.groups
     given = int(task.feature.max()) + 1
     if given != groups.n_features:
-        raise ValueError(f"matrix: X has columns of {given} features, the model embeds {groups.n_features}")
+        raise ValueError(f"matrix: X covers {given} features, but the model embeds {groups.n_features}; give the same")
     try:
         return tables.group_scores(TABLE_RANKERS[name], task, groups.of_feature)
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""Rankers that look at the table only: columns of numbers and of category codes, and a target.
+"""Rankers that use only the table: numeric columns, category codes and a target.
 
-Each takes a ``TableTask`` and gives one score per column, (C,) float64, higher is better;
-``group_scores`` puts the columns of a feature or group together.
+Each takes a ``TableTask`` and returns one score per column, (C,) float64, higher is better;
+``group_scores`` combines the columns of a feature or group.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from sklearn.metrics.cluster import contingency_matrix, expected_mutual_informat
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import TargetEncoder
 
-#: Quantile bins of a numeric column where information is estimated by counting.
+#: Number of quantile bins of a numeric column when mutual information is estimated from counts.
 _BINS = 32
-#: Rows that LassoNet sees; its path retrains a network for every penalty.
+#: Maximum number of rows for LassoNet, which retrains a network for every penalty.
 _LASSONET_ROWS = 8_000
-#: Sizes of a tree among which validation loss chooses: as many trainings as an audit tries concrete selectors.
+#: Numbers of leaves among which validation loss chooses: as many trainings as an audit has selection trials.
 _LEAVES = (7, 31, 127)
 
 
 class Matrix(NamedTuple):
-    """What a caller hands to the rankers of the table; the first two are enough.
+    """Input of the rankers of the table; only the first two fields are required.
 
     Attributes:
         x: (rows, C) float train rows, NaN for missing.
         y: (rows,) target.
-        categorical: (C,) bool, columns whose numbers are codes of categories, 0 or more; None = no column.
-        feature: (C,) int, the feature that each column belongs to, for vectors and lists; None = column i is feature i.
-        x_validation, y_validation: rows on which LightGBM stops; None = it holds out every seventh train row.
+        categorical: (C,) bool, True for columns of category codes, 0 or more; None = no such column.
+        feature: (C,) int, the feature that each column belongs to (vectors and lists have several); None = one per
+            column.
+        x_validation, y_validation: rows for LightGBM's early stopping; None = every seventh train row.
     """
 
     x: np.ndarray
@@ -47,12 +48,12 @@ class Matrix(NamedTuple):
 
 @dataclass(frozen=True)
 class TableTask:
-    """A table to rank the columns of: a checked ``Matrix``.
+    """A validated ``Matrix``.
 
     Attributes:
         x, y, categorical, feature: as in ``Matrix``; y is int64 classes or float64.
-        held_out: validation rows and their targets, or None.
-        is_classification: are the targets classes?
+        held_out: validation rows and targets, or None.
+        is_classification: True if the targets are classes.
         seed: seed of randomised rankers.
     """
 
@@ -75,10 +76,10 @@ def table_task(
     *,
     seed: int,
 ) -> TableTask:
-    """Checks a ``Matrix`` and recognises the task: integer targets and 0 / 1 targets are classes.
+    """Validate a ``Matrix`` and infer the task: integer targets and 0 / 1 targets are classes.
 
     Raises:
-        ValueError: shapes do not agree, a value is inf, or a categorical column holds something else than codes.
+        ValueError: shapes do not agree, a value is inf, or a categorical column contains something other than codes.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y)
     if x.ndim != 2 or len(x) != len(y) or len(x) == 0:
@@ -88,25 +89,25 @@ def table_task(
     feature = np.arange(columns) if feature is None else np.asarray(feature)
     for name, values in (("categorical", categorical), ("feature", feature)):
         if values.shape != (columns,):
-            raise ValueError(f"matrix: {name} has shape {values.shape}, X has {columns} columns; give ({columns},)")
+            raise ValueError(f"matrix: {name} has shape {values.shape}, but X has {columns} columns; give ({columns},)")
     is_classification = bool(np.issubdtype(y.dtype, np.integer) or np.isin(y, (0, 1)).all())
     kind = np.int64 if is_classification else np.float64
     held_out = None
     if x_validation is not None and y_validation is not None:
         held_out = np.asarray(x_validation, dtype=np.float64), np.asarray(y_validation).astype(kind)
         if held_out[0].shape != (len(held_out[1]), columns):
-            raise ValueError(f"matrix: x_validation has shape {held_out[0].shape}; give a row per target, as wide as X")
+            raise ValueError(f"matrix: x_validation has shape {held_out[0].shape}; give (targets, columns of X)")
     for numbers in (x, *(held_out or ())[:1]):
         if np.isinf(numbers).any():
-            raise ValueError("matrix: X holds inf; give finite numbers, NaN for missing")
+            raise ValueError("matrix: X contains inf; give finite numbers, and NaN for missing values")
         codes = numbers[:, categorical]
         if ((codes < 0) | (codes != np.floor(codes)))[~np.isnan(codes)].any():
-            raise ValueError("matrix: a categorical column holds other numbers than codes; give whole numbers from 0")
+            raise ValueError("matrix: a categorical column contains a non-code; give whole numbers from 0")
     return TableTask(x, y.astype(kind), categorical, feature, held_out, is_classification, seed)
 
 
 def group_scores(ranker: Callable[[TableTask], np.ndarray], task: TableTask, group: np.ndarray) -> np.ndarray:
-    """Scores per group, (G,): the sum of its columns' gains, or the best of their other scores.
+    """Scores per group, (G,): the sum of the gains of its columns, or the maximum of their other scores.
 
     Args:
         group: (N,) int, the group that each feature belongs to.
@@ -121,15 +122,15 @@ def group_scores(ranker: Callable[[TableTask], np.ndarray], task: TableTask, gro
 
 
 def random_scores(task: TableTask) -> np.ndarray:
-    """Uniform scores, one for all columns of a feature or group: the floor that every ranking must beat."""
+    """Uniform random scores, one for all columns of a feature or group: the floor that every ranking must beat."""
     return np.random.default_rng(task.seed).random(int(task.feature.max()) + 1)[task.feature]
 
 
 def mutual_information(task: TableTask) -> np.ndarray:
-    """Mutual information of each column with the target in nats, less what shuffled targets would give on average.
+    """Mutual information of each column with the target in nats, minus its expectation under shuffled targets.
 
-    Numbers are cut into 32 quantile bins, categories are taken as they are, missing values are a value. Without the
-    correction for chance (Vinh et al. 2010) ids of many values come first.
+    Numeric columns are cut into 32 quantile bins, every category is one value, and missing is a value too. Without the
+    correction for chance (Vinh et al. 2010), ids with many values would rank first.
     """
     target = task.y if task.is_classification else _bins(task.y)
     scores = np.empty(task.x.shape[1])
@@ -143,10 +144,11 @@ def mutual_information(task: TableTask) -> np.ndarray:
 
 
 def f_test(task: TableTask) -> np.ndarray:
-    """One-way ANOVA: a number over the classes, or the target over a category's values; a regression of two numbers.
+    """One-way ANOVA, of a numeric column by class or of the target by category; regression if both are numeric.
 
-    F of different degrees of freedom (a, b) do not compare, so that the score is the adjusted share of variance
-    explained, ``(F - 1) a / (F a + b)`` (Kelley's epsilon squared), which rises with F. Constant columns score 0.
+    F values with different degrees of freedom (a, b) are not comparable. The score is therefore the adjusted share of
+    variance explained, ``(F - 1) a / (F a + b)`` (Kelley's epsilon squared), which rises with F. Constant columns score
+    0.
     """
     rows, classes = len(task.y), len(np.unique(task.y))
     scores = np.zeros(task.x.shape[1])
@@ -173,13 +175,13 @@ def _explained(f: np.ndarray, freedom: int, rows: int) -> np.ndarray:
 
 
 def lightgbm_gain(task: TableTask) -> np.ndarray:
-    """Total gain of each column's splits in boosted trees, the ranking most teams use today.
+    """Total gain of each column's splits in gradient-boosted trees, the most common ranking in practice.
 
-    Up to 1,000 trees at rate 0.05, until 30 in a row do not lower the validation loss; of 7, 31 and 127 leaves the
-    number with the least validation loss. Categories are split as categories.
+    Up to 1,000 trees at learning rate 0.05, with early stopping after 30 rounds; the number of leaves (7, 31 or 127) is
+    the one with the lowest validation loss. Categorical columns use LightGBM's categorical splits.
 
     Raises:
-        ImportError: lightgbm is not installed; it comes with the extra ``peers``.
+        ImportError: lightgbm is not installed; install the extra ``peers``.
     """
     import lightgbm
 
@@ -215,10 +217,10 @@ def lightgbm_gain(task: TableTask) -> np.ndarray:
 
 
 def lassonet(task: TableTask) -> np.ndarray:
-    """Penalty at which LassoNet (Lemhadri et al. 2021) lets a column go, by its authors' package, on up to 8,000 rows.
+    """Penalty at which LassoNet (Lemhadri et al. 2021; the authors' package) drops a column, on up to 8,000 rows.
 
     Raises:
-        ImportError: lassonet is not installed; it comes with the extra ``peers``.
+        ImportError: lassonet is not installed; install the extra ``peers``.
     """
     from lassonet import LassoNetClassifier, LassoNetRegressor
 
@@ -246,9 +248,10 @@ def lassonet(task: TableTask) -> np.ndarray:
 
 
 def _numbers(task: TableTask, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows as numbers, (rows, D), and the column that each comes from, (D,).
+    """Rows as numbers, (rows, D), and the source column of each, (D,).
 
-    A category becomes the mean target of other rows with its value, one per class where there are three or more.
+    A category becomes the mean target of the rows of other folds that have it, one mean per class for 3 classes or
+    more.
     """
     x, owner = [_filled(task.x)[rows][:, ~task.categorical]], [np.flatnonzero(~task.categorical)]
     if task.categorical.any():
@@ -268,13 +271,13 @@ def _numbers(task: TableTask, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _filled(x: np.ndarray) -> np.ndarray:
-    """Missing values as their column's median, 0 in a column that has nothing else."""
+    """Replace missing values by the column's median, or by 0 in a column without values."""
     empty = np.isnan(x).all(axis=0)
     return np.where(np.isnan(x), np.nanmedian(np.where(empty, 0.0, x), axis=0), x)
 
 
 def _bins(column: np.ndarray) -> np.ndarray:
-    """Codes of a column: its values where they are few, else quantile bins; missing values have a code of their own."""
+    """Codes of a column: its values if they are few, else quantile bins; missing values have a separate code."""
     values = np.unique(column)
     if len(values) <= _BINS:
         return np.searchsorted(values, column)

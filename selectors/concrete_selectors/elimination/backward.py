@@ -1,13 +1,13 @@
-"""Backward elimination among the candidates: whose removal costs the least held-out loss?
+"""Backward elimination: repeatedly remove the candidate whose removal increases the held-out loss least.
 
-Train rows never judge. The embedding of a rare value (an id, a postal code) can hold the labels of the few train rows
-that have it, so train rows would keep what a retrained model can only overfit again; held-out rows show what it is
-worth on new rows.
+Removals are never judged on train rows. The embedding of a rare value (an id, a postal code) can memorise the labels of
+the few train rows that have it, so that train rows would favour features that a retrained model would only overfit
+again. Held-out rows show how useful a feature is on new rows.
 
-Groups go in stages of about a third: the surrogate is fitted to the sizes ahead, all groups are asked what their
-removal costs, and the cheapest goes. The next is asked again until it stays the cheapest (the accelerated greedy
-algorithm, Minoux 1978). Removal costs rise as stand-ins go, so two groups that stand in for each other never go
-together.
+Groups are removed in stages of about a third. A stage fits the surrogate to the sizes ahead, estimates the removal cost
+of every group and removes the cheapest. The next cheapest is re-estimated until it stays the cheapest (the accelerated
+greedy algorithm, Minoux 1978). Removing a group raises the cost of its substitutes, so two groups that substitute for
+each other are never removed together.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ from concrete_selectors.elimination.removal_cost import RemovalCost
 from concrete_selectors.elimination.surrogate import HIDDEN, EmbeddingCache, Surrogate, batch_size, fit_surrogate
 from concrete_selectors.protocols import Loss
 
-#: Share of the groups left that remains after a stage.
+#: Share of the groups that remains after a stage.
 STAGE = 0.7
-#: Batches of the surrogate's first training, and of its renewal at each further stage.
+#: Batches of the surrogate's first training, and of its retraining in each further stage.
 FIRST_STEPS, RENEWAL_STEPS = 300, 30
 
 
 class BackwardElimination:
-    """Shrinks a set of groups one stage at a time.
+    """Backward elimination on a set of groups, one stage at a time.
 
     Args:
-        train: cached rows that the surrogate learns from.
+        train: cached rows for training the surrogate.
         held_out: cached rows on which removals are judged.
-        fixed: (k,) bool, groups that may not go; in the order of the caches' groups, as ``prior`` is.
+        fixed: (k,) bool, groups that are never removed, in the order of the caches' groups; the same order as
+            ``prior``.
         loss: per-row loss.
-        seed: of the surrogate and of the order of rows.
-        distillation: weight of the teacher's predictions in what the surrogate learns, 0 to 1.
-        prior: (k,) added to a group's cost before groups are compared, in medians of the costs; below zero for groups
-            that one would rather be without (expensive ones). None = zero.
+        seed: seed of the surrogate and of the order of rows.
+        distillation: weight of the teacher's predictions in the surrogate's loss, 0 to 1.
+        prior: (k,) added to the cost of each group before groups are compared, in units of the median cost; negative
+            for groups that should rather be removed (expensive ones). None = zero.
 
     Attributes:
-        left: (k,) int64, groups still open, numbered as at the start.
-        dropped: groups that went, numbered as at the start, in the order they went.
+        left: (k,) int64, groups that remain, with their initial numbers.
+        dropped: groups removed so far, with their initial numbers, in order of removal.
         heldout_loss: number of groups left -> mean held-out loss with them, at the start and after every stage.
-        compute: rows sent forward and backward through the surrogate times its weights, forward only a third.
+        compute: rows sent through the surrogate forward and backward, times its weights; forward only counts a third.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class BackwardElimination:
         self._steps = FIRST_STEPS
 
     def shrink(self, down_to: int) -> None:
-        """Fits the surrogate, then drops groups until ``down_to`` are left or all that is left is fixed."""
+        """Fit the surrogate, then remove groups until ``down_to`` are left or only fixed groups are left."""
         self._fit(smallest=down_to / len(self.left))
         cost = RemovalCost(self._surrogate, self._held_out, loss=self._loss)
         self.heldout_loss[len(self.left)] = cost.mean_loss()
@@ -97,7 +98,7 @@ class BackwardElimination:
         self._steps = RENEWAL_STEPS
 
     def _cheapest(self, cost: RemovalCost, *, most: int) -> list[int]:
-        """Closes up to ``most`` groups, one after the other the one that is cheapest to drop then."""
+        """Remove up to ``most`` groups, at each step the one that is cheapest given those already removed."""
         free = np.flatnonzero(~self._fixed)
         if not len(free):
             return []
@@ -107,7 +108,7 @@ class BackwardElimination:
         heapq.heapify(queue)
         gone: list[int] = []
         while queue and len(gone) < most:
-            _, place, asked_after = queue[0]  # its cost when so many had gone
+            _, place, asked_after = queue[0]  # asked_after: number of groups removed when the cost was estimated
             group = int(free[place])
             if asked_after == len(gone):
                 heapq.heappop(queue)
@@ -125,25 +126,25 @@ class BackwardElimination:
 
 
 def expected_compute(n_groups: int, width: float, rows: int, held_out_rows: int) -> float:
-    """What an elimination down to one group is expected to cost, in the unit of ``BackwardElimination.compute``.
+    """Expected cost of an elimination down to one group, in the unit of ``BackwardElimination.compute``.
 
     Args:
         n_groups: candidates.
-        width: numbers of a group's embedding, on average.
-        rows, held_out_rows: cached rows that the surrogate learns from, and on which removals are judged.
+        width: mean embedding width of a group.
+        rows, held_out_rows: cached rows for training the surrogate, and for judging removals.
     """
     first, second = HIDDEN
     head = first * second + 2 * second + first
     sizes = [n_groups, *stages(n_groups, 1)][:-1]
     steps = [FIRST_STEPS, *[RENEWAL_STEPS] * (len(sizes) - 1)]
     fitted = sum(step * (size * width * first + head) for step, size in zip(steps, sizes, strict=True))
-    # Every group is asked at the start of a stage, and about two again for every one that goes.
+    # Every group is evaluated at the start of a stage, and about two more per removal.
     asked = sum(sizes) + 2 * n_groups
     return float(fitted * batch_size(rows) + asked * held_out_rows * head / 3)
 
 
 def stages(k_max: int, k_min: int) -> Iterator[int]:
-    """Falling sizes, each about ``STAGE`` of the one before; the last is ``k_min``. None where k_max is k_min."""
+    """Decreasing sizes, each about ``STAGE`` times the previous; the last is ``k_min``. Empty if k_max equals k_min."""
     size = k_max
     while size > k_min:
         size = max(k_min, min(size - 1, int(size * STAGE)))

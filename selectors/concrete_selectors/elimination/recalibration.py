@@ -1,4 +1,4 @@
-"""Recalibration in the large: the intercept of a network's outputs on rows of another time."""
+"""Recalibration in the large: the intercept of a network's outputs on rows from another period."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from concrete_selectors.row_weights import weighted_mean
 
 
 def fit_intercept(logits: Tensor, target: Tensor, loss: Loss, weight: Tensor | None = None) -> Tensor:
-    """The intercept that, added to the logits of all rows, makes their mean loss least.
+    """The intercept that minimises the mean loss when it is added to all logits.
 
-    Between train and held-out rows base rates move: fewer clicks, shorter histories, higher prices. A feature that
-    moves along (days since something) then puts the outputs at the wrong level, which costs more loss than all that
-    the feature knows of one row against another, and it would look worthless. With this intercept a log-loss is
-    calibrated in the large (Cox 1958), a squared error has no bias.
+    Base rates drift between train and held-out rows: fewer clicks, shorter histories, higher prices. A feature that
+    drifts too (days since some event) then shifts all outputs. The shift can cost more loss than the feature saves by
+    telling rows apart, so that a useful feature would look useless. With this intercept, log loss is calibrated in the
+    large (Cox 1958) and squared error has no bias.
 
     Args:
         logits: (R,), or (R, C) with an intercept per class.
         target: (R,), as the loss takes it.
-        loss: per-row loss, convex in the logits (if it is not and the search fails, the intercept is zero).
-        weight: (R,) of the rows; None = 1 each.
+        loss: per-row loss, convex in the logits (if it is not and the optimiser fails, the intercept is zero).
+        weight: (R,) row weights; None = 1 each.
 
     Returns:
-        () or (C,), of the logits' dtype.
+        () or (C,), in the dtype of the logits.
     """
     logits = logits.detach()
     spread = logits.std(dim=0, correction=0).clamp_min(1e-6)

@@ -1,11 +1,11 @@
-"""What a removal costs: the rise of the surrogate's held-out loss, against labels and against the trained model.
+"""Removal cost: the increase of the surrogate's held-out loss, estimated from labels and from the trained model.
 
-Against labels the rise is right on average and noisy: a thousand rows of a log hold a few dozen clicks. Against what
-the trained model predicts for the same rows it has no such noise, but all of the model's mistakes (what an embedding
-has overfitted, above all). The difference of the two, a group's *correction*, is a sum over rows, so its noise is
-known. The positive part of James and Stein's (1961) shrinkage factor over all groups, ``1 - (G - 2) / sum z^2``, is the
-share of the corrections that counts: nearly none where the model is good and labels are rare, nearly all where the
-model has overfitted its train rows, all of them for one group or two.
+Measured against labels, the increase is unbiased but noisy: a thousand rows of a log contain a few dozen clicks.
+Measured against the trained model's predictions for the same rows, it has little noise but inherits all of the model's
+errors (above all, what an embedding has overfitted). The difference of the two, a group's *correction*, is a sum over
+rows, so its variance is known. The corrections are multiplied by the positive part of James and Stein's (1961)
+shrinkage factor over all G groups, ``1 - (G - 2) / sum z^2``: near zero if the model is good and labels are rare, near
+one if the model has overfitted its train rows, and exactly one for one group or two.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from concrete_selectors.row_weights import weighted, weighted_mean
 
 
 class RemovalCost:
-    """Costs of removals on fixed held-out rows, while groups are dropped one after the other.
+    """Removal costs on fixed held-out rows, while groups are removed one by one.
 
     Args:
-        surrogate: evaluated as it is.
-        cache: R rows that neither the trained model nor the surrogate has learned from.
+        surrogate: fitted surrogate; not changed.
+        cache: R rows that neither the trained model nor the surrogate was trained on.
         loss: per-row loss.
 
     Attributes:
-        shrinkage: the share; 0 = only the model's predictions count, 1 = only the labels.
-        compute: rows sent forward times weights, a third of them (a backward pass costs twice a forward one).
+        shrinkage: the shrinkage factor; 0 = only the model's predictions count, 1 = only the labels.
+        compute: rows sent forward times weights, divided by 3 (a backward pass costs twice a forward pass).
     """
 
     def __init__(self, surrogate: Surrogate, cache: EmbeddingCache, *, loss: Loss) -> None:
@@ -46,7 +46,7 @@ class RemovalCost:
         self._open = self._losses(self._entered)
 
     def costs(self, groups: Sequence[int]) -> np.ndarray:
-        """Rise of the summed loss on dropping each of the groups alone, (g,) float64; settles the shrinkage."""
+        """Increase of the summed loss when each group is removed on its own, (g,) float64; also sets ``shrinkage``."""
         by_model, correction, noise = np.array([self._summary(group) for group in groups]).T
         spread = float((correction**2 / np.maximum(noise, 1e-300)).sum())
         self.shrinkage = min(max(1.0 - (len(groups) - 2) / max(spread, 1e-300), 0.0), 1.0)
@@ -54,17 +54,17 @@ class RemovalCost:
         return rises
 
     def cost(self, group: int) -> float:
-        """The same for one group, after others were dropped."""
+        """The same for one group, after others were removed; uses the current ``shrinkage``."""
         by_model, correction, _ = self._summary(group)
         return by_model + self.shrinkage * correction
 
     def drop(self, group: int) -> None:
-        """Closes a group for good."""
+        """Remove a group permanently."""
         self._entered = self._without(group)
         self._open = self._losses(self._entered)
 
     def mean_loss(self) -> float:
-        """Mean loss against the labels of what is open, behind an intercept that fits what is open.
+        """Mean loss against the labels with the remaining groups, after recalibrating the intercept.
 
         Raises:
             ValueError: it is NaN or inf.
@@ -73,11 +73,11 @@ class RemovalCost:
         losses = self._loss(logits + fit_intercept(logits, target, self._loss, weight), target)
         value = float(weighted_mean(losses, weight))
         if not np.isfinite(value):
-            raise ValueError("validation: its loss is NaN or inf; look for NaN or inf in targets and features")
+            raise ValueError("validation: the loss is NaN or inf; check targets and features for NaN or inf")
         return value
 
     def _summary(self, group: int) -> tuple[float, float, float]:
-        """Rise against the model, the correction, and its squared noise."""
+        """Increase against the model, the correction, and the variance of the correction."""
         by_model, by_label = self._losses(self._without(group)) - self._open
         correction = by_label - by_model
         noise = (correction - correction.mean()).square().sum()
@@ -94,7 +94,7 @@ class RemovalCost:
             return self._surrogate.head(entered)
 
     def _losses(self, entered: Tensor) -> Tensor:
-        """Per-row losses (2, R) float64, weighted: against the model's predictions, against the labels."""
+        """Per-row losses (2, R) float64, weighted: against the model's predictions, then against the labels."""
         logits = self._logits(entered)
         with torch.no_grad():
             by_label = self._loss(logits + self._intercept, self._cache.target).double()

@@ -1,12 +1,12 @@
-"""The surrogate: a small network on the candidates' cached embeddings that answers "what if this one goes too?".
+"""The surrogate: a small network on cached candidate embeddings that estimates the loss without a candidate.
 
-A team's own model of thousands of inputs is too expensive for thousands of such questions. The surrogate is a
-perceptron on the candidates' embeddings as the trained network left them, centred so that a closed gate (which feeds
-the mean) is a zero. Its first layer is linear: the loss without a candidate takes one subtraction, and candidates that
-are gone are cut away exactly.
+Elimination needs thousands of loss estimates, and a large production model is too expensive for that. The surrogate is
+a perceptron on the candidates' embeddings from the trained network, centred so that a closed gate (which feeds the
+mean) is zero. Its first layer is linear. The loss without a candidate therefore takes one subtraction, and removed
+candidates can be cut out of the weights exactly.
 
-It is taught by the labels and by the trained model (knowledge distillation, Hinton et al. 2015): what the model
-predicts for a row is averaged over many rows like it, while a label is one draw.
+It is trained on the labels and on the trained model's predictions (knowledge distillation, Hinton et al. 2015): a
+prediction is an average over many similar rows, while a label is a single draw.
 """
 
 from __future__ import annotations
@@ -25,30 +25,31 @@ from concrete_selectors.row_weights import weighted
 from concrete_selectors.segments import Segments
 from concrete_selectors.weight_average import WeightAverage
 
-#: Most memory for the cached embeddings of one split.
+#: Maximum memory for the cached embeddings of one split.
 CACHE_BYTES = 512 * 2**20
 #: Widths of the two hidden layers.
 HIDDEN = (64, 32)
-#: Most rows of a batch, and its largest share of all rows: few rows are not passed over more than about 20 times.
+#: Maximum rows of a batch, and its maximum share of all rows, so that few rows are not repeated more than about 20
+#: times.
 BATCH, BATCH_SHARE = 256, 1 / 16
 LEARNING_RATE = 2e-3
-#: Slowest decay of the weight average that a training ends with.
+#: Final decay of the weight average.
 EMA_DECAY = 0.99
 
 
 @dataclass(frozen=True)
 class EmbeddingCache:
-    """Rows as the surrogate sees them.
+    """Rows in the form that the surrogate takes.
 
     Attributes:
-        inputs: (R, D) float32, centred embeddings of k groups, group after group, over their common deviation.
-        segments: where each of the k groups stands; it has as many numbers as its features together.
+        inputs: (R, D) float32, centred embeddings of k groups, group after group, divided by their common deviation.
+        segments: position of each of the k groups; its width is the sum over its features.
         target: (R,).
-        deviation: (), what the centred embeddings were divided by.
-        logit_mean, logit_std: (C,), of the network's own logits.
-        one_logit: the network gives (B,) and not (B, C).
-        taught: the teacher's predictions, as the loss takes targets; None = there is no teacher.
-        weight: (R,) of the rows in a loss; None = 1 each.
+        deviation: (), the divisor of the centred embeddings.
+        logit_mean, logit_std: (C,), mean and deviation of the network's logits.
+        one_logit: True if the network returns (B,) rather than (B, C).
+        taught: the teacher's predictions, in the form of targets of the loss; None = no teacher.
+        weight: (R,) row weights in a loss; None = 1 each.
     """
 
     inputs: Tensor
@@ -62,17 +63,17 @@ class EmbeddingCache:
     weight: Tensor | None = None
 
     def groups(self, keep: np.ndarray) -> EmbeddingCache:
-        """Some of the groups (int64)."""
+        """Return the cache of a subset of the groups (int64)."""
         columns = torch.as_tensor(self.segments.columns(keep), device=self.inputs.device)
         return replace(self, inputs=self.inputs[:, columns], segments=Segments(self.segments.widths[keep]))
 
 
 class Surrogate(nn.Module):
-    """Perceptron whose first layer adds up one contribution per group.
+    """Perceptron whose first layer sums one contribution per group.
 
     Args:
-        cache: rows it will see; sets the sizes and the range of the outputs.
-        seed: of the initial weights.
+        cache: rows to train on; sets the sizes and the scale of the outputs.
+        seed: seed of the initial weights.
     """
 
     def __init__(self, cache: EmbeddingCache, *, seed: int) -> None:
@@ -92,12 +93,12 @@ class Surrogate(nn.Module):
 
     @property
     def n_weights(self) -> int:
-        """Numbers a row is multiplied with."""
+        """Number of weights."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def n_head_weights(self) -> int:
-        """The same behind the first layer."""
+        """Number of weights behind the first layer."""
         return self.n_weights - self.entry.numel()
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ class Surrogate(nn.Module):
         return self.head(self.enter(inputs))
 
     def enter(self, inputs: Tensor) -> Tensor:
-        """The first layer's sum (B, h) over all groups of rows (B, D)."""
+        """Sum over all groups in the first layer, (B, h), for rows (B, D)."""
         return torch.addmm(self.bias, inputs, self.entry)
 
     def head(self, entered: Tensor) -> Tensor:
@@ -115,18 +116,18 @@ class Surrogate(nn.Module):
         return logits.squeeze(-1) if self.one_logit else logits
 
     def cut(self, keep: Tensor) -> None:
-        """Removes all other columns (int64); exact, since a closed group contributes zero."""
+        """Remove all columns except ``keep`` (int64); exact, because a closed group contributes zero."""
         self.entry = nn.Parameter(self.entry.detach()[keep])
 
 
 def most_rows(network: GatedNetwork, groups: np.ndarray) -> int:
-    """Rows whose embeddings of the given groups fit into memory."""
+    """Number of rows whose embeddings of the given groups fit into memory."""
     width = len(network.flat.segments.columns(network.groups.features(groups)))
     return max(1, CACHE_BYTES // (4 * width))
 
 
 def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: EmbeddingCache | None = None) -> EmbeddingCache:
-    """Embeds the evaluator's rows once and keeps what the given groups hold, scaled ``like`` another cache."""
+    """Embed the evaluator's rows once and keep the given groups, scaled ``like`` another cache if given."""
     network, means, fields = evaluator.network, evaluator.network.field_means(), evaluator.network.flat.segments
     members = [fields.columns(network.groups.features([group])) for group in groups]
     columns = torch.as_tensor(np.concatenate(members), device=network.device)
@@ -134,7 +135,7 @@ def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: Embedding
     inputs: list[Tensor] = []
     taught: list[Tensor] = []
     weights = [network.weights(part.batch, part.index) for part in evaluator.slices]
-    logits: Tensor | None = None  # of the first slice: they set a range, no more
+    logits: Tensor | None = None  # from the first slice only: they set a scale
     for part, embedded in evaluator.embedded():
         if network.teacher is not None:
             taught.append(network.teacher(part.batch, part.index))
@@ -146,7 +147,7 @@ def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: Embedding
     weight = None if network.weight is None else torch.cat([part for part in weights if part is not None])
     if like is not None:
         return replace(like, inputs=values.div_(like.deviation), target=target, taught=predictions, weight=weight)
-    assert logits is not None  # training rows: there is at least one
+    assert logits is not None  # there is at least one training row
     deviation = values.std(correction=0).clamp_min(1e-12)
     flat = logits.unsqueeze(1) if logits.dim() == 1 else logits
     spread = flat.std(dim=0, correction=0).clamp_min(1e-6)
@@ -164,7 +165,7 @@ def cache_rows(evaluator: GatedEvaluator, groups: np.ndarray, *, like: Embedding
 
 
 def batch_size(rows: int) -> int:
-    """Rows of a batch of a surrogate's training on ``rows`` rows."""
+    """Batch size of a surrogate's training on ``rows`` rows."""
     return min(BATCH, math.ceil(BATCH_SHARE * rows))
 
 
@@ -179,7 +180,7 @@ def fit_surrogate(
     distillation: float,
     generator: torch.Generator,
 ) -> None:
-    """Trains a surrogate on cached rows behind random gates, so that it fits the subsets it will be asked about.
+    """Train a surrogate on cached rows behind random gates, so that it fits the subsets it will be evaluated on.
 
     Args:
         surrogate: changed in place.
@@ -188,8 +189,8 @@ def fit_surrogate(
         steps: batches to train on.
         fixed: (k,) bool, groups that are always open.
         smallest: share of the groups that are open in the smallest subsets.
-        distillation: weight of the teacher's predictions in the loss; labels have the rest, or all without a teacher.
-        generator: of the order of rows and of gates, on the cache's device.
+        distillation: weight of the teacher's predictions in the loss; labels get the rest, or all without a teacher.
+        generator: for the order of rows and the gates; on the cache's device.
     """
     share = distillation if cache.taught is not None else 0.0
     rows, device = len(cache.target), cache.inputs.device
@@ -212,7 +213,7 @@ def fit_surrogate(
 
 
 def random_gates(rows: int, always: Tensor, *, smallest: float, generator: torch.Generator) -> Tensor:
-    """(B, k) bool: every other row sees all groups, the others a share of them, uniform from ``smallest`` to all."""
+    """(B, k) bool: every other row sees all groups, the others a share of them, uniform from ``smallest`` to 1."""
     device = always.device
     shares = smallest + (1 - smallest) * torch.rand(rows, 1, generator=generator, device=device)
     shares[::2] = 1.0

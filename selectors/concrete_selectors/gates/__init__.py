@@ -1,1 +1,1 @@
-"""The concrete phase: gates at a model's embeddings, their selector, and its training."""
+"""The concrete phase: gates on a model's embeddings, their selector, and its training."""

@@ -14,11 +14,11 @@ from torch.utils.checkpoint import checkpoint
 
 #: One Adam step of size ``lr`` on both factors of an indirect logit moves it by about ``0.8 * P * lr`` (measured).
 INDIRECT_SPEED = 0.8
-#: Logit of a unit that no slot may choose; finite, so that softmax and its gradient stay finite.
+#: Logit of a unit that slots must not choose; finite, so that softmax and its gradient stay finite.
 BLOCKED = -1e4
-#: Largest probability a gate takes from one slot; keeps ``log(1 - p)`` finite.
+#: Maximum probability that one slot contributes to a gate; keeps ``log(1 - p)`` finite.
 _NEARLY_ONE = 1.0 - 1e-6
-#: Numbers of all masks of a step that are kept for the backward pass; beyond, each mask is drawn twice.
+#: Maximum size (S x K x N) of masks kept for the backward pass; larger ones are recomputed.
 _KEPT_NUMBERS = 2**25
 
 
@@ -33,13 +33,13 @@ class ConcreteSelector(nn.Module):
         n_units: N, units to choose from.
         n_slots: K, 1 <= K <= N.
         kind: parametrisation of the logits.
-        rank: P; None = ``max(64, K)``. Ignored by ``cae``.
+        rank: P; None = ``max(64, K)``. ``cae`` ignores it.
         prior: (N,) constant added to every slot's logits (relevance, negative cost); None = none.
-        blocked: (N,) bool, units that no slot may choose (kept anyway, or unusable); None = none.
-        generator: source of the initial values; on the CPU.
+        blocked: (N,) bool, units that slots must not choose (kept anyway, or unusable); None = none.
+        generator: CPU generator of the initial values.
 
     Raises:
-        ValueError: K < 1, K above the number of units free to choose, or P < 1.
+        ValueError: K < 1, K above the number of units that are free to choose, or P < 1.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class ConcreteSelector(nn.Module):
         if kind == "cae":
             self.direct = nn.Parameter(0.01 * torch.randn(n_slots, n_units, generator=generator))
             return
-        bound = 1.0 / math.sqrt(self.rank)  # torch's Linear default, so logits start with sd 0.577 for every P
+        bound = 1.0 / math.sqrt(self.rank)  # torch's Linear default: initial logits have sd 0.577 for every P
         self.psi = nn.Parameter(torch.randn(n_slots, self.rank, generator=generator))
         self.weight = nn.Parameter(bound * (2 * torch.rand(n_units, self.rank, generator=generator) - 1))
         self.bias = nn.Parameter(bound * (2 * torch.rand(n_units, generator=generator) - 1))
 
     def logits(self) -> Tensor:
-        """Noise-free logits (K, N), prior and blocks included."""
+        """Noise-free logits (K, N), including prior and blocked units."""
         offset: Tensor = self.get_buffer("offset")
         if self.kind == "cae":
             return self.direct + offset
@@ -88,7 +88,7 @@ class ConcreteSelector(nn.Module):
         return logit_step if self.kind == "cae" else logit_step / (INDIRECT_SPEED * self.rank)
 
     def masks(self, temperature: float, n_masks: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draws ``n_masks`` independent masks (S, K, N); each row sums to one."""
+        """Draw ``n_masks`` independent masks (S, K, N); each row sums to one."""
         return _noisy_softmax(self.logits(), temperature, n_masks, generator)
 
     def gates(
@@ -101,11 +101,11 @@ class ConcreteSelector(nn.Module):
     ) -> Tensor:
         """Gates (S, N) of ``n_masks`` independent masks; see ``gates_from_masks``.
 
-        Where S x K x N numbers are too many to keep for the backward pass, masks are drawn one at a time and drawn
-        again, from the same seed, when their gradient is needed.
+        If S x K x N values are too many to keep for the backward pass, masks are drawn one at a time and drawn again
+        from the same seed when their gradient is needed (activation checkpointing).
 
         Args:
-            temperature: of the softmax.
+            temperature: temperature of the softmax.
             n_masks: S.
             slots: (S, K) of 0 / 1, the slots that take part in each mask; None = all.
             generator: source of the noise, on the device of the parameters.
@@ -144,7 +144,7 @@ class ConcreteSelector(nn.Module):
         return self.n_slots - len(torch.unique(self.logits().detach().argmax(dim=-1)))
 
     def mean_max_probability(self) -> float:
-        """Mean over slots of the largest probability: 1 where every slot has made up its mind."""
+        """Mean over slots of the largest probability; 1 if every slot is certain."""
         return float(self.probabilities().max(dim=-1).values.mean())
 
 
@@ -152,13 +152,13 @@ def _noisy_softmax(logits: Tensor, temperature: float, n_masks: int, generator: 
     """``softmax((L + g) / temperature)`` for ``n_masks`` draws of standard Gumbel noise, (S, K, N)."""
     noise = torch.rand(n_masks, *logits.shape, device=logits.device, generator=generator)
     tiny = torch.finfo(noise.dtype).tiny
-    # -log(-log u), in place: at K x N x S numbers every copy counts
+    # -log(-log u), in place: to avoid copies of S x K x N values
     noise.clamp_(min=tiny).log_().neg_().clamp_(min=tiny).log_()
     return torch.softmax((logits - noise) / temperature, dim=-1)
 
 
 def assign_distinct(logits: Tensor) -> np.ndarray:
-    """Chooses distinct units for all slots: the maximum-weight assignment on ``log_softmax(logits)``.
+    """Choose distinct units for all slots: the maximum-weight assignment on ``log_softmax(logits)``.
 
     Args:
         logits: (K, N), K <= N.
@@ -190,7 +190,7 @@ def gates_from_masks(masks: Tensor, slots: Tensor | None = None) -> Tensor:
 
 
 def generalized_jensen_shannon(probabilities: Tensor) -> Tensor:
-    """Diversity of the slots: ``H(mean_k pi_k) - mean_k H(pi_k)`` in nats, a scalar in [0, log K]; maximise it.
+    """Diversity of the slots, to be maximised: ``H(mean_k pi_k) - mean_k H(pi_k)`` in nats, () in [0, log K].
 
     Args:
         probabilities: (K, N), rows sum to one.

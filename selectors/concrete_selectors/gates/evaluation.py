@@ -16,7 +16,7 @@ from concrete_selectors.row_weights import weighted
 
 @dataclass(frozen=True)
 class BatchSlice:
-    """Some rows of a batch: ``index`` picks them after embedding; None = all."""
+    """Rows of a batch; ``index`` selects them after embedding, None = all."""
 
     batch: Any
     target: Tensor
@@ -24,12 +24,12 @@ class BatchSlice:
 
 
 def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, of: int | None = None) -> list[BatchSlice]:
-    """Takes up to ``rows`` rows from the batches: the first ones, or evenly from the first ``of``.
+    """Take up to ``rows`` rows from the batches: the first ones, or evenly spaced among the first ``of``.
 
     Args:
         batches: ``(batch, target)`` pairs.
-        rows: most rows to take.
-        of: number of rows to spread over, so that few rows reach the end of ordered data; None = take the first.
+        rows: maximum number of rows to take.
+        of: number of rows to spread over, so that a sample reaches the end of ordered data; None = take the first.
     """
     slices: list[BatchSlice] = []
     total = max(rows, of or 0)
@@ -46,15 +46,15 @@ def collect(batches: Iterable[tuple[Any, Tensor]], *, rows: int, of: int | None 
 
 
 class GatedEvaluator:
-    """A network in evaluation mode on fixed rows; what it sends through the network is added to the network's account.
+    """A network in evaluation mode on fixed rows; the rows it processes are added to the network's counts.
 
     Args:
-        network: evaluated as it is.
+        network: used with its current weights.
         slices: the rows.
 
     Attributes:
         rows: number of rows.
-        weight: of all of them together; their number where they count alike.
+        weight: sum of the row weights; the number of rows if they have none.
     """
 
     def __init__(self, network: GatedNetwork, slices: list[BatchSlice]) -> None:
@@ -73,7 +73,7 @@ class GatedEvaluator:
             yield part, embedded
 
     def logits(self, embedded: Tensor, gates: Tensor) -> Tensor:
-        """Detached logits behind feature gates (N,)."""
+        """Detached logits (B,) or (B, C) behind feature gates (N,)."""
         with torch.no_grad():
             logits = self.network.gated(embedded, gates, self.network.field_means())
         self.network.forward_rows += len(embedded)
@@ -83,7 +83,7 @@ class GatedEvaluator:
         """Mean loss with the given groups open.
 
         Raises:
-            ValueError: it is NaN or inf.
+            ValueError: the loss is NaN or inf.
         """
         network = self.network
         gates = network.groups.feature_gates(network.groups.mask(groups, network.device))
@@ -92,7 +92,7 @@ class GatedEvaluator:
             losses = network.loss(self.logits(embedded, gates), part.target)
             total += float(weighted(losses, network.weights(part.batch, part.index)).double().sum())
         if not np.isfinite(total):
-            raise ValueError("validation: its loss is NaN or inf; look for NaN or inf in targets and features")
+            raise ValueError("validation: the loss is NaN or inf; check targets and features for NaN or inf")
         return total / self.weight
 
     def slopes(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Groups of features: what a selection keeps and drops."""
+"""Groups of features, the units that a selection keeps or drops."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from concrete_selectors.indexing import take_columns
 
 
 class FeatureGroups:
-    """Maps features to the groups a selector chooses among; without groups every feature is its own.
+    """Mapping from features to the groups that a selector chooses among; without groups, each feature is one.
 
     Args:
         n_features: N.
         groups: group id of each feature (equal id = one group); None = no groups.
-        protected: features that are always kept; their whole group is.
-        excluded: features that are never kept; their whole group is not.
+        protected: features that are always kept, with their whole group.
+        excluded: features that are never kept, with their whole group.
 
     Attributes:
         of_feature: (N,) int64, group of each feature; groups are numbered by first appearance.
         n_groups: G.
         n_usable: groups that may be kept.
-        protected, excluded: (G,) bool, groups that are always, never kept.
+        protected, excluded: (G,) bool, groups that are always kept, and never kept.
 
     Raises:
-        ValueError: ``groups`` has the wrong length; a protected or excluded feature does not exist; a group has a
-            member that must stay and one that must go; or nothing may be kept.
+        ValueError: ``groups`` has the wrong length, a protected or excluded feature does not exist, a group contains
+            both a protected and an excluded feature, or all features are excluded.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class FeatureGroups:
         excluded: Sequence[int] = (),
     ) -> None:
         if n_features < 1:
-            raise ValueError(f"n_features={n_features}: the model embeds no feature; selection needs at least one")
+            raise ValueError(f"n_features={n_features}: the model embeds no feature; at least one is required")
         if groups is not None and len(groups) != n_features:
             raise ValueError(f"groups: {len(groups)} ids for {n_features} features; give one id per feature")
         self.n_features = n_features
@@ -55,15 +55,15 @@ class FeatureGroups:
         both = np.flatnonzero(self.protected & self.excluded)
         if len(both):
             raise ValueError(
-                f"excluded: features {self.features(both).tolist()} are one group, with a member that is protected; "
-                "give no group a feature that must stay and one that must go"
+                f"excluded: features {self.features(both).tolist()} are one group, but one of them is protected; "
+                "a group must not contain both a protected and an excluded feature"
             )
         self.n_usable = int((~self.excluded).sum())
         if not self.n_usable:
-            raise ValueError(f"excluded: all {n_features} features are; at least one must be left to keep")
+            raise ValueError(f"excluded: all {n_features} features are excluded; leave at least one")
 
     def _holding(self, features: Sequence[int], name: str) -> np.ndarray:
-        """Groups (G,) that hold one of the features."""
+        """Groups (G,) that contain one of the features."""
         held = np.zeros(self.n_groups, dtype=bool)
         for feature in features:
             if not 0 <= feature < self.n_features:
@@ -80,7 +80,7 @@ class FeatureGroups:
         """Features of the first ``k`` groups of an order, sorted.
 
         Raises:
-            ValueError: k is below the number of protected groups (at least 1), or above that of usable ones.
+            ValueError: k is below the number of protected groups (at least 1), or above the number of usable ones.
         """
         lowest = max(1, int(self.protected.sum()))
         if not lowest <= k <= self.n_usable:
@@ -88,10 +88,10 @@ class FeatureGroups:
         return np.sort(self.features(order[:k]))
 
     def order_of(self, ranking: np.ndarray) -> np.ndarray:
-        """Groups (G,) as a ranking of features (N,) first meets them; protected ones first, excluded ones last.
+        """Groups (G,) in order of their first feature in a ranking (N,); protected ones first, excluded ones last.
 
         Raises:
-            ValueError: the ranking does not hold every feature once.
+            ValueError: the ranking does not contain every feature exactly once.
         """
         if not np.array_equal(np.sort(ranking), np.arange(self.n_features)):
             raise ValueError(f"ranking: give each of the features 0 to {self.n_features - 1} once")
@@ -103,7 +103,7 @@ class FeatureGroups:
         return np.lexsort((np.arange(self.n_groups), -scores, ~self.protected, self.excluded))
 
     def feature_gates(self, gates: Tensor) -> Tensor:
-        """Gates per group (..., G) to gates per feature (..., N)."""
+        """Expand gates per group (..., G) to gates per feature (..., N)."""
         if self.n_groups == self.n_features:
             return gates
         return take_columns(gates, torch.as_tensor(self.of_feature, device=gates.device))
@@ -112,12 +112,12 @@ class FeatureGroups:
         """Means per group (G,) of per-feature values (N,), on the CPU.
 
         Raises:
-            ValueError: wrong shape, or NaN or inf inside; calls the values by ``name``.
+            ValueError: the shape is wrong or a value is NaN or inf; the message calls the values ``name``.
         """
         if values.shape != (self.n_features,):
-            raise ValueError(f"{name}: shape {tuple(values.shape)} for {self.n_features} features; give one value each")
+            raise ValueError(f"{name}: shape {tuple(values.shape)} for {self.n_features} features; give one each")
         if not bool(torch.isfinite(values).all()):
-            raise ValueError(f"{name}: holds NaN or inf; give a finite value per feature")
+            raise ValueError(f"{name}: contains NaN or inf; give one finite value per feature")
         index = torch.as_tensor(self.of_feature)
         total = torch.zeros(self.n_groups).index_add_(0, index, values.detach().float().cpu())
         return total / torch.bincount(index, minlength=self.n_groups)

@@ -14,10 +14,10 @@ from concrete_selectors.segments import Segments
 
 
 class FieldMeans:
-    """Mean embedding of every feature over the data, detached, following the embeddings while they are trained.
+    """Running mean of every feature's embedding, detached; it follows the embeddings during training.
 
     Args:
-        enabled: False feeds zeros through closed gates instead (the papers' form).
+        enabled: False = closed gates feed zeros, as in the papers.
         momentum: weight of the past in the running mean.
 
     Attributes:
@@ -29,13 +29,13 @@ class FieldMeans:
         self.value: Tensor | None = None
 
     def update(self, embedded: Tensor) -> Tensor:
-        """Takes a batch (B, D) into the running mean and returns it, (D,)."""
+        """Update the running mean with a batch (B, D) and return it, (D,)."""
         batch = embedded.detach().mean(dim=0) if self.enabled else torch.zeros_like(embedded[0])
         self.value = batch if self.value is None else torch.lerp(batch, self.value, self.momentum)
         return self.value
 
     def refresh(self, model: FlatModel, batches: Iterable[tuple[Any, Tensor]]) -> Tensor:
-        """Replaces the running mean by the exact mean over some batches under the model as it is now."""
+        """Replace the running mean by the exact mean over some batches, with the model's current weights."""
         total: Tensor | None = None
         rows = 0
         with torch.no_grad():
@@ -45,19 +45,19 @@ class FieldMeans:
                 total = part if total is None else total + part
                 rows += len(embedded)
         if total is None:
-            raise ValueError("train: gave no batch; selection needs at least one row")
+            raise ValueError("train: contains no batch; at least one row is required")
         self.value = total / rows
         return self.value
 
 
 def apply_gates(embedded: Tensor, gates: Tensor, means: Tensor, segments: Segments) -> Tensor:
-    """``mean + gate * (embedding - mean)``: a gate of one changes nothing, a gate of zero closes the feature.
+    """``mean + gate * (embedding - mean)``: a gate of 1 changes nothing, a gate of 0 closes the feature.
 
     Args:
         embedded: (B, D), feature after feature.
         gates: (N,) for all rows, or (B, N).
         means: (D,).
-        segments: where each feature stands.
+        segments: positions of the features.
     """
     return means + segments.scale(embedded - means, gates)
 
@@ -68,7 +68,7 @@ def rows_to_groups(n_rows: int, n_groups: int, device: torch.device) -> Tensor:
 
 
 def gates_of_rows(gates: Tensor, n_rows: int) -> Tensor:
-    """Gates of each row, (B, N), where contiguous groups of rows share gates (S, N)."""
+    """Gates of each row, (B, N); contiguous groups of rows share the gates (S, N)."""
     return take_rows(gates, rows_to_groups(n_rows, min(len(gates), n_rows), gates.device))
 
 

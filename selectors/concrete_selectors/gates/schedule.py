@@ -19,11 +19,11 @@ def temperature(step: int, *, steps: int, start: float, end: float, share: float
         ValueError: an argument is outside its range.
     """
     if steps < 1:
-        raise ValueError(f"steps={steps}: a training has at least 1 step")
+        raise ValueError(f"steps={steps}: give at least 1")
     if not 0 < share <= 1:
         raise ValueError(f"share={share}: give a number in (0, 1]")
     if start <= 0 or end <= 0:
-        raise ValueError(f"start={start}, end={end}: temperatures are above 0")
+        raise ValueError(f"start={start}, end={end}: give temperatures above 0")
     last = max(1, round(share * steps) - 1)
     if step >= last:
         return end

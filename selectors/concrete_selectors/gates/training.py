@@ -1,4 +1,4 @@
-"""Training of a network behind gates: the concrete phase, and one step behind given gates."""
+"""Training of a network behind gates: the concrete phase, and single steps behind given gates."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def endless(batches: Batches) -> Iterator[tuple[Any, Tensor]]:
             empty = False
             yield batch, target
         if empty:
-            raise ValueError("train: gave no batch; selection needs at least one row")
+            raise ValueError("train: contains no batch; at least one row is required")
 
 
 @dataclass
 class GatedNetwork:
-    """A copy of the user's model that is trained behind gates, with what training it needs.
+    """A copy of the user's model that is trained behind gates, with its loss, optimiser and row counts.
 
     Attributes:
         module: the copied model.
-        flat: the same, asked for flat embeddings.
+        flat: the same, with flat embeddings.
         loss: per-row loss.
-        groups: what gates are shared by.
+        groups: the groups that share a gate.
         means: mean embeddings that closed gates feed.
-        optimizer: of the module's parameters.
-        device: where the module is.
-        teacher: predictions of the user's own, trained model; None = labels alone.
-        weight: of the rows of a batch; None = all count alike.
+        optimizer: optimiser of the module's parameters.
+        device: device of the module.
+        teacher: predictions of the user's trained model; None = labels only.
+        weight: row weights of a batch; None = equal weights.
         backward_rows, forward_rows: rows sent through the module so far, forward and backward, and forward only.
     """
 
@@ -69,7 +69,7 @@ class GatedNetwork:
     forward_rows: int = 0
 
     def embed(self, batch: Any) -> Tensor:
-        """Embeddings (B, D), those of excluded features replaced by their mean: nothing ever learns from them."""
+        """Embeddings (B, D); those of excluded features are replaced by their mean, so they are never learned from."""
         embedded = self.flat.embed(batch)
         if not self.groups.excluded.any():
             return embedded
@@ -81,9 +81,9 @@ class GatedNetwork:
         return self.flat.predict(apply_gates(embedded, gates, means, self.flat.segments))
 
     def gated_loss(self, batch: Any, target: Tensor, gates: Tensor, *, distillation: float = 0.0) -> Tensor:
-        """Mean loss of a batch whose rows, in contiguous parts, see the given group gates (S, G).
+        """Mean loss of a batch whose rows, in contiguous groups, see the given group gates (S, G).
 
-        ``distillation`` is the weight of the teacher's predictions in it; labels have the rest, or all without teacher.
+        ``distillation`` is the weight of the teacher's predictions; labels get the rest, or all without a teacher.
         """
         embedded = self.embed(batch)
         rows = gates_of_rows(self.groups.feature_gates(gates), len(target))
@@ -97,7 +97,7 @@ class GatedNetwork:
         return (1 - distillation) * by_label + distillation * by_teacher
 
     def weights(self, batch: Any, index: Tensor | None = None) -> Tensor | None:
-        """Weights of a batch's rows, or of some of them (int64); None = all count alike."""
+        """Weights of a batch's rows, or of the rows at ``index`` (int64); None = equal weights."""
         if self.weight is None:
             return None
         found = self.weight(batch)
@@ -110,18 +110,18 @@ class GatedNetwork:
             RuntimeError: no batch was seen yet.
         """
         if self.means.value is None:
-            raise RuntimeError("field means are needed before anything is gated; call means.refresh first")
+            raise RuntimeError("the mean embeddings are not known yet; call means.refresh first")
         return self.means.value
 
     def step(self, loss: Tensor, *others: torch.optim.Optimizer) -> None:
-        """One step of the network's optimiser and the others along a loss.
+        """Backpropagate a loss and step the network's optimiser and the others.
 
         Raises:
             ValueError: the loss is NaN or inf.
         """
         if not torch.isfinite(loss):
             value = float(loss.detach())
-            raise ValueError(f"loss={value}: training diverged; lower the learning rates or look for NaN in the data")
+            raise ValueError(f"loss={value}: training diverged; lower the learning rates or check the data for NaN")
         for optimizer in (self.optimizer, *others):
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -130,7 +130,7 @@ class GatedNetwork:
 
 
 def settle_step(steps: int) -> float:
-    """Movement per step that lets logits travel far enough in the given number of steps, at most 1."""
+    """Logit movement per step, at most 1, that lets the logits settle in the given number of steps."""
     return min(_TRAVEL / steps, 1.0)
 
 
@@ -144,7 +144,7 @@ def train_concrete(
     generator: torch.Generator,
     report: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Trains selector and network together while the temperature falls.
+    """Train selector and network together while the temperature falls.
 
     Args:
         network: warm-started copy of the model; changed in place.
@@ -152,7 +152,7 @@ def train_concrete(
         stream: endless train batches.
         settings: temperatures, rates, masks.
         steps: optimiser steps.
-        generator: of noise and slot counts, on the network's device.
+        generator: for noise and slot counts; on the network's device.
         report: called once per step with ``step``, ``steps``, ``temperature``, ``loss``.
     """
     optimizer = torch.optim.Adam(selector.parameters(), lr=selector.learning_rate(settle_step(steps)))

@@ -1,1 +1,1 @@
-"""The scikit-learn face: concrete selectors for tables of numbers."""
+"""The scikit-learn interface: concrete selectors for numeric tables."""

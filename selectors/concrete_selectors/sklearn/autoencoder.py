@@ -1,4 +1,4 @@
-"""The papers' form: K slots read a row, a decoder sees nothing but the slots."""
+"""The papers' architecture: K slots read a row, and the decoder sees only the slots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from concrete_selectors.gates.schedule import temperature
 from concrete_selectors.gates.training import settle_step
 from concrete_selectors.protocols import Loss
 
-#: Noise of one batch: one mask for all rows, one per group of rows, or one per row.
+#: Masks per batch: one for all rows, one per group of rows, or one per row.
 Noise = int | Literal["batch", "row"]
 
 
@@ -26,13 +26,13 @@ class SlotSettings:
 
     Attributes:
         epochs: passes over the rows.
-        batch_size: rows per step; the last, smaller batch is used too.
+        batch_size: rows per step; the last batch may be smaller.
         temperature_start, temperature_end, anneal_share: see ``concrete_selectors.temperature``.
-        learning_rate: Adam rate of the decoder.
-        selector_learning_rate: Adam rate of the selector; None = from the number of steps.
-        noise: ``batch`` (CAE), ``row`` (IP-CAE), or the number of groups of rows with a mask each.
+        learning_rate: Adam learning rate of the decoder.
+        selector_learning_rate: Adam learning rate of the selector; None = derived from the number of steps.
+        noise: ``batch`` (CAE), ``row`` (IP-CAE), or the number of groups of rows with one mask each.
         diversity: weight of the generalised Jensen-Shannon divergence of the slots, subtracted from the loss.
-        seed: of order, noise and initial weights.
+        seed: seed of row order, noise and initial weights.
     """
 
     epochs: int
@@ -47,11 +47,11 @@ class SlotSettings:
     seed: int
 
     def steps(self, rows: int) -> int:
-        """Optimiser steps on a table of so many rows."""
+        """Optimiser steps on a table of ``rows`` rows."""
         return self.epochs * math.ceil(rows / self.batch_size)
 
     def rate(self, selector: ConcreteSelector, rows: int) -> float:
-        """Adam rate of the selector on a table of so many rows."""
+        """Adam learning rate of the selector on a table of ``rows`` rows."""
         given = self.selector_learning_rate
         return selector.learning_rate(settle_step(self.steps(rows))) if given is None else given
 
@@ -86,14 +86,14 @@ def train_slots(
     loss: Loss,
     settings: SlotSettings,
 ) -> float:
-    """Trains selector and decoder together while the temperature falls.
+    """Train selector and decoder together while the temperature falls.
 
     Args:
         selector, head: changed in place.
         x: (rows, N) float.
         target: (rows, ...), as ``loss`` expects it.
         loss: per-row loss from ``head``'s outputs and targets.
-        settings: of the training.
+        settings: settings of the training.
 
     Returns:
         Mean loss of the last epoch, noise included.

@@ -184,8 +184,9 @@ class ConcreteAutoencoderSelector(_ConcreteEstimator):
         hidden: widths of the decoder's hidden layers.
         epochs: passes over the rows.
         batch_size: rows per step.
-        learning_rate: Adam rate of the decoder.
-        selector_learning_rate: Adam rate of the logits; None = from the number of steps (1e-3 as published fails).
+        learning_rate: Adam learning rate of the decoder.
+        selector_learning_rate: Adam learning rate of the logits; None = derived from the number of steps (the published
+            1e-3 does not converge).
         temperature_start, temperature_end, anneal_share: exponential annealing per step.
         noise: ``batch``, ``row``, or a number of groups of rows; one mask each.
         diversity: weight of the slots' generalised Jensen-Shannon divergence, 0 = off.
@@ -195,8 +196,8 @@ class ConcreteAutoencoderSelector(_ConcreteEstimator):
         support_: (N,) bool.
         ranking_: (N,) int64, 1 = selected, then by score.
         scores_: (N,) float64, log of the expected number of slots that choose the feature.
-        converged_: has every slot made up its mind, hardly any two for the same feature?
-        n_duplicate_argmax_, mean_max_probability_: what that is judged by.
+        converged_: True if every slot is certain of its feature and few slots choose the same one.
+        n_duplicate_argmax_, mean_max_probability_: the statistics behind ``converged_``.
         loss_: training loss of the last epoch.
         n_features_in_, feature_names_in_: as in scikit-learn.
     """
@@ -204,11 +205,11 @@ class ConcreteAutoencoderSelector(_ConcreteEstimator):
     _logits = "cae"
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learns the support from X (rows, N); ``y`` is ignored.
+        """Learn the support from X (rows, N); ``y`` is ignored.
 
         Raises:
-            ValueError: a parameter is outside its range, K does not fit X, X holds inf, text or dates, or has fewer
-                than two rows.
+            ValueError: a parameter is outside its range, K does not fit X, or X contains inf, text or dates or has
+                fewer than two rows.
         """
         check_parameters(self)
         x, _ = checked_data(self, X)
@@ -219,20 +220,20 @@ class ConcreteAutoencoderSelector(_ConcreteEstimator):
 class IPCAESelector(_ConcreteEstimator):
     """Selects K features with indirectly parameterised logits (Nilsson et al. 2024, IP-CAE).
 
-    Supervised where ``y`` is given (classes by cross-entropy, numbers by squared error), else by reconstruction.
-    ``task`` says which of the two ``y`` is. Left to itself, texts and flags are classes and numbers with fractions are
-    quantities. Whole numbers (codes of classes? cents, milliseconds, counts?) are classes where there are two, or where
-    each occurs at least as often as there are different ones; where that is not plain, a warning says what they were
-    taken for.
-    Columns are standardised inside; a missing value counts as its column's mean. Constant columns are never selected.
+    Supervised if ``y`` is given (cross-entropy for classes, squared error for numbers), otherwise by reconstruction.
+    ``task`` says which of the two ``y`` is. With ``task="auto"``, strings and booleans are classes, and numbers with
+    fractions are quantities. Whole numbers (class codes? cents, milliseconds, counts?) are classes if there are two, or
+    if each occurs at least as often as there are distinct values; unless the case is clear, a warning states the
+    choice. Columns are standardised internally; a missing value is replaced by the mean of its column. Constant columns
+    are never selected.
 
     Args:
         n_features_to_select: K; None = half of the features.
-        task: ``classification``, ``regression``, or ``auto``, from the values of ``y``.
-        n_candidates: slots of the concrete training, K to N (never more than features vary); more than K are reduced
-            to K by backward elimination, for slots alone settle for near misses. None = 2 K with a target, K without;
-            K = the published form.
-        rank: P, length of the slots' and features' embeddings; None = ``max(64, n_candidates)``.
+        task: ``classification``, ``regression``, or ``auto``: inferred from the values of ``y``.
+        n_candidates: slots of the concrete training, K to N (at most the number of features that vary); if more than K,
+            backward elimination reduces them to K, because slots on their own settle on near misses. None = 2 K with a
+            target, K without; K = the published method.
+        rank: P, embedding dimension of slots and features; None = ``max(64, n_candidates)``.
         noise: ``batch``, ``row`` (as published; slow), or a number of groups of rows; one mask each.
         hidden, epochs, batch_size, learning_rate, selector_learning_rate, temperature_start, temperature_end,
             anneal_share, diversity, random_state: as in ``ConcreteAutoencoderSelector``.
@@ -280,11 +281,11 @@ class IPCAESelector(_ConcreteEstimator):
         self.task, self.n_candidates, self.rank = task, n_candidates, rank
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learns the support from X (rows, N) and, where given, y (rows,).
+        """Learn the support from X (rows, N) and, if given, y (rows,).
 
         Raises:
-            ValueError: a parameter is outside its range, K or ``n_candidates`` does not fit X, X holds inf, text or
-                dates, or has fewer than two rows, y has one class or does not fit X or the task.
+            ValueError: a parameter is outside its range, K or ``n_candidates`` does not fit X, X contains inf, text or
+                dates or has fewer than two rows, or y has one class or does not fit X or the task.
         """
         check_parameters(self)
         x, y = checked_data(self, X, y)
@@ -296,7 +297,7 @@ class IPCAESelector(_ConcreteEstimator):
 def _reduce(inputs: Tensor, goal: Goal, candidates: np.ndarray, *, down_to: int, seed: int) -> np.ndarray:
     """Candidates with the ``down_to`` kept ones first, then the eliminated ones from last to first.
 
-    A third of the rows, at random, is held out to judge removals.
+    A random third of the rows is held out to judge removals.
     """
     values, segments = inputs[:, torch.as_tensor(candidates)], Segments(np.ones(len(candidates)))
     one, zero = torch.ones(goal.n_outputs), torch.zeros(goal.n_outputs)

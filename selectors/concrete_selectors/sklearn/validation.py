@@ -1,4 +1,4 @@
-"""What users of the scikit-learn face can get wrong: one line each, with the argument, the value and the remedy."""
+"""Validation of parameters and data of the scikit-learn estimators; errors give argument, value and remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from concrete_selectors.sklearn.targets import Task
 
 _NOT_READABLE = (TypeError, ValueError, OverflowError)
-#: Beginnings of scikit-learn's own lines about a target, and what they leave out.
+#: Beginnings of scikit-learn's own error messages about a target, and the remedies to append.
 _ABOUT_TARGET = {
     "Input y contains": "drop those rows, or fit without y",
     "Found input variables with inconsistent": "give y one value per row of X",
@@ -22,11 +22,11 @@ _ABOUT_TARGET = {
 
 
 class NotNumericError(ValueError, TypeError):
-    """A column that holds something else than numbers; a TypeError as well, which scikit-learn expects for objects."""
+    """A column contains something other than numbers; also a TypeError, which scikit-learn expects for objects."""
 
 
 def check_parameters(estimator: Any) -> None:
-    """Checks all parameters that can be judged without data.
+    """Check all parameters that can be checked without data.
 
     Raises:
         ValueError: a parameter has the wrong type or is outside its range.
@@ -45,7 +45,7 @@ def check_parameters(estimator: Any) -> None:
     wrong = rate is not None and not (_finite(rate) and rate > 0)
     _refuse(wrong, "selector_learning_rate", rate, "give a number above 0, or None")
     start, end = estimator.temperature_start, estimator.temperature_end
-    _refuse(end > start, "temperature_end", end, f"give at most temperature_start={start}; temperatures fall")
+    _refuse(end > start, "temperature_end", end, f"give at most temperature_start={start}; the temperature must fall")
     share = estimator.anneal_share
     _refuse(not (_finite(share) and 0 < share <= 1), "anneal_share", share, "give a number above 0, at most 1")
     diversity = estimator.diversity
@@ -63,13 +63,13 @@ def check_parameters(estimator: Any) -> None:
 
 
 def number_to_select(k: Any, n_features: int, n_varying: int) -> int:
-    """K, checked against what there is to choose from; None = half of the features.
+    """Validate K against the number of features; None = half of the features.
 
     Raises:
-        ValueError: K is no whole number, or more than there are (varying) features; or nothing varies.
+        ValueError: K is not a whole number or exceeds the number of (varying) features, or no feature varies.
     """
     if n_varying == 0:
-        raise ValueError(f"X: none of its {n_features} features varies; there is nothing to select")
+        raise ValueError(f"X: all {n_features} features are constant; give at least one that varies")
     if k is None:
         return max(1, min(n_features // 2, n_varying))
     if not _whole(k) or k > n_features:
@@ -82,10 +82,10 @@ def number_to_select(k: Any, n_features: int, n_varying: int) -> int:
 
 
 def number_of_slots(candidates: Any, k: int, n_features: int, *, default: int) -> int:
-    """Slots to train, checked against K and N.
+    """Validate the number of slots against K and N.
 
     Raises:
-        ValueError: the candidates are no whole number, fewer than K or more than there are features.
+        ValueError: not a whole number, fewer than K, or more than the number of features.
     """
     if candidates is None:
         return default
@@ -97,10 +97,10 @@ def number_of_slots(candidates: Any, k: int, n_features: int, *, default: int) -
 
 
 def checked_data(estimator: Any, x: Any, y: Any = None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rows as float64 with NaN where missing, and the target as it is; sets ``n_features_in_`` and the names.
+    """Rows as float64 with NaN for missing, and the target unchanged; sets ``n_features_in_`` and the names.
 
     Raises:
-        ValueError: X is no table of numbers, holds infinity, or has fewer than two rows; y does not fit it.
+        ValueError: X is not a numeric table, contains infinity, or has fewer than two rows; or y does not fit it.
     """
     _refuse_dates(x)
     finite: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": False, "ensure_min_samples": 0}
@@ -118,13 +118,13 @@ def checked_data(estimator: Any, x: Any, y: Any = None) -> tuple[np.ndarray, np.
                 raise ValueError(f"{' '.join(str(error).split())}; {remedy}") from error
         raise
     if len(table) < 2:
-        raise ValueError(f"X: {len(table)} sample(s), at least 2 are needed to see what varies; give more rows")
+        raise ValueError(f"X: {len(table)} sample(s), but at least 2 are required; give more rows")
     infinite = np.isinf(table)
     if infinite.any():
         place = int(infinite.any(axis=0).argmax())
         raise ValueError(
-            f"X: {infinite.sum()} value(s) are infinity, the first in {_name(x, place)}; put finite numbers or NaN "
-            "(counts as the column's mean) there, or drop the column"
+            f"X: {infinite.sum()} value(s) are infinity, the first in {_name(x, place)}; replace with finite numbers "
+            "or NaN (treated as the column's mean), or drop the column"
         )
     return table, y
 
@@ -135,7 +135,7 @@ def _refuse(wrong: bool, name: str, value: Any, remedy: str) -> None:
 
 
 def _whole(value: Any) -> bool:
-    """Is it a whole number of at least 1?"""
+    """Whether it is a whole number of at least 1."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
@@ -144,18 +144,18 @@ def _finite(value: Any) -> bool:
 
 
 def _refuse_dates(x: Any) -> None:
-    """Dates would silently become numbers of nanoseconds."""
+    """Refuse dates, which would silently be converted to nanoseconds."""
     dtypes = list(x.dtypes) if _is_frame(x) else [getattr(x, "dtype", None)]
     for place, dtype in enumerate(dtypes):
         temporal = getattr(dtype, "is_temporal", None)  # Polars; the others have a kind
         if temporal() if callable(temporal) else getattr(dtype, "kind", "") in ("M", "m"):
             raise NotNumericError(
-                f"X: {_name(x, place)} holds dates or times ({dtype}); encode it as numbers, or drop it"
+                f"X: {_name(x, place)} contains dates or times ({dtype}); encode it as numbers, or drop it"
             )
 
 
 def _refuse_objects(x: Any) -> None:
-    """Names the first column that cannot be read as numbers, if that is what is wrong."""
+    """Name the first column that cannot be converted to numbers, if that is the problem."""
     for place, values in enumerate(_columns(x)):
         try:
             values.astype(np.float64)
@@ -166,7 +166,7 @@ def _refuse_objects(x: Any) -> None:
                 except _NOT_READABLE as error:
                     shown = repr(value) if isinstance(value, str) else str(value)
                     raise NotNumericError(
-                        f"X: {_name(x, place)} holds {shown:.60}, which is no number; encode it as numbers, or drop it "
+                        f"X: {_name(x, place)} contains {shown:.60}, not a number; encode it as numbers, or drop it "
                         f"({' '.join(str(error).split()):.120})"
                     ) from error
 
@@ -178,7 +178,7 @@ def _columns(x: Any) -> Iterator[np.ndarray]:
     elif isinstance(x, (np.ndarray, list, tuple)):
         try:
             table = np.asarray(x, dtype=object)
-        except ValueError:  # rows of different lengths: not ours to explain
+        except ValueError:  # rows of different lengths: scikit-learn's own error explains it
             return
         if table.ndim == 2:
             yield from table.T
@@ -189,7 +189,7 @@ def _is_frame(x: Any) -> bool:
 
 
 def _name(x: Any, place: int) -> str:
-    """A frame's name of the column, else its number; dates in arrays have no column of their own."""
+    """A frame's column name, else the column's number; a date array has one dtype for all columns."""
     if _is_frame(x):
         name = x.columns[place]
         return f"column {name!r}" if isinstance(name, str) else f"column {name}"

@@ -94,7 +94,7 @@ def test_an_engine_that_cannot_be_is_refused_at_once(
         (["--engine", "ray", "--device", "cuda:1"], "device=cuda:1: with engine=ray each job has its own GPU"),
         (["--engine", "spark"], "engine='spark'"),
         (["--ranks", "2", "--trainer", "jobs:square"], "ranks=2: jobs:square trains, in as many processes as it wants"),
-        (["--ranks", "2", "--device", "cuda:1"], "device=cuda:1: with ranks=2 each rank has a card of its own; give"),
+        (["--ranks", "2", "--device", "cuda:1"], "device=cuda:1: with ranks=2 each rank uses a separate card; give"),
     ):
         assert feature_audit("run", "--data", "nowhere.parquet", "--target", "y", *words) == 2
         assert says in capsys.readouterr().err

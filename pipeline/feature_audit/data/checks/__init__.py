@@ -1,1 +1,1 @@
-"""What is wrong with the data: leaks, duplicates, drift, Great Expectations."""
+"""Data checks: leaks, duplicates, drift, Great Expectations."""

@@ -1,16 +1,16 @@
-"""Columns that carry the information of another one: equal cells, numbers in the same order, categories renamed.
+"""Duplicate columns: equal cells, numbers in the same order, renamed categories.
 
 =========  ========================================================================  ===================================
-relation   two columns share it if, in every train row,                              for example
+relation   two columns have it if, in every train row,                               example
 =========  ========================================================================  ===================================
-equal      their cells are equal, as their kinds read them                           1 and 1.0, 1 May and 05-01
-rising     one number rises exactly where the other does; both are missing together  scaled, logarithm, rank
-falling    one number falls exactly where the other rises                            negative, reciprocal of prices
-renamed    each category (or flag of two values) goes with one of the other          city and its code, yes/no and 0/1
+equal      their cells are equal after parsing by kind                               1 and 1.0, 1 May and 05-01
+rising     one number rises exactly when the other does; both are missing together   scaled, logarithm, rank
+falling    one number falls exactly when the other rises                             negative, reciprocal of prices
+renamed    each category (or flag of two values) maps to one value of the other      city and its code, yes/no and 0/1
 =========  ========================================================================  ===================================
 
-Numbers of more than two values that are 1:1 in another order stay: price and weight of the same 50 articles say
-different things about the 51st.
+Numbers with more than two values that map one-to-one in another order are kept: price and weight of the same 50
+articles carry different information about the 51st.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from feature_audit.data.table.statistics import ColumnFacts, Statistics, chunk_r
 from feature_audit.findings import Finding
 from feature_audit.schema import Column
 
-#: Rows that differ from the most frequent value and repeat another row's, below which 1:1 says little.
+#: Minimum number of rows that differ from the most frequent value and repeat another row's value.
 MIN_ROWS = 20
-#: Rows that orders and groupings are compared on to propose pairs: ranking is slow, and all rows decide.
+#: Rows used to propose pairs of orders or groupings (ranking is slow); all rows then decide.
 PROPOSING_ROWS = 20_000
 
 _WORDS = {
@@ -40,7 +40,7 @@ _WORDS = {
     "renamed": "maps one-to-one to {} in every train row: the same categories under other names",
 }
 
-#: Compares the cells of two columns, part of the table by part; once False, the pair is refuted.
+#: Compares the cells of two columns, chunk by chunk; once False, the pair is refuted.
 Check = Callable[[pl.Series, pl.Series], bool]
 
 
@@ -52,17 +52,17 @@ class _Pair:
 
 
 def duplicates(source: Source, columns: tuple[Column, ...], statistics: Statistics, split: Split) -> list[Finding]:
-    """Columns that another one carries on every train row.
+    """Columns that duplicate another one on every train row.
 
-    Of such columns one stays: the cheapest of those that may be kept, the first of these, and every protected one. A
-    sample proposes the pairs; a pass over the proposed columns alone proves or refutes them on all train rows, where
-    orders are compared by the place of each number among all sampled ones.
+    Of a set of duplicates, one column is kept: the cheapest of those that may be kept (the first if costs are equal),
+    and every protected column. A sample proposes the pairs; a pass over the proposed columns confirms or refutes them
+    on all train rows, comparing orders by the rank of each number among the sampled ones.
 
     Args:
         source: the table.
         columns: candidates that are not constant.
         statistics: pass 1, with the train sample.
-        split: tells train rows.
+        split: identifies the train rows.
     """
     sample = statistics.samples["train"]
     ordered = sorted(columns, key=lambda column: (column.ruled_out, column.cost))
@@ -84,7 +84,7 @@ def duplicates(source: Source, columns: tuple[Column, ...], statistics: Statisti
 
 
 def _reader(column: Column, fact: ColumnFacts) -> Callable[[pl.Series], pl.Series]:
-    """Raw cells -> what the column's kind reads in them; missing numbers are NaN."""
+    """Parser from raw cells to cells of the column's kind; missing numbers become NaN."""
     if column.kind == "numeric":
         return lambda values: pl.Series(as_float(values) + 0.0)  # -0.0 equals 0.0
     if column.kind == "datetime":
@@ -97,7 +97,7 @@ def _reader(column: Column, fact: ColumnFacts) -> Callable[[pl.Series], pl.Serie
 def _propose(
     columns: list[Column], sample: pl.DataFrame, cells: dict[str, Callable[[pl.Series], pl.Series]]
 ) -> Iterator[_Pair]:
-    """Pairs that agree on the sample; a column that another one carries carries none itself."""
+    """Pairs that agree on the sample; a column that already duplicates another does not get duplicates itself."""
     every = max(1, -(-sample.height // PROPOSING_ROWS))
     proxies: dict[tuple[str, int], tuple[str, int]] = {}
     for column in columns:
@@ -112,7 +112,7 @@ def _propose(
 
 
 def _fingerprint(read: pl.Series) -> int:
-    """Hash of type family and cells; equal columns have equal ones."""
+    """Hash of the type family and the cells; equal columns have equal hashes."""
     if read.dtype.is_numeric():
         numbers = as_float(read)
         return hash(("number", np.where(np.isnan(numbers), np.nan, numbers).tobytes()))
@@ -120,7 +120,7 @@ def _fingerprint(read: pl.Series) -> int:
 
 
 def _keys(column: Column, read: pl.Series) -> Iterator[tuple[str, int, int]]:
-    """(relation, side, hash): columns of one relation that share the hash are proposed; two sides = opposite orders."""
+    """(relation, side, hash); columns with equal relation and hash are proposed; different sides: opposite orders."""
     if column.kind == "numeric":
         numbers, codes = np.unique(read.to_numpy(), return_inverse=True)
         codes = np.where(np.isnan(numbers[codes]), 0, codes + 1)
@@ -141,7 +141,7 @@ def _keys(column: Column, read: pl.Series) -> Iterator[tuple[str, int, int]]:
 
 
 def _by_appearance(read: pl.Series) -> np.ndarray:
-    """int64 codes: 0 = null, then values in the order in which they appear first."""
+    """int64 codes: 0 = null, then values in order of first appearance."""
     text = _without_nan(read).cast(pl.String)
     names = text.drop_nulls().unique(maintain_order=True)
     return (text.cast(pl.Enum(names)).to_physical().cast(pl.Int64) + 1).fill_null(0).to_numpy()
@@ -198,20 +198,20 @@ def _equal(one: pl.Series, other: pl.Series) -> bool:
 
 
 def _places(numbers: pl.Series, known: np.ndarray, *, falling: bool = False) -> np.ndarray:
-    """Place of each number among known ones (increasing): odd on one of them, even between two, -1 missing."""
+    """Rank of each number among known ones (ascending): odd = equal to one, even = between two, -1 = missing."""
     raw = as_float(numbers)
     place = np.searchsorted(known, raw, side="left") + np.searchsorted(known, raw, side="right")
     return np.where(np.isnan(raw), -1, 2 * len(known) - place if falling else place)
 
 
 class _Renaming:
-    """Remembers which category went with which."""
+    """Tracks which category of one column occurs with which category of the other."""
 
     def __init__(self) -> None:
         self._seen: pl.DataFrame | None = None
 
     def holds(self, one: pl.Series, other: pl.Series) -> bool:
-        """Has every category seen so far, and missing, one partner?"""
+        """Whether every category seen so far, including missing, has exactly one partner."""
         one, other = _without_nan(one), _without_nan(other)
         if not (one.is_null() == other.is_null()).all():
             return False

@@ -1,4 +1,4 @@
-"""Everything the load stage notices about the columns, and which of it excludes a column."""
+"""All findings of the load stage about columns, and which columns they exclude."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from feature_audit.data.table.weights import weight_notes
 from feature_audit.findings import Finding
 from feature_audit.schema import Column
 
-#: Share of test rows that also stand in train, all candidate columns equal, from which it is reported.
+#: Share of test rows equal to a train row in every candidate column from which it is reported.
 ROW_OVERLAP = 0.001
-#: Whole numbers of a regression's target that have this many values at most may be codes of classes.
+#: Whole numbers in a regression target with at most this many distinct values may be class codes.
 _MAYBE_CLASSES = 100
 
 
 @dataclass(frozen=True)
 class Examined:
-    """Attributes: ``findings``; ``excluded`` column -> reason; ``drift`` column -> train-against-test AUC."""
+    """Attributes: ``findings``; ``excluded`` column -> reason; ``drift`` column -> AUC of test against train rows."""
 
     findings: tuple[Finding, ...]
     excluded: dict[str, str]
@@ -46,14 +46,14 @@ def examine(
 ) -> Examined:
     """Constants, duplicates, leaks (excluded); suspicions, ids, nulls, drift, overlap (reported).
 
-    A protected column is reported like any other and kept, unless no feature can be made from it at all.
+    A protected column is reported like any other but kept, unless it cannot be used as a feature at all.
 
     Args:
         config: thresholds.
         table: the table with its labels and split.
         columns: usable candidates.
         statistics: pass 1.
-        unusable: column -> why no feature can be made from its type.
+        unusable: column -> why its type cannot be used as a feature.
     """
     findings = [Finding(name, "other", reason, excluded=True) for name, reason in unusable.items()]
     findings += [Finding("", "other", note) for note in _notes(config, table)]
@@ -84,13 +84,13 @@ def examine(
 
 
 def _notes(config: AuditConfig, table: LabelledTable) -> list[str]:
-    """What had to be decided for the user: while reading, about the task, about the positive class."""
+    """Notes on decisions made for the user: about reading, the task, the positive class and weights."""
     weights = [] if table.weight is None else weight_notes(config, table.weight, table.split)
     return [*table.source.notes, *_guessed_task(config, table), *filter(None, [table.target.note]), *weights]
 
 
 def _guessed_task(config: AuditConfig, table: LabelledTable) -> list[str]:
-    """Says how whole numbers were read: the values do not show that stars are a quantity, or 40 numbers codes."""
+    """State how whole numbers were interpreted: values cannot show whether 40 numbers are a quantity or class codes."""
     target = table.target
     if config.task or target.task == "binary":
         return []
@@ -154,7 +154,7 @@ def _high_nulls(columns: tuple[Column, ...], statistics: Statistics, split: Spli
 
 
 def _drift(columns: tuple[Column, ...], statistics: Statistics, seed: int) -> dict[str, float]:
-    """Column -> cross-fitted AUC of telling test rows from train rows by it alone."""
+    """Column -> cross-fitted AUC of separating test from train rows by that column."""
     train, test = statistics.samples["train"], statistics.samples["test"]
     if not test.height:
         return {}
@@ -170,7 +170,7 @@ def _drift(columns: tuple[Column, ...], statistics: Statistics, seed: int) -> di
 
 
 def _row_overlap(statistics: Statistics, split: Split) -> list[Finding]:
-    """Rows of test whose candidate columns all equal a train row's."""
+    """Share of test rows that equal a train row in every candidate column."""
     hashes = statistics.row_hashes
     train, test = hashes[split.of_row == TRAIN], hashes[split.of_row == TEST]
     train.sort()
@@ -186,7 +186,7 @@ def _row_overlap(statistics: Statistics, split: Split) -> list[Finding]:
 
 
 def _group_overlap(table: LabelledTable) -> list[Finding]:
-    """Units (users) on both sides of a split that does not follow time."""
+    """Units (users) that occur in both train and test, for splits that do not follow time."""
     roles = table.roles
     if roles.group is None or roles.group in roles.candidates or table.split.info["kind"] not in ("random", "column"):
         return []

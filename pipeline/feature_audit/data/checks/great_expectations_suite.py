@@ -1,7 +1,7 @@
-"""The Great Expectations suite over the profile; the only module that imports great_expectations.
+"""The Great Expectations suite on the profile; the only module that imports great_expectations.
 
-GX has no Polars engine, so it judges two small pandas tables of exact figures (``profile.py``): one row per column and
-one row for the table. Severities: ``critical`` stops the audit, ``warning`` and ``info`` are shown in the report.
+GX has no Polars engine, so it validates two small pandas tables of exact figures (``profile.py``): one row per column,
+and one row for the table. Severities: ``critical`` stops the audit, ``warning`` and ``info`` appear in the report.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from feature_audit.schema import Task
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite
 
-#: Fewest rows of the rarest class (as a share of train) before it is remarked on.
+#: Share of train rows in the rarest class below which a warning is given.
 RARE_CLASS = 0.001
-#: Difference of null shares between train and a later split that is remarked on.
+#: Difference in null share between train and a later split from which a warning is given.
 NULL_GAP = 0.2
 
 
@@ -39,7 +39,7 @@ def validate(columns: pl.DataFrame, table: pl.DataFrame, checks: ChecksConfig, t
 
     Returns:
         JSON-ready: ``passed`` (no critical expectation failed), ``failures`` (one line each, with severity),
-        ``statistics`` and ``results`` of both suites as GX writes them.
+        ``statistics`` and ``results`` of both suites in GX's format.
     """
     with _quiet():
         import great_expectations as gx
@@ -66,7 +66,7 @@ def validate(columns: pl.DataFrame, table: pl.DataFrame, checks: ChecksConfig, t
 
 
 def _column_suite(checks: ChecksConfig) -> ExpectationSuite:
-    """What is expected of every usable column; the failing columns are named in the result."""
+    """Expectations for every usable column; the result names the columns that fail."""
     import great_expectations as gx
 
     def within(
@@ -96,7 +96,7 @@ def _column_suite(checks: ChecksConfig) -> ExpectationSuite:
 
 
 def _table_suite(task: Task) -> ExpectationSuite:
-    """What is expected of label, splits and time."""
+    """Expectations for label, splits and time."""
     import great_expectations as gx
 
     def within(column: str, severity: str, notes: str, low: float | None = None, high: float | None = None) -> Any:
@@ -151,7 +151,7 @@ def _failures(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep GX's import warnings and log lines off the terminal."""
+    """Suppress GX's import warnings and log lines."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,8 +1,8 @@
-"""Whole numbers: codes or quantities? Decided by the label on train rows, with the name as a hint.
+"""Decide whether whole numbers are codes or quantities, from the label on train rows, with the name as a hint.
 
-Rows that share a value are compared with rows of the values next to it. Of a quantity, neighbours tell (nearly) what
-the value itself tells; of a code, rows of the same value agree and neighbours say nothing. Every comparison is between
-different rows, so that noise earns nothing on either side.
+Rows with a value are compared with rows of neighbouring values. For a quantity, neighbouring values predict the label
+(nearly) as well as the value itself; for a code, only rows with the same value agree. All comparisons are between
+different rows, so that noise does not favour either side.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from feature_audit.data.table.dataset import LabelledTable, peek_rows
 from feature_audit.data.table.splits import TRAIN
 from feature_audit.schema import Column, Kind
 
-#: Standard errors by which the label must speak for one reading, and for codes where the values look like codes, too.
+#: Standard errors required to decide for one reading, and to decide for codes if the values look like codes as well.
 SURE, LIKELY = 3.0, 1.0
-#: Values of two rows or more that such a standard error needs.
+#: Minimum number of values with two or more rows for such a standard error.
 ENOUGH = 30
-#: Distinct values that one more value of a second column may add before the first no longer determines the second.
+#: Tolerance: one column determines another if their pairs exceed its distinct values by at most this factor.
 SLACK = 1.02
 
 
 def settle(
     config: AuditConfig, table: LabelledTable, columns: tuple[Column, ...], shown: pl.DataFrame
 ) -> tuple[tuple[Column, ...], list[str]]:
-    """The columns with whole numbers read as categories or as numbers, by what the label says.
+    """Decide by the label whether each column of whole numbers is read as categories or as numbers.
 
-    Only columns with more distinct values than a numeric feature has knots are decided: with fewer, both readings give
-    every value an embedding of its own. Kinds that the user gave are left alone.
+    Only columns with more distinct values than a numeric feature has knots are decided; with fewer, both readings give
+    every value a separate embedding. Kinds set by the user are not changed.
 
     Args:
         config: ``kinds`` and ``encoding.max_bins``.
@@ -48,7 +48,7 @@ def settle(
         shown: the rows of ``dataset.peek``.
 
     Returns:
-        The columns, and the names of those that may be the other.
+        The columns, and the names of those whose other reading is plausible too.
     """
     rows = peek_rows(table.rows)
     inside = table.split.of_row[rows] == TRAIN
@@ -67,7 +67,7 @@ def settle(
     kinds: dict[str, Kind] = {}
     doubtful = []
     given = {column.name: column.kind for column in columns}
-    order = sorted(numbers, key=lambda name: -numbers[name].n_unique())  # what determines others comes first
+    order = sorted(numbers, key=lambda name: -numbers[name].n_unique())  # columns that determine others come first
     for name in order:
         whole = numbers[name]
         kinds[name], doubt = _decide(name, given[name], whole, label, units, config.encoding.max_bins)
@@ -81,7 +81,7 @@ def settle(
 def _decide(
     name: str, kind: Kind, whole: pl.Series, label: np.ndarray, units: Mapping[str, np.ndarray], bins: int
 ) -> tuple[Kind, bool]:
-    """Kind of one column of whole numbers, and whether the other reading is possible, too."""
+    """Kind of one column of whole numbers, and whether the other reading is plausible too."""
     if kind == "numeric" and is_moment(name, whole):
         return kind, False
     held = whole.is_not_null().to_numpy()
@@ -95,15 +95,15 @@ def _decide(
     beyond_order = named and identity_surplus(codes, label[held], bins=bins, unit=unit, share=1.0) >= SURE
     if surplus <= -SURE and not beyond_order:  # neighbouring values have similar labels
         return "numeric", kind == "categorical"
-    if kind == "categorical":  # too long for a quantity, or named like an id
+    if kind == "categorical":  # too many digits for a quantity, or named like an id
         return kind, not named
     return kind, gaps or (surplus >= LIKELY and unit is None)
 
 
 def _repeat_with_gaps(values: pl.Series) -> bool:
-    """True where values repeat although most stand alone, as codes do: the next whole number up or down never occurs.
+    """True if values repeat but most are isolated, as codes are: neither next whole number occurs.
 
-    Numbers that all end alike (9.99, 19.99) are counted in the largest step that leads to all of them.
+    For numbers with a common step (9.99, 19.99), the next number is one greatest common step away.
     """
     counts = values.alias("value").value_counts(name="rows").sort("value")
     distinct = counts["value"].to_list()
@@ -119,21 +119,21 @@ def _repeat_with_gaps(values: pl.Series) -> bool:
 def identity_surplus(
     codes: np.ndarray, label: np.ndarray, *, bins: int, unit: np.ndarray | None = None, share: float = 0.5
 ) -> float:
-    """By how many standard errors a share of what a value tells about the label exceeds what its neighbours tell.
+    """Standard errors by which a share of a value's information about the label exceeds that of its neighbours.
 
-    For every value: the product of the labels of two of its rows (what the value tells), against the product of its
-    rows' labels and those of its neighbours in order (what the order tells). Values count alike, those with few rows
-    less, as the mean that could be learned from them is shrunk.
+    For every value, the product of the labels of two of its rows (information in the value) is compared with the
+    product of its rows' labels and those of its neighbours in order (information in the order). Values are weighted
+    equally, except that few rows count less, as the mean learned from them is shrunk.
 
     Args:
         codes: int (rows,), dense and in the order of the values.
         label: float (rows, classes), centred.
-        bins: the neighbourhood is the share 1 / bins of the rows.
+        bins: the neighbourhood contains 1 / bins of the rows.
         unit: int (rows,) or None; two rows of one unit are never compared, because the unit determines the value.
-        share: 0.5 asks whether most of it is tied to the value itself, 1.0 whether anything is.
+        share: 0.5 tests whether most of the information is specific to the value, 1.0 whether any is.
 
     Returns:
-        Above 0 for codes, below 0 for quantities; 0.0 where nothing can be compared.
+        Above 0 for codes, below 0 for quantities; 0.0 if no rows can be compared.
     """
     size = int(codes.max(initial=0)) + 1
     rows: np.ndarray = np.bincount(codes, minlength=size).astype(np.float64)
@@ -157,7 +157,7 @@ def identity_surplus(
 
 
 def _neighbours(rows: np.ndarray, sums: np.ndarray, bins: int) -> np.ndarray:
-    """Mean label (values, classes) of the rows around each value, its own left out: on each side half a bin of rows."""
+    """Mean label (values, classes) of the rows around each value, without its own: half a bin of rows on each side."""
     reach = rows.sum() / bins / 2
     ends = np.concatenate([[0.0], np.cumsum(rows)])
     total = np.concatenate([np.zeros((1, sums.shape[1])), np.cumsum(sums, axis=0)])
@@ -173,8 +173,8 @@ def _sums(codes: np.ndarray, label: np.ndarray, size: int) -> np.ndarray:
 
 
 def _determines(unit: np.ndarray, codes: np.ndarray) -> bool:
-    """True where each unit has (nearly) one value, units repeat, and there are at least as many units as values."""
-    if unit.max(initial=0) < codes.max():  # spares the counting for the many columns with few values
+    """True if each unit has (nearly) one value, units repeat, and there are at least as many units as values."""
+    if unit.max(initial=0) < codes.max():  # skips the count for the many columns with few values
         return False
     units = len(np.unique(unit))
     if units > len(unit) / 2 or units < codes.max() + 1:
@@ -183,7 +183,7 @@ def _determines(unit: np.ndarray, codes: np.ndarray) -> bool:
 
 
 def _whole_numbers(values: pl.Series) -> pl.Series | None:
-    """The cells as Int128, or None where they are no whole numbers; text with leading zeros is none."""
+    """The cells as Int128, or None if they are not whole numbers; text with leading zeros is not."""
     if values.dtype == pl.String and values.str.contains(r"^\s*[-+]?0\d").any():
         return None
     held = values.drop_nulls()
@@ -193,7 +193,7 @@ def _whole_numbers(values: pl.Series) -> pl.Series | None:
 
 
 def _codes(values: pl.Series) -> np.ndarray:
-    """Dense codes in the order of the values; null is a value."""
+    """Dense codes in the order of the values; null counts as a value."""
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
     ranks = values.rank("dense").fill_null(0).to_numpy().astype(np.int64)

@@ -1,22 +1,23 @@
-"""Columns that know the label: copies of it, records made after the event, missingness that follows from it.
+"""Label leaks: copies of the label, records written after the event, and missingness caused by it.
 
-Rules, on the train split or a sample of it (scores are learned on one half of the rows and judged on the other):
+Rules, on the train split or a sample of it (scores are learned on one half of the rows and evaluated on the other):
 
 leak (excluded)
-    * one column alone reaches ``checks.leak_auc`` (binary: AUC; multiclass: one-against-the-rest AUC, classes weighted
-      by their rows; regression: R-squared of the label's rank), as it stands, by its missingness, by its calendar
-      parts, or as the distance to the time column or to a date put together from year / month / day columns;
-    * or a column is filled in, missing, or other than its commonest value only on rows of one class (positive; any one
-      of several; for regression all targets but the commonest) that holds at most 60 % of the rows, on enough rows to
-      show that exceptions are at least 20 times rarer than in the table (p < 0.01); one in 1,000 is forgiven.
+    * one column by itself reaches ``checks.leak_auc`` (binary: AUC; multiclass: one-vs-rest AUC, classes weighted by
+      their rows; regression: R-squared of the label's rank), by its value, its missingness, its calendar parts, or
+      its distance to the time column or to a date assembled from year / month / day columns;
+    * or a column is present, missing, or different from its most frequent value only on rows of one class (positive;
+      any one of several; for regression all targets except the most frequent) that has at most 60 % of the rows, and
+      enough rows show that exceptions are at least 20 times rarer than in the table (p < 0.01); one exception in
+      1,000 rows is tolerated.
 suspected_leak (reported, kept)
     * the same with ``checks.suspect_auc``, or with exceptions at least 3 times rarer;
-    * exceptions at least 20 times rarer, but more than one in 1,000, in the rows of one value of several, or on rows
-      of the negative class;
+    * exceptions at least 20 times rarer but more than one in 1,000, or in the rows of one value of several, or on
+      rows of the negative class;
     * dates after the row's own time.
 
-A strong honest feature (a deposit policy that goes with cancellations in 99.4 % of its bookings) stays a suspicion.
-``purity`` explains how rows are counted as evidence.
+A strong but legitimate feature (a deposit policy with cancellations in 99.4 % of its bookings) is only suspected.
+``purity`` explains how rows count as evidence.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ from feature_audit.data.table.statistics import Statistics
 from feature_audit.findings import Finding
 from feature_audit.schema import Column, Task
 
-#: Datetime columns that are compared pair by pair.
+#: Maximum number of datetime columns that are compared pairwise.
 MAX_DATES = 20
 
 
 @dataclass(frozen=True)
 class Judge:
-    """What every column is judged with: labels, halves and thresholds of the sampled train rows."""
+    """Labels, halves and thresholds of the sampled train rows, by which every column is judged."""
 
     task: Task
     label: np.ndarray
@@ -64,20 +65,20 @@ class Judge:
     checks: ChecksConfig
 
     def score(self, codes: np.ndarray) -> float:
-        """Cross-fitted strength of one view."""
+        """Cross-fitted score of one view."""
         if self.task == "binary":
             return crossfit_auc(codes, self.label, self.half)
         return (crossfit_r2 if self.task == "regression" else crossfit_class_auc)(codes, self.label, self.half)
 
     @property
     def measure(self) -> str:
-        """Name of ``score`` for people."""
+        """Name of ``score`` in messages."""
         return {"binary": "AUC", "regression": "R2 of the label's rank", "multiclass": "one-against-rest AUC"}[
             self.task
         ]
 
     def signals(self) -> Iterator[np.ndarray]:
-        """0/1 or rank signals that entries of a list and elements of a vector are judged by."""
+        """0/1 or rank signals against which list entries and vector elements are scored."""
         if self.task == "regression":
             yield rankdata(self.label) / len(self.label)
         elif self.task == "binary":
@@ -87,17 +88,17 @@ class Judge:
                 yield (self.label == one).astype(np.float64)
 
     def evidence(self, codes: np.ndarray, words: str) -> Evidence:
-        """The verdict on one view."""
+        """Evidence from one view."""
         return self.evidence_of(self.score(codes), words)
 
     def evidence_of(self, score: float, words: str) -> Evidence:
-        """The verdict on a score found elsewhere."""
+        """Evidence from a given score."""
         text = f"{words} has a held-out {self.measure} of {score:.3f}"
         return Evidence(score, text, score >= self.checks.leak_auc, score >= self.checks.suspect_auc)
 
 
 def of_target(name: str, table: LabelledTable, statistics: Statistics) -> tuple[LabelledTable, Statistics]:
-    """The table with a further target in place of the decision target, and the sampled train rows that have it."""
+    """The table with a further target as decision target, and the sampled train rows that have a label of it."""
     target, rows = table.further[name], statistics.sample_rows["train"]
     held = ~np.isnan(target.values[rows])
     samples = {**statistics.samples, "train": statistics.samples["train"].filter(pl.Series(held))}
@@ -122,8 +123,8 @@ def find_leaks(
         table: labels and times of all rows.
         statistics: pass 1, with the train sample.
         checks: thresholds.
-        seed: of the halves.
-        of: which of several targets it is, for findings; empty = the decision target.
+        seed: seed of the halves.
+        of: name of the target in findings; empty = the decision target.
     """
     sample = statistics.samples["train"]
     rows = statistics.sample_rows["train"]
@@ -151,7 +152,7 @@ def find_leaks(
 
 
 def _date_pairs(columns: tuple[Column, ...], statistics: Statistics, judge: Judge) -> list[Finding]:
-    """Two dates whose distance tells the label: the one recorded later leaks, if it can be told which that is."""
+    """Pairs of dates whose distance predicts the label: the one recorded later leaks, if the order is known."""
     sample = statistics.samples["train"]
     moments = {
         column.name: epoch(as_datetime(sample[column.name], statistics.facts[column.name].format))
@@ -197,7 +198,7 @@ def _words(view: str) -> str:
 
 
 def _inside(column: Column, values: pl.Series, separator: str | None, judge: Judge) -> list[Evidence]:
-    """Entries of lists, elements of vectors."""
+    """Evidence from entries of lists and elements of vectors."""
     score: Callable[[np.ndarray], np.ndarray]
     if column.kind == "multi":
         lists = as_lists(values, separator)
@@ -234,7 +235,7 @@ def _inside(column: Column, values: pl.Series, separator: str | None, judge: Jud
 def _relative(
     column: Column, values: pl.Series, pattern: str | None, base: dict[str, np.ndarray], judge: Judge
 ) -> list[Evidence]:
-    """Distance of a date to the anchors: the time column and dates put together from year, month and day columns."""
+    """Evidence from a date's distance to the anchors: the time column, and dates assembled from year, month and day."""
     moments = moments_of(column, values, pattern, base)
     if moments is None:
         return []

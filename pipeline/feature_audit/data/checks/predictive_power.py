@@ -1,8 +1,8 @@
-"""How well one column alone tells something: cross-fitted AUC, macro AUC or R-squared over small integer codes.
+"""Predictive power of a single column: cross-fitted AUC, one-vs-rest AUC or R-squared over small integer codes.
 
 Everything works on *views*: a view turns a column into codes 0, 1, ... per row (0 = missing). The mean label per code
-is learned on one half of the rows and judged on the other, both ways, so that ids and rare values earn nothing by
-chance.
+is learned on one half of the rows and evaluated on the other, in both directions, so that ids and rare values gain
+nothing by chance.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from feature_audit.data.encoding.knots import quantile_knots
 from feature_audit.data.table.statistics import ColumnFacts
 from feature_audit.schema import Column
 
-#: Most knots of a numeric view (each knot and each range between two is a code), and rows that a knot needs.
+#: Maximum number of knots of a numeric view (each knot and each range between two is a code), and rows per knot.
 VIEW_BINS = 128
 ROWS_PER_KNOT = 40
 MIN_ATOM_ROWS = 10
 #: Weight of the prior, in rows, when a mean per code is learned.
 PRIOR_ROWS = 5.0
-#: Classes of a multiclass label that are judged one against the rest, most frequent first.
+#: Maximum number of classes of a multiclass label that are scored one-vs-rest, most frequent first.
 MAX_CLASSES = 30
 
 
@@ -45,7 +45,7 @@ def views(column: Column, values: pl.Series, fact: ColumnFacts) -> dict[str, np.
 
     Returns:
         ``value`` for numbers and categories; ``moment`` and the calendar parts for datetimes; ``list`` (the whole list)
-        and ``length`` for lists; ``filled`` for vectors. The first view tells missing cells (0) from others.
+        and ``length`` for lists; ``filled`` for vectors. In the first view, code 0 means missing.
     """
     if column.kind == "numeric":
         return {"value": number_codes(as_float(values))}
@@ -66,7 +66,7 @@ def views(column: Column, values: pl.Series, fact: ColumnFacts) -> dict[str, np.
 
 
 def number_codes(numbers: np.ndarray) -> np.ndarray:
-    """Codes of numbers: 0 = missing; ranges between knots; knots that many rows share have codes of their own."""
+    """Codes of numbers: 0 = missing; ranges between knots; knots that many rows share have separate codes."""
     absent = np.isnan(numbers)
     knots = quantile_knots(numbers, int(np.clip(len(numbers) // ROWS_PER_KNOT, 8, VIEW_BINS)))
     place = np.searchsorted(knots, numbers, side="left")
@@ -76,24 +76,24 @@ def number_codes(numbers: np.ndarray) -> np.ndarray:
 
 
 def value_codes(keys: pl.Series) -> np.ndarray:
-    """Dense codes of a flat series: 0 = null; numbers and moments by size, text in any order."""
+    """Dense codes of a flat series: 0 = null; numbers and datetimes in order, text in any order."""
     if keys.dtype in (pl.Categorical, pl.Enum):
         keys = keys.cast(pl.String)
     elif keys.dtype == pl.Boolean:
         keys = keys.cast(pl.Int8)
-    if keys.dtype == pl.String:  # hashing is many times faster than ranking text
+    if keys.dtype == pl.String:  # many times faster than ranking text
         codes = keys.cast(pl.Enum(keys.drop_nulls().unique())).to_physical().cast(pl.Int64) + 1
         return codes.fill_null(0).to_numpy()
     return keys.rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
 
 
 def halves(rows: int, seed: int) -> np.ndarray:
-    """bool (rows,): a random half."""
+    """bool (rows,): a random half of the rows."""
     return np.random.default_rng([seed, 7]).permutation(rows) < rows // 2
 
 
 def crossfit_auc(codes: np.ndarray, positive: np.ndarray, half: np.ndarray) -> float:
-    """AUC of the learned positive share per code, judged on the half it was not learned on, mean of both directions.
+    """AUC of the positive share per code, learned on one half and evaluated on the other; mean of both directions.
 
     Args:
         codes: int (rows,).
@@ -101,7 +101,7 @@ def crossfit_auc(codes: np.ndarray, positive: np.ndarray, half: np.ndarray) -> f
         half: bool (rows,).
 
     Returns:
-        AUC in [0, 1]; 0.5 where a half lacks a class.
+        AUC in [0, 1]; 0.5 if a half lacks a class.
     """
     size = int(codes.max(initial=0)) + 1
     total = [np.bincount(codes[side], minlength=size) for side in (half, ~half)]
@@ -110,7 +110,7 @@ def crossfit_auc(codes: np.ndarray, positive: np.ndarray, half: np.ndarray) -> f
 
 
 def _auc(fit_total: np.ndarray, fit_hits: np.ndarray, total: np.ndarray, hits: np.ndarray) -> float:
-    """AUC over codes: codes in the order of their learned share, ties counted half (Mann-Whitney)."""
+    """AUC over codes ordered by their learned share; ties count half (Mann-Whitney)."""
     if not 0 < hits.sum() < total.sum():
         return 0.5
     prior = fit_hits.sum() / max(fit_total.sum(), 1)
@@ -123,14 +123,14 @@ def _auc(fit_total: np.ndarray, fit_hits: np.ndarray, total: np.ndarray, hits: n
 
 
 def crossfit_class_auc(codes: np.ndarray, label: np.ndarray, half: np.ndarray) -> float:
-    """Mean over classes, weighted by their rows, of the one-against-the-rest ``crossfit_auc``."""
+    """Mean of the one-vs-rest ``crossfit_auc`` over classes, weighted by their rows."""
     rows = np.bincount(label)
     classes = np.argsort(-rows, kind="stable")[:MAX_CLASSES]
     return float(np.average([crossfit_auc(codes, label == one, half) for one in classes], weights=rows[classes]))
 
 
 def crossfit_r2(codes: np.ndarray, label: np.ndarray, half: np.ndarray) -> float:
-    """R-squared of the learned mean per code for the label's rank (heavy tails do not hide a copy), as above."""
+    """Cross-fitted R-squared of the mean per code for the label's rank (ranks, so heavy tails do not hide a copy)."""
     ranks = rankdata(label) / len(label)
     size = int(codes.max(initial=0)) + 1
     scores = []
@@ -146,7 +146,7 @@ def crossfit_r2(codes: np.ndarray, label: np.ndarray, half: np.ndarray) -> float
 
 
 def score_auc(scores: np.ndarray, positive: np.ndarray, half: np.ndarray) -> float:
-    """Mean over the halves of the AUC of scores that were learned on the respective other half."""
+    """Mean over the halves of the AUC of scores that were learned on the other half."""
     found = []
     for judge in (half, ~half):
         ranks, good = rankdata(scores[judge]), positive[judge] > 0
@@ -162,12 +162,12 @@ def score_r2(scores: np.ndarray, label: np.ndarray, half: np.ndarray) -> float:
 
 
 def entry_scores(lists: pl.Series, signal: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """One number per row from the entries of its list: the sum of the entries' learned deviations from the mean signal.
+    """One score per row from the entries of its list: the sum of the entries' learned deviations from the mean signal.
 
     Args:
         lists: list cells.
-        signal: float (rows,), what the entries are judged by (0/1, or ranks).
-        half: each half is scored with what the other half taught.
+        signal: float (rows,), the label signal (0/1, or ranks).
+        half: each half is scored with deviations learned on the other half.
 
     Returns:
         float64 (rows,); 0 for missing and empty lists.
@@ -192,7 +192,7 @@ def entry_scores(lists: pl.Series, signal: np.ndarray, half: np.ndarray) -> np.n
 
 
 def vector_scores(values: pl.Series, width: int, signal: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """One number per row: ridge regression of the signal on the vector, each half scored by the other's fit."""
+    """One score per row: ridge regression of the signal on the vector; each half is scored by the other half's fit."""
     matrix = np.nan_to_num(as_matrix(values, width), posinf=0.0, neginf=0.0)
     scores = np.zeros(len(matrix))
     for fit, judge in ((half, ~half), (~half, half)):

@@ -1,6 +1,6 @@
-"""The tidy table that Great Expectations judges: one row per column of the log, and one row of facts about the table.
+"""The profile that Great Expectations validates: one row per column of the log, and one row for the table.
 
-Polars and NumPy counted these figures over all rows; GX sees the figures, not the rows.
+Polars and NumPy compute the figures over all rows; GX sees the figures, not the rows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def column_profile(
     Returns:
         Columns: ``column``, ``kind``, ``usable``, ``null_share_<split>``, ``null_share_gap`` (largest difference
         between train and a later split), ``distinct`` and ``distinct_share`` (of the sampled train rows), ``drift_auc``
-        (0.5 where not measured).
+        (0.5 if not measured).
     """
     rows = table.split.rows()
     sample = statistics.samples["train"]

@@ -1,18 +1,18 @@
-"""Values and gaps that always go with one class: the traces that an outcome leaves (likes, amounts, dwell times).
+"""Values and gaps that occur only with one class: traces of the outcome itself (likes, amounts, dwell times).
 
-A column that is written after the event departs from its default only on rows of one class, however few they are. What
-counts is how many rows say so, not which share of the class they are: an honest column departs from its default on rows
-of other classes as well, and the more rows are seen without one, the less room is left for it.
+A column that is written after the event departs from its default only on rows of one class, however few they are. The
+evidence is the number of such rows, not their share of the class: a legitimate column departs from its default on rows
+of other classes too, and the more rows without such an exception, the less plausible that becomes.
 
-* A *departure* is being filled in where other cells are missing, being missing where others are filled in, or differing
-  from the column's commonest value (0, -1, "none", an empty list). A single value of many is weaker: one of a hundred
-  agents may well sell nothing but bookings that are cancelled.
-* The evidence is binomial. The other classes have a certain share of all rows; in the pattern their rows are
-  *exceptions*. The rows show that exceptions are at least r times rarer than in the table where, at that rate, so few
-  of them would be seen by chance less than once in 100 times.
-* A class of more than 60 % of the rows is not judged, and of the negative class nothing is beyond doubt: an article
+* A *departure* is a cell that is present where most are missing, missing where most are present, or different from the
+  column's most frequent value (0, -1, "none", an empty list). A single value of many is weaker evidence: one of a
+  hundred agents may well sell only bookings that are cancelled.
+* The test is binomial. The other classes have a certain share of all rows; in the pattern their rows are *exceptions*.
+  Exceptions are shown to be at least r times rarer than in the table if, at that rate, so few of them would be seen
+  by chance in fewer than 1 of 100 cases.
+* A class with more than 60 % of the rows is not tested, and the negative class never makes a leak certain: an article
   that is out of stock is never bought.
-* Rows of one unit (user) that all show the pattern are one observation, as the pattern may be the unit's own attribute.
+* Rows of one unit (user) that all show the pattern count once, because the pattern may be an attribute of the unit.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from feature_audit.data.table.dataset import LabelledTable
 from feature_audit.data.table.statistics import Statistics
 from feature_audit.schema import Column
 
-#: Relative frequency of exceptions to a pattern: below the first it is a leak, below the second it is suspected.
+#: Relative rate of exceptions to a pattern: below the first it is a leak, below the second it is suspected.
 OVERWHELMING = 1 / 20
 NOTABLE = 1 / 3
-#: Chance of as few exceptions as were seen, below which such a rate of them is ruled out.
+#: Significance level of the binomial test of that rate.
 CHANCE = 0.01
-#: Share of one class from which a departure is pure: one mistake of recording in 1,000 rows.
+#: Share of one class from which a departure is pure: allows one recording error in 1,000 rows.
 PURE = 0.999
-#: Largest share of a class that purity proves anything about: of a class that is the rule, much is pure honestly.
+#: Largest share of rows of a class that can be tested: for a majority class, many patterns are pure legitimately.
 RULE = 0.6
-#: Minimum number of rows for overwhelming evidence, for any share of the class.
+#: Minimum number of rows for overwhelming evidence, for any class share.
 _FEWEST = math.ceil(math.log(CHANCE) / math.log(1 - OVERWHELMING))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Attributes: ``score`` of what was seen, the same in words, and whether it is beyond doubt or worth a look."""
+    """Attributes: ``score`` of the pattern, a description, and whether it is certain or only suspect."""
 
     score: float
     words: str
@@ -54,15 +54,15 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What became of the sampled train rows.
+    """Classes of the sampled train rows.
 
     Attributes:
-        label: int64 (rows,), class of each row; for regression 1 where the label differs from its commonest value.
-        names: of the classes, to follow "all of them".
+        label: int64 (rows,), class of each row; for regression 1 if the label differs from its most frequent value.
+        names: names of the classes, to follow "all of them".
         shares: float64 (classes,), each class's share of the rows.
-        event: bool (classes,), False for the class in which nothing happens: the negative one, the commonest target.
-        unit: int (rows,) codes of the unit each row belongs to, or None.
-        rows: what to call the rows.
+        event: bool (classes,), False for the class without an event: the negative one, or the most frequent target.
+        unit: int (rows,) codes of each row's unit, or None.
+        rows: what messages call the rows.
     """
 
     label: np.ndarray
@@ -74,7 +74,7 @@ class Outcomes:
 
     @classmethod
     def of(cls, table: LabelledTable, statistics: Statistics) -> Outcomes:
-        """Those of the train sample."""
+        """The outcomes of the train sample."""
         rows = statistics.sample_rows["train"]
         label, task = table.target.values[rows], table.target.task
         if task == "regression":
@@ -93,10 +93,10 @@ class Outcomes:
 
 
 def pure_patterns(column: Column, values: pl.Series, codes: np.ndarray, outcomes: Outcomes) -> Iterator[Evidence]:
-    """Evidence for every pattern of one column that goes with one class.
+    """Evidence for every pattern of a column that occurs with one class.
 
     Args:
-        column: its kind says which codes stand for one value.
+        column: its kind decides which codes mean a single value.
         values: raw cells (rows,).
         codes: int64 (rows,), the column's first view: 0 = missing.
         outcomes: classes of the same rows.
@@ -104,7 +104,7 @@ def pure_patterns(column: Column, values: pl.Series, codes: np.ndarray, outcomes
     counts = np.bincount(codes)
     counts[0] = 0
     if column.kind in ("numeric", "datetime"):
-        counts[1::2] = 0  # codes of ranges, not of one value
+        counts[1::2] = 0  # codes of ranges, not of single values
     common = int(counts.argmax())
     absent = codes == 0
     departures = {"missing": absent, "filled": ~absent} if absent.any() and not absent.all() else {}
@@ -145,11 +145,11 @@ class _Seen:
     """Rows of one pattern.
 
     Attributes:
-        rows, hits: independent rows, and how many of them are of the most frequent class.
+        rows, hits: independent rows, and how many of them have the most frequent class.
         share: that class's share of all rows.
-        event: something happens in that class.
-        purity: and of the pattern's.
-        words: for people.
+        event: whether the class has an event.
+        purity: that class's share of the pattern's rows.
+        words: description for messages.
     """
 
     rows: int
@@ -181,7 +181,7 @@ class _Seen:
         )
 
     def exceptions_below(self, rate: float) -> bool:
-        """Do the rows show that exceptions are rarer than this, measured in the table's rate of them?"""
+        """Whether the rows show that exceptions are rarer than ``rate`` times their rate in the table."""
         if self.share > RULE:
             return False
         least = 1 - rate * (1 - self.share)
@@ -189,7 +189,7 @@ class _Seen:
 
 
 def _shown(values: pl.Series, mask: np.ndarray) -> str:
-    """The value that the rows share, for people."""
+    """The common value of the rows, for messages."""
     value = values[int(mask.argmax())]
     value = value.to_list() if isinstance(value, pl.Series) else value
     return repr(value) if isinstance(value, str) else str(value)

@@ -1,4 +1,4 @@
-"""What was decided about how cells are read, with the key that decides otherwise; and what a limit cut away."""
+"""Notes on how cells are read, with the key that changes it; and on list entries cut off by a limit."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from feature_audit.data.table.statistics import Statistics
 from feature_audit.findings import Finding
 from feature_audit.schema import Column
 
-#: The other end of lists is asked about where it predicts better by so much (AUC, or R-squared of the label's rank).
+#: Minimum advantage (AUC, or R-squared of the label's rank) of the other end of lists for a note.
 CLEARLY = 0.03
 
 
 def reading_notes(config: AuditConfig, columns: tuple[Column, ...]) -> list[Finding]:
-    """One finding on text that is read as lists and one on numbers that are read as datetimes; not where told so."""
+    """Notes on text read as lists and on numbers read as datetimes, except where the configuration says so."""
     formed = [column for column in columns if column.form and given_kind(config, column.name) is None]
     lists = [c for c in formed if c.kind == "multi" and lookup(config.reader.list_separator, c.name) is None]
     dates = [c for c in formed if c.kind == "datetime" and c.dtype != "String"]
@@ -46,7 +46,7 @@ def reading_notes(config: AuditConfig, columns: tuple[Column, ...]) -> list[Find
 def cut_lists(
     config: AuditConfig, columns: tuple[Column, ...], table: LabelledTable, statistics: Statistics
 ) -> list[Finding]:
-    """Lists that are longer than the limit, and whether the entries that are not used would predict better."""
+    """Lists longer than the limit, and whether the unused entries would predict better."""
     most, end = config.encoding.max_list_length, config.encoding.list_end
     other = "first" if end == "last" else "last"
     findings = []
@@ -74,7 +74,7 @@ def cut_lists(
 
 
 def _worth(lists: pl.Series, end: str, most: int, table: LabelledTable, rows: np.ndarray, seed: int) -> float:
-    """Cross-fitted AUC (regression: R-squared of the rank) of the entries at one end; of classes, for the commonest."""
+    """Cross-fitted AUC (regression: R-squared of the rank) of the entries at one end; multiclass: of the top class."""
     part = lists.list.head(most) if end == "first" else lists.list.tail(most)
     label, half = table.target.values[rows], halves(len(rows), seed)
     if table.target.task == "regression":

@@ -1,7 +1,8 @@
-"""Columns that name rows: nothing learned from such a value helps with another row, and only the user can tell.
+"""Columns that identify rows: such a value does not generalise to other rows, and only the user can tell if it is
+wanted.
 
-What is distinct for another reason names no row: continuous numbers, times, and text that holds a price, a date or a
-list and is taken for categories because its form was not recognised. Of such text the finding asks what it is.
+Values that are distinct for another reason do not identify rows: continuous numbers, times, and text that holds a
+price, a date or a list in a form that was not recognised. For such text, the finding asks what it is.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from feature_audit.data.table.statistics import Statistics
 from feature_audit.findings import Finding
 from feature_audit.schema import Column
 
-#: Share of distinct values among the rows from which a category names rows, and the fewest rows to judge it by.
+#: Share of distinct values from which a category identifies rows, and the minimum number of rows to test.
 ID_SHARE = 0.5
 MIN_ROWS = 20
-#: Share of the cells that must look like a number, a date or a list, and cells that are looked at.
+#: Share of cells that must look like a number, a date or a list, and the number of cells tested.
 MOST = 0.95
 _CELLS = 5_000
 
 _SIGNED = r"^[^\pL]*\d[^\pL]*$"  # digits and signs without a letter: 12,000.50 or 2014-10-21 or 50 %
-_DIGITS = r"^\s*\d+\s*$"  # no sign either: a code
+_DIGITS = r"^\s*\d+\s*$"  # digits only: a code
 # With a unit and a decimal mark, or a space between the two: EUR 12.50, 1.5km, 80 km; but not t123 or 12B.
 _UNIT = r"^\pL{0,4}\.?\s?[-+]?\d[\d.,' ]*[.,]\d+\s?\pL{0,4}\.?$|^\d[\d ]*\s\pL{1,4}\.?$|^\pL{2,4}\s\d[\d ]*$"
 _MONTH = r"(?i)^[\d\s,.:/-]*\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b.*\d"
@@ -32,7 +33,8 @@ _BETWEEN = r"[\s,;|^~/>\[\]]+"
 
 
 def row_names(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding]:
-    """Findings ``id_like`` about columns that name rows, and questions (``other``) about what may be read otherwise.
+    """Findings ``id_like`` on columns that identify rows, and questions (``other``) on text that may hold something
+    else.
 
     Args:
         columns: the features.
@@ -81,10 +83,10 @@ def _holds_more(text: pl.Series) -> bool:
 
 
 def _numbers_rows(column: Column, values: pl.Series) -> bool:
-    """True for whole numbers that count rows: all distinct, although so many drawn from their range would repeat.
+    """True for whole numbers that number the rows: all distinct, although as many random draws would repeat.
 
-    Of n numbers out of a range of r, about n * n / 2r pairs are equal by chance; none where seven are expected is none
-    by chance (p < 0.001).
+    Of n draws from a range of r, about n * n / 2r pairs are equal by chance; if seven are expected, none occurs with
+    p < 0.001.
     """
     numbers = as_float(values)
     if not (np.isfinite(numbers).all() and (numbers % 1 == 0).all()):
@@ -93,4 +95,4 @@ def _numbers_rows(column: Column, values: pl.Series) -> bool:
     likely = is_id_name(column.name) or len(numbers) ** 2 >= 14 * gaps
     if gaps < len(numbers) or not likely or values.n_unique() < len(numbers):
         return False
-    return moments_of(column, values, None, {"any": numbers}) is None  # times of events are rarely the same
+    return moments_of(column, values, None, {"any": numbers}) is None  # event times are rarely equal

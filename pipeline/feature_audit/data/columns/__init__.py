@@ -1,1 +1,1 @@
-"""What a column is: its role, its kind, how its cells are read."""
+"""Column roles, kinds, and how cells are parsed."""

@@ -1,4 +1,4 @@
-"""Raw series of any type -> the plain arrays and series that encoders and checks use."""
+"""Conversion of raw series of any type to the plain arrays and series that encoders and checks use."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import polars as pl
 from feature_audit.data.columns.lists import split, split_numbers
 from feature_audit.data.columns.moments import NUMBER_FORMATS, UNITS, number_moment, text_moment
 
-#: Texts that mean "no number" in a column whose other cells are numbers; in a column of words they stay words.
+#: Texts that mean "missing" in a column of numbers; in a column of words they are ordinary words.
 NULL_WORDS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "\\N", "-", "#N/A", "n/a")
-#: Whole numbers from here on have no float64 of their own.
+#: From here on, float64 does not represent every whole number.
 BEYOND_FLOAT = 2**53
-#: What a category is looked up by.
+#: Type of a vocabulary's keys.
 Key = Literal["text", "integer", "float", "boolean"]
 
-#: Entries of vectors from here on are no values but damage, as infinities are; squares of the others stay finite.
+#: Vector entries from here on are treated as damaged, like infinities; squares of smaller ones stay finite.
 _LARGEST = 1e100
 _TRUE = ("true", "t", "yes", "y", "1")
 _FALSE = ("false", "f", "no", "n", "0")
 
 
 def is_plain_number(dtype: pl.DataType) -> bool:
-    """True for number types that NumPy has too."""
+    """True for number types that NumPy has as well."""
     return (dtype.is_float() or dtype.is_integer()) and dtype not in (pl.Int128, pl.UInt128)
 
 
 def as_float(values: pl.Series) -> np.ndarray:
-    """float64 (B,); null and text that is no number -> NaN; durations and times in seconds."""
+    """float64 (B,); null and text that is not a number become NaN; durations and times are in seconds."""
     if is_plain_number(values.dtype):
         return values.to_numpy().astype(np.float64, copy=False)  # Polars turns nulls of numbers into NaN
     if values.dtype == pl.Duration:
@@ -46,9 +46,9 @@ def as_float(values: pl.Series) -> np.ndarray:
 
 
 def as_key(values: pl.Series, key: Key) -> pl.Series:
-    """A flat series in the vocabulary's key type; what cannot be read as it becomes null.
+    """Convert a flat series to the vocabulary's key type; cells that cannot be converted become null.
 
-    Integers keep every digit: Int64 where the type fits into it, Int128 for all others, text of digits included.
+    Integers keep every digit: Int64 if the type fits, otherwise Int128, including text of digits.
     """
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
@@ -72,22 +72,22 @@ def as_key(values: pl.Series, key: Key) -> pl.Series:
 
 
 def _all_whole(floats: pl.Series) -> bool:
-    """In NumPy, which has no query to start for a few cells."""
+    """Uses NumPy, which avoids the cost of a Polars query for a few cells."""
     cells = floats.to_numpy()
     return bool((np.trunc(cells) == cells).all())
 
 
 def key_of(dtype: pl.DataType, *, boolean: bool = False) -> Key:
-    """The key type that a column of this type is looked up by."""
+    """The key type for columns of this type."""
     if boolean or dtype == pl.Boolean:
         return "boolean"
-    if dtype.is_integer() and dtype != pl.UInt128:  # half of UInt128 fits no signed type; as text it is exact
+    if dtype.is_integer() and dtype != pl.UInt128:  # UInt128 exceeds every signed type; text is exact
         return "integer"
     return "float" if dtype.is_float() else "text"
 
 
 def is_missing(values: pl.Series) -> pl.Series:
-    """True for null, NaN and text that means "no value"; False for a cell that merely cannot be read."""
+    """True for null, NaN and text that means missing; False for a cell that only fails to parse."""
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
     if values.dtype == pl.String:
@@ -96,7 +96,7 @@ def is_missing(values: pl.Series) -> pl.Series:
 
 
 def is_whole(values: pl.Series) -> bool:
-    """True where every cell that is a number is a whole one, and there is one."""
+    """True if there are numbers and all of them are whole."""
     if values.dtype == pl.String:
         numbers = values.str.strip_chars()
         numbers = numbers.filter(numbers.cast(pl.Float64, strict=False).is_finite().fill_null(False))
@@ -108,7 +108,7 @@ def is_whole(values: pl.Series) -> bool:
 
 
 def _digits_of(values: pl.Series) -> pl.Series:
-    """Floats as text, whole ones as an integer is written: pandas makes floats of integers in a column with nulls."""
+    """Floats as text, whole ones as integers: pandas converts integer columns with nulls to floats."""
     values = values.fill_nan(None)
     whole = values.truncate() == values
     return values.cast(pl.Int128, strict=False).cast(pl.String).zip_with(whole.fill_null(False), values.cast(pl.String))
@@ -119,10 +119,10 @@ def as_lists(values: pl.Series, form: str | None) -> pl.Series:
 
     Args:
         values: any cells.
-        form: the list format of text, without empty parts; None = text holds vectors of numbers.
+        form: the list format of text; None = text holds numeric vectors.
 
     Raises:
-        ValueError: text without a list format that holds no number.
+        ValueError: text without a list format contains no number.
     """
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
@@ -136,9 +136,9 @@ def as_lists(values: pl.Series, form: str | None) -> pl.Series:
 
 
 def as_datetime(values: pl.Series, form: str | None) -> pl.Series:
-    """Datetime in microseconds, no zone (UTC where cells name one), by a format of ``moments``.
+    """Datetime in microseconds without a zone (UTC if cells name one), parsed by a format of ``moments``.
 
-    Without a format, numbers are epoch seconds, milliseconds or microseconds by their size, and text is ISO.
+    Without a format, numbers are epoch seconds, milliseconds or microseconds by magnitude, and text is ISO.
     """
     if values.dtype in (pl.Categorical, pl.Enum):
         values = values.cast(pl.String)
@@ -168,13 +168,13 @@ def epoch(moments: pl.Series) -> np.ndarray:
 
 
 def date_part(moments: pl.Series, part: str) -> np.ndarray:
-    """One part as int32 counted from 0; null -> 0."""
+    """One part as int32, counted from 0; null -> 0."""
     cells = moments.to_numpy()
     days = cells.astype("datetime64[D]")
     months = days.astype("datetime64[M]")
     parts = {
         "hour": lambda: (cells - days).astype("timedelta64[h]").astype(np.int64),
-        "weekday": lambda: (days.astype(np.int64) + 3) % 7,  # 1970 began with a Thursday
+        "weekday": lambda: (days.astype(np.int64) + 3) % 7,  # 1970-01-01 was a Thursday
         "day": lambda: (days - months).astype(np.int64),
         "month": lambda: months.astype(np.int64) % 12,
     }
@@ -182,7 +182,7 @@ def date_part(moments: pl.Series, part: str) -> np.ndarray:
 
 
 def as_matrix(values: pl.Series, width: int) -> np.ndarray:
-    """float64 (B, width); null rows, rows of another length, infinities and absurdly large entries -> NaN."""
+    """float64 (B, width); null rows, rows of another length, infinities and extremely large entries become NaN."""
     lists = as_lists(values, None).cast(pl.List(pl.Float64))
     fits = (lists.list.len() == width).fill_null(False).to_numpy()
     matrix = np.full((len(values), width), np.nan)

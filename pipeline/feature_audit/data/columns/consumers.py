@@ -1,4 +1,4 @@
-"""Who else reads features and source tables: a file that a team keeps, or an export of a Feast registry."""
+"""Other consumers of features and source tables, from a file that a team maintains or a Feast registry export."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from feature_audit.errors import UsageError
 from feature_audit.results import Readers
 from feature_audit.schema import Column
 
-#: What a sheet's columns may be called; the first and one of the others are needed.
+#: Column names of a sheet; the first and one of the others are required.
 CONSUMER, FEATURE, TABLE = "consumer", "feature", "table"
-#: Key of a Feast registry (`feast registry-dump`) below which its feature services stand.
+#: Key of the feature services in a Feast registry (`feast registry-dump`).
 _SERVICES = "featureServices"
 
 
 def read_consumers(path: str) -> dict[str, list[str]]:
-    """Consumers and what they read, as the file says it.
+    """Consumers and the names they read, as written in the file.
 
     Args:
         path: YAML or JSON ``consumer: [name, ...]``, a CSV file with the columns ``consumer`` and ``feature`` and / or
@@ -33,7 +33,7 @@ def read_consumers(path: str) -> dict[str, list[str]]:
         Consumer -> names. A name is a feature (column or glob), a source table, or ``table:feature``.
 
     Raises:
-        UsageError: the file cannot be read or has another shape; in one line.
+        UsageError: the file cannot be read or has another structure; the message is one line.
     """
     file = Path(path)
     try:
@@ -79,7 +79,7 @@ def _of_feast(path: str, content: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _of_sheet(path: str, text: str) -> dict[str, list[str]]:
-    """``consumer,feature``, ``consumer,table`` or all three; comma, semicolon or tab between cells."""
+    """``consumer,feature``, ``consumer,table`` or all three, separated by commas, semicolons or tabs."""
     first = text.split("\n", maxsplit=1)[0]
     rows = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count))
     header = [cell.strip().lower() for cell in next(rows, [])]
@@ -102,14 +102,14 @@ def _of_sheet(path: str, text: str) -> dict[str, list[str]]:
 
 
 def readers_of(consumers: Mapping[str, Sequence[str]], columns: Iterable[Column], *, own: str) -> Readers:
-    """Which of a log's columns and source tables others read.
+    """Which of a log's columns and source tables other consumers read.
 
-    Names that the log does not have are counted and nothing else: other models read other tables.
+    Names that are not in the log are only counted: other models read other tables.
 
     Args:
-        consumers: of ``read_consumers``.
-        columns: of the log, with their source tables.
-        own: name of the audited model, whose own feature service is no reason to keep a feature.
+        consumers: result of ``read_consumers``.
+        columns: columns of the log, with their source tables.
+        own: name of the audited model, whose own feature service is not a reason to keep a feature.
     """
     table_of = {column.name: column.group for column in columns}
     tables = {group for group in table_of.values() if group}
@@ -132,7 +132,7 @@ def readers_of(consumers: Mapping[str, Sequence[str]], columns: Iterable[Column]
 
 
 def _resolve(name: str, table_of: Mapping[str, str | None], tables: set[str]) -> tuple[list[str], str | None]:
-    """The columns that a name matches, and the table that is read if the log does not have the named column."""
+    """The columns that a name matches, or the table that is read if the log lacks the named column."""
     if name in tables and name not in table_of:
         return [column for column, table in table_of.items() if table == name], name
     found = [name] if name in table_of else fnmatch.filter(table_of, name)

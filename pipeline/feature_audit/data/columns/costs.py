@@ -1,4 +1,4 @@
-"""What features and source tables cost: numbers in the configuration, or a sheet that a team keeps as CSV."""
+"""Costs of features and source tables: numbers in the configuration, or a CSV sheet."""
 
 from __future__ import annotations
 
@@ -12,49 +12,50 @@ from feature_audit.data.columns.roles import lookup, match_globs
 from feature_audit.data.messages import listing, one_line
 from feature_audit.errors import AuditError
 
-#: What a sheet's columns may be called; one of the first two and the last are needed.
+#: Column names of a sheet; one of the first two and the last are required.
 FEATURE, TABLE, COST = "feature", "table", "cost"
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs a year in the user's unit.
+    """Annual costs in the user's unit.
 
     Attributes:
         features: column or glob -> cost of keeping one such feature.
-        tables: source table -> cost of keeping the table at all, saved when its last feature goes.
+        tables: source table -> cost of keeping the table at all, saved when its last feature is dropped.
     """
 
     features: dict[str, float] = field(default_factory=dict)
     tables: dict[str, float] = field(default_factory=dict)
 
     def of(self, name: str) -> float:
-        """A feature's own cost; an exact name wins over globs, and of several globs the first."""
+        """Cost of a feature; an exact name takes precedence over globs, and the first glob over later ones."""
         return float(lookup(self.features, name) or 0.0)
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One cost as it was given; ``where`` begins an error about it."""
+    """One cost entry; ``where`` begins error messages about it."""
 
     where: str
     name: str
     cost: float
-    is_table: bool | None  # None: the name itself says what it is
+    is_table: bool | None  # None: inferred from the name
 
 
 def read_costs(cost: Mapping[str, float] | str, columns: Sequence[str], tables: Sequence[str]) -> Costs:
-    """The costs of a configuration or of its CSV file, every name checked.
+    """Costs from the configuration or its CSV file, with every name checked.
 
     Args:
         cost: name -> cost, or the path of a CSV file with a header: ``feature`` (column or glob) and / or ``table``,
-            and ``cost``; comma, semicolon or tab between cells. In a mapping, a name that is no column may be a table.
-        columns: of the log.
-        tables: source tables that are known: the keys of ``groups``, or what the input itself says.
+            and ``cost``; comma, semicolon or tab between cells. In a mapping, a name that is not a column may be a
+            table.
+        columns: columns of the log.
+        tables: known source tables: the keys of ``groups``, or tables that the input itself names.
 
     Raises:
-        AuditError: no such file, no such column in it, a cost that is no number of 0 or more, an unknown or repeated
-            name; one line with file and line number.
+        AuditError: the file or one of its columns is missing, a cost is not a number of 0 or more, or a name is unknown
+            or repeated; one line with file and line number.
     """
     if isinstance(cost, str):
         entries = list(_sheet(Path(cost)))
@@ -87,7 +88,7 @@ def _check_feature(entry: _Entry, columns: Sequence[str]) -> None:
 
 
 def _sheet(path: Path) -> Iterator[_Entry]:
-    """The rows of a cost sheet; empty lines are skipped, line numbers count from 1 with the header."""
+    """The rows of a cost sheet; empty lines are skipped, line numbers count from 1 including the header."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Moments that dates are compared with: the time column, and dates put together from year, month and day columns."""
+"""Anchors for dates: the time column, and dates assembled from year, month and day columns."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def anchors(sample: pl.DataFrame, time: np.ndarray | None, *, is_datetime: bool)
     """Name -> float64 (rows,) microseconds since 1970 (NaN = unknown).
 
     Args:
-        sample: rows whose columns may hold parts of a date.
+        sample: rows whose columns may contain parts of a date.
         time: the time of each row, or None.
-        is_datetime: the time is in microseconds since 1970; numbers of another meaning are read as epoch seconds or
-            milliseconds by their size, as columns are.
+        is_datetime: the time is in microseconds since 1970; other numbers are read as epoch seconds or milliseconds by
+            magnitude, as for columns.
     """
     made = {}
     if time is not None:
@@ -40,7 +40,7 @@ def anchors(sample: pl.DataFrame, time: np.ndarray | None, *, is_datetime: bool)
 def moments_of(
     column: Column, values: pl.Series, pattern: str | None, base: dict[str, np.ndarray]
 ) -> np.ndarray | None:
-    """Microseconds since 1970 of a datetime column, or of a number column that holds epoch times; None for others."""
+    """Microseconds since 1970 of a datetime column or of a numeric column of epoch times; None for other columns."""
     if not base:
         return None
     if column.kind == "datetime":
@@ -51,7 +51,7 @@ def moments_of(
 
 
 def recorded_later(one: str, other: str, moments: dict[str, np.ndarray]) -> str | None:
-    """Which of two date columns is written after the event, by its name or its gaps; None if unclear."""
+    """Which of two date columns is written after the event, by its name or its missing cells; None if unclear."""
     late = [bool(_LATE.search(name)) for name in (one, other)]
     if late[0] != late[1]:
         return one if late[0] else other
@@ -62,7 +62,7 @@ def recorded_later(one: str, other: str, moments: dict[str, np.ndarray]) -> str 
 
 
 def _looks_like_epoch(numbers: np.ndarray) -> bool:
-    """True for numbers that are epoch seconds or milliseconds between 1990 and 2100."""
+    """True for numbers in the range of epoch seconds or milliseconds between 1990 and 2100."""
     held = numbers[np.isfinite(numbers)]
     if len(held) < 10:
         return False

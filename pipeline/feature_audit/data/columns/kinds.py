@@ -1,4 +1,4 @@
-"""What a column's values mean (its *kind*), inferred from type, name and a sample; globs of the user win."""
+"""Infers each column's *kind* from type, name and a sample; the user's globs take precedence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Kind
 
 _TIME_NAME = re.compile(r"(?i)time|date|epoch|stamp|(^|[_\s.-])(ts|at|day|when)($|[_\s.-])|(?-i:[a-z]At$)")
-#: Epoch seconds of 1990 and 2040, and how many of each unit are a second.
+#: Epoch seconds of 1990 and 2040, and units per second.
 _EPOCH = (631_152_000, 2_208_988_800)
 _PER_SECOND = (1, 10**3, 10**6, 10**9)
 _CAMEL_ID = re.compile(r"[a-z](Id|ID|UUID)$")
@@ -39,14 +39,14 @@ def infer_columns(
         roles: the candidates and which of them are protected.
         schema: column -> Polars type.
         sample: some rows of the candidates.
-        origin: column -> source table where the input says so.
+        origin: column -> source table, if the input names it.
 
     Returns:
-        The columns, name -> reason for columns of a type that no feature can be made from, and what tables cost.
+        The columns, name -> reason for columns of unsupported types, and table costs.
 
     Raises:
-        AuditError: a glob of ``kinds``, ``groups`` or ``cost`` without a match, a column in two groups, or a kind that
-            does not fit its type.
+        AuditError: a glob of ``kinds``, ``groups`` or ``cost`` matches no column, a column is in two groups, or a kind
+            does not fit the column's type.
     """
     names = list(schema)
     for pattern in config.kinds:
@@ -75,10 +75,10 @@ def infer_columns(
 
 
 def group_of(config: AuditConfig, names: Sequence[str]) -> dict[str, str]:
-    """Column -> the source table that ``groups`` puts it into.
+    """Column -> its source table according to ``groups``.
 
     Raises:
-        AuditError: a glob without a match, or a column that two tables claim.
+        AuditError: a glob matches no column, or two tables claim a column.
     """
     groups: dict[str, str] = {}
     for table, globs in config.groups.items():
@@ -93,7 +93,7 @@ def group_of(config: AuditConfig, names: Sequence[str]) -> dict[str, str]:
 
 
 def infer_kind(name: str, dtype: pl.DataType, sample: pl.Series) -> Kind | None:
-    """The kind of one column, or None where its type cannot be a feature."""
+    """The kind of one column, or None if its type is not supported."""
     kind: Kind | None = None
     if dtype == pl.Boolean:
         kind = "boolean"
@@ -122,10 +122,10 @@ def is_id_name(name: str) -> bool:
 
 
 def is_code(name: str, whole: pl.Series) -> bool:
-    """True for whole numbers that are no quantity: named like an id, or too long for a float and no moment in time."""
+    """True for whole numbers that are not a quantity: named like an id, or beyond float precision."""
     if is_id_name(name):
         return True
-    if whole.dtype.is_float():  # of floats, every large one is whole
+    if whole.dtype.is_float():  # every large float is whole
         return False
     if whole.dtype == pl.String:
         whole = whole.filter(whole.str.contains(r"^[-+]?\d+$"))
@@ -137,9 +137,9 @@ def is_code(name: str, whole: pl.Series) -> bool:
 
 
 def is_moment(name: str, whole: pl.Series) -> bool:
-    """True for whole numbers that are epoch times of 1990 to 2040, by their size, and by their name or precision.
+    """True for whole numbers that are epoch times of 1990 to 2040 by magnitude, and by name or precision.
 
-    Nanoseconds need no name where they end in three zeros, as clocks that count microseconds write them.
+    Nanoseconds need no such name if they end in three zeros, as clocks with microsecond resolution write them.
     """
     low, high = whole.min(), whole.max()
     if low is None or high is None:
@@ -153,11 +153,11 @@ def is_moment(name: str, whole: pl.Series) -> bool:
 
 
 def date_format(values: pl.Series, *, asked: bool = False, most: float = MOST) -> str | None:
-    """The datetime format that (nearly) every cell of a sample has, of text or of numbers; see ``moments``.
+    """The datetime format of (nearly) every cell of a sample, text or numbers; see ``moments``.
 
     Args:
         values: text or numbers.
-        asked: the user says that these are datetimes; numbers are then read by any format.
+        asked: the user declared the column a datetime; numbers may then have any format.
         most: share of the cells of text that must have the format.
     """
     if values.dtype.is_numeric():
@@ -169,10 +169,10 @@ def date_format(values: pl.Series, *, asked: bool = False, most: float = MOST) -
 
 
 def form_of(name: str, kind: Kind, values: pl.Series, separator: str | None) -> str | None:
-    """How the cells of a column are written: the list format of text, the format of datetimes that have no type.
+    """Format of a column's cells: the list format of text, or the datetime format of untyped cells.
 
     Raises:
-        AuditError: the user calls it a datetime, and no format fits.
+        AuditError: the user declared it a datetime, but no format fits.
     """
     text = values.dtype in (pl.String, pl.Categorical, pl.Enum)
     if kind == "multi" and text:
@@ -193,11 +193,11 @@ def form_of(name: str, kind: Kind, values: pl.Series, separator: str | None) -> 
 
 
 def _separators(config: AuditConfig, schema: Mapping[str, pl.DataType], sample: pl.DataFrame) -> dict[str, str]:
-    """Text column -> the separator that ``reader.list_separator`` gives it; a glob means those of its text columns
-    whose cells hold the separator.
+    """Text column -> its separator from ``reader.list_separator``; a glob applies only to text columns whose cells
+    contain the separator.
 
     Raises:
-        AuditError: a name or glob without a match, or a column that is named and no text.
+        AuditError: a name or glob matches no column, or a named column is not text.
     """
     found: dict[str, str] = {}
     for pattern, separator in config.reader.list_separator.items():
@@ -216,13 +216,13 @@ def _holds(text: pl.Series, separator: str) -> bool:
 
 
 def _words(text: pl.Series) -> pl.Series:
-    """The cells of a text column that hold something."""
+    """The non-missing cells of a text column, stripped."""
     words = text.drop_nulls().str.strip_chars()
     return words.filter(~words.is_in(["", *NULL_WORDS]))
 
 
 def schema_yaml(columns: Sequence[Column]) -> str:
-    """The inferred kinds as text that can be put into a configuration and edited."""
+    """The inferred kinds as YAML, to be edited and put into a configuration."""
     kinds = {column.name: column.kind for column in columns}
     head = "# Inferred by feature-audit. Put any of these lines into your configuration to change a kind:\n"
     head += "# numeric, categorical, boolean, multi (list), vector, datetime. Names may be globs.\n"

@@ -1,10 +1,10 @@
-"""Lists written into one cell of text: how they are told from plain text, and how they are split.
+"""Lists written as text in one cell: how they are detected and split.
 
-A *list format* is text, too, so that encoders carry it: the separator (``|``), in brackets where the cells have some
-(``[,]``), and after ``:w`` where every entry has a weight (``:w|`` for ``sport:0.8|news:0.1``; weights are not used).
-What a list is, is decided by the parts: they repeat over the rows as a small vocabulary, and the same part stands at
-the first place here and at another one there. Parts of "Smith, John", of addresses, of URLs and of paths such as
-"a > b > c" have their places; words of free text do not repeat enough.
+A *list format* is a string, so that encoders can store it: the separator (``|``), in brackets if the cells have them
+(``[,]``), and after ``:w`` if every entry has a weight (``:w|`` for ``sport:0.8|news:0.1``; weights are ignored).
+Detection uses the parts: in lists, they repeat over the rows as a small vocabulary, and a part occurs first in some
+cells and at other positions elsewhere. Parts of "Smith, John", of addresses, of URLs and of paths such as "a > b > c"
+have fixed positions, and words of free text do not repeat enough.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import re
 
 import polars as pl
 
-#: Separators that hardly stand in plain text, in the order of preference.
+#: Separators that rarely occur in plain text, in order of preference.
 STRONG = ("|", ";", "^", "~", "\t", "::", "\x01", "\x02")
-#: Separators that plain text has, too. All but the comma also separate words and parts of codes.
+#: Separators that also occur in plain text. All but the comma also separate words and parts of codes.
 WEAK = (",", "/", "&", "#", "$", "@", "+", "_", "-", " ")
-#: Cells that are looked at.
+#: Maximum number of cells examined.
 SAMPLE = 5_000
 _SOME = 0.2  # share of the cells that must have several parts
 _BRACKETED = r"(?s)^\s*[\[({](.*)[\])}]\s*$"
@@ -29,7 +29,7 @@ _FRACTION = r"^[-+]?\d*\.\d+([eE][-+]?\d+)?$"
 
 
 def split(cells: pl.Series, form: str) -> pl.Series:
-    """Text cells as lists of text by a list format: white space and quotes around parts and empty parts fall out."""
+    """Split text cells into lists by a list format; strips white space and quotes, and removes empty parts."""
     bracketed = len(form) > 2 and form[0] == "[" and form[-1] == "]"
     inner = form[1:-1] if bracketed else form
     weighted = len(inner) > 2 and inner.startswith(":w")
@@ -39,7 +39,7 @@ def split(cells: pl.Series, form: str) -> pl.Series:
         cell = cell.str.replace(_BRACKETED, "${1}").str.strip_chars()
         if weighted:
             cell = cell.str.replace_all(_KEYED_WEIGHT, "${1}")
-        # Separators inside quotes do not count.
+        # Separators inside quotes are ignored.
         quoted = cell.str.contains('"', literal=True) | cell.str.starts_with("'")
         token = rf'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[^"{re.escape(separator)}]+'
         parts = pl.when(quoted).then(cell.str.extract_all(token)).otherwise(cell.str.split(separator))
@@ -59,8 +59,8 @@ def list_format(text: pl.Series, separator: str | None = None) -> str | None:
     """The format of lists written as text, or None for plain text.
 
     Args:
-        text: cells; nulls count for nothing.
-        separator: given by the user; all cells are then lists, and only brackets and weights are detected.
+        text: cells; nulls are ignored.
+        separator: set by the user; all cells are then lists, and only brackets and weights are detected.
     """
     held = text.drop_nulls().str.strip_chars()
     held = held.filter(held != "").head(SAMPLE)
@@ -81,10 +81,10 @@ def list_format(text: pl.Series, separator: str | None = None) -> str | None:
 
 
 def split_numbers(cells: pl.Series) -> pl.Series:
-    """Vectors written as text, such as ``[0.5, 1]`` or ``0.5|1``, as lists of floats; what is no number is null.
+    """Split numeric vectors written as text, such as ``[0.5, 1]`` or ``0.5|1``; parts that are not numbers become null.
 
     Raises:
-        ValueError: no cell holds a number.
+        ValueError: no cell contains a number.
     """
     inner = cells.str.replace(_BRACKETED, "${1}").str.replace_all(r"[,;|\s]+", " ").str.strip_chars()
     lists = inner.str.split(" ").cast(pl.List(pl.Float64), strict=False)
@@ -94,10 +94,10 @@ def split_numbers(cells: pl.Series) -> pl.Series:
 
 
 def is_vector(text: pl.Series, *, any_numbers: bool = False) -> bool:
-    """True for text that holds numbers, equally many in every cell, most of them at each place with a decimal point.
+    """True for text with equally many numbers in every cell, most of them with a decimal point at every position.
 
     Args:
-        text: cells; nulls count for nothing.
+        text: cells; nulls are ignored.
         any_numbers: accept any numbers, regardless of their count and format.
     """
     held = text.drop_nulls().str.strip_chars().head(SAMPLE)
@@ -114,7 +114,7 @@ def is_vector(text: pl.Series, *, any_numbers: bool = False) -> bool:
 
 
 def fallback_format(text: pl.Series) -> str:
-    """The format of a column that the user calls a list although ``list_format`` finds none: its commonest sign."""
+    """The format of a column that the user declared a list but ``list_format`` rejects: its top separator."""
     held = text.drop_nulls().head(SAMPLE)
     bracketed = _share(held.str.contains(_BRACKETED)) >= 0.95
     sign = max(("|", ";", "^", ",", " "), key=lambda sign: held.str.contains(sign, literal=True).sum())
@@ -122,7 +122,7 @@ def fallback_format(text: pl.Series) -> str:
 
 
 def are_fractions(lists: pl.Series) -> bool:
-    """True where (nearly) all entries of lists of text are numbers, most of them with a decimal point."""
+    """True if (nearly) all entries are numbers, most of them with a decimal point."""
     parts = lists.drop_nulls().list.explode(empty_as_null=False)
     numbers = parts.cast(pl.Float64, strict=False).count()
     return len(parts) > 0 and numbers >= 0.99 * len(parts) and parts.str.contains(_FRACTION).sum() >= 0.5 * len(parts)
@@ -133,7 +133,7 @@ def _share(hits: pl.Series) -> float:
 
 
 def _bracketed_format(held: pl.Series) -> str | None:
-    """The format of cells in brackets; None for objects, nested lists and what does not vary as lists do."""
+    """The format of cells in brackets; None for objects, nested lists, and cells that do not vary as lists do."""
     inner = held.str.replace(_BRACKETED, "${1}")
     bare = inner.str.replace_all(r'"[^"]*"', "").str.replace_all(r"'[^']*'", "")
     if _share(bare.str.contains(r"[\[{]")) > 0.05:
@@ -154,9 +154,9 @@ def _bracketed_format(held: pl.Series) -> str | None:
 
 
 def _with_weights(held: pl.Series, form: str) -> str:
-    """The format, with ``:w`` where nearly every part ends in a weight: a number after ``:``, ``=`` or ``^``.
+    """The format, with ``:w`` if nearly every part ends in a weight: a number after ``:``, ``=`` or ``^``.
 
-    Counts (``item:3``) are weights only where the parts would not repeat with them.
+    Counts (``item:3``) are weights only if the parts would not repeat with them.
     """
     parts = split(held, form).list.explode(empty_as_null=False)
     weights = parts.str.extract(f"({_WEIGHT})", 1).drop_nulls()
@@ -171,7 +171,7 @@ def _with_weights(held: pl.Series, form: str) -> str:
 
 
 def _are_lists(held: pl.Series, lists: pl.Series, sign: str) -> bool:
-    """Whether parts look like entries of lists and not like parts of one text."""
+    """Whether the parts look like list entries rather than parts of one text."""
     lengths = lists.list.len()
     parts = lists.list.explode(empty_as_null=False)
     if _share(lengths >= 2) < _SOME or _cut_in_brackets(parts):
@@ -185,7 +185,7 @@ def _are_lists(held: pl.Series, lists: pl.Series, sign: str) -> bool:
 
 
 def _vary_as_lists(held: pl.Series, lengths: pl.Series, parts: pl.Series, sign: str) -> bool:
-    """False for numbers with a comma (``12,000``, ``12,5``) and for text of always equally many words."""
+    """False for numbers with a comma (``12,000``, ``12,5``) and for text with a constant number of words."""
     if sign == "," and _share(held.filter(lengths >= 2).str.contains(_GROUPED_DIGITS)) > 0.9:
         return False
     long = _share(lengths >= 3) >= 0.05
@@ -195,19 +195,19 @@ def _vary_as_lists(held: pl.Series, lengths: pl.Series, parts: pl.Series, sign: 
 
 
 def _cut_in_brackets(parts: pl.Series) -> bool:
-    """True where the separator stands inside brackets, as in user agents."""
+    """True if the separator occurs inside brackets, as in user agents."""
     uneven = parts.str.count_matches("(", literal=True) != parts.str.count_matches(")", literal=True)
     return _share(uneven) > 0.02
 
 
 def _combine(held: pl.Series, lists: pl.Series) -> bool:
-    """True where few parts make many cells; names of categories have parts of their own."""
+    """True if few parts make up many cells; category names have distinct parts."""
     cells = held.n_unique()
     return cells > lists.list.explode(empty_as_null=False).n_unique() or cells >= 0.5 * len(held)
 
 
 def _mixed(lists: pl.Series) -> bool:
-    """True where most parts that stand first stand elsewhere, too, and so for those that stand last."""
+    """True if most parts that occur first also occur at other positions, and likewise for last parts."""
     frame = lists.filter(lists.list.len() >= 2).alias("part").to_frame().with_row_index("row")
     frame = frame.explode("part").with_columns(
         first=pl.int_range(pl.len()).over("row") == 0,
@@ -224,7 +224,7 @@ def _mixed(lists: pl.Series) -> bool:
 
 
 def _closed(parts: pl.Series) -> bool:
-    """True where the parts are a closed vocabulary, or codes: half of the words of a free text are seen only once."""
+    """True if the parts are a closed vocabulary, or codes; in free text, half of the words occur only once."""
     return _are_codes(parts) or _share(parts.value_counts()["count"] == 1) <= 0.2
 
 

@@ -1,8 +1,8 @@
-"""Datetimes written as text or as numbers: which format a column has, and how a cell of that format is read.
+"""Datetimes written as text or as numbers: detecting a column's format and parsing its cells.
 
-A format is a strptime pattern or one of ``UNITS``. A pattern that ends in ``%z`` takes any way to write a zone behind a
-clock (``Z``, `` UTC``, ``+02``, ``+0200``, ``+02:00``, ``[Europe/Berlin]`` after it); such moments are converted to
-UTC, and a cell without a zone counts as UTC.
+A format is a strptime pattern or one of ``UNITS``. A pattern that ends in ``%z`` accepts any notation of a zone after a
+clock time (``Z``, `` UTC``, ``+02``, ``+0200``, ``+02:00``, then optionally ``[Europe/Berlin]``). Such datetimes are
+converted to UTC; a cell without a zone is taken as UTC.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import itertools
 
 import polars as pl
 
-#: Share of the cells that must read as a format; the others count as missing and are reported.
+#: Share of cells that must match a format; the others count as missing and are reported.
 MOST = 0.995
 _DAYS = ("%Y/%m/%d", "%Y.%m.%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d-%b-%y",
          "%d %B %Y", "%B %d, %Y", "%B %d %Y", "%a, %d %b %Y", "%d-%m-%y", "%m/%d/%y", "%d/%m/%y", "%Y%m%d",
          )  # fmt: skip
 _CLOCKS = (" %H:%M:%S", " %H:%M:%S%.f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
-#: Formats of text, in the order of preference; the first one that fits every cell is taken.
+#: Formats of text, in order of preference; the first that fits is used.
 TEXT_FORMATS = (
     "%Y-%m-%d",
     *(f"%Y-%m-%d{clock}" for clock in (*_CLOCKS, " %H:%M:%S,%3f")),
@@ -33,14 +33,14 @@ NUMBER_FORMATS = {
     "%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14, "%Y%m%d%H%M%S%3f": 17, "%d%m%Y": 8,
     "%m%d%Y": 8, "%y%m%d%H": 8, "%y%m%d%H%M": 10, "%y%m%d%H%M%S": 12, "%Y%m": 6, "%y%m%d": 6,
 }  # fmt: skip
-#: Formats of numbers recognised without being named, given some distinct days: hardly any other numbers fit them.
+#: Number formats recognised without the user's declaration, given some distinct days: few other numbers fit them.
 _TELLING = (
     "%Y%m%d", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%m%d%H%M%S%3f", "%d%m%Y", "%m%d%Y", "%y%m%d%H",
 )  # fmt: skip
 _ENOUGH_DAYS = 5
-#: Share of the numbers that must be above 0 in a column of datetimes; 0 and -1 often stand for none.
+#: Minimum share of positive numbers in a column of datetimes; 0 and -1 often mean missing.
 MOST_FILLED = 0.5
-#: Numbers that count from a day on: unit in microseconds, the least and the greatest that is plausible.
+#: Numbers counted from an epoch: unit in microseconds, smallest and largest plausible value.
 UNITS = {
     "epoch seconds": (1e6, 1e8, 1e11),
     "epoch milliseconds": (1e3, 1e11, 1e14),
@@ -57,12 +57,12 @@ _ZONE = (
 
 
 def is_date(cell: pl.Expr, pattern: str) -> pl.Expr:
-    """True where text is a datetime by this format, of a year that people mean (1.2.3 is a version, not a day)."""
+    """True if text is a datetime of this format in a plausible year (1.2.3 is a version, not a day)."""
     return text_moment(cell, pattern).dt.year().is_between(1800, 2300)
 
 
 def text_moment(cell: pl.Expr, pattern: str) -> pl.Expr:
-    """Text as Datetime(us) without a zone (UTC where it names one); null where it does not fit."""
+    """Text as Datetime(us) without a zone (UTC if it names one); null if it does not match."""
     if pattern.endswith("%z"):
         zone = cell.str.extract(_ZONE, 2)
         hours = zone.str.extract(r"([+-]\d{1,2})", 1)
@@ -70,31 +70,31 @@ def text_moment(cell: pl.Expr, pattern: str) -> pl.Expr:
         west = pl.when(hours.str.starts_with("-")).then(-1).otherwise(1)
         offset = (hours.cast(pl.Int64) * 60 + west * minutes).fill_null(0)
         return text_moment(cell.str.replace(_ZONE, "${1}"), pattern[:-2]) - pl.duration(minutes=offset)
-    if pattern.endswith("%H"):  # Polars wants minutes behind hours
+    if pattern.endswith("%H"):  # Polars requires minutes after hours
         cell, pattern = cell + "00", pattern + "%M"
     moment = cell.str.to_datetime(pattern, strict=False, time_unit="us")
     return moment.dt.replace_time_zone(None) if "%z" in pattern else moment
 
 
 def number_moment(number: pl.Expr, pattern: str) -> pl.Expr:
-    """Numbers as Datetime(us); null where they do not fit."""
+    """Numbers as Datetime(us); null if they do not match."""
     if pattern not in UNITS:
         width = NUMBER_FORMATS.get(pattern, 0)
         digits = number.cast(pl.Int64, strict=False).cast(pl.String)
         padded = digits.str.zfill(width) if not pattern.startswith("%Y") else digits  # 1102014 is 01.10.2014
         return text_moment(pl.when(padded.str.len_chars() == width).then(padded), pattern)
     unit = UNITS[pattern][0]
-    if unit < 1:  # exact: nanoseconds have more digits than a float
+    if unit < 1:  # integer arithmetic: nanoseconds exceed float precision
         return (number.cast(pl.Int64, strict=False) // round(1 / unit)).cast(pl.Datetime("us"))
     since = number.cast(pl.Float64, strict=False).fill_nan(None) - (_EXCEL_1970 if pattern == "Excel days" else 0)
     return (since * unit).round().cast(pl.Int64, strict=False).cast(pl.Datetime("us"))
 
 
 def likely_formats(words: pl.Series, least: float = MOST) -> tuple[str, ...]:
-    """The formats of ``TEXT_FORMATS`` that fit at least a share of some words, in the order of preference.
+    """The formats of ``TEXT_FORMATS`` that match at least a share of the words, in order of preference.
 
     Args:
-        words: text without nulls and without white space at its ends.
+        words: text without nulls, stripped.
         least: share of the words; 0 = one word is enough.
     """
     first = words.head(100)
@@ -111,12 +111,12 @@ def _fits(words: pl.Series, form: str, least: float) -> bool:
 
 
 def number_format(numbers: pl.Series, *, asked: bool) -> str | None:
-    """The format that (nearly) all numbers of a sample have, or None.
+    """The format of (nearly) all numbers of a sample, or None.
 
     Args:
         numbers: numbers, or text of digits; null, 0 and below count as missing.
-        asked: the user says that these are datetimes, so that any format will do; otherwise only the telling ones,
-            and only with some distinct days.
+        asked: the user declared the column a datetime, so any format is accepted; otherwise only distinctive formats
+            with some distinct days.
     """
     value = numbers.cast(pl.Float64, strict=False).fill_nan(None)
     held = numbers.filter((value > 0).fill_null(False))
@@ -137,7 +137,7 @@ def number_format(numbers: pl.Series, *, asked: bool) -> str | None:
 
 
 def _unit(numbers: pl.Series) -> str | None:
-    """The unit in which (nearly) all numbers are moments of our time."""
+    """The unit in which (nearly) all numbers are plausible dates."""
     for name, (_, low, high) in UNITS.items():
         if numbers.is_between(low, high).sum() >= MOST * len(numbers):
             return name

@@ -1,4 +1,4 @@
-"""Which columns play which role: target, key columns, candidate features. Names and globs are checked here."""
+"""Assigns roles to columns (target, key columns, candidate features) and validates names and globs."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from feature_audit.question import SliceRule, slice_rules
 
 Value = TypeVar("Value")
 
-#: Split kinds; any other value of ``split`` names a column.
+#: Split kinds; any other value of ``split`` is a column name.
 SPLIT_KINDS = ("time", "random", "group")
-#: Column that is added where ``split_files`` says which file holds which split.
+#: Column that is added if ``split_files`` assigns files to splits.
 SPLIT_COLUMN = "split_file"
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The part each column of the table plays.
+    """Roles of the table's columns.
 
     Attributes:
         target: the label as a Polars expression.
-        target_columns: the raw columns that it and all further targets are made from; never features.
+        target_columns: the raw columns that the target and all further targets are computed from; never features.
         further: further target as the user wrote it -> its label as a Polars expression.
         row_id, time, group: key columns or None.
         split: ``time``, ``random``, ``group`` or ``column``.
-        split_column: the column that holds the split where ``split`` is ``column``.
+        split_column: the split column if ``split`` is ``column``.
         slices: columns reported as slices (features or not), each with its rule.
-        production_score: column with the score that production gave, or None; never a feature.
+        production_score: column of production scores, or None; never a feature.
         candidates: columns that may be features, in table order.
         protected: candidates that are never dropped.
         ruled_out: candidates that are always dropped.
-        weight: column with the weight of each row, or None; never a feature.
+        weight: column of row weights, or None; never a feature.
     """
 
     target: pl.Expr
@@ -60,17 +60,17 @@ class Roles:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Columns kept in addition to the features: ids, time, group, slices, scores, without repeats."""
+        """Columns kept in addition to the features: ids, time, group, slices, scores; without duplicates."""
         named = (self.row_id, self.time, self.group, self.split_column, *self.slices, self.production_score)
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
 def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
-    """Check every column name of the configuration against the table and give each column its role.
+    """Check every column name of the configuration against the table and assign roles.
 
     Raises:
-        AuditError: no target, an unknown column (with the nearest name), a glob without a match, a feature whose name
-            is empty or has control characters, no candidate left.
+        AuditError: there is no target, a column is unknown (the message names the nearest), a glob matches no column, a
+            feature name is empty or has control characters, or no candidate is left.
     """
     pattern = next((name for name in columns if name.startswith("^") and name.endswith("$")), None)
     if pattern is not None:
@@ -128,7 +128,7 @@ def assign_roles(config: AuditConfig, columns: Sequence[str]) -> Roles:
 
 
 def _check_name(name: str) -> None:
-    """Refuses names that the lists of kept features cannot hold, one name a line."""
+    """Refuse names that a list of features with one name per line cannot represent."""
     if not name.strip():
         raise AuditError(f"data: a column is named {name!r}; give it a name, or drop it")
     if any(unicodedata.category(sign) in ("Cc", "Zl", "Zp") for sign in name):
@@ -136,7 +136,7 @@ def _check_name(name: str) -> None:
 
 
 def _ruled(key: str, patterns: Iterable[str], columns: Sequence[str], not_features: Set[str | None]) -> frozenset[str]:
-    """Candidates that a rule names; a glob passes over what is no feature, a name of such a column is a mistake."""
+    """Candidates that a rule matches; globs skip columns that are not features, but naming one is an error."""
     patterns = tuple(patterns)
     clash = sorted(set(patterns) & not_features)
     if clash:
@@ -147,7 +147,7 @@ def _ruled(key: str, patterns: Iterable[str], columns: Sequence[str], not_featur
 
 
 def parse_target(target: str | None, columns: Sequence[str], *, key: str = "target") -> tuple[pl.Expr, tuple[str, ...]]:
-    """The label expression and the raw columns it reads; a plain column name wins over an expression."""
+    """The label expression and the raw columns it reads; a column name takes precedence over an expression."""
     if target is None:
         raise AuditError("target: not given; name the label column, or an expression such as `rating >= 4`")
     if target in columns:
@@ -178,7 +178,7 @@ def require_column(key: str, name: str, columns: Iterable[str], *, shown: str | 
 
 
 def match_globs(key: str, patterns: Iterable[str], columns: Sequence[str]) -> tuple[str, ...]:
-    """Columns matched by names or globs, in table order; a pattern without a match is an error."""
+    """Columns that match names or globs, in table order; a pattern without a match is an error."""
     matched: set[str] = set()
     for pattern in patterns:
         found = [name for name in columns if name == pattern] or fnmatch.filter(columns, pattern)
@@ -191,14 +191,14 @@ def match_globs(key: str, patterns: Iterable[str], columns: Sequence[str]) -> tu
 
 
 def lookup(patterns: Mapping[str, Value], name: str) -> Value | None:
-    """The value of the first pattern that matches ``name``; an exact name wins over globs."""
+    """The value of the first pattern that matches ``name``; an exact name takes precedence over globs."""
     if name in patterns:
         return patterns[name]
     return next((value for pattern, value in patterns.items() if fnmatch.fnmatchcase(name, pattern)), None)
 
 
 def given_kind(config: AuditConfig, name: str) -> KindName | None:
-    """The kind of a column where the configuration says it, or else None; a group that is a feature is a category."""
+    """The kind that the configuration sets for a column, or None; a group that is also a feature is categorical."""
     group = config.group_is_feature and name == config.group
     return lookup(config.kinds, name) or ("categorical" if group else None)
 

@@ -1,7 +1,7 @@
-"""Numbers written for people: ``$1,234.50``, ``1 234,50 €``, ``37.5%``, ``1.2k``, ``(1,234)``, ``5 kg``.
+"""Formatted numbers: ``$1,234.50``, ``1 234,50 €``, ``37.5%``, ``1.2k``, ``(1,234)``, ``5 kg``.
 
-One column has one form: its decimal sign and the marks (currency, unit, factor) that may stand around the digits. The
-form is found on a sample of train and validation cells, kept by the encoder, and used for every later cell.
+Each column has one form: its decimal separator and the marks (currency, unit, factor) around the digits. The form is
+detected on a sample of train and validation cells, stored in the encoder, and used for all later cells.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import polars as pl
 
 from feature_audit.data.columns.casting import NULL_WORDS
 
-#: Letters that stand for a factor where a column mixes them with each other or with plain numbers.
+#: Letters that mean a factor if a column mixes them with each other or with plain numbers.
 FACTORS = {"k": 1e3, "m": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9}
-#: Currencies that are written as letters; any other word before a number makes it a label ("zone 3").
+#: Currencies written as letters; any other word before a number makes it a label ("zone 3").
 CURRENCIES = (
     "EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|CZK|HUF|RON|TRY|RUB|UAH|ILS|ZAR|INR|JPY|CNY|RMB|KRW|HKD|TWD|SGD|THB|IDR|MYR|PHP|VND|"
     "AUD|NZD|CAD|MXN|BRL|ARS|CLP|COP|PEN|AED|SAR|EGP|NGN|KES|Rs|kr|Kr|Fr|RM|Rp|zł|Kč|Ft"
 )
 _GROUPS = {".": r"\d{1,3}(?:,\d{2,3})*,\d{3}|\d{1,3}(?:[ '_]\d{3})+", ",": r"\d{1,3}(?:[. '_]\d{3})+"}
-#: Words by which other text is told apart before all of a sample is looked at.
+#: Number of words used for a quick rejection of other text before the whole sample is examined.
 GLANCE = 500
 _SPACES = "[\u00a0\u202f\u2009\u2007]"
 _MINUS = "[\u2212\u2013\ufe63\uff0d]"
@@ -31,12 +31,12 @@ _MINUS = "[\u2212\u2013\ufe63\uff0d]"
 
 @dataclass(frozen=True)
 class Form:
-    """How the numbers of one column are written.
+    """How the numbers of one column are formatted.
 
     Attributes:
         decimal: ``.`` or ``,``; the other sign, spaces and apostrophes group digits.
-        marks: what may stand before (``$ |``) and after the digits (``| kg``) -> factor.
-        ambiguous: nothing in the sample tells whether its commas group digits (1,234 = 1234) or are decimal.
+        marks: text before (``$ |``) and after the digits (``| kg``) -> factor.
+        ambiguous: the sample does not show whether commas group digits (1,234 = 1234) or are decimal.
     """
 
     decimal: str
@@ -44,7 +44,7 @@ class Form:
     ambiguous: bool = False
 
     def expression(self, text: pl.Expr) -> pl.Expr:
-        """Text -> Float64; null for cells that are not written in this form."""
+        """Text -> Float64; null for cells that do not have this form."""
         parts = _parts(text, self.decimal).struct.field
         factor = parts("mark").replace_strict(
             list(self.marks), list(self.marks.values()), default=None, return_dtype=pl.Float64
@@ -62,20 +62,20 @@ class Form:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Form:
-        """The form whose ``state()`` this is."""
+        """Restore a form from ``state()``."""
         return cls(state["decimal"], state["marks"])
 
 
 def held_words(cells: pl.Series) -> pl.Series:
-    """Text cells without nulls and the words for null, stripped."""
+    """Non-missing cells of a text column, stripped."""
     words = cells.cast(pl.String).drop_nulls().str.strip_chars()
     return words.filter(~words.is_in(["", *NULL_WORDS]))
 
 
 def find_form(words: pl.Series, least: float) -> Form | None:
-    """The form in which at least this share of the words is a number; None where they are not, or are plain numbers.
+    """The form in which at least this share of the words are numbers; None if there is none, or all are plain numbers.
 
-    A sign that could be either (``1,234`` in every cell) groups if it is a comma and is decimal if it is a point.
+    If a sign could be either (``1,234`` in every cell), a comma groups digits and a point is decimal.
 
     Args:
         words: text without nulls and words for null.
@@ -94,7 +94,7 @@ def find_form(words: pl.Series, least: float) -> Form | None:
 
 
 def _best_form(words: pl.Series, least: float) -> tuple[Form, int] | None:
-    """The form that reads most words, a decimal point before a comma, and how many; None below the least share."""
+    """The form that parses most words (decimal point before comma) and how many; None if below the required share."""
     best: tuple[Form, int] | None = None
     for decimal in (".", ","):
         marks = _marks(_marks_seen(words, decimal))
@@ -107,7 +107,7 @@ def _best_form(words: pl.Series, least: float) -> tuple[Form, int] | None:
 
 
 def units_of(words: pl.Series) -> list[str]:
-    """The units of numbers that are written in more than one, such as kg and g; empty for other text."""
+    """The units of numbers in several units, such as kg and g; empty for other text."""
     if not len(_marks_seen(words.head(GLANCE), ".")):
         return []
     marks = _marks_seen(words, ".")
@@ -121,7 +121,7 @@ def _marks_seen(words: pl.Series, decimal: str) -> pl.Series:
 
 
 def _parts(text: pl.Expr, decimal: str) -> pl.Expr:
-    """A struct: ``number`` without sign, ``sign`` +-1, ``mark``; null where the text is no number of this form."""
+    """A struct: ``number`` without sign, ``sign`` +-1, ``mark``; null if the text is not a number of this form."""
     clean = text.str.replace_all(_SPACES, " ").str.replace_all(_MINUS, "-").str.replace_all("[’‘´`]", "'")
     pattern = (
         r"^\s*(?<open>\()?(?<s1>[-+]?)\s*(?<before>(?:[A-Z]{0,3}\p{Sc}|(?:" + CURRENCIES + r")\b\.?)?)"
@@ -143,18 +143,18 @@ def _parts(text: pl.Expr, decimal: str) -> pl.Expr:
 
 
 def _marks(seen: pl.Series) -> dict[str, float] | None:
-    """Mark -> factor for the marks of a sample; None where they are of several units, or too many to be units."""
+    """Mark -> factor for the marks of a sample; None if they mix several units or are too many to be units."""
     marks = seen.unique().sort().to_list()
     split = {mark: _unit(mark) for mark in marks}
     letters = {factor for factor, _ in split.values()}
     scaled = len(letters) > 1
-    if not scaled:  # one letter on every number is a unit: metres, bytes
+    if not scaled:  # a letter on every number is a unit, such as metres or bytes
         one_unit = marks and len({unit for _, unit in split.values()} - {""}) <= 1
         return dict.fromkeys((*marks, "|"), 1.0) if one_unit else None
     if len({unit for _, unit in split.values()}) > 1:
         return None
     known = {mark: FACTORS.get(factor.casefold(), 1.0) for mark, (factor, _) in split.items()}
-    for mark, (factor, _) in split.items():  # a billion may be rarer than a sample shows
+    for mark, (factor, _) in split.items():  # rare factors may be missing from the sample
         if not factor:
             before, after = mark.split("|")
             known |= {
@@ -166,7 +166,7 @@ def _marks(seen: pl.Series) -> dict[str, float] | None:
 
 
 def _unit(mark: str) -> tuple[str, str]:
-    """(letter for a factor or "", unit or "") of one mark; "days" and "Day" are one unit, "Rs." and "Rs", too."""
+    """(factor letter or "", unit or "") of one mark; "days" and "Day" are the same unit, and so are "Rs." and "Rs"."""
     before, after = (part.strip().rstrip(".") for part in mark.split("|"))
     found = re.match(r"(?i)(k|mn|m|bn|b)(?=$|\s|[^\w%/²³\".])", after)
     factor = found.group(1) if found else ""
@@ -175,7 +175,7 @@ def _unit(mark: str) -> tuple[str, str]:
 
 
 def _is_list(words: pl.Series, form: Form) -> bool:
-    """True for lists of three-digit codes, which look like grouped digits: never a shorter first group, any length."""
+    """True for lists of three-digit codes, which resemble grouped digits: first group always full, lengths vary."""
     sign = "," if form.decimal == "." else r"\."
     grouped = words.filter(words.str.contains(rf"^\d{{1,3}}(?:(?:{sign}|\s)\d{{3}})+$"))
     if not len(grouped) or not grouped.str.contains(r"^\d{3}\D").all():

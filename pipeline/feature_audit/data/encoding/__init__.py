@@ -1,1 +1,1 @@
-"""From cells to the numbers and codes that models read."""
+"""Encoding of raw cells as the numbers and codes that models read."""

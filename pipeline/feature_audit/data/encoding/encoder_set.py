@@ -1,6 +1,6 @@
-"""Turns raw columns into what models embed: fitted on train, saved as JSON, the same code for store and serving.
+"""Encodes raw columns as model input: fitted on train, saved as JSON, with the same code for store and serving.
 
-Each encoder owns one raw column: ``encode`` takes the raw series of any type and returns an array.
+Each encoder handles one raw column: ``encode`` takes the raw series of any type and returns an array.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ class Encoders:
         return Encoders({name: encoder for name, encoder in self.by_name.items() if name in kept})
 
     def encode(self, frame: pl.DataFrame, schema: ModelSchema) -> Batch:
-        """Raw rows -> one batch for a model of ``schema``; no target.
+        """Encode raw rows as one batch, without target, for a model of ``schema``.
 
         Args:
-            frame: raw rows holding at least the schema's columns. Unseen categories become OOV, nulls MISSING.
-            schema: the fields the model was built for.
+            frame: raw rows with at least the schema's columns. Unseen categories become OOV, nulls MISSING.
+            schema: the fields of the model.
 
         Raises:
-            AuditError: a column of the schema is missing, its type cannot be read as the trained kind, or a cell of a
-                number column holds something else than a number.
+            AuditError: a column of the schema is missing, its type cannot be read as the trained kind, or a cell of
+                a numeric column is not a number.
         """
         absent = [name for name in schema.names if name not in frame.columns]
         if absent:
@@ -82,11 +82,11 @@ class Encoders:
         )
 
     def missing(self, schema: ModelSchema) -> Batch:
-        """One row as serving encodes it where every cell is missing."""
+        """One row whose cells are all missing, encoded as in serving."""
         return self.encode(pl.DataFrame({name: [None] for name in schema.names}), schema)
 
     def _check_numbers(self, name: str, values: pl.Series) -> None:
-        """Refuses cells that would silently count as missing."""
+        """Refuse cells that would silently count as missing."""
         encoder = self.by_name[name]
         if not isinstance(encoder, NumericEncoder):
             return
@@ -105,7 +105,7 @@ class Encoders:
             AuditError: the values' type cannot be read as the trained kind.
         """
         encoder = self.by_name[name]
-        if values.null_count() == len(values) > 0:  # also for speed: most columns of one row, or of a rare field
+        if values.null_count() == len(values) > 0:  # also a fast path: common in single rows and sparse fields
             return _missing_cells(encoder.field, len(values))
         try:
             return encoder.encode(values)
@@ -116,7 +116,7 @@ class Encoders:
             ) from None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, everything needed to encode."""
+        """Everything needed to encode, as plain JSON values."""
         return {
             "version": 1,
             "hash_probe": _hash_probe(),
@@ -128,7 +128,7 @@ class Encoders:
         """The inverse of ``to_json``.
 
         Raises:
-            AuditError: values were hashed by a Polars whose hash differs from the installed one's.
+            AuditError: values were hashed by a Polars version with another hash function.
         """
         hashed = [state["name"] for state in content["encoders"] if state.get("buckets")]
         if hashed and content["hash_probe"] != _hash_probe():
@@ -145,10 +145,10 @@ class Encoders:
 
     @classmethod
     def load(cls, path: Path | str) -> Encoders:
-        """Read what ``save`` wrote.
+        """Read a file written by ``save``.
 
         Raises:
-            AuditError: the file is missing or not an encoder file.
+            AuditError: the file is missing or is not an encoder file.
         """
         try:
             return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
@@ -159,11 +159,11 @@ class Encoders:
 
 
 def _missing_cells(field: Field, rows: int) -> np.ndarray:
-    """What ``rows`` nulls are encoded as: MISSING and padding, and the mean of a vector, are all zero."""
+    """The encoding of ``rows`` nulls: MISSING, padding and the mean of a vector are all zero."""
     shape = (rows, field.width) if field.form in ("bag", "vector") else (rows,)
     return np.zeros(shape, np.int32 if field.form in ("code", "bag") else np.float32)
 
 
 def _hash_probe() -> int:
-    """What the installed Polars hashes a fixed text to; its hash may change from version to version."""
+    """The installed Polars' hash of a fixed text; the hash function may change between versions."""
     return int(pl.Series(["feature-audit"]).hash(0)[0])

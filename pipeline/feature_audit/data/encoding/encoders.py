@@ -1,4 +1,4 @@
-"""The five encoders: raw cells -> positions, codes, bags of codes, vectors. Whole columns at a time."""
+"""The five encoders: raw cells to knot positions, codes, bags of codes or vectors, one column at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from feature_audit.data.encoding.knots import Positions
 from feature_audit.data.encoding.vocabulary import FIRST, Buckets, Vocabulary
 from feature_audit.schema import MISSING, Field
 
-#: Entries of a vector lie at most so many standard deviations from the mean.
+#: Vector entries are clipped to this many standard deviations.
 _MOST_DEVIATIONS = 1_000.0
 
 
@@ -52,14 +52,14 @@ class Encoder(ABC):
     @classmethod
     @abstractmethod
     def from_state(cls, state: Mapping[str, Any]) -> Encoder:
-        """The encoder whose ``state()`` this is."""
+        """Restore an encoder from ``state()``."""
 
 
 @dataclass(frozen=True, eq=False)
 class NumericEncoder(Encoder):
     """Position on train-quantile knots: 0 = missing, 1 + j on knot j, linear between knots, clamped outside.
 
-    Text is read in ``form`` where the column was written for people. ``moment``: the column held dates.
+    Text is parsed by ``form`` if the column has formatted numbers. ``moment``: the column held dates.
     """
 
     tag: ClassVar[str] = "numeric"
@@ -84,7 +84,7 @@ class NumericEncoder(Encoder):
         return position
 
     def unread(self, values: pl.Series) -> pl.Series:
-        """True for cells that hold something, but no number: words, other decimal signs, dates among numbers."""
+        """True for non-missing cells that are not numbers: words, another decimal separator, dates among numbers."""
         if values.dtype in (pl.Date, pl.Datetime):
             return values.is_not_null() & (not self.moment)
         if values.dtype not in (pl.String, pl.Categorical, pl.Enum):
@@ -98,7 +98,7 @@ class NumericEncoder(Encoder):
         return Positions(self.knots)
 
     def state(self) -> dict[str, Any]:
-        """Knots as a list, and how text is read."""
+        """Knots as a list, and the form of text."""
         own = {"tag": self.tag, "name": self.name, "knots": self.knots.tolist(), "moment": self.moment}
         return own | {"origin": self.origin} | ({"form": self.form.state()} if self.form else {})
 
@@ -112,7 +112,7 @@ class NumericEncoder(Encoder):
 
 @dataclass(frozen=True, eq=False)
 class CodeEncoder(Encoder):
-    """One code per cell: 0 = missing, 1 = out of vocabulary or rare, then the values by falling frequency."""
+    """One code per cell: 0 = missing, 1 = out of vocabulary or rare, then the values by decreasing frequency."""
 
     tag: ClassVar[str] = "code"
     name: str
@@ -139,10 +139,10 @@ class CodeEncoder(Encoder):
 
 @dataclass(frozen=True, eq=False)
 class BagEncoder(Encoder):
-    """``width`` entries of a list as codes, 0 = padding; text is split by its list format ``separator`` first.
+    """``width`` entries of a list as codes, 0 = padding; text is first split by its list format ``separator``.
 
-    Of longer lists the entries at the recent ``end`` are used. Entries are looked up as categories; numbers with
-    fractions are put into quantile ranges.
+    Longer lists are cut to the entries at ``end``, the most recent ones. Entries are looked up as categories; numbers
+    with fractions are assigned to quantile ranges.
     """
 
     tag: ClassVar[str] = "bag"
@@ -183,7 +183,7 @@ class BagEncoder(Encoder):
             if "edges" in state
             else Vocabulary(state["key"], state["values"], state["buckets"])
         )
-        end = state.get("end", "first")  # models registered before there was a choice use the first entries
+        end = state.get("end", "first")  # models registered before this option existed used the first entries
         return cls(state["name"], known, state["width"], state["separator"], end)
 
 
@@ -232,7 +232,7 @@ class DateEncoder(Encoder):
 
 @dataclass(frozen=True, eq=False)
 class VectorEncoder(Encoder):
-    """A fixed-size vector, standardised per element; null, wrong length and non-finite count as the mean."""
+    """A fixed-size vector, standardised per element; null, wrong length and non-finite entries become the mean."""
 
     tag: ClassVar[str] = "vector"
     name: str
@@ -248,7 +248,7 @@ class VectorEncoder(Encoder):
         """float32 (B, width)."""
         raw = as_matrix(values, len(self.mean))
         scaled = (raw - self.mean) / self.scale
-        bounded = np.clip(scaled, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)  # one wild cell must not become an infinity
+        bounded = np.clip(scaled, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)  # an outlier must not become infinite
         return np.where(np.isfinite(scaled), bounded, 0.0).astype(np.float32)
 
     def state(self) -> dict[str, Any]:

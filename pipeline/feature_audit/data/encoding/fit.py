@@ -1,4 +1,4 @@
-"""Fits one encoder per usable column from the train statistics; validation and test rows are never looked at."""
+"""Fits one encoder per usable column on the train statistics; validation and test rows are not used."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from feature_audit.data.encoding.vocabulary import Buckets, Vocabulary
 from feature_audit.data.table.statistics import ColumnFacts, Statistics
 from feature_audit.schema import Column
 
-#: Quantile buckets of a datetime's own moment.
+#: Quantile buckets of a datetime itself.
 AGE_BUCKETS = 16
 
 
 def fit_encoders(
     columns: Sequence[Column], statistics: Statistics, settings: EncodingConfig, forms: Mapping[str, Form] | None = None
 ) -> Encoders:
-    """One encoder per column, in order; ``forms``: columns of numbers that were written for people."""
+    """One encoder per column, in order; ``forms``: forms of the columns of formatted numbers."""
     train, forms = statistics.samples["train"], forms or {}
     return Encoders(
         {
@@ -50,11 +50,11 @@ def fit_encoder(
     """The encoder of one column.
 
     Args:
-        column: its kind decides the form.
+        column: its kind decides the encoder.
         fact: train counts of the column.
         sample: train cells.
         settings: bins, cut-offs and lengths.
-        form: how the raw cells of a number column are written, where ``sample`` holds them as numbers already.
+        form: format of the raw cells of a numeric column that ``sample`` already holds as numbers.
     """
     if column.kind == "numeric":
         numbers = as_float(sample)

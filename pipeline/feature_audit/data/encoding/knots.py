@@ -1,4 +1,4 @@
-"""From numbers to positions on knots: choosing the knots, and finding a number's place among them in constant time."""
+"""Numbers as positions on knots: choosing the knots, and looking up positions in constant time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 def quantile_knots(values: np.ndarray, max_bins: int) -> np.ndarray:
     """Knots of a numeric column: all distinct values if they are few, else atoms and quantiles of the rest.
 
-    An *atom* is a value that alone holds at least 1 / max_bins of the rows; it gets its own knot, and the remaining
-    knots are quantiles of the other rows, so that a column of mostly zeros still resolves its tail.
+    An *atom* is a value with at least 1 / max_bins of the rows; it gets a knot, and the remaining knots are quantiles
+    of the other rows, so that a column of mostly zeros still resolves its tail.
 
     Args:
-        values: float (rows,); NaN and infinities are left out.
-        max_bins: most knots.
+        values: float (rows,); NaN and infinities are ignored.
+        max_bins: maximum number of knots.
 
     Returns:
         Increasing float64 (at most max_bins,), at least one; every knot is a value that occurs.
@@ -36,31 +36,31 @@ def quantile_knots(values: np.ndarray, max_bins: int) -> np.ndarray:
 
 
 def median_knot(values: np.ndarray, knots: np.ndarray) -> int:
-    """Position (1 = first knot) of the knot nearest to the median; 0 where no value is finite.
+    """Position (1 = first knot) of the knot nearest to the median; 0 if no value is finite.
 
     Args:
-        values: float (rows,); NaN and infinities are left out.
+        values: float (rows,); NaN and infinities are ignored.
         knots: increasing float64.
     """
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0
-    median = np.quantile(finite, 0.5, method="nearest")  # a value that occurs: the most frequent one if most share it
+    median = np.quantile(finite, 0.5, method="nearest")  # an observed value: the mode if it has most rows
     return 1 + int(np.abs(knots - median).argmin())
 
 
 class Positions:
     """``np.interp`` onto 1, 2, ..., len(knots), several times faster.
 
-    A float32's leading bits (sign, exponent, five of the mantissa) name a cell of the number line; a table says how
-    many knots lie at or below the start of each cell, and a few comparisons with the following knots finish the search.
-    Numbers are centred on the middle knot first: cells are finest around zero, where most columns' knots are densest.
-    Where float32 could not tell a position to 1e-4, the search is NumPy's.
+    The leading bits of a float32 (sign, exponent, five of the mantissa) identify a cell of the number line. A table
+    holds the number of knots at or below the start of each cell, and a few comparisons with the next knots complete the
+    search. Numbers are first centred on the middle knot: cells are finest around zero, where most columns' knots are
+    densest. If float32 precision cannot keep positions within 1e-4, NumPy's search is used.
     """
 
     _DROPPED_BITS = 18
     _MOST_STEPS = 6
-    _BLOCK = 16_384  # numbers at a time: intermediate arrays stay in the cache and in the allocator's pools
+    _BLOCK = 16_384  # block size: intermediate arrays stay in the cache and in the allocator's pools
 
     def __init__(self, knots: np.ndarray) -> None:
         self._knots = knots
@@ -103,7 +103,7 @@ class Positions:
         return near
 
     def _fits_float32(self) -> bool:
-        """True where rounding to float32 moves no position by more than 1e-4."""
+        """True if rounding to float32 changes no position by more than 1e-4."""
         gaps = np.diff(self._knots)
         if not len(gaps) or gaps.min() < 1e-30:
             return False

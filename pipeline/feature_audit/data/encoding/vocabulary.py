@@ -1,4 +1,4 @@
-"""Values to codes: vocabularies of categories, quantile ranges of numbers in lists."""
+"""Values to codes: vocabularies of categories, and quantile ranges of numbers in lists."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Vocabulary:
         """int32 codes of a flat series; null -> MISSING, unknown -> OOV or its hash bucket.
 
         Raises:
-            ValueError: the known values have more digits than a float holds, and these are floats.
+            ValueError: the known values exceed float precision, and the series is of floats.
         """
         if values.dtype.is_float() and self._is_long and (values.fill_nan(None).abs() > BEYOND_FLOAT).any():
             raise ValueError(
@@ -42,14 +42,14 @@ class Vocabulary:
             bucket = (keys.cast(pl.String).hash(0) % self.buckets).cast(pl.Int32) + (FIRST + len(self.values))
             codes = np.where(codes == OOV, bucket.to_numpy(), codes).astype(np.int32, copy=False)
         if keys.null_count():
-            absent = is_missing(values) if self.key in ("integer", "float") else keys.is_null()  # a word is no null
+            absent = is_missing(values) if self.key in ("integer", "float") else keys.is_null()  # a bad word is OOV
             codes = np.where(absent.to_numpy(), np.int32(MISSING), codes)
         return codes
 
     def _known(self, keys: pl.Series) -> np.ndarray:
-        """int32 codes of known values, OOV for all others, null included.
+        """int32 codes of known values; OOV for all others, including null.
 
-        Polars makes its lookup table anew in every call; for few rows and many values that is all the time it takes.
+        Polars rebuilds its lookup table in every call, which dominates the time for few rows and many values.
         """
         if len(keys) < len(self.values):
             code_of = self._code_of
@@ -61,19 +61,19 @@ class Vocabulary:
                 self._tables[keys.dtype] = self._table(keys.dtype)
             known, places = self._tables[keys.dtype]
             codes = keys.replace_strict(known, places, default=None, return_dtype=pl.Int32)
-        # In NumPy, where nulls are NaN: a Series method such as fill_null is a whole query each time.
+        # In NumPy, where nulls are NaN: a Series method such as fill_null runs a whole query each time.
         found = codes.to_numpy()
         return np.nan_to_num(found, nan=OOV).astype(np.int32) if codes.null_count() else found
 
     def _table(self, dtype: pl.DataType) -> tuple[pl.Series, pl.Series]:
-        """Known values in the type of the keys, and their codes; what is too long for Int64 equals no such key."""
+        """Known values in the type of the keys, and their codes; values beyond Int64 cannot equal an Int64 key."""
         fits = [dtype != pl.Int64 or -(2**63) <= value < 2**63 for value in self.values]
         known = pl.Series([value for value, one in zip(self.values, fits, strict=True) if one], dtype=dtype)
         return known, pl.Series(np.arange(FIRST, FIRST + len(fits), dtype=np.int32)[fits])
 
     @cached_property
     def _is_long(self) -> bool:
-        """True where a known value is a whole number that a float cannot hold."""
+        """True if a known value is a whole number beyond float precision."""
         if self.key == "text":
             return any(value.isdigit() and len(value) > 15 for value in self.values)
         return self.key == "integer" and any(abs(value) > BEYOND_FLOAT for value in self.values)
@@ -92,7 +92,7 @@ class Vocabulary:
 
 
 class Buckets:
-    """Numbers -> codes of quantile ranges, for lists of numbers; the part of a vocabulary that a bag needs."""
+    """Numbers -> codes of quantile ranges, for lists of numbers; has the interface of ``Vocabulary`` that bags use."""
 
     def __init__(self, edges: np.ndarray) -> None:
         self.edges = edges

@@ -1,1 +1,1 @@
-"""From a file on disk to a Polars frame."""
+"""Reading: files on disk to a Polars frame."""

@@ -14,16 +14,16 @@ from feature_audit.errors import AuditError
 
 
 def scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits: Mapping[Path, str]) -> pl.LazyFrame:
-    """One scan over Parquet or Arrow files whose columns and types agree.
+    """One scan over Parquet or Arrow files with matching columns and types.
 
     Args:
-        files: in the order of their rows.
+        files: in row order.
         suffix: ``parquet`` or ``arrow``.
         root: the folder that the user named; its hive keys (``day=1/``) become columns. None for a glob or a file.
         splits: file -> split, or empty.
 
     Raises:
-        AuditError: a file cannot be read, or two files disagree about a column.
+        AuditError: a file cannot be read, or two files have different columns or types.
     """
     first: pl.Schema | None = None
     for file in files:
@@ -74,7 +74,7 @@ def _same_schema(first: pl.Schema, other: pl.Schema, first_file: Path, file: Pat
 
 
 def _widens(narrow: pl.DataType, wide: pl.DataType) -> bool:
-    """True where Polars reads ``narrow`` as ``wide`` without loss, as its scan options allow."""
+    """True if Polars casts ``narrow`` to ``wide`` without loss, as its scan options allow."""
     if narrow.is_float() and wide.is_float():
         return narrow == pl.Float32 and wide == pl.Float64
     if (narrow.is_signed_integer() and wide.is_signed_integer()) or (

@@ -1,4 +1,4 @@
-"""Dates that no calendar of Python has: overflowed or uninitialised numbers in a column of dates."""
+"""Dates outside Python's calendar: overflowed or uninitialised values in a date column."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _TICKS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 def within_calendar(
     frame: pl.LazyFrame, collect: Callable[[pl.LazyFrame], pl.DataFrame]
 ) -> tuple[pl.LazyFrame, tuple[str, ...]]:
-    """The table with dates beyond the years 1 to 9999 as null, since Polars panics where it shows one.
+    """The table with dates outside the years 1 to 9999 set to null, because Polars panics when it prints one.
 
     Args:
         frame: the table.
-        collect: runs a query on it.
+        collect: runs a query on the table.
 
     Returns:
         The table, and a note for each column that had such dates.
@@ -37,7 +37,7 @@ def within_calendar(
 
 
 def _inside(name: str, dtype: pl.DataType) -> pl.Expr:
-    """Compares the numbers that are stored; with a time zone one day less, which shown in the zone is another year."""
+    """Compares the stored integers; with a time zone one day less, as the local date may be in another year."""
     zoned = isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
     per_day = 86_400 * _TICKS[dtype.time_unit] if isinstance(dtype, pl.Datetime) else 1
     start = (_FIRST - _EPOCH + timedelta(days=zoned)).days * per_day

@@ -1,4 +1,4 @@
-"""Bytes that a row takes in each column of the log: of Parquet exactly, of other local files estimated."""
+"""Bytes per row of each column of the log: exact for Parquet, estimated for other local files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data.reading.files import ARROW, JSON, TEXT, bare_suffix, format_of, local_files
 from feature_audit.data.reading.remote import is_remote
 
-#: Files of a table whose statistics are read, and column chunks in each, evenly spread.
+#: Maximum number of files whose statistics are read, and of column chunks in each, evenly spaced.
 _MOST_FILES, _MOST_CHUNKS = 20, 100_000
 
 Item = TypeVar("Item")
@@ -25,8 +25,8 @@ class ColumnBytes:
     """Bytes per row.
 
     Attributes:
-        origin: how they are known, for people.
-        stored: column -> bytes as they lie in the file, compressed where the file is.
+        origin: source of the figures, for the report.
+        stored: column -> bytes in the file, compressed if the file is.
         plain: column -> bytes before compression.
     """
 
@@ -36,12 +36,12 @@ class ColumnBytes:
 
 
 def column_bytes(config: AuditConfig, data: str, directory: Path, sample: pl.DataFrame) -> ColumnBytes | None:
-    """Bytes per row of the columns in ``sample``; None where nothing knows them, as of remote Parquet files.
+    """Bytes per row of the columns in ``sample``; None if unknown, as for remote Parquet files.
 
     Args:
-        config: says whether the table is made by a function of the user's.
+        config: says whether the user's ``prepare`` function builds the table.
         data: path, glob, folder or URI.
-        directory: where a table that was made lies as Parquet.
+        directory: folder of the prepared table, as Parquet.
         sample: some rows of the log.
     """
     names = sample.columns
@@ -61,9 +61,9 @@ def column_bytes(config: AuditConfig, data: str, directory: Path, sample: pl.Dat
 
 
 def _of_parquet(files: Sequence[Path], names: Sequence[str], origin: str) -> ColumnBytes | None:
-    """Sizes of the column chunks; a column of a hive folder's name takes none.
+    """Sizes of the column chunks; a hive key column takes 0 bytes.
 
-    None where pyarrow does not know a type that Polars reads, as integers of 128 bits.
+    None if pyarrow does not support a type that Polars reads, such as 128-bit integers.
     """
     import pyarrow
     import pyarrow.parquet as pq
@@ -90,14 +90,14 @@ def _of_parquet(files: Sequence[Path], names: Sequence[str], origin: str) -> Col
 
 
 def _owner(path: str, known: set[str]) -> str | None:
-    """The column that a Parquet leaf belongs to: ``tags.list.element`` to ``tags``; a name may hold dots itself."""
+    """The column of a Parquet leaf, such as ``tags`` of ``tags.list.element``; names may contain dots."""
     parts = path.split(".")
     tried = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
     return next((name for name in tried if name in known), None)
 
 
 def _of_sample(sample: pl.DataFrame, kind: str) -> ColumnBytes:
-    """Of Arrow what the cells take in memory, which is the file's layout; of text their length and a separator."""
+    """For Arrow the cells' size in memory, which is the file's layout; for text their length plus a separator."""
     found = {column.name: _cell_bytes(column, kind) for column in sample}
     what = "memory size of the cells" if kind == "arrow" else "text length of the cells"
     return ColumnBytes(f"estimated from {what} in {sample.height:,} rows", found, found)
@@ -112,5 +112,5 @@ def _cell_bytes(cells: pl.Series, kind: str) -> float:
 
 
 def _spread(items: Sequence[Item], most: int) -> Sequence[Item]:
-    """At most so many items, evenly spread."""
+    """At most ``most`` items, evenly spaced."""
     return items[:: -(-len(items) // most)] if len(items) > most else items

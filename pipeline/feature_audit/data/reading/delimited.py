@@ -1,4 +1,4 @@
-"""CSV and TSV (also .gz): every column's type is decided over all rows, then the table is staged once as Parquet."""
+"""CSV and TSV (also .gz): each column's type is decided over all rows, then the table is staged once as Parquet."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from feature_audit.data.reading.split_marks import marked
 from feature_audit.data.reading.text_bytes import require_text
 from feature_audit.errors import AuditError
 
-#: Share of the cells that a type of the user's may fail to read.
+#: Maximum share of cells that may fail to parse as a type set by the user.
 MOST_LOST = 0.5
-#: First rows that decide which datetime formats are tried on all rows.
+#: Number of first rows that decide which datetime formats are tried on all rows.
 PEEK_ROWS = 2_000
-#: First lines that a separator is guessed from.
+#: Number of first lines used to guess the separator.
 _GLANCE_LINES = 50
 
 _NUMBERS = {"integer": pl.Int64, "unsigned": pl.UInt64, "float": pl.Float64}
@@ -54,21 +54,21 @@ def read_text(
     progress: Callable[[str], None],
     splits: Mapping[Path, str] | None = None,
 ) -> tuple[pl.LazyFrame, tuple[str, ...]]:
-    """Read text files as strings, decide types on every row, write one typed Parquet file and scan it.
+    """Read text files as strings, decide types over all rows, write one typed Parquet file and scan it.
 
     Args:
         files: CSV or TSV files with the same columns.
         reader: separator, header, names, null texts and types from the configuration.
         staged: the Parquet file to write.
-        progress: told what takes long.
-        splits: file -> split that its rows are of, which becomes a column; None = the files know of none.
+        progress: called with a message before each long step.
+        splits: file -> split of its rows, which becomes a column; None = no split files.
 
     Returns:
-        The typed table and notes on what was decided.
+        The typed table, and notes on decisions made.
 
     Raises:
-        AuditError: wrong number of columns, different headers, mixed types, a row that is too short or too long; the
-            line names the file, and the line in it where one is at fault.
+        AuditError: the number of columns or the headers are wrong, types are mixed, or a row is too short or too long;
+            the message names the file, and the line if one is at fault.
     """
     opened = _open_all(files, reader, staged.parent / "plain")
     names = opened[0].names
@@ -100,7 +100,7 @@ def read_text(
 
 
 def _open_all(files: tuple[Path, ...], reader: ReaderConfig, copies: Path) -> list[_File]:
-    """Scan every file as strings, after checking that their headers agree; what Polars would misread from a copy."""
+    """Scan every file as strings after checking that headers agree; files that Polars would misread are rewritten."""
     opened: list[_File] = []
     for number, path in enumerate(files):
         require_text(path)
@@ -125,7 +125,7 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig, copies: Path) -> li
 
 
 def _scan(path: Path, separator: str, names: list[str], reader: ReaderConfig) -> pl.LazyFrame:
-    """A text file as strings. Separators of several bytes, which Polars does not know, have no quotes around them."""
+    """A text file as strings. Multi-byte separators, which Polars does not support, are split without quoting."""
     if len(separator.encode()) == 1:
         return pl.scan_csv(
             path, separator=separator, has_header=reader.has_header, infer_schema=False, new_columns=names,
@@ -138,7 +138,7 @@ def _scan(path: Path, separator: str, names: list[str], reader: ReaderConfig) ->
 
 
 def _guess_separator(path: Path) -> str:
-    """The usual one of the suffix; where the first line has none of it, the first other one that all lines share.
+    """The usual separator of the suffix; if the first line lacks it, the first other one common to all lines.
 
     Raises:
         AuditError: the file cannot be read.
@@ -164,7 +164,7 @@ def _first_lines(path: Path, count: int) -> list[str]:
 
 
 def _separator_notes(files: list[_File], reader: ReaderConfig) -> list[str]:
-    """Says which separator was found, and that a first line of numbers was taken for names."""
+    """A note on the detected separator."""
     notes = []
     found = {file.separator for file in files if not reader.separator}
     if found - {",", "\t"}:
@@ -175,7 +175,7 @@ def _separator_notes(files: list[_File], reader: ReaderConfig) -> list[str]:
 
 
 def _check_rows(path: Path, separator: str, width: int, copy: Path) -> Shape:
-    """The shape of a file whose rows are all as long as its header; other files are refused."""
+    """The shape of a file whose rows all have the header's length; other files are refused."""
     shape = shape_of(path, separator, width, copy)
     if shape.problem is not None:
         raise AuditError(f"data={path}: the row that starts in line {shape.bad_line}: {shape.problem}; fix its quotes")
@@ -219,13 +219,13 @@ def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
 
 
 def _counted(row: list[str]) -> list[str]:
-    """Names that count from the row's first one on, as pandas and R name columns without names."""
+    """Numbers from the row's first one on, as pandas and R name columns without names."""
     first = int(row[0]) if row[0].isdigit() else 0
     return [str(first + place) for place in range(len(row))]
 
 
 def _read_facts(file: _File, names: list[str], reader: ReaderConfig) -> dict[str, Facts]:
-    """Column -> how many cells read as each type; formats that do not fit the first cells are not counted further."""
+    """Column -> number of cells that parse as each type; formats that do not fit the first cells are not counted."""
     try:
         peek = file.frame.head(PEEK_ROWS).select(_held(name) for name in names).collect()
         empty = [name for name in names if not peek[name].count()]
@@ -243,12 +243,12 @@ def _read_facts(file: _File, names: list[str], reader: ReaderConfig) -> dict[str
 
 
 def _said(name: str, reader: ReaderConfig) -> str | None:
-    """The type that ``reader.types`` gives a column, or None."""
+    """The type set by ``reader.types``, or None."""
     return next((kind for glob, kind in reader.types.items() if fnmatch.fnmatchcase(name, glob)), None)
 
 
 def _held(name: str) -> pl.Expr:
-    """The words of a text column; texts that mean missing become null."""
+    """The stripped words of a text column; texts that mean missing become null."""
     word = pl.col(name).str.strip_chars()
     return pl.when(word.is_in(list(NULL_WORDS))).then(None).otherwise(word).alias(name)
 
@@ -274,7 +274,7 @@ def _facts(name: str, formats: tuple[str, ...]) -> pl.Expr:
 
 
 def _agree(name: str, facts: list[Facts], files: list[_File]) -> Facts:
-    """The counts of all files together; numbers in one file and words in another are an error."""
+    """The counts of all files combined; numbers in one file and words in another are an error."""
     for one, file in zip(facts, files, strict=True):
         if one["held"] and one["float"] == 0 and any(other["float"] == other["held"] > 0 for other in facts):
             numbers = next(
@@ -289,7 +289,7 @@ def _agree(name: str, facts: list[Facts], files: list[_File]) -> Facts:
 
 
 def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> pl.Expr:
-    """The text column as its decided type; ``reader.types`` wins over the decision."""
+    """The text column cast to its decided type; ``reader.types`` takes precedence."""
     said = _said(name, reader)
     kind, pattern = _decide(facts) if said is None else (said, None)
     if facts["undecoded"]:
@@ -324,7 +324,7 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
 
 
 def _decide(facts: Facts) -> tuple[str, str | None]:
-    """The narrowest type that (nearly) every cell has; text where none fits."""
+    """The narrowest type that fits (nearly) every cell; text if none fits."""
     held = facts["held"]
     if held == 0 or facts["padded"]:  # 00123 is a code, not a number
         return "string", None
@@ -343,7 +343,7 @@ def _decide(facts: Facts) -> tuple[str, str | None]:
 
 
 def _unreadable(files: list[_File], error: BaseException) -> AuditError:
-    """The error of a file that Polars cannot read although its rows add up."""
+    """Error for a file that Polars cannot read although its row lengths are right."""
     path = files[0].path
     remedy = "write it again" if path.suffix == ".gz" else "check its quotes and reader.separator"
     return AuditError(f"data={path}: cannot be read as text ({one_line(error)}); {remedy}")

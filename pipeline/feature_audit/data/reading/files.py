@@ -1,4 +1,4 @@
-"""Which files the user points at: paths, globs, folders, their formats, and which split a file holds."""
+"""Input files: paths, globs, folders, their formats, and the split of each file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from feature_audit.data.messages import listing
 from feature_audit.errors import AuditError
 
-#: Rows of a row group in the Parquet files that are written.
+#: Rows per row group of Parquet files written here.
 ROW_GROUP = 65_536
 PARQUET = (".parquet", ".pq", ".parq")
 ARROW = (".arrow", ".ipc", ".feather")
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data")
 JSON = (".jsonl", ".ndjson", ".json")
 _FORMATS = {"parquet": PARQUET, "arrow": ARROW, "text": TEXT, "json": JSON, "inter": (".inter",)}
-#: What a folder of a table format with versions holds, and how Polars reads the current one.
+#: Marker files of versioned table formats, and how Polars reads the current version.
 _VERSIONED = {
     "_delta_log": ("a Delta table", "polars.scan_delta(path)"),
     "metadata/*.metadata.json": ("an Iceberg table", "polars.scan_iceberg(path)"),
@@ -33,15 +33,15 @@ _SPLIT_WORDS = {
 
 
 def local_files(data: str) -> tuple[Path, ...]:
-    """Files of a path, a glob, a folder (searched to the bottom) or a comma-separated list of these, each sorted.
+    """Files of a path, a glob, a folder (recursive) or a comma-separated list of these, each sorted.
 
-    Hidden files and folders (``.ipynb_checkpoints``, ``_temporary``, ``_SUCCESS``) are passed over.
+    Hidden files and folders (``.ipynb_checkpoints``, ``_temporary``, ``_SUCCESS``) are skipped.
 
     Raises:
-        AuditError: nothing matches, or the folder is a table that holds old versions next to the current one.
+        AuditError: no file matches, or the folder is a versioned table that also contains old versions.
     """
     path = Path(data).expanduser()
-    if os.path.isfile(path):  # which takes any text, while Path raises where a name is too long
+    if os.path.isfile(path):  # accepts any text, whereas Path raises if a name is too long
         return (path,)
     if os.path.isdir(path):
         _refuse_versions(path)
@@ -66,10 +66,10 @@ def local_files(data: str) -> tuple[Path, ...]:
 
 
 def format_of(file: Path) -> str:
-    """``parquet``, ``arrow``, ``text``, ``json`` or ``inter``, by the file's name.
+    """``parquet``, ``arrow``, ``text``, ``json`` or ``inter``, by file name.
 
     Raises:
-        AuditError: the name fits none.
+        AuditError: the format is unknown.
     """
     found = format_or_none(file)
     if found is None:
@@ -82,7 +82,7 @@ def format_of(file: Path) -> str:
 
 
 def format_or_none(file: Path) -> str | None:
-    """The same, or None."""
+    """The format, or None if it is unknown."""
     suffix = bare_suffix(file)
     return next((form for form, suffixes in _FORMATS.items() if suffix in suffixes), None)
 
@@ -96,10 +96,10 @@ def bare_suffix(file: Path) -> str:
 
 
 def split_of_files(files: Sequence[Path], split_files: Mapping[Any, str]) -> dict[Path, str]:
-    """The split that each file holds, by ``split_files``: split -> path, name, folder or glob.
+    """The split of each file, by ``split_files``: split -> path, name, folder or glob.
 
     Raises:
-        AuditError: a file of no split or of two, or a split without a file.
+        AuditError: a file is in no split or in two, or a split has no file.
     """
     found: dict[Path, str] = {}
     for split, pattern in split_files.items():
@@ -125,7 +125,7 @@ def split_of_files(files: Sequence[Path], split_files: Mapping[Any, str]) -> dic
 
 
 def looks_like_splits(files: Sequence[Path]) -> str | None:
-    """A sentence where every one of several files is named after a split, else None."""
+    """A message if each of several files is named after a split, else None."""
     splits: dict[str, list[Path]] = {}
     for file in files:
         words = [_SPLIT_WORDS.get(word) for word in re.split(r"[^a-z]+", file.name.lower())]
@@ -143,7 +143,7 @@ def looks_like_splits(files: Sequence[Path]) -> str | None:
 
 
 def _below(folder: Path) -> list[Path]:
-    """Files of a folder and of its folders, links followed once, without hidden ones."""
+    """Files below a folder, without hidden ones; each symbolic link is followed once."""
     found: list[Path] = []
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -158,7 +158,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _is_hidden(file: Path, pattern: Path) -> bool:
-    """True where a part of the path is hidden that the pattern does not spell out."""
+    """True if a part of the path is hidden and the pattern does not name it explicitly."""
     spelled = {part[0] for part in pattern.parts}
     return any(part[0] in "._" and part[0] not in spelled and "=" not in part for part in file.parts if part != "..")
 

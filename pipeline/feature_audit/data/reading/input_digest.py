@@ -1,4 +1,4 @@
-"""The digest of what the user points at."""
+"""The digest of the input data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from feature_audit.errors import AuditError
 
 
 def input_digest(data: str) -> str:
-    """blake2b of every input file's name and bytes; of remote data, which is not read as a whole for this, a glance."""
+    """blake2b of every input file's name and bytes; remote data are not read in full but sampled (``glance``)."""
     digest = hashlib.blake2b(digest_size=16)
     if is_remote(data):
         for part in glance(data):

@@ -1,4 +1,4 @@
-"""JSON files to one lazy frame: an object a line, or an array of objects."""
+"""JSON files as one lazy frame: one object per line, or an array of objects."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading.split_marks import marked
 from feature_audit.errors import AuditError
 
-#: Polars' time to read nested JSON grows with the cube of the levels: 500 of them take minutes.
+#: Polars' time to read nested JSON grows with the cube of the depth: 500 levels take minutes.
 _MOST_LEVELS = 64
 
 
 def scan_json(files: tuple[Path, ...], splits: Mapping[Path, str]) -> pl.LazyFrame:
-    """JSON lines, or of .json files one array of records; types are told from all rows."""
+    """JSON lines, or one array of records in a .json file; types are inferred from all rows."""
     frames = []
     for file in files:
         try:
@@ -41,7 +41,7 @@ def scan_json(files: tuple[Path, ...], splits: Mapping[Path, str]) -> pl.LazyFra
 
 
 def _levels(dtype: pl.DataType) -> int:
-    """How deep objects and lists of a field are nested; 0 = plain cells."""
+    """Nesting depth of a field's objects and lists; 0 = plain cells."""
     deepest, level = 0, [(dtype, 0)]
     while level:
         here, deep = level.pop()

@@ -1,4 +1,4 @@
-"""A user's function that makes the table (``prepare=package.module:function``)."""
+"""The user's function that builds the table (``prepare=package.module:function``)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from feature_audit.importing import import_function, see_working_directory, what
 
 
 def call_prepare(name: str, data: str) -> pl.LazyFrame:
-    """The table that the function makes of ``data``.
+    """The table that the function builds from ``data``.
 
     Raises:
-        UsageError: there is no such function.
-        AuditError: it fails, or returns something else than a Polars frame.
+        UsageError: the function does not exist.
+        AuditError: it raises, or does not return a Polars frame.
     """
     build = import_function("prepare", name)
     try:
@@ -33,7 +33,7 @@ def call_prepare(name: str, data: str) -> pl.LazyFrame:
 
 
 def prepare_source(name: str) -> bytes:
-    """The bytes of the file that holds the user's ``prepare`` function, so that an edit counts as new data."""
+    """The source file of the user's ``prepare`` function, so that an edit counts as new data."""
     see_working_directory()
     try:
         found = importlib.util.find_spec(name.partition(":")[0])

@@ -19,19 +19,19 @@ _TYPES = ("token", "float", "token_seq", "float_seq")
 
 
 def companions(inter: Path) -> dict[str, Path]:
-    """The user and item file of an interaction file; they need not exist."""
+    """The user and item files of an interaction file; they may not exist."""
     return {table: inter.with_suffix(f".{table}") for table in ("user", "item")}
 
 
 def read_atomic(inter: Path, progress: Callable[[str], None]) -> tuple[pl.LazyFrame, dict[str, str]]:
-    """Interactions with their user's and item's columns joined on, in the order of the interactions.
+    """Interactions joined with their user's and item's columns, in the order of the interactions.
 
     Returns:
         The joined frame, and column -> ``inter``, ``user`` or ``item``.
 
     Raises:
-        AuditError: a header without types, a row that is too short or too long, no shared id column, an id twice in a
-            side file.
+        AuditError: a header lacks types, a row is too short or too long, a side file shares no id column, or an id
+            occurs twice in a side file.
     """
     frame = read_table(inter)
     origin = dict.fromkeys(frame.collect_schema(), "inter")
@@ -59,7 +59,7 @@ def read_table(path: Path) -> pl.LazyFrame:
     """One atomic file with its types applied.
 
     Raises:
-        AuditError: an empty file, a header without types, or a row with too few or too many cells.
+        AuditError: the file is empty, its header lacks types, or a row has too few or too many cells.
     """
     with path.open(encoding="utf-8-sig", errors="replace") as stream:
         header = stream.readline().rstrip("\r\n").split("\t")

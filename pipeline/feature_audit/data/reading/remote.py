@@ -1,4 +1,4 @@
-"""Data that a URI names."""
+"""Remote data, named by a URI."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading.files import ARROW, JSON, TEXT, bare_suffix
 from feature_audit.errors import AuditError
 
-#: A change of remote data is noticed in this many first and last rows.
+#: Number of first and last rows in which changes of remote data are detected.
 _GLANCE_ROWS = 1_000
 
 
 def is_remote(data: str) -> bool:
-    """Is the data named by a URI?"""
+    """Whether the data are named by a URI."""
     return re.match(r"^[a-z][a-z0-9+.-]+://", data, flags=re.IGNORECASE) is not None
 
 
@@ -27,10 +27,10 @@ def path_of(uri: str) -> Path:
 
 
 def glance(uri: str) -> Iterator[bytes]:
-    """URI, schema and first rows of remote data; of Parquet and Arrow, whose files know them, last rows and count.
+    """URI, schema and first rows of remote data; for Parquet and Arrow, which are seekable, also last rows and count.
 
     Raises:
-        AuditError: it cannot be read.
+        AuditError: the data cannot be read.
     """
     frame = open_remote(uri)
     yield repr((uri, frame.collect_schema())).encode()
@@ -48,7 +48,7 @@ def open_remote(uri: str) -> pl.LazyFrame:
     """A lazy frame over remote files.
 
     Raises:
-        AuditError: there are none, or the store does not answer.
+        AuditError: there are no files, or the store does not respond.
     """
     suffix = bare_suffix(path_of(uri))
     try:

@@ -1,9 +1,9 @@
-"""Finds rows of a text file that have too few or too many cells, and quotes that Polars would misread.
+"""Finds rows of a text file with too few or too many cells, and quotes that Polars would misread.
 
-Polars silently fills the missing cells of a short row with null, so a truncated or shifted file would pass;
-and it takes an inch mark (``5" pipe``) for an opening quote when it looks for the ends of rows. One streaming pass over
-the raw lines checks that each is a row by itself. Only a file with quotes where some line is none is read again, row by
-row, by Python's ``csv``, which writes what it reads in a form that cannot be misread.
+Polars silently fills the missing cells of a short row with nulls, so that a truncated or shifted file would pass. It
+also treats an inch mark (``5" pipe``) as an opening quote when it looks for the ends of rows. One streaming pass over
+the raw lines checks that each line is a complete row. Only a file with quotes in which some line is not a row is read
+again by Python's ``csv``, which rewrites it in a form that cannot be misread.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ import polars as pl
 
 from feature_audit.data.messages import READ_ERRORS
 
-#: A character that no text holds: the scan's "separator", so that a line is one cell.
+#: A character that does not occur in text, used as the scan's separator so that a line is one cell.
 _NONE = "\x01"
-#: Stands for a whole quoted cell.
+#: Placeholder for a whole quoted cell.
 _QUOTED = "\x03"
-#: Characters of a cell beyond which a quote is taken for one that is never closed.
+#: Cell length beyond which a quote counts as never closed.
 _LONGEST_CELL = 1 << 24
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the lines of a text file look like.
+    """Result of checking the lines of a text file.
 
     Attributes:
-        blank: empty lines.
-        bad_line: number of the first line (from 1; the last one of a row with line breaks in quotes) whose row has a
+        blank: number of empty lines.
+        bad_line: number of the first line (from 1; the last line of a row with quoted line breaks) whose row has the
             wrong number of cells, or None.
-        cells: cells of that row.
-        problem: what is wrong with that row, where it is not the number of its cells.
-        rewritten: the file has to be read from its copy.
+        cells: number of cells of that row.
+        problem: the error in that row, if it is not the number of cells.
+        rewritten: the file must be read from its copy.
     """
 
     blank: int = 0
@@ -52,9 +52,9 @@ def shape_of(path: Path, separator: str, width: int, copy: Path | None = None) -
 
     Args:
         path: text file, also .gz.
-        separator: between cells.
-        width: cells that every row must have.
-        copy: where the file is written in a plain form if it needs to be; None = ``"`` is a character as any other.
+        separator: cell separator.
+        width: number of cells that every row must have.
+        copy: path of the rewritten file if one is needed; None = ``"`` is an ordinary character.
     """
     quotes = copy is not None and len(separator.encode()) == 1
     lines = scan_lines(path, separator).with_row_index("number")
@@ -82,7 +82,7 @@ def scan_lines(path: Path, unlike: str = "") -> pl.LazyFrame:
 
     Args:
         path: text file, also .gz.
-        unlike: what the lines may hold, so that it cannot serve as the scan's own separator.
+        unlike: text that lines may contain, so that it is not used as the scan's separator.
     """
     frame = pl.scan_csv(
         path, separator=_NONE if unlike != _NONE else "\x02", has_header=False, infer_schema=False, quote_char=None,
@@ -96,7 +96,7 @@ def _streamed(frame: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _row_by_row(path: Path, separator: str, width: int, copy: Path) -> Shape:
-    """Read as ``csv`` does, which takes a quote inside a cell for a character, and write what Polars cannot misread."""
+    """Read with ``csv``, which treats a quote inside a cell as a character, and rewrite the file for Polars."""
     blank, line = 0, 0
     copy.parent.mkdir(parents=True, exist_ok=True)
     csv.field_size_limit(_LONGEST_CELL)
@@ -115,12 +115,12 @@ def _row_by_row(path: Path, separator: str, width: int, copy: Path) -> Shape:
         except csv.Error as error:
             return Shape(blank, line + 1, problem=str(error))
         except (EOFError, gzip.BadGzipFile, zlib.error):
-            return Shape(blank)  # Polars will say so
+            return Shape(blank)  # Polars reports it
     return Shape(blank, rewritten=True)
 
 
 def open_text(file: Path) -> io.TextIOBase:
-    """A text file for line-wise reading, unpacked where it is gzipped."""
+    """A text file for reading line by line; .gz files are decompressed."""
     if file.suffix == ".gz":
         return gzip.open(file, "rt", encoding="utf-8-sig", errors="replace", newline="")
     return file.open(encoding="utf-8-sig", errors="replace", newline="")

@@ -1,4 +1,4 @@
-"""Opens what the user points at as one lazy Polars frame with a fixed row order."""
+"""Opens the user's data as one lazy Polars frame with a fixed row order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from feature_audit.errors import AuditError
 
 Progress = Callable[[str], None]
 
-#: Keys of the reader that JSON files are read without, and all other files but text.
+#: Reader settings that JSON files do not support, and those that only text files support.
 _JSON_UNREAD = ("separator", "has_header", "columns", "null_values", "types")
 _UNREAD = (*_JSON_UNREAD, "row_number")
 
@@ -43,9 +43,9 @@ class Source:
 
     Attributes:
         frame: all rows in a fixed order, typed.
-        origin: column -> source table, where the input says so (RecBole's user and item files).
-        notes: what reading had to decide, for the report.
-        used: int64 row numbers of ``frame`` that the audit uses, rising; None = all. All methods leave the others out.
+        origin: column -> source table, if the input names it (RecBole's user and item files).
+        notes: decisions made while reading, for the report.
+        used: int64 row numbers of ``frame`` that the audit uses, ascending; None = all. All methods skip the others.
     """
 
     frame: pl.LazyFrame
@@ -57,15 +57,15 @@ class Source:
         """One whole column.
 
         Raises:
-            AuditError: a file is corrupt there.
+            AuditError: a file is corrupt.
         """
         return self.select(pl.col(name))
 
     def select(self, expression: pl.Expr) -> pl.Series:
-        """One expression over the columns, row by row.
+        """One expression over the columns, evaluated row by row.
 
         Raises:
-            AuditError: a file is corrupt there.
+            AuditError: a file is corrupt.
             PolarsError: the expression cannot be computed.
         """
         values = self.collect(self.frame.select(expression)).to_series()
@@ -82,11 +82,11 @@ class Source:
         return self.collect(frame.slice(wanted[0], wanted[-1] - wanted[0] + 1))[wanted - wanted[0]]
 
     def row_numbers(self, start: int, stop: int) -> pl.Series:
-        """Where consecutive rows stand in the input, from 0."""
+        """Input row numbers (from 0) of consecutive rows."""
         return pl.Series("row", np.arange(start, stop) if self.used is None else self.used[start:stop])
 
     def spread(self, codes: np.ndarray) -> np.ndarray:
-        """int8 codes of the used rows as codes of the input's rows up to the last used one, -1 for the others."""
+        """int8 codes of the used rows, expanded to input rows up to the last used one; -1 for the others."""
         if self.used is None:
             return codes
         spread = np.full(int(self.used[-1]) + 1, -1, dtype=np.int8)
@@ -94,24 +94,24 @@ class Source:
         return spread
 
     def without(self, rows: np.ndarray, why: str) -> Source:
-        """The same table without the rows for which bool ``rows`` is true, and a note that says how many and why."""
+        """The same table without the rows where bool ``rows`` is true, and a note with their number and the reason."""
         used = np.arange(len(rows)) if self.used is None else self.used
         note = f"{int(rows.sum()):,} of {len(rows):,} rows are left out: {why}"
         return replace(self, used=used[~rows], notes=(*self.notes, note))
 
     @staticmethod
     def collect(frame: pl.LazyFrame) -> pl.DataFrame:
-        """A query on the table, run; a corrupt file is an ``AuditError``."""
+        """Run a query on the table; a corrupt file raises ``AuditError``."""
         try:
             return frame.collect()
         except READ_ERRORS as error:
             raise AuditError(f"data: cannot be read to the end ({one_line(error)}); write the file again") from None
 
     def chunks(self, rows: int, columns: list[str] | None = None) -> Iterator[pl.DataFrame]:
-        """The table in order, ``rows`` rows at a time (the last one shorter), so that memory is bounded.
+        """The table in order, in chunks of ``rows`` rows (the last may be shorter), so that memory is bounded.
 
         Raises:
-            AuditError: a file turns out to be corrupt in the middle.
+            AuditError: a file is corrupt.
         """
         frame = self.frame if columns is None else self.frame.select(columns)
         try:
@@ -135,10 +135,10 @@ def open_source(config: AuditConfig, data: str, directory: Path, progress: Progr
         config: reader settings and ``prepare``.
         data: path, glob, folder or URI.
         directory: where staged tables are written.
-        progress: told what takes long.
+        progress: called with a message before each long step.
 
     Raises:
-        AuditError: nothing there, empty, corrupt, ragged or of mixed types; the line names the file.
+        AuditError: the data are missing, empty, corrupt, ragged or of mixed types; the message names the file.
     """
     source = _open(config, data, directory, progress)
     frame, notes = within_calendar(source.frame, Source.collect)
@@ -185,7 +185,7 @@ def _refuse_unread(reader: ReaderConfig, what: str, more: str = "", keys: tuple[
     """Refuse a setting that would have no effect.
 
     Raises:
-        AuditError: one of ``keys`` was given.
+        AuditError: one of ``keys`` is set.
     """
     for key in keys:
         value = getattr(reader, key)
@@ -195,10 +195,10 @@ def _refuse_unread(reader: ReaderConfig, what: str, more: str = "", keys: tuple[
 
 
 def _common_format(files: tuple[Path, ...]) -> str:
-    """The format of all files.
+    """The common format of all files.
 
     Raises:
-        AuditError: an empty file, an unknown format, or two formats.
+        AuditError: a file is empty, its format is unknown, or formats differ.
     """
     suffix = format_of(files[0])
     for file in files:
@@ -217,7 +217,7 @@ def _no_split_files(config: AuditConfig, why: str) -> None:
 
 
 def _split_notes(config: AuditConfig, files: tuple[Path, ...]) -> tuple[str, ...]:
-    """A question where files are named like splits and nothing says how to split."""
+    """A question if files are named like splits but no split is configured."""
     if len(files) == 1 or config.split_files or config.time or config.split:
         return ()
     sentence = looks_like_splits(files)
@@ -225,7 +225,7 @@ def _split_notes(config: AuditConfig, files: tuple[Path, ...]) -> tuple[str, ...
 
 
 def _numbered(frame: pl.LazyFrame, name: str | None) -> pl.LazyFrame:
-    """The frame with a first column that counts its rows from 0, where a name for it is given."""
+    """The frame with a first column of row numbers from 0, if a name for it is given."""
     if name is None:
         return frame
     if name in frame.collect_schema():
@@ -244,7 +244,7 @@ def _not_empty(frame: pl.LazyFrame, shown: str) -> pl.LazyFrame:
 
 
 def _stage(frame: pl.LazyFrame, path: Path, progress: Progress, shown: str) -> pl.LazyFrame:
-    """The table written once as Parquet; ``shown`` says in messages where it comes from."""
+    """Write the table once as Parquet and scan it; ``shown`` names its origin in messages."""
     progress(f"writing the prepared table to {path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

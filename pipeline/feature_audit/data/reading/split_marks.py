@@ -1,4 +1,4 @@
-"""Rows of files that are splits carry the split's name."""
+"""Adds the split's name to the rows of split files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from feature_audit.errors import AuditError
 
 
 def marked(frame: pl.LazyFrame, split: str | None) -> pl.LazyFrame:
-    """The frame with a column that says which split its rows are of, where that is known."""
+    """The frame with a column of the split's name; unchanged if ``split`` is None."""
     if split is None:
         return frame
     if SPLIT_COLUMN in frame.collect_schema():

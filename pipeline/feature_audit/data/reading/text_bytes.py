@@ -1,4 +1,4 @@
-"""Files that are named like text and hold something else."""
+"""Detects files with a text suffix that are not text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from feature_audit.data.messages import UNPACK_ERRORS, one_line
 from feature_audit.errors import AuditError
 
 _GLANCE = 1 << 16
-#: First bytes of what is no text, and what to do about it.
+#: Leading bytes of non-text files, and the remedy.
 _BINARY = {
     b"PAR1": "is a Parquet file; name it .parquet",
     b"ARROW1": "is an Arrow file; name it .arrow",
@@ -21,18 +21,18 @@ _BINARY = {
     b"\xfe\xff": "is written in UTF-16; write it as UTF-8",
     b"\x00\x00\xfe\xff": "is written in UTF-32; write it as UTF-8",
 }
-#: Share of zero bytes from which a file is UTF-16 or UTF-32 without a mark, or no text at all.
+#: Share of zero bytes from which a file is UTF-16 or UTF-32 without a byte order mark, or binary.
 _MOST_ZEROS = 0.1
 
 
 def require_text(path: Path) -> None:
-    """Refuse a file that is no text in UTF-8 (or in an encoding that shares its line ends and separators).
+    """Refuse a file that is not text in UTF-8 (or in an encoding with the same line ends and separators).
 
     Args:
         path: the file, also .gz.
 
     Raises:
-        AuditError: it is something else, or cannot be read.
+        AuditError: it is not text, or cannot be read.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:

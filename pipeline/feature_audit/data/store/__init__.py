@@ -1,1 +1,1 @@
-"""The encoded rows on disk."""
+"""The training store: encoded rows on disk."""

@@ -1,7 +1,7 @@
-"""One file of encoded cells: blocks of rows, and in each block one line per value.
+"""A file of encoded cells: blocks of rows, each with one line per value.
 
-A block is one sequential read, however many values a row has; inside it one value's cells lie together, so that a model
-of 30 features touches nothing of the others.
+A block is one sequential read, however many values a row has. Inside a block, the cells of one value are contiguous, so
+that a model of 30 features does not read the others.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from feature_audit.disk import write_at
 from feature_audit.schema import Field
 
-#: Rows of a block; the last one of a file may have fewer. No power of two: lines that lie one apart would share their
-#: places in a core's cache, and turning a tile would take three times as long.
+#: Rows of a block; the last one of a file may have fewer. Not a power of two: successive lines would map to the same
+#: cache sets, and transposing a tile would take three times as long.
 BLOCK_ROWS = 1008
-#: Lines of a tile that is turned at once: both of its ends stay in a core's cache.
+#: Lines of a tile that is transposed at once: source and destination stay in a core's cache.
 _TILE_LINES = 256
 
 #: (start, stop) rows.
@@ -28,7 +28,7 @@ Run = tuple[int, int]
 
 
 def lines_of(fields: Iterable[Field], places: Mapping[str, tuple[str, int, str]]) -> dict[str, int]:
-    """File -> its lines; ``places`` as in ``writer.places_of``."""
+    """File -> number of its lines; ``places`` as in ``writer.places_of``."""
     lines = Counter[str]()
     for field in fields:
         lines[places[field.name][0]] += field.width
@@ -39,23 +39,23 @@ class CellFile:
     """Cells of ``lines`` values and ``rows`` rows.
 
     Args:
-        path: of the file; not opened before cells are asked for.
-        dtype: of a cell.
-        lines: values of a row.
-        rows: in the file.
+        path: path of the file; opened when cells are first read.
+        dtype: dtype of a cell.
+        lines: number of values per row.
+        rows: number of rows in the file.
     """
 
     def __init__(self, path: Path, dtype: str, lines: int, rows: int) -> None:
         self.path, self.dtype, self.lines, self.rows = path, np.dtype(dtype), lines, rows
 
     def write(self, handle: int, line: int, row: int, cells: np.ndarray) -> None:
-        """Put one value's cells at ``row`` and the rows after it; threads may do so at once.
+        """Write one value's cells from ``row`` on; safe to call from several threads.
 
         Args:
-            handle: of the file, open for writing.
-            line: of the value.
-            row: of the first cell.
-            cells: contiguous, of the file's dtype.
+            handle: descriptor of the file, open for writing.
+            line: line of the value.
+            row: row of the first cell.
+            cells: contiguous, in the file's dtype.
         """
         for (start, stop), first, height in self._pieces((row, row + len(cells))):
             part = cells[start - row : stop - row]
@@ -66,10 +66,10 @@ class CellFile:
         """Copy the runs' cells of some lines.
 
         Args:
-            lines: which values.
-            runs: which rows, one run after the other.
-            to: where they go, (values, rows) of any memory order.
-            places: in ``to`` of the lines.
+            lines: values to copy.
+            runs: rows to copy, run by run.
+            to: destination, (values, rows) in any memory order.
+            places: position of each line in ``to``.
         """
         spans = _spans(lines, places)
         mapped, done = self._map(), 0
@@ -84,7 +84,7 @@ class CellFile:
         _forget(mapped)
 
     def at(self, line: int, width: int, rows: np.ndarray) -> np.ndarray:
-        """Cells (rows, width) of some rows of the lines from ``line`` on."""
+        """Cells (rows, width) of some rows, for ``width`` lines from ``line`` on."""
         start = rows // BLOCK_ROWS * BLOCK_ROWS
         height = np.minimum(BLOCK_ROWS, self.rows - start)
         places = (start * self.lines + rows - start)[:, None] + (line + np.arange(width)) * height[:, None]
@@ -94,7 +94,7 @@ class CellFile:
         return cells
 
     def _pieces(self, run: Run) -> Iterator[tuple[Run, int, int]]:
-        """A run cut at the blocks' ends: rows, the place of the block's first cell in the file, the block's rows."""
+        """Split a run at block boundaries: rows, offset of the block's first cell in the file, rows of the block."""
         start, end = run
         while start < end:
             block = start - start % BLOCK_ROWS
@@ -107,7 +107,7 @@ class CellFile:
 
 
 def _spans(lines: Sequence[int], places: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(first line, first place, count) of lines that lie together and stay together, at most a tile's."""
+    """(first line, first place, count) of lines contiguous in both source and destination, at most one tile each."""
     spans: list[tuple[int, int, int]] = []
     for line, place in zip(lines, places, strict=True):
         first, to, count = spans[-1] if spans else (-1, -1, 0)
@@ -119,7 +119,7 @@ def _spans(lines: Sequence[int], places: Sequence[int]) -> list[tuple[int, int, 
 
 
 def _forget(mapped: np.ndarray) -> None:
-    """Give the mapped pages back, so that resident memory counts what was copied, not the file."""
+    """Release the mapped pages, so that resident memory counts only what was copied, not the file."""
     base: Any = mapped
     while base is not None and not isinstance(base, mmap.mmap):
         base = getattr(base, "_mmap", None) or getattr(base, "base", None)

@@ -1,4 +1,4 @@
-"""A copy of a training store on a disk of this machine, for work folders that lie on a network file system."""
+"""A copy of a training store on a local disk, for work folders on a network file system."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ log = logging.getLogger(__name__)
 
 
 def local_copy(store: Path, local_dir: str) -> Path:
-    """The store's copy below ``local_dir``, made where there is none: whole or not at all, once for all processes.
+    """The store's copy below ``local_dir``, created if missing: atomically, and once for all processes.
 
-    A copy is named after the sizes and times of the store's files, so that a store that was made again has another
-    one. Files that went missing, as cleaners of temporary folders leave it, are copied again.
+    A copy is named after the sizes and times of the store's files, so that a rebuilt store gets a new copy. Missing
+    files (removed by cleaners of temporary folders) are copied again.
 
     Args:
         store: the folder of a finished store.
-        local_dir: a folder of this machine, made if needed; variables such as ``$TMPDIR`` are those of this process.
+        local_dir: a local folder, created if needed; variables such as ``$TMPDIR`` are expanded in this process.
 
     Raises:
-        DiskFullError: there is no room for it.
-        AuditError: a variable is not set here, or nothing can be written there.
+        DiskFullError: there is not enough disk space.
+        AuditError: a variable is not set, or the folder is not writable.
     """
     home = Path(os.path.expanduser(os.path.expandvars(local_dir)))
     here = f"local_dir={local_dir}: on {socket.gethostname()}"
@@ -53,9 +53,9 @@ def local_copy(store: Path, local_dir: str) -> Path:
 
 
 def _copy(store: Path, copy: Path, sizes: dict[Path, int], here: str) -> None:
-    """Copy the files and, if all are as long as they were, give the folder its name."""
+    """Copy the files and, if all sizes match, move the folder to its final name."""
     part = copy.with_suffix(".part")
-    for left in (part, copy):  # of a process that was killed, and what lacks files
+    for left in (part, copy):  # remains of a killed process, and an incomplete copy
         shutil.rmtree(left, ignore_errors=True)
     if sum(sizes.values()) > shutil.disk_usage(part.parent).free:
         raise DiskFullError(_no_room(here, part.parent, sizes))
@@ -78,7 +78,7 @@ def _no_room(here: str, folder: Path, sizes: dict[Path, int]) -> str:
 
 
 def _files(store: Path) -> list[Path]:
-    """What a store is read from; its folder also has the load stage's results."""
+    """The files that reading a store needs; its folder also contains results of the load stage."""
     found = [path for split in SPLITS for path in sorted((store / split).glob("*"))]
     return [path for path in (store / "layout.json", store / "group_labels.parquet", *found) if path.is_file()]
 

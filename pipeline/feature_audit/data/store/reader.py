@@ -3,14 +3,14 @@
 Layout of a store's folder::
 
     layout.json                      fields, task, rows per split, field -> (file, line, dtype)
-    encoders.json                    what encodes a raw frame the same way
-    split_of_row.npy                 int8 (rows of the input,), which split each went to
+    encoders.json                    encoders for raw frames
+    split_of_row.npy                 int8 (rows of the input,), split of each row
     <split>/numeric.bin              float32, a line per numeric field
     <split>/codes_<dtype>.bin        uint8 | uint16 | int32, a line per code field
-    <split>/bag_<i>.bin, vector_<i>.bin   as many lines as the field is wide
+    <split>/bag_<i>.bin, vector_<i>.bin   one line per element of the field
     <split>/target.npy, target_<i>.npy, weight.npy, group.npy, production_score.npy, slice_<i>.npy, row_id_*.parquet
 
-How lines lie in a ``.bin`` file: ``cells.py``.
+Layout of the lines in a ``.bin`` file: ``cells.py``.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from feature_audit.errors import AuditError
 from feature_audit.schema import Field, ModelSchema, SplitName
 from feature_audit.weighting import effective_size
 
-#: Encoded bytes of one chunk; tables below it are shuffled as a whole.
+#: Encoded bytes of one chunk; smaller tables are shuffled as a whole.
 CHUNK_BYTES = 128 << 20
-#: Contiguous runs of rows that a shuffled chunk is put together from.
+#: Number of contiguous runs of rows in a shuffled chunk.
 BLOCKS_PER_CHUNK = 64
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Rows of a chunk, by form, row-major: ready to be picked into batches."""
+    """Rows of a chunk by form, row-major, ready to be indexed into batches."""
 
     numeric: torch.Tensor
     codes: torch.Tensor
@@ -64,7 +64,7 @@ class _Chunk:
 
 
 class Store:
-    """Reads what ``prepare`` wrote. Opening maps files; nothing is loaded until batches are drawn."""
+    """Reader of a training store. Opening it maps files; cells are read when batches are drawn."""
 
     def __init__(self, directory: Path, layout: dict[str, Any], device: torch.device) -> None:
         self.directory, self.device = directory, device
@@ -81,12 +81,12 @@ class Store:
         """Open a store folder.
 
         Args:
-            directory: what ``prepare`` wrote.
-            device: where batches are put together. A graphics card takes a chunk in one copy, and turns, shuffles and
-                slices it many times faster than the CPU.
+            directory: folder written by ``prepare``.
+            device: device on which batches are assembled. A GPU receives a chunk in one copy, and transposes, shuffles
+                and slices it many times faster than the CPU.
 
         Raises:
-            AuditError: there is no finished store.
+            AuditError: the store is incomplete.
         """
         directory = Path(directory)
         path = directory / "layout.json"
@@ -105,43 +105,43 @@ class Store:
         return self._rows[split]
 
     def first_row(self, split: SplitName) -> int:
-        """Place in the store of a split's first row: train rows stand first, then validation, then test."""
+        """Row number in the store of a split's first row; the store's order is train, validation, test."""
         return sum(self._rows[before] for before in SPLITS[: SPLITS.index(split)])
 
     def target(self, split: SplitName) -> np.ndarray:
-        """Labels of a split in order: float32 (rows,), or int64 class ids for multiclass; the decision target's."""
+        """Labels of a split in order: float32 (rows,), or int64 class ids for multiclass; of the decision target."""
         return self._column(split, "target")
 
     def targets(self, split: SplitName) -> np.ndarray:
-        """Labels of all targets: float32 (rows, targets), NaN where a row has none; of one target as ``target``."""
+        """Labels of all targets: float32 (rows, targets), NaN where a row has none; with one target as ``target``."""
         return self._labels(split, slice(None)) if self.schema.outputs else self.target(split)
 
     def _labels(self, split: SplitName, rows: slice | np.ndarray) -> np.ndarray:
-        """Those of some rows."""
+        """Labels of some rows."""
         if not self.schema.outputs:
             return self.target(split)[rows]
         further = (self._column(split, f"target_{number}") for number in range(1, len(self.schema.outputs)))
         return np.stack([labels[rows] for labels in (self.target(split), *further)], axis=1)
 
     def weight(self, split: SplitName) -> np.ndarray | None:
-        """float64 (rows,) > 0, how many rows each row counts as, or None where all count alike."""
+        """float64 (rows,) > 0, the weight of each row, or None without weights."""
         return self._column_if_there(split, "weight")
 
     def effective_rows(self, split: SplitName) -> float:
-        """Rows of a split; with weights its effective sample size."""
+        """Number of rows of a split; with weights its effective sample size."""
         weight = self.weight(split)
         return self.rows(split) if weight is None or not len(weight) else effective_size(weight)
 
     def row_id(self, split: SplitName) -> np.ndarray:
-        """Raw row ids of a split in order (row numbers of the input where no row_id column was named)."""
+        """Raw row ids of a split in order (row numbers of the input if no row_id column is configured)."""
         return self.ids(split).to_numpy()
 
     def ids(self, split: SplitName) -> pl.Series:
-        """The same; text takes a fraction of the memory."""
+        """The same as a Polars series; text takes a fraction of the memory."""
         return pl.concat(self.row_ids(split))
 
     def row_ids(self, split: SplitName) -> Iterator[pl.Series]:
-        """The same part by part."""
+        """The same, part by part."""
         for path in sorted((self.directory / split).glob("row_id_*.parquet")):
             yield pl.read_parquet(path)["row_id"]
 
@@ -169,7 +169,7 @@ class Store:
         return np.asarray(self.slice_labels(column), dtype=object)[self.slice_codes(split, column)]
 
     def slice_codes(self, split: SplitName, column: str) -> np.ndarray:
-        """int32 (rows,), places in ``slice_labels``.
+        """int32 (rows,), indices into ``slice_labels``.
 
         Raises:
             AuditError: the column was not named in ``slices``.
@@ -178,11 +178,11 @@ class Store:
         return self._column(split, self._slices[column]["file"])
 
     def production_score(self, split: SplitName) -> np.ndarray | None:
-        """float64 (rows,) scores that production gave, NaN where it gave none; None where no column was named."""
+        """float64 (rows,) production scores, NaN where a row has none; None without such a column."""
         return self._column_if_there(split, "production_score")
 
     def _column(self, split: SplitName, name: str) -> np.ndarray:
-        """A value per row, mapped: its pages are the kernel's to drop, and a write would change a copy of them."""
+        """A memory-mapped column, one value per row; copy-on-write, and its pages can be evicted."""
         found = self._column_if_there(split, name)
         if found is None:
             raise FileNotFoundError(self.directory / split / f"{name}.npy")
@@ -201,22 +201,23 @@ class Store:
 
         Args:
             split: which rows.
-            size: rows per batch; the last one of the pass may be shorter.
-            seed: shuffles with this seed; None keeps the table's order. A split that fits one chunk is shuffled as a
-                whole; a larger one by drawing chunks from 64 random runs of rows each and shuffling inside the chunk.
+            size: rows per batch; the last batch of the pass may be shorter.
+            seed: seed of the shuffle; None keeps the table's order. A split that fits one chunk is shuffled as a
+                whole; a larger one by drawing chunks from 64 random runs of rows each and shuffling inside the
+                chunk.
             schema: fields of the batch; None = all.
 
         Yields:
             ``Batch`` with fields in schema order inside each form, on the store's device.
         """
         batches = self._batches(split, size, seed, schema or self.schema)
-        # Not on a CPU: another thread takes its memory from an arena of its own, which hands freed pages back, so that
-        # a batch costs twice the CPU time there.
+        # Not on a CPU: another thread would allocate from a separate malloc arena, which returns freed pages to the
+        # system; a batch then costs twice the CPU time.
         return prepared_ahead(batches) if self.device.type == "cuda" else batches
 
     def _batches(self, split: SplitName, size: int, seed: int | None, schema: ModelSchema) -> Iterator[Batch]:
         generator = None if seed is None else np.random.default_rng(seed)
-        left: list[Batch] = []  # fewer rows than a batch has, or none
+        left: list[Batch] = []  # an incomplete batch, or empty
         for runs in self._runs(self.rows(split), self._chunk_rows(schema, size), size, generator):
             chunk = self._read(split, runs, schema)
             rows = len(chunk.target)
@@ -229,20 +230,21 @@ class Store:
                 if len(batch) == size:
                     yield batch
                 else:
-                    left.append(batch.rows(torch.arange(len(batch), device=self.device)))  # no view of the chunk
-            del chunk, batch  # before the next chunk is read: two of them would be held at once
+                    left.append(batch.rows(torch.arange(len(batch), device=self.device)))  # a copy, no view
+            del chunk, batch  # before the next chunk is read, to hold only one in memory
         yield from left
 
     def matrix(self, split: SplitName, schema: ModelSchema | None = None, rows: np.ndarray | None = None) -> np.ndarray:
-        """float32 (rows, N) for scikit-learn: a numeric field's position, a code itself, one number per bag or vector.
+        """float32 (rows, N) for scikit-learn: position of a numeric field, code of a code field, one number per bag or
+        vector.
 
-        A bag becomes the mean of its non-padding codes in frequency order (0 = empty), a vector its first value; both
-        are reductions for baselines and the boosting reference that want one column per feature.
+        A bag becomes the mean of its non-padding codes in frequency order (0 = empty), a vector its first value. These
+        reductions serve baselines and the boosting reference, which need one column per feature.
 
         Args:
             split: which rows.
             schema: the columns; None = all fields.
-            rows: places within the split; None = all.
+            rows: positions within the split; None = all.
         """
         schema = schema or self.schema
         rows = np.arange(self.rows(split)) if rows is None else rows
@@ -256,12 +258,12 @@ class Store:
         return result
 
     def cells(self, split: SplitName, field: Field, rows: np.ndarray) -> np.ndarray:
-        """Encoded cells of some rows of one field, (rows, width), of the type they are stored in.
+        """Encoded cells of some rows of one field, (rows, width), in their stored dtype.
 
         Args:
             split: which rows.
             field: of the store's schema.
-            rows: places within the split, (rows,).
+            rows: positions within the split, (rows,).
         """
         file, line, _ = self._places[field.name]
         return self._file(split, file).at(line, field.width, rows)
@@ -277,7 +279,7 @@ class Store:
             yield [(0, rows)]
             return
         run = chunk if generator is None else max(chunk // BLOCKS_PER_CHUNK, min(size, chunk), 1)
-        run -= run % BLOCK_ROWS if run > BLOCK_ROWS else 0  # whole blocks are read faster than parts of them
+        run -= run % BLOCK_ROWS if run > BLOCK_ROWS else 0  # whole blocks are faster to read
         starts = np.arange(0, rows, run)
         if generator is not None:
             generator.shuffle(starts)
@@ -286,7 +288,7 @@ class Store:
             yield [(int(start), min(int(start) + run, rows)) for start in starts[first : first + per_chunk]]
 
     def _read(self, split: SplitName, runs: list[Run], schema: ModelSchema) -> _Chunk:
-        """The runs' rows of the needed fields, one run after the other."""
+        """Rows of the given runs, with the needed fields, in order."""
         form = {
             name: [field for field in schema.fields if field.form == name]
             for name in ("numeric", "code", "bag", "vector")
@@ -300,7 +302,7 @@ class Store:
             tuple(self._block(split, [field], runs, torch.float32) for field in form["vector"]),
             self._put(self._labels(split, rows)),
             self._put(self.first_row(split) + rows),
-            # In units of their mean over train, so that a weighted loss is as large as one without.
+            # Divided by their train mean, so that weighted and unweighted losses have the same scale.
             None if weight is None else self._put((weight[rows] / self._mean_weight).astype(np.float32)),
         )
 
@@ -310,9 +312,9 @@ class Store:
         return 1.0 if train is None else float(train.mean())
 
     def _block(self, split: SplitName, fields: Sequence[Field], runs: list[Run], dtype: torch.dtype) -> torch.Tensor:
-        """Cells of fields that share a form, (rows, values), row-major, on the store's device.
+        """Cells of fields of one form, (rows, values), row-major, on the store's device.
 
-        A CPU turns lines into rows while it copies them; a card gets lines and turns them itself.
+        A CPU transposes lines to rows while copying; a GPU receives lines and transposes them itself.
         """
         by_file: dict[str, tuple[list[int], list[int]]] = {}
         values, rows = 0, sum(stop - start for start, stop in runs)
@@ -344,7 +346,7 @@ def _join(first: Batch, second: Batch) -> Batch:
     def cat(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return torch.cat((a, b))
 
-    assert first.row is not None  # every batch of a store knows its rows
+    assert first.row is not None  # every batch of a store has row numbers
     assert second.row is not None
     return Batch(
         cat(first.numeric, second.numeric), cat(first.codes, second.codes),
@@ -355,7 +357,7 @@ def _join(first: Batch, second: Batch) -> Batch:
 
 
 def prepared_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, the next one prepared by a thread while the caller works on one."""
+    """The same batches; a thread prepares the next one while the caller works."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, batches, None)
         while (batch := coming.result()) is not None:

@@ -1,7 +1,7 @@
-"""A sample of a store's train and validation rows, by whole groups where there are groups: a smaller store of its own.
+"""A sample of a store's train and validation rows, by whole groups if there are groups, as a smaller store.
 
-A group (without groups, a row) is in the sample by the hash of its label (its id), whatever else the log holds: a
-sample of 10 % contains that of 1 %, and new rows at the end of the log leave it as it is.
+A group (or a row, without groups) is selected by the hash of its label (its id), independently of the rest of the log:
+a 10 % sample contains the 1 % sample, and rows appended to the log do not change it.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _ORIGIN = "origin.npy"
 
 
 def share_of_rows(rows: float | None, there: int) -> float:
-    """The share that ``rows`` is: of a number of rows, or of a share below 1; at most 1, which is also what None is."""
+    """``rows`` as a share: a count divided by ``there`` (at most 1), or a share below 1 as given; None = 1."""
     if rows is None:
         return 1.0
     return rows if rows < 1 else min(rows / max(there, 1), 1.0)
 
 
 def pick_rows(store: Store, *, share: float, seed: int) -> dict[SplitName, np.ndarray]:
-    """Places within train and validation of the sampled rows, int64, ascending.
+    """Positions within train and validation of the sampled rows, int64, ascending.
 
     Args:
         store: all rows.
-        share: of the groups, or of the rows without groups, above 0.
-        seed: of the hash.
+        share: share of the groups, or of the rows without groups, above 0.
+        seed: seed of the hash.
 
     Raises:
-        AuditError: a split or a class of a binary target has no row in the sample.
+        AuditError: the sample lacks rows of a split or a class of a binary target.
     """
     picked = {split: np.flatnonzero(_is_picked(store, split, share, seed)) for split in _SAMPLED}
     _require_both_classes(store, picked, share)
@@ -51,7 +51,7 @@ def write_sample(store: Store, directory: Path, picked: dict[SplitName, np.ndarr
     """Copy the picked rows into a store without test rows; ``layout.json`` is written last.
 
     Raises:
-        DiskFullError: there is no room for it.
+        DiskFullError: there is not enough disk space.
     """
     layout = json.loads((store.directory / "layout.json").read_text(encoding="utf-8"))
     layout["rows"] = {split: len(picked[split]) if split in picked else 0 for split in SPLITS}
@@ -64,7 +64,7 @@ def write_sample(store: Store, directory: Path, picked: dict[SplitName, np.ndarr
         place.mkdir(exist_ok=True)
         for file in store.files(split):
             _copy(file, rows, place / file.path.name)
-        for path in (store.directory / split).glob("*.npy"):  # a value per row each
+        for path in (store.directory / split).glob("*.npy"):  # each has one value per row
             np.save(place / path.name, np.load(path, mmap_mode="r")[rows])
         np.save(place / _ORIGIN, rows)
     unfinished = directory / "layout.json.new"
@@ -73,7 +73,7 @@ def write_sample(store: Store, directory: Path, picked: dict[SplitName, np.ndarr
 
 
 def origin(sample: Store, split: SplitName) -> np.ndarray:
-    """int64 (rows,), ascending: where a sample's rows stand in the split of the store that it was taken from."""
+    """int64 (rows,), ascending: row positions of a sample in the split of its original store."""
     return np.load(sample.directory / split / _ORIGIN)
 
 
@@ -101,7 +101,7 @@ def _require_both_classes(store: Store, picked: dict[SplitName, np.ndarray], sha
 
 
 def _copy(file: CellFile, rows: np.ndarray, path: Path) -> None:
-    """Write a file of some rows, block by block."""
+    """Write the selected rows of a file, block by block."""
     with path.open("wb") as handle:
         for first in range(0, len(rows), BLOCK_ROWS):
             cells = file.at(0, file.lines, rows[first : first + BLOCK_ROWS])

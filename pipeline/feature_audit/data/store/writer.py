@@ -1,4 +1,4 @@
-"""Pass 2: encodes the table chunk by chunk into the training store's files. Layout in ``store.py``."""
+"""Pass 2: encodes the table chunk by chunk into the training store's files. Layout: ``reader.py``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from feature_audit.data.table.statistics import chunk_rows
 from feature_audit.disk import require_room
 from feature_audit.schema import Field, ModelSchema
 
-#: int8 (rows of the input,): place of each row's split in ``SPLITS``, -1 where a row is left out.
+#: int8 (rows of the input,): index of each row's split in ``SPLITS``, -1 if the row is left out.
 SPLIT_OF_ROW = "split_of_row.npy"
-#: Columns that are encoded at once.
+#: Number of columns encoded in parallel.
 _THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -62,13 +62,13 @@ def write_store(
     """Encode every row once and write it to its split's files.
 
     Args:
-        directory: the store's folder, made if needed.
+        directory: folder of the store, created if needed.
         table: the raw table with labels, split and groups.
         encoders: fitted on train.
         schema: the fields, in the encoders' order.
         slices: column -> codes (rows,) and their labels.
-        production: float64 (rows,) scores that production gave, or None.
-        progress: told the share done.
+        production: float64 (rows,) production scores, or None.
+        progress: called with the share done.
     """
     of_row, row_id, group = table.split.of_row, table.roles.row_id, table.group
     places = places_of(schema.fields)
@@ -81,7 +81,7 @@ def write_store(
         writer.open(lines_of(schema.fields, places), {file: dtype for file, _, dtype in places.values()})
     names = list(schema.names) + ([row_id] if row_id and row_id not in schema.names else [])
     start = 0
-    # Fields are independent and most of their time is spent in NumPy, Polars and writes, which release the lock.
+    # Fields are independent, and most time is spent in NumPy, Polars and writes, which release the GIL.
     with ThreadPoolExecutor(_THREADS) as pool:
         for chunk in table.source.chunks(chunk_rows(len(names)), names):
             stop = start + chunk.height
@@ -91,7 +91,7 @@ def write_store(
             for code, writer in writers.items():
                 writer.ids(chunk[row_id] if row_id else table.source.row_numbers(start, stop), rows[code])
                 writer.advance(len(rows[code]))
-            if stop * 10 // len(of_row) > start * 10 // len(of_row):  # a line per tenth, however many chunks there are
+            if stop * 10 // len(of_row) > start * 10 // len(of_row):  # one line per 10 %
                 progress(f"encoding: {stop / len(of_row):.0%} of {len(of_row):,} rows")
             start = stop
     for code, writer in writers.items():
@@ -130,7 +130,7 @@ def _write_field(
     places: Mapping[str, tuple[str, int, str]],
     name: str,
 ) -> None:
-    """Encode one column of a chunk and put each split's rows into its file."""
+    """Encode one column of a chunk and write each split's rows to its file."""
     cells = encoders.encode_column(name, chunk[name])
     file, line, dtype = places[name]
     lines = cells[None] if cells.ndim == 1 else cells.T
@@ -142,7 +142,7 @@ def _write_field(
 
 
 class _SplitWriter:
-    """Appends encoded lines to one split's files; plain positional writes, so memory holds one chunk."""
+    """Appends encoded lines to one split's files; uses positional writes, so memory holds one chunk."""
 
     def __init__(self, directory: Path, rows: int) -> None:
         self.directory = directory
@@ -160,20 +160,20 @@ class _SplitWriter:
             self._files[file] = handle, CellFile(path, dtypes[file], count, self.rows)
 
     def write(self, file: str, line: int, lines: np.ndarray) -> None:
-        """Put ``lines`` (width, chunk rows) at the split's current row, from ``line`` on; threads may do so at once."""
+        """Write ``lines`` (width, chunk rows) at the split's current row, from ``line`` on; thread-safe."""
         handle, cells = self._files[file]
         for offset, values in enumerate(np.ascontiguousarray(lines)):
             cells.write(handle, line + offset, self._done, values)
 
     def ids(self, ids: pl.Series, rows: np.ndarray) -> None:
-        """Append the ids of these rows."""
+        """Append the ids of the given rows."""
         if len(rows):
             path = self.directory / f"row_id_{len(self._ids):06d}.parquet"
             ids[rows].alias("row_id").to_frame().write_parquet(path, row_group_size=ROW_GROUP)
             self._ids.append(path)
 
     def advance(self, rows: int) -> None:
-        """Move on by the rows just written."""
+        """Advance by the rows just written."""
         self._done += rows
 
     def close(self) -> None:

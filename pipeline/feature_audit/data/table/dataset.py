@@ -1,4 +1,4 @@
-"""The log with what each of its rows is: label, split, time and group. Everything per row that stays in memory."""
+"""The log with label, split, time and group of each row: all per-row data that stay in memory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from feature_audit.labels import Target, read_label, settles
 
 #: Codes of every row and the label of each code.
 Labelled = tuple[np.ndarray, list[str]]
-#: Rows that kinds are inferred from, taken from the start, the middle and the end of the table.
+#: Rows from which kinds are inferred, taken from the start, the middle and the end of the table.
 PEEK_ROWS = 21_000
-#: Share of the rows that may have no time: so few are left out and counted without a word from the user.
+#: Maximum share of rows without a time that are left out without ``drop_rows``.
 FEW_GAPS = 0.01
-#: Rows of a label that are digested at once, and distinct values that are few.
+#: Rows of a label digested at a time, and the number of distinct values that counts as few.
 _BLOCK_ROWS, _FEW_LABELS = 1 << 20, 100
 
 
@@ -35,14 +35,14 @@ class LabelledTable:
 
     Attributes:
         source: all rows.
-        roles: the part each column plays.
+        roles: role of each column.
         target: label of every row.
         split: split of every row.
-        time: float64 (rows,) or None; microseconds since 1970 where ``time_is_datetime``.
+        time: float64 (rows,) or None; microseconds since 1970 if ``time_is_datetime``.
         time_is_datetime: the time column holds datetimes, not plain numbers.
         group: int32 codes (rows,) of the unit of resampling and their labels, or None.
         family: see ``label_digest``.
-        weight: float64 (rows,) > 0, or None where all rows count alike.
+        weight: float64 (rows,) > 0, or None without weights.
         further: further target -> its labels, float32 (rows,) with NaN where a row has none.
     """
 
@@ -64,7 +64,7 @@ class LabelledTable:
 
 
 def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable:
-    """Read the label and the key columns, check them, leave out rows that do not count, and split the others.
+    """Read and check the label and the key columns, leave out rows that do not count, and split the others.
 
     Raises:
         AuditError: a bad label, time, row id or split; see ``keys`` and ``splits``.
@@ -103,16 +103,17 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
 
 
 def label_digest(label: pl.Series) -> str:
-    """The identity of a table, independent of its split and features: the labels of all its rows.
+    """Identity of a table, independent of its split and features: a digest of the labels of all rows.
 
-    Their order counts, since a random split goes by it; what they are called and which of them is the larger does not.
+    It depends on the order of the rows, because a random split does, but not on the names of the labels or on which
+    of them is larger.
 
     Args:
-        label: (rows,) the label's cells of every row, also of rows that are left out later.
+        label: (rows,) label cells of every row, including rows that are left out later.
     """
     cells = label.cast(pl.String) if label.dtype in (pl.Categorical, pl.Enum) else label
     distinct = cells.drop_nulls().unique().sort()
-    few = len(distinct) <= _FEW_LABELS  # then without sorting all rows
+    few = len(distinct) <= _FEW_LABELS  # avoids sorting all rows
     ranks = cells if few else cells.rank("dense").cast(pl.Int32)
     places = pl.Series(np.arange(1, len(distinct) + 1, dtype=np.int32))
     digests = [hashlib.blake2b(digest_size=16) for _ in range(2)]
@@ -127,7 +128,7 @@ def label_digest(label: pl.Series) -> str:
 
 
 def _refuse_the_label(name: str, group: Labelled, target: Target, *, is_target: bool) -> None:
-    """A group that is the label, or from which the label follows, leaves no noise to resample."""
+    """Refuse a group that is the label or determines it, because resampling it cannot measure noise."""
     if is_target:
         reason = "it is the target itself"
     elif target.classes and settles(group[0], target.values):
@@ -143,10 +144,10 @@ def _refuse_the_label(name: str, group: Labelled, target: Target, *, is_target: 
 def _without_gaps(
     config: AuditConfig, roles: Roles, source: Source, label: pl.Series, time: np.ndarray | None
 ) -> tuple[Source, pl.Series, np.ndarray | None]:
-    """Leaves out the rows that ``drop_rows`` names, and rows without a time where they are few.
+    """Leave out the rows that ``drop_rows`` names, and rows without a time if they are few.
 
     Raises:
-        AuditError: more rows have no time, and ``drop_rows`` does not say what to do; or none would be left.
+        AuditError: many rows have no time and ``drop_rows`` does not cover them; or no row is left.
     """
     gaps = label.is_null().to_numpy()
     if "no_label" in config.drop_rows and gaps.any():
@@ -171,18 +172,18 @@ def _without_gaps(
 
 
 def peek(source: Source, columns: Sequence[str], rows: int) -> pl.DataFrame:
-    """Some rows from the start, the middle and the end; a sorted log shows more of itself than in its first rows.
+    """Rows from the start, the middle and the end, because the first rows of a sorted log are not representative.
 
     Args:
         source: the table.
-        columns: which columns.
-        rows: rows of the whole table.
+        columns: columns to return.
+        rows: number of rows of the whole table.
     """
     return pl.concat([source.rows(columns, start, length) for start, length in _peek_parts(rows)])
 
 
 def peek_rows(rows: int) -> np.ndarray:
-    """Numbers of the rows that ``peek`` shows, in its order."""
+    """Numbers of the rows that ``peek`` returns, in its order."""
     return np.concatenate([np.arange(start, min(start + length, rows)) for start, length in _peek_parts(rows)])
 
 

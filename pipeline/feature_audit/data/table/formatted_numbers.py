@@ -1,4 +1,4 @@
-"""Number columns that people wrote (``columns/written_numbers.py``) become numbers of the table."""
+"""Converts columns of formatted numbers (``columns/written_numbers.py``) to numbers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from feature_audit.schema import Column
 def as_numbers(
     source: Source, columns: Sequence[Column], shown: pl.DataFrame, given: Collection[str]
 ) -> tuple[Source, dict[str, Form]]:
-    """The table with the number columns that people wrote turned into Float64, and column -> form.
+    """The table with formatted numbers converted to Float64, and column -> form.
 
     Args:
         source: the table as it was read.
         columns: with their kinds.
-        shown: some rows, from which the forms are found.
-        given: columns whose kind the user gave; they may hold fewer numbers.
+        shown: some rows, from which the forms are detected.
+        given: columns whose kind the user set; they may contain fewer numbers.
 
     Returns:
-        The table, its notes extended by what was read and how many cells could not be, and the forms.
+        The table, with notes on what was parsed and how many cells could not be, and the forms.
     """
     forms = {}
     for column in columns:

@@ -1,4 +1,4 @@
-"""Labels of the further targets: rows may have none, and every split must say something of each."""
+"""Labels of the further targets: rows may have none, but every split needs enough of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from feature_audit.errors import AuditError
 from feature_audit.labels import MIN_PER_CLASS, Target, infer_task, read_label
 from feature_audit.schema import Output, Task
 
-#: Labels of a number that a split needs.
+#: Minimum number of labels of a numeric target per split.
 _LEAST_LABELS = 2 * MIN_PER_CLASS
 
 
@@ -29,15 +29,15 @@ def read_further(
     """Further target -> its labels, float32 (rows,), NaN where a row has none.
 
     Args:
-        config: says what each one's metric asks of its labels.
+        config: determines the task that each target's metric requires.
         source: the rows that count.
-        roles: holds the expressions.
+        roles: contains the expressions.
         decision: labels of the decision target.
-        split: of the rows.
+        split: split of the rows.
 
     Raises:
-        AuditError: a target without labels, with one value only, of words or many classes, the same as another, or one
-            that some split cannot judge.
+        AuditError: a target has no labels, only one value, words or many classes, or the same labels as another; or
+            some split has too few of its labels.
     """
     if roles.further and decision.task == "multiclass":
         raise AuditError(
@@ -79,9 +79,9 @@ def _read(name: str, label: pl.Series, asked: Task | None) -> Target:
 
 
 def _inferred(name: str, held: pl.Series) -> Task:
-    """Binary or regression by the labels themselves."""
+    """Binary or regression, inferred from the labels."""
     if held.dtype.is_nested() or held.dtype.is_temporal() or held.dtype in (pl.Object, pl.Binary):
-        return "binary"  # which ``read_label`` refuses by its type
+        return "binary"  # ``read_label`` refuses the type
     values = held.unique().sort()
     task = infer_task(values) if len(values) > 1 else "binary"
     if task != "multiclass":
@@ -99,12 +99,12 @@ def _inferred(name: str, held: pl.Series) -> Task:
 
 
 def _written(value: str) -> str:
-    """A value as an expression has it."""
+    """A value as written in an expression."""
     return value if re.fullmatch(r"-?\d+(\.\d+)?", value) else f"'{value}'"
 
 
 def _check(name: str, part: str, values: np.ndarray, target: Target) -> None:
-    """Refuse a target that a split cannot learn or judge."""
+    """Refuse a target with too few labels in a split for learning or for a verdict."""
     held = values[~np.isnan(values)]
     ones = int(np.count_nonzero(held))
     enough = min(ones, len(held) - ones) >= MIN_PER_CLASS if target.task == "binary" else len(held) >= _LEAST_LABELS
@@ -123,13 +123,13 @@ def _check(name: str, part: str, values: np.ndarray, target: Target) -> None:
 def outputs_of(
     name: str, decision: Target, further: Mapping[str, Target], split: Split, weight: np.ndarray | None
 ) -> tuple[Output, ...]:
-    """What a model predicts, for its schema; empty where there is one target.
+    """The model's outputs, for its schema; empty with one target.
 
     Args:
-        name: of the decision target.
+        name: name of the decision target.
         decision, further: labels.
-        split: of the rows.
-        weight: (rows,) of the rows, or None.
+        split: split of the rows.
+        weight: (rows,) row weights, or None.
     """
     if not further:
         return ()
@@ -142,17 +142,17 @@ def outputs_of(
 
 
 def unit_of(label: np.ndarray, weight: np.ndarray, task: Task) -> float:
-    """What a target's row losses are divided by, where several targets are learned together.
+    """Divisor of a target's row losses if several targets are learned together.
 
-    A target's best constant loses h nats a row, rows without a label counting 0 (for a number, of a normal
-    distribution of the label's variance). Added up as they are, the targets are one joint likelihood, in which rare
-    labels are hardly learned; in units of h each, few labels count as much as many, are memorised, and end the training
-    before the others are learned. The target's weight is the geometric mean of the two, its loss in units of sqrt(h)
-    (measured: docs/how-to/second-label.md). Neither the unit of a number nor its origin matters.
+    A target's best constant prediction loses h nats per row, with 0 for rows without a label (for a number: under a
+    normal distribution with the label's variance). The plain sum of the losses is one joint likelihood, in which rare
+    labels are hardly learned. In units of h each, few labels count as much as many: they are memorised, and training
+    stops before the others are learned. The weight used is the geometric mean of the two, so the loss is in units of
+    sqrt(h) (measured: docs/how-to/second-label.md). It depends neither on the unit of a number nor on its origin.
 
     Args:
         label: (rows,) of train, NaN where a row has none.
-        weight: (rows,) of the rows.
+        weight: (rows,) row weights.
         task: binary or regression.
     """
     known = ~np.isnan(label)

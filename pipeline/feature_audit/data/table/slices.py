@@ -1,4 +1,4 @@
-"""Slice columns as small codes with readable labels, kept next to the store for per-slice statistics."""
+"""Slice columns as small codes with readable labels, stored with the training store for per-slice statistics."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from feature_audit.data.table.splits import TRAIN
 from feature_audit.errors import AuditError
 from feature_audit.question import MISSING, SliceRule
 
-#: Most labels of one slice column; rarer values become ``(other)``, numbers become this many train quantile ranges.
+#: Maximum number of labels of a slice column; rarer values become ``(other)``. Numbers become BINS quantile ranges.
 MAX_LABELS = 20
 BINS = 5
 OTHER = "(other)"
-_COMPARED = 2000  # values that a misspelt one is compared with
+_COMPARED = 2000  # maximum number of values searched for a spelling suggestion
 
 
 def slice_codes(
@@ -29,11 +29,11 @@ def slice_codes(
 ) -> dict[str, tuple[np.ndarray, list[str]]]:
     """Codes (rows,) int32 and the label of each code, for each slice column.
 
-    Text, booleans and numbers of few values keep their values; other numbers become ranges between train quantiles.
-    A rule names the values that count, or how many of the most frequent ones do; all others are ``(other)``.
+    Text, booleans and numbers with few values keep their values; other numbers become ranges between train quantiles.
+    A rule names the values to report, or how many of the most frequent ones; all others are ``(other)``.
 
     Raises:
-        AuditError: a named value is in no row.
+        AuditError: no row has a named value.
     """
     made = {}
     for name, rule in columns.items():
@@ -57,18 +57,18 @@ def _most_frequent(values: pl.Series, most: int) -> tuple[np.ndarray, list[str]]
 
 
 def _named(column: str, values: pl.Series, wanted: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """The values that a user named, as the column writes them."""
+    """Codes of the values that the user named."""
     text = _text(values)
     known = text.unique().to_list()
     return _coded(text, [_cell(column, one, known, is_number=values.dtype.is_numeric()) for one in wanted])
 
 
 def _cell(column: str, wanted: str, known: Sequence[str], *, is_number: bool) -> str:
-    """The cell that a named value means: the same text, the same number, or what YAML turned into true and false."""
+    """The cell that a named value means: the same text or number, or a word that YAML parsed as a boolean."""
     same = [cell for cell in known if cell == wanted]
     if not same and is_number:
         same = [cell for cell in known if cell != MISSING and _same_number(cell, wanted)]
-    if not same and wanted in ("true", "false"):  # NO, the country, is a boolean in YAML
+    if not same and wanted in ("true", "false"):  # YAML parses NO, the country code, as a boolean
         same = [cell for cell in known if yaml.safe_load(cell) is (wanted == "true")]
     if len(same) != 1:
         near = difflib.get_close_matches(wanted, known[:_COMPARED], n=1)

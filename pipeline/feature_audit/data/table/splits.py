@@ -21,8 +21,8 @@ _NAMES = {
     "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION, "dev": VALIDATION,
     "test": TEST, "testing": TEST, "holdout": TEST,
 }  # fmt: skip
-_BLOCK = 1 << 20  # rows or groups that are hashed at once
-#: Rows below which a split cannot carry a decision.
+_BLOCK = 1 << 20  # rows or groups hashed at a time
+#: Minimum number of rows per split for a verdict.
 MIN_ROWS = {"train": 50, "validation": 20, "test": 20}
 
 
@@ -48,7 +48,7 @@ def split_rows(
     group: np.ndarray | None,
     column: pl.Series | None,
 ) -> Split:
-    """Split by the configured kind and check that every split can carry its part of the decision.
+    """Split by the configured kind and check that every split is large enough.
 
     Args:
         config: shares and seed.
@@ -59,7 +59,7 @@ def split_rows(
         column: the split column's values or None.
 
     Raises:
-        AuditError: a split is too small, lacks a class, or the split column holds unknown values.
+        AuditError: a split is too small or lacks a class, or the split column contains unknown values.
     """
     rows = len(target.values)
     shares = (config.test_share, config.validation_share)
@@ -83,7 +83,7 @@ def split_rows(
 
 
 def overlap(of_row: np.ndarray, group: np.ndarray) -> dict[str, Any]:
-    """How many units of the later splits were seen in train."""
+    """Units of the later splits that also occur in train."""
     seen = np.zeros(int(group.max()) + 1, dtype=bool)
     seen[group[of_row == TRAIN]] = True
     result: dict[str, Any] = {}
@@ -99,7 +99,7 @@ def overlap(of_row: np.ndarray, group: np.ndarray) -> dict[str, Any]:
 
 
 def format_time(value: float, *, is_datetime: bool) -> str | float:
-    """A boundary for people: ISO text for datetimes (microseconds since 1970), the number itself for numbers."""
+    """A boundary for display: ISO text for datetimes (microseconds since 1970), the number itself otherwise."""
     if not is_datetime:
         return value
     return datetime.fromtimestamp(value / 1e6, tz=UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
@@ -122,7 +122,7 @@ def _by_time(time: np.ndarray, test_share: float, validation_share: float) -> tu
 
 
 def _boundary(time: np.ndarray, share: float) -> float:
-    """The moment from which on rows belong to the later part, so that its share of rows is as near as ties allow."""
+    """Time from which rows belong to the later part, so that its share of rows is as close as ties allow."""
     place = min(round(len(time) * (1 - share)), len(time) - 1)
     moment = float(np.partition(time, place)[place])
     later = time > moment
@@ -193,7 +193,7 @@ def _check(split: Split, target: Target) -> None:
 
 
 def _check_rare(values: np.ndarray, target: Target) -> None:
-    """Nothing can be learned of a class without train rows, and nothing be held back of one with a single row."""
+    """Refuse classes with fewer than two train rows: they can be neither learned nor held out."""
     counts = np.bincount(values.astype(np.int64), minlength=len(target.classes))
     rare = [f"{label!r} ({count})" for label, count in zip(target.classes, counts, strict=True) if count < 2]
     if rare:

@@ -1,4 +1,4 @@
-"""Pass 1 over the table: exact counts per column on train, category frequencies, and bounded samples of every split."""
+"""Pass 1 over the table: exact counts per column on train, category frequencies, and bounded samples of each split."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from feature_audit.data.table.splits import SPLITS
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column
 
-#: Cells of one chunk of raw rows held in memory, and of one sample.
+#: Maximum number of cells of a chunk of raw rows in memory, and of a sample.
 CHUNK_CELLS = 4_000_000
 SAMPLE_CELLS = 24_000_000
 MAX_SAMPLE_ROWS = 200_000
 MIN_SAMPLE_ROWS = 10_000
-_BLOCK = 1 << 20  # rows whose numbers are held at once
-#: Cells that decide whether lists written as text hold quantities.
+_BLOCK = 1 << 20  # rows processed at a time
+#: Number of cells that decide whether lists written as text contain quantities.
 PEEK_LISTS = 1_000
-#: Share of a text column's cells that a kind of the user's may fail to read (they count as missing and are reported).
+#: Maximum share of a text column's cells that may fail to parse as a kind set by the user (missing, and reported).
 MOST_UNREAD = 0.5
 
 
 @dataclass
 class ColumnFacts:
-    """What pass 1 counted for one column on the train rows (``nulls`` of every split).
+    """Pass 1's counts for one column on the train rows (``nulls``: on every split).
 
     Attributes:
         nulls: split -> missing cells; NaN counts as missing.
-        constant: every train cell holds the same value (missing is a value).
-        counts: (value, count) frame of a categorical or list column, falling by count; None for other kinds.
-        longest: longest list, for list columns.
-        unread: cells of a text column that are no number (no datetime) where its kind says so; they count as missing.
+        constant: every train cell has the same value (missing is a value).
+        counts: (value, count) frame of a categorical or list column, by decreasing count; None for other kinds.
+        longest: length of the longest list, for list columns.
+        unread: text cells that do not parse as the column's number or datetime kind; they count as missing.
     """
 
     nulls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
@@ -51,7 +51,7 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Facts of every candidate and samples per split: raw rows in table order and their row numbers."""
+    """Facts of every candidate, and samples per split: raw rows in table order and their row numbers."""
 
     facts: dict[str, ColumnFacts]
     samples: dict[str, pl.DataFrame]
@@ -60,7 +60,7 @@ class Statistics:
 
 
 def chunk_rows(columns: int) -> int:
-    """Rows per chunk so that memory depends on the number of columns, not of rows."""
+    """Rows per chunk, chosen so that memory depends on the number of columns and not of rows."""
     return int(np.clip(CHUNK_CELLS // max(columns, 1), 2_000, 250_000))
 
 
@@ -72,10 +72,11 @@ def gather(
     Args:
         source: the table.
         columns: the candidates, with their kinds.
-        peek: some rows of them; decides what can be read.
+        peek: some of their rows; decides what can be parsed.
         of_row: split code of each row.
-        seed: of the samples.
-        max_values: distinct values of one column counted exactly; beyond four times as many the rarest are forgotten.
+        seed: seed of the samples.
+        max_values: distinct values of a column that are counted exactly; beyond four times as many, the rarest are
+            dropped.
     """
     names = [column.name for column in columns]
     rows_wanted = sample_positions(of_row, len(names), seed)
@@ -105,7 +106,7 @@ def gather(
 
 
 def sample_positions(of_row: np.ndarray, columns: int, seed: int) -> dict[str, np.ndarray]:
-    """Sorted row numbers of a sample of each split; the whole split where it is small enough."""
+    """Sorted row numbers of a sample of each split; the whole split if it is small enough."""
     most = int(np.clip(SAMPLE_CELLS // max(columns, 1), MIN_SAMPLE_ROWS, MAX_SAMPLE_ROWS))
     generator = np.random.default_rng([seed, 1])
     wanted = {}
@@ -118,7 +119,7 @@ def sample_positions(of_row: np.ndarray, columns: int, seed: int) -> dict[str, n
 
 
 def _nth_true(mask: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """``flatnonzero(mask)[places]`` for ascending places, without the row numbers of all that is true."""
+    """``flatnonzero(mask)[places]`` for ascending places, without materialising all row numbers."""
     found, before = [], 0
     for start in range(0, len(mask), _BLOCK):
         rows = start + np.flatnonzero(mask[start : start + _BLOCK])
@@ -145,7 +146,7 @@ def _start(column: Column, peek: pl.Series) -> ColumnFacts:
 
 
 def _check_readable(column: Column, peek: pl.Series) -> None:
-    """Refuses a kind that most cells cannot be read as: every one of them would silently count as missing."""
+    """Refuse a kind that most cells do not parse as: all of them would silently count as missing."""
     if column.kind not in ("numeric", "boolean") or peek.dtype not in (pl.String, pl.Categorical, pl.Enum):
         return
     words = peek.cast(pl.String).drop_nulls().str.strip_chars()
@@ -198,7 +199,7 @@ def _count_train(
 
 
 def _watch_constants(facts: dict[str, ColumnFacts], part: pl.DataFrame) -> None:
-    """A column stays constant while every cell hashes like its first cell."""
+    """A column stays constant while every cell has the same hash as its first cell."""
     open_types = {name: dtype for name, dtype in part.schema.items() if facts[name].constant}
     if not open_types:
         return
@@ -225,7 +226,7 @@ def _merge(counts: pl.DataFrame | None, keys: pl.Series, max_values: int) -> pl.
 
 
 def frequent_first(counts: pl.DataFrame) -> pl.DataFrame:
-    """(value, count) by falling count, equal counts by value, so that codes do not depend on threads."""
+    """(value, count) by decreasing count, ties by value, so that codes do not depend on the number of threads."""
     return counts.sort(["count", "value"], descending=[True, False])
 
 

@@ -1,4 +1,4 @@
-"""The per-row facts that stay in memory (about 30 bytes a row): target, time order, group codes, row-id check."""
+"""Per-row data that stay in memory (about 30 bytes per row): target, time, group codes; and the row-id check."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from feature_audit.data.reading.source import Source
 from feature_audit.errors import AuditError
 from feature_audit.schema import Task
 
-#: Share of the cells of a text column that must be datetimes to be a time column at all.
+#: Minimum share of the cells of a text column that must be datetimes in a time column.
 LEAST_TIMES = 0.5
-#: Rows that the format of a time column of numbers is told from.
+#: Maximum number of rows used to detect the format of a numeric time column.
 PEEK_ROWS = 100_000
-_BLOCK_ROWS = 1 << 20  # rows that are coded at once
+_BLOCK_ROWS = 1 << 20  # rows coded at a time
 
 
 def target_cells(source: Source, expression: pl.Expr, shown: str) -> pl.Series:
-    """A label's expression on every row, as it is; ``labels.read_label`` reads it.
+    """A label's expression evaluated on every row, unparsed; ``labels.read_label`` parses it.
 
     Args:
         source: the table.
-        expression: of the label.
+        expression: expression of the label.
         shown: the key and the user's text for the target, for messages.
 
     Raises:
-        AuditError: it cannot be computed.
+        AuditError: the expression cannot be evaluated.
     """
     try:
         label = source.select(expression.alias("target"))
@@ -40,13 +40,13 @@ def target_cells(source: Source, expression: pl.Expr, shown: str) -> pl.Series:
 
 
 def read_time(source: Source, name: str) -> tuple[np.ndarray, bool]:
-    """The time column as float64 (rows,), NaN where a row has none, and whether these are datetimes.
+    """The time column as float64 (rows,), NaN where a row has none, and whether it holds datetimes.
 
-    Datetimes, text and numbers such as 20141021 are microseconds since 1970 (UTC where zones are named); other numbers
-    are themselves.
+    Datetimes, text and numbers such as 20141021 become microseconds since 1970 (UTC if zones are named); other numbers
+    are not changed.
 
     Raises:
-        AuditError: it is neither, or most of its text is no datetime.
+        AuditError: the column is neither datetimes nor numbers, or most of its text is not a datetime.
     """
     values = source.column(name)
     if values.dtype.is_float():
@@ -70,10 +70,10 @@ def read_time(source: Source, name: str) -> tuple[np.ndarray, bool]:
 
 
 def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:
-    """A column as dense int32 codes (rows,) in the order of its sorted labels, and those labels; null is one too."""
+    """A column as dense int32 codes (rows,) in the order of its sorted labels, and the labels; null is one of them."""
     values = source.column(name)
     labels = values.unique().sort().drop_nulls()
-    if values.dtype.is_integer():  # block by block: ranks of all rows take several times their memory
+    if values.dtype.is_integer():  # in blocks: ranking all rows takes several times their memory
         codes = np.empty(len(values), dtype=np.int32)
         sorted_labels = labels.to_numpy()
         for start in range(0, len(values), _BLOCK_ROWS):
@@ -89,10 +89,10 @@ def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:
 
 
 def read_numbers(source: Source, key: str, name: str) -> tuple[pl.Series, np.ndarray]:
-    """The cells of a column that a key names, and the numbers in them, float64 (rows,), NaN where there is none.
+    """The cells of a column that a key names, and their numbers, float64 (rows,), NaN where there is none.
 
     Raises:
-        AuditError: its type has no numbers, or its text holds something else.
+        AuditError: its type is not numeric, or its text contains something other than numbers.
     """
     values = source.column(name)
     if values.dtype.is_nested() or values.dtype.is_temporal():
@@ -105,10 +105,10 @@ def read_numbers(source: Source, key: str, name: str) -> tuple[pl.Series, np.nda
 
 
 def read_production(source: Source, name: str | None, task: Task) -> np.ndarray | None:
-    """The score that production gave, float64 (rows,), NaN where it gave none; None where no column is named.
+    """Production scores, float64 (rows,), NaN where a row has none; None if no column is configured.
 
     Raises:
-        AuditError: it holds no numbers, or none at all, or the task has a score per class.
+        AuditError: the column has no numbers, or the task has one score per class.
     """
     if name is None:
         return None
@@ -124,7 +124,7 @@ def read_production(source: Source, name: str | None, task: Task) -> np.ndarray 
 
 
 def check_row_ids(source: Source, name: str) -> None:
-    """Raise if an id is missing or stands twice, naming one."""
+    """Raise if an id is missing or duplicated, with an example."""
     ids = source.column(name)
     if ids.null_count():
         raise AuditError(f"row_id={name}: {ids.null_count()} rows have no id; fill them in, or leave out row_id")

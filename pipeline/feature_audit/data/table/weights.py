@@ -1,4 +1,4 @@
-"""The weight of every row, read from its column or made from the rate at which negatives were kept."""
+"""Row weights, read from a column or computed from the sampling rate of negatives."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from feature_audit.errors import AuditError
 from feature_audit.labels import Target
 from feature_audit.weighting import effective_size, sampled_negatives
 
-#: Weights beyond these are a mistake of units, and their squares would not be finite numbers.
+#: Weights outside this range are a mistake of units, and their squares would not be finite.
 _SMALLEST, _LARGEST = 1e-30, 1e30
-#: An effective sample size below this share of the rows is a finding: intervals are wide then.
+#: Share of the rows below which the effective sample size is reported, because intervals become wide.
 FEW_EFFECTIVE = 0.1
 
 
@@ -25,7 +25,7 @@ def read_weight(source: Source, name: str) -> np.ndarray:
     """The weight of every row as written, float64 (rows,) >= 0.
 
     Raises:
-        AuditError: a row has no weight or a negative one, the cells are no numbers, or all of them are zero.
+        AuditError: a row has no weight or a negative one, the cells are not numbers, or all weights are zero.
     """
     values, weight = read_numbers(source, "weight", name)
     _refuse(name, np.isnan(weight), "have no weight", "fill them in: 1 counts as one row, 0 leaves the row out", values)
@@ -49,10 +49,10 @@ def _refuse(name: str, wrong: np.ndarray, what: str, remedy: str, values: pl.Ser
 
 
 def negatives_weight(config: AuditConfig, target: Target) -> np.ndarray:
-    """float64 (rows,) weights that ``negative_sampling`` implies.
+    """float64 (rows,) weights implied by ``negative_sampling``.
 
     Raises:
-        AuditError: there are no negatives, because the task is not binary, or it is a guess which rows they are.
+        AuditError: the task is not binary, or it is unclear which class is negative.
     """
     rate = config.negative_sampling
     assert rate is not None
@@ -67,7 +67,7 @@ def negatives_weight(config: AuditConfig, target: Target) -> np.ndarray:
 
 
 def weighted_by(config: AuditConfig) -> str:
-    """What the rows are weighted by, as a clause."""
+    """The source of the weights, as a clause."""
     rate = config.negative_sampling
     if rate is None:
         return f"rows are weighted by {config.weight}"
@@ -75,7 +75,7 @@ def weighted_by(config: AuditConfig) -> str:
 
 
 def weight_summary(config: AuditConfig, weight: np.ndarray, target: Target, split: Split) -> dict[str, Any]:
-    """Figures for the report: the effective sample size of each split, and the base rate by weight."""
+    """Figures for the report: effective sample size of each split, and weighted base rate."""
     parts = {name: split.of_row == code for code, name in enumerate(SPLITS)}
     summary: dict[str, Any] = {
         "weighted_by": weighted_by(config),
@@ -87,7 +87,7 @@ def weight_summary(config: AuditConfig, weight: np.ndarray, target: Target, spli
 
 
 def weight_notes(config: AuditConfig, weight: np.ndarray, split: Split) -> list[str]:
-    """A sentence where a split's weight lies on few of its rows."""
+    """A note for each split whose weight is concentrated on few rows."""
     notes = []
     for code, name in enumerate(SPLITS):
         mine = weight[split.of_row == code]

@@ -1,1 +1,1 @@
-"""A team's own model: attached, checked, found and kept."""
+"""Models of users: attaching, checks, lookup and source code."""

@@ -1,4 +1,4 @@
-"""Audit a module that was not written for audits: its field embeddings are caught, and replaced, by forward hooks."""
+"""Audit a module that was not written for audits: forward hooks record and replace its field embeddings."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from feature_audit.schema import ModelSchema
 
 
 class AttachedModel(nn.Module):
-    """Any module whose ``forward(batch)`` gives the output, seen through ``embed`` and ``predict``.
+    """Any module whose ``forward(batch)`` returns the output, used through ``embed`` and ``predict``.
 
-    ``embed`` runs the module until the attached submodules have given all field embeddings and stops there; ``predict``
-    runs it again on the same rows and puts the given embeddings in their place. Hooks exist only during these two
-    calls, on the module that this object owns at that moment, so a copy of it (by deepcopy, by pickle) is complete.
-    Between the calls it remembers the embedded batch and nothing of a graph. Where ``predict`` gets another number of
-    rows, the remembered batch is cut or repeated to it, so the output may depend on a batch through its embeddings
-    only; ``check_model`` says whether it does.
+    ``embed`` runs the module until the attached submodules have returned all field embeddings, and stops there.
+    ``predict`` runs it again on the same rows and puts the given embeddings in their place. Hooks exist only during
+    these two calls, on the module that this object owns at that time, so a copy of it (deepcopy, pickle) is complete.
+    Between the calls the object keeps the embedded batch and nothing of a graph. If ``predict`` receives another number
+    of rows, the stored batch is truncated or repeated to it, so the output must depend on a batch through its
+    embeddings only; ``check_model`` tests this.
 
     Args:
-        module: takes a ``Batch``.
+        module: its ``forward`` accepts a ``Batch``.
         schema: the N fields.
-        attach: dotted path(s) of submodules, comma-separated, whose outputs hold the embeddings of the fields. Each
+        attach: dotted path(s) of submodules, comma-separated, whose outputs contain the embeddings of the fields. Each
             output is a tensor (B, n, d) or (B, d), a list of tensors (B, d), a mapping of name -> (B, d), or has
-            ``keys``, ``to_dict`` and ``length_per_key`` as TorchRec's KeyedTensor. Named outputs are put in schema
-            order; tensors are taken to stand in schema order, one submodule after the other as listed. A submodule may
-            be called several times: for other fields each time, or once more for the same ones after all fields have
-            been embedded. Widths d may differ between fields.
+            ``keys``, ``to_dict`` and ``length_per_key`` as TorchRec's KeyedTensor does. Named outputs are put in schema
+            order; tensors must be in schema order, one submodule after the other as listed. A submodule may be called
+            several times: for other fields each time, or again for the same fields after all fields have been
+            embedded. Widths d may differ between fields.
 
     Attributes:
-        widths: numbers of each field's embedding; None until a batch was embedded.
+        widths: numbers of each field's embedding; None before the first embedded batch.
 
     Raises:
-        UsageError: the module has no such submodule.
+        UsageError: the module has no submodule of this path.
     """
 
     def __init__(self, module: nn.Module, schema: ModelSchema, attach: str) -> None:
@@ -53,16 +53,16 @@ class AttachedModel(nn.Module):
         self.names = schema.names
         self.scaling = OutputScaling(schema)
         self.attach = attach
-        self._attached()  # a wrong path is refused now
+        self._attached()  # raises now for a wrong path
         self.widths: tuple[int, ...] | None = None
         self._batch: Batch | None = None
         self._fields: list[list[range]] = []  # of each attached submodule that gives tensors: the fields of each call
 
     def embed(self, batch: Batch) -> Tensor:
-        """Field embeddings, (B, N, d), or (B, sum of widths) where the widths differ.
+        """Field embeddings, (B, N, d), or (B, sum of widths) if the widths differ.
 
         Raises:
-            UsageError: the attached submodules do not give one vector for each field.
+            UsageError: the attached submodules do not return one vector for each field.
         """
         caught: list[list[Any]] = [[] for _ in self._attached()]
 
@@ -90,7 +90,7 @@ class AttachedModel(nn.Module):
         return contract_form(flat, widths)
 
     def predict(self, embedded: Tensor) -> Tensor:
-        """(B,) logits or values, or (B, C) logits, from embeddings as ``embed`` gives them."""
+        """(B,) logits or values, or (B, C) logits, from embeddings as ``embed`` returns them."""
         if self._batch is None or self.widths is None:
             raise RuntimeError("an attached model learns the structure of its output from embed(batch); call it first")
         calls_left = [cycle(calls) for calls in self._fields]
@@ -120,13 +120,13 @@ class AttachedModel(nn.Module):
         return self.scaling(output)
 
     def _attached(self) -> list[nn.Module]:
-        """The attached submodules in listed order; one that two paths lead to (shared weights) stands once."""
+        """The attached submodules in listed order; a submodule of two paths (shared weights) is listed once."""
         found = [_submodule(self.module, path.strip()) for path in self.attach.split(",")]
         return list(dict.fromkeys(found))
 
     @contextmanager
     def _watched(self, react: Callable[[int, Any], Any]) -> Iterator[None]:
-        """Inside, ``react(place, output)`` sees each output of an attached submodule; what it returns replaces it."""
+        """Within the context, ``react(place, output)`` gets an attached submodule's output; its result replaces it."""
 
         def hook(place: int) -> Callable[[nn.Module, Any, Any], Any]:
             return lambda _module, _inputs, output: react(place, output)
@@ -140,7 +140,7 @@ class AttachedModel(nn.Module):
 
 
 class _AllCaught(BaseException):
-    """Ends a forward pass whose embeddings have been caught; never leaves this module.
+    """Ends a forward pass after all embeddings have been recorded; never leaves this module.
 
     Not an ``Exception``: a user's ``except Exception`` must not catch it.
     """
@@ -151,7 +151,7 @@ def _has_names(output: Any) -> bool:
 
 
 def _count_fields(caught: list[list[Any]], names: tuple[str, ...]) -> int:
-    """How many of the fields the outputs hold."""
+    """Number of fields that the outputs contain."""
     outputs = [output for calls in caught for output in calls]
     named = [output.keys() for output in outputs if _has_names(output)]
     if named:
@@ -167,7 +167,7 @@ def _n_vectors(output: Any) -> int:
 
 
 def _fields_of_calls(caught: list[list[Any]]) -> list[list[range]]:
-    """Fields that each call of each submodule gives, in schema order; empty where the outputs are named."""
+    """Fields that each call of each submodule returns, in schema order; empty if the outputs are named."""
     fields: list[list[range]] = []
     start = 0
     for calls in caught:
@@ -183,7 +183,7 @@ def _join(outputs: list[Any], names: tuple[str, ...], rows: int) -> tuple[Tensor
     """Flat embeddings (B, D) from tensors in schema order, or from named vectors, and the width of each.
 
     Raises:
-        ValueError: they are not one vector for each of the rows; in one line.
+        ValueError: not one vector for each of the rows; the message is one line.
     """
     kinds = {_has_names(output) for output in outputs}
     if len(kinds) > 1:
@@ -202,7 +202,7 @@ def _join(outputs: list[Any], names: tuple[str, ...], rows: int) -> tuple[Tensor
 
 
 def _shaped(given: Tensor, widths: list[int], output: Any, attach: str) -> Any:
-    """Vectors of these widths, side by side in (B, D), as the output that they replace."""
+    """Vectors of these widths, side by side in (B, D), in the form of the output that they replace."""
     parts = [output] if isinstance(output, Tensor) else list(output)
     if len(widths) != _n_vectors(output) or given.shape[1] != sum(part[0].numel() for part in parts):
         raise UsageError(
@@ -213,7 +213,7 @@ def _shaped(given: Tensor, widths: list[int], output: Any, attach: str) -> Any:
 
 
 def _renamed(output: Any, vectors: dict[str, Tensor]) -> Any:
-    """A mapping or KeyedTensor as ``output``, with the fields' vectors replaced and everything else kept."""
+    """A mapping or KeyedTensor like ``output``, with the fields' vectors replaced and everything else kept."""
     entries = _entries(output)
     changed = {name: vectors[name].reshape(value.shape) for name, value in entries.items() if name in vectors}
     if isinstance(output, Mapping):

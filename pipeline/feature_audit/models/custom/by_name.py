@@ -1,4 +1,4 @@
-"""A batch the way most models outside this project take their input: by feature name."""
+"""A batch by feature name, the input of most models outside this project."""
 
 from __future__ import annotations
 

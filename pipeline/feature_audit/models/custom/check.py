@@ -25,21 +25,22 @@ from feature_audit.schema import ModelSchema
 def check_model(
     module: nn.Module, schema: ModelSchema, batch: Batch, rebuild: Callable[[], nn.Module] | None = None
 ) -> list[ModelFinding]:
-    """Does a module fit the contract a selector needs? All checks run in eval mode on one batch.
+    """Check that a module follows the contract of a selector. All checks run in eval mode on one batch.
 
     Checks: shapes of ``embed`` and ``predict``; the same rows give the same output twice; gates of one change nothing;
-    embeddings alone decide; a gate of zero cuts a feature off, i.e. its raw values no longer matter; a deep copy, on
-    which a selector trains, is complete; saved weights in a rebuilt module give the same output; gradients reach every
-    gate, and every trainable weight that decides the output; the output of a classifier is logits, not probabilities.
+    the output depends on the embeddings only; a gate of zero removes a feature, so its raw values have no effect; a
+    deep copy, on which a selector trains, is complete; saved weights in a rebuilt module give the same output;
+    gradients reach every gate, and every trainable weight that affects the output; a classifier's output is logits,
+    not probabilities.
 
     Args:
-        module: of the contract; its weights and mode are left as they were.
+        module: of the contract; its weights and mode are unchanged afterwards.
         schema: its N fields.
-        batch: rows to ask about.
-        rebuild: makes the module anew, with other initial weights; None leaves out the check that needs it.
+        batch: rows of the checks.
+        rebuild: builds the module again, with other initial weights; None skips the check that needs it.
 
     Returns:
-        findings in the order of the checks; checks that need a failed one are left out.
+        findings in the order of the checks; checks that depend on a failed one are skipped.
     """
     was_training = module.training
     module.eval()
@@ -75,12 +76,12 @@ def _checks(
     tasks = {one.task for one in schema.outputs} or {schema.task}
     if copies_are_whole and "regression" not in tasks:
         findings.append(outputs_are_logits(module, schema, batch))
-    findings.append(_gradients(module, schema, batch))  # last: a module may keep a tensor of its graph, uncopyable
+    findings.append(_gradients(module, schema, batch))  # last: modules may keep a graph, which cannot be copied
     return findings
 
 
 def _run(module: Any, batch: Batch, gate: Tensor | None = None) -> Tensor:
-    """Output for a batch, behind field gates (N,)."""
+    """Output for a batch, with field gates (N,)."""
     model = FlatModel(module)
     with torch.no_grad():
         embedded = model.embed(batch)
@@ -88,7 +89,7 @@ def _run(module: Any, batch: Batch, gate: Tensor | None = None) -> Tensor:
 
 
 def _shapes(module: Any, output: Tensor, schema: ModelSchema, batch: Batch) -> ModelFinding:
-    """Shapes for the batch, and whether half of its rows, in another order, are embedded in the same way."""
+    """Check the shapes for the batch, and for half of its rows in another order."""
     rows, model = len(batch), FlatModel(module)
     with torch.no_grad():
         for part in (batch, batch.rows(torch.arange((rows + 1) // 2).flip(0))):
@@ -118,7 +119,7 @@ def _agree(check: str, what: str, first: Tensor, second: Tensor) -> ModelFinding
 
 
 def _embeddings_alone(module: Any, batch: Batch) -> ModelFinding:
-    """Predict from a batch's embeddings after other rows were embedded: they alone should decide."""
+    """Predict from a batch's embeddings after other rows were embedded; only the embeddings may matter."""
     turned = batch.rows(torch.arange(len(batch)).roll(1))
     model, output = FlatModel(module), _run(module, batch)
     with torch.no_grad():
@@ -129,7 +130,7 @@ def _embeddings_alone(module: Any, batch: Batch) -> ModelFinding:
 
 
 def _cut_off(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
-    """Close one gate at a time and shuffle that field's raw values: the output may not notice."""
+    """Close one gate at a time and shuffle that field's raw values: the output must not change."""
     check, tried, moves = "gates of zero", 0, []
     for place in _spread(len(schema.fields), 16):
         name = schema.fields[place].name
@@ -152,7 +153,7 @@ def _cut_off(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
 
 
 def _copies(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
-    """A selector trains a deep copy: it must do what the original does, and go on doing so when that one changes."""
+    """A selector trains a deep copy: it must give the original's output, also after the original changes."""
     check, gate = "copies", torch.arange(len(schema.fields), device=batch.numeric.device) % 2.0
     wanted = _both(module, batch, gate)
     try:
@@ -182,14 +183,14 @@ def _copies(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
 
 
 def _both(module: Any, batch: Batch, gate: Tensor) -> Tensor:
-    """Outputs behind open gates and behind the given ones, (2, B, ...)."""
+    """Outputs with open gates and with the given ones, (2, B, ...)."""
     return torch.stack([_run(module, batch), _run(module, batch, gate)])
 
 
 @contextmanager
 @torch.no_grad()
 def _other_weights(module: nn.Module) -> Iterator[None]:
-    """Inside, the module's weights are others."""
+    """Within the context, the module has other weights."""
     weights = [weight for weight in (*module.parameters(), *module.buffers()) if weight.is_floating_point()]
     kept = [weight.clone() for weight in weights]
     try:
@@ -202,11 +203,11 @@ def _other_weights(module: nn.Module) -> Iterator[None]:
 
 
 def _saved(module: Any, batch: Batch, rebuild: Callable[[], nn.Module]) -> ModelFinding:
-    """Stages hand models on as weights: what else a module learns or draws is lost, and its scores with it."""
+    """Stages pass models on as weights; any other learned or drawn state is lost, which changes the scores."""
     check, file = "saved weights", io.BytesIO()
     trained, again = copy.deepcopy(module), rebuild().eval().to(batch.numeric.device)
     with torch.no_grad():
-        trained.train()(batch)  # what it takes from train batches, such as running means
+        trained.train()(batch)  # updates state taken from train batches, such as running means
     trained.eval()
     try:
         torch.save(trained.state_dict(), file)

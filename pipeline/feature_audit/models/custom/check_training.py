@@ -1,4 +1,4 @@
-"""Can a user's module be trained as an audit trains it? Its outputs must be logits, and its weights get gradients."""
+"""Checks that an audit can train a user's module: its outputs are logits, and its weights get gradients."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NOISE = (1.0, 10.0, 100.0)
 
 
 def outputs_are_logits(module: nn.Module, schema: ModelSchema, batch: Batch) -> ModelFinding:
-    """Refuse a module that outputs probabilities where the loss expects logits.
+    """Reject a module that outputs probabilities although the loss expects logits.
 
-    Untrained logits can all lie within [0, 1] by chance, so the weights are replaced at random several times. Logits
-    then leave the interval; what still lies within it after every draw is bounded by the module itself (a sigmoid, a
-    softmax, a clamp), and would stand for probabilities between 0.5 and 0.73 whatever the module learns.
+    Untrained logits can all be within [0, 1] by chance, so the weights are replaced at random several times. Logits
+    then leave the interval; an output still within it after every draw is bounded by the module itself (a sigmoid, a
+    softmax, a clamp), and the loss would read it as probabilities between 0.5 and 0.73 for any weights.
 
     Args:
-        module: of the contract, untrained, whose deep copies are whole.
+        module: of the contract, untrained, whose deep copies are complete.
         schema: names the task, binary or multiclass.
-        batch: rows to ask about.
+        batch: rows of the check.
     """
     check, twin = "logits", copy.deepcopy(module).eval()
     draw = torch.Generator().manual_seed(0)
@@ -36,7 +36,7 @@ def outputs_are_logits(module: nn.Module, schema: ModelSchema, batch: Batch) -> 
         try:
             with torch.no_grad(), _disturbed(list(twin.parameters()), noise, draw):
                 output = twin(batch)
-        except Exception as error:  # a user's code may refuse such weights
+        except Exception as error:  # a user's code may fail for such weights
             return ModelFinding(check, True, f"not checked: with other weights, {type(error).__name__}")
         if not torch.isfinite(output).all() or output.min() < 0 or output.max() > 1:
             return ModelFinding(check, True, "the output can be outside [0, 1], like logits")
@@ -50,14 +50,14 @@ def outputs_are_logits(module: nn.Module, schema: ModelSchema, batch: Batch) -> 
 
 
 def weights_are_trained(module: nn.Module, batch: Batch) -> ModelFinding:
-    """Refuse a module with a trainable weight that decides its output and yet gets no gradient from it.
+    """Reject a module with a trainable weight that affects its output but gets no gradient from it.
 
-    A frozen weight (``requires_grad=False``) is the user's choice, and a weight that changes no output needs no
-    gradient. What remains is cut off by mistake: ``detach``, ``no_grad``, ``.data``, a detour through NumPy.
+    A frozen weight (``requires_grad=False``) is the user's choice, and a weight that affects no output needs no
+    gradient. Any other weight without a gradient is cut off by mistake: ``detach``, ``no_grad``, ``.data``, NumPy.
 
     Args:
-        module: of the contract, whose deep copies are whole.
-        batch: rows to ask about.
+        module: of the contract, whose deep copies are complete.
+        batch: rows of the check.
     """
     check, twin = "training", copy.deepcopy(module).train()
     trainable = {name: weight for name, weight in twin.named_parameters() if weight.requires_grad}
@@ -93,7 +93,7 @@ def _embed(module: Any, batch: Batch) -> Tensor:
 
 
 def _own_name(name: str) -> str:
-    """A weight's name as the user's module has it; the audit's wrapper holds that module as ``module``."""
+    """A weight's name in the user's module; the audit's wrapper stores that module as ``module``."""
     return name.removeprefix("module.")
 
 
@@ -105,7 +105,7 @@ def _random_like(output: Tensor) -> Tensor:
 @contextmanager
 @torch.no_grad()
 def _disturbed(weights: list[nn.Parameter], noise: float, draw: torch.Generator) -> Iterator[None]:
-    """Inside, normal noise of this standard deviation is added to the weights."""
+    """Within the context, normal noise of this standard deviation is added to the weights."""
     kept = [weight.detach().clone() for weight in weights]
     try:
         for weight in weights:

@@ -1,4 +1,4 @@
-"""What one check of the model contract saw."""
+"""The result of one check of the model contract."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelFinding:
-    """One check of the contract: what was asked, whether it holds, and what was seen."""
+    """One check of the contract: its name, whether it passed, and the observation."""
 
     check: str
     passed: bool

@@ -1,4 +1,4 @@
-"""What an audit will gate, as a short table: the fields of a model by kind and width."""
+"""The fields that an audit will gate, as a short table by kind and width."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAMES = 60
 
 @dataclass(frozen=True)
 class GatedField:
-    """A field that is opened and closed as one: its column, the numbers of its embedding, what its values mean."""
+    """A field with one gate: its column, the length of its embedding, the kind of its values."""
 
     name: str
     width: int
@@ -31,7 +31,7 @@ def gated_table(fields: Sequence[GatedField]) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    """As many of the names as fit on a line, and how many more there are."""
+    """As many names as fit on a line, and the number of the others."""
     shown = names[:1]
     for name in names[1:]:
         if len(", ".join([*shown, name])) > _NAMES:

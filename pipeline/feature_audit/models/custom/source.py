@@ -1,4 +1,4 @@
-"""The source of a team's own model: an edit makes another model, and a registered version takes the source along."""
+"""The source code of a user's model: an edit makes it another model, and a registered version includes the source."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from pathlib import Path
 
 from feature_audit.models.build import MODELS, find_factory
 
-#: Packages whose source is in the keys of stages, and in every registered version, already.
+#: Packages whose source is already in the keys of stages and in every registered version.
 _PROJECT = ("feature_audit", "concrete_selectors")
 
 
 def own_code(name: str) -> dict[str, Path]:
-    """The Python files that a factory's module consists of and imports, but for installed packages.
+    """The Python files that a factory's module consists of and imports, except installed packages.
 
-    Of a package all ``*.py`` files count, since it may import them by name while it runs; nothing else in its folder
-    does, and no hidden folder.
+    All ``*.py`` files of a package count, since it may import them by name at run time; other files in its folder and
+    hidden folders do not.
 
     Args:
-        name: a shipped model, or ``package.module:factory``.
+        name: a built-in model, or ``package.module:factory``.
 
     Returns:
         path below the folder that Python imports it from, such as ``rankers/two_tower.py`` -> file; empty for a
-        shipped model. A factory in an installed package gives the files of this package.
+        built-in model. For a factory in an installed package: the files of this package.
 
     Raises:
-        UsageError: no such module or function.
+        UsageError: the module or function does not exist.
     """
     if name in MODELS:
         return {}
-    find_factory(name)  # puts the working directory on the path, and says it in one line where there is none
+    find_factory(name)  # adds the working directory to the path; raises a one-line error if there is no such factory
     found: dict[str, Path] = {}
     roots: set[str] = set()
     waiting = [name.partition(":")[0]]
@@ -46,16 +46,16 @@ def own_code(name: str) -> dict[str, Path]:
         roots.add(root.name)
         files = _files(root)
         found |= files
-        if not is_installed(_origin(root)):  # what an installed package imports comes with it
+        if not is_installed(_origin(root)):  # the imports of an installed package are installed with it
             waiting += [module for place, file in files.items() for module in _imports(place, file)]
     return found
 
 
 def own_code_digest(name: str) -> str:
-    """blake2b of the files of ``own_code``; empty for a shipped model.
+    """blake2b of the files of ``own_code``; empty for a built-in model.
 
     Raises:
-        UsageError: no such module or function.
+        UsageError: the module or function does not exist.
     """
     files = own_code(name)
     if not files:
@@ -67,9 +67,9 @@ def own_code_digest(name: str) -> str:
 
 
 def is_installed(file: Path) -> bool:
-    """Does the code lie where packages are installed? Then whoever loads a model installs it, too."""
+    """Whether the file is in a folder of installed packages; a user who loads a model then installs the package too."""
     folders = [Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")]
-    # A virtual environment may see the packages of the Python below it.
+    # A virtual environment may use the packages of its base Python.
     return any(map(file.is_relative_to, folders)) or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
 
 
@@ -83,7 +83,7 @@ def _root(module: str) -> ModuleSpec | None:
         if spec is None:
             return None
         if spec.origin is not None and spec.origin.endswith(".py"):
-            return spec  # else a folder without __init__.py: the module lies deeper
+            return spec  # else a folder without __init__.py: the module is further down
     return None
 
 
@@ -107,15 +107,15 @@ def _files(root: ModuleSpec) -> dict[str, Path]:
 def _spec(module: str) -> ModuleSpec | None:
     try:
         return importlib.util.find_spec(module)
-    except (ImportError, ValueError, AttributeError):  # a name that is no module, or a module made by hand
+    except (ImportError, ValueError, AttributeError):  # not the name of a module, or one created by hand
         return None
 
 
 def _imports(place: str, file: Path) -> Iterator[str]:
-    """Modules that a file imports anywhere in it; of ``from a import b`` both ``a`` and ``a.b``, which may be one."""
+    """Modules that a file imports anywhere in it; of ``from a import b`` both ``a`` and ``a.b`` (maybe a module)."""
     try:
         tree = ast.parse(file.read_bytes())
-    except SyntaxError:  # not meant for this Python; it cannot be imported either
+    except SyntaxError:  # written for another Python version; it cannot be imported either
         return
     package = place.rpartition("/")[0].replace("/", ".")
     for node in ast.walk(tree):

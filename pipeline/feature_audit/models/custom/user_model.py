@@ -1,4 +1,4 @@
-"""A team's module with ``embed`` and ``predict``, for embeddings of any form and width."""
+"""A user's module with ``embed`` and ``predict``, for embeddings of any form and width."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from feature_audit.schema import ModelSchema
 class UserModel(nn.Module):
     """A user's ``embed`` / ``predict`` module, checked and with its output in target units.
 
-    The module's own embeddings take any form of ``concrete_selectors.EmbeddingModel``; named ones are put in schema
-    order. It is given back what it gave.
+    The module's embeddings may have any form of ``concrete_selectors.EmbeddingModel``; named ones are put in schema
+    order. Its ``predict`` receives the form that its ``embed`` returned.
 
     Attributes:
-        widths: numbers of each field's embedding; None until a batch was embedded.
+        widths: numbers of each field's embedding; None before the first embedded batch.
     """
 
     def __init__(self, module: nn.Module, schema: ModelSchema) -> None:
@@ -30,10 +30,11 @@ class UserModel(nn.Module):
         self._layout: FieldLayout | None = None
 
     def embed(self, batch: Batch) -> Tensor:
-        """Field embeddings, (B, N, d), or (B, sum of widths) where the widths differ.
+        """Field embeddings, (B, N, d), or (B, sum of widths) if the widths differ.
 
         Raises:
-            UsageError: the module's ``embed`` gives something else than the contract says, or than for another batch.
+            UsageError: the module's ``embed`` does not follow the contract, or returns another form than for an earlier
+                batch.
         """
         embedded = self.module.embed(batch)  # type: ignore[operator]
         source, declared = f"{type(self.module).__name__}.embed", getattr(self.module, "widths", None)
@@ -47,7 +48,7 @@ class UserModel(nn.Module):
         return contract_form(layout.flatten(embedded), layout.widths)
 
     def predict(self, embedded: Tensor) -> Tensor:
-        """(B,) logits or values, or (B, C) logits, from embeddings as ``embed`` gives them."""
+        """(B,) logits or values, or (B, C) logits, from embeddings as ``embed`` returns them."""
         if self._layout is None:
             raise RuntimeError("the form of the embeddings is known after embed(batch); call it before predict")
         return self.scaling(self.module.predict(self._layout.restore(embedded.flatten(1))))  # type: ignore[operator]
@@ -58,15 +59,15 @@ class UserModel(nn.Module):
 
 
 def contract_form(flat: Tensor, widths: tuple[int, ...]) -> Tensor:
-    """Flat embeddings (B, D) as (B, N, d) where all N widths are one, else as they are."""
+    """Flat embeddings (B, D) as (B, N, d) if all N widths are equal, else unchanged."""
     return flat.unflatten(1, (len(widths), -1)) if len(set(widths)) == 1 else flat
 
 
 def require_all(widths: tuple[int, ...], names: tuple[str, ...]) -> None:
-    """Refuses another number of embeddings than there are fields.
+    """Raise unless there is one embedding per field.
 
     Raises:
-        ValueError: in one line.
+        ValueError: the message is one line.
     """
     if len(widths) != len(names):
         raise ValueError(f"{len(widths)} embeddings for {len(names)} features; give one per feature")

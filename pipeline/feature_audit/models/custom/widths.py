@@ -1,4 +1,4 @@
-"""How wide the embeddings of a model's fields are, asked of the model itself."""
+"""Widths of the embeddings of a model's fields, measured on the model itself."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from feature_audit.schema import MISSING, ModelSchema
 
 
 def embedding_widths(model: nn.Module, schema: ModelSchema) -> tuple[int, ...]:
-    """Numbers of each field's embedding, (N,): the model embeds two rows in which every value is missing.
+    """Length of each field's embedding, (N,), from two embedded rows in which every value is missing.
 
     Args:
-        model: of the contract; its mode is left as it was.
+        model: of the contract; its mode is unchanged afterwards.
         schema: its N fields.
     """
     contract: Any = model

@@ -1,7 +1,7 @@
 """One embedding module for all fields of a table, of any form.
 
-Fields of one form share one weight matrix, each field owning a range of rows, so that a lookup of thousands of fields
-is one gather and not thousands of small modules.
+Fields of one form share one weight matrix with a range of rows for each field, so that a lookup of thousands of fields
+is one gather instead of thousands of small modules.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from feature_audit.schema import MISSING, Field, ModelSchema
 
 #: Standard deviation of initial embedding entries, and of the change from one end of a number's range to the other.
 INITIAL_SCALE, _INITIAL_RANGE = 0.05, 0.17
-#: Adam moves every weight about equally far per step, for any gradient. A field's weights are in units of this
-#: over the number of its vectors, so a straight line through many knots, whose steps add up, is learned no faster than
-#: a rare flag, and the network does not overfit the noise before it has learned the rare values.
+#: Adam changes every weight by about the same amount per step, for any gradient. A field's weights are in units of
+#: this over the number of its vectors, so a straight line through many knots, whose steps add up, is learned no faster
+#: than a rare flag, and the network does not overfit the noise before it has learned the rare values.
 _SPEED = 16.0
-#: Rows of a whole table that a step passes over in the time in which it finds, merges and updates a row that a batch
-#: looked up, and rows of a batch, by default and at most. On one CPU thread a single field breaks even between 5,000
-#: and 20,000 codes, 26 fields together between 100,000 and a million.
+#: First: rows of a whole table that a step updates in the time in which it finds, merges and updates one row that a
+#: batch looked up. Second: rows of a batch, the default and the upper limit here. On one CPU thread, a single field
+#: breaks even between 5,000 and 20,000 codes, 26 fields together between 100,000 and a million.
 _ROWS_PER_LOOKUP, _BATCH_ROWS = 16, 1024
 
 
@@ -31,7 +31,7 @@ class FieldEmbedding(nn.Module):
     """Embeds a batch as (B, N, d), one vector per field in schema order.
 
     * numeric: see ``NumericEmbedding``.
-    * code, bag: see ``CodeTable``. Fields of very many codes have a table of their own, whose gradients are sparse.
+    * code, bag: see ``CodeTable``. Fields with very many codes are in a separate table with sparse gradients.
     * vector: a learned linear map of the values.
 
     Args:
@@ -39,8 +39,8 @@ class FieldEmbedding(nn.Module):
         dim: d, length of an embedding vector.
 
     Attributes:
-        table: of the fields of few codes.
-        large: of the fields of very many codes; None where there is none.
+        table: ``CodeTable`` of the fields with few codes.
+        large: ``CodeTable`` of the fields with very many codes; None if there is none.
     """
 
     order: Tensor | None
@@ -74,20 +74,20 @@ class FieldEmbedding(nn.Module):
 
 
 class CodeTable(nn.Embedding):
-    """Vectors of the codes of several fields, each field owning a range of rows of one weight matrix.
+    """Vectors of the codes of several fields, a range of rows of one weight matrix for each field.
 
-    * code: the vector of the code. Fields of few codes are learned as fast as numbers of few values.
-    * bag: mean of the vectors of the non-padding codes; the MISSING vector where there are none.
+    * code: the vector of the code. Fields with few codes are learned as fast as numbers of few values.
+    * bag: mean of the vectors of the non-padding codes; the MISSING vector if there is none.
 
     Args:
-        codes: the fields of form code by their places among all such fields.
+        codes: the fields of form code by their positions among all such fields.
         bags: the fields of form bag, likewise.
         dim: d, length of an embedding vector.
-        sparse: gradients hold the rows of a batch alone and not the whole matrix, which is quicker where it has very
-            many rows; needs an optimiser that takes them, such as ``concrete_selectors.lazy_adam.LazyAdamW``.
+        sparse: gradients contain the rows of a batch only, not the whole matrix, which is faster if it has very many
+            rows; requires an optimiser for such gradients, e.g. ``concrete_selectors.lazy_adam.LazyAdamW``.
 
     Attributes:
-        fields: in the order in which ``embed`` gives them.
+        fields: in the order in which ``embed`` returns them.
     """
 
     column: Tensor
@@ -123,7 +123,7 @@ class CodeTable(nn.Embedding):
         used = (codes != MISSING).to(self.weight.dtype)
         count = used.sum(dim=1, keepdim=True)
         share = used / count.clamp(min=1)
-        # An empty bag is all padding: its first cell, code MISSING, speaks for it.
+        # An empty bag is all padding: its first cell, code MISSING, represents it.
         share[:, 0] += (count[:, 0] == 0).to(share.dtype)
         return nn.functional.embedding_bag(
             codes + start, self.weight, per_sample_weights=share, mode="sum", sparse=self.sparse
@@ -133,12 +133,12 @@ class CodeTable(nn.Embedding):
 class NumericEmbedding(nn.Module):
     """Piecewise-linear embedding of positions on knots: a linear layer on the encoding of Gorishniy et al. 2022, eq. 1.
 
-    Between two knots the embedding is the linear interpolation of theirs; MISSING has a vector of its own and takes no
-    part in it. What is learned is the vector of the knot at the median and the *step* from each knot to the next; a
-    knot's vector is the median's plus the steps between them. Every row then teaches all steps between the median and
-    its value, which keeps neighbouring knots alike and generalises far better than free vectors per knot; and a step
-    is taught only by rows beyond it, so what a rare value does is not lost among the rows that do not have it. The
-    median's vector and MISSING's start at zero: a column that is nearly always the same adds nothing to those rows.
+    Between two knots the embedding is the linear interpolation of the knots' vectors; MISSING has a separate vector
+    and is not interpolated. Learned are the vector of the knot at the median and the *step* from each knot to the next;
+    a knot's vector is the median's plus the steps between them. Every row then trains all steps between the median and
+    its value, which keeps neighbouring knots similar and generalises far better than free vectors per knot. A step is
+    trained only by rows beyond it, so the effect of a rare value is not lost among the rows without it. The vectors of
+    the median and of MISSING start at zero: a column that is nearly always the same adds nothing to those rows.
 
     Args:
         fields: of form numeric.
@@ -188,7 +188,7 @@ class NumericEmbedding(nn.Module):
 
 
 def embedding_sizes(schema: ModelSchema, dim: int) -> list[int]:
-    """Learned numbers of each field in a ``FieldEmbedding``, in schema order."""
+    """Number of learned weights of each field in a ``FieldEmbedding``, in schema order."""
     knots = max((field.cardinality for field in schema.fields if field.form == "numeric"), default=0)
     rows = {"numeric": lambda field: knots, "vector": lambda field: field.width + 1}
     return [dim * rows.get(field.form, lambda field: field.cardinality)(field) for field in schema.fields]
@@ -198,16 +198,16 @@ _FORMS = ("numeric", "code", "bag", "vector")
 
 
 def _sized(fields: Mapping[int, Field], *, large: bool) -> dict[int, Field]:
-    """The fields with so many codes that updating all of them costs more than those that a batch looks up; or others.
+    """The fields with so many codes that updating all of them costs more than those of a batch, or the others.
 
-    It is a matter of each field alone, so that one is trained in the same way with and without the others.
+    The decision depends on each field only, so that a field is trained in the same way with and without the others.
     """
     most = _ROWS_PER_LOOKUP * _BATCH_ROWS
     return {place: field for place, field in fields.items() if (field.cardinality > most * field.width) == large}
 
 
 def _schema_order(wanted: Sequence[Field], made: Sequence[Field]) -> Tensor | None:
-    """Index that puts embeddings made form by form into schema order; None where they already are."""
+    """Index that puts embeddings made form by form into schema order; None if they already are."""
     place = {id(field): position for position, field in enumerate(made)}
     order = [place[id(field)] for field in wanted]
     return None if order == list(range(len(order))) else torch.tensor(order)

@@ -1,4 +1,4 @@
-"""The three shipped models: what each does with field embeddings. Small and readable on purpose.
+"""The three built-in models, as functions of field embeddings. Small and readable on purpose.
 
 Every model takes embeddings of shape (B, N, d) and differs only in ``raw``: the function from embeddings to outputs.
 """
@@ -66,7 +66,7 @@ class LowRankCross(nn.Module):
 
     Args:
         width: length of x0 and x.
-        rank: columns of U, rows of V; full-rank costs width**2 and is unaffordable for thousands of inputs.
+        rank: columns of U, rows of V; full rank costs width**2, too much for thousands of inputs.
     """
 
     def __init__(self, width: int, rank: int) -> None:
@@ -109,7 +109,7 @@ class DcnV2(Head):
 class DeepFm(Head):
     """DeepFM: linear term, factorisation machine and perceptron on shared embeddings (Guo et al. 2017, eq. 1-4).
 
-    The first-order weight of a cell is a learned linear read-out of its embedding, not a second table: the features
+    The first-order weight of a cell is a learned linear function of its embedding, not a second table: the features
     reach the prediction through the embeddings only, so that a gate on an embedding gates the feature.
     """
 
@@ -135,7 +135,7 @@ def pairwise_products(embedded: Tensor) -> Tensor:
 
 
 def deep_layers(width: int, hidden: Sequence[int], dropout: float) -> nn.Sequential:
-    """Linear, ReLU and dropout per hidden layer; the identity for no hidden layer."""
+    """Linear, ReLU and dropout per hidden layer; the identity if there is no hidden layer."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([width, *hidden]):
         layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout)]

@@ -57,4 +57,4 @@ def test_contenders_train_on_the_same_share(loader: Any, tmp_path: Path, name: s
     clock = loader["contenders"].Clock()
     trained = loader["contenders"].CONTENDERS[name](log, tmp_path, clock)
     assert trained % 2_040 == 0  # ours makes several passes over so small a table
-    assert {"imports", "read and encode", "epoch", "batches alone"} == set(clock.parts)
+    assert {"imports", "read and encode", "epoch", "batches only"} == set(clock.parts)
