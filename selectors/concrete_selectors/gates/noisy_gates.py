@@ -19,7 +19,7 @@ _NEARLY_ONE = 1.0 - 1e-6
 #: Numbers of a block: its few temporary copies stay in the cache, and a narrow table is one block.
 _BLOCK_NUMBERS = 2**20
 #: Numbers of all masks of a step that are kept for the backward pass; blocks beyond are drawn twice.
-_KEPT_NUMBERS = 2**26
+_KEPT_NUMBERS = 2**25
 
 #: Rows of a block that belong to one mask: the mask, and its first and last slot (exclusive).
 _Part = tuple[int, int, int]
@@ -63,15 +63,17 @@ class _NoisyGates(torch.autograd.Function):
         values = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
         log_closed = values.new_zeros(len(counts), values.shape[1])
         kept: list[tuple[list[_Part], Tensor]] = []  # the masks, or the state of the generator that drew them
-        room = _KEPT_NUMBERS
-        for parts in _blocks(counts, max(1, _BLOCK_NUMBERS // values.shape[1])):
-            state = generator.get_state()
-            masks = _draw(values, temperature, parts, generator)
+        units = values.shape[1]
+        room = values.new_empty(min(sum(counts), _KEPT_NUMBERS // units), units)  # at once: blocks leave gaps between
+        for parts in _blocks(counts, max(1, _BLOCK_NUMBERS // units)):
+            state, rows = generator.get_state(), sum(last - first for _, first, last in parts)
+            fits = rows <= len(room)
+            masks = _draw(values, temperature, parts, generator, out=room[:rows] if fits else None)
             logs = masks.clamp(max=_NEARLY_ONE).neg_().log1p_()
             for (mask, _, _), own in _rows_of(parts, logs):
                 log_closed[mask] += own.sum(dim=0)
-            room -= masks.numel()
-            kept.append((parts, masks if room >= 0 else state))
+            kept.append((parts, masks if fits else state))
+            room = room[rows:] if fits else room[:0]
         ctx.save_for_backward(values, log_closed)
         ctx.temperature, ctx.kept, ctx.dtype = temperature, kept, logits.dtype
         return torch.special.expm1(log_closed).neg_()
@@ -99,13 +101,15 @@ class _NoisyGates(torch.autograd.Function):
         return total.div_(ctx.temperature).to(ctx.dtype), None, None, None
 
 
-def _draw(values: Tensor, temperature: float, parts: list[_Part], generator: torch.Generator) -> Tensor:
+def _draw(
+    values: Tensor, temperature: float, parts: list[_Part], generator: torch.Generator, out: Tensor | None = None
+) -> Tensor:
     """Masks of a block, (rows, N)."""
     rows = sum(last - first for _, first, last in parts)
     noisy = minus_gumbel(rows, values.shape[1], values, generator)
     for (_, first, last), own in _rows_of(parts, noisy):
         torch.sub(values[first:last], own, alpha=1.0 / temperature, out=own)
-    return torch.softmax(noisy, dim=-1)
+    return torch.softmax(noisy, dim=-1, out=out)
 
 
 def _rows_of(parts: list[_Part], block: Tensor) -> Iterator[tuple[_Part, Tensor]]:
