@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "selectors"))
 
-from concrete_selectors import PathSettings, SelectionTask, fit_path  # noqa: E402
+from concrete_selectors import PathSettings, SelectionTask, fit_path
 
 SLOTS, WIDTH, ROWS, STEPS = 566, 4, 114, 6
 
