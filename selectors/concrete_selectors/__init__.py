@@ -4,7 +4,7 @@ from concrete_selectors.baselines import SELECTORS, Matrix, rank_with
 from concrete_selectors.elimination.backward import expected_compute
 from concrete_selectors.feature_gate import FeatureGate
 from concrete_selectors.fit_path import SelectionStopped, fit_path
-from concrete_selectors.gates.concrete import ConcreteSelector
+from concrete_selectors.gates.concrete import ConcreteSelector, gate_compute
 from concrete_selectors.gates.schedule import temperature
 from concrete_selectors.nested import NestedModel, curve_sizes, fit_nested
 from concrete_selectors.plotting import plot_path
@@ -36,6 +36,7 @@ __all__ = [
     "expected_compute",
     "fit_nested",
     "fit_path",
+    "gate_compute",
     "plot_path",
     "rank_with",
     "temperature",

@@ -14,7 +14,7 @@ from concrete_selectors.gates.concrete import ConcreteSelector
 from concrete_selectors.gates.feature_groups import FeatureGroups
 from concrete_selectors.gates.gating import FieldMeans, apply_gates, gates_of_rows
 from concrete_selectors.gates.schedule import temperature
-from concrete_selectors.gates.training import nested_slots, settle_step
+from concrete_selectors.gates.training import nested_counts, settle_step
 from concrete_selectors.segments import Segments
 
 
@@ -260,8 +260,8 @@ class FeatureGate(nn.Module):
         """Gates of each row, (B, N); their noise depends only on the seed and the number of the draw."""
         generator = torch.Generator(device=flat.device).manual_seed(self._noise_seed + self._draws)
         self._draws += 1
-        slots = nested_slots(self.noise_masks, self.selector.n_slots, generator)
-        gates = self.selector.gates(self.temperature, self.noise_masks, slots=slots, generator=generator)
+        counts = nested_counts(self.noise_masks, self.selector.n_slots, generator)
+        gates = self.selector.gates(self.temperature, self.noise_masks, counts=counts, generator=generator)
         protected = torch.as_tensor(self.groups.protected, device=gates.device, dtype=gates.dtype)
         by_feature = self.groups.feature_gates(torch.maximum(gates, protected))
         return gates_of_rows(by_feature, len(flat)).to(flat.dtype)

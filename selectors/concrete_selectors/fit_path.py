@@ -20,7 +20,7 @@ from torch import Tensor
 from concrete_selectors.context import Progress, SelectionContext
 from concrete_selectors.elimination.backward import BackwardElimination, stages
 from concrete_selectors.elimination.surrogate import cache_rows, most_rows
-from concrete_selectors.gates.concrete import ConcreteSelector
+from concrete_selectors.gates.concrete import ConcreteSelector, gate_compute
 from concrete_selectors.gates.training import train_concrete
 from concrete_selectors.selection_path import SelectionPath
 from concrete_selectors.settings import PathSettings
@@ -35,12 +35,12 @@ class SelectionStopped(Exception):
     """``should_stop`` returned True; only the cost of the selection so far is available.
 
     Attributes:
-        row_passes, surrogate_compute: as in ``concrete_selectors.SelectionPath``.
+        row_passes, gate_compute, surrogate_compute: as in ``concrete_selectors.SelectionPath``.
     """
 
-    def __init__(self, message: str, row_passes: dict[str, int]) -> None:
+    def __init__(self, message: str, row_passes: dict[str, int], gate_compute: float) -> None:
         super().__init__(message)
-        self.row_passes, self.surrogate_compute = row_passes, 0.0
+        self.row_passes, self.gate_compute, self.surrogate_compute = row_passes, gate_compute, 0.0
 
 
 def fit_path(
@@ -67,6 +67,7 @@ def fit_path(
     groups = context.groups
     prior = None if task.prior is None else groups.mean_features(task.prior, name="prior")
     selector = _train_selector(context, prior)
+    gates = 0.0 if selector is None else _gate_compute(context, selector)
     candidates = np.flatnonzero(groups.protected)
     if selector is not None:
         candidates = np.union1d(candidates, selector.assignment())
@@ -74,7 +75,7 @@ def fit_path(
         loss = context.held_out().mean_loss(candidates)
         if should_stop(1, loss):
             message = f"stopped with {len(candidates)} features open at validation loss {loss:.5f}"
-            raise SelectionStopped(message, context.row_passes)
+            raise SelectionStopped(message, context.row_passes, gates)
     scores = _scores(context, selector)
     elimination = _eliminate(context, candidates, prior) if context.k_min < len(candidates) else None
     order = _order(context, candidates, scores, elimination)
@@ -83,6 +84,7 @@ def fit_path(
         scores=scores[groups.of_feature],
         heldout_loss={} if elimination is None else elimination.heldout_loss,
         row_passes=context.row_passes,
+        gate_compute=gates,
         surrogate_compute=0.0 if elimination is None else elimination.compute,
         _groups=groups,
         _order=order,
@@ -114,6 +116,12 @@ def _train_selector(context: SelectionContext, prior: Tensor | None) -> Concrete
         report=lambda values: context.report("concrete", **values),
     )
     return selector
+
+
+def _gate_compute(context: SelectionContext, selector: ConcreteSelector) -> float:
+    masks = context.settings.noise_masks
+    each = gate_compute(selector.n_units, selector.n_slots, kind=selector.kind, n_masks=masks)
+    return context.training_steps * each
 
 
 def convergence(selector: ConcreteSelector) -> dict[str, Any]:

@@ -26,8 +26,9 @@ class SelectionPath:
         n_duplicate_argmax: slots whose argmax is also an earlier slot's argmax.
         mean_max_probability: mean over slots of the largest probability.
         row_passes: rows sent through the network, ``forward_backward`` and ``forward`` only.
-        surrogate_compute: additional cost of the surrogate: rows sent forward and backward times weights (rows sent
-            forward only count a third).
+        gate_compute: additional cost of drawing the gates and training their logits, estimated in rows sent forward and
+            backward times parameters met.
+        surrogate_compute: additional cost of the surrogate, in the same unit (rows sent forward only count a third).
     """
 
     ranking: np.ndarray
@@ -37,6 +38,7 @@ class SelectionPath:
     n_duplicate_argmax: int = 0
     mean_max_probability: float = 1.0
     row_passes: dict[str, int]
+    gate_compute: float = 0.0
     surrogate_compute: float = 0.0
     _groups: FeatureGroups
     _order: np.ndarray

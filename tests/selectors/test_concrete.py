@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from concrete_selectors.gates import concrete
+from concrete_selectors.gates import concrete, noisy_gates
 from concrete_selectors.gates.concrete import (
     ConcreteSelector,
     assign_distinct,
-    gates_from_masks,
+    gate_compute,
     generalized_jensen_shannon,
 )
+from concrete_selectors.gates.training import nested_counts
 from concrete_selectors.sklearn.autoencoder import decoder, select
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,41 +112,6 @@ def test_prior_lifts_a_unit() -> None:
     assert chosen.tolist() == [17]
 
 
-@given(seed=st.integers(0, 1000), units=st.integers(2, 9), slots=st.integers(1, 4))
-@settings(max_examples=30)
-def test_gates_are_the_chance_that_any_slot_is_open(seed: int, units: int, slots: int) -> None:
-    masks = torch.softmax(torch.randn(2, slots, units, generator=seeded(seed)), dim=-1)
-    torch.testing.assert_close(gates_from_masks(masks), 1 - (1 - masks).prod(dim=1), atol=1e-5, rtol=1e-4)
-    first_only = torch.zeros(2, slots)
-    first_only[:, 0] = 1
-    torch.testing.assert_close(gates_from_masks(masks, first_only), masks[:, 0], atol=1e-5, rtol=1e-4)
-
-
-def test_gates_of_hard_masks_are_hard() -> None:
-    gates = gates_from_masks(torch.eye(4)[:2].unsqueeze(0))
-    torch.testing.assert_close(gates, torch.tensor([[1.0, 1.0, 0.0, 0.0]]), atol=1e-5, rtol=0)
-
-
-def test_masks_drawn_one_at_a_time_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the memory limit masks are drawn again for the backward pass: their gradient fits their value."""
-    monkeypatch.setattr(concrete, "_KEPT_NUMBERS", 0)
-    selector = ConcreteSelector(7, 2, kind="cae", generator=seeded()).double()
-    slots = torch.tensor([[1.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
-
-    def value(direct: Tensor) -> Tensor:
-        with torch.no_grad():
-            selector.direct.copy_(direct)
-        return (selector.gates(0.7, 2, slots=slots, generator=seeded(5)) ** 2).sum()
-
-    start = selector.direct.detach().clone()
-    value(start).backward()
-    assert selector.direct.grad is not None
-    step = torch.zeros_like(start)
-    step[1, 3] = 1e-3
-    slope = (value(start + step) - value(start - step)) / 2e-3
-    assert float(selector.direct.grad[1, 3]) == pytest.approx(float(slope.detach()), rel=1e-2, abs=1e-6)
-
-
 @given(seed=st.integers(0, 1000), slots=st.integers(1, 5), units=st.integers(1, 9))
 @settings(max_examples=30)
 def test_diversity_against_scipy(seed: int, slots: int, units: int) -> None:
@@ -223,42 +190,91 @@ def gradients(value: Tensor, selector: ConcreteSelector) -> dict[str, Tensor]:
     return {name: grad.clone() for name, grad in found.items() if grad is not None}
 
 
-@given(selector=selectors(), temperature=temperatures, n_masks=st.integers(1, 4), seed=st.integers(0, 1000))
-@settings(max_examples=50)
-def test_masks_drawn_twice_have_the_gates_and_gradients_of_masks_kept(
-    selector: ConcreteSelector, temperature: float, n_masks: int, seed: int
-) -> None:
-    """The kept form draws one noise for all masks, the other a seed per mask: the same seeds by hand must agree."""
-    part = torch.randint(0, 2, (n_masks, selector.n_slots), generator=seeded(seed + 1)).float()
-    weight = torch.randn(selector.n_units, generator=seeded(seed + 2))
-    for slots in (None, part):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(concrete, "_KEPT_NUMBERS", 0)
-            gates = selector.gates(temperature, n_masks, slots=slots, generator=seeded(seed))
-            drawn_twice = gradients((gates @ weight).sum(), selector)
-        seeds = torch.randint(2**62, (n_masks,), generator=seeded(seed)).tolist()
-        masks = torch.cat([selector.masks(temperature, generator=seeded(one)) for one in seeds])
-        kept = gates_from_masks(masks, slots)
-        assert gates.shape == (n_masks, selector.n_units)
-        assert (gates >= 0).all()
-        assert (gates <= 1).all()
-        torch.testing.assert_close(gates, kept)
-        expected = gradients((kept @ weight).sum(), selector)
-        assert set(drawn_twice) == set(expected) == {name for name, _ in selector.named_parameters()}
-        for name, grad in drawn_twice.items():
-            assert torch.isfinite(grad).all(), name
-            scale = float(expected[name].abs().max())
-            torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-6 + 1e-5 * scale)
+@st.composite
+def draws(draw: st.DrawFn) -> dict[str, Any]:
+    """A selector, and how its gates are drawn: in blocks of one row to all rows, of which none to all are kept."""
+    selector = draw(selectors())
+    counts = draw(st.lists(st.integers(1, selector.n_slots), min_size=1, max_size=4))
+    return {
+        "selector": selector,
+        "counts": draw(st.sampled_from([None, counts])),
+        "n_masks": len(counts),
+        "temperature": draw(temperatures),
+        "seed": draw(st.integers(0, 1000)),
+        "_BLOCK_NUMBERS": draw(st.integers(1, 60)),
+        "_KEPT_NUMBERS": draw(st.integers(0, 60)),
+    }
 
 
-@pytest.mark.parametrize("kind", ["cae", "ip_cae"])
-def test_gradient_of_masks_drawn_twice_reaches_every_parameter(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concrete, "_KEPT_NUMBERS", 0)
-    selector = ConcreteSelector(12, 3, kind=kind, generator=seeded())  # type: ignore[arg-type]
-    weight = torch.randn(12, generator=seeded(1))
-    found = gradients((selector.gates(1.0, 4, generator=seeded()) @ weight).sum(), selector)
-    assert set(found) == {name for name, _ in selector.named_parameters()}
-    assert all(grad.abs().sum() > 0 for grad in found.values())
+@given(case=draws())
+@settings(max_examples=80)
+def test_gates_and_gradients_are_those_of_autograd_on_the_masks(case: dict[str, Any]) -> None:
+    """However many are drawn at once or twice, they follow from the same numbers of the generator."""
+    selector, temperature, counts = case["selector"], case["temperature"], case["counts"]
+    weight = torch.randn(selector.n_units, generator=seeded(1))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_BLOCK_NUMBERS", "_KEPT_NUMBERS"):
+            patch.setattr(noisy_gates, name, case[name])
+        gates = selector.gates(temperature, case["n_masks"], counts=counts, generator=seeded(case["seed"]))
+        found = gradients((gates @ weight).sum(), selector)
+    noise = seeded(case["seed"])
+    rows = []
+    for count in counts or [selector.n_slots] * case["n_masks"]:
+        minus = noisy_gates.minus_gumbel(count, selector.n_units, weight, noise)
+        mask = torch.softmax((selector.logits()[:count] - minus) / temperature, dim=-1)
+        rows.append(-torch.expm1(torch.log1p(-mask.clamp_max(1 - 1e-6)).sum(dim=0)))
+    expected = gradients((torch.stack(rows) @ weight).sum(), selector)
+    assert gates.shape == (case["n_masks"], selector.n_units)
+    assert (gates >= 0).all()
+    assert (gates <= 1).all()
+    torch.testing.assert_close(gates, torch.stack(rows), atol=1e-5, rtol=1e-4)
+    assert set(found) == set(expected) == {name for name, _ in selector.named_parameters()}
+    for name, grad in found.items():
+        scale = float(expected[name].abs().max())
+        torch.testing.assert_close(grad, expected[name], rtol=1e-3, atol=1e-5 + 1e-4 * scale)
+
+
+def test_gates_have_the_slope_that_differences_show() -> None:
+    direct = torch.randn(3, 5, generator=seeded(), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda logits: noisy_gates.noisy_gates(logits, 0.7, [3, 1, 2], seeded(5)), direct)
+
+
+def test_gates_are_the_chance_that_any_slot_is_open() -> None:
+    """Without noise to speak of: two slots that divide themselves between units."""
+    selector = ConcreteSelector(3, 2, kind="cae").double()
+    shares = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]], dtype=torch.float64)
+    with torch.no_grad():
+        selector.direct.copy_(1e6 * shares.log())
+        gates = selector.gates(1e6, 2, counts=[2, 1], generator=seeded())
+    expected = torch.stack([1 - (1 - shares).prod(dim=0), shares[0]])
+    torch.testing.assert_close(gates, expected, atol=1e-4, rtol=0)
+
+
+def test_narrow_numbers_are_gated_in_single_precision() -> None:
+    logits = torch.randn(2, 5, generator=seeded()).bfloat16().requires_grad_()
+    gates = noisy_gates.noisy_gates(logits, 0.5, [2, 1], seeded())
+    assert gates.dtype == torch.float32
+    gates.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.dtype == torch.bfloat16
+
+
+def test_slots_are_nested() -> None:
+    counts = np.array([nested_counts(16, 100, seeded(seed)) for seed in range(400)])
+    assert (counts[:, ::2] == 100).all()
+    odd = counts[:, 1::2]
+    assert odd.min() == 1
+    assert odd.max() == 100
+    assert np.median(odd) == pytest.approx(math.sqrt(101), abs=1.5)
+    assert odd.mean() == pytest.approx(100 / math.log(101), rel=0.06)
+
+
+def test_work_of_the_gates_follows_the_numbers_that_are_drawn() -> None:
+    counts = [sum(nested_counts(16, 200, seeded(seed))) for seed in range(200)]
+    each = gate_compute(500, 200, kind="cae", n_masks=16)
+    assert each == pytest.approx(concrete._NUMBER_WORK * 500 * np.mean(counts), rel=0.03)
+    indirect = gate_compute(500, 200, kind="ip_cae", n_masks=16)
+    assert indirect - each == pytest.approx(concrete._PRODUCT_WORK * 500 * 200 * 200)
 
 
 @given(

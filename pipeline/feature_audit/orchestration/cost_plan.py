@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from concrete_selectors import PathSettings, curve_sizes, expected_compute
+from concrete_selectors import PathSettings, curve_sizes, expected_compute, gate_compute
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared
@@ -91,7 +91,10 @@ def _selection_trainings(
     forward = cached + judged + train / plan.trials  # the teacher is asked once for all trials
     slots = int(plan.space.point(0, plan.seed)["slots"])
     elimination = expected_compute(slots, width, cached, judged)
-    return (concrete + FORWARD_SHARE * forward) * active_parameters + elimination, curve * active_parameters
+    units = constraints.n_features if constraints.groups is None else len(set(constraints.groups))
+    gates = gate_compute(units, min(slots, units), kind=plan.selector, n_masks=PathSettings.noise_masks)
+    gates *= concrete / plan.batch_size
+    return (concrete + FORWARD_SHARE * forward) * active_parameters + gates + elimination, curve * active_parameters
 
 
 def _confirmed_up_to(largest: int, confirmations: int, share: Callable[[int], float]) -> float:

@@ -124,7 +124,8 @@ class SelectionObjective:
         """Compute of a selection, finished or stopped, in the unit of ``feature_audit.fitting``."""
         passes = spent.row_passes
         rows = passes["forward_backward"] + FORWARD_SHARE * passes["forward"]
-        return float(rows * self._active_parameters + getattr(spent, "surrogate_compute", 0.0))
+        beyond = 0.0 if isinstance(spent, NestedModel) else spent.gate_compute + spent.surrogate_compute
+        return float(rows * self._active_parameters + beyond)
 
     def forward_compute(self, rows: int) -> float:
         """Compute of rows that are only scored."""

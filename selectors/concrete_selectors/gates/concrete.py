@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,16 +11,16 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
+
+from concrete_selectors.gates.noisy_gates import minus_gumbel, noisy_gates
 
 #: One Adam step of size ``lr`` on both factors of an indirect logit moves it by about ``0.8 * P * lr`` (measured).
 INDIRECT_SPEED = 0.8
+#: Work of one number of a mask (noise, softmax, gradient) and of one product in the logits, in rows sent forward and
+#: backward times parameters met: measured against the CPU time of full trainings, whose batches are small.
+_NUMBER_WORK, _PRODUCT_WORK = 40.0, 1 / 3
 #: Logit of a unit that slots must not choose; finite, so that softmax and its gradient stay finite.
 BLOCKED = -1e4
-#: Maximum probability that one slot contributes to a gate; keeps ``log(1 - p)`` finite.
-_NEARLY_ONE = 1.0 - 1e-6
-#: Maximum size (S x K x N) of masks kept for the backward pass; larger ones are recomputed.
-_KEPT_NUMBERS = 2**25
 
 
 class ConcreteSelector(nn.Module):
@@ -61,7 +62,7 @@ class ConcreteSelector(nn.Module):
             raise ValueError(f"kind={kind!r}: give ip_cae or cae")
         self.kind = kind
         self.n_units, self.n_slots = n_units, n_slots
-        self.rank = max(64, n_slots) if rank is None else rank
+        self.rank = default_rank(n_slots) if rank is None else rank
         if self.rank < 1:
             raise ValueError(f"rank={rank}: give at least 1, or None for max(64, K)")
         offset = torch.zeros(n_units) if prior is None else prior.detach().float().cpu().clone()
@@ -89,42 +90,28 @@ class ConcreteSelector(nn.Module):
 
     def masks(self, temperature: float, n_masks: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw ``n_masks`` independent masks (S, K, N); each row sums to one."""
-        return _noisy_softmax(self.logits(), temperature, n_masks, generator)
+        logits = self.logits()
+        noise = minus_gumbel(n_masks * self.n_slots, self.n_units, logits, generator)
+        return torch.softmax((logits - noise.view(n_masks, *logits.shape)) / temperature, dim=-1)
 
     def gates(
         self,
         temperature: float,
         n_masks: int = 1,
         *,
-        slots: Tensor | None = None,
+        counts: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Gates (S, N) of ``n_masks`` independent masks; see ``gates_from_masks``.
-
-        If S x K x N values are too many to keep for the backward pass, masks are drawn one at a time and drawn again
-        from the same seed when their gradient is needed (activation checkpointing).
+        """Gates (S, N) of ``n_masks`` independent masks; see ``noisy_gates``.
 
         Args:
             temperature: temperature of the softmax.
             n_masks: S.
-            slots: (S, K) of 0 / 1, the slots that take part in each mask; None = all.
+            counts: of each mask, how many slots take part, the first ones, 1 to K; None = all.
             generator: source of the noise, on the device of the parameters.
         """
-        if n_masks * self.n_slots * self.n_units <= _KEPT_NUMBERS:
-            return gates_from_masks(self.masks(temperature, n_masks, generator=generator), slots)
-        logits = self.logits()
-        seeds = torch.randint(2**62, (n_masks,), generator=generator, device=logits.device).tolist()
-
-        def one(values: Tensor, seed: int, part: Tensor | None) -> Tensor:
-            fresh = torch.Generator(device=values.device).manual_seed(seed)
-            return gates_from_masks(_noisy_softmax(values, temperature, 1, fresh), part)
-
-        parts = [None] * n_masks if slots is None else list(slots.split(1))
-        rows = [
-            checkpoint(one, logits, seed, part, use_reentrant=False, preserve_rng_state=False)
-            for seed, part in zip(seeds, parts, strict=True)
-        ]
-        return torch.cat(rows)
+        counts = [self.n_slots] * n_masks if counts is None else counts
+        return noisy_gates(self.logits(), temperature, counts, generator)
 
     def probabilities(self) -> Tensor:
         """Noise-free choice probabilities at temperature one, (K, N), detached."""
@@ -148,13 +135,23 @@ class ConcreteSelector(nn.Module):
         return float(self.probabilities().max(dim=-1).values.mean())
 
 
-def _noisy_softmax(logits: Tensor, temperature: float, n_masks: int, generator: torch.Generator | None) -> Tensor:
-    """``softmax((L + g) / temperature)`` for ``n_masks`` draws of standard Gumbel noise, (S, K, N)."""
-    noise = torch.rand(n_masks, *logits.shape, device=logits.device, generator=generator)
-    tiny = torch.finfo(noise.dtype).tiny
-    # -log(-log u), in place: to avoid copies of S x K x N values
-    noise.clamp_(min=tiny).log_().neg_().clamp_(min=tiny).log_()
-    return torch.softmax((logits - noise) / temperature, dim=-1)
+def default_rank(n_slots: int) -> int:
+    """P of an indirect selector."""
+    return max(64, n_slots)
+
+
+def gate_compute(n_units: int, n_slots: int, *, kind: str, n_masks: int) -> float:
+    """What the gates of one step are expected to cost, in rows sent forward and backward times parameters met.
+
+    Half of the masks have all slots, the others about K / log(K) (see ``training.nested_counts``).
+
+    Args:
+        n_units, n_slots, kind: as in ``ConcreteSelector``.
+        n_masks: of the step.
+    """
+    rows = (n_masks + 1) // 2 * n_slots + n_masks // 2 * n_slots / math.log(n_slots + 1)
+    products = 0 if kind == "cae" else n_slots * default_rank(n_slots)
+    return n_units * (_NUMBER_WORK * rows + _PRODUCT_WORK * products)
 
 
 def assign_distinct(logits: Tensor) -> np.ndarray:
@@ -171,22 +168,6 @@ def assign_distinct(logits: Tensor) -> np.ndarray:
     chosen = np.empty(len(weights), dtype=np.int64)
     chosen[slots] = units
     return chosen
-
-
-def gates_from_masks(masks: Tensor, slots: Tensor | None = None) -> Tensor:
-    """Gate of each unit, ``1 - prod_k (1 - M_kn)``: open as soon as one slot has chosen it.
-
-    Args:
-        masks: (S, K, N).
-        slots: (S, K) of 0 / 1, the slots that take part; None = all.
-
-    Returns:
-        (S, N) in [0, 1).
-    """
-    closed = torch.log1p(-masks.clamp_max(_NEARLY_ONE))
-    if slots is None:
-        return -torch.expm1(closed.sum(dim=1))
-    return -torch.expm1(torch.einsum("sk,skn->sn", slots, closed))
 
 
 def generalized_jensen_shannon(probabilities: Tensor) -> Tensor:

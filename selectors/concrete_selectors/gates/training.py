@@ -113,20 +113,21 @@ class GatedNetwork:
             raise RuntimeError("the mean embeddings are not known yet; call means.refresh first")
         return self.means.value
 
-    def step(self, loss: Tensor, *others: torch.optim.Optimizer) -> None:
-        """Backpropagate a loss and step the network's optimiser and the others.
+    def step(self, loss: Tensor, *others: torch.optim.Optimizer) -> float:
+        """Backpropagate a loss and step the network's optimiser and the others; returns the value of the loss.
 
         Raises:
             ValueError: the loss is NaN or inf.
         """
-        if not torch.isfinite(loss):
-            value = float(loss.detach())
-            raise ValueError(f"loss={value}: training diverged; lower the learning rates or check the data for NaN")
         for optimizer in (self.optimizer, *others):
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        value = float(loss.detach())  # after the backward pass is queued: a card waits for the host once per step
+        if not math.isfinite(value):
+            raise ValueError(f"loss={value}: training diverged; lower the learning rates or check the data for NaN")
         for optimizer in (self.optimizer, *others):
             optimizer.step()
+        return value
 
 
 def settle_step(steps: int) -> float:
@@ -166,17 +167,16 @@ def train_concrete(
             end=settings.temperature_end,
             share=settings.anneal_share,
         )
-        slots = nested_slots(settings.noise_masks, selector.n_slots, generator)
-        gates = selector.gates(tau, settings.noise_masks, slots=slots, generator=generator)
+        counts = nested_counts(settings.noise_masks, selector.n_slots, generator)
+        gates = selector.gates(tau, settings.noise_masks, counts=counts, generator=generator)
         loss = network.gated_loss(batch, target, torch.maximum(gates, protected))
-        network.step(loss, optimizer)
-        report({"step": step + 1, "steps": steps, "temperature": tau, "loss": float(loss.detach())})
+        value = network.step(loss, optimizer)
+        report({"step": step + 1, "steps": steps, "temperature": tau, "loss": value})
 
 
-def nested_slots(n_masks: int, n_slots: int, generator: torch.Generator) -> Tensor:
-    """(S, K) of 0 / 1: even masks use all slots, odd ones the first k, k log-uniform in [1, K]."""
-    device = generator.device
-    draws = torch.rand(n_masks, device=device, generator=generator)
-    counts = torch.exp(draws * math.log(n_slots + 1)).floor().clamp(1, n_slots)
+def nested_counts(n_masks: int, n_slots: int, generator: torch.Generator) -> list[int]:
+    """How many slots take part in each mask: all in even ones, in odd ones k, log-uniform in [1, K]."""
+    draws = torch.rand(n_masks, device=generator.device, generator=generator)
+    counts = torch.exp(draws * math.log(n_slots + 1)).long().clamp(1, n_slots)
     counts[::2] = n_slots
-    return (torch.arange(n_slots, device=device) < counts.unsqueeze(1)).float()
+    return counts.tolist()

@@ -1,0 +1,84 @@
+"""CPU seconds and memory of one step of the concrete training, by the number of columns.
+
+    python benchmarks/scale/steps.py 1000 5000 20000
+
+The network is small (a vector of four numbers per column, one hidden layer), so that the gates take most of a step.
+566 slots, as an audit with `k: 200` has in its first trial; each width in a process of its own. Run it on two versions
+in turn and compare ratios.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "selectors"))
+
+from concrete_selectors import PathSettings, SelectionTask, fit_path
+
+SLOTS, WIDTH, ROWS, STEPS = 566, 4, 114, 6
+
+
+class Net(nn.Module):
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self.scale, self.shift = (nn.Parameter(torch.randn(columns, WIDTH)) for _ in range(2))
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(columns * WIDTH, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def embed(self, batch: Tensor) -> Tensor:
+        return batch.unsqueeze(-1) * self.scale + self.shift
+
+    def predict(self, embedded: Tensor) -> Tensor:
+        return self.head(embedded).squeeze(1)
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        print("| columns | CPU s per step, median | MiB above the start |\n|---:|---:|---:|", flush=True)
+        for columns in sys.argv[1:]:
+            subprocess.run([sys.executable, __file__, columns], check=True)
+        return
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    columns = int(sys.argv[1])
+    rows = torch.randn(8, ROWS, columns)
+    batches = [(one, (one[:, :5].sum(dim=1) > 0).float()) for one in rows]
+    loss = nn.BCEWithLogitsLoss(reduction="none")
+    task = SelectionTask(Net(columns), lambda _: batches, lambda _: batches, loss, steps_per_epoch=8)
+    start, highest, marks = anonymous(), [0.0], []
+
+    def watch() -> None:
+        while True:
+            highest[0] = max(highest[0], anonymous())
+            time.sleep(0.02)
+
+    class Enough(Exception):
+        pass
+
+    def told(state: dict[str, Any]) -> None:
+        marks.append(time.process_time())
+        if state["step"] == state["steps"]:  # of the concrete training, which comes first
+            raise Enough
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        fit_path(task, PathSettings(k_max=SLOTS, epochs=0.01, fewest_steps=STEPS), progress=told)
+    except Enough:
+        print(f"| {columns:,} | {np.median(np.diff(marks)):.3f} | {highest[0] - start:.0f} |", flush=True)
+
+
+def anonymous() -> float:
+    """MiB of this process beyond mapped files."""
+    return int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split(maxsplit=1)[0]) / 1024
+
+
+if __name__ == "__main__":
+    main()
