@@ -100,6 +100,8 @@ for _stage in STAGES:
 def _audit(
     config_files: str | None, options: dict[str, Any], *, until: str, audit: str | None = None, trust: bool = False
 ) -> None:
+    if until != "parity" and _truth("gate", options.get("gate")):  # of a file it is for the run that comes later
+        raise UsageError(f"gate=true: {until} ends before the verdict, so it has nothing to stop on; give it to run")
     if audit:
         from feature_audit.orchestration.settings import config_of
 
