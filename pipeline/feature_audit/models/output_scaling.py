@@ -57,7 +57,7 @@ class OutputScaling(nn.Module):
             shift.copy_(torch.log(counts / counts.sum()))
 
     def forward(self, raw: Tensor) -> Tensor:
-        """(B, n_outputs), or (B,) of one output, to (B,), or (B, C) for multiclass, or (B, targets) for several targets.
+        """(B, n_outputs), or (B,) of one output, to (B,), (B, C) for multiclass, (B, targets) for several targets.
 
         Raises:
             UsageError: the model gives something else than a tensor.
