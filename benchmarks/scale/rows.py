@@ -6,7 +6,7 @@
 its children together, looked at ten times a second, in two figures: *anonymous* memory is what the machine must have;
 *resident* memory also counts pages of mapped files (the log, the store), which the kernel drops when memory is short.
 With two or more lengths the last table gives, by stage, the bytes of anonymous memory that a further row takes, the
-peak that this predicts for 100 million rows, and the exponent of the seconds. Linux only.
+peak that this predicts for 100 million rows, and the exponent of the CPU seconds. Linux only.
 """
 
 from __future__ import annotations
@@ -19,17 +19,14 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "loader"))
 from generate import write  # noqa: E402
+from usage import Usage, Used  # noqa: E402
 
 STAGES = ("load", "baseline", "select", "retrain", "parity")
 AUDIT = (
@@ -38,40 +35,8 @@ AUDIT = (
 )
 
 
-@dataclass
-class Used:
-    """What a stage took: seconds, and peak bytes of both kinds of memory."""
-
-    seconds: float = 0.0
-    anonymous: int = 0
-    resident: int = 0
-
-
-class Meter(threading.Thread):
-    """Peak memory of a process tree, by the stage that is under way."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        super().__init__(daemon=True)
-        self.process, self.stage = process, "load"
-        self.used: dict[str, Used] = defaultdict(Used)
-
-    def run(self) -> None:
-        """Look until the process ends."""
-        while self.process.poll() is None:
-            try:
-                parent = psutil.Process(self.process.pid)
-                held = [one.memory_info() for one in (parent, *parent.children(recursive=True))]
-            except psutil.NoSuchProcess:
-                continue
-            finally:
-                time.sleep(0.1)
-            used = self.used[self.stage]
-            used.resident = max(used.resident, sum(one.rss for one in held))
-            used.anonymous = max(used.anonymous, sum(one.rss - one.shared for one in held))
-
-
-def audit(log: Path, work: Path, options: list[str]) -> tuple[dict[str, Used], str]:
-    """What each stage took, and the line of the verdict."""
+def audit(log: Path, work: Path, options: list[str]) -> tuple[dict[str, float], dict[str, Used], str]:
+    """Wall seconds of each stage, what it used, and the line of the verdict."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("pipeline", "selectors")),
@@ -84,23 +49,26 @@ def audit(log: Path, work: Path, options: list[str]) -> tuple[dict[str, Used], s
     ]  # fmt: skip
     verdict = "no verdict"
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    meter = Meter(process)
-    meter.start()
-    last = time.perf_counter()
+    usage = Usage(process.pid)
+    seconds: dict[str, float] = defaultdict(float)
+    used: dict[str, Used] = {}
+    stage, last = "load", time.perf_counter()
     assert process.stdout is not None
     for line in process.stdout:
         print(f"    {line.rstrip()}", file=sys.stderr, flush=True)
         now = time.perf_counter()
-        meter.used[meter.stage].seconds += now - last
+        seconds[stage] += now - last
         last = now
         begun = re.match(r"(\w+): running for the first time", line)
-        if begun and begun[1] in STAGES:
-            meter.stage = begun[1]
+        if begun and begun[1] in STAGES[1:]:
+            used[stage] = usage.take()
+            stage = begun[1]
         if re.match(r"(pass|fail|inconclusive): ", line):
             verdict = line.strip()
+    used[stage] = usage.take()
     if process.wait():
         raise SystemExit(f"the audit of {log} failed with exit code {process.returncode}")
-    return meter.used, verdict
+    return seconds, used, verdict
 
 
 def main() -> None:
@@ -113,45 +81,52 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     options = [*[word for word in options if word != "--"], "--rows", given.rows]
     found: dict[int, dict[str, Used]] = {}
-    print("MiB are of anonymous and of resident memory.")
+    print("Seconds are wall and CPU seconds, MiB those of anonymous and of resident memory.")
     print("| rows | " + " | ".join(f"{stage} s | MiB" for stage in STAGES) + " | verdict |")
     print("|---:|" + "---:|" * 2 * len(STAGES) + "---|")
     for length in given.lengths:
         log = write(given.work / f"log_{length}.parquet", length)
         with tempfile.TemporaryDirectory(dir=given.work) as work:
-            found[length], verdict = audit(log, Path(work), options)
-        used = [found[length][stage] for stage in STAGES]
-        cells = [f"{one.seconds:.0f} | {one.anonymous / 2**20:,.0f}, {one.resident / 2**20:,.0f}" for one in used]
+            seconds, found[length], verdict = audit(log, Path(work), options)
+        cells = []
+        for stage in STAGES:
+            one = found[length][stage]
+            cells.append(f"{seconds[stage]:.0f}, {one.cpu:.0f}")
+            cells.append(f"{one.anonymous / 2**20:,.0f}, {one.resident / 2**20:,.0f}")
         print(f"| {length:,} | {' | '.join(cells)} | {verdict.split(':')[0]} |", flush=True)
         if given.csv:
-            add_figures(given.csv, length, given.rows, found[length])
+            add_figures(given.csv, length, given.rows, seconds, found[length])
     if len(found) > 1:
         *_, short, long = sorted(found)
         print_growth((short, found[short]), (long, found[long]))
 
 
 def print_growth(short: tuple[int, dict[str, Used]], long: tuple[int, dict[str, Used]]) -> None:
-    """Bytes per further row, the straight line to 100 million rows, and exponents of seconds."""
-    print("\n| stage | bytes per further row | GB at 100 million rows | exponent of seconds |\n|---|---:|---:|---:|")
+    """Bytes per further row, the straight line to 100 million rows, and exponents of CPU seconds."""
+    print(
+        "\n| stage | bytes per further row | GB at 100 million rows | exponent of CPU seconds |\n|---|---:|---:|---:|"
+    )
     for stage in STAGES:
         less, more = short[1][stage], long[1][stage]
         slope = (more.anonymous - less.anonymous) / (long[0] - short[0])
         reached = (more.anonymous + slope * (100_000_000 - long[0])) / 1e9
-        exponent = math.log(more.seconds / less.seconds) / math.log(long[0] / short[0])
+        exponent = math.log(more.cpu / less.cpu) / math.log(long[0] / short[0])
         print(f"| {stage} | {slope:.0f} | {reached:.1f} | {exponent:.2f} |")
 
 
-def add_figures(path: Path, length: int, rows: str, used: dict[str, Used]) -> None:
+def add_figures(path: Path, length: int, rows: str, seconds: dict[str, float], used: dict[str, Used]) -> None:
     """A line per stage."""
     new = not path.is_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if new:
-            writer.writerow(["log_rows", "selection_rows", "stage", "seconds", "anonymous_bytes", "resident_bytes"])
+            words = "log_rows selection_rows stage seconds cpu_seconds anonymous_bytes resident_bytes"
+            writer.writerow(words.split())
         for stage in STAGES:
             one = used[stage]
-            writer.writerow([length, rows, stage, round(one.seconds, 1), one.anonymous, one.resident])
+            figures = (round(seconds[stage], 1), round(one.cpu, 1), one.anonymous, one.resident)
+            writer.writerow([length, rows, stage, *figures])
 
 
 if __name__ == "__main__":

@@ -27,14 +27,13 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 from generate import SIGNALS, write_table
+from usage import Usage
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("load", "baseline", "select", "retrain", "parity")
@@ -125,15 +124,15 @@ def measure(audit: Audit, words: tuple[str, ...], where: str | None) -> Measured
         assert process.stderr is not None
         for line in process.stderr:
             if found := BEGINS.match(line):
-                figures = usage.take()
+                used = usage.take()
                 if stage:  # else the start of the process
-                    cpu[stage], peak[stage] = figures
-                    said = f"{stage} {figures[0]:.0f} CPU s, {figures[1] / 2**20:.0f} MiB"
+                    cpu[stage], peak[stage] = used.cpu, used.anonymous
+                    said = f"{stage} {used.cpu:.0f} CPU s, {used.anonymous / 2**20:.0f} MiB"
                     print(f"{audit.source}: {said}", file=sys.stderr, flush=True)
                 stage = found[1]
                 begins[stage] = time.perf_counter()
         ended = time.perf_counter()
-        cpu[stage], peak[stage] = usage.take()
+        cpu[stage], peak[stage] = usage.take()[:2]
         if process.wait():
             return f"failed: {line.strip()}"
         report = finished_report(environment["MLFLOW_TRACKING_URI"])
@@ -210,39 +209,6 @@ def finished_report(uri: str) -> dict[str, Any]:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     run = client.search_runs(experiments, "tags.audit.k LIKE '%'")[0]
     return dict(json.loads(Path(client.download_artifacts(run.info.run_id, "report/report.json")).read_text()))
-
-
-class Usage:
-    """CPU seconds and highest anonymous memory of a process tree, sampled in a thread."""
-
-    def __init__(self, pid: int) -> None:
-        self.highest, self.cpu, self.taken = 0.0, 0.0, 0.0
-        self.process = psutil.Process(pid)
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        while self.process.is_running():
-            self._look()
-            time.sleep(0.1)
-
-    def _look(self) -> None:
-        """Processes that have ended count for their parent, as soon as it has waited for them."""
-        memory = seconds = 0.0
-        try:
-            for one in [self.process, *self.process.children(recursive=True)]:
-                status = Path(f"/proc/{one.pid}/status").read_text()
-                memory += 1024 * int(status.partition("RssAnon:")[2].split(maxsplit=1)[0])
-                seconds += sum(one.cpu_times()[:4])
-        except (psutil.Error, OSError, IndexError):  # one of them has just ended
-            return
-        self.highest, self.cpu = max(self.highest, memory), max(self.cpu, seconds)
-
-    def take(self) -> tuple[float, float]:
-        """CPU seconds and the most bytes since the last call."""
-        self._look()
-        seconds, highest = self.cpu - self.taken, self.highest
-        self.taken, self.highest = self.cpu, 0.0
-        return seconds, highest
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -142,6 +142,7 @@ def _warnings(
         *([retrain.SAME_SCORES] if pruned.same_scores else []),
         *data_warnings(prepared.findings),
         *too_good(full.references.chance, config.checks.leak_auc, first),
+        *fallen(full.references.chance, result.diagnostics["chance"]["full"], prepared.findings),
         *below_half(result.deltas, config.group),
     ]
 
@@ -194,6 +195,28 @@ def too_good(quality: Chance, leak: float, first: Sequence[str]) -> list[str]:
         f"The full model's validation {quality.metric} of {quality.value:.4f} usually means leakage: some columns may "
         "be known only after the event, alone or in combination. Check the top-ranked ones: "
         f"{', '.join(first)}; remove leaks with exclude."
+    ]
+
+
+def fallen(validation: Chance, test: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]:
+    """A warning where the full model is worse on the test rows than sampling noise explains.
+
+    The two 95 % intervals must not overlap, which happens in fewer than one of a hundred audits without drift.
+
+    Args:
+        validation: the full model on validation.
+        test: attributes of the same ``Chance`` on the test rows.
+        findings: of the load stage; the columns that drift are named.
+    """
+    better, worse = (validation.low, test["high"]) if validation.higher_is_better else (test["low"], validation.high)
+    if better <= worse:
+        return []
+    drifting = [finding.column for finding in findings if finding.kind == "drift"]
+    named = f" Columns that drift: {', '.join(drifting[:_NAMED])}." if drifting else ""
+    return [
+        f"The full model's {validation.metric} is {validation.value:.4f} on validation and {test['value']:.4f} on the "
+        "test rows, a larger change than sampling noise explains: the data drifts. Selection, plan and forecasts rest "
+        f"on validation and are less reliable here.{named}"
     ]
 
 

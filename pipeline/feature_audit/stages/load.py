@@ -9,6 +9,7 @@ from pathlib import Path
 
 from feature_audit.config import AuditConfig
 from feature_audit.data import STORE_KEYS, Prepared, data_digest, prepare
+from feature_audit.data.announcements import announcements
 from feature_audit.data.overview import overview
 from feature_audit.datasets.demo import DEFAULTS as DEMO_DEFAULTS
 from feature_audit.datasets.demo import ensure_demo
@@ -64,16 +65,8 @@ def load(config: AuditConfig, folder: StageFolder) -> Prepared:
     if folder.done:
         return Prepared.load(folder.path)
     prepared = prepare(locate(config), folder.path, lambda message: log.info("load: %s", message))
-    for finding in prepared.findings:
-        if finding.excluded and finding.kind != "constant":
-            log.info("load: %s is excluded: %s", finding.column, finding.detail)
-        elif finding.kind == "suspected_leak":
-            known = "exclude it if it is known only after the event"
-            log.warning("load: %s may leak the label: %s; %s", finding.column, finding.detail, known)
-        elif finding.kind == "split_overlap":
-            log.warning("load: %s", finding.detail)
-        elif finding.kind == "other" and not finding.column:  # what reading had to decide for the user
-            log.info("load: %s", finding.detail)
+    for warns, line in announcements(prepared.findings):
+        log.log(logging.WARNING if warns else logging.INFO, "load: %s", line)
     by_name = {column.name: column.kind for column in prepared.columns}
     kinds = Counter(by_name[name] for name in prepared.schema.names)
     for line in overview(prepared.summary, prepared.split_info["kind"], kinds):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 from feature_audit.config import AuditConfig
 from feature_audit.findings import Finding
 from feature_audit.noninferiority import metric as find_metric
 from feature_audit.noninferiority.chance import Chance
 from feature_audit.noninferiority.references import Reference
-from feature_audit.orchestration.report_data import below_half, data_warnings, too_good
+from feature_audit.orchestration.report_data import below_half, data_warnings, fallen, too_good
 from feature_audit.results import MetricDelta
 from feature_audit.schema import Task
 from feature_audit.stages.parity import guards_of
@@ -27,8 +29,33 @@ def test_a_model_too_good_to_be_true_is_named_with_its_first_features(metric: st
         assert "exclude" in found[0]
 
 
-def quality(metric: str, value: float) -> Chance:
-    return Chance(metric, value, value - 0.01, value + 0.01, 0.0, True)
+def quality(metric: str, value: float, *, higher_is_better: bool = True) -> Chance:
+    return Chance(metric, value, value - 0.01, value + 0.01, 0.0, higher_is_better)
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher", "validation", "test", "warned"),
+    [
+        ("r2", True, 0.75, 0.46, True),
+        ("r2", True, 0.75, 0.735, False),
+        ("r2", True, 0.46, 0.75, False),
+        ("logloss", False, 0.60, 0.70, True),
+        ("logloss", False, 0.70, 0.60, False),
+    ],
+)
+def test_a_full_model_that_is_worse_on_later_rows_is_a_warning(
+    metric: str, higher: bool, validation: float, test: float, warned: bool
+) -> None:
+    findings = [Finding("price", "drift", "drift: ..."), Finding("city", "high_null", "missing in ...")]
+    test_rows = asdict(quality(metric, test, higher_is_better=higher))
+    found = fallen(quality(metric, validation, higher_is_better=higher), test_rows, findings)
+    assert bool(found) is warned
+    if warned:
+        assert f"{metric} is {validation:.4f} on validation and {test:.4f} on the test rows" in found[0]
+        assert found[0].endswith("Columns that drift: price.")
+        assert (
+            "Columns that drift" not in fallen(quality(metric, validation, higher_is_better=higher), test_rows, [])[0]
+        )
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,6 @@ def test_the_k_curve_has_both_sources_error_bars_margin_and_chosen_k():
         assert mark in markup
     retrained = re.findall(r'<g class="mark retrained">.*?</g>', markup, re.S)
     assert all('class="whisker"' in mark for mark in retrained)
-    assert f"chosen: K = {report.k}" in markup
+    assert f"verdict: K = {report.k}" in markup
     assert "lowest acceptable" in markup
     assert "one standard error of the difference from the full model" in markup

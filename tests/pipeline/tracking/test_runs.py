@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from feature_audit.tracking import parents, open_parent, runs
+from feature_audit.tracking import open_parent, parents, runs
 from feature_audit.tracking.processes import has_ended, this_process
 from mlflow import MlflowClient
 from stores import store_in

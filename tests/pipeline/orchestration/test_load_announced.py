@@ -1,0 +1,44 @@
+"""What load excludes or could not read is named in the terminal: the first columns of each kind, and how many more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from command_line import feature_audit
+
+
+def wide_log(rows: int = 600) -> pl.DataFrame:
+    random = np.random.default_rng(0)
+    first = random.integers(0, 2, rows)
+    prices = [f"{price:.2f}" for price in random.gamma(2.0, 20.0, rows)]
+    prices[::40] = ["ask"] * len(prices[::40])
+    return pl.DataFrame(
+        {
+            "clicked": random.integers(0, 2, rows),
+            "signal": random.normal(size=rows),
+            "first": first,
+            **{f"copy_{number}": first for number in range(14)},
+            **{f"always_{number}": np.ones(rows) for number in range(9)},
+            "never": [None] * rows,
+            "price": prices,
+        }
+    )
+
+
+def test_many_columns_of_a_kind_are_a_line(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    wide_log().write_csv(home / "log.csv")
+    assert feature_audit("load", "--data", "log.csv", "--target", "clicked", "--kinds", "{price: numeric}") == 0
+    said = [line.removeprefix("load: ") for line in capfd.readouterr().err.splitlines()]
+    copies = [line for line in said if line.endswith("is excluded: equals first in every train row")]
+    assert copies[0].startswith("copy_0 ")
+    assert len(copies) == 10
+    rest = "excluded (equal to another column in every train row)"
+    assert f"4 more columns {rest}: copy_10, copy_11, copy_12, copy_13" in said
+    constant = "9 columns excluded (constant in the train rows)"
+    assert f"{constant}: always_0, always_1, always_2, always_3, always_4, always_5 and 3 more" in said
+    assert any(line.startswith("never is excluded: no value in any of the") for line in said)
+    assert "price: 15 cells could not be read as numeric and are treated as missing" in said
+    assert any("3 features" in line for line in said)
