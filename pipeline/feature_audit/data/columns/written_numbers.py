@@ -124,9 +124,9 @@ def words_among_numbers(words: pl.Series) -> tuple[float, list[str]]:
     """
     if not len(words) or words.str.contains(r"^0\d+$").any():  # codes with leading zeros
         return 0.0, []
-    form = find_form(words, 0.5) if words.head(GLANCE).str.contains(r"\d").mean() >= 0.25 else None
+    form = find_form(words, 0.5)
     number = (words.cast(pl.Float64, strict=False) if form is None else form.read(words)).is_not_null()
-    share, others = float(number.mean() or 0.0), words.filter(~number).unique().sort()
+    share, others = int(number.sum()) / len(words), words.filter(~number).unique().sort()
     if share < 0.5 or words.filter(number).n_unique() <= _MANY_NUMBERS or not 0 < len(others) <= _FEW_WORDS:
         return 0.0, []
     return share, others.to_list()
