@@ -100,6 +100,8 @@ for _stage in STAGES:
 def _audit(
     config_files: str | None, options: dict[str, Any], *, until: str, audit: str | None = None, trust: bool = False
 ) -> None:
+    if until != "parity" and _truth("gate", options.get("gate")):  # of a file it is for the run that comes later
+        raise UsageError(f"gate=true: {until} ends before the verdict, so it has nothing to stop on; give it to run")
     if audit:
         from feature_audit.orchestration.settings import config_of
 
@@ -200,7 +202,7 @@ def entry() -> None:
         again = "interrupted; run the same command again to continue from the last finished stage"
         _fail(again, 143 if isinstance(stop.__cause__, Terminated) else 130)
     except click.ClickException as error:
-        _fail(error.format_message(), error.exit_code)
+        _fail(error.format_message() + _usage_hint(error.format_message()), error.exit_code)
     except AuditError as error:
         if error.__cause__ is not None:
             logging.getLogger(__name__).debug("caused by:", exc_info=error.__cause__)
@@ -212,6 +214,13 @@ def entry() -> None:
         if type(error).__name__ != "PanicException":  # raised by Rust code; derives from BaseException
             raise
         _fail(f"a library crashed ({error}); if it was reading a file, write that file again", 1)
+
+
+def _usage_hint(message: str) -> str:
+    """The remedy that click leaves out, for the mistakes of people who know another command line."""
+    if "unexpected extra argument" in message:
+        return "; write every setting as an option, such as --data clicks.csv --target clicked"
+    return " `feature-audit --help` lists the commands." if "No such command" in message else ""
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -101,6 +101,7 @@ def test_a_deployed_model_is_one_in_every_profile(profile: str) -> None:
         ({"margin": "100 %"}, ["margin=100 %", "0% to below 100%"]),
         ({"margin": "nan"}, ["margin='nan'", "such as 0.002"]),
         ({"guards": "0.02"}, ["guards='0.02'", "not a mapping"]),
+        ({"kinds": "{age:numeric}"}, ["kinds='{age:numeric}'", "YAML needs a blank after the colon (age: numeric)"]),
         ({"guards": "{auk: 0.02}"}, ["guards=auk: unknown", "did you mean auc?"]),
         ({"guards": "{calibration: -0.02}"}, ["guards.calibration=-0.02", "a finite number of 0 or more"]),
         ({"guards": "{calibration: small}"}, ["guards.calibration='small'", "such as 0.002"]),

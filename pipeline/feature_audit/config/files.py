@@ -107,6 +107,10 @@ def _read_inline(key: str, value: Any) -> Any:
         if str in _forms(key) or key in _OR_NAMES:
             return read if isinstance(read, list) else value
         raise UsageError(f"{key}={value!r}: not a mapping; {_INLINE.format(key=key)}")
+    if mapping:
+        for name in (name for name, held in read.items() if held is None and ":" in str(name)):
+            blank = ": ".join(name.split(":", 1))
+            raise UsageError(f"{key}={value!r}: {name} has no value; YAML needs a blank after the colon ({blank})")
     return read if isinstance(read, list | dict) else value
 
 

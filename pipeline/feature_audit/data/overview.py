@@ -10,7 +10,7 @@ import polars as pl
 
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns.kinds import is_moment
-from feature_audit.data.columns.written_numbers import Form, held_words, units_of
+from feature_audit.data.columns.written_numbers import Form, held_words, units_of, words_among_numbers
 from feature_audit.data.messages import listing
 from feature_audit.schema import Column, Kind
 
@@ -106,11 +106,18 @@ def unsure_text(
                 "separator, use a decimal point instead"
             )
         elif column.kind == "categorical" and name not in given and shown[name].dtype == pl.String:
-            units = units_of(held_words(shown[name]))
+            words = held_words(shown[name])
+            units = units_of(words)
+            share, others = words_among_numbers(words)
             if units:
                 unsure.append(
                     f"{name}: numbers in several units ({', '.join(units)}) read as categories; convert them to one "
                     f"unit, or confirm with kinds: {{{name}: categorical}}"
+                )
+            elif others:
+                unsure.append(
+                    f"{name}: {share:.0%} of its cells are numbers, the others are {listing(others)}, so it is read as "
+                    f"categories; if the words mean that there is none, set kinds: {{{name}: numeric}}"
                 )
     return unsure
 

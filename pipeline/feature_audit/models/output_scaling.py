@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from feature_audit.errors import UsageError
 from feature_audit.schema import ModelSchema, Task
 
 
@@ -56,12 +57,17 @@ class OutputScaling(nn.Module):
             shift.copy_(torch.log(counts / counts.sum()))
 
     def forward(self, raw: Tensor) -> Tensor:
-        """(B, n_outputs) or (B,) to (B,), or (B, C) for multiclass, or (B, targets) for several targets."""
-        if self.outputs and raw.shape[1:] != self.shift.shape:
-            return raw  # not one column per target; the model check refuses it
-        if self.n_outputs > 1:
-            return self.shift + self.scale * raw
-        return self.shift + self.scale * (raw[:, 0] if raw.ndim > 1 else raw)
+        """(B, n_outputs), or (B,) of one output, to (B,), (B, C) for multiclass, (B, targets) for several targets.
+
+        Raises:
+            UsageError: the model gives something else than a tensor.
+        """
+        if not isinstance(raw, Tensor):
+            raise UsageError(f"predict returns {type(raw).__name__}, expected one tensor of logits or values")
+        several = bool(self.outputs) or self.n_outputs > 1
+        if raw.shape[1:] not in ({self.shift.shape} if several else {(), (1,)}):
+            return raw  # unscaled, so that the model's check refuses its shape
+        return self.shift + self.scale * (raw if several else raw.flatten())
 
 
 def mean_of(target: Tensor, weight: Tensor | None) -> Tensor:

@@ -80,3 +80,22 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     run = MlflowClient().get_run(driver.info.run_id)
     assert run.data.tags["audit.verdict"] == "error"
     assert not MlflowClient().search_model_versions()
+
+
+@pytest.mark.parametrize("stage", ["load", "baseline", "select", "retrain"])
+def test_a_gate_on_a_stage_without_a_verdict_is_refused(capsys: pytest.CaptureFixture[str], stage: str) -> None:
+    assert feature_audit(stage, "--data", "nowhere.parquet", "--target", "clicked", "--gate") == 2
+    assert f"gate=true: {stage} ends before the verdict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (["load", "data=clicks.csv", "target=clicked"], "such as --data clicks.csv --target clicked"),
+        (["run", "clicks.csv"], "such as --data clicks.csv --target clicked"),
+        (["audit", "--data", "clicks.csv"], "`feature-audit --help` lists the commands"),
+    ],
+)
+def test_words_of_another_command_line(capsys: pytest.CaptureFixture[str], words: list[str], remedy: str) -> None:
+    assert feature_audit(*words) == 2
+    assert remedy in capsys.readouterr().err

@@ -257,6 +257,16 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
              "return dict(list(self.features(by_name(batch, self.schema)).items())[1:])"},
             r"shapes: ByHand.embed gives no embedding for \w+ \(1 of \d+ features missing\)",
         ),
+        (
+            {"self.score(embedded)": "torch.stack([self.score(embedded)] * 2, dim=1)"},
+            r"shapes: predict returns \(\d+, 2\), expected \(\d+,\)",
+        ),
+        ({"self.score(embedded)": "(self.score(embedded), 0)"}, "shapes: predict returns tuple, expected one tensor"),
+        *(  # neighbours, so that one of them is in either half
+            ({"self.score(embedded)": f"self.score(embedded) + embedded['{name}'].sum(1)"},
+             f"fewer features: .*: KeyError: '{name}' .*; read names and sizes from the schema")
+            for name in ("item_noise_00", "item_noise_01")
+        ),
     ],
 )  # fmt: skip
 def test_a_model_that_breaks_the_contract_is_refused_before_it_is_trained(

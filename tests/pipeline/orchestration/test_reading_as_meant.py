@@ -124,3 +124,26 @@ def test_rows_without_a_time(home: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "400 of 4,000 rows are left out: time=ts" in capsys.readouterr().err
     assert feature_audit(*words, "--drop-rows", "no_tim") == 2
     assert "drop_rows" in capsys.readouterr().err
+
+
+def test_numbers_with_a_word_for_none(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng, rows = np.random.default_rng(0), 600
+    pay = ["k.A." if row % 10 == 0 else f"€ {rng.uniform(1000, 9999):.2f}" for row in range(rows)]
+    code = [f"{rng.integers(0, 300)}{rng.choice(['', '', '', 'A', 'B'])}" for _ in range(rows)]
+    frame = pl.DataFrame({"pay": pay, "code": code, "x": rng.normal(size=rows), "y": rng.integers(0, 2, rows)})
+    frame.write_csv("pay.csv")
+    assert feature_audit("load", "--data", "pay.csv", "--target", "y") == 0
+    said = capsys.readouterr().err
+    assert "pay: 90% of its cells are numbers, the others are k.A., so it is read as categories" in said
+    assert said.count("of its cells are numbers") == 1, "numbers among many other words are codes"
+    assert feature_audit("load", "--data", "pay.csv", "--target", "y", "--kinds", "{pay: numeric}") == 0
+    assert "pay: 60 cells are not numbers and are treated as missing" in capsys.readouterr().err
+
+
+def test_times_in_two_formats_are_not_called_missing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    moments = [datetime(2026, 6, 1) + timedelta(hours=row) for row in range(400)]
+    at = [f"{moment:%d.%m.%Y %H:%M}" if row % 4 == 1 else f"{moment:%F %H:%M}" for row, moment in enumerate(moments)]
+    pl.DataFrame({"at": at, "x": np.arange(400) % 7, "y": np.arange(400) % 2}).write_csv("at.csv")
+    assert feature_audit("load", "--data", "at.csv", "--target", "y", "--time", "at") == 1
+    said = capsys.readouterr().err
+    assert "time=at: 100 of 400 rows have no time (first: row 1); write '01.06.2026 01:00' like the other times" in said

@@ -157,6 +157,15 @@ NAMES = [
         }.items()
     ),
     *(
+        Case(f"label as {target!r}", TABLE.rename({"y": "Sold? (0/1)"}), (says,), target=target)
+        for target, says in {
+            "Sold": "no such column; did you mean Sold? (0/1)?",
+            "sold? (0/1)": "neither a column nor an expression",
+            "SOLD? (0/1)": "did you mean Sold? (0/1)?",
+            "Sold? (0/1) = 1": 'write a name like this one in double quotes: "Sold? (0/1)"',
+        }.items()
+    ),
+    *(
         Case(f"label {name[:9]!r}", TABLE.rename({"y": name}), ("3 features",), 0, target=name)
         for name in ("y = 1", "a\nb", "y" * 10_000)
     ),

@@ -155,7 +155,11 @@ def parse_target(target: str | None, columns: Sequence[str], *, key: str = "targ
     try:
         expression = pl.sql_expr(target)
     except pl.exceptions.PolarsError as error:
-        raise AuditError(f"{key}={target}: neither a column nor an expression ({one_line(error)})") from None
+        inside = max((name for name in columns if name in target and not name.isidentifier()), key=len, default="")
+        hint = (
+            f'; write a name like this one in double quotes: "{inside}"' if inside else _did_you_mean(target, columns)
+        )
+        raise AuditError(f"{key}={target}: neither a column nor an expression ({one_line(error)}){hint}") from None
     roots = tuple(dict.fromkeys(expression.meta.root_names()))
     if not roots:
         raise AuditError(f"{key}={target}: the expression does not use any column; name the label column")
@@ -169,12 +173,18 @@ def require_column(key: str, name: str, columns: Iterable[str], *, shown: str | 
     known = list(columns)
     if name in known:
         return
-    near = [other for other in known if other.strip().lower() == name.strip().lower()] or difflib.get_close_matches(
-        name, known, n=1, cutoff=0.6
-    )
-    hint = f"did you mean {quoted(near[0])}?" if near else f"the table has {listing(known)}"
+    hint = _did_you_mean(name, known) or f"; the table has {listing(known)}"
     what = "no such column" if shown in (None, name) else f"no column {name}"
-    raise AuditError(f"{key}={shown or name}: {what}; {hint}")
+    raise AuditError(f"{key}={shown or name}: {what}{hint}")
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    """``; did you mean X?`` of the column that is spelt most like ``name``, or that it is a part of; "" without one."""
+    plain = {other.strip().lower(): other for other in reversed(known)}
+    wanted = name.strip().lower()
+    near = [wanted] if wanted in plain else difflib.get_close_matches(wanted, plain, n=1, cutoff=0.6)
+    near = near or sorted((other for other in plain if len(wanted) > 2 and wanted in other), key=len)
+    return f"; did you mean {quoted(plain[near[0]])}?" if near else ""
 
 
 def match_globs(key: str, patterns: Iterable[str], columns: Sequence[str]) -> tuple[str, ...]:
@@ -185,6 +195,9 @@ def match_globs(key: str, patterns: Iterable[str], columns: Sequence[str]) -> tu
         if not found:
             if any(sign in pattern for sign in "*?["):
                 raise AuditError(f"{key}={pattern}: no column matches; the table has {listing(columns)}")
+            alike = sum(name.startswith(pattern) for name in columns)
+            if pattern and alike > 1:
+                raise AuditError(f"{key}={pattern}: no such column; did you mean {pattern}*, which matches {alike}?")
             require_column(key, pattern, columns)
         matched.update(found)
     return tuple(name for name in columns if name in matched)

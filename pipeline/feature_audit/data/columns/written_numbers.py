@@ -25,6 +25,8 @@ CURRENCIES = (
 _GROUPS = {".": r"\d{1,3}(?:,\d{2,3})*,\d{3}|\d{1,3}(?:[ '_]\d{3})+", ",": r"\d{1,3}(?:[. '_]\d{3})+"}
 #: Number of words used for a quick rejection of other text before the whole sample is examined.
 GLANCE = 500
+#: A column of text with more different numbers than this, and at most so many other words, may be one of numbers.
+_MANY_NUMBERS, _FEW_WORDS = 20, 3
 _SPACES = "[\u00a0\u202f\u2009\u2007]"
 _MINUS = "[\u2212\u2013\ufe63\uff0d]"
 
@@ -113,6 +115,21 @@ def units_of(words: pl.Series) -> list[str]:
     marks = _marks_seen(words, ".")
     units = sorted({_unit(mark)[1] for mark in marks.unique().to_list()} - {""})
     return units if 1 < len(units) <= 12 and len(marks) == len(words) else []
+
+
+def words_among_numbers(words: pl.Series) -> tuple[float, list[str]]:
+    """The share of numbers among the words of a column of text, and its other words; (0, []) for other columns.
+
+    Such a column has many different numbers, at least half of its cells, and a few other words ("unknown", "k.A.").
+    """
+    if not len(words) or words.str.contains(r"^0\d+$").any():  # codes with leading zeros
+        return 0.0, []
+    form = find_form(words, 0.5)
+    number = (words.cast(pl.Float64, strict=False) if form is None else form.read(words)).is_not_null()
+    share, others = int(number.sum()) / len(words), words.filter(~number).unique().sort()
+    if share < 0.5 or words.filter(number).n_unique() <= _MANY_NUMBERS or not 0 < len(others) <= _FEW_WORDS:
+        return 0.0, []
+    return share, others.to_list()
 
 
 def _marks_seen(words: pl.Series, decimal: str) -> pl.Series:

@@ -155,9 +155,11 @@ def _without_gaps(
         time = None if time is None else time[~gaps]
     if time is not None and (gaps := np.isnan(time)).any():
         if gaps.mean() > FEW_GAPS and "no_time" not in config.drop_rows:
+            unread = source.column(str(config.time)).filter(pl.Series(gaps)).drop_nulls().head(1)
+            other = f"write {str(unread[0])[:40]!r} like the other times, or " if len(unread) else ""
             raise AuditError(
                 f"time={config.time}: {gaps.sum():,} of {len(gaps):,} rows have no time (first: row {gaps.argmax()}); "
-                "give drop_rows=no_time to leave them out, or split=random without time"
+                f"{other}give drop_rows=no_time to leave them out, or split=random without time"
             )
         source = source.without(gaps, f"time={config.time} is missing or unreadable there")
         label, time = label.filter(pl.Series(~gaps)), time[~gaps]
