@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Advice if gradient boosting is clearly better.
 BOOSTING_REMEDY = "check kinds (ids read as numbers?), try another model or more training.max_epochs"
-_KEPT = "boosting.json"
+_KEPT, _SCORES = "boosting.json", "boosting.npy"
 
 
 @dataclass(frozen=True)
@@ -59,22 +59,48 @@ def against_boosting(config: AuditConfig, store: Store, full: np.ndarray, folder
     if known is None:
         started = time.perf_counter()
         try:
-            reference = _compare(config, store, full)
+            scores = boosting_scores(store, store.schema, seed=config.seed)
+            reference = _compared(config, store, full[None], scores)
+            np.save(folder.path / _SCORES, scores)
         except Exception as error:  # the reference is optional
             said = f"{type(error).__name__}: {shortened(str(error))}"
             log.warning("baseline: the boosting reference failed (%s); the audit continues without it", said)
             return Boosting(None, f"it failed with {said}", time.perf_counter() - started)
         known = {"reference": asdict(reference), "seconds": time.perf_counter() - started}
-        write_marker(folder.path / _KEPT, known, [])
+        write_marker(folder.path / _KEPT, known, [folder.path / _SCORES])
     return Boosting(Reference(**known["reference"]), "", known["seconds"])
 
 
-def _compare(config: AuditConfig, store: Store, full: np.ndarray) -> Reference:
+def with_pruned(
+    config: AuditConfig, store: Store, reference: Reference, pruned: np.ndarray, folder: StageFolder, confidence: float
+) -> Reference:
+    """The reference, with ``matched_by`` if the full model is clearly worse than gradient boosting and pruned is not.
+
+    In wide tables a full model loses quality to its own features. Pruned models that match a gradient boosting of all
+    features have not lost what a better full model would have found, so the weak full model is no reason against them.
+
+    Args:
+        config: metric and margin.
+        store: the encoded rows.
+        reference: result of ``against_boosting``.
+        pruned: (trainings, validation rows[, classes]) scores of the pruned models.
+        folder: folder of the full model's training, as given to ``against_boosting``.
+        confidence: of the verdict.
+    """
+    margin = config.absolute_margin
+    if not reference.clearly_worse(margin, confidence):
+        return reference
+    found = _compared(config, store, pruned, np.load(folder.path / _SCORES))
+    return reference if found.clearly_worse(margin, confidence) else replace(reference, matched_by=found.full)
+
+
+def _compared(config: AuditConfig, store: Store, models: np.ndarray, scores: np.ndarray) -> Reference:
+    """Trainings of one model compared with the scores of gradient boosting on the validation rows."""
     return against_reference(
         metric(str(config.metric), store.schema.task),
         y=store.target("validation"),
-        full=full[None],
-        other=boosting_scores(store, store.schema, seed=config.seed),
+        full=models,
+        other=scores,
         cluster=store.group("validation"),
         name="a quick gradient boosting",
         remedy=f"{BOOSTING_REMEDY[0].upper()}{BOOSTING_REMEDY[1:]}.",

@@ -43,11 +43,20 @@ def line(config: AuditConfig, value: float, references: References) -> str:
     return ": ".join(filter(None, [shown, "; ".join(_shortfalls(config, references))]))
 
 
-def warnings(config: AuditConfig, value: float, references: References) -> list[str]:
-    """Warnings for the report: the same line if the full model is weak, and a missing boosting reference."""
+def warnings(config: AuditConfig, value: float, references: References, matched_by: float | None = None) -> list[str]:
+    """Warnings for the report: the same line if the full model is weak, and a missing boosting reference.
+
+    Args:
+        config, value, references: as for ``line``.
+        matched_by: of the boosting reference, as judged (``boosting.with_pruned``).
+    """
     found = []
     if _shortfalls(config, references):
-        found.append(f"F{line(config, value, references)[1:]}. Parity with such a model proves little")
+        meaning = "Parity with such a model proves little"
+        if matched_by is not None and references.chance.better:
+            pruned = f"the pruned model ({config.metric} {matched_by:.4f}) is not clearly worse than gradient boosting"
+            meaning = f"The verdict does not depend on it, because {pruned}"
+        found.append(f"F{line(config, value, references)[1:]}. {meaning}")
     if missing := references.boosting.missing:
         found.append(
             f"The full model was not compared with gradient boosting, which would reveal a weak model: {missing}"

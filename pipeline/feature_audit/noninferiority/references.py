@@ -30,6 +30,8 @@ class Reference:
         delta: full - other, higher is better.
         standard_error, df: of ``delta`` over other rows (users), with all models fixed.
         bounded: True if the metric is between 0 and 1.
+        matched_by: value of the pruned models, mean over trainings, if only the full model is clearly worse than the
+            other model; otherwise None.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Reference:
     standard_error: float
     df: float
     bounded: bool
+    matched_by: float | None = None
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Two-sided interval of ``delta``."""

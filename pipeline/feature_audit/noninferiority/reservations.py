@@ -68,7 +68,8 @@ def reservations(
     Args:
         scored: both arms.
         found: result of ``chances``.
-        references: models that the full model was compared with, in addition to chance.
+        references: models that the full model was compared with, in addition to chance. One that the pruned models
+            match prevents nothing: features that lose a clear advantage cannot be among those dropped.
         passes: whether the difference alone would pass. Only then must both models be better than chance at the
             strict confidence level; otherwise the usual level is enough.
         margin, confidence: of the decision.
@@ -80,7 +81,7 @@ def reservations(
     made += [
         Reservation(_worse(one, margin, confidence), one.remedy)
         for one in references
-        if one.clearly_worse(margin, confidence)
+        if one.clearly_worse(margin, confidence) and one.matched_by is None
     ]
     return made
 

@@ -134,7 +134,10 @@ def _warnings(
     result: ParityResult,
 ) -> list[str]:
     value = full.facts.metric
-    warnings = [f"{sentence}." for sentence in soundness.warnings(config, value, full.references)]
+    matched = next(
+        (one["matched_by"] for one in result.diagnostics["references"] if one["split"] == "validation"), None
+    )
+    warnings = [f"{sentence}." for sentence in soundness.warnings(config, value, full.references, matched)]
     first = [prepared.schema.names[index] for index in selection.order[:3]]
     return [
         *warnings,

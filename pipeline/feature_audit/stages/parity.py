@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, write_table
 from feature_audit.errors import AuditError
+from feature_audit.fitting.boosting import with_pruned
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import Look, take_look
 from feature_audit.fitting.trained import open_store
@@ -24,6 +25,7 @@ from feature_audit.metric_names import METRIC_NAMES
 from feature_audit.noninferiority import Coded, ParityResult, activity, decide, fixed_sequence, metric, proven_k
 from feature_audit.noninferiority.clusters import cluster_codes
 from feature_audit.noninferiority.guards import FurtherTarget
+from feature_audit.noninferiority.references import Reference
 from feature_audit.noninferiority.reservations import Reservation, few_units
 from feature_audit.question import Guard, slice_rules
 from feature_audit.results import LadderRung, MetricDelta
@@ -91,8 +93,13 @@ def parity(
     guards, slices = guards_of(config), _slices(config, store, group)
     boosting = full.references.boosting.reference
     production = production_reference(config, store, full.schema.decision(baseline_scores))
-    references = [*([boosting] if boosting else []), *production]
     pruned_scores: dict[int, np.ndarray] = {}
+
+    def references(names: Sequence[str]) -> list[Reference]:
+        if boosting is None:
+            return production
+        seen = full.schema.decision(np.stack([trained.validation_scores(name) for name in names]))
+        return [with_pruned(config, store, boosting, seen, full.folder, look.judged_at), *production]
 
     def judge(k: int) -> ParityResult:
         rung = pruned.at(k)
@@ -115,7 +122,7 @@ def parity(
             slice_values=_slice_values(config, store),
             slice_margin=config.absolute_slice_margin,
             slice_mode=config.slice_mode,
-            references=references,
+            references=references(rung.names),
             target=next(iter(config.targets)) if config.further else "",
             further=_further(config, store, baseline_scores, pruned_scores[k]),
             shipped=rung.best_seed,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from click_log import make_log
 from command_line import artifact, feature_audit, newest_audit, tracking_in
+from feature_audit.config import AuditConfig
 from feature_audit.fitting import boosting
 from feature_audit.stages import parity
+from sklearn.metrics import roc_auc_score
 
 COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "noise_01", "clicked")
 WORDS = (
@@ -79,6 +83,31 @@ def test_turning_it_off_and_on_again_trains_nothing_twice(
     texts.append(said(capsys, "baseline"))
     assert [trainings(text) for text in texts] == [1, 0, 0]
     assert [COMPARED in text for text in texts] == [False, True, True]
+
+
+@pytest.mark.parametrize(("strength", "matched"), [(1.5, True), (0.9, False), (0.3, False)])
+def test_a_reference_is_matched_by_pruned_models_that_are_not_clearly_worse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: float, matched: bool
+) -> None:
+    random = np.random.default_rng(0)
+    label = np.repeat([0.0, 1.0], 3_000)
+    noise = random.normal(size=(5, len(label)))
+    schema = SimpleNamespace(task="binary")
+    store: Any = SimpleNamespace(schema=schema, target=lambda _: label, group=lambda _: None, weight=lambda _: None)
+    folder: Any = SimpleNamespace(path=tmp_path)
+    config = AuditConfig(metric="auc", margin=0.01)
+    monkeypatch.setattr(boosting, "boosting_scores", lambda *_, **__: 1.5 * label + noise[0])
+    weak, equal = 0.5 * label + noise[1], 1.5 * label + noise[2]
+    pruned = strength * label + noise[3:]
+    for full, expected in ((weak, matched), (equal, False)):
+        (tmp_path / "boosting.json").unlink(missing_ok=True)
+        reference = boosting.against_boosting(config, store, full, folder).reference
+        assert reference is not None
+        assert reference.clearly_worse(0.01, 0.95) is (full is weak)
+        found = boosting.with_pruned(config, store, reference, pruned, folder, 0.95)
+        assert (found.matched_by is not None) is expected
+        if expected:
+            assert found.matched_by == pytest.approx(np.mean([roc_auc_score(label, one) for one in pruned]))
 
 
 def test_it_is_no_part_of_the_question_to_the_test_rows() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from feature_audit.noninferiority import decide, metric
@@ -46,6 +48,18 @@ def test_a_pass_takes_more_certainty_about_chance_than_an_interval_of_95_percent
 def test_none_of_a_hundred_audits_of_noise_passes(rows: int, shared: float) -> None:
     verdicts = [ask(arms(seed, rows, full=0, pruned=0, shared=shared)).verdict for seed in range(100)]
     assert "pass" not in verdicts
+
+
+def test_a_reference_that_the_pruned_models_match_prevents_nothing() -> None:
+    """A full model that its own features harm: gradient boosting is better than it, and so are the pruned models."""
+    data = arms(2, 8_000, full=0.5, pruned=1.0)
+    better = expit(1.0 * data["y"] + np.random.default_rng(3).normal(size=8_000))
+    weak = reference(data, better, "validation")
+    assert weak.clearly_worse(0.05, 0.95)
+    assert ask(data, references=[weak]).verdict == "inconclusive"
+    matched = ask(data, references=[replace(weak, matched_by=0.76)])
+    assert matched.verdict == "pass"
+    assert matched.diagnostics["reservations"] == []
 
 
 def test_a_margin_larger_than_all_skill_does_not_pass_a_model_that_knows_nothing() -> None:

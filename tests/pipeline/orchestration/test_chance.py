@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,26 @@ def test_an_audit_of_noise_does_not_pass(tmp_path) -> None:
         report = artifact(run, "report/report.md").read_text(encoding="utf-8")
     assert "parity with it proves nothing" in report
     assert "not better than chance; check target, positive, time, split and kinds" in report
+
+
+@pytest.mark.slow
+def test_a_full_model_that_its_own_features_harm_does_not_prevent_a_pass(tmp_path) -> None:
+    """Gradient boosting is clearly better than the full model of 404 columns, but not than the model of the signals."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5_000, 4))
+    logit = 2.4 * np.abs(x[:, 0]) + 2.4 * x[:, 1] + 1.6 * x[:, 2] * (x[:, 3] > 0) - 2
+    columns = {"y": rng.random(5_000) < 1 / (1 + np.exp(-logit)), **{f"signal_{i}": x[:, i] for i in range(4)}}
+    columns |= {f"noise_{i}": rng.normal(size=5_000) for i in range(400)}
+    pl.DataFrame(columns).write_parquet(tmp_path / "log.parquet")
+    with tracking_in(tmp_path):
+        data = str(tmp_path / "log.parquet")
+        words = ("--target", "y", "--profile", "quick", "--margin", "0.01", "--threads", "1")
+        assert feature_audit("run", "--data", data, *words) == 0
+        run = newest_audit()
+        report = json.loads(artifact(run, "report/report.json").read_text(encoding="utf-8"))
+    assert report["verdict"] == "pass"
+    (warned,) = [line for line in report["warnings"] if "gradient boosting is clearly better" in line]
+    assert "The verdict does not depend on it, because the pruned model (auc 0." in warned
 
 
 def test_what_a_label_cannot_decide_is_refused_before_anything_is_trained(tmp_path, capsys) -> None:
