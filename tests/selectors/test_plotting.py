@@ -21,5 +21,5 @@ def test_the_picture_shows_every_measured_k_and_the_best_features(binary_task: S
     listed = axes.texts[0].get_text().split("\n")
     assert listed == ["best first:", *(names[index] for index in path.ranking[:2])]
     assert plot_path(path, ax=axes) is axes
-    with pytest.raises(ValueError, match="nothing was eliminated"):
+    with pytest.raises(ValueError, match="no feature was eliminated"):
         plot_path(replace(path, heldout_loss={}))
