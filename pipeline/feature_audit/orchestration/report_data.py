@@ -201,12 +201,12 @@ def too_good(quality: Chance, leak: float, first: Sequence[str]) -> list[str]:
 
 
 def fallen(validation: Chance, test: Mapping[str, Any], findings: Sequence[Finding]) -> list[str]:
-    """A warning where the full model is worse on the test rows than sampling noise explains.
+    """A warning if the full model is worse on the test rows than sampling noise explains.
 
-    The two 95 % intervals must not overlap, which happens in fewer than one of a hundred audits without drift.
+    The two intervals must not overlap. At 95 % that happens in fewer than one of a hundred audits without drift.
 
     Args:
-        validation: the full model on validation.
+        validation: the full model on validation, with its interval at the audit's confidence.
         test: attributes of the same ``Chance`` on the test rows.
         findings: of the load stage; the columns that drift are named.
     """
