@@ -112,16 +112,26 @@ def test_a_lost_node_costs_its_jobs(cluster: Any, engine: ray_cluster.RayEngine,
     """Last, because the cluster has one node less afterwards."""
     from threading import Thread
 
+    def started() -> list[Path]:
+        return list(tmp_path.glob("waits_*"))
+
+    def alive() -> list[int]:
+        return [pid for one in started() if psutil.pid_exists(pid := int(one.name.split("_")[-1]))]
+
     def lose_one() -> None:
-        wait_until(lambda: len(list(tmp_path.glob("waits_*"))) == 2)
+        wait_until(lambda: len(started()) == 2)
         cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+        # The worker of a killed node outlives it by a moment, in which it could still end its job.
+        wait_until(lambda: len(alive()) < len(started()))
         (tmp_path / "go").touch()
 
     loses = Thread(target=lose_one)
     loses.start()
     assert engine.run([job(jobs.waits, tmp_path, number) for number in range(3)]) == [0, 1, 2]
     loses.join()
-    assert len([node for node in ray.nodes() if node["Alive"]]) == 2
+    assert len(started()) == 4, "the lost job started twice, the others once"
+    # The cluster learns of a lost node some time after its jobs are run again.
+    wait_until(lambda: len([node for node in ray.nodes() if node["Alive"]]) == 2)
 
 
 def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
