@@ -85,9 +85,11 @@ def _remedies(view: Outlook, arms: Arms, change: Change) -> str:
     """Options with their chances: more trainings and another test share, the cheaper one first; a margin; more rows."""
     same = replace(view, expected=0.0, question=replace(view.question, confidence=change.confidence))
     fresh = replace(same, question=replace(view.question, confidence=change.fresh_confidence))
-    priced = [*_more_trainings(same, arms, change), *_larger_test_split(same, arms, change)]
+    # Where more trainings alone decide, an option that needs as many of them and something else has no use.
+    short = [numbers for numbers in _numbers(same, arms, MOST) if same.chance(numbers) < power.POWER]
+    priced = [*_more_trainings(same, arms, change), *_larger_test_split(same, short, change)]
     listed = [text for _, text in sorted(priced)]
-    return "; ".join([*listed, _wider_margin(same, arms, change), *_more_rows(fresh, arms)])
+    return "; ".join([*listed, _wider_margin(same, short, change), *_more_rows(fresh, short)])
 
 
 def _numbers(view: Outlook, arms: Arms, most: int) -> list[Arms]:
@@ -108,21 +110,23 @@ def _more_trainings(view: Outlook, arms: Arms, change: Change) -> Iterator[tuple
             return
 
 
-def _larger_test_split(view: Outlook, arms: Arms, change: Change) -> Iterator[tuple[float, str]]:
+def _larger_test_split(view: Outlook, short: list[Arms], change: Change) -> Iterator[tuple[float, str]]:
+    """``short``: today's trainings, and larger numbers that do not decide either."""
     now = change.test_share
     if now is None:
         return
-    for share, numbers in product((one for one in _TEST_SHARES if one > now), _numbers(view, arms, MOST)):
+    for share, numbers in product((one for one in _TEST_SHARES if one > now), short):
         if (chance := view.chance(numbers, share / now)) >= power.POWER:
             fewer, cost = 1 - (1 - share) / (1 - now), change.again + change.price(numbers)
             words = f"{chance:.0%}, a new audit of {cost:.1f} full trainings on {fewer:.0%} fewer train rows"
-            yield cost, f"test_share={share:g}{_with(view, numbers, arms)} ({words})"
+            yield cost, f"test_share={share:g}{_with(view, numbers, short[0])} ({words})"
             return
 
 
-def _wider_margin(view: Outlook, arms: Arms, change: Change) -> str:
+def _wider_margin(view: Outlook, short: list[Arms], change: Change) -> str:
     """With the fewest trainings whose margin is nearly the smallest; two of each may leave a far larger one."""
-    options = [(_rounded_up(view.decidable(numbers)), numbers) for numbers in _numbers(view, arms, MOST)]
+    arms = short[0]
+    options = [(_rounded_up(view.decidable(numbers)), numbers) for numbers in short]
     smallest = min(margin for margin, _ in options)
     margin, numbers = next(one for one in options if one[0] <= _NEARLY * smallest)
     wider = replace(view, question=replace(view.question, margin=margin))
@@ -131,10 +135,10 @@ def _wider_margin(view: Outlook, arms: Arms, change: Change) -> str:
     return f"margin={margin:g}{_with(view, numbers, arms)} ({wider.chance(numbers):.0%}{spent})"
 
 
-def _more_rows(view: Outlook, arms: Arms) -> Iterator[str]:
-    for times, numbers in product(np.geomspace(1.1, _MOST_TIMES, 60), _numbers(view, arms, MOST)):
+def _more_rows(view: Outlook, short: list[Arms]) -> Iterator[str]:
+    for times, numbers in product(np.geomspace(1.1, _MOST_TIMES, 60), short):
         if (chance := view.chance(numbers, float(times))) >= power.POWER:
-            yield f"{_rounded_up(float(times)):g} times as many rows{_with(view, numbers, arms)} ({chance:.0%})"
+            yield f"{_rounded_up(float(times)):g} times as many rows{_with(view, numbers, short[0])} ({chance:.0%})"
             return
 
 
