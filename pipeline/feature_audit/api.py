@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import polars as pl
 
-from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC
+from feature_audit.config import DEFAULT_METRIC, margin_of_scores
 from feature_audit.config.files import load_config
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.labels import read_label
@@ -192,10 +192,6 @@ def parity(
 
     read = read_label(pl.Series("y", np.asarray(y)), shown="y", task=task, positive=positive)
     chosen = metric or DEFAULT_METRIC[read.task]
-    if margin is None:
-        if chosen in ("rmse", "mae"):
-            raise UsageError(f"margin: {chosen} is in the units of the target; give the largest acceptable loss")
-        margin = DEFAULT_MARGIN
     cluster = None if unit is None else np.unique(np.asarray(unit).astype(str), return_inverse=True)[1]
     return decide(
         y=np.asarray(y, dtype=np.float64) if read.task == "regression" else read.values,
@@ -205,7 +201,7 @@ def parity(
         cluster_name="rows" if unit is None else "units",
         task=read.task,
         metric=chosen,
-        margin=margin,
+        margin=margin_of_scores(chosen, margin),
         **settings,
     )
 

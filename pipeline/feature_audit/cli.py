@@ -24,6 +24,7 @@ from feature_audit.masking import MaskingFilter, masked
 
 GATE_EXIT = {"pass": 0, "fail": 3, "inconclusive": 4}
 STAGES = ("load", "baseline", "select", "retrain", "parity")
+_SWITCH = "[true|false]"  # shown for options that may be given without a value
 
 
 def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +33,7 @@ def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         # Values stay text: pydantic validates them together with the files, so that one message has key and remedy.
         flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if field.annotation is bool else {}
         names = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
-        value = "YAML" if is_mapping(name) else "VALUE"
+        value = _SWITCH if flag else "YAML" if is_mapping(name) else "VALUE"
         command = click.option(*names, name, default=None, help=reference.short_help(field), metavar=value, **flag)(
             command
         )
@@ -82,7 +83,12 @@ def run(config: str | None, **options: Any) -> None:
 def _stage_command(stage: str) -> click.Command:
     @click.option("--audit", default=None, metavar="RUN_ID", help="Parent run of an earlier audit to continue")
     @click.option(
-        "--trust", is_flag=False, flag_value="true", default=None, help="Run the code that the run of this audit names"
+        "--trust",
+        is_flag=False,
+        flag_value="true",
+        default=None,
+        metavar=_SWITCH,
+        help="Run the code that the configuration of this audit names",
     )
     @audit_options
     def command(audit: str | None, trust: str | None, config: str | None, **options: Any) -> None:
@@ -129,6 +135,7 @@ def _audit(
     is_flag=False,
     flag_value="true",
     default=None,
+    metavar=_SWITCH,
     help="Promote without a pass, or a version from older data; needs --reason",
 )
 @click.option("--reason", default=None, help="Why the verdict is overridden; recorded")
@@ -143,7 +150,12 @@ def promote(model_name: str, version: str | None, force: str | None, reason: str
 @main.command()
 @click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="Registered model")
 @click.option(
-    "--force", is_flag=False, flag_value="true", default=None, help="Roll back even if others moved production"
+    "--force",
+    is_flag=False,
+    flag_value="true",
+    default=None,
+    metavar=_SWITCH,
+    help="Roll back even if others moved production",
 )
 @click.option("--reason", default=None, help="Reason for the rollback; recorded")
 def rollback(model_name: str, force: str | None, reason: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Metric names and their only parser, so that parity can compute every name that the configuration accepts."""
+"""Metric names: as configured, with their only parser, and as people read them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,23 @@ METRIC_NAMES: dict[str, tuple[str, ...]] = {
     "regression": ("r2", "rmse", "mae"),
     "multiclass": ("accuracy", "logloss"),
 }
+
+#: Display names, where they are more than the configured name with spaces.
+_TITLES = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "ndcg": "NDCG@10",
+    "logloss": "log loss",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+}
+
+
+def metric_name(metric: str) -> str:
+    """Display name of a metric: ``AUC``, ``log loss``, ``NDCG@5``."""
+    base, at, depth = metric.partition("@")
+    return f"{base.upper()}@{depth}" if at else _TITLES.get(base, base.replace("_", " "))
 
 
 def parse_metric(name: str, task: str | None = None, *, key: str = "metric") -> tuple[str, int | None]:

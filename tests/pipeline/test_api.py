@@ -109,6 +109,18 @@ def test_parity_of_score_arrays() -> None:
     assert result.verdict == "pass"
 
 
+@pytest.mark.parametrize(
+    ("metric", "shown"),
+    [("logloss", "log loss"), ("normalised_entropy", "normalised entropy"), ("ndcg", "NDCG@10"), ("ndcg@5", "NDCG@5")],
+)
+def test_the_sentence_shows_metrics_as_the_report_does(metric: str, shown: str) -> None:
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 2, 2_000)
+    score = np.clip(0.3 + 0.4 * y + 0.1 * rng.normal(size=2_000), 0.01, 0.99)
+    found = feature_audit.parity(y, score, score, unit=rng.integers(0, 200, 2_000), metric=metric, margin=0.02)
+    assert f"the pruned model's {shown} is" in found.sentence
+
+
 def test_parity_of_values_and_classes() -> None:
     rng = np.random.default_rng(2)
     value = rng.normal(size=5_000)

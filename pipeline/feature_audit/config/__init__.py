@@ -2,7 +2,7 @@
 
 from feature_audit.config.audit_config import PROFILES, AuditConfig
 from feature_audit.config.log_keys import KindName
-from feature_audit.config.question_keys import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE
+from feature_audit.config.question_keys import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, margin_of_scores
 from feature_audit.config.sections import (
     ChecksConfig,
     EncodingConfig,
@@ -23,4 +23,5 @@ __all__ = [
     "ReaderConfig",
     "SelectionConfig",
     "TrainingConfig",
+    "margin_of_scores",
 ]

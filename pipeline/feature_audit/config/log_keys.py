@@ -158,9 +158,10 @@ class LogKeys(Section):
     )
     slices: tuple[str | dict[str, Any], ...] = Field(
         (),
-        description="Columns to report results by, one slice per value. {city: [Berlin, Paris]} reports only these "
-        "values; {item: {top: 20}} reports the 20 most frequent ones. If there is a group, its users are also sliced "
-        "by how often they occur in the train rows: head, tail, new.",
+        description="Columns to report results by, one slice per value. These are the 20 most frequent values of a "
+        "column; {item: {top: 50}} sets the number, {city: [Berlin, Paris]} the values. Slices of fewer than 50 test "
+        "rows get no interval. If there is a group, its users are also sliced by how often they occur in the train "
+        "rows: head, tail, new.",
         examples=[["country", {"item": {"top": 20}}]],
     )
     production_score: str | None = Field(

@@ -10,13 +10,26 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from feature_audit.config.sections import NamedMistake, Section
 from feature_audit.errors import UsageError
-from feature_audit.question import Guard, GuardMode, Margin, read_guards, read_margin
+from feature_audit.question import IN_TARGET_UNITS, Guard, GuardMode, Margin, read_guards, read_margin
 
 #: Default decision metric per task; all are reported as "higher is better".
 DEFAULT_METRIC: dict[str, str] = {"binary": "auc", "regression": "r2", "multiclass": "accuracy"}
 
 #: Default margin of metrics without a unit, and of metrics in the units of the target.
 DEFAULT_MARGIN, DEFAULT_SHARE = 0.002, "1%"
+
+
+def margin_of_scores(metric: str, margin: Any) -> Any:
+    """The margin of a comparison of given scores; None = the default, which exists for metrics without a unit.
+
+    Raises:
+        UsageError: the metric is in the units of the target, and no margin is given.
+    """
+    if margin is not None:
+        return margin
+    if metric.lower() in IN_TARGET_UNITS:
+        raise UsageError(f"margin: {metric} is in the units of the target; give the largest acceptable loss")
+    return DEFAULT_MARGIN
 
 
 def read_count(value: Any, least: int) -> Any:
@@ -111,7 +124,8 @@ class QuestionKeys(Section):
         0.95,
         gt=0.5,
         lt=1,
-        description="Confidence level of the two-sided interval. The verdict is based on its lower bound.",
+        description="Confidence level of the interval that decides. Nine tenths of its error lie beyond the lower "
+        "bound, which decides a pass, and one tenth beyond the upper bound, which decides a fail.",
     )
     looks: int = Field(
         1,

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from feature_audit.metric_names import metric_name
 from feature_audit.noninferiority.clusters import cluster_codes
 from feature_audit.noninferiority.components import mean_over_seeds, row_variance
 from feature_audit.noninferiority.metrics import Metric, Sample, measured
-from feature_audit.noninferiority.sentences import percentage, signed, title
+from feature_audit.noninferiority.sentences import percentage, signed
 from feature_audit.schema import SplitName
 
 
@@ -64,7 +65,7 @@ class Reference:
         elif low > -margin:
             answer = "the full model is non-inferior"
         return (
-            f"Compared with {self.name} on {self.rows:,} {self.split} rows, {answer}: {title(self.metric)} "
+            f"Compared with {self.name} on {self.rows:,} {self.split} rows, {answer}: {metric_name(self.metric)} "
             f"{self.full:.4f} vs. {self.other:.4f}, difference {signed(self.delta, margin)} ({percentage(confidence)} "
             f"interval {signed(low, margin)} to {signed(high, margin)})."
         )

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from feature_audit.labels import MIN_PER_CLASS
+from feature_audit.metric_names import metric_name
 from feature_audit.noninferiority.chance import SURE, Chance, against_chance
 from feature_audit.noninferiority.references import Reference
 from feature_audit.noninferiority.scored_rows import ScoredArms
-from feature_audit.noninferiority.sentences import percentage, signed, title
+from feature_audit.noninferiority.sentences import percentage, signed
 from feature_audit.results import MetricDelta
 from feature_audit.schema import Task
 from feature_audit.weighting import effective_size
@@ -109,7 +110,7 @@ def _no_better(name: str, chance: Chance) -> str:
     doubt = f"; the {SURE:.2%} interval includes chance" if chance.better else ""
     why = "parity with it proves nothing" if name == "full" else "a margin that allows this proves nothing"
     return (
-        f"the {name} model is {how} than chance on the test split ({title(chance.metric)} {chance.value:.4f}, "
+        f"the {name} model is {how} than chance on the test split ({metric_name(chance.metric)} {chance.value:.4f}, "
         f"interval {chance.low:.4f} to {chance.high:.4f}, chance {chance.chance:.4f}{doubt}): {why}"
     )
 
@@ -165,7 +166,7 @@ def _counted(units: float) -> str:
 def _worse(one: Reference, margin: float, confidence: float) -> str:
     low, high = one.interval(confidence)
     return (
-        f"the full model is clearly worse than {one.name} on the {one.split} rows ({title(one.metric)} {one.full:.4f} "
-        f"vs. {one.other:.4f}, {percentage(confidence)} interval {signed(low, margin)} to {signed(high, margin)}), so "
-        "parity with it proves little"
+        f"the full model is clearly worse than {one.name} on the {one.split} rows ({metric_name(one.metric)} "
+        f"{one.full:.4f} vs. {one.other:.4f}, {percentage(confidence)} interval {signed(low, margin)} to "
+        f"{signed(high, margin)}), so parity with it proves little"
     )

@@ -5,22 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from feature_audit.metric_names import metric_name
 from feature_audit.results import MetricDelta, Verdict
-
-_TITLES = {
-    "auc": "AUC",
-    "gauc": "GAUC",
-    "ndcg": "NDCG@10",
-    "r2": "R²",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "normalised_entropy": "normalised entropy",
-}
-
-
-def title(metric: str) -> str:
-    """The display name of a metric."""
-    return _TITLES.get(metric, metric.upper() if metric.startswith("ndcg") else metric)
 
 
 def sentence(
@@ -122,7 +108,7 @@ def named(rows: Iterable[MetricDelta]) -> str:
 
 def _measure(row: MetricDelta) -> str:
     """The metric and, with several targets, its target: `AUC of convert`."""
-    return f"{title(row.metric)} of {row.target}" if row.target else title(row.metric)
+    return f"{metric_name(row.metric)} of {row.target}" if row.target else metric_name(row.metric)
 
 
 def _of_other(row: MetricDelta, confidence: float) -> str:

@@ -23,7 +23,6 @@ class End:
         problem: why a model that passed is not registered, with the remedy; None if there is no problem.
         run_id: the parent run.
         report: the report; None before parity.
-        report: what it shows; None before parity.
     """
 
     verdict: str | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from feature_audit.metric_names import metric_name
 from feature_audit.report import actions, history, ladder, markdown_savings, measured, nested, numbers, retirement, view
 from feature_audit.report.markdown import code, text
 from feature_audit.report.markdown import table as _table
@@ -138,7 +139,7 @@ def _facts(report: AuditReport) -> str:
             ["Decisions", ", ".join(f"{name} {numbers.count(number)}" for name, number in counts.items() if number)]
         )
     share = f" ({report.margin_share} of the full model's gain over a no-skill model)" if report.margin_share else ""
-    rows.append(["Metric, margin", f"{text(view.metric_name(report.metric))}, {numbers.margin(report.margin)}{share}"])
+    rows.append(["Metric, margin", f"{text(metric_name(report.metric))}, {numbers.margin(report.margin)}{share}"])
     for row in view.further_targets(report):
         decimals = numbers.decimals_of(row)
         low, high = numbers.signed(row.ci_low, decimals), numbers.signed(row.ci_high, decimals)

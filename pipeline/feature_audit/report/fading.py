@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from feature_audit.metric_names import metric_name
 from feature_audit.report import charts, numbers, view
 from feature_audit.results import AuditReport, FadePoint
 
@@ -38,7 +39,7 @@ def sentence(report: AuditReport) -> str:
     found = points(report)
     if not found:
         return ""
-    metric, decimals = view.metric_name(report.metric), max(4, numbers.decimals_for(report.margin))
+    metric, decimals = metric_name(report.metric), max(4, numbers.decimals_for(report.margin))
     last, worst = found[-1].delta, min(point.delta for point in found)
     on_the_way = f", and at worst by {numbers.signed(worst, decimals)} in between" if worst < last else ""
     row = view.decision_row(report)

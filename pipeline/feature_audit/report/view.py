@@ -8,20 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from feature_audit.metric_names import metric_name
 from feature_audit.report import numbers, retirement
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, MetricDelta
 
 VERDICTS: dict[str, str] = {"pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "error": "Error"}
-METRIC_NAMES: dict[str, str] = {
-    "auc": "AUC",
-    "gauc": "GAUC",
-    "ndcg": "NDCG",
-    "logloss": "log loss",
-    "normalised_entropy": "normalised entropy",
-    "r2": "R²",
-    "rmse": "RMSE",
-    "mae": "MAE",
-}
 #: Note below the table of K curve points.
 CURVE_ROWS = (
     "Changes are relative to the full model on the same validation rows. Masked points use the half of these rows "
@@ -54,12 +45,6 @@ class MetricRows:
     def more(self) -> int:
         """Number of rows left for the continuation."""
         return max(0, len(self.rows) - self.first)
-
-
-def metric_name(metric: str) -> str:
-    """Display name of a metric; ``ndcg@10`` is ``NDCG@10``."""
-    base, at, depth = metric.partition("@")
-    return METRIC_NAMES.get(base, base.replace("_", " ")) + at + depth
 
 
 def measure(row: MetricDelta) -> str:

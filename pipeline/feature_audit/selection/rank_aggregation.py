@@ -19,7 +19,6 @@ def aggregate_ranks(orders: Sequence[Sequence[int]], groups: Sequence[int] | Non
         orders: at least one; each contains every feature 0 to N - 1 once, best first, with groups contiguous.
         groups: (N,) group number of each feature; a group has one rank and stays together. None = no groups.
 
-
     Returns:
         (N,) int64, best first.
 

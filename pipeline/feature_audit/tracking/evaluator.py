@@ -29,7 +29,7 @@ import polars as pl
 from mlflow.models.evaluation import EvaluationResult, ModelEvaluator
 from mlflow.models.evaluation.artifacts import JsonEvaluationArtifact
 
-from feature_audit.config import DEFAULT_METRIC
+from feature_audit.config import DEFAULT_METRIC, margin_of_scores
 from feature_audit.errors import AuditError, UsageError
 from feature_audit.labels import Target, read_label
 from feature_audit.noninferiority.chance import against_chance
@@ -83,6 +83,7 @@ class ParityEvaluator(ModelEvaluator):
         baseline = np.stack([reader.read(name) for name in _listed(config["baseline"])])
         cluster = _column(frame, config["unit"], "unit") if config.get("unit") else None
         weight = _column(frame, config["weight"], "weight") if config.get("weight") else None
+        metric = str(config.get("metric") or DEFAULT_METRIC[target.task])
         result = decide(
             y=target.values,
             baseline=baseline,
@@ -92,10 +93,10 @@ class ParityEvaluator(ModelEvaluator):
             slices={name: _column(frame, name, "slices") for name in _listed(config.get("slices"))},
             cluster_name=f"{config['unit']} values" if cluster is not None else "rows",
             **{
-                "task": target.task,
-                "metric": DEFAULT_METRIC[target.task],
-                "margin": 0.002,
                 **{key: config[key] for key in SETTINGS if key in config},
+                "task": target.task,
+                "metric": metric,
+                "margin": margin_of_scores(metric, config.get("margin")),
             },
         )
         _check_direction(target, (baseline, pruned), config, weight)

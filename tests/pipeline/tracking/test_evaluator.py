@@ -166,6 +166,19 @@ def test_regressors_and_many_classes(frame):
     assert result.metrics["parity/logloss.delta"] == 0.0
 
 
+@pytest.mark.parametrize("metric", ["rmse", "mae", "RMSE"])
+def test_a_metric_in_units_of_the_target_needs_a_margin(frame, metric):
+    with pytest.raises(UsageError, match=f"margin: {metric} is in the units of the target; give the largest"):
+        mlflow.models.evaluate(
+            data=frame,
+            targets="a",
+            predictions="full",
+            model_type="regressor",
+            evaluators="parity",
+            evaluator_config={"baseline": "pruned", "metric": metric},
+        )
+
+
 def test_being_installed_changes_no_other_evaluation(frame):
     assert not ParityEvaluator.can_evaluate(model_type="classifier", evaluator_config={})
     assert not ParityEvaluator.can_evaluate(model_type="text", evaluator_config={"baseline": "full"})
