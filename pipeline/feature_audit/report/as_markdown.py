@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from feature_audit.plurals import counted
 from feature_audit.report import actions, history, ladder, markdown_savings, measured, nested, numbers, retirement, view
 from feature_audit.report.markdown import code, text
 from feature_audit.report.markdown import table as _table
@@ -165,7 +166,7 @@ def _facts(report: AuditReport) -> str:
 def _warnings(report: AuditReport) -> str:
     if not report.warnings:
         return ""
-    title = f"**{numbers.counted(len(report.warnings), 'warning')}**"
+    title = f"**{counted(len(report.warnings), 'warning')}**"
     return "\n".join([title, "", *(f"- {text(warning)}" for warning in report.warnings)])
 
 

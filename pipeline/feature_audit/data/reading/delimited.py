@@ -23,6 +23,7 @@ from feature_audit.data.reading.row_shape import Shape, open_text, scan_lines, s
 from feature_audit.data.reading.split_marks import marked
 from feature_audit.data.reading.text_bytes import require_text
 from feature_audit.errors import AuditError
+from feature_audit.plurals import counted
 
 #: Maximum share of cells that may fail to parse as a type set by the user.
 MOST_LOST = 0.5
@@ -32,6 +33,14 @@ PEEK_ROWS = 2_000
 _GLANCE_LINES = 50
 
 _NUMBERS = {"integer": pl.Int64, "unsigned": pl.UInt64, "float": pl.Float64}
+#: The cells of each type, in messages.
+_MEANT = {
+    "integer": "whole numbers",
+    "unsigned": "whole numbers",
+    "float": "numbers",
+    "boolean": "true or false",
+    "datetime": "dates",
+}
 
 Facts = dict[str, int]
 
@@ -74,9 +83,13 @@ def read_text(
     names = opened[0].names
     for pattern in reader.types:
         match_globs("reader.types", [pattern], names)
-    progress(f"reading {len(files)} text file(s): deciding the types of {len(names)} columns")
+    progress(f"reading {counted(len(files), 'text file')}: deciding the types of {counted(len(names), 'column')}")
     notes = _separator_notes(opened, reader)
-    notes += [f"{file.path.name}: {file.blank_lines} empty lines are skipped" for file in opened if file.blank_lines]
+    notes += [
+        f"{file.path.name}: {counted(file.blank_lines, 'empty line is', 'empty lines are')} skipped"
+        for file in opened
+        if file.blank_lines
+    ]
     if reader.has_header and names[0] == "" and len(names) > 1:
         notes.append("the first column has no name, like the row names that pandas and R write, so it is left out")
         names = names[1:]
@@ -109,7 +122,7 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig, copies: Path) -> li
         if opened and names != opened[0].names:
             first = opened[0]
             pairs = zip(first.names, names, strict=False)
-            other = next((f"{b} in place of {a}" for a, b in pairs if a != b), f"{len(names)} columns")
+            other = next((f"{b} in place of {a}" for a, b in pairs if a != b), counted(len(names), "column"))
             raise AuditError(
                 f"data={path}: its header differs from that of {first.path.name}: {other}; all files need the same "
                 "columns"
@@ -214,7 +227,10 @@ def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
     if not reader.columns:
         return [f"column_{index}" for index in range(len(row))]
     if len(reader.columns) != len(row):
-        raise AuditError(f"reader.columns: {len(reader.columns)} names, but {file} has {len(row)} columns")
+        raise AuditError(
+            f"reader.columns: {counted(len(reader.columns), 'name')}, but {file} has {counted(len(row), 'column')}; "
+            "give one name per column"
+        )
     return list(reader.columns)
 
 
@@ -236,10 +252,10 @@ def _read_facts(file: _File, names: list[str], reader: ReaderConfig) -> dict[str
             said = _said(name, reader)
             number = said is None and words.cast(pl.Float64, strict=False).count() >= MOST * len(words)
             likely[name] = () if number else likely_formats(words, 0.0 if said == "datetime" else MOST)
-        counted = file.frame.select(_facts(name, likely[name]) for name in names).collect()
+        counts = file.frame.select(_facts(name, likely[name]) for name in names).collect()
     except READ_ERRORS as error:
         raise _unreadable([file], error) from None
-    return {name: counted[name][0] for name in names}
+    return {name: counts[name][0] for name in names}
 
 
 def _said(name: str, reader: ReaderConfig) -> str | None:
@@ -313,7 +329,7 @@ def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> p
             "fix the column"
         )
     if lost:
-        notes.append(f"{name}: {lost} of {facts['held']} cells are not {kind} and are treated as missing")
+        notes.append(f"{name}: {lost} of {facts['held']} cells are not {_MEANT[kind]} and are treated as missing")
     word = pl.col(name).str.strip_chars()
     if kind == "boolean":
         truth = {"true": True, "false": False}
