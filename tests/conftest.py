@@ -1,4 +1,4 @@
-"""Settings that must stand before torch is imported by any test."""
+"""Settings that must be in place before any test imports torch."""
 
 import logging
 import os
@@ -29,9 +29,9 @@ def _root_logger() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many faults were survived and how many hostile inputs were refused or read, of how many (one table in CI).
+    """Print how many faults and hostile inputs were handled, and of how many (one table in CI).
 
-    A test that goes through several cases says how many with ``record_property("cases", n)``.
+    A test of several cases reports their number with ``record_property("cases", n)``.
     """
     tried: Counter[str] = Counter()
     held: Counter[str] = Counter()

@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def seconds(threads: int, policy: str, *, processes: int) -> float:
-    """The slowest process's time per step."""
+    """Seconds per step of the slowest process."""
     environment = {**os.environ, "OMP_WAIT_POLICY": policy, "OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-c", STEP, str(threads)]
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(processes)]

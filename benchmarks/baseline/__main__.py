@@ -2,10 +2,10 @@
 
     PYTHONPATH=pipeline python benchmarks/baseline [--tables santander,demo] [--model dcn_v2] [--seeds 3]
 
-Every table is split 60 / 20 / 20 (in file order where the order is time, else at random), encoded as audits encode it,
-and trained with the defaults of ``TrainingConfig``. LightGBM sees the same columns with early stopping on the same
-validation rows; HistGradientBoosting is the reference that every audit trains. Figures are on the test rows: AUC, R2
-or accuracy.
+Every table is split 60 / 20 / 20 (in file order if that is the order of time, else at random), encoded as in an audit,
+and trained with the defaults of ``TrainingConfig``. LightGBM gets the same columns, with early stopping on the same
+validation rows; HistGradientBoosting is the reference model of every audit. Figures are measured on the test rows: AUC,
+R2 or accuracy.
 """
 
 from __future__ import annotations

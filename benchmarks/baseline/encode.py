@@ -1,4 +1,4 @@
-"""Encodes a benchmark table as the data package does, in memory: quantile knots, codes ordered by frequency."""
+"""In-memory encoding of a benchmark table, as in the data package: quantile knots, codes ordered by frequency."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class MemoryStore:
         """All rows count alike."""
 
     def matrix(self, split: str, schema: ModelSchema | None = None, rows: np.ndarray | None = None) -> np.ndarray:
-        """Encoded cells as float32, one column per field in schema order, for the boosting reference."""
+        """Encoded cells for the boosting reference, float32 (rows, fields) in schema order."""
         chosen = self.splits[split] if rows is None else self.splits[split][rows]
         place = {"numeric": 0, "code": 0}
         columns = {}

@@ -54,7 +54,7 @@ def criteo() -> Table:
 
 
 def movielens() -> Table:
-    """ML-100k in time order with simple expanding counts and means; no look-ahead."""
+    """ML-100k in time order, with counts and means over the past only."""
     read = {
         part: pl.read_csv(DATA / f"ml-100k/ml-100k.{part}", separator="\t", quote_char=None, infer_schema=False)
         for part in ("inter", "user", "item")
@@ -203,7 +203,7 @@ def prices(rows: int = 20_000, seed: int = 5) -> Table:
 
 
 def wide(rows: int = 4_000, columns: int = 2_000, seed: int = 3) -> Table:
-    """More columns than a table should have: 15 linear and 3 interacting signals among 2,000 columns."""
+    """A very wide table: 15 linear and 3 interacting signals among 2,000 columns."""
     draw = np.random.default_rng(seed)
     values = draw.normal(size=(rows, columns))
     signal = values[:, :15] @ np.linspace(1, 0.3, 15) + values[:, 15] * values[:, 16] + np.abs(values[:, 17])
@@ -213,7 +213,7 @@ def wide(rows: int = 4_000, columns: int = 2_000, seed: int = 3) -> Table:
 
 
 def small(rows: int = 500, seed: int = 1) -> Table:
-    """500 rows, 20 columns, few categories: what a careless network overfits."""
+    """500 rows, 20 columns, few categories: easily overfitted by a network."""
     draw = np.random.default_rng(seed)
     values, code = draw.standard_t(3, (rows, 18)), draw.integers(0, 5, rows)
     signal = values[:, 0] - values[:, 1] + 0.5 * (values[:, 2] > 0) + draw.normal(0, 1, 5)[code]

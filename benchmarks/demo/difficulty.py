@@ -146,7 +146,7 @@ def boosted(table: Table, names: list[str], seed: int) -> tuple[np.ndarray, dict
 
 
 def user_interval(label: np.ndarray, user: np.ndarray, ours: np.ndarray, full: np.ndarray) -> tuple[float, float]:
-    """95 % interval of AUC(ours) - AUC(full), test users resampled with Poisson weights (400 draws)."""
+    """95 % interval of AUC(ours) - AUC(full): 400 resamples of the test users with Poisson weights."""
     rng = np.random.default_rng(0)
     codes = np.unique(user, return_inverse=True)[1]
     weights = rng.poisson(1.0, (400, codes.max() + 1))[:, codes]

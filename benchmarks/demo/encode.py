@@ -63,8 +63,10 @@ def _tokens(series: pl.Series, train: int) -> Encoded:
 
 
 def flatten(series: pl.Series, label: np.ndarray, train: int) -> np.ndarray:
-    """(rows, columns) for LightGBM: raw numbers, vector components, token indicators, hour and weekday, and for a
-    category the smoothed target mean, out of fold on train (native categories overfit the long ones badly here).
+    """Features for LightGBM (rows, columns): raw numbers, vector components, token indicators, hour and weekday.
+
+    Categories become smoothed target means, out of fold on train rows, because LightGBM's native categories overfit
+    those of many values.
     """
     if series.dtype.is_numeric():
         return series.cast(pl.Float64).to_numpy()[:, None]

@@ -53,7 +53,7 @@ def run(python: str, script: str, *words: str) -> dict[str, Any]:
 
 
 def contend(name: str, python: str, log: Path) -> dict[str, Any]:
-    """One contender's result, its working files removed."""
+    """Run one contender and remove its working files; its result."""
     work = Path(tempfile.mkdtemp(prefix=f"{name}_", dir=log.parent))
     try:
         return run(python, "contenders.py", name, str(log), str(work))
@@ -99,7 +99,7 @@ def main() -> None:
     names = ["ours", "ours_checked", "dataloader", *(["fuxictr"] if given.fuxictr_python else [])]
     pythons = {"fuxictr": given.fuxictr_python}
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for _ in range(given.repeats):  # in turns, so that other work on the machine hits all of them
+    for _ in range(given.repeats):  # alternating, so that other work on the machine affects all of them
         for name in names:
             rounds[name].append(contend(name, pythons.get(name) or sys.executable, log))
     results = {name: median(runs) for name, runs in rounds.items()}

@@ -27,7 +27,7 @@ class Clock:
         self._last = self._now()
 
     def lap(self, name: str) -> None:
-        """The part that ends here."""
+        """Record the part that ends now."""
         now = self._now()
         self.parts[name] = (now[0] - self._last[0], now[1] - self._last[1])
         self._last = now
@@ -39,7 +39,7 @@ class Clock:
 
 
 def exhaust(batches: Iterable[Any]) -> None:
-    """One more pass that trains nothing."""
+    """One more pass over the batches, without training."""
     for _ in batches:
         pass
 
@@ -83,7 +83,7 @@ def ours(log: Path, work: Path, clock: Clock, *, checks: bool) -> int:
 
 
 def dataloader(log: Path, work: Path, clock: Clock) -> int:
-    """A pandas frame, encoded column by column, behind a torch ``DataLoader``: what most teams write first."""
+    """A pandas frame, encoded column by column, in a torch ``DataLoader``: the usual first implementation."""
     import numpy as np
     import pandas as pd
     import torch
@@ -143,7 +143,7 @@ def fuxictr(log: Path, work: Path, clock: Clock) -> int:
     numeric_names, word_names = names()
     rows = pl.scan_parquet(log).select(pl.len()).collect().item()
     train_rows = int(rows * TRAIN_SHARE)
-    # It takes files that are split already; cutting the file is not on its clock.
+    # It expects a file per split; the time to split the file is not counted.
     parts = {name: work / f"{name}.parquet" for name in ("given_train", "given_valid")}
     pl.scan_parquet(log).head(train_rows).sink_parquet(parts["given_train"])
     pl.scan_parquet(log).slice(train_rows).sink_parquet(parts["given_valid"])

@@ -21,7 +21,7 @@ def names() -> tuple[list[str], list[str]]:
 
 
 def part(start: int, rows: int) -> pl.DataFrame:
-    """Rows ``start`` to ``start + rows``; the same for any length of the file."""
+    """Rows ``start`` to ``start + rows``, which do not depend on the length of the file."""
     rng = np.random.default_rng([7, start])
     numbers = rng.standard_normal((NUMBERS, rows), dtype=np.float32)
     numbers[::5] = np.exp(numbers[::5])  # heavy tails
@@ -42,7 +42,7 @@ def part(start: int, rows: int) -> pl.DataFrame:
 
 
 def write(path: Path, rows: int) -> Path:
-    """Write the log unless it is there; memory holds one part."""
+    """Write the log unless it exists, one part at a time."""
     if path.is_file():
         return path
     parts = path.with_suffix(".parts")

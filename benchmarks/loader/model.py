@@ -9,11 +9,11 @@ DIM, HIDDEN = 4, (128, 64)
 
 
 class Plain(nn.Module):
-    """A number is a weight vector times its value, a code a row of its table; as FuxiCTR embeds them.
+    """Embeds a number as a weight vector times its value and a code as a row of a table, like FuxiCTR.
 
     Args:
-        n_numeric: numeric fields.
-        cardinalities: codes of each text field.
+        n_numeric: number of numeric fields.
+        cardinalities: number of codes of each text field.
     """
 
     def __init__(self, n_numeric: int, cardinalities: list[int]) -> None:

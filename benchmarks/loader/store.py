@@ -24,7 +24,7 @@ from feature_audit.schema import ModelSchema
 
 
 def fitted(config: AuditConfig, work: Path) -> Callable[[Path], None]:
-    """Everything up to the encoders; what is returned encodes the table into a folder."""
+    """Read, count and fit the encoders; returns a function that encodes the table into a folder."""
     source = open_source(config, config.data, work, lambda message: None)
     dtypes = source.frame.collect_schema()
     table = read_log(config, source, assign_roles(config, dtypes.names()))
@@ -68,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.log.parent) as name:
         encode = fitted(config, Path(name))
         runs: dict[str, list[tuple[float, float]]] = {"encode": [], "aggregate": []}
-        for number in range(given.repeats):  # taken in turns, so that other work on the machine hits both
+        for number in range(given.repeats):  # alternating, so that other work on the machine affects both
             runs["aggregate"].append(timed(lambda: scan_and_aggregate(given.log)))
             runs["encode"].append(timed(lambda folder=Path(name) / f"store_{number}": encode(folder)))
     wall, cpu = ({key: statistics.median(run[place] for run in took) for key, took in runs.items()} for place in (0, 1))

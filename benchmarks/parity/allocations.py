@@ -33,7 +33,7 @@ CASES = [
 
 
 def draw(case: Case, rng: np.random.Generator) -> Split:
-    """The test users' values of as many trainings as any allocation has."""
+    """The test users' values of as many trainings as the largest allocation has."""
     most, users = planning.MOST, USERS["test"]
     small = case.truth + case.seed_noise * seed_effects(case.noise, most, rng)
     full = case.seed_noise * case.full_noise * seed_effects(case.noise, most, rng)

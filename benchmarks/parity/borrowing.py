@@ -1,4 +1,4 @@
-"""Would seed noise measured elsewhere help? Pooled with other K of the same audit, or with earlier audits.
+"""Does seed noise measured elsewhere help, pooled from other K of the same audit or from earlier audits?
 
 python benchmarks/parity/borrowing.py
 
@@ -19,7 +19,7 @@ from scipy import stats
 
 NOISE = 0.0007
 GUARD = 0.1
-#: What the columns simulate: true loss, own noise over the borrowed one, the full model's noise over the pruned one's.
+#: Columns: true loss, the audit's noise relative to the borrowed one, the full model's relative to the pruned one's.
 COLUMNS = {
     "identical: passes": (0.0, 1.0, 1.0),
     "loss = margin: passes": (MARGIN, 1.0, 1.0),
@@ -30,7 +30,7 @@ COLUMNS = {
 
 
 def spread(rng: np.random.Generator, pruned: int, full: int, noise: float, full_noise: float) -> tuple[float, float]:
-    """Sums of squares of so many trainings of either arm."""
+    """Sums of squares of the given numbers of trainings of both arms."""
     own = PRECISE[1]
     small, large = np.hypot(noise, own), np.hypot(noise * full_noise, own)
     return small**2 * rng.chisquare(max(pruned - 1, 1e-9)), large**2 * rng.chisquare(max(full - 1, 1e-9))
@@ -39,7 +39,7 @@ def spread(rng: np.random.Generator, pruned: int, full: int, noise: float, full_
 def passes(
     rng: np.random.Generator, arms: tuple[int, int], others: list[tuple[int, int]], loss: float, own: float, full: float
 ) -> bool:
-    """One audit with ``arms`` trainings, and trainings elsewhere of which each arm has at least one."""
+    """Simulate one audit with ``arms`` trainings, and trainings elsewhere with at least one per arm."""
     common, row = PRECISE
     weight, df = 1 / arms[0] + 1 / arms[1], sum(arms) - 2
     small, large = spread(rng, *arms, NOISE, full)
@@ -50,7 +50,7 @@ def passes(
         between = sum(sum(spread(rng, *each, NOISE / own, full)) for each in others) / more
         if stats.f.sf(parts.between / between, df, more) >= GUARD:
             pooled = (df * parts.between + more * between) / (df + more)
-            # The full model's noise is known from its own trainings alone where the others are pruned ones.
+            # If the other trainings are of pruned models, they say nothing about the full model's noise.
             alone = (small / (arms[0] - 1) / arms[0] + large / (arms[1] - 1) / arms[1]) / weight
             balanced = all(one == other for one, other in others)
             parts = replace(parts, between=pooled if balanced else max(pooled, alone), seed_df=df + more)

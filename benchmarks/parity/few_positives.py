@@ -24,10 +24,10 @@ def passes(positives: int, retrainings: int, shared: float, simulations: int) ->
     """Share of audits that pass although the pruned model loses exactly the margin.
 
     Args:
-        positives: rows of class 1.
-        retrainings: of the pruned model; one full model.
+        positives: number of rows of class 1.
+        retrainings: trainings of the pruned model; the full model is trained once.
         shared: correlation of the models' scores within a class.
-        simulations: audits.
+        simulations: number of simulated audits.
     """
     rng = np.random.default_rng(positives)
     y = (np.arange(positives + NEGATIVES) < positives).astype(int)
@@ -39,7 +39,7 @@ def passes(positives: int, retrainings: int, shared: float, simulations: int) ->
         )
         full, pruned = FULL * y + noise[:1], PRUNED * y + noise[1:]
         result = decide(y=y, baseline=full, pruned=pruned, task="binary", metric="auc", margin=margin, draws=0)
-        passed += result.decision.ci_low > -margin  # only the difference, without the requirement to beat chance
+        passed += result.decision.ci_low > -margin  # only the difference; the models need not beat chance
     return passed / simulations
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=2000)
     given = parser.parse_args()
-    scored_rows.MIN_PER_CLASS = 2  # the floor is what the table is for
+    scored_rows.MIN_PER_CLASS = 2  # the table justifies this minimum
     print("| positives |", " | ".join(f"{n} + 1 trainings, correlation {shared}" for n, shared in ARMS), "|")
     print("|---" * (1 + len(ARMS)) + "|")
     for positives in POSITIVES:

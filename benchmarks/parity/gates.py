@@ -22,7 +22,7 @@ NAMES = (
 
 
 def judged(audit: Audit, margin: float, confidence: float = 0.95) -> ParityResult:
-    """Our own full answer."""
+    """The complete result of our rule."""
     return decide(
         y=audit.y,
         cluster=audit.cluster,
@@ -37,7 +37,7 @@ def judged(audit: Audit, margin: float, confidence: float = 0.95) -> ParityResul
 
 
 def passes(audit: Audit, margin: float, confidence: float) -> tuple[dict[str, bool], ParityResult]:
-    """Who lets the pruned model pass, and our own full answer."""
+    """Whether each rule lets the pruned model pass, and the complete result of ours."""
     ours = judged(audit, margin, confidence)
     row = ours.decision
     parts = ours.diagnostics["components"][0]
@@ -59,7 +59,7 @@ def passes(audit: Audit, margin: float, confidence: float) -> tuple[dict[str, bo
 
 
 def _mlflow(pruned: float, baseline: float, **threshold: float) -> bool:
-    """MLflow's own validation; it takes positive improvements only, so a margin can only go into the threshold."""
+    """MLflow's validation; it accepts only positive improvements, so a margin must be part of the threshold."""
     try:
         mlflow.validate_evaluation_results(
             validation_thresholds={"auc": MetricThreshold(greater_is_better=True, **threshold)},

@@ -18,12 +18,12 @@ from gates import judged
 from scipy import stats
 
 MARGIN = 0.002
-GAIN = -5.0  # margins: a K that surely passes
+GAIN = -5.0  # in margins: a K that certainly passes
 
 
 @dataclass(frozen=True)
 class Case:
-    """Some K and the truth about them.
+    """Several K and their true losses.
 
     Attributes:
         name: for the table.
@@ -60,7 +60,7 @@ CASES = [
 
 
 def run(case: Case, simulations: int, seed: int) -> dict[str, int]:
-    """Counts of audits by what happened in them; a K is known by its place in the order."""
+    """Counts of audits by their outcome; a K is identified by its position in the order."""
     rng = np.random.default_rng([seed, *case.name.encode()])
     design = world.Design(case.name, 0.0, case.seed_noise, seeds=case.seeds)
     bad = {place for place, loss in enumerate(case.losses) if loss >= 1}

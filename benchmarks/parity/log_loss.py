@@ -22,7 +22,7 @@ AUC, LOSS = metric("auc", "binary"), metric("logloss", "binary")
 
 
 def calibrated(y: np.ndarray, logit: np.ndarray) -> np.ndarray:
-    """Probabilities of the best line through these logits."""
+    """Probabilities after a recalibration of the logits by the best linear function."""
 
     def loss(line: np.ndarray) -> float:
         return float(np.logaddexp(0, np.where(y == 1, -1, 1) * (line[0] + line[1] * logit)).mean())
@@ -32,7 +32,7 @@ def calibrated(y: np.ndarray, logit: np.ndarray) -> np.ndarray:
 
 
 def exchange(y: np.ndarray, logit: np.ndarray) -> float:
-    """Log loss per AUC, by noise in the scores."""
+    """Loss in log loss per loss in AUC, for noise added to the scores."""
     rng = np.random.default_rng(0)
     whole = calibrated(y, logit)
     auc, loss = [], []

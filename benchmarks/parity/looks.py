@@ -30,14 +30,14 @@ AUC = metric("auc", "binary")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with the information common to all models: (rows,) labels, users and shared score."""
+    """Rows with the information that all models share: labels, users and common score, each (rows,)."""
 
     y: np.ndarray
     user: np.ndarray
     shared: np.ndarray
 
     def test_rows(self, rng: np.random.Generator) -> Table:
-        """A fifth of the users, as drawn by a split by group with another seed."""
+        """A fifth of the users, as a split by group draws them with another seed."""
         chosen = rng.permutation(self.user.max() + 1)[:USERS]
         mask = np.isin(self.user, chosen)
         return Table(self.y[mask], self.user[mask], self.shared[mask])
@@ -52,14 +52,14 @@ def draw_table(rng: np.random.Generator) -> Table:
 
 
 def feature_set(rows: Table, rng: np.random.Generator) -> np.ndarray:
-    """(rows,) part of the score that only the models of one feature set share."""
+    """Part of the score that the models of one feature set share, (rows,)."""
     return np.asarray(np.sqrt(MODEL) * rng.standard_normal(len(rows.y)))
 
 
 def trainings(
     rows: Table, own: np.ndarray, auc: float, noise: float, number: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """(number, rows) scores; ``noise`` is the standard deviation of a training's true AUC."""
+    """Scores (number, rows); ``noise`` is the standard deviation of a training's true AUC."""
     signal = np.sqrt(2) * stats.norm.ppf(auc + noise * rng.standard_normal(number))
     fresh = np.sqrt(TRAINING) * rng.standard_normal((number, len(rows.y)))
     return np.asarray(rows.shared + own + signal[:, None] * rows.y + fresh)
@@ -71,7 +71,7 @@ def judged(rows: Table, full: np.ndarray, pruned: np.ndarray) -> Comparison:
 
 
 def tries(kind: str, noise: float, rng: np.random.Generator) -> Iterator[Comparison]:
-    """Looks of a user who changes one setting until the audit passes; each model is worse by exactly the margin."""
+    """Looks of a user who changes one setting after the other until the audit passes; all models lose the margin."""
     table = draw_table(rng)
     rows = table.test_rows(rng)
     full = trainings(rows, feature_set(rows, rng), FULL_AUC, noise, 1, rng)
@@ -86,7 +86,7 @@ def tries(kind: str, noise: float, rng: np.random.Generator) -> Iterator[Compari
 
 
 def first_passes(kind: str, noise: float, rng: np.random.Generator) -> tuple[bool, bool, bool]:
-    """Whether one of the looks passes: each at the audit's confidence; at that of its look; with two looks planned."""
+    """Whether any look passes, at the audit's confidence, at the confidence of its look, and with two planned looks."""
     found = [False, False, False]
     for look, comparison in enumerate(tries(kind, noise, rng), start=1):
         levels = CONFIDENCE, look_confidence(CONFIDENCE, look), look_confidence(CONFIDENCE, look, 2)
@@ -101,7 +101,7 @@ def coming_back(loss: float, noise: float, rng: np.random.Generator) -> tuple[bo
     """An audit of 3 + 1 trainings that, if inconclusive, is repeated with 9 + 3 on the same rows.
 
     Returns:
-        Pass of the first look alone; of either, the second unplanned; of either, both planned.
+        Whether the first look passes; whether either passes, the second unplanned; whether either passes, both planned.
     """
     rows = draw_table(rng).test_rows(rng)
     full = trainings(rows, feature_set(rows, rng), FULL_AUC, noise, 3, rng)

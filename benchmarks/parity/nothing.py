@@ -28,7 +28,7 @@ def scores(y: np.ndarray, distances: tuple[float, float], shared: float, rng: np
 
 
 def noise_row(rows: int, shared: float, margin: float, simulations: int) -> list[str]:
-    """Shares of audits of noise that pass: by the difference only, and the whole rule at 95 % and its actual level."""
+    """Shares of audits of noise that pass: by the difference only, beating chance at 95 %, and by the whole rule."""
     rng = np.random.default_rng([rows, int(1000 * shared)])
     alone = usual = passed = 0
     for _ in range(simulations):
@@ -54,7 +54,7 @@ def units_row(units: int, holding: int, simulations: int) -> list[str]:
         if y.sum() < 10:
             continue
         made += 1
-        own = np.sqrt(0.15) * rng.normal(size=(2, units))[:, user]  # what a model has to itself per user
+        own = np.sqrt(0.15) * rng.normal(size=(2, units))[:, user]  # variance specific to a model per user
         common = np.sqrt(0.1) * rng.normal(size=units)[user] + np.sqrt(0.6) * rng.normal(size=len(y))
         noise = common + np.sqrt(0.15) * rng.normal(size=(4, len(y)))
         full, pruned = FULL * y + noise[:1] + own[0], PRUNED * y + noise[1:] + own[1]

@@ -23,7 +23,7 @@ from world import seed_effects
 
 MARGIN, CONFIDENCE, RATIO = 0.002, 0.95, 0.75
 USERS = {"test": 400, "validation": 300}
-#: Standard errors on the test users of what both models share, and of what a training has to itself.
+#: Standard errors on the test users: of the part common to both models, and of the part specific to a training.
 PRECISE, USUAL = (0.0002, 0.000155), (0.00034, 0.00027)
 
 
@@ -37,10 +37,10 @@ class Case:
         seed_noise: standard deviation of a training's quality; ``full_noise`` times that for the full model.
         noise: law of the seed noise, see ``world.Design``.
         rows: see ``PRECISE``.
-        optimism: what the confirmation says too much, because K was chosen where it looked good.
-        share: of a full training that a pruned one costs.
+        optimism: bias of the confirmation, because K was chosen where it looked good.
+        share: cost of a pruned training as a share of a full one.
         seeds, baseline_seeds: None = planned.
-        ks: K that are trained together.
+        ks: number of K that are trained together.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Split:
-    """Values of the users of one split: (K, trainings, users) of the pruned models, (trainings, users) of the full."""
+    """Values of the users of one split: pruned models (K, trainings, users), full model (trainings, users)."""
 
     pruned: np.ndarray
     full: np.ndarray
@@ -80,7 +80,7 @@ def _influence(values: np.ndarray) -> np.ndarray:
 
 
 def draw(case: Case, rng: np.random.Generator) -> tuple[dict[str, Split], tuple[float, float]]:
-    """Both splits of one audit, and the confirmation's estimate."""
+    """Draw both splits of one audit, and the estimate of the confirmation."""
     most = planning.MOST
     small = case.truth + case.seed_noise * seed_effects(case.noise, (case.ks, most + 1), rng)
     full = case.seed_noise * case.full_noise * seed_effects(case.noise, most, rng)
@@ -101,7 +101,7 @@ def draw(case: Case, rng: np.random.Generator) -> tuple[dict[str, Split], tuple[
 
 
 def audit(case: Case, rng: np.random.Generator) -> tuple[bool, tuple[int, int], float]:
-    """Plan and judge one audit: did it pass, with how many trainings, and what chance was predicted?"""
+    """Plan and judge one audit: whether it passed, its numbers of trainings, and the predicted chance."""
     splits, estimate = draw(case, rng)
     question = planning.Question(MARGIN, CONFIDENCE, 1 / RATIO)
 

@@ -24,7 +24,7 @@ from scipy import integrate, special, stats
 from world import FULL_AUC, Audit, Design, simulate
 
 MARGIN, CONFIDENCE, FOLDS = 0.002, 0.95, 5
-#: How much the selected features look better on the rows that chose them.
+#: By how much the selected features look better on the rows that they were chosen on.
 OPTIMISM = 0.0018
 SIZES = {0.2: 1.0, 0.3: 1.5, 0.4: 2.0}
 AUC, ENTROPY = metric("auc", "binary"), metric("normalised_entropy", "binary")
@@ -38,13 +38,13 @@ WORLDS = {
 
 
 def by_auc(audit: Audit) -> bool:
-    """Does the audit pass?"""
+    """Whether the audit passes by AUC."""
     scored = checked(audit.y, audit.baseline, audit.pruned, audit.cluster, "binary")
     return compare(scored, AUC, "all", MARGIN, "decision").row(CONFIDENCE).verdict == "pass"
 
 
 def by_entropy(audit: Audit, rate: float) -> bool:
-    """The same with calibrated probabilities, and the margin that a loss of ``MARGIN`` in AUC comes to."""
+    """Whether it passes by entropy of calibrated probabilities, at the margin that equals ``MARGIN`` in AUC."""
     full, pruned = (probabilities(arm, audit.y, rate) for arm in (audit.baseline, audit.pruned))
     scored = checked(audit.y, full, pruned, audit.cluster, "binary")
     margin = entropy(FULL_AUC - MARGIN, rate) - entropy(FULL_AUC, rate)
@@ -73,15 +73,15 @@ def entropy(auc: float, rate: float) -> float:
 
 
 def over_folds(design: Design, rng: np.random.Generator, *, chosen_once: bool) -> bool:
-    """One training of either model per fold; every row of the log is judged once.
+    """One training of both models per fold, so that every row of the log is a test row once.
 
-    The spread of the folds' values is that of trainings and rows together, so it stands for ``between``, and its own
-    rows' part for ``shared_noise``.
+    The variance between folds contains that of trainings and of rows, so it takes the place of ``between``, and the
+    part of the rows that of ``shared_noise``.
 
     Args:
-        design: of one fold.
-        rng: of everything.
-        chosen_once: were the features chosen on one fold's train rows, so that the other folds flatter them?
+        design: design of one fold.
+        rng: source of all random numbers.
+        chosen_once: True if the features were chosen on one fold's train rows, which biases the other folds.
     """
     values, psi = [], []
     for fold in range(FOLDS):
@@ -99,7 +99,7 @@ def over_folds(design: Design, rng: np.random.Generator, *, chosen_once: bool) -
 
 
 def remedies(design: Design) -> Iterator[tuple[str, Callable[[np.random.Generator], bool]]]:
-    """Name, and one simulated audit."""
+    """Pairs of a name and a function that simulates one audit."""
     for share, times in SIZES.items():
         larger = replace(design, users=round(times * design.users), giants=round(times * design.giants))
         yield f"test_share {share:g}", lambda rng, larger=larger: by_auc(simulate(larger, rng))
@@ -109,7 +109,7 @@ def remedies(design: Design) -> Iterator[tuple[str, Callable[[np.random.Generato
 
 
 def margin_that_decides(design: Design, simulations: int, rng: np.random.Generator) -> float:
-    """At which identical models pass in four of five audits."""
+    """The margin at which identical models pass in four of five audits."""
     lows = []
     for _ in range(simulations):
         audit = simulate(design, rng)

@@ -13,13 +13,13 @@ import argparse
 import numpy as np
 from feature_audit.noninferiority import decide, metric
 
-#: Kind of weights -> rows that are drawn before sampling.
+#: Kind of weights -> number of rows before sampling.
 ROWS = {"a tenth of the negatives": 6_000, "log-normal weights": 2_500}
 METRICS = ("auc", "logloss", "calibration")
 
 
 def rows(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, the true probability, and a model with less of the signal and some noise."""
+    """Labels, true probabilities, and the scores of a model with part of the signal and some noise."""
     signal, noise = rng.normal(size=(2, count))
     full, pruned = (1 / (1 + np.exp(2.8 - logit)) for logit in (1.3 * signal, 1.05 * signal + 0.35 * noise))
     return (rng.random(count) < full).astype(float), full, pruned

@@ -26,7 +26,7 @@ class Design:
         seeds: trainings of (pruned, baseline).
         rows_per_user: mean of the geometric distribution of a user's rows.
         heavy_users: True draws rows per user from a Zipf-like law instead.
-        giants: so many of the users hold 100 times the rows.
+        giants: number of users with 100 times the rows.
         positive_rate: share of positive rows.
         noise: law of the seed noise: ``normal``, ``t3`` (heavy tails) or ``skewed`` (occasional bad training).
         baseline_noise: seed noise of the baseline as a multiple of ``seed_noise``.
@@ -54,7 +54,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit sees: (rows,) labels and users, (seeds, rows) scores of both arms."""
+    """Input of an audit: labels and users (rows,), scores of both arms (seeds, rows)."""
 
     y: np.ndarray
     cluster: np.ndarray
@@ -63,7 +63,7 @@ class Audit:
 
 
 FULL_AUC = 0.78
-SHARED_USER = 0.1  # share of the score variance that is the user's level, the same in every model
+SHARED_USER = 0.1  # share of the score variance that is a user effect common to all models
 
 
 def simulate(design: Design, rng: np.random.Generator) -> Audit:
@@ -77,10 +77,10 @@ def simulate_ladder(
     """Draw several pruned models on the same rows, against the same trainings of the full model.
 
     Args:
-        design: of all of them; its own ``loss`` is not used.
-        losses: of each, in place of ``design.loss``.
-        rng: of everything.
-        alike: share of the score variance owned by a pruned model that all of them have in common.
+        design: common to all of them; its ``loss`` is not used.
+        losses: true loss of each, instead of ``design.loss``.
+        rng: source of all random numbers.
+        alike: share of the variance specific to a pruned model that all of them have in common.
     """
     if design.heavy_users:
         size = np.minimum(1 + rng.pareto(1.5, design.users) * design.rows_per_user / 3, 200).astype(int)
@@ -116,7 +116,7 @@ def simulate_ladder(
 
 
 def seed_effects(law: str, seeds: int | tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Effects of that shape with mean 0 and variance 1."""
+    """Seed effects of the given law and shape, with mean 0 and variance 1."""
     if law == "t3":
         return rng.standard_t(3, seeds) / np.sqrt(3)
     if law == "skewed":

@@ -74,17 +74,17 @@ def line(folder: str, how: str) -> str:
 
 
 def write(folder: Path, rows: int, columns: int, coded: float, codes: int) -> None:
-    """A store of numbers and categories, of which the first ones hold the label."""
+    """Write a store of numbers and categories, of which the first ones determine the label."""
     n_codes = round(columns * coded)
     fields = [Field(f"n{place}", "numeric", 49) for place in range(columns - n_codes)]
     fields += [Field(f"c{place}", "code", codes + 2) for place in range(n_codes)]
     places = {f"n{place}": ("numeric", place % LINES, "float32") for place in range(columns - n_codes)}
     places |= {f"c{place}": ("codes_uint16", place % LINES, "uint16") for place in range(n_codes)}
     counts = {"train": rows, "validation": rows * 3 // 20, "test": 0}
-    if columns <= max(shape[1] for shape in QUALITY.values()):  # real columns, so that noise has its full chance
+    if columns <= max(shape[1] for shape in QUALITY.values()):  # real columns, else noise could not mislead the model
         places = {name: (file, int(name[1:]), kind) for name, (file, _, kind) in places.items()}
     draw = np.random.default_rng(0)
-    worth = draw.normal(size=codes + 2)  # of each category
+    worth = draw.normal(size=codes + 2)  # codes of each category
     for split, number in counts.items():
         (folder / split).mkdir()
         logit = np.zeros(number, np.float32)
@@ -97,7 +97,7 @@ def write(folder: Path, rows: int, columns: int, coded: float, codes: int) -> No
                         logit += (cells - 0.5) * 1.5 * (place < SIGNALS)
                         (1 + 47 * cells).astype(kind).tofile(out)
                     else:
-                        code = (2 + codes * cells**2).astype(kind)  # the low ones are frequent
+                        code = (2 + codes * cells**2).astype(kind)  # low codes are frequent
                         if place < CODED_SIGNALS:
                             logit += 0.4 * worth[code].astype(np.float32)
                         code.tofile(out)
@@ -131,7 +131,7 @@ def measure(folder: Path, how: str) -> dict[str, float]:
 
 
 def whole(store: Store, schema: ModelSchema) -> np.ndarray:
-    """The reference as it was up to November 2026."""
+    """The implementation up to November 2026."""
     train, validation, target = store.matrix("train"), store.matrix("validation"), store.target("train")
     categorical = np.array([field.form == "code" for field in schema.fields])
     if len(train) > 100_000:

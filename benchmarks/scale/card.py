@@ -71,7 +71,7 @@ def main() -> None:
     if "cuda" in devices:
         found["card"] = torch.cuda.get_device_name()
         found["gpu_tests"] = gpu_tests()
-    for device in devices:  # what matters most comes first: a machine may be taken away
+    for device in devices:  # the most important first, because the machine may be withdrawn
         found[f"training_on_{device}"] = profiled(device, chosen.columns, chosen.out / f"trace_{device}.json")
     for device in devices:
         rows = chosen.rows // (1 if device == "cuda" else chosen.cpu_share)
@@ -104,7 +104,7 @@ def audited(audit: Any, device: str) -> dict[str, Any]:
 
 
 def profiled(device: str, columns: int, trace: Path) -> dict[str, Any]:
-    """Train the default model on 200 batches' worth of a generated table; what its steps wait for."""
+    """Profile a training of the default model on 200 batches of a generated table: what its steps wait for."""
     from feature_audit.config import AuditConfig
     from feature_audit.data import Store
     from feature_audit.data.prepare import prepare

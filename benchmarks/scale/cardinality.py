@@ -34,7 +34,7 @@ ROWS, BATCH, STEPS = 80 * 1024, 1024, 45
 
 
 class Enough(Exception):
-    """So many steps were measured."""
+    """Raised when enough steps were measured."""
 
 
 class Generated:

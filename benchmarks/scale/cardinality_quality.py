@@ -5,9 +5,9 @@
 Every value has a separate code, and every code is updated with the named method, regardless of the rule for table sizes
 in ``models/zoo/embedding.py``. ``sparse_adam`` is torch's optimiser for sparse gradients.
 
-Fixed before the run with all six tables, after a prototype on a few: row by row is equivalent if its mean difference to
-dense over all tables is above -2 standard errors, and so is that of every single table, where standard errors of a
-table are over its seeds.
+The criterion was fixed before the run with all six tables, after a prototype on a few: updates row by row are
+equivalent if the mean difference to dense updates is above -2 standard errors, over all tables and for every single
+table. The standard errors of a table are over its seeds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WAYS = ("dense", "rows", "sparse_adam")
 
 
 class SparseAdam:
-    """torch's two optimisers, each for its own kind of weight."""
+    """torch's optimisers for dense and for sparse gradients, each for its weights."""
 
     def __init__(self, weights: list[torch.nn.Parameter], *, lr: float, weight_decay: float, foreach: bool) -> None:
         self.weights, self.lr, self.dense = weights, lr, {"lr": lr, "weight_decay": weight_decay, "foreach": foreach}
@@ -51,7 +51,7 @@ class SparseAdam:
 
 
 def popular_ids(rows: int = 60_000, users: int = 8_000, items: int = 4_000) -> Table:
-    """Users by popularity, items evenly, their match, and two columns of 20,000 values that mean nothing."""
+    """Users by popularity, items uniformly, their match, and two uninformative columns of 20,000 values."""
     draw = np.random.default_rng(1)
     user, item = np.minimum(draw.zipf(1.2, rows) - 1, users - 1), draw.integers(0, items, rows)
     tastes, kinds = draw.normal(0, 0.6, (users, 3)), draw.normal(0, 0.6, (items, 3))
@@ -62,7 +62,7 @@ def popular_ids(rows: int = 60_000, users: int = 8_000, items: int = 4_000) -> T
 
 
 def long_ids(rows: int = 60_000, users: int = 20_000) -> Table:
-    """Users of three rows each, all of which matter."""
+    """Users with three rows each, all of them informative."""
     draw = np.random.default_rng(3)
     user = draw.integers(0, users, rows)
     return _ids("long-ids", draw, {"user": user}, draw.normal(0, 1.2, users)[user])
@@ -85,7 +85,7 @@ CASES: dict[str, Callable[[], Table]] = {
 
 
 def aucs(store: MemoryStore, way: str, seed: int) -> tuple[float, float]:
-    """AUC on validation and test rows of one training."""
+    """Validation and test AUC of one training."""
     embedding._ROWS_PER_LOOKUP = math.inf if way == "dense" else 0  # type: ignore[assignment]
     optimiser: Any = SparseAdam if way == "sparse_adam" else OPTIMISER
     training.LazyAdamW = optimiser  # type: ignore[misc]

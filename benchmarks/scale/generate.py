@@ -1,4 +1,4 @@
-"""A table of any size with the same 50 signals: the label's function does not change with rows or columns."""
+"""A table of any size with the same 50 signals: the label does not depend on the number of rows or columns."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import polars as pl
 
 SIGNALS = ("signal_number_", "signal_category_")
 NUMBERS, CATEGORIES = 40, 10
-#: Of the noise columns, one in five is a category of 30 values.
+#: One in five noise columns is a category of 30 values.
 CATEGORY_SHARE, VALUES = 0.2, 30
 
 
 def write_table(path: Path, rows: int, columns: int) -> None:
-    """``columns`` features in random order and the label ``clicked``; an AUC of about .85 is possible.
+    """Write a table of features in random order and the label ``clicked``; the best possible AUC is about .85.
 
     Args:
-        path: of the Parquet file.
-        rows: of the table.
-        columns: at least 50.
+        path: the Parquet file.
+        rows: number of rows.
+        columns: number of features, at least 50.
     """
     rng = np.random.default_rng(0)
     strength = rng.uniform(0.15, 0.6, NUMBERS) * rng.choice([-1, 1], NUMBERS)
@@ -27,7 +27,7 @@ def write_table(path: Path, rows: int, columns: int) -> None:
     logit, made = np.zeros(rows), {}
     for place in range(NUMBERS):
         cells = rng.standard_normal(rows, dtype=np.float32)
-        logit += strength[place] * (cells if place % 4 else np.abs(cells) - 0.8)  # one in four does not rise or fall
+        logit += strength[place] * (cells if place % 4 else np.abs(cells) - 0.8)  # one in four is not monotonic
         made[f"{SIGNALS[0]}{place}"] = pl.Series(cells)
     for place in range(CATEGORIES):
         codes = rng.integers(0, VALUES, rows)

@@ -2,9 +2,9 @@
 
     python benchmarks/scale/loader.py [100 1000 5000 10000]
 
-``before`` copies the cells of a chunk line by line and run by run, and transposes and shuffles the chunk as a whole,
-from files with one line after the other; ``after`` is the store's method. Both must give the same batches of 1,024
-rows, which is checked.
+``before`` copies the cells of a chunk line by line and run by run, then transposes and shuffles the whole chunk; its
+files contain one line after the other. ``after`` is the current method of the store. The script checks that both give
+the same batches of 1,024 rows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BATCH, CELLS = 1024, 120_000_000
 
 
 def write(folder: Path, features: int) -> Store:
-    """A store of random positions, and the same lines one after the other."""
+    """Write a store of random positions, and a file with the same lines one after the other."""
     rows = CELLS // features
     fields = [Field(f"f{number}", "numeric", 50) for number in range(features)]
     (folder / "train").mkdir(parents=True)
@@ -55,7 +55,7 @@ def write(folder: Path, features: int) -> Store:
 
 
 def line_by_line(store: Store, seed: int) -> Iterator[torch.Tensor]:
-    """The batches as the store made them before."""
+    """Batches by the earlier method of the store."""
     features, rows = len(store.schema.fields), store.rows("train")
     path = store.directory / "train" / "numeric.lines"
     generator = np.random.default_rng(seed)
@@ -79,7 +79,7 @@ def line_by_line(store: Store, seed: int) -> Iterator[torch.Tensor]:
 
 
 def in_blocks(store: Store, seed: int) -> Iterator[torch.Tensor]:
-    """The batches as the store makes them."""
+    """Batches by the current method of the store."""
     return (batch.numeric for batch in store.batches("train", BATCH, seed=seed))
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/scale/oracle.py 20000x500 20000x5000
 
-Two methods tailored to the form of the signals, which an audit does not know; each ranks all columns, and the signals
-among its first 50, 100 and 200 are counted:
+Two methods know the form of the signals, which an audit does not. Each ranks all columns; the signals among its first
+50, 100 and 200 are counted:
 
 * one column at a time: the likelihood ratio of the label in 8 quantile bins of a number or in the values of a category,
   as a p-value. The signals of this table are independent, so looking at one column at a time loses no information.
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def loaded(folder: Path, rows: int, columns: int) -> Store:
-    """The store that an audit of the table would train on."""
+    """The training store that an audit of the table would use."""
     write_table(folder / "table.parquet", rows, columns)
     command = [sys.executable, "-m", "feature_audit", "load", "--data", str(folder / "table.parquet")]
     command += ["--target", "clicked", "--work_dir", str(folder / "work")]
@@ -104,7 +104,7 @@ def lasso(store: Store) -> tuple[np.ndarray, float]:
 
 
 def terms(store: Store, place: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs of one column, (1 or 2, rows) float32 of train and of validation."""
+    """Inputs from one column, float32 (1 or 2, rows), of train and of validation rows."""
     schema = store.schema.keep([store.schema.names[place]])
     train, validation = (store.matrix(split, schema)[:, 0] for split in ("train", "validation"))
     if schema.fields[0].form != "code":
@@ -122,7 +122,7 @@ def terms(store: Store, place: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def path_of(inputs: torch.Tensor, label: torch.Tensor) -> Callable[[float, torch.Tensor], torch.Tensor]:
-    """Fits coefficients from a start by accelerated proximal gradients (FISTA); penalties count from the largest."""
+    """Fit by accelerated proximal gradients (FISTA) from a start; the penalty is relative to the largest."""
     rows, share = len(label), label.mean()
     largest = float((inputs.T @ (label - share) / rows).abs().max())
     vector = torch.ones(inputs.shape[1])

@@ -36,7 +36,7 @@ AUDIT = (
 
 
 def audit(log: Path, work: Path, options: list[str]) -> tuple[dict[str, float], dict[str, Used], str]:
-    """Wall seconds of each stage, what it used, and the line of the verdict."""
+    """Wall seconds and resources of each stage, and the line with the verdict."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("pipeline", "selectors")),
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def print_growth(short: tuple[int, dict[str, Used]], long: tuple[int, dict[str, Used]]) -> None:
-    """Bytes per further row, the straight line to 100 million rows, and exponents of CPU seconds."""
+    """Print bytes per additional row, the linear extrapolation to 100 million rows, and exponents of CPU seconds."""
     print(
         "\n| stage | bytes per further row | GB at 100 million rows | exponent of CPU seconds |\n|---|---:|---:|---:|"
     )

@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def save(folder: Path, columns: int, values: int) -> Path:
-    """A model as `register` logs it."""
+    """Save a model as `register` logs it."""
     names = [f"c{place:02d}" for place in range(columns)]
     words = [f"value_{number}" for number in range(values)]
     encoders = Encoders({name: CodeEncoder(name, Vocabulary("text", words)) for name in names})
@@ -152,7 +152,7 @@ def answers(port: int) -> bool:
 
 
 def load_test(port: int, rows: Sequence[Row], clients: int) -> np.ndarray:
-    """Wall seconds of each request of all clients; what this process computes for them is not what they cost: NaN."""
+    """Wall seconds of each request of all clients, and NaN for CPU seconds, which the server spends; (requests, 2)."""
     taken: list[float] = []
 
     def client(number: int) -> None:

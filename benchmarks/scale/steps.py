@@ -3,8 +3,8 @@
     python benchmarks/scale/steps.py 1000 5000 20000
 
 The network is small (a vector of four numbers per column, one hidden layer), so that the gates take most of a step.
-566 slots, as an audit with `k: 200` has in its first trial; each width in a process of its own. Run it on two versions
-in turn and compare ratios.
+It has 566 slots, like the first trial of an audit with `k: 200`. Each width runs in a separate process. Run it on two
+versions alternately and compare ratios.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def anonymous() -> float:
-    """MiB of this process beyond mapped files."""
+    """Anonymous memory of this process in MiB, that is without mapped files."""
     return int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split(maxsplit=1)[0]) / 1024
 
 

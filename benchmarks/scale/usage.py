@@ -14,8 +14,8 @@ class Used(NamedTuple):
     """CPU seconds, and the peak bytes of both kinds of memory.
 
     Attributes:
-        anonymous: memory that the machine must have (RssAnon).
-        resident: the same and pages of mapped files, which the kernel drops when memory is short.
+        anonymous: memory that the machine must provide (RssAnon).
+        resident: the same plus pages of mapped files, which the kernel evicts when memory is short.
     """
 
     cpu: float = 0.0
@@ -24,7 +24,7 @@ class Used(NamedTuple):
 
 
 class Usage:
-    """What a process tree uses, sampled ten times a second in a thread."""
+    """Resources of a process tree, sampled ten times a second by a thread."""
 
     def __init__(self, pid: int) -> None:
         self.cpu, self.taken, self.anonymous, self.resident = 0.0, 0.0, 0, 0
@@ -37,7 +37,7 @@ class Usage:
             time.sleep(0.1)
 
     def _look(self) -> None:
-        """Processes that have ended count for their parent, as soon as it has waited for them."""
+        """Sample once; ended processes are included in their parent's figures as soon as it has waited for them."""
         anonymous = resident = 0
         seconds = 0.0
         try:
@@ -52,7 +52,7 @@ class Usage:
         self.cpu = max(self.cpu, seconds)
 
     def take(self) -> Used:
-        """What was used since the last call."""
+        """Resources used since the last call."""
         self._look()
         used = Used(self.cpu - self.taken, self.anonymous, self.resident)
         self.taken, self.anonymous, self.resident = self.cpu, 0, 0

@@ -89,7 +89,7 @@ class Case:
         return open_folder(self.folder, stage_key(name, config={}, inputs={}))
 
     def run(self, engine: Engine, name: str, jobs: int) -> tuple[tuple[float, float], tuple[float, float], Any]:
-        """Seconds of all trials and of all trainings, means of one, and what they found."""
+        """Seconds of all trials and all trainings, the mean of one, and their results."""
         folder = self.stage(f"jobs {name}")
         trials = Trials.of(self.config, self.prepared, self.full.gated, self.constraints, self.plan, folder.path)
         draws = [Draw(number, self.plan.space.point(number, 0), None) for number in range(jobs)]
@@ -112,7 +112,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def log_of(rows: int, features: int) -> pl.DataFrame:
-    """Normal columns of falling worth."""
+    """A log of normal columns with decreasing effects."""
     random = np.random.default_rng(0)
     x = random.normal(size=(rows, features)).astype(np.float32)
     logit = x @ (0.8 / np.sqrt(1 + np.arange(features)))

@@ -71,7 +71,7 @@ class Case:
 
     @property
     def low(self) -> int:
-        """The smallest K that may be chosen; ``high`` is the largest."""
+        """The smallest allowed K; ``high`` is the largest."""
         return self.constraints.min_k
 
     @property
@@ -95,7 +95,7 @@ class Case:
         started = time.process_time()
         full = baseline_stage.baseline(self.config, self.prepared, folder)
         if not kept.is_file():
-            # the stage trains the boosting reference as well: its share of the time is not the baseline's
+            # the stage also trains the boosting reference, whose time does not belong to the baseline
             share = full.facts.seconds / (full.facts.seconds + full.references.boosting.seconds)
             kept.write_text(json.dumps((time.process_time() - started) * share), encoding="utf-8")
         return full, Spent(full.facts.compute, json.loads(kept.read_text(encoding="utf-8")))
@@ -105,7 +105,7 @@ class Case:
 
     @cached_property
     def objective(self) -> SelectionObjective:
-        """Concrete trainings on the full model, and what they cost."""
+        """Concrete trainings on the full model, and their cost."""
         model, schema = self.full_model(), self.schema
         train = predict(model, self.store, "train", schema, task=schema.task, device=self.config.device)
         full = FullModel(model, train, self.full.validation_scores(), active(self.config, schema))
@@ -120,7 +120,7 @@ class Case:
         return tuple(self.schema.names[place] for place in sorted(int(place) for place in places))
 
     def confirm(self, names: tuple[str, ...], seed: int) -> tuple[CurvePoint, float]:
-        """Retrain on some features and compare on validation: what the audit's own confirmation does."""
+        """Retrain on some features and compare on validation, as the audit's confirmation does."""
         _, scores, facts = train_one(
             self.config, self.store, self.schema.keep(names), seed=seed, label=f"{self.name}, K = {len(names)}"
         )
@@ -131,12 +131,12 @@ class Case:
         return choose_k(points, self.plan.criterion, retrained=True)
 
     def value(self, split: Any, scores: np.ndarray) -> float:
-        """The decision metric of a split's rows."""
+        """The decision metric on a split's rows."""
         measure = metric(str(self.config.metric), self.schema.task)
         return measure.value(self.store.target(split), scores, self.store.group(split))
 
     def test_value(self, model: nn.Module, schema: Any) -> float:
-        """The metric on test: called at the very end of a method, and nowhere else."""
+        """The metric on test rows; called only at the very end of a method."""
         scores = predict(model, self.store, "test", schema, task=schema.task, device=self.config.device)
         return self.value("test", scores)
 
@@ -150,7 +150,7 @@ class Finals:
 
 
 def finals(case: Case, names: tuple[str, ...]) -> Finals:
-    """Retrain with the audit's retrain seeds; the test split is read when all of them are trained."""
+    """Retrain with the audit's retrain seeds; the test split is read after the last of these trainings."""
     schema = case.schema.keep(names)
     trained = [
         train_one(case.config, case.store, schema, seed=case.config.seed + 1 + number, label=f"{case.name}, retrain")
@@ -169,4 +169,4 @@ def open_case(
     given: dict[str, Any] = {"k": k, "work_dir": str(work_dir), "threads": 1, "trials": trials, "profile": profile}
     given |= {"seeds": 2 if profile == "quick" else 5, "baseline_seeds": 1}  # the same for every method
     given |= more
-    return Case(name, load_config(str(ROOT / CONFIGS.get(name, name)), given))  # an absolute path stays itself
+    return Case(name, load_config(str(ROOT / CONFIGS.get(name, name)), given))  # an absolute path stays unchanged

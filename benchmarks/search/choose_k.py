@@ -2,10 +2,10 @@
 
     PYTHONPATH=pipeline:selectors python benchmarks/search/choose_k.py --data demo my_table.yaml --splits 810 811
 
-For each table and split: the audit's ranking and its curve, then two retrainings at each of nine K, measured on
-validation and on test. The rules are then simulated on these points (linear in log K between them): what would be
-retrained, chosen and tested, and how good is it on test? "curve's best" is the earlier rule, which compared with the
-best K of the curve and started there; it retrained a single K if that held.
+For each table and split, the audit's ranking and its curve are computed, then two models are retrained at each of nine
+K and measured on validation and test rows. The rules are then simulated on these points (interpolated linearly in
+log K): which K would be retrained, chosen and tested, and how good is it on test rows? "curve's best" is the earlier
+rule, which compared with the best K of the curve and started there; it retrained a single K if that held.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _retrained(
 
 
 def played(found: dict[str, Any]) -> tuple[str, ...]:
-    """What both rules make of one table: cells of the table from N on."""
+    """Apply both rules to one table; the cells of its row from N on."""
     criterion, n = Criterion(**found["criterion"]), found["n"]
     curve = [CurvePoint(**point) for point in found["curve"]]
     curve = [point for point in curve if point.k < n] or curve

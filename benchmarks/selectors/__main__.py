@@ -1,17 +1,17 @@
 """The selector benchmark: selectors x tables x K x seeds on one machine, the same net retrained on every selection.
 
-    python benchmarks/selectors --results results.jsonl                          # every table that is here
+    python benchmarks/selectors --results results.jsonl                          # every available table
     python benchmarks/selectors --results results.jsonl --budget full --tables santander --selectors ip_cae gradient
-    python benchmarks/selectors --results results.jsonl --report                 # Markdown of what was run so far
+    python benchmarks/selectors --results results.jsonl --report                 # Markdown of the results so far
 
 Protocol, the same for every selector:
 
 * Rows are split 60 / 15 / 25, in time order where rows have a time (ml-100k, criteo-10k, demo), else at random with a
   fixed seed. Codes are fitted on train. Budget `small` takes at most 20,000 rows of a table and retrains one net per
   kept set; `full` takes all rows and retrains two; tables of few rows get twice as many.
-* One full net is trained per table (seed 0, early stopping on validation). A selector uses this net, train and
-  validation rows. Each has the library's defaults and slots for 1.2 x the largest K. Rankers of the table use
-  validation rows for early stopping, if they have it.
+* One full net is trained per table (seed 0, early stopping on validation). Every selector uses this net, train and
+  validation rows, the library's defaults, and slots for 1.2 x the largest K. Rankers of the table use validation rows
+  for early stopping, if they support it.
 * One selection serves all K; selections are repeated with seeds 0, 1, 2. Rankers without randomness run once, LassoNet
   with one seed.
 * Tuning: three trials for every selector that is trained (`arena/tuning.py`: the length of its training), with the

@@ -56,7 +56,7 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """One training: test error, the slots' argmaxes, how sure they are, CPU seconds."""
+    """One training: test error, the slots' argmaxes and their probability, CPU seconds."""
 
     error: float
     chosen: np.ndarray
@@ -90,7 +90,7 @@ def split(rows: int, seed: int, *, share: float) -> tuple[np.ndarray, np.ndarray
 
 
 def reconstruct(form: Form, train: Tensor, test: Tensor, *, epochs: int, seed: int) -> Outcome:
-    """Trains slots and decoder, then measures them with every slot at its argmax."""
+    """Train slots and decoder, then evaluate with every slot at its argmax."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     selector = ConcreteSelector(train.shape[1], K, kind=form.kind, rank=form.rank, generator=generator)
@@ -109,7 +109,7 @@ def reconstruct(form: Form, train: Tensor, test: Tensor, *, epochs: int, seed: i
 
 
 def tuned_cae(train: Tensor, *, epochs: int) -> Form:
-    """CAE with the selector's rate that serves a tenth of the train rows best."""
+    """CAE with the selector's learning rate that is best on a tenth of the train rows."""
     fit, held = split(len(train), 0, share=0.9)
     forms = [Form(f"CAE, selector's rate tuned ({rate:g})", "cae", None, "batch", rate) for rate in CAE_RATES]
     errors = [reconstruct(form, train[fit], train[held], epochs=epochs, seed=0).error for form in forms]
@@ -118,7 +118,7 @@ def tuned_cae(train: Tensor, *, epochs: int) -> Form:
 
 
 def reconstruction(seeds: Sequence[int], names: Sequence[str], *, epochs: int, picture: Path | None) -> None:
-    """The table of reconstruction, and the picture of what the last form chose with the first seed."""
+    """The table of reconstruction errors, and the picture of the last form's pixels with the first seed."""
     x = torch.as_tensor(images()[0])
     parts = {seed: split(len(x), seed, share=0.8) for seed in seeds}
     forms = [FORMS[name] or tuned_cae(x[parts[seeds[0]][0]], epochs=epochs) for name in names]
@@ -170,7 +170,7 @@ def classification(seeds: Sequence[int]) -> None:
 
 
 def accuracy(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, *, seed: int) -> float:
-    """Test accuracy of a net of 200 hidden units with dropout, stopped where a tenth of the train rows asks for it."""
+    """Test accuracy of a net of 200 hidden units with dropout, stopped early on a tenth of the train rows."""
     fit, held = (train[part] for part in split(len(train), seed, share=0.9))
     mean, spread = x[fit].mean(axis=0), x[fit].std(axis=0)
     scaled = torch.as_tensor((x - mean) / np.where(spread > 0, spread, 1.0)).clamp(-5, 5)

@@ -1,23 +1,23 @@
 """The concrete selector compared with rankings that teams use, on real tables, split by time if there is a time.
 
-    PYTHONPATH=pipeline:selectors python benchmarks/search/small.py             # writes the tables of packages
+    PYTHONPATH=pipeline:selectors python benchmarks/search/small.py             # writes the tables from packages
     PYTHONPATH=pipeline:selectors python benchmarks/selectors/practice.py --results practice.jsonl
     PYTHONPATH=pipeline:selectors python benchmarks/selectors/practice.py --results practice.jsonl --report
 
 All of this was fixed before the first run:
 
 * Tables: santander, ml-100k, criteo-10k, isolet, madelon, mnist-test (shared data) and flights_13, hotel_rates,
-  grants_other (packages; absent ones are skipped with the reason). ml-100k (231 fields, numbers and categories),
-  criteo-10k, flights_13 and hotel_rates are split by time, the others at random with seed 700. hotel_rates is made a
-  question of two classes: is the price above the median?
+  grants_other (from packages; those not installed are skipped with the reason). ml-100k (231 fields, numbers and
+  categories), criteo-10k, flights_13 and hotel_rates are split by time, the others at random with seed 700. hotel_rates
+  is binarised: is the price above the median?
 * Rows: 30,000 at most. Those of ml-100k and criteo-10k are the latest, others are drawn at random and keep their order.
   60 / 15 / 25 % for training, validation and test; codes are fitted on train rows.
 * K: a tenth, a fifth and a third of the fields, rounded, at least 1. One selection serves all three.
-* Every selector sees the same trained net, train and validation rows, and has the library's defaults. LightGBM has
-  categories as categories, stops on validation rows and chooses among three sizes of its trees.
-* A selection is judged by a net trained from scratch on the K fields: test ROC AUC, or accuracy where there are more
-  than two classes. Selection seeds are 0, 1 and 2, the net's seed is one more; a ranker without randomness runs once
-  and is judged by all three nets.
+* Every selector gets the same trained net, train and validation rows, and uses the library's defaults. LightGBM gets
+  categories as categories, stops early on validation rows and chooses among three tree sizes.
+* A selection is evaluated by a net trained from scratch on the K fields: test ROC AUC, or accuracy for more than two
+  classes. Selection seeds are 0, 1 and 2, and the net's seed is one more; a ranker without randomness runs once and is
+  evaluated by all three nets.
 * With ``--validation drawn``, the validation rows of tables with a time are drawn at random from all rows before the
   test rows; otherwise they are the last of these. This variant was added after the first run, to explain its losses.
 * The target: ip_cae ahead of every other in the mean over tables, at each of the three K. ± is the standard error of
@@ -69,10 +69,10 @@ PACKAGED = {"flights_13": "time_hour", "hotel_rates": "arrival_date", "grants_ot
 
 
 def packaged(name: str, folder: Path, in_time: TimeSplit, most: int | None = None) -> Table:
-    """A table that ``benchmarks/search/small.py`` has written.
+    """A table written by ``benchmarks/search/small.py``.
 
     Raises:
-        TableAbsent: it has not.
+        TableAbsent: it was not written.
     """
     file = folder / f"{name}.parquet"
     if not file.is_file():
@@ -88,7 +88,7 @@ def packaged(name: str, folder: Path, in_time: TimeSplit, most: int | None = Non
 
 
 def entries(folder: Path, validation: str) -> dict[str, Entry]:
-    """The tables by name; their K are set once the fields are known."""
+    """All tables by name; their K are set when the number of fields is known."""
     in_time = VALIDATION[validation]
     shared = registry(SPLIT, in_time)
     small: dict[str, Any] = {"ks": (), "batch": 128, "epochs": 20, "patience": 3}
@@ -101,7 +101,7 @@ def open_case(name: str, entry: Entry) -> Case:
     """A table with its full net.
 
     Raises:
-        TableAbsent: the table cannot be made here.
+        TableAbsent: the table is not available here.
     """
     table = entry.build(ROWS)
     ks = tuple(max(1, round(table.n_fields / part)) for part in SHARES.values())
@@ -109,7 +109,7 @@ def open_case(name: str, entry: Entry) -> Case:
 
 
 def run(case: Case, method: str, seeds: list[int], results: Results) -> None:
-    """All selections of one method on one table that the results do not hold yet."""
+    """Run all selections of one method on one table that the results do not contain yet."""
     chosen: Chosen | None = None
     for seed in seeds:
         if results.has(kind="selection", table=case.name, method=method, seed=seed, share="N/3"):

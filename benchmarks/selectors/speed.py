@@ -47,7 +47,7 @@ def stepper(n: int, rank: int, *, k: int = K) -> Callable[[], None]:
 
 
 def milliseconds(steps: Sequence[Callable[[], None]], *, rounds: int) -> list[float]:
-    """Median time of each, taken in turns."""
+    """Median time of each, measured alternately."""
     times: list[list[float]] = [[] for _ in steps]
     for number in range(rounds + 1):
         for step, found in zip(steps, times, strict=True):
@@ -88,7 +88,7 @@ class WideNet(nn.Module):
 
 
 def train_wide(face: str, n: int, k: int, rows: int) -> None:
-    """Trains on a table whose first 10 columns make the label; prints seconds, peak GiB and number of kept columns."""
+    """Train on a table whose first 10 columns determine the label; print seconds, peak GiB and kept columns."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     torch.manual_seed(0)

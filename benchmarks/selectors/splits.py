@@ -31,7 +31,7 @@ from arena.tables import Entry, Table, make_table, ordered_splits, registry
 
 
 def drifting(number: int, rows: int) -> Table:
-    """See above; signal 0 to 2 for the three kinds that carry it, -1 for noise and ids."""
+    """A drift-N table (see above); ``signal`` is 0 to 2 for the three kinds of signals, -1 for noise and ids."""
     random = np.random.default_rng(2000 + number)
     time_ = np.linspace(0, 1, rows)
     worth = np.interp(time_, [0, 0.5, 0.65, 1], [1, 0.9, 0.45, 0.35])
@@ -52,7 +52,7 @@ def drifting(number: int, rows: int) -> Table:
 
 
 def movielens(split: int, most: int | None) -> Table:
-    """MovieLens-100k cut off earlier."""
+    """MovieLens-100k, ending at an earlier time."""
     from feature_audit.datasets import movielens as features
 
     frame = features.build(str(tables.DATA / "ml-100k" / "ml-100k.inter")).collect()
@@ -63,7 +63,7 @@ def movielens(split: int, most: int | None) -> Table:
 
 
 def entries(split: int) -> dict[str, Entry]:
-    """The arena's tables, split and simulated anew."""
+    """The arena's tables with other splits and simulations."""
     demo, planted = simulated.demo, simulated.planted
     world = split % 50 + 3
     simulated.planted = lambda number, most=None: planted(number + world + 1, most)

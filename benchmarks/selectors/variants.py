@@ -1,4 +1,4 @@
-"""The full method without one part at a time, built from the library's public parts."""
+"""Variants of the full method, each without one part, built from public parts of the library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from concrete_selectors import PathSettings, fit_path
 
 
 def full(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
-    """Everything: one concrete training from the trained net, then elimination."""
+    """The full method: one concrete training from the trained net, then elimination."""
     return _path(case, case.settings(seed=seed, **changes)).subset
 
 
@@ -39,9 +39,9 @@ def labels_only(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
 
 
 def gradient_screen(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
-    """No concrete training: elimination among as many fields as there are slots, those with the largest gradient.
+    """No concrete training: elimination among the fields with the largest gradients, as many as there are slots.
 
-    All others are excluded, so that the slots, trained for one step, take what is left.
+    All others are excluded, so that the slots, trained for one step, take the remaining fields.
     """
     settings = case.settings(seed=seed, **changes, epoch_share=1e-6)
     screened = case.select("gradient", settings)(settings.k_max)
@@ -49,7 +49,7 @@ def gradient_screen(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
 
 
 def as_published(case: Case, seed: int, changes: dict[str, Any]) -> Chosen:
-    """From an untrained net, zeros through closed gates, one mask per batch, a training per K, its assignment."""
+    """As published: untrained net, closed gates feed zeros, one mask per batch, one training per K, its assignment."""
     published = {"mean_replacement": False, "noise_masks": 1}
     return training_per_k(case, seed, {**changes, **published}, model=case.fresh_net(seed))
 

@@ -1,8 +1,8 @@
-"""Size of the report of a table with very many features, and the time a browser takes to open it.
+"""Size of the report on a table with very many features, and the time that a browser needs to open it.
 
 usage: PYTHONPATH=pipeline:selectors:tests/helpers python benchmarks/soak/report.py [--features 20000]
 
-Renders a report as a real audit leaves it and opens it in headless Chromium (needs chromium-driver and selenium).
+Renders a report like that of a real audit and opens it in headless Chromium (needs chromium-driver and selenium).
 """
 
 from __future__ import annotations

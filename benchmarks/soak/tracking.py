@@ -2,9 +2,9 @@
 
 usage: python benchmarks/soak/tracking.py [URI] [--trials 200] [--seeds 8]
 
-One process per seed logs one audit with so many trials, as an audit does: a parent run, a nested run for the select
-stage, a child run per trial with its settings and values. ``URI`` is a tracking store; without one it is a fresh sqlite
-file. For PostgreSQL: ``postgresql+psycopg://user:password@127.0.0.1/database`` (needs psycopg).
+One process per seed logs the runs of one audit: a parent run, a nested run for the select stage, and a child run per
+trial with its settings and values. ``URI`` is a tracking store; the default is a new SQLite file. For PostgreSQL:
+``postgresql+psycopg://user:password@127.0.0.1/database`` (needs psycopg).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EPOCHS = 12
 
 
 def log_audit(uri: str, seed: int, trials: int) -> None:
-    """One audit's runs, through the layer that audits log with."""
+    """Log the runs of one audit through the layer that audits use."""
     os.environ["MLFLOW_TRACKING_URI"] = uri
     from feature_audit.orchestration import publish
     from feature_audit.selection.study import TrialRow
@@ -46,7 +46,7 @@ def log_audit(uri: str, seed: int, trials: int) -> None:
 
 
 def count(uri: str, seeds: int, trials: int) -> dict[str, tuple[int, int]]:
-    """What -> how much of it is there, and how much was logged."""
+    """Kind of record -> (found, logged)."""
     import mlflow
     from mlflow import MlflowClient
 
@@ -80,7 +80,7 @@ def count(uri: str, seeds: int, trials: int) -> dict[str, tuple[int, int]]:
 
 
 def main() -> int:
-    """Log, count, print a table; 1 where anything is missing."""
+    """Log, count, print a table; returns 1 if anything is missing."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("uri", nargs="?")
     options.add_argument("--trials", type=int, default=200)

@@ -1,4 +1,4 @@
-"""A file of the work folder that was cut short: the same command makes it again and comes to the same verdict."""
+"""A truncated file in the work folder: the same command writes it again and reaches the same verdict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = (
     "--training", "{max_epochs: 1}", "--work_dir",
 )  # fmt: skip
 COLUMNS = ("impression", "user_id", "price_gap", "taste", "device", "noise_00", "clicked")
-#: A file of each kind. The rest is asked by `-m slow`.
+#: A file of each kind; `-m slow` tests the others.
 SOME = {
     "finished": ("baseline/*/full.pt", "select/*/DONE.json"),
     "interrupted": ("retrain/*/pruned_3_0.json", "retrain/*/pruned_3_1.npy", "test_looks/*.jsonl"),
@@ -26,7 +26,7 @@ SOME = {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with an audit, ``finished``, and what it would have left if killed before three markers were written."""
+    """A folder with an audit, ``finished``, and its state if it had been killed before three markers were written."""
     with tracking_in(tmp_path_factory.mktemp("damaged")) as folder:
         make_log(900, users=200).select(COLUMNS).write_parquet(folder / "log.parquet")
         assert feature_audit(*WORDS, "finished") == 0
@@ -46,7 +46,7 @@ def answer() -> tuple[str, bytes, bytes]:
 
 
 def files(folder: Path) -> list[Path]:
-    """All that an audit keeps and reads again, below its folder."""
+    """All files below an audit's folder that it reads again."""
     inside = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock"]
     found = [path.relative_to(folder) for path in inside]
     assert len(found) > 30
@@ -54,7 +54,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def again(state: str, file: Path, share: float, wanted: tuple[str, bytes, bytes]) -> None:
-    """Cut the file, give the same command, and then once more: everything is whole again."""
+    """Truncate the file and run the same command twice: everything is complete again."""
     shutil.rmtree("work", ignore_errors=True)
     shutil.copytree(state, "work")
     cut = Path("work") / file

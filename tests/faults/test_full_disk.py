@@ -1,4 +1,4 @@
-"""A disk that runs full: one line, nothing half-written that is taken for whole, and the same command goes on later."""
+"""A full disk: one line, no incomplete file is taken for a complete one, and the same command continues later."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORDS = (
     "--training", "{max_epochs: 1}", "--work_dir",
 )  # fmt: skip
 COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "clicked")
-#: Every way in which an audit writes, where no file may be larger than 64 kB.
+#: Every way in which an audit writes, with a limit of 64 kB per file.
 WRITERS = """
 import json, os, resource, sys
 from pathlib import Path
@@ -106,7 +106,7 @@ def test_what_needs_more_than_is_free_is_not_begun(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder that is a file system of its own, in memory."""
+    """A folder that is a separate file system in memory."""
     place = tmp_path / "small"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)]
@@ -124,7 +124,7 @@ def resize(disk: Path, kilobytes: int) -> None:
 def test_the_work_folder_on_a_small_disk_that_grows(
     home: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From 16 kB up by 40 kB after each failure: load, weights, journal, trainings and predictions in turn."""
+    """Its size starts at 16 kB and grows by 40 kB after each failure, so that every kind of file fails once."""
     assert feature_audit(*WORDS, "whole") == 0
     wanted, size, lines = answer(), 16, []
     capsys.readouterr()
@@ -144,14 +144,14 @@ def test_the_work_folder_on_a_small_disk_that_grows(
 def test_the_tracking_store_on_a_small_disk_that_grows(
     home: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same for MLflow's database and artifacts: what was trained is published when there is room."""
+    """The same for MLflow's database and artifacts: finished trainings are published as soon as there is space."""
     resize(small_disk, 1_500)
     lines, size = [], 1_500
     with tracking_in(small_disk):
         shutil.copy(home / "log.parquet", small_disk)
         while feature_audit(*WORDS, str(home / "elsewhere")) != 0:
             lines += errors(capsys)
-            size *= 2  # a registration that was broken off leaves what it had copied
+            size *= 2  # an interrupted registration leaves the files that it had copied
             assert size < 50_000
             resize(small_disk, size)
         assert newest_audit().data.tags["audit.verdict"] in ("pass", "fail", "inconclusive")

@@ -1,6 +1,6 @@
 """Random files and configurations: read as Python's own readers do, or refused in one line.
 
-``FUZZ_EXAMPLES=5000 pytest tests/faults/test_fuzzing.py`` looks longer than the default suite does.
+``FUZZ_EXAMPLES=5000 pytest tests/faults/test_fuzzing.py`` tries more examples than the default suite.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ slow_fuzz = settings(fuzz, max_examples=TABLES)
 
 @pytest.fixture(autouse=True)
 def _counted(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
-    """For the table at the end: how many examples the test had."""
+    """Record the number of examples for the table at the end."""
     record_property("cases", TABLES if "columns" in request.node.name else EXAMPLES)
 
 
@@ -53,7 +53,7 @@ def opened(data: Path, **reader: Any) -> pl.DataFrame:
 
 
 def attempt(data: Path, **reader: Any) -> tuple[pl.DataFrame | None, str]:
-    """The table, or the one line of its refusal."""
+    """The table, or the one-line error that refuses it."""
     try:
         return opened(data, **reader), ""
     except AuditError as error:
@@ -66,7 +66,7 @@ def one_line(error: AuditError) -> str:
 
 
 def csv_rows(text: str, sign: str) -> list[tuple[str, ...]] | None:
-    """What Python's reader makes of a table without its header; None where it, or the table's shape, is broken."""
+    """The rows after the header as Python's reader reads them; None if it fails or rows differ in length."""
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True))
     except csv.Error:
@@ -93,7 +93,7 @@ CELLS = st.one_of(
 def test_delimited_text_is_what_the_csv_module_reads(
     folder: Path, rows: list[list[str]], sign: str, end: str, packed: bool
 ) -> None:
-    """Cells as they come, quoted or not: the same rows, or both refuse."""
+    """Any cells, quoted or not: both read the same rows, or both refuse."""
     text = end.join([sign.join("abc"[: len(rows[0])]), *(sign.join(row) for row in rows), ""])
     path = folder / ("log.csv.gz" if packed else "log.csv")
     path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
@@ -101,7 +101,7 @@ def test_delimited_text_is_what_the_csv_module_reads(
     found, line = attempt(path, separator=sign, types={"*": "string"})
     assert found is None or expected is not None, "read although it is broken"
     rows_found = [tuple(cell or "" for cell in row) for row in ([] if found is None else found.rows())]
-    if len(rows[0]) > 1:  # rows without any cell may go where there are empty lines
+    if len(rows[0]) > 1:  # rows without cells may be skipped like empty lines
         rows_found, expected = ([row for row in some or [] if any(row)] for some in (rows_found, expected))
     assert rows_found == (expected or []), line
 
@@ -144,7 +144,7 @@ DATES = ["%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%d.%m.%Y %H:%
     form=st.sampled_from(DATES),
 )
 def test_dates_are_what_python_reads(folder: Path, moments: list[datetime], form: str) -> None:
-    assume(any(moment.day > 12 for moment in moments))  # or day and month could be either
+    assume(any(moment.day > 12 for moment in moments))  # else day and month would be ambiguous
     texts = [moment.strftime(form) for moment in moments]
     path = folder / "dates.csv"
     path.write_text("x,y\n" + "".join(f"{text},0\n" for text in texts))
@@ -169,7 +169,7 @@ KEYS = st.sampled_from(sorted(AuditConfig.model_fields)) | st.text(max_size=6)
 @fuzz
 @given(values=st.dictionaries(KEYS, VALUES, min_size=1, max_size=3))
 def test_random_settings_are_checked_or_refused(folder: Path, values: dict[str, Any]) -> None:
-    """What is taken reads back as the same configuration; what is not is one line."""
+    """An accepted configuration reads back unchanged; any other is refused in one line."""
     path = folder / "audit.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     try:
@@ -199,13 +199,13 @@ def test_random_words_are_checked_or_refused(folder: Path, text: str | bytes, ke
     frame=dataframes(min_cols=1, max_cols=6, min_size=200, max_size=200, excluded_dtypes=[pl.Object, pl.Categorical])
 )
 def test_columns_of_any_type_are_features_or_left_out(folder: Path, frame: pl.DataFrame) -> None:
-    """Any Polars type, nested and extreme, beside an honest feature."""
+    """Columns of any Polars type, nested and extreme, together with an ordinary feature."""
     honest = TABLE.head(200)
     try:
         frame = frame.rename({name: f"f{place}" for place, name in enumerate(frame.columns)})
         frame.lazy().sink_parquet(folder / "probe.parquet")
     except pl.exceptions.PolarsError:
-        assume(False)  # no file can hold it
+        assume(False)  # no file format supports it
     made, store = prepared_of(pl.concat([honest, frame], how="horizontal"), folder)
     assert {"x", "z"} <= set(made.schema.names)
     assert all(math.isfinite(value) for value in store.target("train"))

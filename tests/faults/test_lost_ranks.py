@@ -1,4 +1,4 @@
-"""Ranks that fail or are lost: one line says what happened, and no process stays behind."""
+"""Ranks that fail or are lost: one line with the reason, and no process is left running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that runs out: one line, nothing half-written that is taken for whole, and the same command goes on."""
+"""Out of memory: one line, no incomplete file is taken for a complete one, and the same command continues."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ WORDS = (
     "select", "--data", "log.parquet", "--target", "clicked", "--row_id", "impression", "--model", "mlp", "--profile",
     "quick", "--threads", "1", "--k", "3", "--margin", "0.1", "--training", "{embedding_dim: 96, max_epochs: 1}",
 )  # fmt: skip
-#: The command with little more memory from one stage on than the process holds by then: enough for all that Python and
-#: its libraries ask for on the way, where a refusal has many faces, and too little for one layer of a large model.
+#: The command with a memory limit from one stage on, slightly above the memory held by then: enough for Python and its
+#: libraries, whose errors would differ, and too little for one layer of a large model.
 LIMITED = """
 import os, resource
 import psutil
@@ -120,7 +120,7 @@ def test_a_stage_without_memory(home: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def next_worker(process: subprocess.Popen[str], known: set[int]) -> psutil.Process:
-    """A worker of a command that is not among those known, as soon as there is one."""
+    """Wait for a worker of the command that is not in ``known``."""
     worker = None
     while worker is None and process.poll() is None:
         with contextlib.suppress(psutil.Error):  # short-lived helpers of other kinds

@@ -1,4 +1,4 @@
-"""What would end an audit after its full training is refused before it."""
+"""Mistakes that would end an audit after its full training are refused before it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def table(train_rows_of_rare: int) -> pl.DataFrame:
-    """Three classes; of a fourth one as many train rows as asked for, and some elsewhere."""
+    """Rows of three classes, and of a fourth one with the given number of train rows and some in other splits."""
     rng = np.random.default_rng(0)
     kind = rng.integers(0, 3, 900).astype(str)
     part = np.repeat(["train", "validation", "test"], 300)

@@ -1,4 +1,4 @@
-"""A user's model or ``prepare`` that fails, or wants to end the process: one line, which names their line."""
+"""A user's model or ``prepare`` that fails or exits: one line, which names the line of the user's code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Net(torch.nn.Module):
         return self.inner.predict(embedded)
 """
 BUILD = "\ndef build(schema):\n    return Net(schema)\n"
-#: Name, source of the module, what the line says.
+#: Name, source of the module, text in the error line.
 BROKEN_MODELS = {
     "leaves_0": (f"{MODEL}\ndef build(schema):\n    sys.exit(0)", "SystemExit: 0 (leaves_0.py:16, in build)"),
     "leaves": (f"{MODEL}\ndef build(schema):\n    sys.exit()", "SystemExit (leaves.py:16, in build)"),

@@ -1,4 +1,4 @@
-"""Jobs in worker processes: they end with their parent, however that ends, and at once where it is asked to."""
+"""Jobs in worker processes end with their parent, however that ends, and at once if it is told to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers on loopback that answer every request in one way, where a tracking server should be."""
+"""Servers on loopback that give every request the same answer, in place of a tracking server."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def server(status: int, body: str) -> Iterator[str]:
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """The address of a server that takes connections and never answers."""
+    """The address of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
 def nobody() -> str:
-    """An address at which nothing listens."""
+    """An address without a listening server."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         return f"127.0.0.1:{gone.getsockname()[1]}"

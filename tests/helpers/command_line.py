@@ -16,9 +16,9 @@ from stores import store_in
 
 @contextmanager
 def tracking_in(folder: Path) -> Iterator[Path]:
-    """Inside, runs are kept in ``folder``, which is the working directory, too."""
+    """Within the context, runs are stored in ``folder``, which is also the working directory."""
     with store_in(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_EXPERIMENT_ID", "0")  # an audit sets it for its children; at the end it is as it was
+        patch.setenv("MLFLOW_EXPERIMENT_ID", "0")  # an audit sets it for its children; it is restored at the end
         patch.delenv("MLFLOW_EXPERIMENT_ID")
         patch.chdir(folder)
         yield folder
@@ -44,7 +44,7 @@ def parents() -> list[Run]:
 
 
 def newest_run() -> Run:
-    """Parent run that was started last, whether or not it came to a verdict."""
+    """Parent run that was started last, with or without a verdict."""
     return parents()[0]
 
 

@@ -1,4 +1,4 @@
-"""What the data tests share: a quick ``prepare`` on a frame, and a small table with every kind of column."""
+"""Shared by the data tests: a quick ``prepare`` of a frame, and a small table with every kind of column."""
 
 from __future__ import annotations
 

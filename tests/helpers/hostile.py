@@ -1,4 +1,4 @@
-"""A small honest table, and hostile cases made of it: what is written, what is given, what the command says."""
+"""A small valid table, and hostile cases based on it: files, options, and the expected output of the command."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Case:
     Attributes:
         name: for people, and for pytest.
         data: bytes of the file, a frame that is written as Parquet, or what makes several files in a folder.
-        says: texts that the one line holds; of an accepted table, texts among what is said of it.
+        says: texts in the error line; for an accepted table, texts in the log.
         code: the exit code.
         file: name of the file, or the glob that is given.
-        words: further words of the command.
+        words: further arguments of the command.
         target: name of the label.
     """
 
@@ -61,7 +61,7 @@ class Case:
     target: str = "y"
 
     def write(self, folder: Path) -> str:
-        """Write the files; what ``--data`` is then."""
+        """Write the files; returns the value of ``--data``."""
         folder.mkdir(exist_ok=True)
         if isinstance(self.data, pl.DataFrame):
             self.data.write_parquet(folder / "log.parquet")

@@ -1,4 +1,4 @@
-"""Commands on a real registry whose requests come in a given order, and that can be killed before any of them."""
+"""Commands on a real registry: requests run in a given order, and commands can be killed before any request."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _here = threading.local()
 
 
 class Killed(BaseException):
-    """A process was killed: no handler of the code under test may take it for an error."""
+    """Simulates a killed process; handlers of the code under test must not catch it as an error."""
 
 
 class Command(threading.Thread):
-    """One command as a process of its own: it goes on with its next request when it is given the turn.
+    """One command as a simulated process, which sends its next request when it gets the turn.
 
     Attributes:
-        result: what the call returned, the error it raised, or None where it was killed.
+        result: return value of the call, the error that it raised, or None if it was killed.
     """
 
     _numbers = itertools.count()
@@ -59,19 +59,19 @@ class Command(threading.Thread):
         self._paused.release()
 
     def step(self) -> None:
-        """Let it make its next request, up to the one after it or its end."""
+        """Let it run up to its next request or its end."""
         self._turn.release()
         assert self._paused.acquire(timeout=60), "the command hangs"
         if self.failure:
             raise self.failure
 
     def pause(self) -> None:
-        """Called by the command itself: wait for the turn."""
+        """Wait for the turn; called by the command."""
         self._paused.release()
         self._turn.acquire()
 
     def request(self) -> None:
-        """Called by the command itself before each request."""
+        """Called by the command before each request."""
         if self.requests == self._killed_before:
             raise Killed
         self.requests += 1
@@ -79,9 +79,9 @@ class Command(threading.Thread):
 
 
 def run(*commands: Command, ended: set[str], order: Iterable[int] = ()) -> None:
-    """Run commands to their ends, and add their processes to ``ended``.
+    """Run commands to the end, and add their processes to ``ended``.
 
-    ``order`` says whose request is next, and afterwards they take turns.
+    ``order`` gives the command of each next request; after that, they alternate.
     """
     for command in commands:
         command.start()
@@ -97,7 +97,7 @@ def run(*commands: Command, ended: set[str], order: Iterable[int] = ()) -> None:
 
 @contextmanager
 def simulated(ended: set[str], watch: Callable[[str, tuple[Any, ...]], None]) -> Iterator[None]:
-    """Inside, requests of a ``Command`` wait for its turn, and ``ended`` are the processes that do not run any more.
+    """Within the context, requests of a ``Command`` wait for its turn; the processes in ``ended`` no longer run.
 
     Args:
         ended: names of processes.

@@ -22,7 +22,7 @@ class OddError(Exception):
 
 
 def square(folder: Path, number: int, watch: Watch = None) -> dict[str, Any]:
-    """Of a number, with what its process is like."""
+    """The square of a number, with facts about its process."""
     if watch is not None:
         watch({"step": number})
     (folder / f"{number}.json").touch()
@@ -35,7 +35,7 @@ def square(folder: Path, number: int, watch: Watch = None) -> dict[str, Any]:
 
 
 def square_after_the_next(folder: Path, number: int, watch: Watch = None) -> dict[str, Any]:
-    """As ``square``; job 0 ends after job 1 has, which another worker must do."""
+    """As ``square``; job 0 ends only after job 1, which another worker must run."""
     deadline = time.monotonic() + 60
     while number == 0 and not (folder / "1.json").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -48,7 +48,7 @@ def fail(folder: Path, number: int, watch: Watch = None) -> None:
 
 
 def killed(folder: Path, number: int, times: int, watch: Watch = None) -> int:
-    """Kills its process so many times, and succeeds afterwards."""
+    """Kill the process the given number of times, then succeed."""
     tries = folder / f"tries_{number}"
     with tries.open("a") as file:
         file.write("x")
@@ -59,7 +59,7 @@ def killed(folder: Path, number: int, times: int, watch: Watch = None) -> int:
 
 
 def waits(folder: Path, number: int, watch: Watch = None) -> int:
-    """Ends when the file ``go`` is there; leaves the ids of its processes."""
+    """Wait for the file ``go``; write the ids of its processes."""
     (folder / f"waits_{number}_{os.getpid()}").touch()
     while not (folder / "go").exists():
         time.sleep(0.05)

@@ -94,7 +94,7 @@ def clinic(rows: int = 8_000, seed: int = 0) -> pl.DataFrame:
 
 
 def travel(rows: int = 10_000, seed: int = 0) -> pl.DataFrame:
-    """Search impressions with label ``booked`` (4 %); ``gross_bookings_usd`` stands only where a booking was made."""
+    """Search impressions with label ``booked`` (4 %); ``gross_bookings_usd`` is filled only for bookings."""
     rng = np.random.default_rng(seed)
     price = rng.lognormal(4.6, 0.5, rows)
     position = rng.integers(1, 40, rows)

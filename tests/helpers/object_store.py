@@ -1,4 +1,4 @@
-"""An object store on this machine that speaks as much of S3 as reading takes: sizes, ranges and listings."""
+"""A local object store with the part of S3 that reading requires: sizes, ranges and listings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 @contextmanager
 def object_store(folder: Path) -> Iterator[list[str]]:
-    """Inside, ``s3://<bucket>/<key>`` is the file ``folder/bucket/key``; gives the paths of what was asked for."""
+    """Within the context, ``s3://<bucket>/<key>`` is the file ``folder/bucket/key``; yields the requested paths."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,7 +59,7 @@ def object_store(folder: Path) -> Iterator[list[str]]:
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Nothing on stderr."""
+            """Write no log to stderr."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""What the ranks of a training do in the tests: worker processes import it from here."""
+"""Jobs for the ranks of a training; worker processes import them from here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 class Odd(nn.Module):
-    """Gradients of every kind: dense, sparse, none at all, and some that only the rows of one rank have."""
+    """A model with gradients of every kind: dense, sparse, none, and some from the rows of one rank only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Odd(nn.Module):
 
 
 def batch_of(size: int) -> Batch:
-    """Codes, labels and weights; the last rows alone have codes of 900 and more."""
+    """Codes, labels and weights; only the last rows have codes of 900 and more."""
     draw = np.random.default_rng(size)
     codes = np.sort(draw.integers(0, 900, size))
     codes[-1] = 950
@@ -74,7 +74,7 @@ def gradients_of(model: Odd) -> dict[str, Any]:
 
 
 def meet(folder: Path, rank: int, size: int) -> dict[str, Any]:
-    """Everything that two ranks do together here, and what each then has."""
+    """Run everything that the two ranks do together; returns the result of each."""
     with joined(rank, size, folder / "ranks", CPU) as ranks:
         return {
             "gradients": [gradients(ranks, size) for size in SIZES],
@@ -103,7 +103,7 @@ def aligned(ranks: Ranks) -> float:
 
 
 def trained(task: str, ranks: Ranks | None = None) -> tuple[np.ndarray, list[float], int]:
-    """Validation scores, losses and rows passed of a training without dropout, some rows of which count more."""
+    """Validation scores, losses and number of rows of a training without dropout, with row weights."""
     store = planted(task, rows=1_501)  # type: ignore[arg-type]
     store.weights = np.random.default_rng(1).uniform(0.5, 2, 1_501)
     params = {"hidden": [16], "dropout": 0.0}
@@ -117,7 +117,7 @@ def trained(task: str, ranks: Ranks | None = None) -> tuple[np.ndarray, list[flo
 
 
 class Failing(Mlp):
-    """A shipped model whose second rank fails in its third step: it raises, or its process is killed."""
+    """A shipped model whose second rank fails in its third step, by an exception or because it is killed."""
 
     def __init__(self, schema: ModelSchema, how: str) -> None:
         super().__init__(schema, embedding_dim=4, hidden=(8,))

@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def two_nodes() -> Iterator[Any]:
-    """Inside, ``RAY_ADDRESS`` names the cluster; its ``worker_nodes`` can be removed."""
+    """Within the context, ``RAY_ADDRESS`` is the cluster, whose ``worker_nodes`` can be removed."""
     from ray.cluster_utils import Cluster
 
     small = {"object_store_memory": 80 << 20}

@@ -1,4 +1,4 @@
-"""Realistic audit reports for the tests and for looking at: all verdicts, any size, hostile names on request."""
+"""Realistic audit reports for tests and for inspection: all verdicts, any size, optionally with hostile names."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ EFFECTS: dict[str, tuple[float, float, float]] = {
 def make_report(
     verdict: Verdict = "pass", *, n_features: int = 420, k: int = 120, hostile: bool = False, **changes: Any
 ) -> AuditReport:
-    """A report as a real audit of a booking log would leave it; ``changes`` replace attributes."""
+    """A report like that of a real audit of a booking log; ``changes`` replace attributes."""
     if verdict == "error":
         return replace(_error(n_features), **changes)
     rng = random.Random(7)
@@ -115,7 +115,7 @@ def make_report(
 
 
 def with_ladder(*tested: Verdict, ks: tuple[int, ...] = (120, 60, 30), **changes: Any) -> AuditReport:
-    """A report of several K; ``tested`` are the verdicts of the first ones, the rest was not tested."""
+    """A report of several K; ``tested`` are the verdicts of the first ones, the others were not tested."""
     passes = sum(verdict == "pass" for verdict in tested)
     report = make_report("pass" if passes else tested[0], k=ks[max(passes - 1, 0)], **changes)
     ladder = [LadderRung(k, 1 - k / report.n_features) for k in ks]

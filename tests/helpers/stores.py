@@ -19,9 +19,9 @@ from sqlalchemy.engine import Engine
 
 @contextmanager
 def store_in(folder: Path) -> Iterator[str]:
-    """Inside, runs and models are kept in a sqlite file in ``folder``, whose writes do not wait for the disk.
+    """Within the context, runs and models are stored in an SQLite file in ``folder``, without waiting for the disk.
 
-    One that is there already stays.
+    An existing file is kept.
     """
     file = folder / "mlflow.db"
     uri = f"sqlite:///{file}"
@@ -36,9 +36,9 @@ def store_in(folder: Path) -> Iterator[str]:
 
 @functools.cache
 def _empty_store() -> bytes:
-    """A store with MLflow's tables and without an experiment: all its migrations take a second of one core.
+    """A store with MLflow's tables but no experiment, made once because its migrations take a second of CPU time.
 
-    MLflow makes the default experiment when it opens the store, because its artifacts lie relative to the folder.
+    MLflow creates the default experiment when it opens the store, with artifacts relative to the folder.
     """
     with tempfile.TemporaryDirectory() as folder, _without_fsync():
         file = Path(folder, "mlflow.db")

@@ -1,4 +1,4 @@
-"""A log of two labels: some features tell a click, others a conversion, the rest nothing."""
+"""A log with two labels: some features predict a click, others a conversion, the rest nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CLICK, CONVERT = ("c0", "c1"), ("v0", "v1")
 
 
 def two_labels(rows: int = 4_000, *, seed: int = 0) -> pl.DataFrame:
-    """Row id, two features of each label, six of none; conversions are known of clicked rows alone."""
+    """Row id, two features per label and six noise features; conversions are known for clicked rows only."""
     rng = np.random.default_rng(seed)
     names = [*CLICK, *CONVERT, *(f"noise_{number}" for number in range(6))]
     x = dict(zip(names, rng.normal(size=(len(names), rows)), strict=True))

@@ -36,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(home: Path) -> Iterator[api.Audit]:
-    """An audit into a store that the notebook has named."""
+    """An audit that uses the tracking store set by the notebook."""
     before = mlflow.get_tracking_uri()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)

@@ -1,4 +1,4 @@
-"""CI's entry: a browser that cannot be installed ends it, unless a switch says to go on without one."""
+"""The entry of CI: it fails if the browser cannot be installed, unless a switch allows to continue without one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).parents[2] / ".ci" / "run"
-#: In place of the environment that comes next.
+#: Instead of the environment that the script creates next.
 NEXT = 42
 
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """The only programs that the script finds: there is no browser among them, and no environment is made."""
+    """The only programs that the script finds: without a browser, and without creating an environment."""
     for name in ("bash", "dirname"):
         (tmp_path / name).symlink_to(str(shutil.which(name)))
     _program(tmp_path, "python3", f"exit {NEXT}")

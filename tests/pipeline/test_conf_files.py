@@ -1,4 +1,4 @@
-"""The shipped configuration files: all of them load, and the reference says what the code does."""
+"""The shipped configuration files: all of them load, and the reference agrees with the code."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _fields() -> Iterator[tuple[str, FieldInfo]]:
 
 @pytest.mark.parametrize(("key", "field"), list(_fields()), ids=[key for key, _ in _fields()])
 def test_every_key_is_explained_and_its_examples_are_accepted(key: str, field: FieldInfo) -> None:
-    """A description is sentences, the first of them short enough for a line of `--help`."""
+    """A description consists of sentences, of which the first fits a line of `--help`."""
     assert field.description
     assert field.description.endswith((".", ")."))
     assert len(reference.short_help(field)) <= 90
@@ -87,7 +87,7 @@ def test_every_key_is_explained_and_its_examples_are_accepted(key: str, field: F
         load_config(None, {section: {name: example}} if section else {key: example, **_COMPANIONS.get(key, {})})
 
 
-#: What a key cannot be given without.
+#: Keys that another key requires.
 _COMPANIONS: dict[str, dict[str, Any]] = {"whole_groups": {"groups": {"user_profile": ["age"]}}}
 
 
@@ -159,7 +159,7 @@ def test_the_demo_file_is_what_the_demo_says_of_itself() -> None:
 
 @pytest.mark.parametrize("name", ["santander", "criteo", "movielens"])
 def test_example_files_fit_their_data(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paths start at the project's root; every column that the file names is there, and every feature has a table."""
+    """Paths start at the project's root; every named column exists, and every feature has a table."""
     from feature_audit.data.columns.roles import assign_roles, lookup
     from feature_audit.data.reading.source import open_source
 

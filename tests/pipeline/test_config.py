@@ -58,7 +58,7 @@ def test_what_was_given_reads_as_the_same_configuration(tmp_path: Path, profile:
 
 
 def test_another_profile_brings_its_own_values_along() -> None:
-    """An earlier audit's configuration lies below; what it had from its profile must not shadow the new one."""
+    """On top of an earlier audit's configuration, whose profile must not override values of the new one."""
     first = load_config(None, {"k": 50, "seeds": 4})
     again = load_config(None, {"profile": "thorough"}, base=given_values(first))
     assert again == load_config(None, {"k": 50, "seeds": 4, "profile": "thorough"})
@@ -67,7 +67,7 @@ def test_another_profile_brings_its_own_values_along() -> None:
 
 @pytest.mark.parametrize("profile", sorted(PROFILES))
 def test_a_deployed_model_is_one_in_every_profile(profile: str) -> None:
-    """A profile's second full model is nothing that the user asked for."""
+    """The user did not request the second full model of a profile."""
     assert load_config(None, {"profile": profile, "against": "deployed"}).against == "deployed"
 
 
@@ -220,12 +220,32 @@ def test_unknown_key_in_a_section_is_named_with_its_path(tmp_path: Path) -> None
         load_config(str(file), {})
 
 
-@pytest.mark.parametrize(("content", "words"), [("- a\n", "contains a list"), ("a: [", "not valid YAML")])
-def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str, words: str) -> None:
-    file = tmp_path / "c.yaml"
-    file.write_text(content)
-    with pytest.raises(UsageError, match=words):
-        load_config(str(file), {})
+_LINES = "give a YAML file of `key: value` lines"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("c.yaml", b"- a\n", f"contains a list; {_LINES}"),
+        ("c.yaml", b"only words\n", f"contains text; {_LINES}"),
+        ("c.yaml", b"3\n", f"contains only 3; {_LINES}"),
+        ("c.yaml", b"2026-01-01\n", f"contains only 2026-01-01; {_LINES}"),
+        ("c.yaml", b"a: [", "not valid YAML: "),
+        ("clicks.csv", b"a,b\n1,2\n", f"contains text; {_LINES}, or data=clicks.csv if it is the log"),
+        ("clicks.csv", b"%a,b\n1,2\n", "or data=clicks.csv if it is the log"),
+        ("clicks.parquet", b"PAR1\xff\xfe", f"not a text file in UTF-8; {_LINES}, or data=clicks.parquet if it is the"),
+    ],
+)
+def test_a_file_that_is_not_a_configuration_is_refused_with_the_remedy(
+    name: str, content: bytes, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(content)
+    with pytest.raises(UsageError) as refusal:
+        load_config(name, {})
+    assert str(refusal.value).startswith(f"config={name}: ")
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_missing_file_names_where_it_looked(tmp_path: Path) -> None:

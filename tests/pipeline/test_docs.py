@@ -1,4 +1,4 @@
-"""The documentation: its links lead somewhere, its commands and blocks are what the program takes, its examples run."""
+"""The documentation: its links are valid, its commands and blocks are accepted by the program, its examples run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _blocks(page: Path, language: str) -> list[str]:
 
 
 def _anchors(page: Path) -> set[str]:
-    """What the headings of a page are called in a link, as Python-Markdown and GitHub make it."""
+    """The anchors of a page's headings, as Python-Markdown and GitHub create them."""
     found: set[str] = set()
     for heading in re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
         plain = re.sub(r"[^\w\s-]", "", heading.replace("`", "")).strip().lower()
@@ -105,7 +105,7 @@ def _check(words: list[str]) -> None:
     if not words:
         return
     command = main.commands[words[0]]
-    parent = click.Context(main, **main.context_settings)  # click keeps the help option that it makes first
+    parent = click.Context(main, **main.context_settings)  # click caches the help option
     context = click.Context(command, info_name=words[0], parent=parent)
     _, left, _ = command.make_parser(context).parse_args(words[1:])
     assert left == [], left
@@ -125,7 +125,7 @@ def _as_program(words: list[str]) -> list[str]:
 @pytest.mark.parametrize("page", _PAGES, ids=_name)
 def test_every_command_has_options_that_exist(page: Path) -> None:
     if page.name == "CHANGELOG.md":
-        return  # it tells of options that are gone
+        return  # it mentions removed options
     for command in _commands(page):
         try:
             _check(_as_program(_words(command)))
@@ -173,7 +173,7 @@ def test_marked_python_blocks_run(page: Path, tmp_path: Path) -> None:
 
 
 def _literals() -> str:
-    """All texts of the program's source, f-strings in pieces between their values."""
+    """All string literals of the program's source; f-strings in pieces between their values."""
     texts: list[str] = []
     for file in (_ROOT / "pipeline" / "feature_audit").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""The workflow of docs/how-to/gate-in-ci.md: its audit step stops on every end but a pass, and hands on the version."""
+"""The workflow of docs/how-to/gate-in-ci.md: its audit step fails without a pass, and outputs the version."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_audit_step_ends_with_the_exit_code_of_the_gate(
     audit.write_text(f'#!/bin/sh\n[ "$*" = "run --config audit.yaml --gate" ] || exit 99\ncat said\nexit {code}\n')
     audit.chmod(0o755)
     files = {name: str(tmp_path / name) for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
-    words = ["bash", "-e", "-c", step["run"]]  # what a runner does with a step that names no shell
+    words = ["bash", "-e", "-c", step["run"]]  # how a runner executes a step without `shell`
     env = {**os.environ, **files, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == code

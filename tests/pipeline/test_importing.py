@@ -17,7 +17,7 @@ _NAMES = (f"a_users_module_{number}" for number in itertools.count())
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of a module that is not there yet; its file is expected in the working directory."""
+    """The name of a module that does not exist yet; its file belongs in the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place])  # as a console script starts
     name = next(_NAMES)

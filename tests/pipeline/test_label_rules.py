@@ -1,4 +1,4 @@
-"""The rules for reading a label, at their edges: its task, which of two values is positive, which groups settle it."""
+"""Edge cases of the rules for reading a label: its task, the positive one of two values, and groups that decide it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from feature_audit.labels import read_label, settles
         (1, 2, 0.9), ("-1", "1", 0.9), (-3, 2, 0.1), ("0", "1.5", 0.9), (False, True, 0.9),  # the larger number
         ("idle", "click", 0.9), ("skip", "tap", 0.9), ("no", "maybe", 0.9),  # a known word
         ("no tap", "tap", 0.9), ("irrelevant", "relevant", 0.9), ("un-seen", "seen", 0.9),  # the other negates it
-        ("blue", "amber", 0.4), ("amber", "blue", 0.4), ("amber", "blue", 0.5),  # the rarer, or of equals the latter
+        ("blue", "amber", 0.4), ("amber", "blue", 0.4), ("amber", "blue", 0.5),  # the rarer, or the second of equals
     ],
 )  # fmt: skip
 def test_which_of_two_values_is_positive(negative: object, positive: object, share: float) -> None:

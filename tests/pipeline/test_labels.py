@@ -1,4 +1,4 @@
-"""What a label means: the same in the pipeline and in the MLflow evaluator, whatever type and words it comes in."""
+"""The meaning of a label: the same in the pipeline and in the MLflow evaluator, for any type and words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tracking(tmp_path_factory):
 
 
 def scored(label: pd.Series | list, ones: np.ndarray, sign: float = 1.0) -> pd.DataFrame:
-    """Labels beside the scores of a good and of a bad model: probabilities that ``ones`` marks are the positives."""
+    """Labels with the scores of a good and a bad model: probabilities that a row is positive (marked by ``ones``)."""
     rng = np.random.default_rng(1)
     logit = sign * (2.0 * ones - 1)
     full, pruned = (1 / (1 + np.exp(-spread * logit - rng.normal(size=len(ones)))) for spread in (1.5, 0.5))
@@ -55,7 +55,7 @@ def worded(negative: object, positive: object, ones: np.ndarray) -> list:
     return [positive if one else negative for one in ones]
 
 
-#: negative, positive, share of positives: rarity must not decide where words or numbers do.
+#: negative, positive, share of positives: rarity must not decide if words or numbers do.
 PAIRS = [
     ("skip", "click", 0.6), ("none", "buy", 0.6), ("no", "yes", 0.6), (-1, 1, 0.6), (1, 2, 0.6), (False, True, 0.6),
     (0.0, 1.0, 0.6), ("0", "1", 0.6), ("1", "2", 0.6), ("-1", "1", 0.6), ("no click", "click", 0.6),
@@ -130,7 +130,7 @@ def test_both_models_below_chance_is_a_question_that_positive_answers() -> None:
     run = evaluate(frame, positive="tapped")
     assert run.data.metrics["parity/auc.baseline"] > 0.8
     assert run.data.metrics["parity/passed"] == 0.0
-    assert evaluate(frame, positive="shown").data.tags["audit.verdict"] == "inconclusive"  # judged as asked
+    assert evaluate(frame, positive="shown").data.tags["audit.verdict"] == "inconclusive"  # evaluated as given
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The files that start an audit on a cluster: what can be checked without one."""
+"""The files that start an audit on a cluster, as far as they can be checked without one."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_the_image_copies_what_exists_and_installs_an_extra_that_exists() -> Non
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> dict[str, str]:
-    """An environment whose PATH has programs of Slurm, Ray and this project that note how they were called."""
+    """An environment with fake programs of Slurm, Ray and this project on PATH, which record their arguments."""
     programs = {
         "feature-audit": 'trap \'echo stopped >> "$CALLS"; exit 143\' TERM\necho "feature-audit $*" >> "$CALLS"\n'
         'if [ "${LONG:-}" ]; then sleep 60 & wait $!; fi',

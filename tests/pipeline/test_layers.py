@@ -1,4 +1,4 @@
-"""The layers that ARCHITECTURE.md names are enforced: each forbidden import is refused by its contract."""
+"""The layers in ARCHITECTURE.md are enforced: each forbidden import is refused by its contract."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 pytest.importorskip("importlinter", reason="import-linter comes with the extra dev")
 
-#: module, what is imported there, the contract that refuses it
+#: module, forbidden import, the contract that refuses it
 VIOLATIONS = [
     ("feature_audit.stages.select", "mlflow", "mlflow in tracking only"),
     ("feature_audit.noninferiority.metrics", "mlflow.models", "mlflow in tracking only"),
@@ -59,7 +59,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def refused(copied: Path) -> str:
-    """What is said where every violation stands in the source at once."""
+    """The output of the linter with all violations in the source at once."""
     for module, imported, _ in VIOLATIONS:
         with _file_of(copied, module).open("a", encoding="utf-8") as file:
             file.write(f"\nimport {imported}\n")

@@ -1,4 +1,4 @@
-"""The repository's shape: what a checkout promises before anything runs."""
+"""The layout of the repository: properties of a checkout that do not require a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_folder_selectors_does_not_shadow_the_standard_library() -> None:
 
 
 def test_every_key_is_a_parameter_of_mlflow_run_and_an_option_of_the_command() -> None:
-    """MLflow's own builder makes the command; what the command's parser takes is every key of the configuration."""
+    """MLflow builds the command; its parser accepts every key of the configuration."""
     from mlflow.projects._project_spec import load_project
 
     project = load_project(str(ROOT))
@@ -94,7 +94,7 @@ def test_no_path_of_a_machine_is_committed() -> None:
 
 
 def test_the_selectors_are_a_distribution_of_their_own_with_what_they_import(tmp_path: Path) -> None:
-    """``pip install ./selectors``: the same version and bounds as the whole, and nothing that is not imported."""
+    """``pip install ./selectors``: the same version and bounds as the project, and only imported dependencies."""
     copy = shutil.copytree(ROOT / "selectors", tmp_path / "selectors")
     words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), "."]
     subprocess.run(words, cwd=copy, check=True, timeout=120)

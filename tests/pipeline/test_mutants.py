@@ -1,4 +1,4 @@
-"""The mutation run: every mutant can be made of today's source, and the command tells what survives."""
+"""The mutation run: every mutant applies to the current source, and the command reports which survive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TABLE = """
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with a good test and one that looks away."""
+    """A checkout with a test that detects the mutant and one that does not."""
     (tmp_path / "scripts").mkdir()
     shutil.copy(SCRIPT, tmp_path / "scripts")
     (tmp_path / "scripts" / "mutants.yaml").write_text(TABLE)

@@ -1,4 +1,4 @@
-"""What `pip install` gives: the built wheel alone, without the checkout."""
+"""The built wheel as `pip install` provides it, without the checkout."""
 
 from __future__ import annotations
 

@@ -54,8 +54,8 @@ def planted_task(
 ) -> SimpleNamespace:
     """Signals in features 0, 1 and 2, a worse copy of feature 0 in feature 3, the rest noise; trained network.
 
-    With ``id_values``, the last noise feature is an id of so many values, which many epochs learn by heart. With
-    ``later``, feature 4 is a count that is worth as much as feature 1 on train rows and that share of it on later ones.
+    With ``id_values``, the last noise feature is an id with that number of values, which many epochs memorise. With
+    ``later``, feature 4 is a count with the effect of feature 1 on train rows and that share of it on later ones.
     """
     random = np.random.default_rng(7)
     x = random.integers(0, 5, size=(rows, 4 + noise))

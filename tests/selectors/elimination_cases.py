@@ -17,7 +17,7 @@ def bce(logits: Tensor, target: Tensor) -> Tensor:
 def cache_of(
     values: np.ndarray | list[np.ndarray], target: np.ndarray, taught: np.ndarray | None = None
 ) -> EmbeddingCache:
-    """Values (rows, groups, width), or (rows, width) of each group, as they are; one logit."""
+    """A cache of unchanged values (rows, groups, width), or (rows, width) per group; one logit."""
     one = torch.ones(1)
     parts = list(values) if isinstance(values, list) else list(np.moveaxis(values, 1, 0))
     return EmbeddingCache(
@@ -33,7 +33,7 @@ def cache_of(
 
 
 def signals_and_noise(rows: int = 1500, groups: int = 8, *, seed: int = 0) -> EmbeddingCache:
-    """Groups 0 and 1 carry the target; group 2 is a copy of group 0; the rest is noise."""
+    """Groups 0 and 1 determine the target; group 2 is a copy of group 0; the rest is noise."""
     random = np.random.default_rng(seed)
     values = random.normal(size=(rows, groups, 2))
     values[:, 2] = values[:, 0] + 0.05 * random.normal(size=(rows, 2))

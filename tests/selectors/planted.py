@@ -1,4 +1,4 @@
-"""Selections of the planted task, as the tests of the model face, the baselines and CUDA ask for them."""
+"""Selections of the planted task for the tests of the model interface, the baselines and CUDA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concrete_selectors import NestedModel, PathSettings, SelectionPath, Selecti
 
 
 def task_of(task: SimpleNamespace, **constraints: Any) -> SelectionTask:
-    """The library's task of a planted one."""
+    """The library's task for a planted one."""
     return SelectionTask(task.model, task.train, task.validation, task.loss, task.steps_per_epoch, **constraints)
 
 
@@ -46,7 +46,7 @@ def rank(name: str, task: SimpleNamespace, *, matrix: Any = None, **constraints:
 
 
 def signals(rows: int = 600) -> tuple[np.ndarray, np.ndarray]:
-    """Class from columns 2 and 5 of ten."""
+    """Ten columns, of which 2 and 5 determine the class."""
     random = np.random.default_rng(0)
     x = random.normal(size=(rows, 10))
     return x, (x[:, 2] + x[:, 5] + 0.1 * random.normal(size=rows) > 0).astype(int)

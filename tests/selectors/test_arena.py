@@ -209,7 +209,7 @@ class TestRecords:
 
 
 def run(case: Case, results: Results, **options: Any) -> list[tuple[str, int, str]]:
-    """Two methods on the case; what was called."""
+    """Run two methods on the case; returns the calls."""
     calls: list[tuple[str, int, str]] = []
 
     def method(name: str, best: int) -> Any:

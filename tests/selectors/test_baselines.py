@@ -40,7 +40,7 @@ def test_contract(binary_task: SimpleNamespace, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SELECTORS if name not in ("random", "lassonet")])
 def test_signals_come_first(binary_task: SimpleNamespace, name: str) -> None:
-    """Everybody finds the two plain signals among 12 noise fields; f_test cannot see the third, |z|."""
+    """Every selector finds the two plain signals among 12 noise fields; f_test cannot detect the third, |z|."""
     path = rank(name, binary_task)
     top = set(path.subset(5).tolist())
     assert 1 in top
@@ -62,7 +62,7 @@ def test_groups(binary_task: SimpleNamespace, name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORK_RANKERS)
 def test_values_of_excluded_features_change_nothing(binary_task: SimpleNamespace, name: str) -> None:
-    """The strongest feature is excluded; whether rows hold their own or others' values there, scores are the same."""
+    """The strongest feature is excluded; scores do not change if its values are permuted over the rows."""
 
     def flipped(source: Any) -> Any:
         def epoch(number: int) -> Any:

@@ -38,7 +38,7 @@ def test_masks_are_distributions(kind: str, temperature: float) -> None:
 
 
 def test_noise_is_gumbel() -> None:
-    """The arg max of noisy logits falls on a unit with its softmax probability (Gumbel-max)."""
+    """The argmax of noisy logits is a unit with its softmax probability (Gumbel-max)."""
     selector = ConcreteSelector(4, 1, kind="cae")
     with torch.no_grad():
         selector.direct.copy_(torch.tensor([[0.0, 1.0, 2.0, -1.0]]))
@@ -151,7 +151,7 @@ def test_refuses_an_unknown_kind_and_rank() -> None:
 
 @st.composite
 def selectors(draw: st.DrawFn) -> ConcreteSelector:
-    """Small selectors of both kinds and any rank, with blocked units that leave enough free, and a prior or none."""
+    """Small selectors of both kinds and any rank, with blocked units (enough are free), with or without a prior."""
     units = draw(st.integers(1, 10))
     slots = draw(st.integers(1, units))
     blocked = draw(st.sets(st.integers(0, units - 1), max_size=units - slots))
@@ -192,7 +192,7 @@ def gradients(value: Tensor, selector: ConcreteSelector) -> dict[str, Tensor]:
 
 @st.composite
 def draws(draw: st.DrawFn) -> dict[str, Any]:
-    """A selector, and how its gates are drawn: in blocks of one row to all rows, of which none to all are kept."""
+    """A selector, and how its gates are drawn: block size, from one row to all, and number of kept blocks."""
     selector = draw(selectors())
     counts = draw(st.lists(st.integers(1, selector.n_slots), min_size=1, max_size=4))
     return {
@@ -209,7 +209,7 @@ def draws(draw: st.DrawFn) -> dict[str, Any]:
 @given(case=draws())
 @settings(max_examples=80)
 def test_gates_and_gradients_are_those_of_autograd_on_the_masks(case: dict[str, Any]) -> None:
-    """However many are drawn at once or twice, they follow from the same numbers of the generator."""
+    """They depend on the generator's numbers only, not on how many are drawn at once or drawn again."""
     selector, temperature, counts = case["selector"], case["temperature"], case["counts"]
     weight = torch.randn(selector.n_units, generator=seeded(1))
     with pytest.MonkeyPatch.context() as patch:
@@ -240,7 +240,7 @@ def test_gates_have_the_slope_that_differences_show() -> None:
 
 
 def test_gates_are_the_chance_that_any_slot_is_open() -> None:
-    """Without noise to speak of: two slots that divide themselves between units."""
+    """Almost without noise: two slots with probabilities on several units."""
     selector = ConcreteSelector(3, 2, kind="cae").double()
     shares = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]], dtype=torch.float64)
     with torch.no_grad():

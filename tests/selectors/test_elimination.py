@@ -1,4 +1,4 @@
-"""Elimination keeps what matters, by held-out rows alone."""
+"""Elimination keeps the informative features, judged by held-out rows only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rows(cache: EmbeddingCache, part: slice) -> EmbeddingCache:
 def elimination(
     cache: EmbeddingCache, fixed: tuple[int, ...] = (), *, train: int = 1000, prior: np.ndarray | None = None
 ) -> BackwardElimination:
-    """The first rows are learned from, the others judge."""
+    """An elimination that trains on the first rows and judges by the others."""
     mask = np.zeros(len(cache.segments), dtype=bool)
     mask[list(fixed)] = True
     return BackwardElimination(
@@ -33,7 +33,7 @@ def elimination(
 
 @pytest.mark.parametrize(("rows_", "groups"), [(700, 8), (1500, 40), (6000, 25)])
 def test_what_it_will_cost_is_known_to_within_a_half(rows_: int, groups: int) -> None:
-    """The plan of an audit is made from it."""
+    """The plan of an audit depends on it."""
     run = elimination(signals_and_noise(rows_, groups), train=rows_ // 2)
     for size in stages(groups, 1):
         run.shrink(size)
@@ -52,7 +52,7 @@ def test_keeps_one_of_two_copies_and_drops_noise_first() -> None:
 
 
 def pairs(n: int) -> EmbeddingCache:
-    """Carriers with a slightly worse copy each, and as much noise; one of each pair is all that is needed."""
+    """Features with a slightly worse copy each, and as many noise features; one of each pair is sufficient."""
     random = np.random.default_rng(0)
     carriers = random.normal(size=(4000, n, 2))
     copies = carriers + random.normal(size=carriers.shape) / 4
@@ -71,7 +71,7 @@ def test_of_two_that_stand_in_for_each_other_one_stays() -> None:
 
 
 class Standing:
-    """Costs where groups 2 n and 2 n + 1 stand in for each other: either is free while the other is there."""
+    """Costs with groups 2 n and 2 n + 1 as substitutes: either costs nothing while the other is kept."""
 
     shrinkage, compute = 1.0, 0.0
 
@@ -92,7 +92,7 @@ class Standing:
 
 
 def test_large_sets_never_lose_both_of_a_pair_in_one_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the 24 that are cheapest at the start of a stage only half may go."""
+    """Only half of the 24 cheapest at the start of a stage may be removed."""
     monkeypatch.setattr("concrete_selectors.elimination.backward.RemovalCost", Standing)
     run = elimination(signals_and_noise(groups=80))
     run.shrink(56)
@@ -108,7 +108,7 @@ def test_fixed_groups_stay() -> None:
 
 
 def test_of_two_copies_the_expensive_one_goes() -> None:
-    """Group 2 is the worse copy of group 0; where group 0 is expensive, it is dropped for it all the same."""
+    """Group 2 is a worse copy of group 0; if group 0 is expensive, it is dropped nevertheless."""
     cache = signals_and_noise()
     for expensive, kept in ((0, 2), (2, 0)):
         prior = np.zeros(8)
@@ -120,7 +120,7 @@ def test_of_two_copies_the_expensive_one_goes() -> None:
 
 @pytest.mark.parametrize("told", [0.35, 1.0])
 def test_what_only_train_rows_know_goes(told: float) -> None:
-    """Group 7 holds labels of train rows, as the embedding of a rare id does, and nothing on held-out rows."""
+    """Group 7 contains the labels of train rows, like the embedding of a rare id, and nothing on held-out rows."""
     cache = signals_and_noise(6000)
     random = np.random.default_rng(4)
     known = (random.random(6000) < told) & (np.arange(6000) < 4000)
@@ -133,7 +133,7 @@ def test_what_only_train_rows_know_goes(told: float) -> None:
 
 
 def test_a_carrier_that_fades_stays() -> None:
-    """Group 0's copy is gone, and on held-out rows group 0 carries half as much: less, but more than noise."""
+    """Without its copy, group 0 has half of its effect on held-out rows, which is still more than noise."""
     random = np.random.default_rng(1)
     values = random.normal(size=(6000, 8, 2))
     weight = np.where(np.arange(6000) < 4000, 2.0, 1.0)

@@ -1,4 +1,4 @@
-"""What the scikit-learn face takes: which parameters, rows, columns and targets, and what a target is read as."""
+"""Inputs of the scikit-learn estimators: parameters, rows, columns and targets, and how a target is read."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def test_bad_rows_are_named(kind: Any) -> None:
     x, y = signals(50)
     wild = x.copy()
     wild[3, 4] = wild[7, 6] = -np.inf
-    with pytest.raises(ValueError, match=r"X: 2 value\(s\) are infinity, the first in column 4; replace .* or drop"):
+    with pytest.raises(ValueError, match=r"X: infinity in 2 of \d+ cells, the first in column 4; replace .* or drop"):
         kind(2).fit(wild, y)
-    with pytest.raises(ValueError, match="infinity, the first in column 'c4'; replace"):
+    with pytest.raises(ValueError, match="cells, the first in column 'c4'; replace it with"):
         kind(2).fit(pd.DataFrame(wild).add_prefix("c"), y)
-    with pytest.raises(ValueError, match=r"X: 1 sample\(s\), but at least 2 are required; give more rows"):
+    with pytest.raises(ValueError, match=r"X: 1 sample, but at least 2 are required; give more rows"):
         kind(2).fit(x[:1], y[:1])
     with pytest.raises(ValueError, match=r"Complex data not supported; give real numbers"):
         kind(2).fit(x + 1j, y)
@@ -152,7 +152,7 @@ def test_bad_targets_are_named() -> None:
 @pytest.mark.filterwarnings("ignore:y. :UserWarning")
 @pytest.mark.parametrize("quantity", ["cents", "milliseconds", "counts", "thousands", "floats", "objects", "unsigned"])
 def test_whole_numbers_are_quantities_where_they_cannot_be_classes(quantity: str) -> None:
-    """As classes, hundreds of prices have hardly a row each, and noise is kept."""
+    """As classes, hundreds of prices would have about one row each, and noise would be kept."""
     x, _ = signals()
     level = x[:, 2] + x[:, 5]
     y = {
@@ -213,7 +213,7 @@ def test_a_plain_target_needs_no_words(y: np.ndarray, task: str) -> None:
 @quiet
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_task_decides(task: str) -> None:
-    """The classes are 0, 1 and 2, and column 2 tells 1 from the others: no line through it does."""
+    """The classes are 0, 1 and 2; column 2 separates class 1 from the others, which no linear function does."""
     x, _ = signals()
     y = np.where(np.abs(x[:, 2]) < 0.6, 1, np.where(x[:, 5] + 0.1 * x[:, 7] > 0, 2, 0))
     selector = IPCAESelector(2, task=task, epochs=60, random_state=0).fit(x, y)

@@ -1,4 +1,4 @@
-"""The scikit-learn face."""
+"""The scikit-learn estimators."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_convergence_is_an_attribute() -> None:
 
 @quiet
 def test_more_slots_than_k_save_what_slots_alone_miss() -> None:
-    """One slot can mix both signals while it is hot, so that another settles for noise; elimination sees through it."""
+    """At a high temperature one slot can mix both signals, so that another chooses noise; elimination corrects this."""
     x, y = signals()
     hits = dict.fromkeys((2, 4), 0)
     for slots in hits:

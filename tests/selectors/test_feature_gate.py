@@ -1,4 +1,4 @@
-"""The gate as a layer in a plain training loop: it finds the truth, resumes to the bit, and says what is wrong."""
+"""The gate as a layer in a plain training loop: it finds the signals, resumes exactly, and reports misuse."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WIDTHS = [1, 256, 4, 16, 2, 8] * 5
 
 
 def planted(seed: int = 0) -> tuple[Tensor, Tensor]:
-    """The first features carry the label, the others are noise."""
+    """The first features determine the label, the others are noise."""
     random = np.random.default_rng(seed)
     x = random.integers(0, 5, (ROWS, N))
     score = ((x[:, :SIGNALS] - 2) * random.choice([-0.8, 0.8], SIGNALS)).sum(axis=1)
@@ -53,7 +53,7 @@ class Model(nn.Module):
 def trained(
     model: Model, x: Tensor, y: Tensor, steps: range, *, optimizer: torch.optim.Optimizer | None = None
 ) -> torch.optim.Optimizer:
-    """Some steps of a plain loop on batches that depend on the step alone."""
+    """Some steps of a plain loop on batches that depend only on the step."""
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3) if optimizer is None else optimizer
     model.train()
     for step in steps:
@@ -228,7 +228,7 @@ def test_a_share_of_the_training_sets_the_temperature() -> None:
 
 
 def test_a_gradient_that_is_not_finite_moves_nothing() -> None:
-    """As the first steps of mixed precision give."""
+    """As in the first steps of mixed precision."""
     gate = gate_of(10, warmup=0)
     before = gate.selector.logits().clone()
     (gate(torch.randn(16, N, 2)) * torch.inf).sum().backward()

@@ -1,4 +1,4 @@
-"""The model face: contract of the path, recovery of planted signals, constraints, bad input."""
+"""The model interface: contract of the path, recovery of planted signals, constraints, invalid input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_finds_the_signals_of_every_task(any_task: SimpleNamespace, selector: st
 
 
 def test_an_id_that_the_network_has_overfitted_goes(make_task: Callable[..., SimpleNamespace]) -> None:
-    """Train rows would keep it: by their labels it is the best of all features."""
+    """Judged by train rows it would be kept, because it fits their labels best."""
     task = make_task("binary", rows=6000, id_values=2000, epochs=12)
     path = learn(task, settings={"k_max": 8, "k_min": 2})
     assert task.n_features - 1 not in path.subset(5)
@@ -62,7 +62,7 @@ def test_contract_of_the_path(binary_task: SimpleNamespace) -> None:
 
 
 def test_held_out_loss_is_that_of_a_network_of_those_groups(binary_task: SimpleNamespace) -> None:
-    """Against networks retrained on the kept features: near their validation losses, and ordered as they are."""
+    """Compared with networks retrained on the kept features: similar validation losses in the same order."""
     path = learn(binary_task, teacher=Teacher(binary_task.model, torch.sigmoid))
     rates = binary_task.y[binary_task.cut :].mean()
     entropy = float(-(rates * rates.log() + (1 - rates) * (1 - rates).log()))
@@ -140,7 +140,7 @@ class TestExcluded:
 
 
 def test_prior_can_cost_a_feature_its_place(binary_task: SimpleNamespace) -> None:
-    """Feature 0 has a (worse) copy in 3: made expensive, it is no candidate any more."""
+    """Feature 3 is a (worse) copy of feature 0, which is not a candidate if it is expensive."""
     prior = torch.zeros(binary_task.n_features)
     prior[0] = -1e3
     path = learn(binary_task, prior=prior)
@@ -149,7 +149,7 @@ def test_prior_can_cost_a_feature_its_place(binary_task: SimpleNamespace) -> Non
 
 
 def test_of_two_copies_the_prior_prefers_the_cheaper(binary_task: SimpleNamespace) -> None:
-    """Feature 3 is a worse copy of feature 0; where feature 0 costs more than it gives beyond it, 3 is kept."""
+    """Feature 3 is a worse copy of feature 0; it is kept if feature 0 costs more than its advantage."""
     prior = torch.zeros(binary_task.n_features)
     prior[0] = -4.0
     assert 0 in learn(binary_task).subset(3)
@@ -224,7 +224,7 @@ def test_nan_on_validation_is_named(binary_task: SimpleNamespace) -> None:
 def test_wide_groups_are_cached_within_the_limit(
     make_task: Callable[..., SimpleNamespace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One group of eleven features pads the five single ones: with little memory, few rows are embedded and judged."""
+    """One group of eleven features pads the five single ones; with little memory, few rows are embedded and judged."""
     task = make_task("binary")
     groups = [*range(5), *[5] * 11]
     plenty = learn(task, groups=groups, settings={"k_max": 4})

@@ -1,4 +1,4 @@
-"""Sparse gradients: the rows of a batch move as torch's own AdamW moves them, and no others."""
+"""Sparse gradients: the rows of a batch are updated like by torch's AdamW, and no others."""
 
 from __future__ import annotations
 

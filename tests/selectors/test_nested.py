@@ -1,4 +1,4 @@
-"""One network for every K: what it sees, and for which K it is good."""
+"""One network for every K: its input, and its quality for each K."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def validation_loss(task: SimpleNamespace, logits: torch.Tensor) -> float:
 
 
 def test_is_good_at_every_k_and_better_than_the_masked_model(any_task: SimpleNamespace) -> None:
-    """Against the trained model that merely is fed means, as one would get without fine-tuning."""
+    """Compared with the trained model fed with means, without fine-tuning."""
     ks = (1, 2, 3, 8)
     model = nest(any_task, RANKING, ks)
     assert model.ks == ks

@@ -1,4 +1,4 @@
-"""The picture of a path."""
+"""The plot of a path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best shift against what it is known to do, per loss."""
+"""The best shift of each loss, compared with its known properties."""
 
 from __future__ import annotations
 

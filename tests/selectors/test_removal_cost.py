@@ -1,4 +1,4 @@
-"""Removal costs are exact; the trained model is trusted as far as its corrections allow."""
+"""Removal costs are exact; the trained model is trusted as far as its corrections justify."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUPS = 24
 
 
 def rare_clicks(rows: int, *, seed: int = 0) -> tuple[EmbeddingCache, Tensor]:
-    """Half of the groups carry a rare target; the true probabilities as well."""
+    """A rare target that depends on half of the groups, and the true probabilities."""
     random = np.random.default_rng(seed)
     values = random.normal(size=(rows, GROUPS, 1))
     truth = 1 / (1 + np.exp(-0.5 * values[:, : GROUPS // 2, 0].sum(axis=1) + 3.0))
@@ -100,7 +100,7 @@ def test_for_one_group_or_two_labels_are_all(groups: int) -> None:
 
 
 def test_a_shifted_level_changes_no_cost() -> None:
-    """Held-out rows with a much lower base rate: costs are those behind the recalibrated intercept."""
+    """On held-out rows with a much lower base rate, costs are those after recalibrating the intercept."""
     cache, _ = rare_clicks(4000)
     surrogate = fitted(cache)
     costs = RemovalCost(surrogate, cache, loss=bce).costs(range(GROUPS))

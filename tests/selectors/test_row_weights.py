@@ -1,4 +1,4 @@
-"""Row weights in a selection: every loss is that of repeated rows, and what heavy rows need is kept."""
+"""Row weights in a selection: every loss equals that of repeated rows, and features of heavy rows are kept."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_removals_cost_what_they_cost_on_repeated_rows(taught: bool) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_surrogate_learns_the_weighted_rate(share: float) -> None:
-    """Noise alone: the outputs settle where the weighted labels are, or the teacher's weighted expectations."""
+    """With noise only, outputs converge to the weighted mean of the labels, or of the teacher's expectations."""
     cache = signals_and_noise(2_000)
     target = (torch.arange(2_000) % 2).float()
     cache = replace(cache, target=target, taught=target, weight=torch.where(target == 1, 0.25, 1.75))
@@ -82,7 +82,7 @@ def test_the_loss_behind_gates_is_weighted_against_labels_and_teacher(share: flo
 
 
 def two_populations(heavy: int) -> SelectionTask:
-    """Rows of one population follow feature 0, those of the other feature 1; those of ``heavy`` have the weight.
+    """The label depends on feature 0 in one population and on feature 1 in the other; ``heavy`` has the weight.
 
     The trained model counts all rows alike and knows both features.
     """
@@ -103,7 +103,7 @@ def two_populations(heavy: int) -> SelectionTask:
         return epoch
 
     class Weighing(TinyModel):
-        """The batch carries its weights."""
+        """A model whose batches contain weights."""
 
         def embed(self, batch: tuple[Tensor, Tensor]) -> Tensor:
             return super().embed(batch[0])

@@ -1,4 +1,4 @@
-"""Every selector on a graphics card: what a team with one gets when it says nothing."""
+"""Every selector on a GPU, the default of a team that has one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def few_rows_for_lassonet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cuda_task(binary_task: SimpleNamespace) -> SimpleNamespace:
-    """The planted task with model and batches on the card."""
+    """The planted task with model and batches on the GPU."""
     task = SimpleNamespace(**vars(binary_task))
     task.model = copy.deepcopy(task.model).cuda()
     for name in ("train", "validation"):

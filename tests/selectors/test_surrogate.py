@@ -30,7 +30,7 @@ def test_cutting_groups_away_is_exact() -> None:
 
 
 def test_a_good_model_teaches_more_than_rare_labels() -> None:
-    """Against the truth, what a good model predicts leads closer than labels."""
+    """Predictions of a good model lead closer to the truth than labels."""
     cache, truth = rare_clicks(600)
     fresh, fresh_truth = rare_clicks(4000, seed=1)
     gaps = []

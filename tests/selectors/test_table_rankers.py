@@ -1,4 +1,4 @@
-"""Rankers of the table get categories as categories, vectors as one feature, and validation rows to stop on."""
+"""Rankers of the table get categories as categories, vectors as one feature, and validation rows for early stopping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RANKERS = {
 
 
 def shuffled_categories(task: str, *, values: int = 60) -> Matrix:
-    """Column 0: a category whose codes say nothing as numbers; 1: a weaker number; 2: noise; 3: an id, noise."""
+    """Column 0: a category whose codes mean nothing as numbers; 1: a weaker number; 2: noise; 3: an id, noise."""
     random = np.random.default_rng(3)
     category = random.integers(0, values, ROWS)
     number = random.normal(size=ROWS)
@@ -38,7 +38,7 @@ def test_a_category_is_ranked_by_its_values_and_an_id_is_not(name: str, task: st
     scores = RANKERS[name](tables.table_task(*matrix, seed=0))
     assert scores.argmax() == 0
     assert scores[1] > scores[2]
-    if name != "lightgbm_gain":  # gain counts what was learned, of an id as well
+    if name != "lightgbm_gain":  # gain includes what was memorised of an id
         assert scores[1] > scores[3]
 
 
@@ -67,7 +67,7 @@ def test_codes_as_numbers_would_hide_the_category() -> None:
 
 @pytest.mark.parametrize("name", RANKERS)
 def test_a_vector_is_one_feature(name: str) -> None:
-    """Feature 1 has two columns that are worth most together; its score stands in its own place."""
+    """Feature 1 has two columns that together matter most; its score is at its own position."""
     random = np.random.default_rng(4)
     x = random.normal(size=(ROWS, 4))
     y = (x[:, 1] + x[:, 2] + 0.5 * x[:, 3] + 0.5 * random.normal(size=ROWS) > 0).astype(np.int64)
@@ -97,7 +97,7 @@ def test_gains_of_a_group_add_up() -> None:
 
 
 def test_boosting_stops_on_the_validation_rows() -> None:
-    """Column 1 predicts train rows only: where validation rows say so, it has no gain to speak of."""
+    """Column 1 predicts train rows only; with early stopping on validation rows, its gain is negligible."""
     random = np.random.default_rng(5)
     y, y_validation = (random.integers(0, 2, ROWS) for _ in range(2))
     x, x_validation = random.normal(size=(ROWS, 2)), random.normal(size=(ROWS, 2))
@@ -112,7 +112,7 @@ def test_boosting_stops_on_the_validation_rows() -> None:
 
 
 def test_missing_values_are_a_value() -> None:
-    """That a cell is missing is all that tells."""
+    """Only missingness is informative."""
     random = np.random.default_rng(6)
     y = random.integers(0, 2, ROWS)
     x = random.normal(size=(ROWS, 3))

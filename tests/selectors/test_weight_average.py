@@ -1,4 +1,4 @@
-"""The average of weights is its recursion."""
+"""The average of weights equals its recursion."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ FORMS = ("list", "tuple", "dict", "keyed", "flat")
 
 
 class Mixed(nn.Module):
-    """One table per feature, as wide as told; writes its embeddings in any form and reads what it wrote."""
+    """One table per feature, of the given widths; returns embeddings in any form and accepts the same form."""
 
     def __init__(self, widths: list[int], form: str, cardinality: int = 5) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Mixed(nn.Module):
 
 @pytest.fixture(scope="module")
 def mixed() -> SimpleNamespace:
-    """The planted task under a trained model whose features are 1 to 256 wide."""
+    """The planted task with a trained model whose features are 1 to 256 wide."""
     task = planted_task("binary", epochs=0)
     torch.manual_seed(0)
     task.model = Mixed(WIDTHS, "list")

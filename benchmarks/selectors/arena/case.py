@@ -15,7 +15,7 @@ from arena.net import Net, batches, expectations, fit, loss_of, new_net
 from arena.scoring import Score, floor, score, used_groups
 from arena.tables import Entry, Table
 
-#: Slots of a concrete training over the largest K asked for: what an audit's first trial has.
+#: Slots of a concrete training, relative to the largest requested K, as in the first trial of an audit.
 _SLOTS = 8**0.5
 
 
@@ -29,18 +29,18 @@ class Outcome:
 
 
 class Case:
-    """A table, its full net, and a memory of what was retrained.
+    """A table, its full net, and a cache of retrained nets.
 
     Args:
-        name: of the table.
-        entry: how it is made and treated.
-        rows: most rows of the table; None = all.
-        retrains: nets per kept set, seeds 1, 2, ...; more where the entry says so.
+        name: name of the table.
+        entry: how it is built and evaluated.
+        rows: maximum number of rows of the table; None = all.
+        retrains: nets per kept set, seeds 1, 2, ...; more if the entry requires it.
 
     Attributes:
         table, model: the data and the full net (seed 0).
-        ks: K asked for.
-        full: test score of the full net; ``spent`` what its training took.
+        ks: requested K.
+        full: test score of the full net; ``spent`` is the cost of its training.
     """
 
     def __init__(self, name: str, entry: Entry, *, rows: int | None, retrains: int) -> None:
@@ -56,7 +56,7 @@ class Case:
         self._known: dict[tuple[int, ...], Outcome] = {}
 
     def facts(self) -> dict[str, Any]:
-        """The table and its full net, for the records."""
+        """Facts about the table and its full net, for the records."""
         return {
             "rows": len(self.table.y_train) + len(self.table.y_valid) + len(self.table.y_test),
             "fields": self.table.n_fields,
@@ -79,12 +79,12 @@ class Case:
         return new_net(self.table, self.fields, seed=seed)
 
     def retrained(self, kept: np.ndarray) -> Outcome:
-        """Of nets retrained on the kept fields, means over seeds."""
+        """Outcome of nets retrained on the kept fields, means over seeds."""
         found = [self.retrained_once(kept, seed=1 + number) for number in range(self.retrains)]
         return Outcome(*np.mean([(o.metric, o.loss, o.validation_loss) for o in found], axis=0).tolist())
 
     def retrained_once(self, kept: np.ndarray, *, seed: int) -> Outcome:
-        """Of one net retrained on the kept fields."""
+        """Outcome of one net retrained on the kept fields."""
         key = (seed, *kept.tolist())
         if key not in self._known:
             model, validation_loss, _ = self.fit(kept, seed=seed)
@@ -100,7 +100,7 @@ class Case:
         return replace(default, **(length | changes))
 
     def loaders(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Train and validation batches as the selectors take them."""
+        """Train and validation batches in the form that selectors expect."""
         table, size = self.table, self.entry.batch
         return (
             batches(table.x_train, table.y_train, size=size, shuffle=True),
@@ -108,10 +108,10 @@ class Case:
         )
 
     def select(self, selector: str, settings: PathSettings) -> Callable[[int], np.ndarray]:
-        """Runs a selector of the library; the result gives the kept set, sorted, for a K.
+        """Run a selector of the library; the result maps a K to the sorted kept set.
 
         Raises:
-            ValueError: there is no such selector.
+            ValueError: unknown selector.
         """
         return rank_with(selector, self.task(), settings, matrix=self.table.matrix).subset
 

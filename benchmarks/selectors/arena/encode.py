@@ -1,4 +1,4 @@
-"""Raw columns to codes, fitted on the train rows; vectors, lists and times to side tables."""
+"""Encodes raw columns as codes, fitted on train rows; vectors, lists and times become side tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-#: Values seen less often in train share one code.
+#: Values that are rarer in train share one code.
 _MIN_COUNT = 5
 _TOKENS = 60
 
@@ -19,9 +19,9 @@ class Columns:
     Attributes:
         codes: one int64 (rows,) array per field.
         sizes: number of codes of each field.
-        sides: field number -> float32 (codes, width), fixed vectors that a field's codes stand for.
-        names: of the fields.
-        categorical: are the field's codes categories, not bins of a number?
+        sides: field number -> float32 (codes, width), the fixed vectors that a field's codes represent.
+        names: names of the fields.
+        categorical: whether the field's codes are categories rather than bins of a number.
         missing: code of a number's missing values; -1 = none.
     """
 
@@ -33,7 +33,7 @@ class Columns:
     missing: list[int] = field(default_factory=list)
 
     def add_number(self, name: str, values: np.ndarray, train: np.ndarray, *, bins: int) -> None:
-        """A field of numbers, NaN for missing, by quantiles of its train rows."""
+        """Add a field of numbers (NaN = missing), binned by quantiles of its train rows."""
         codes, size = quantile_codes(values, train, bins=bins)
         self.add(name, codes, size, categorical=False)
         self.missing[-1] = size - 1 if np.isnan(values).any() else -1
@@ -51,7 +51,7 @@ class Columns:
 
 
 def encode_matrix(x: np.ndarray, train: np.ndarray, *, bins: int = 16) -> Columns:
-    """Every column of a float matrix (rows, N) by quantiles of its train rows."""
+    """Encode every column of a float matrix (rows, N) by quantiles of its train rows."""
     columns = Columns()
     for number in range(x.shape[1]):
         columns.add_number(f"x{number}", x[:, number], train, bins=bins)
@@ -59,7 +59,7 @@ def encode_matrix(x: np.ndarray, train: np.ndarray, *, bins: int = 16) -> Column
 
 
 def encode_frame(frame: pl.DataFrame, train: np.ndarray, *, bins: int = 16) -> Columns:
-    """Every column of a frame by its type; ``train`` holds row numbers."""
+    """Encode every column of a frame by its type; ``train`` contains row numbers."""
     columns = Columns()
     for series in frame:
         if isinstance(series.dtype, pl.Array):
@@ -80,7 +80,7 @@ def encode_frame(frame: pl.DataFrame, train: np.ndarray, *, bins: int = 16) -> C
 def quantile_codes(values: np.ndarray, train: np.ndarray, *, bins: int) -> tuple[np.ndarray, int]:
     """Codes (rows,) and their number: half of the cuts split the rows evenly, half the distinct values.
 
-    Missing values (NaN) have a code of their own where there are any.
+    Missing values (NaN), if any, have a separate code.
     """
     missing = np.isnan(values)
     known = values[train][~missing[train]]
@@ -97,7 +97,7 @@ def quantile_codes(values: np.ndarray, train: np.ndarray, *, bins: int) -> tuple
 
 
 def category_codes(series: pl.Series, train: np.ndarray) -> tuple[np.ndarray, int]:
-    """0 = missing, 1 = rare or unseen in train, then by falling frequency in train."""
+    """Codes: 0 = missing, 1 = rare or unseen in train, the others by descending frequency in train."""
     counts = series.gather(train).drop_nulls().value_counts().filter(pl.col("count") >= _MIN_COUNT)
     ordered = counts.sort(by=["count", series.name], descending=[True, False])[series.name].to_list()
     known = {value: 2 + place for place, value in enumerate(ordered)}

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[3]
-#: What a record's figures depend on.
+#: Sources that the figures of a record depend on.
 _SOURCES = ("selectors/concrete_selectors", "benchmarks/selectors/arena")
-#: Parts of the above that no figure depends on.
+#: Files among them that do not affect figures.
 _AROUND = ("report.py", "records.py", "options.py", "pixels.py")
 
 
 @dataclass(frozen=True)
 class Spent:
-    """CPU seconds (all threads), and peak MiB above what the process held before; None where Linux is not there."""
+    """CPU seconds of all threads, and peak MiB above the memory held before (None except on Linux)."""
 
     seconds: float
     peak_mib: float | None
@@ -29,8 +29,8 @@ class Spent:
 class Meter:
     """Context manager; ``spent`` is set at its end.
 
-    Linux keeps a high-water mark of resident memory that can be reset; freed heap is handed back first, so that
-    earlier work does not hide what this work takes.
+    Linux keeps a high-water mark of resident memory that can be reset. Freed heap is returned to the system first, so
+    that earlier work does not hide the memory of this work.
     """
 
     def __enter__(self) -> Self:
@@ -57,10 +57,10 @@ def _status(key: str) -> int:
 
 
 def code_version(*more: Path) -> dict[str, str]:
-    """``code``: hash of the sources that figures depend on; ``commit``: git's name for it, ``+`` if changed since.
+    """``code``: hash of the sources that figures depend on; ``commit``: the git commit, with ``+`` if changed since.
 
     Args:
-        more: further sources, those of a benchmark of its own.
+        more: further sources, of another benchmark.
     """
     digest = hashlib.blake2b(digest_size=6)
     paths = [path for folder in _SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -14,7 +14,7 @@ from arena.tables import Table
 
 
 class Net(nn.Module):
-    """Field embeddings into an MLP, optionally beside a low-rank DCN-v2 cross network.
+    """Field embeddings into an MLP, optionally in parallel with a low-rank DCN-v2 cross network.
 
     Args:
         cardinalities: (N,) number of codes of each field.
@@ -136,7 +136,7 @@ def batches(
 
 
 def expectations(logits: Tensor) -> Tensor:
-    """Probabilities (B,) or (B, C) from logits, which the nets' losses take as targets, too."""
+    """Probabilities (B,) or (B, C) from logits, which are also valid targets of the losses."""
     return torch.sigmoid(logits) if logits.dim() == 1 else torch.softmax(logits, dim=1)
 
 
@@ -150,7 +150,7 @@ def fit(
     patience: int = 2,
     **net: object,
 ) -> tuple[Net, float, int]:
-    """Trains from scratch with early stopping on validation loss; gives the best net, its loss, its epochs."""
+    """Train from scratch with early stopping on validation loss; returns the best net, its loss and its epochs."""
     model, loss = new_net(table, features, seed=seed, **net), loss_of(table)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5, fused=True)
     train = batches(table.x_train[:, features], table.y_train, size=size, shuffle=True)

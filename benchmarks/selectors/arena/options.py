@@ -21,10 +21,10 @@ from arena.tables import TableAbsent, registry
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a run may take.
+    """Limits of a run.
 
     Attributes:
-        rows: most rows of a table; None = all.
+        rows: maximum number of rows of a table; None = all.
         retrains: nets per kept set.
     """
 
@@ -36,7 +36,7 @@ BUDGETS = {"small": Budget(20_000, 1), "full": Budget(None, 2)}
 
 
 def add_options(parser: argparse.ArgumentParser, *, tables: list[str]) -> None:
-    """Tables, budget, seeds, results and report."""
+    """Add the options for tables, budget, seeds, results and report."""
     parser.add_argument("--tables", nargs="+", default=tables, choices=list(registry()), metavar="TABLE")
     parser.add_argument("--budget", default="small", choices=list(BUDGETS), help="small: 20,000 rows, one retraining")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser, *, tables: list[str]) -> None:
 def open_results(options: argparse.Namespace, *sources: Path) -> Results:
     """Old and new records of a run; ``sources`` are further files that its figures depend on.
 
-    Leaves the program where the file is no file of results.
+    Exits the program if the file does not contain results.
     """
     try:
         return Results(options.results, {**code_version(*sources), "budget": options.budget})
@@ -57,7 +57,7 @@ def open_results(options: argparse.Namespace, *sources: Path) -> Results:
 
 
 def print_report(options: argparse.Namespace, render: Callable[[list[Record], str], str]) -> None:
-    """The Markdown of a file of results."""
+    """Print the Markdown report of a file of results."""
     if options.results is None or not options.results.is_file():
         fail(f"--report: no file {options.results}; give --results FILE of an earlier run")
     try:
@@ -68,7 +68,7 @@ def print_report(options: argparse.Namespace, render: Callable[[list[Record], st
 
 
 def cases(options: argparse.Namespace, is_done: Callable[[str], bool]) -> Iterator[Case]:
-    """One case per table with runs left; absent tables are printed with the reason."""
+    """One case per table with missing runs; tables that are not available are printed with the reason."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     budget = BUDGETS[options.budget]
@@ -92,6 +92,6 @@ def cases(options: argparse.Namespace, is_done: Callable[[str], bool]) -> Iterat
 
 
 def fail(text: str) -> NoReturn:
-    """One line, exit code 2."""
+    """Print one line and exit with code 2."""
     print(text, file=sys.stderr)
     sys.exit(2)

@@ -19,7 +19,7 @@ def borders(chosen: np.ndarray) -> int:
 
 
 def neighbours(chosen: np.ndarray) -> int:
-    """Pairs that share a side."""
+    """Number of pairs of pixels that share a side."""
     grid = np.zeros((SIDE, SIDE), dtype=bool)
     grid.flat[chosen] = True
     return int((grid[1:] & grid[:-1]).sum() + (grid[:, 1:] & grid[:, :-1]).sum())

@@ -14,7 +14,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Key:
-    """What records must agree in to stand in one report.
+    """What records must have in common to appear in one report.
 
     Attributes:
         code: hash of the sources that the figures depend on.
@@ -32,8 +32,8 @@ class Results:
     """Records of one file, old ones and new ones.
 
     Args:
-        path: of the JSON lines; None keeps them in memory.
-        stamp: fields that every new record gets: ``code``, ``commit``, ``budget``.
+        path: file of JSON lines; None keeps records in memory.
+        stamp: fields added to every new record: ``code``, ``commit``, ``budget``.
     """
 
     def __init__(self, path: Path | None, stamp: dict[str, str]) -> None:
@@ -41,7 +41,7 @@ class Results:
         self.records: list[Record] = [] if path is None or not path.is_file() else read(path)
 
     def add(self, record: Record) -> None:
-        """Appends a record; one write per line, so that several processes may share the file."""
+        """Append a record with a single write, so that several processes may share the file."""
         record = {**self.stamp, **record}
         self.records.append(record)
         if self.path is not None:
@@ -49,7 +49,7 @@ class Results:
                 file.write(json.dumps(record) + "\n")
 
     def has(self, **wanted: Any) -> bool:
-        """Is there a record of this stamp's code and budget with these values?"""
+        """Whether a record of this stamp's code and budget has these values."""
         return bool(self.find(**wanted))
 
     def find(self, **wanted: Any) -> list[Record]:
@@ -59,10 +59,10 @@ class Results:
 
 
 def read(path: Path) -> list[Record]:
-    """All records of a file; a last line that was cut off by a kill is left out.
+    """All records of a file; a last line that was truncated when the process was killed is left out.
 
     Raises:
-        ValueError: a line is no record.
+        ValueError: a line is not a record.
     """
     records = []
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -82,15 +82,15 @@ def read(path: Path) -> list[Record]:
 
 
 def pick(records: Iterable[Record], *, code: str | None, budget: str) -> tuple[list[Record], str]:
-    """Records of one code version and budget, and a line about those that were left out.
+    """Records of one code version and budget, and a line about the excluded ones.
 
     Args:
-        records: of a file.
+        records: all records of a file.
         code: version to report; None = that of the last record of this budget.
-        budget: to report.
+        budget: budget to report.
 
     Raises:
-        ValueError: nothing is left.
+        ValueError: no record matches.
     """
     records = list(records)
     of_budget = [record for record in records if record["budget"] == budget]

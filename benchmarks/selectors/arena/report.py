@@ -1,4 +1,4 @@
-"""Converts records to Markdown."""
+"""Reports of records in Markdown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Board:
         return [r[key] for r in self.cells[table, method] if r["k"] == k]
 
     def top(self, table: str) -> float:
-        """The best metric seen on a table; the full net may be far from it (XOR-like targets among much noise)."""
+        """The best metric on a table; the full net may be far below it (XOR-like targets with much noise)."""
         seen = [r["metric"] for (name, _), records in self.cells.items() if name == table for r in records]
         return max([self.tables[table]["full"], *seen])
 
@@ -55,7 +55,7 @@ class Board:
         ]
 
     def stability(self, table: str, method: str) -> float | None:
-        """Mean over K of the Nogueira index over seeds; 1 for a method that has no randomness."""
+        """Mean over K of the Nogueira index over seeds; 1 for a deterministic method."""
         records = self.cells[table, method]
         if all(r.get("deterministic") for r in records):
             return 1.0
@@ -79,7 +79,7 @@ class Board:
 
 
 def arena_report(records: Sequence[Record], note: str) -> str:
-    """Summary over tables, then one table of K for each."""
+    """Report of the arena: a summary over tables, then the K of each table."""
     board = Board(records)
     ranks = board.ranks()
     methods = sorted(board.methods, key=lambda m: ranks.get(m, np.inf))
@@ -89,7 +89,7 @@ def arena_report(records: Sequence[Record], note: str) -> str:
 
 
 def ablation_report(records: Sequence[Record], note: str, *, reference: str) -> str:
-    """Area of every variant less that of the full method, then one table of K for each data set."""
+    """Report of the ablation: area of every variant minus that of the full method, then the K of each data set."""
     board = Board(records)
     lines = [f"| variant | {' | '.join(board.complete())} | mean |", "|---" * (len(board.complete()) + 2) + "|"]
     for method in board.methods:
@@ -106,7 +106,7 @@ def ablation_report(records: Sequence[Record], note: str, *, reference: str) -> 
 
 
 def practice_report(records: Sequence[Record], note: str, *, reference: str) -> str:
-    """Means over tables at each share of the fields, the reference less each other, then every table by itself."""
+    """Means over tables at each share of the fields, differences to the reference, then every table separately."""
     facts = {r["table"]: r for r in records if r["kind"] == "table"}
     cells: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for record in records:
@@ -205,7 +205,7 @@ def _truth(board: Board, table: str, method: str, k: int) -> str:
 
 
 def _median(values: Sequence[float]) -> str:
-    """Median, and the worst where several seeds differ."""
+    """Median, with the worst seed if seeds differ."""
     if not values:
         return "-"
     text = f"{np.median(values):.4f}"

@@ -12,9 +12,9 @@ from arena.meter import Meter, Spent
 from arena.records import Results
 from arena.scoring import truth_found
 
-#: Gives the kept set (sorted field numbers) for a K.
+#: K -> kept set (sorted field numbers).
 Chosen = Callable[[int], np.ndarray]
-#: (case, seed, changes of the settings) -> what was chosen.
+#: (case, seed, changes of the settings) -> selection.
 Method = Callable[[Case, int, dict[str, Any]], Chosen]
 
 
@@ -28,15 +28,15 @@ def run_table(
     deterministic: Collection[str] = (),
     one_seed: Collection[str] = (),
 ) -> None:
-    """Every method on one table; what the results hold already is not run again.
+    """Run every method on one table, except runs that the results already contain.
 
     Args:
         case: the table.
-        methods: by name.
-        results: records are added to it.
-        seeds: of the selections; trials are run with the first.
-        trials: settings to choose from on validation, by method.
-        deterministic: methods that ignore the seed: one run stands for all.
+        methods: name -> method.
+        results: receives the records.
+        seeds: seeds of the selections; trials use the first.
+        trials: method -> settings, of which validation chooses one.
+        deterministic: methods that ignore the seed, so that one run counts for all.
         one_seed: other methods that run with the first seed only.
     """
     if not results.has(kind="table", table=case.name):
@@ -59,7 +59,7 @@ def is_done(
     deterministic: Collection[str] = (),
     one_seed: Collection[str] = (),
 ) -> bool:
-    """Do the results hold every selection of a table?"""
+    """Whether the results contain every selection of a table."""
     once = (*deterministic, *one_seed)
     wanted = [(name, seed) for name in methods for seed in (seeds[:1] if name in once else seeds)]
     return all(_is_done(results, table, name, seed) for name, seed in wanted)
@@ -80,7 +80,7 @@ def _measured(case: Case, method: Method, seed: int, changes: dict[str, Any]) ->
 def _tuned(
     case: Case, name: str, method: Method, options: Sequence[dict[str, Any]], results: Results, seed: int
 ) -> tuple[dict[str, Any], tuple[Chosen, Spent] | None]:
-    """The trial with the least validation loss of retrained nets, mean over K; its selection if it was run now."""
+    """The trial with the lowest validation loss of retrained nets, averaged over K; its selection, if run just now."""
     if len(options) == 1:
         return options[0], None
     known = results.find(kind="trials", table=case.name, method=name)

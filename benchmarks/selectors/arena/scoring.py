@@ -1,4 +1,4 @@
-"""Scores of a selection: metric and loss of a net, truth found, area under the K curve, stability, mean ranks."""
+"""Scores of a selection: metric and loss of a net, recall of the truth, area of the K curve, stability, mean ranks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from arena.net import Net, logits, loss_of
 from arena.tables import Table
 
-#: A group is used by the full net where shuffling it raises the loss by so many standard errors.
+#: The full net uses a group if shuffling it raises the loss by this number of standard errors.
 _USED_ERRORS = 3.0
 
 
@@ -26,7 +26,7 @@ class Score:
 
 
 def score(table: Table, model: Net, features: np.ndarray) -> Score:
-    """Of a net of the given fields, on test."""
+    """Score of a net of the given fields on test rows."""
     out = logits(model, table.x_test[:, features])
     loss = float(loss_of(table)(out, torch.as_tensor(table.y_test)).mean())
     if table.classes == 2:
@@ -42,7 +42,7 @@ def floor(table: Table) -> float:
 
 
 def used_groups(table: Table, model: Net) -> list[int]:
-    """Signal groups that the full net uses: all fields of one shuffled together cost it loss on validation and test."""
+    """Signal groups used by the full net: shuffling their fields together raises the loss on validation and test."""
     if table.signal is None:
         return []
     x = np.concatenate([table.x_valid, table.x_test])
@@ -64,7 +64,7 @@ def used_groups(table: Table, model: Net) -> list[int]:
 
 
 def truth_found(table: Table, kept: np.ndarray) -> dict[str, object]:
-    """Groups and number of noise fields among the kept ones; empty where no truth is known."""
+    """Signal groups and number of noise fields among the kept fields; empty if the truth is not known."""
     if table.signal is None:
         return {}
     signal = table.signal[kept]
@@ -74,7 +74,7 @@ def truth_found(table: Table, kept: np.ndarray) -> dict[str, object]:
 def area(values: Mapping[int, float], *, bottom: float, top: float) -> float:
     """Mean over log K of ``(metric - bottom) / (top - bottom)``: bottom is no feature, top the best net.
 
-    Trapezoids between the given K; one K alone is its own mean.
+    Integrated by the trapezoidal rule; for a single K, its value.
     """
     ks = sorted(values)
     heights = np.array([(values[k] - bottom) / (top - bottom) for k in ks])

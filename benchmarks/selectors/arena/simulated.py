@@ -40,7 +40,7 @@ def planted(
 
 
 def leaky(most: int | None = None, *, ids: int = 12, cardinality: int = 3000) -> Table:
-    """The first planted table plus ids of high cardinality that mean nothing, which embeddings can memorise."""
+    """The first planted table plus uninformative ids of high cardinality, which embeddings can memorise."""
     table = planted(0, most)
     random = np.random.default_rng(5)
 
@@ -68,10 +68,10 @@ def widths(most: int | None = None) -> Table:
 
 
 def rare(most: int | None = None, *, number: int = 0, rows: int = 60_000) -> Table:
-    """Six common signals, twelve rare ones that are together worth about .01 AUC, and 80 fields of noise.
+    """Six common signals, twelve rare ones that together add about .01 AUC, and 80 noise fields.
 
-    A rare field is a flag or an amount that is 0 but for 0.3 % of rows; so are 60 of the noise fields. Each signal is
-    a group of its own: 0 to 5 the common ones, 6 to 17 the rare ones.
+    A rare field is a flag or an amount that is 0 except on 0.3 % of the rows; so are 60 of the noise fields. Every
+    signal is a separate group: 0 to 5 the common ones, 6 to 17 the rare ones.
     """
     random = np.random.default_rng(3000 + number)
     common = random.normal(size=(rows, _COMMON + 20))
@@ -92,7 +92,7 @@ def rare(most: int | None = None, *, number: int = 0, rows: int = 60_000) -> Tab
 
 
 def demo(most: int | None = None, *, seed: int = 0) -> Table:
-    """The simulated recommender log of the pipeline, in time order; constants, repeats and leaks are left out."""
+    """The simulated recommender log of the pipeline in time order, without constants, duplicates and leaks."""
     try:
         from feature_audit.datasets.demo import make_demo
     except ImportError as error:
@@ -107,5 +107,5 @@ def demo(most: int | None = None, *, seed: int = 0) -> Table:
     return make_table("demo", columns, frame["clicked"].to_numpy(), splits, signal=np.array(signal))
 
 
-#: Roles of demo columns that selectors get, and what they are where they carry no signal group.
+#: Roles of the demo columns that selectors get -> their group if they have no signal group.
 _USED = {"signal": NEITHER, "copy": NEITHER, "key": NEITHER, "noise": NOISE}

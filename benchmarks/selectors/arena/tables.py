@@ -13,7 +13,7 @@ from concrete_selectors.baselines import Matrix
 
 from arena.encode import Columns, encode_frame, encode_matrix
 
-#: Number of rows, which are in the order of their time -> row numbers of train, validation and test.
+#: Number of rows, in time order -> row numbers of train, validation and test.
 TimeSplit = Callable[[int], list[np.ndarray]]
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -27,16 +27,16 @@ class Table:
     """Coded fields of three splits.
 
     Attributes:
-        name: of the table.
+        name: name of the table.
         x_train, x_valid, x_test: int64 (rows, N) codes.
-        y_train, y_valid, y_test: float32 0 / 1 labels, or int64 classes where there are more than two.
+        y_train, y_valid, y_test: float32 0 / 1 labels, or int64 classes if there are more than two.
         cardinalities: (N,) number of codes of each field.
         signal: known truth, or None: the group of each field, -1 = noise, -2 = neither.
-        sides: field -> float32 (codes, width), fixed vectors that codes stand for.
-        classes: 2, or the number of classes.
-        categorical: (N,) bool, fields whose codes are categories, not bins of a number; None = no field.
-        missing: (N,) code of a number's missing values, -1 = none; None = none anywhere.
-        widths: (N,) numbers of each field's embedding in a net; None = the net's own for all.
+        sides: field -> float32 (codes, width), the fixed vectors that codes represent.
+        classes: number of classes, at least 2.
+        categorical: (N,) bool, fields whose codes are categories rather than bins of a number; None = no field.
+        missing: (N,) code of a number's missing values, -1 = none; None = no field has any.
+        widths: (N,) width of each field's embedding in a net; None = the net's default for all.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Table:
         return len(self.cardinalities)
 
     def matrix(self) -> Matrix:
-        """Train and validation rows for rankers of the table: vectors and lists column by column, NaN for missing."""
+        """Train and validation rows for rankers of the table: vectors and lists as columns, NaN for missing values."""
         categorical = np.zeros(self.n_fields, dtype=bool) if self.categorical is None else self.categorical
         missing = np.full(self.n_fields, -1) if self.missing is None else self.missing
         owners = [[number] * self._width(number) for number in range(self.n_fields)]
@@ -105,7 +105,7 @@ def _cut(order: np.ndarray) -> list[np.ndarray]:
 def make_table(
     name: str, columns: Columns, y: np.ndarray, splits: list[np.ndarray], *, signal: np.ndarray | None = None
 ) -> Table:
-    """Puts splits together; fields that are constant or repeat another field in train are dropped."""
+    """Build a table from its splits, without fields that are constant or equal another field in train."""
     codes, sizes = np.stack(columns.codes, axis=1), np.array(columns.sizes)
     train = codes[splits[0]]
     seen: set[bytes] = set()
@@ -138,7 +138,7 @@ def _file(path: str) -> Path:
 
 
 def _rows(count: int, most: int | None, seed: int = 0) -> np.ndarray:
-    """A random choice of at most so many rows, in their order."""
+    """A random sample of at most ``most`` rows, in their order."""
     if most is None or count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).permutation(count)[:most])
@@ -170,7 +170,7 @@ def criteo(most: int | None = None, *, in_time: TimeSplit = ordered_splits) -> T
 
 
 def movielens(most: int | None = None, *, in_time: TimeSplit = ordered_splits) -> Table:
-    """MovieLens-100k built into features that know the past only, in time order; a rating of 4 or 5 is positive."""
+    """MovieLens-100k in time order, with features of the past only; ratings of 4 and 5 are positive."""
     path = _file("ml-100k/ml-100k.inter")
     try:
         from feature_audit.datasets import movielens as features
@@ -220,15 +220,15 @@ def _bundled(name: str, split: int) -> Callable[[int | None], Table]:
 
 @dataclass(frozen=True)
 class Entry:
-    """How a table is made and treated.
+    """How a table is built and evaluated.
 
     Attributes:
-        build: makes it from at most so many rows (None = all).
-        ks: K that are asked for.
+        build: builds it from at most the given number of rows (None = all).
+        ks: requested K.
         batch: rows per training step, for every net and selector.
-        epochs: most epochs of a net.
-        patience: epochs without a better validation loss after which a net's training ends.
-        repeats: times as many nets per kept set as the budget says, where test rows are few and nets are cheap.
+        epochs: maximum number of epochs of a net.
+        patience: epochs without a lower validation loss after which a training ends.
+        repeats: factor for the budget's number of nets per kept set, if test rows are few and nets are cheap.
     """
 
     build: Callable[[int | None], Table]
@@ -243,8 +243,8 @@ def registry(split: int = 0, in_time: TimeSplit = ordered_splits) -> dict[str, E
     """All tables by name.
 
     Args:
-        split: seed of the real ones' random splits.
-        in_time: splits the rows of real ones that have a time.
+        split: seed of the random splits of real tables.
+        in_time: splits the rows of real tables that have a time.
     """
     from arena import simulated
 

@@ -121,13 +121,23 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"config={path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"config={path}: not a text file in UTF-8; {_yaml_or_log(path)}") from None
+    except yaml.YAMLError as error:
+        problem = shortened(" ".join(str(error).split()))
+        raise UsageError(f"config={path}: not valid YAML: {problem}; {_yaml_or_log(path)}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UsageError(f"config={path}: contains a {type(content).__name__}; give `key: value` lines")
+        held = "a list" if isinstance(content, list) else "text" if isinstance(content, str) else f"only {content}"
+        raise UsageError(f"config={path}: contains {held}; {_yaml_or_log(path)}")
     return content
+
+
+def _yaml_or_log(path: Path) -> str:
+    """The remedy for a file that is not a configuration; often it is the log."""
+    log = "" if path.suffix.lower() in (".yaml", ".yml") else f", or data={path} if it is the log"
+    return f"give a YAML file of `key: value` lines{log}"
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

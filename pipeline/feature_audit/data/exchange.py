@@ -19,6 +19,7 @@ from feature_audit.data.table.splits import SPLITS
 from feature_audit.data.table.statistics import chunk_rows
 from feature_audit.data.written_tables import raw_table
 from feature_audit.errors import AuditError
+from feature_audit.plurals import counted
 from feature_audit.schema import SplitName
 
 #: Columns of a file of scores.
@@ -153,11 +154,12 @@ def read_scores(path: Path, rows: Mapping[SplitName, np.ndarray]) -> dict[SplitN
     if len(found) != len(wanted) or not np.array_equal(found[order], np.sort(wanted)):
         missing, twice = np.setdiff1d(wanted, found), len(found) - len(np.unique(found))
         strange = np.setdiff1d(found, wanted)
-        said = (
-            f"{len(missing):,} rows are missing (first: {missing[0]})" if len(missing)
-            else f"{len(strange):,} rows are not part of the task (first: {strange[0]})" if len(strange)
-            else f"{twice:,} rows occur twice"
-        )  # fmt: skip
+        if len(missing):
+            said = f"{counted(len(missing), 'row is', 'rows are')} missing (first: {missing[0]})"
+        elif len(strange):
+            said = f"{counted(len(strange), 'row is', 'rows are')} not part of the task (first: {strange[0]})"
+        else:
+            said = f"{counted(twice, 'row occurs', 'rows occur')} twice"
         raise AuditError(f"{path.name}: {said}; score every row of the validation and test files once")
     scores = _numbers(path, frame[SCORE])[order]
     return {split: scores[np.searchsorted(found[order], mine)] for split, mine in rows.items()}

@@ -12,6 +12,7 @@ from feature_audit.config import AuditConfig
 from feature_audit.data.columns.kinds import is_moment
 from feature_audit.data.columns.written_numbers import Form, held_words, units_of, words_among_numbers
 from feature_audit.data.messages import listing
+from feature_audit.plurals import counted
 from feature_audit.schema import Column, Kind
 
 #: Maximum number of lines on single columns after load; the others are counted.
@@ -142,7 +143,7 @@ def overview(summary: Mapping[str, Any], split: str, features: Mapping[Kind, int
     seen = {kind: features.get(kind, 0) for kind in _NAMES}
     kinds = ", ".join(f"{count} {_NAMES[kind][count > 1]}" for kind, count in seen.items() if count)
     share = summary["positives_share"]
-    parts = [f"{summary['rows']:,} rows", f"{sum(features.values())} features ({kinds})"]
+    parts = [f"{summary['rows']:,} rows", f"{counted(sum(features.values()), 'feature')} ({kinds})"]
     parts += [f"{100 * share:.3g} % positive"] if share is not None else [summary["task"]]
     if "weighted_by" in summary:
         by_weight = summary.get("positives_share_by_weight")

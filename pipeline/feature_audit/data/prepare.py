@@ -39,6 +39,7 @@ from feature_audit.data.table.target import read_production
 from feature_audit.data.table.weights import weight_summary
 from feature_audit.errors import AuditError
 from feature_audit.labels import Target
+from feature_audit.plurals import counted
 from feature_audit.schema import Column, ModelSchema
 
 #: Configuration keys that the store depends on, in addition to ``data`` itself.
@@ -72,7 +73,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     dtypes = source.frame.collect_schema()
     table = read_log(config, source, assign_roles(config, dtypes.names()))
     source = table.source
-    progress(f"inferring the kinds of {len(table.roles.candidates)} columns")
+    progress(f"inferring the kinds of {counted(len(table.roles.candidates), 'column')}")
     shown = peek(source, table.roles.candidates, table.rows)
     columns, unusable, table_costs = infer_columns(config, table.roles, dtypes, shown, source.origin)
     columns, doubtful = settle(config, table, columns, shown)
@@ -86,7 +87,7 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     looks = looks_like(config, columns, shown)
     shown = peek(source, table.roles.candidates, table.rows) if forms else shown
     usable = tuple(column for column in columns if column.name not in unusable)
-    progress(f"counting {len(usable)} columns on {table.split.rows()['train']:,} train rows")
+    progress(f"counting {counted(len(usable), 'column')} on {counted(table.split.rows()['train'], 'train row')}")
     statistics = gather(
         source, usable, shown, table.split.of_row, seed=config.seed, max_values=config.encoding.max_categories
     )
@@ -95,7 +96,8 @@ def prepare(config: AuditConfig, directory: Path, progress: Callable[[str], None
     kept = tuple(column for column in usable if column.name not in examined.excluded)
     if not kept:
         name, reason = next(iter(examined.excluded.items()))
-        raise AuditError(f"data: none of the {len(columns)} columns is a usable feature (for example {name}: {reason})")
+        none = "the only column is not" if len(columns) == 1 else f"none of the {len(columns)} columns is"
+        raise AuditError(f"data: {none} a usable feature (for example {name}: {reason})")
     progress("validating the profile")
     validation = _validate(config, table, usable, statistics, examined)
     encoders = fit_encoders(kept, statistics, config.encoding, forms)

@@ -145,7 +145,7 @@ def own_folder(work_dir: Path, key: StageKey) -> Iterator[StageFolder]:
 
 
 def open_folder(work_dir: Path, key: StageKey) -> StageFolder:
-    """The stage's folder below ``work_dir``; logs a cache hit or, on a miss, what changed since the last run."""
+    """The stage's folder below ``work_dir``; logs a cache hit or, on a miss, what changed since an earlier run."""
     folder = StageFolder(work_dir / key.stage / key.digest, key)
     if folder.done:
         log.info("%s: reused from the cache; same code, configuration and data (%s)", key.stage, key.digest)
@@ -157,19 +157,25 @@ def open_folder(work_dir: Path, key: StageKey) -> StageFolder:
 
 
 def _why_missed(stage_dir: Path, key: StageKey) -> str:
-    paths = sorted(stage_dir.glob(f"*/{MARKER}"), key=lambda path: path.stat().st_mtime, reverse=True)
     if (stage_dir / key.digest / MARKER).exists():
         return "running again: its saved result is damaged"
-    before = next((content["parts"] for content in map(read_marker, paths) if content), None)
     if any((stage_dir / key.digest).glob(_FINISHED)):
         return "continuing after an interruption"
-    if before is None:
+    paths = sorted(stage_dir.glob(f"*/{MARKER}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    earlier = [content["parts"] for content in map(read_marker, paths) if content]
+    if not earlier:
         return "running for the first time"
-    changed = [name for name in sorted(before.keys() | key.parts.keys()) if before.get(name) != key.parts.get(name)]
-    shown = [
-        f"{name.removeprefix('config.')} {before.get(name, 'absent')} -> {key.parts.get(name, 'absent')}"
+    # Audits of several logs may share the folder, so the latest run is not always the one to compare with.
+    changed = min((_changed(before, key.parts) for before in earlier), key=len)
+    return f"running again, changed since an earlier run: {', '.join(changed[:3])}{' ...' if len(changed) > 3 else ''}"
+
+
+def _changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """The parts of two keys that differ; of configuration and versions with both values."""
+    return [
+        f"{name.removeprefix('config.')} {before.get(name, 'absent')} -> {now.get(name, 'absent')}"
         if name.startswith(("config.", "version."))
         else name
-        for name in changed[:3]
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
     ]
-    return f"running again, changed since last time: {', '.join(shown)}{' ...' if len(changed) > 3 else ''}"

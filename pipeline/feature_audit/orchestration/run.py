@@ -31,8 +31,8 @@ from feature_audit.orchestration.report_data import build_report
 from feature_audit.orchestration.savings import sized, with_savings
 from feature_audit.orchestration.settings import check_config, keep_given, keep_resolved, with_metric
 from feature_audit.orchestration.stage_run import StageRun, asked_of_test, question, run_stage, training_inputs
+from feature_audit.plurals import counted
 from feature_audit.report import (
-    counted,
     plan_sentence,
 )
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost

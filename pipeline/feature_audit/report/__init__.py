@@ -6,7 +6,7 @@ from feature_audit.report.as_json import read_json, render_json
 from feature_audit.report.as_markdown import render_markdown, run_description, version_description
 from feature_audit.report.ladder import sentence as ladder_sentence
 from feature_audit.report.markdown import text as escape
-from feature_audit.report.numbers import counted, duration
+from feature_audit.report.numbers import duration
 from feature_audit.report.view import plan_sentence
 from feature_audit.report.view import sentence as verdict_sentence
 from feature_audit.results import AuditReport
@@ -14,7 +14,6 @@ from feature_audit.results import AuditReport
 __all__ = [
     "READ_BY_OTHERS",
     "AuditReport",
-    "counted",
     "duration",
     "escape",
     "ladder_sentence",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from feature_audit.importing import code_options
+from feature_audit.plurals import counted
 from feature_audit.report import numbers, retirement, view
 from feature_audit.results import AuditReport, FeatureDecision
 
@@ -172,7 +173,7 @@ def _settle_reviews(report: AuditReport) -> Step:
     listed = _some(names)
     it = "it" if len(names) == 1 else "them"
     text = (
-        f"{numbers.counted(len(names), 'feature')} ({listed}): the pruned model passed without {it}, but at least "
+        f"{counted(len(names), 'feature')} ({listed}): the pruned model passed without {it}, but at least "
         f"half of the selectors would keep {it}. Either drop {it} with the last group, or keep {it}: the command "
         f"below protects {it} (never_drop), selects again and tests the result; the full model comes from the cache. "
         f"This is a separate run and another look at the same test rows. Keep computing {it} until this is decided."
@@ -196,7 +197,7 @@ def _continue(report: AuditReport) -> str:
 
 
 def _after_fail(report: AuditReport) -> list[Step]:
-    cut = numbers.counted(report.k, "feature") if report.k else "this feature set"
+    cut = counted(report.k, "feature") if report.k else "this feature set"
     steps = [
         Step("Change nothing in production", f"The model on {cut} loses more than the margin. Nothing was registered."),
     ]

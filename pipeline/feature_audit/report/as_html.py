@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from feature_audit.plurals import counted
 from feature_audit.report import actions, charts, fading, history, ladder, measured, nested, numbers, retirement, view
 from feature_audit.report.as_json import to_plain
 from feature_audit.results import AuditReport, FeatureDecision
@@ -108,6 +109,7 @@ def _environment() -> Environment:
         ladder=ladder,
         nested=nested,
         numbers=numbers,
+        counted=counted,
         retirement=retirement,
         view=view,
         history=history,

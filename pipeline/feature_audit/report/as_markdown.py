@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from feature_audit.metric_names import metric_name
+from feature_audit.plurals import counted
 from feature_audit.report import actions, history, ladder, markdown_savings, measured, nested, numbers, retirement, view
 from feature_audit.report.markdown import code, text
 from feature_audit.report.markdown import table as _table
@@ -166,7 +167,7 @@ def _facts(report: AuditReport) -> str:
 def _warnings(report: AuditReport) -> str:
     if not report.warnings:
         return ""
-    title = f"**{numbers.counted(len(report.warnings), 'warning')}**"
+    title = f"**{counted(len(report.warnings), 'warning')}**"
     return "\n".join([title, "", *(f"- {text(warning)}" for warning in report.warnings)])
 
 

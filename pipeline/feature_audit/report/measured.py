@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from feature_audit.plurals import counted
 from feature_audit.report import numbers, retirement
 from feature_audit.results import AuditReport, Savings
 
@@ -48,7 +49,7 @@ def sentence(report: AuditReport) -> str:
     if not parts:
         return ""
     start = "" if report.verdict == "pass" else "If the audit passed: "
-    kept = f"{numbers.count(report.k)} of {numbers.counted(report.n_features, 'feature')}"
+    kept = f"{numbers.count(report.k)} of {counted(report.n_features, 'feature')}"
     return f"{start}{kept}: {', '.join(parts)}."
 
 

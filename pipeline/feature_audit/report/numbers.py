@@ -38,11 +38,6 @@ def count(value: float | None) -> str:
     return plain(value, 0)
 
 
-def counted(value: int, noun: str, plural: str | None = None) -> str:
-    """``1 feature``, ``1,200 features``."""
-    return f"{count(value)} {noun if value == 1 else plural or noun + 's'}"
-
-
 def percent(share: float | None, decimals: int = 0) -> str:
     """``0.95`` as ``95 %``."""
     return plain(share * 100, decimals) + SPACE + "%" if share is not None and known(share) else UNKNOWN

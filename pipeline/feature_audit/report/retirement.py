@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
 
+from feature_audit.plurals import counted
 from feature_audit.report import numbers
 from feature_audit.results import AuditReport, FeatureDecision
 
@@ -83,7 +84,7 @@ def savings(report: AuditReport) -> str:
     passed = report.verdict == "pass"
     verb = "can be retired" if passed else "could be retired"
     names = f" ({', '.join(table.name for table in retiring[:6])}{', …' if len(retiring) > 6 else ''})"
-    start = f"{len(retiring)} of {numbers.counted(len(tables), 'source table')} {verb}{names if retiring else ''}"
+    start = f"{len(retiring)} of {counted(len(tables), 'source table')} {verb}{names if retiring else ''}"
     everything = saved_cost(report)
     if not everything:
         return f"{start}."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from feature_audit.metric_names import metric_name
+from feature_audit.plurals import counted
 from feature_audit.report import numbers, retirement
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, MetricDelta
 
@@ -59,12 +60,12 @@ def further_targets(report: AuditReport) -> list[MetricDelta]:
 
 def headline(report: AuditReport) -> str:
     """The verdict in non-statistical words."""
-    kept = f"{numbers.count(report.k)} of {numbers.counted(report.n_features, 'feature')}"
+    kept = f"{numbers.count(report.k)} of {counted(report.n_features, 'feature')}"
     counts = decision_counts(report)
     gone = counts["drop"] if report.decisions else report.n_features - report.k
     later = f" now, {numbers.count(counts['review'])} more after review" if counts["review"] else ""
     return {
-        "pass": f"Production can drop {numbers.count(gone)} of {numbers.counted(report.n_features, 'feature')}{later}.",
+        "pass": f"Production can drop {numbers.count(gone)} of {counted(report.n_features, 'feature')}{later}.",
         "fail": f"Keep the full model: {kept} are not enough.",
         "inconclusive": f"The evidence does not show whether {kept} are enough.",
         "error": "The audit stopped before a verdict.",

@@ -118,13 +118,14 @@ def checked_data(estimator: Any, x: Any, y: Any = None) -> tuple[np.ndarray, np.
                 raise ValueError(f"{' '.join(str(error).split())}; {remedy}") from error
         raise
     if len(table) < 2:
-        raise ValueError(f"X: {len(table)} sample(s), but at least 2 are required; give more rows")
+        held = "1 sample" if len(table) else "no samples"
+        raise ValueError(f"X: {held}, but at least 2 are required; give more rows")
     infinite = np.isinf(table)
     if infinite.any():
         place = int(infinite.any(axis=0).argmax())
         raise ValueError(
-            f"X: {infinite.sum()} value(s) are infinity, the first in {_name(x, place)}; replace with finite numbers "
-            "or NaN (treated as the column's mean), or drop the column"
+            f"X: infinity in {infinite.sum()} of {infinite.size} cells, the first in {_name(x, place)}; replace "
+            "it with finite numbers or NaN (treated as the column's mean), or drop the column"
         )
     return table, y
 

@@ -1,4 +1,4 @@
-"""What tests of the data work may leave out."""
+"""Fixtures of the data tests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 
 @pytest.fixture
 def without_expectations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Great Expectations judges nothing.
+    """Skip Great Expectations, which takes half of the time on a small table.
 
-    For tests that ask what was read, found or encoded: the judgement takes half of the time of a small table. It is
-    tested with the suite, with ``test_prepare.py``, with the readers and with whole audits.
+    For tests of what was read, found or encoded. The validation is tested with its suite, in ``test_prepare.py``, with
+    the readers and in whole audits.
     """
     none = {"passed": True, "failures": [], "statistics": {}, "results": {}}
     monkeypatch.setattr("feature_audit.data.checks.great_expectations_suite.validate", lambda *_: none)

@@ -1,4 +1,4 @@
-"""From a table to a training store, and every way a user's table or configuration can be wrong."""
+"""From a table to a training store, and the mistakes that a table or configuration can contain."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_serving_needs_the_kept_columns_only(made):
 
 
 def test_a_range_of_a_slice_holds_what_its_label_says(tmp_path):
-    """Ranges end at values that occur, so many rows lie on an end: it belongs to the range below it."""
+    """Ranges end at values that occur, so many rows lie on a bound, which belongs to the range below it."""
     frame = pl.DataFrame({"y": np.arange(4_000) % 7 < 3, "x": np.arange(4_000) % 13, "age": np.arange(4_000) % 50})
     _, store = prepared_of(frame.with_columns(row=pl.int_range(4_000)), tmp_path, row_id="row", slices="age")
     ages = store.row_id("test").astype(int) % 50
@@ -177,7 +177,7 @@ def test_digest_follows_data_and_the_keys_that_matter(tmp_path):
 
 
 def test_encoders_learn_from_train_only(tmp_path):
-    """A category and an extreme number that only later rows have leave no trace in the encoders."""
+    """A category and an extreme number that occur only in later rows do not affect the encoders."""
     frame = every_kind().with_columns(late=pl.col("row") >= 11_200)
     frame = frame.with_columns(
         pl.when("late").then(pl.lit("only later")).otherwise("colour").alias("colour"),
@@ -297,7 +297,7 @@ def test_a_name_that_no_list_of_features_can_hold_is_refused(tmp_path, name, mes
         ("at", pl.when(pl.col("row") % 10 != 3).then("at"), "time=at: 150 of 1,500 rows have no time .first: row 3."),
         ("at", pl.lit("soon"), "time=at: 'soon' does not match any known datetime format"),
         ("at", pl.concat_list("count", "user"), "time=at: its type List"),
-        ("row", pl.when(pl.col("row") == 10_003).then(None).otherwise("row"), "row_id=row: 1 rows have no id"),
+        ("row", pl.when(pl.col("row") == 10_003).then(None).otherwise("row"), "row_id=row: 1 row has no id"),
         ("row", pl.col("row") // 2, "row_id=row: 750 duplicate ids"),
     ],
 )
@@ -369,7 +369,7 @@ def test_the_store_does_not_depend_on_the_number_of_threads(tmp_path):
 
 
 def odd_columns(rows: int = 600) -> dict[str, pl.Series]:
-    """Columns as tables have them now and then; every one must be encoded, or set aside with a reason."""
+    """Unusual columns as they occur in practice; each must be encoded, or excluded with a reason."""
     rng = np.random.default_rng(0)
     i = np.arange(rows)
     real = rng.normal(size=rows)

@@ -1,7 +1,8 @@
-"""The demo log: deterministic, as rich as it says, and its truth is true."""
+"""The demo log: deterministic, as varied as documented, and consistent with its truth."""
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ def demo() -> tuple[pl.DataFrame, Truth]:
 
 
 def _aucs(frame: pl.DataFrame, names: list[str]) -> np.ndarray:
-    """AUC of each column's own values, null rows left out, whichever direction is right."""
+    """AUC of each column's values without null rows, in the better direction."""
     known = pl.col(names).is_not_null()
     positives = (pl.col(names).is_not_null() & (pl.col("clicked") == 1)).sum().cast(pl.Float64)
     ranks = pl.col(names).rank().filter(pl.col("clicked") == 1).sum()
@@ -119,7 +120,7 @@ def test_copies_follow_their_source_and_noise_follows_nothing(demo: tuple[pl.Dat
     noise = [name for name in truth.names("noise") if frame.schema[name].is_numeric()]
     aucs = _aucs(frame, noise)
     signals = [name for name in truth.names("signal") if frame.schema[name].is_numeric()]
-    assert aucs.max() < 0.53  # attributes of 5,000 users: chance goes further than rows alone would let it
+    assert aucs.max() < 0.53  # attributes of 5,000 users, so chance differences are larger than with independent rows
     assert _aucs(frame, signals).mean() > aucs.mean() + 0.01
 
 
@@ -136,6 +137,29 @@ def test_it_is_made_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {data.defaults[key] for key in ("target", "row_id", "time", "group")} == _KEYS
     data.path.unlink()
     assert ensure_demo(tmp_path, seed=3).path.is_file()
+
+
+def test_another_generator_makes_another_file_and_another_wording_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(shutil.copytree(Path(build.__file__).parent, tmp_path / "source"))
+    monkeypatch.setattr(build, "make_demo", partial(make_demo, n_rows=500))
+    monkeypatch.setattr(build, "__file__", str(source / "build.py"))
+
+    world = source / "world.py"
+    text = world.read_text(encoding="utf-8")
+    names = []
+    for edited in (
+        text,
+        text.replace('"""', '"""Reworded. ', 1),
+        text.replace("DAYS = 42", "DAYS = 42  # six weeks"),
+        text.replace("DAYS = 42", "DAYS = 43"),
+    ):
+        world.write_text(edited, encoding="utf-8")
+        build._version.cache_clear()
+        names.append(ensure_demo(tmp_path / "data").path.name)
+    build._version.cache_clear()
+    assert names[0] == names[1] == names[2] != names[3]
 
 
 def test_truth_survives_the_file(tmp_path: Path, demo: tuple[pl.DataFrame, Truth]) -> None:

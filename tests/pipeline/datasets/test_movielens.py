@@ -1,4 +1,4 @@
-"""The MovieLens feature table: it never looks ahead, and its numbers are what a plain loop over the past gives."""
+"""The MovieLens feature table: no look-ahead, and the same values as a plain loop over the past."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_other_rows_of_the_same_second_do_not_exist_either(tmp_path: Path, inter
 
 
 def test_the_past_does_matter(tmp_path: Path, inter: pl.DataFrame) -> None:
-    """A test that compares nothing would pass the tests above too."""
+    """Checks that the tests above compare something."""
     before = build(_write(tmp_path / "a", inter)).collect()
     turned = inter.with_columns(
         pl.when(pl.int_range(pl.len()) < 100).then(6 - pl.col("rating")).otherwise("rating").alias("rating")

@@ -1,4 +1,4 @@
-"""Jobs in this process and in several: results in order, failures that arrive whole, lost jobs that are run again."""
+"""Jobs in one and in several processes: ordered results, complete errors, lost jobs that run again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_results_come_in_order_and_are_told_as_they_arrive(tmp_path: Path) -> No
 
 
 def test_what_a_job_raises_comes_through(tmp_path: Path) -> None:
-    """Also an exception that pickle cannot make again, which would break a pool of processes."""
+    """Also an exception that cannot be unpickled, which would break a pool of processes."""
     with LocalEngine(2) as engine, pytest.raises(AuditError, match=r"^OddError: went wrong 1 \(.*jobs.py:\d+, in fail"):
         engine.run([job(jobs.fail, tmp_path, 1), job(jobs.waits, tmp_path, 2)])
 

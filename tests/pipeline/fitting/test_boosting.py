@@ -1,4 +1,4 @@
-"""The boosting reference in an audit: it may fail, be left out or be interrupted, and none of it costs a training."""
+"""The boosting reference in an audit: it may fail, be left out or be interrupted, without costing a training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
-    """What a command writes on standard error."""
+    """The standard error of a command."""
     command, *more = words
     assert feature_audit(command, "--data", "log.parquet", *WORDS, *more) == code
     return capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a stage's key depends on, and what is said about a stage before it runs."""
+"""Inputs of a stage's key, and the log line of a stage before it runs."""
 
 from __future__ import annotations
 
@@ -30,8 +30,26 @@ def test_a_refused_run_leaves_nothing_to_continue(tmp_path: Path, caplog: pytest
     assert said == ["running for the first time"] * 2 + ["continuing after an interruption", "reused from the cache"]
 
 
+def test_a_miss_is_explained_by_the_most_similar_run_even_if_another_log_was_audited_since(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    def finish(data: str, seed: int) -> None:
+        key = stage_key("load", config={"data": data, "seed": seed}, inputs={"data": f"digest of {data}"})
+        open_folder(tmp_path, key).finish({})
+
+    for data, seed in [("clicks", 0), ("orders", 0), ("clicks", 1)]:
+        finish(data, seed)
+    assert [record.getMessage() for record in caplog.records] == [
+        "load: running for the first time",
+        'load: running again, changed since an earlier run: data "clicks" -> "orders", input.data',
+        "load: running again, changed since an earlier run: seed 0 -> 1",
+    ]
+
+
 def test_any_change_of_the_source_changes_every_key(tmp_path: Path) -> None:
-    """Two small packages of the same names, as a checkout has them: contents, names and new modules count, no more."""
+    """In two small packages of the same names: contents, names and new modules matter, other files do not."""
     ours, theirs = tmp_path / "feature_audit", tmp_path / "concrete_selectors"
     for package in (ours / "fitting", ours / "engine", theirs):
         package.mkdir(parents=True)

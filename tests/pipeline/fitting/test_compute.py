@@ -1,4 +1,4 @@
-"""What a row costs: the numbers of its embeddings, however wide each is, and every dense weight."""
+"""Cost of a row: the numbers of its embeddings, of any widths, and every dense weight."""
 
 from __future__ import annotations
 

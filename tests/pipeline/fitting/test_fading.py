@@ -1,4 +1,4 @@
-"""The full model while features go missing, against rows encoded without them."""
+"""The full model while features fade, compared with rows encoded without them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def auc_without(made: Made, names: list[str]) -> float:
-    """Of validation rows that serving would get with these cells empty."""
+    """AUC on validation rows as they would be served with these cells missing."""
     frame, prepared, store, model, encoders = made
     rows = frame[store.row_id("validation").tolist()].with_columns(pl.lit(None).alias(name) for name in names)
     found = scores(model, encoders.encode(rows, prepared.schema), task="binary")
@@ -60,7 +60,7 @@ def test_a_wave_that_is_gone_is_what_serving_scores_without_its_cells(made: Made
 
 
 class Seen(nn.Module):
-    """Keeps what it is asked to score."""
+    """Records the batches that it scores."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def test_many_waves_take_no_more_passes(made: Made) -> None:
 
 
 def test_a_long_split_is_thinned_out(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every third row; what is left of it is scored as before."""
+    """Every third row is used and scored as before."""
     frame, prepared, store, model, encoders = made
     monkeypatch.setattr(fading, "MOST_ROWS", store.rows("validation") // 3 + 1)
     points, rows = fading.fading_curve(

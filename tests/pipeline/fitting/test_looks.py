@@ -1,4 +1,4 @@
-"""The file of looks at a table's test rows: numbers that never change, whoever else writes."""
+"""The file of looks at a table's test rows: numbers never change, even with several writers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_same_question_is_the_look_that_it_was(tmp_path: Path) -> None:
 
 
 def test_what_is_coming_is_known_before_it_is_taken(tmp_path: Path) -> None:
-    """By the question with the numbers of trainings as asked for: a plan must not change when it is repeated."""
+    """Identified by the question with the configured numbers of trainings, so that a repeated plan does not change."""
 
     def coming(asked: str, planned: int = 1) -> Look:
         return coming_look(tmp_path, "table", asked, planned=planned, confidence=0.95)

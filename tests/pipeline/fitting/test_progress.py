@@ -22,13 +22,13 @@ class Terminal(io.StringIO):
         return True
 
     def shown(self) -> list[str]:
-        """What each drawing showed, in order."""
+        """The texts drawn on the terminal, in order."""
         return [text.strip() for text in self.getvalue().replace("\n", "\r").split("\r") if text.strip()]
 
 
 @contextmanager
 def on_terminal() -> Iterator[Terminal]:
-    """Inside, standard error is a terminal. (Not a fixture: pytest captures anew between set-up and test.)"""
+    """Within the context, stderr is a terminal. (Not a fixture: pytest captures again between set-up and test.)"""
     fake = Terminal()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", fake)
@@ -36,7 +36,7 @@ def on_terminal() -> Iterator[Terminal]:
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that advances only when it is set."""
 
     now = 0.0
 

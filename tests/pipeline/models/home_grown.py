@@ -1,4 +1,4 @@
-"""Models as a team might have them: written for training, not for audits."""
+"""Models like those of a team: written for training, not for audits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TwoTower(nn.Module):
 
 
 class Named(nn.Module):
-    """Embeddings as a dict of name -> (B, d), in an order of its own, with one entry that is no feature."""
+    """Embeddings as a dict of name -> (B, d), in another order, with one entry that is not a feature."""
 
     def __init__(self, schema: ModelSchema, dim: int = 3) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _Gather(nn.Module):
 
 
 class Shared(nn.Module):
-    """One lookup for all columns, called for users and again for items, with the names of what it is asked for."""
+    """One lookup for all columns, called with column names, once for users and once for items."""
 
     def __init__(self, schema: ModelSchema, dim: int = 3) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class KeyedModel(nn.Module):
 
 
 class Plain(nn.Module):
-    """The factory way of the contract: embed and predict."""
+    """A factory's module with embed and predict."""
 
     def __init__(self, schema: ModelSchema, dim: int = 3, leak: bool = False, wrong: bool = False) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ MIXED = (1, 16, 256, 4)
 
 
 class Mixed(nn.Module):
-    """Embeddings of different widths in any form: from ``pooled`` for a hook, from ``embed`` for the factory's way."""
+    """Embeddings of different widths in any form: from ``pooled`` for a hook, from ``embed`` for a factory."""
 
     def __init__(self, schema: ModelSchema, form: str = "list", wrong: str = "") -> None:
         super().__init__()
@@ -217,7 +217,7 @@ class Mixed(nn.Module):
 
 
 class Twins(nn.Module):
-    """Towers that share their lookup, which a wide part calls once more; the state that it keeps is its own."""
+    """Towers that share a lookup, which a wide part calls once more, and a module that keeps state."""
 
     def __init__(self, schema: ModelSchema, dim: int = 3) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ class Twins(nn.Module):
 
 
 class Odd(nn.Module):
-    """Named embeddings, and whatever ``odd`` asks for that makes a module hard to copy or to save."""
+    """Named embeddings, and the property named by ``odd`` that makes a module hard to copy or save."""
 
     def __init__(self, schema: ModelSchema, odd: str) -> None:
         super().__init__()

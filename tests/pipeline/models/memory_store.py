@@ -1,4 +1,4 @@
-"""A training store in memory, for tests of models: encoded arrays and a split, nothing else."""
+"""A training store in memory for tests of models: encoded arrays and a split only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MemoryStore:
         return None if self.weights is None else self.weights[self.splits[split]]
 
     def matrix(self, split: str, schema: ModelSchema | None = None, rows: np.ndarray | None = None) -> np.ndarray:
-        """One column per field: of bags and vectors the first value."""
+        """One column per field, for bags and vectors their first value."""
         chosen = self.splits[split] if rows is None else self.splits[split][rows]
         columns = [self.columns[field.name][chosen] for field in (schema or self.schema).fields]
         return np.stack([one.reshape(len(chosen), -1)[:, 0] for one in columns], axis=1).astype(np.float32)
@@ -77,7 +77,7 @@ def table_store(
     task: str = "binary",
     categorical: tuple[int, ...] = (),
 ) -> MemoryStore:
-    """A store of the columns of a matrix, each a number or, where it is named, a category."""
+    """A store of the columns of a matrix, numbers except the named categories."""
     fields = tuple(
         Field(f"x{place}", "code" if place in categorical else "numeric", 2 + int(column.max()))
         for place, column in enumerate(np.nan_to_num(values).T)

@@ -1,4 +1,4 @@
-"""A team's own models, both ways: embed / predict, and a hook on the submodule that embeds."""
+"""A team's own models, with embed and predict, and with a hook on the submodule that embeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The boosting reference: works on what audits have, sees the signal, and reads no more than it needs."""
+"""The boosting reference: works on a training store, finds the signal, and reads only the rows that it needs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_sampling_keeps_it_quick_and_useful(options: dict[str, int]) -> None:
 @pytest.mark.parametrize("task", ["binary", "regression", "multiclass"])
 @pytest.mark.parametrize("place", [0, 3, 149])
 def test_of_many_columns_those_that_tell_of_the_label_are_used(task: str, place: int) -> None:
-    """Also where the label does not rise or fall with the column, and wherever the column stands."""
+    """Also if the label is not monotonic in the column, and at any position of the column."""
     draw = np.random.default_rng(2)
     values = draw.normal(size=(3000, 150)).astype(np.float32)
     values[:, 40:80] = draw.integers(2, 200, (3000, 40))
@@ -95,7 +95,7 @@ def test_a_category_that_tells_is_found_among_noise() -> None:
 
 
 def test_noise_categories_do_not_hide_the_signal() -> None:
-    """As categories they would: .735."""
+    """As categories they would hide it (AUC .735)."""
     draw = np.random.default_rng(4)
     values = draw.integers(2, 40, (3000, 120)).astype(np.float32)
     values[:, :4] = draw.normal(size=(3000, 4))
@@ -112,7 +112,7 @@ def test_a_weak_number_goes_before_categories_that_explain_by_chance() -> None:
 
 
 def test_rare_categories_are_scored_as_they_were_trained() -> None:
-    """All of them share a code; a class of one row leaves no rows to choose by, so codes are categories."""
+    """All of them share a code; with a class of one row there are no rows to choose by, so codes are categories."""
     draw = np.random.default_rng(6)
     rare = draw.random(3000) < 0.3
     codes = np.where(rare, draw.integers(254, 600, 3000), draw.integers(2, 60, 3000)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The contract test asks whether a module can be trained: logits, and gradients for every weight that matters."""
+"""The contract test checks that a module can be trained: logits, and gradients for every weight that matters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 
 class Net(nn.Module):
-    """Code columns to one output per class, with two places where a user's own function stands."""
+    """Code columns to one output per class, with two functions of the user."""
 
     def __init__(
         self,

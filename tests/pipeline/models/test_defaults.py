@@ -1,4 +1,4 @@
-"""The defaults hold on tables like those of users: close to boosting or better, without a setting per table."""
+"""The defaults suit tables like those of users: close to boosting or better, without settings per table."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def _batch(**parts: torch.Tensor) -> Batch:
 
 
 def test_numeric_is_exact_on_knots_and_linear_between() -> None:
-    """A knot's vector is the origin's plus the steps between them, in the field's unit; between knots it is linear."""
+    """A knot's vector is that of the origin plus the steps up to it, in the field's unit; linear between knots."""
     schema = ModelSchema((Field("short", "numeric", 3), Field("long", "numeric", 6, origin=2)), "binary")
     embedding = FieldEmbedding(schema, 4)
     torch.nn.init.normal_(embedding.numeric.steps.weight)

@@ -1,4 +1,4 @@
-"""The models of examples/ pass their own contract test, also with few features, and learn."""
+"""The models in examples/ pass the contract test, also with few features, and learn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def _store() -> MemoryStore:
-    """The planted table with names of a recommender: every other feature is the item's."""
+    """The planted table with names of a recommender; every other feature belongs to the item."""
     store = planted(rows=2500)
     names = {f.name: ("item_" if place % 2 else "user_") + f.name for place, f in enumerate(store.schema.fields)}
     schema = ModelSchema(tuple(replace(f, name=names[f.name]) for f in store.schema.fields), "binary")

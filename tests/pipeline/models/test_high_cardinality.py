@@ -1,4 +1,4 @@
-"""Features of very many codes: embedded as others are, trained at the price of a batch's rows."""
+"""Features of very many codes: embedded like others, trained at a cost per row of the batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANY = 40_000
 
 
 def _logged(codes: int = MANY, *, used: int = 300, rows: int = 6000) -> MemoryStore:
-    """Users, items and tags of very many codes, of which some occur, between columns of few codes and numbers."""
+    """Users, items and tags with very many codes, of which some occur, between numbers and columns of few codes."""
     draw = np.random.default_rng(0)
     fields = (
         Field("age", "numeric", 12),
@@ -91,7 +91,7 @@ def test_a_card_gives_the_same_scores_twice_and_those_of_the_cpu() -> None:
 
 
 def test_a_step_of_training_or_selection_does_not_depend_on_the_number_of_codes() -> None:
-    """Passes over all tables, of two million codes together, would take ten times as long as the rest of a step."""
+    """Passes over all tables, with two million codes in total, would take ten times as long as the rest of a step."""
     few, many = _milliseconds(MANY), _milliseconds(10 * MANY)
     assert many[0] < 3 * few[0]
     assert many[1] < 3 * few[1]

@@ -1,4 +1,4 @@
-"""One model of several targets: its loss, its start, its scores, and what is asked of a team's own."""
+"""One model of several targets: its loss, initial bias, scores, and the contract for a team's own model."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_training_starts_at_the_best_constants_and_learns_both(made: tuple[Prepa
 
 
 class Own(nn.Module):
-    """A team's model: a tower for each target, or by mistake one for all."""
+    """A team's model with a tower per target, or, by mistake, one for all."""
 
     def __init__(self, schema: ModelSchema, columns: int) -> None:
         super().__init__()

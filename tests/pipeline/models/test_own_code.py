@@ -1,4 +1,4 @@
-"""What a factory's module needs to be imported elsewhere, and a digest that changes with it."""
+"""The files that a factory's module needs to be imported elsewhere, and their digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/how-to/own-model.md: its code does what the page says."""
+"""The code in docs/how-to/own-model.md does what the page says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks of a training: their steps are those of the whole batch, whatever the gradients and their parts' sizes."""
+"""Ranks of a training: their steps equal those of the whole batch, for all kinds of gradients and sizes of parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each of two ranks came to."""
+    """The results of the two ranks."""
     folder = tmp_path_factory.mktemp("ranks")
     with LocalEngine(2, threads=1) as engine:
         return engine.run(
@@ -49,7 +49,7 @@ def test_rank_0_says_what_weights_and_running_means_are(found: list[dict[str, An
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_a_training_is_that_of_one_process(found: list[dict[str, Any]], task: str) -> None:
-    """The second rank starts from other weights, and both end with the same."""
+    """The second rank starts with other weights, and both end with the same ones."""
     alone, losses, examples = rank_jobs.trained(task)
     for scores, looks, passed in (one["trained"][task] for one in found):
         np.testing.assert_array_equal(scores, found[0]["trained"][task][0])

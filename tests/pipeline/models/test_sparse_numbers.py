@@ -1,4 +1,4 @@
-"""Numbers that are the same on nearly every row: the trained network sees what they say on the others."""
+"""Numbers that are equal on nearly every row: the trained network uses their values on the other rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _prepared(folder: Path, make: Make, common: float) -> tuple[Store, ModelSche
 
 
 def _one_hot(positions: np.ndarray) -> np.ndarray:
-    """Columns of at most three values as indicators, so that MISSING is no number; others as they are."""
+    """Columns of at most three values as indicators, so that MISSING is not a number; others unchanged."""
     columns = []
     for column in np.nan_to_num(positions).T:
         few = column.max() <= 3
@@ -70,7 +70,7 @@ def test_rare_values_are_seen_as_well_as_by_logistic_regression(
     model = build_model("dcn_v2", schema, embedding_dim=4, params={}, seed=0)
     train(model, store, schema, config=TrainingConfig(), task="binary", seed=0, device="cpu")
     ours = roc_auc_score(judged, predict(model, store, "validation", schema, task="binary", device="cpu"))
-    assert reference > 0.55  # there is something to see
+    assert reference > 0.55  # the table contains a signal
     assert ours > reference - short
     boosted = roc_auc_score(judged, boosting_scores(store, schema))
     assert boosted > 0.5 + (reference - 0.5) / 2

@@ -1,4 +1,4 @@
-"""The training loop: learns, stops, repeats itself, says what went wrong."""
+"""The training loop: learns, stops early, is reproducible, and reports errors."""
 
 from __future__ import annotations
 

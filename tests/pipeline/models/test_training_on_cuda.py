@@ -1,4 +1,4 @@
-"""Training and prediction on a graphics card: the CPU's quality, and the same numbers every time."""
+"""Training and prediction on a GPU: the same quality as on the CPU, and reproducible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainings with row weights: equal to repeated rows, unchanged by their unit, and right about a sampled log."""
+"""Trainings with row weights: equal to repeated rows, invariant to the unit, and calibrated on a sampled log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scores(model: torch.nn.Module, store: MemoryStore) -> np.ndarray:
 
 
 def repeated(store: MemoryStore, counts: np.ndarray) -> MemoryStore:
-    """The same rows, each so many times, without weights."""
+    """The rows repeated as often as their weights say, without weights."""
     splits = {name: np.repeat(rows, counts[rows]) for name, rows in store.splits.items()}
     return MemoryStore(store.schema, store.columns, store.labels, splits)
 
@@ -58,7 +58,7 @@ def test_equal_weights_train_the_very_same_model(task: str) -> None:
 
 
 def test_the_best_epoch_is_that_of_the_weighted_validation_rows() -> None:
-    """Train rows count alike; of the validation rows one counts: its loss is the validation loss."""
+    """Train rows count alike; only one validation row has weight, so its loss is the validation loss."""
     store = planted(rows=600)
     store.weights = np.full(600, 1.0)
     store.weights[store.splits["validation"][1:]] = 1e-9
@@ -71,7 +71,7 @@ def test_the_best_epoch_is_that_of_the_weighted_validation_rows() -> None:
 
 
 def sampled(weighted: bool) -> MemoryStore:
-    """A tenth of the train and validation rows' negatives; test as it was."""
+    """A tenth of the negatives in train and validation rows; all test rows."""
     store = planted(rows=12_000, seed=2)
     kept = (store.labels == 1) | (np.random.default_rng(0).random(12_000) < 0.1)
     splits = {name: rows if name == "test" else rows[kept[rows]] for name, rows in store.splits.items()}

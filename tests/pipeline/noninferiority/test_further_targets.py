@@ -1,4 +1,4 @@
-"""Several targets in one verdict: all that a pass needs must hold, each at the full level."""
+"""Several targets in one verdict: a pass needs all of them, each at the full confidence."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ ROWS, USERS = 2_400, 400
 def asked(
     seed: int, *, loss: float = 0.0, mode: GuardMode = "not_worse", signal: float = 2.0, margin: float = 0.03
 ) -> Any:
-    """Two labels of the same rows: the pruned models keep the first; of the second, known of two rows in three, they
-    lose the share ``loss`` of the signal."""
+    """Two labels of the same rows: the pruned models keep the signal of the first and lose ``loss`` of the second.
+
+    ``loss`` is a share of the signal; the second label is known for two rows in three.
+    """
     rng = np.random.default_rng(seed)
     user = rng.integers(0, USERS, ROWS)
 

@@ -1,4 +1,4 @@
-"""Guards that count: what fails, what withholds a pass, and how often a guard is wrong."""
+"""Guards that count towards the verdict: what fails, what prevents a pass, and how often a guard is wrong."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ROWS, USERS = 2400, 400
 
 
 def audit(seed: int, *, shift: float = 0.0, new_users: float = 0.0, own: float = 0.02) -> dict[str, np.ndarray]:
-    """A full and three pruned models whose logits differ by little, but for a shift, or for what new users lose.
+    """A full and three pruned models whose logits differ little, except for a shift or a loss for new users.
 
     Args:
-        seed: of everything.
-        shift: added to the pruned models' logits: the order of rows stays, calibration goes.
+        seed: seed of all random numbers.
+        shift: added to the pruned models' logits, which keeps the order of rows and breaks calibration.
         new_users: share of a new user's signal that the pruned models lack.
         own: noise of each training.
     """
@@ -43,7 +43,7 @@ def ask(data: dict[str, np.ndarray], **changed: object):
 @pytest.mark.parametrize("mode", ["not_shown_worse", "not_worse"])
 @pytest.mark.parametrize("broken", ["calibration", "new users"])
 def test_what_breaks_beside_the_decision_never_passes(broken: str, mode: str) -> None:
-    """Of 100 audits in which the AUC holds none passes; without the guard, or without the harm, nearly all do."""
+    """None of 100 audits passes although the AUC holds; without the guard, or without the harm, nearly all do."""
     harm: dict[str, float] = {"shift": 1.2} if broken == "calibration" else {"new_users": 0.6}
     guard: dict[str, object] = {"slice_margin": 0.03, "slice_mode": mode}
     if broken == "calibration":
@@ -81,7 +81,7 @@ def test_a_guard_that_must_be_shown_and_is_shown_to_lose_fails() -> None:
 
 
 def test_only_guards_that_a_shown_loss_fails_share_their_error() -> None:
-    """Those that must be shown keep the whole error each: all of them must hold."""
+    """Guards that must be shown to hold have the whole error each, because all of them must hold."""
     names = ("logloss", "calibration", "gauc")
     data = audit(2, own=0.3)
     alone = {name: ask(data, guards={name: Guard(0.004, "not_worse")}).deltas[1] for name in names}

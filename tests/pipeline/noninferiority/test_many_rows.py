@@ -25,7 +25,7 @@ def arms(rows: int = ROWS, users: int = 3_000) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("by_user", "most"), [(True, 90), (False, 150)])
 def test_a_verdict_takes_a_bounded_number_of_bytes_per_row(by_user, most, monkeypatch):
-    """Of five trainings and four metrics; the influence values of rows without users are 40 of them."""
+    """For five trainings and four metrics; 40 of the bytes are influence values of rows without users."""
     monkeypatch.setattr("feature_audit.noninferiority.clusters._BLOCK_ROWS", 2_000)  # small against these few rows
     data = arms()
     cluster = data.pop("cluster") if by_user else None
@@ -86,7 +86,7 @@ def test_a_chosen_value_without_rows_is_said_to_have_none():
 
 
 def test_pooled_clusters_give_the_bootstrap_of_before(monkeypatch):
-    """Sums are pooled training by training; what is resampled is as if all had been pooled at once."""
+    """Sums are pooled training by training, with the same resampled values as if pooled at once."""
     data = arms(4_000, 900)
     asked = {"task": "binary", "metric": "auc", "margin": 0.01, "guards": {"logloss": None}, "draws": 400}
     alone = decide(**data, **asked).diagnostics["bootstrap"]

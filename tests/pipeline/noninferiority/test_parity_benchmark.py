@@ -1,4 +1,4 @@
-"""The proof in small: audits with known truth, scores and all, through ``decide``."""
+"""The benchmark in small: audits with known truth and simulated scores through ``decide``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def audits(design: world.Design, count: int) -> list[ParityResult]:
 
 
 def test_the_simulated_truth_is_what_it_says():
-    """Mean AUC of many trainings on many rows equals the design's, which the closed form promises."""
+    """The mean AUC of many trainings on many rows equals that of the closed form."""
     design = world.Design("truth", 0.002, 0.0, users=40_000, seeds=(2, 2))
     audit = world.simulate(design, np.random.default_rng(0))
     full = np.mean([metric("auc").value(audit.y, score) for score in audit.baseline])

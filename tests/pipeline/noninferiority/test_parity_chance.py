@@ -1,4 +1,4 @@
-"""A full model at chance proves nothing; intervals stay where the metric can be; few positives are refused."""
+"""A full model at chance level proves nothing; intervals stay in the metric's range; few positives are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 
 def binary(rows: int, *, skill: float, share: float = 0.4, seeds: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
-    """Labels, and one full and several pruned models that share nearly all of their noise."""
+    """Labels and scores of one full and several pruned models that share most of their noise."""
     rng = np.random.default_rng(seed)
     y = (rng.random(rows) < share).astype(int)
     shared = skill * y + rng.normal(size=rows)
@@ -37,7 +37,7 @@ def test_no_metric_passes_a_binary_model_at_chance(metric_) -> None:
     assert "the full model is not better than chance on the test split" in blind.sentence
     assert "parity with it proves nothing" in blind.sentence
     assert "Check target, positive" in blind.needed
-    assert blind.decision.ci_low > -0.1  # the difference alone would have passed
+    assert blind.decision.ci_low > -0.1  # the difference alone would pass
 
 
 @pytest.mark.parametrize(("task", "metric_"), [("regression", "r2"), ("regression", "mae"), ("multiclass", "accuracy"),
@@ -84,7 +84,7 @@ def test_chance_is_what_a_constant_reaches() -> None:
 
 
 def test_the_interval_against_chance_covers_as_often_as_it_says() -> None:
-    """True AUC of a binormal model by numbers: 95 % intervals of 200 rows, a tenth of them positive."""
+    """Coverage of 95 % intervals for the true AUC of a binormal model: 200 rows, a tenth of them positive."""
     rng = np.random.default_rng(3)
     truth, inside = 0.9214, 0  # Phi(2 / sqrt(2))
     for _ in range(400):
@@ -141,7 +141,7 @@ def test_units_that_settle_the_label_are_refused() -> None:
 
 
 def test_a_nearly_perfect_model_is_surely_better_than_chance() -> None:
-    """Three rows of 4,000 on the wrong side leave few degrees of freedom; a logit scale then reaches from 1 to 0."""
+    """Three wrong rows of 4,000 leave few degrees of freedom; an interval on the logit scale would span 0 to 1."""
     random = np.random.default_rng(0)
     y = (random.random(4_000) < 0.78).astype(int)
     scores = 10.0 * y + random.normal(size=4_000)

@@ -33,7 +33,7 @@ def ask(data: dict[str, np.ndarray], **settings_: object):
 def test_swapping_the_models_flips_the_sign(seed, metric):
     data = models(seed, seeds=2)
     full = np.stack([data["baseline"], data["baseline"][::-1]])
-    # A pass, which takes no search for the trainings that would decide: delta and interval do not depend on the margin.
+    # A pass skips the search for the trainings that would decide; delta and interval do not depend on the margin.
     given = {"metric": "logloss", "margin": 5.0, "guards": {metric: None}}
     one = ask({**data, "baseline": full}, **given).deltas[-1]
     other = ask({**data, "baseline": data["pruned"], "pruned": full}, **given).deltas[-1]
@@ -121,7 +121,7 @@ def test_the_artifact_interval_lies_within_the_one_over_retrainings():
 
 
 def test_a_deployed_model_is_one_and_has_no_seed_noise_of_its_own():
-    """Only the retrainings' noise counts then, a third of it with three of them instead of four thirds."""
+    """Only the noise of the retrainings counts then: with three of them a third of it instead of four thirds."""
     data = models(3)
     both, fixed = ask(data), ask(data, against="deployed")
     parts = [one.diagnostics["components"][0] for one in (both, fixed)]
@@ -142,7 +142,7 @@ def test_a_deployed_model_is_one_and_has_no_seed_noise_of_its_own():
 
 @pytest.mark.parametrize("noisy", ["pruned", "baseline"])
 def test_a_noisier_arm_is_not_averaged_away_by_the_other(noisy):
-    """Five trainings of one model that agree say nothing of two of the other that do not."""
+    """Five trainings of one model that agree say nothing about two trainings of the other that differ."""
     rng = np.random.default_rng(4)
     signal = rng.normal(size=3000)
     y = (rng.random(3000) < 1 / (1 + np.exp(-2 * signal))).astype(int)
@@ -216,7 +216,7 @@ def test_slices_with_a_margin_share_the_error_by_holm_and_small_ones_are_counted
 
 
 def test_guards_that_stay_open_share_the_error_and_one_alone_has_it_all():
-    """The same rows of the same slice, once beside another guard and once among slices too small to be one."""
+    """The same rows of the same slice, once with another guard and once with slices too small to be guards."""
     data = models(5, rows=3000)
     country = np.where(np.arange(3000) % 3 == 0, "FR", "DE")
     few = np.where(country == "DE", "DE", np.char.add("x", (np.arange(3000) // 60).astype(str)))
@@ -281,7 +281,7 @@ def test_models_that_no_row_tells_apart_are_not_certain_to_be_equal(rows, verdic
     y = rng.integers(0, 3, rows)
     full = rng.dirichlet(np.ones(3), rows) + 0.3 * np.eye(3)[y]
     full /= full.sum(axis=1, keepdims=True)
-    pruned = np.stack([full**1.1, full**0.9])  # other scores, same winners
+    pruned = np.stack([full**1.1, full**0.9])  # other scores, same predicted classes
     result = decide(y=y, baseline=full, pruned=pruned, task="multiclass", metric="accuracy", margin=0.002, draws=50)
     assert result.decision.delta == 0
     assert result.verdict == verdict
@@ -368,7 +368,7 @@ def test_a_mistake_is_one_line(change, error, message):
 
 
 def trained(y, rng, *, full, pruned, loss, noise=0.02):
-    """Scores of so many trainings whose strength varies from one to the next, all on the same rows."""
+    """Scores of several trainings of varying strength on the same rows."""
     shared = rng.normal(size=len(y))
     strength = 1.2 + noise * rng.normal(size=full + pruned) - loss * (np.arange(full + pruned) >= full)
     scores = strength[:, None] * y + 0.999 * shared + 0.04 * rng.normal(size=(full + pruned, len(y)))
@@ -419,7 +419,7 @@ def test_no_number_of_trainings_helps_where_the_rows_do_not_tell():
 
 @pytest.mark.slow
 def test_the_trainings_said_to_be_enough_decide_four_times_in_five():
-    """On the same rows, if the true difference is what was measured."""
+    """On the same rows, if the true difference is the measured one."""
     rng = np.random.default_rng(6)
     y = rng.integers(0, 2, 4_000)
     settings = {"y": y, "task": "binary", "metric": "auc", "margin": 0.006, "draws": 0}

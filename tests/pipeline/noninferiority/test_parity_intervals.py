@@ -1,4 +1,4 @@
-"""The bounds: their error is at most their level for every seed noise, and interval and verdict agree."""
+"""The bounds: their error is at most the nominal one for every seed noise; interval and verdict agree."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def forecast(delta: float, today: Components, margin: float) -> str:
 
 
 class World:
-    """The model the bounds are made for: normal estimate, chi-square seed spread, any true seed noise."""
+    """The model that the bounds assume: normal estimate, chi-square seed variance, any true seed noise."""
 
     def __init__(
         self, share: float, seed_noise: float, seeds: tuple[int, int], seed: int = 0, size: int = 6000
@@ -67,7 +67,7 @@ def test_a_loss_of_the_margin_passes_at_most_five_percent_of_the_time(seeds, sha
     passed = stats.binomtest(verdicts.count("pass"), len(verdicts)).proportion_ci(0.999)
     assert passed.low <= 0.05
     if seed_noise == 0 and share == 0:
-        assert passed.high >= 0.045  # nothing is given away where seed noise is absent
+        assert passed.high >= 0.045  # not conservative without seed noise
 
 
 @pytest.mark.parametrize("margin", [3.0, None])
@@ -120,7 +120,7 @@ def test_degrees_of_freedom_fall_as_the_seeds_disagree():
 @pytest.mark.parametrize("share", [0.195, 0.305, 0.509, 0.719, 0.855])
 @pytest.mark.parametrize("alpha", [0.05, 0.045])
 def test_rounding_the_share_of_row_noise_never_makes_a_bound_tighter(share, alpha):
-    """The constant is tabulated for whole percents; a share between two of them takes the safe one."""
+    """The constant is tabulated for whole per cents; a share between two of them uses the conservative one."""
     row, between, weight = 1.0, 0.9, 4 / 3
     one = parts(row=row, between=between, noise=share * row / weight, row_df=1e12)
     seed = weight * between
@@ -131,7 +131,7 @@ def test_rounding_the_share_of_row_noise_never_makes_a_bound_tighter(share, alph
 
 
 def test_seed_row_noise_is_not_counted_twice():
-    """Seeds that differ by no more than the test rows explain add nothing to the row variance."""
+    """Differences of seeds that the test rows explain add nothing to the row variance."""
     assert parts(row=1.0, between=0.3, noise=0.3).total == pytest.approx(1.0)
     assert parts(row=1.0, between=0.1, noise=0.3).total == 1.0
     assert parts(row=1.0, between=0.6, noise=0.3).total == pytest.approx(1.0 + 0.3 * 4 / 3)
@@ -145,7 +145,7 @@ def test_holm_gives_the_last_open_guard_the_whole_level():
 
 
 def test_the_forecast_keeps_its_promise():
-    """With the users or seeds it asks for, an audit of that truth passes in about 4 of 5 simulations."""
+    """With the recommended users or seeds, an audit passes in about 4 of 5 simulations."""
     delta, margin = -0.5, 3.0
     today = parts(row=1.0, between=0.45, noise=0.3)
     world = World(share=0.4, seed_noise=0.2, seeds=(3, 1))

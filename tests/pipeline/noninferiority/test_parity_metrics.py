@@ -121,10 +121,10 @@ def test_influence_is_the_slope_of_the_quality_in_each_units_weight(task, name):
     chosen = metric(name, task)
     statistics = chosen.statistics(sample)
     assert abs(statistics.influence.sum()) < 1e-9
-    copies = 40  # everyone 40 times, one cluster 41 times: a weight step of 1/40
+    copies = 40  # all clusters 40 times, one of them 41 times: a weight step of 1/40
     for cluster in (0, 7, 23):
         index = np.concatenate([np.arange(300).repeat(copies), np.flatnonzero(sample.codes == cluster)])
-        # A repeated cluster must stay a cluster of its own, or per-user metrics would see longer lists.
+        # A repeated cluster must stay a separate cluster, else per-user metrics would get longer lists.
         copy = np.concatenate([np.tile(np.arange(copies), 300), np.full(np.sum(sample.codes == cluster), copies)])
         codes, n_clusters = cluster_codes(sample.codes[index] * (copies + 1) + copy, len(index))
         grown = chosen.statistics(Sample(sample.y[index], sample.score[index], codes, n_clusters))
@@ -140,7 +140,7 @@ def test_orientation_makes_higher_better():
 
 
 def test_auc_of_two_million_rows_stays_exact():
-    """float32 midranks lose this; 2 million rows, one pair out of order."""
+    """2 million rows with one pair out of order, which float32 midranks would lose."""
     rows = 2_000_000
     y = np.arange(rows) >= rows // 2
     score = np.arange(rows, dtype=np.float64)

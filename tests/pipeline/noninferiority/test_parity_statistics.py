@@ -29,7 +29,7 @@ def delong(y: np.ndarray, full: np.ndarray, small: np.ndarray) -> tuple[float, f
 
 
 def test_paired_auc_bootstrap_equals_scipys_over_users():
-    """The linearised resampling has the standard error of scipy's exact paired bootstrap of users."""
+    """The linearised resampling gives the standard error of scipy's exact paired bootstrap of users."""
     y, full, small, cluster = clustered(0)
     codes, n_clusters = cluster_codes(cluster, len(y))
     psi = [metric("auc").statistics(Sample(y, score, codes, n_clusters)).influence for score in (full, small)]
@@ -123,7 +123,7 @@ def test_row_degrees_of_freedom_fall_where_few_units_carry_the_variance():
 
 
 def test_components_recover_known_variances():
-    """Average over many small worlds: sigma^2, tau^2 and V as they were put in."""
+    """On average over many small simulations: the simulated sigma^2, tau^2 and V."""
     rng = np.random.default_rng(7)
     sigma, own, common, units = 0.5, 1.0, 2.0, 40
     found = []

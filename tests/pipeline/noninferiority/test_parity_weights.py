@@ -1,4 +1,4 @@
-"""Weighted metrics: equal to scikit-learn's, to repeated rows in value, and never surer than their rows are many."""
+"""Weighted metrics equal scikit-learn's, and repeated rows in value, but not in precision."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_only_ndcg_asks_for_the_unit_of_weights(task, name):
 
 @pytest.mark.parametrize(("task", "name"), EVERY)
 def test_influence_is_the_slope_of_the_quality_as_a_user_is_resampled(task, name):
-    """Every user 40 times with the weights as they are, one user 41 times."""
+    """Every user 40 times with unchanged weights, one user 41 times."""
     sample, chosen, copies = sample_of(task, 8), metric(name, task), 40
     statistics = chosen.statistics(sample)
     assert abs(statistics.influence.sum()) < 1e-9
@@ -122,7 +122,7 @@ def test_influence_is_the_slope_of_the_quality_as_a_user_is_resampled(task, name
 
 @pytest.mark.parametrize(("task", "name"), [("binary", "auc"), ("binary", "logloss"), ("regression", "rmse")])
 def test_the_standard_error_is_that_of_the_rows_and_not_of_their_weights(task, name):
-    """Against the spread over 400 simulated tables; taken for repeated rows, the weights would promise far less."""
+    """Compared with the spread over 400 simulated tables; with weights as repeated rows, it would be far too small."""
     chosen, values, errors, promised = metric(name, task), [], [], []
     for seed in range(400):
         sample = sample_of(task, 50_000 + seed)
@@ -204,7 +204,7 @@ def test_weights_of_another_shape_or_type_are_refused(weight):
         judged(weight)
 
 
-@pytest.mark.parametrize(("task", "name"), [one for one in EVERY if one[1] != "calibration"])  # its best is 1
+@pytest.mark.parametrize(("task", "name"), [one for one in EVERY if one[1] != "calibration"])  # its optimum is 1
 def test_no_skill_is_the_best_weighted_constant(task, name):
     sample = sample_of(task, 4)
     counts = np.random.default_rng(4).integers(1, 5, len(sample.y))

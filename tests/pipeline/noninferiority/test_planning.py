@@ -1,4 +1,4 @@
-"""The plan of the trainings: what it chooses, what it says of its chance, and that its choices keep the error."""
+"""The plan of the trainings: its choices, its predicted chance, and the error rate with planning."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLANNED = [(3, 1), (4, 1), (5, 1), (2, 2), (3, 2), (3, 3), (4, 3), (4, 4), (5, 4
 def noise(
     arms: Arms, *, seed: float, shared: float = 0.0002, own: float = 0.00015, deployed: bool = False
 ) -> Components:
-    """What so many trainings show on validation: standard deviations of seeds, of common and of own row noise."""
+    """Validation results of several trainings; standard deviations of seeds, of common and of specific row noise."""
     weight = 1 / arms[0] + (0 if deployed else 1 / arms[1])
     row = shared**2 + weight * own**2
     df = sum(arms) - 2
@@ -39,7 +39,7 @@ def noise(
 def looking(
     estimate: tuple[float, float] | None = None, question: Question = QUESTION, ks: int = 1, **noises: float
 ) -> tuple[Callable[[Arms], Outlook], list[Arms]]:
-    """A look that every training answers with the same noise, and the list of what was looked at."""
+    """A function that returns the same noise for all numbers of trainings, and the list of its calls."""
     looks: list[Arms] = []
 
     def look(arms: Arms) -> Outlook:
@@ -79,7 +79,7 @@ def test_a_clear_surplus_needs_three_pruned_models_and_no_second_full_one() -> N
 
 
 def test_a_surplus_that_is_clear_takes_more_pruned_models_before_another_full_one() -> None:
-    """Two trainings that differ leave one degree of freedom; one more pruned model costs a fraction of a full one."""
+    """Two trainings have one degree of freedom; another pruned model costs a fraction of a full one."""
     look, looks = looking(estimate=(0.02, 0.002), seed=0.003, shared=0.0015)
     view, arms = choose(PLANNED, look, price)
     assert looks == [(2, 1)]
@@ -93,7 +93,7 @@ def test_a_surplus_that_is_clear_takes_more_pruned_models_before_another_full_on
 def test_without_a_clear_difference_the_full_model_shows_its_own_noise(
     estimate: tuple[float, float] | None, ks: int
 ) -> None:
-    """However well the first trainings agree: they say nothing of the full model."""
+    """However well the first trainings agree, they say nothing about the full model."""
     look, looks = looking(estimate=estimate, ks=ks, seed=0.0, shared=1e-5, own=1e-5)
     _, arms = choose(PLANNED, look, price)
     assert looks == [(2, 1), (2, 2)]
@@ -129,7 +129,7 @@ def test_a_clear_loss_is_not_trained_for_long() -> None:
 
 
 def test_other_k_add_to_what_is_known_of_the_seed_noise() -> None:
-    """The mean over K, and with more degrees of freedom the prior counts for less."""
+    """The mean over K; with more degrees of freedom, the prior counts less."""
     arms, loud = (2, 1), noise((2, 1), seed=0.003)
     alone = outlook([loud], arms, QUESTION, None).parts.seed
     three = outlook([loud] * 3, arms, QUESTION, None).parts.seed
@@ -148,12 +148,12 @@ def test_the_smallest_decidable_margin_is_decided_in_four_of_five_audits() -> No
 
 
 def change(confidence: float = 0.95, test_share: float | None = 0.2) -> Change:
-    """What may be changed about an audit that has cost three full trainings."""
+    """The possible changes of an audit that has cost three full trainings."""
     return Change(confidence, 0.95, price, 3.0, test_share)
 
 
 def remedies(view: Outlook, arms: Arms, changed: Change) -> dict[str, str]:
-    """The remedies of the sentence in their order: what is changed -> all that is said of it."""
+    """The remedies of the sentence in order: change -> its text."""
     said = (
         forecast(view, arms, changed).sentence.partition(" of a model that equals the full one: ")[2].removesuffix(".")
     )
@@ -161,7 +161,7 @@ def remedies(view: Outlook, arms: Arms, changed: Change) -> dict[str, str]:
 
 
 def trainings(said: str, arms: Arms) -> Arms:
-    """The numbers that a remedy names; today's where it names none."""
+    """The numbers of trainings that a remedy names; the current ones if it names none."""
     found = re.search(r"seeds=(\d+) and baseline_seeds=(\d+)", said)
     return (int(found[1]), int(found[2])) if found else arms
 
@@ -194,7 +194,7 @@ def test_an_undecidable_audit_says_so_with_the_chance_of_the_plan() -> None:
 def test_every_remedy_would_decide_at_the_level_of_its_look(
     arms: Arms, noises: dict[str, float], confidence: float
 ) -> None:
-    """A later look at this table needs more; a log with other rows is a new table."""
+    """A later look at this table needs more; a log with other rows is a new table with a first look."""
     view = looking(**noises)[0](arms)
     found = remedies(view, arms, change(confidence))
     later = Outlook(view.parts, 0.0, Question(0.002, confidence, QUESTION.test_ratio))
@@ -252,7 +252,7 @@ def test_models_without_any_noise_are_decided(margin: float) -> None:
 
 @pytest.mark.parametrize(("seed", "arms"), [(0.0, (3, 3)), (0.0007, (3, 3)), (0.0007, (2, 1)), (0.001, (5, 2))])
 def test_the_predicted_chance_is_the_share_that_passes(seed: float, arms: Arms) -> None:
-    """With the noise known, against ``conclude`` on simulated seed spreads."""
+    """With known noise, compared with ``conclude`` on simulated seed variances."""
     parts = noise(arms, seed=seed)
     view = Outlook(parts, 0.0, Question(0.002, 0.95, 1.0))
     rng = np.random.default_rng(1)
@@ -282,12 +282,12 @@ def test_a_deployed_model_has_no_seed_noise() -> None:
         {"seed_noise": 0.002},
         {"noise": "skewed"},
         {"optimism": 0.002},
-        # The loss is that against the one full model: its luck is part of the question, not of the noise.
+        # The loss is relative to the one full model, whose seed effect belongs to the question, not to the noise.
         {"deployed": True, "full_noise": 0.0},
     ],
 )
 def test_planning_does_not_spoil_the_error(changes: dict[str, object]) -> None:
-    """Validation and test share the trainings' luck, on which the plan stands."""
+    """Validation and test share the seed effects of the trainings, on which the plan is based."""
     case = planned.Case("", **{"truth": -planned.MARGIN, **changes})
     rng = np.random.default_rng(3)
     passed = sum(planned.audit(case, rng)[0] for _ in range(1500))

@@ -1,4 +1,4 @@
-"""Never a pass of nothing: models at chance, a margin larger than all skill, references that are better, few units."""
+"""No pass without evidence: models at chance level, a margin above all skill, better references, few units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.special import expit
 
 
 def arms(seed: int, rows: int, *, full: float, pruned: float, shared: float = 0.9) -> dict[str, np.ndarray]:
-    """Binormal scores whose class means lie ``full`` and ``pruned`` apart."""
+    """Binormal scores with class means ``full`` and ``pruned`` apart."""
     rng = np.random.default_rng(seed)
     y = (rng.random(rows) < 0.3).astype(int)
     common = np.sqrt(shared) * rng.normal(size=rows)
@@ -32,7 +32,7 @@ def reference(data: dict[str, np.ndarray], other: np.ndarray, split: str = "test
 
 
 def test_a_pass_takes_more_certainty_about_chance_than_an_interval_of_95_percent() -> None:
-    """Ten standard errors of the difference within the margin, three of each model above chance."""
+    """The difference is ten standard errors within the margin, each model three above chance."""
     data = arms(8, 1500, full=0.16, pruned=0.16, shared=0.999)
     wide, narrow = ask(data), ask(data, margin=1e-5)
     assert wide.diagnostics["chance"]["full"]["better"]
@@ -51,7 +51,7 @@ def test_none_of_a_hundred_audits_of_noise_passes(rows: int, shared: float) -> N
 
 
 def test_a_reference_that_the_pruned_models_match_prevents_nothing() -> None:
-    """A full model that its own features harm: gradient boosting is better than it, and so are the pruned models."""
+    """A full model harmed by its own features: gradient boosting is better, and so are the pruned models."""
     data = arms(2, 8_000, full=0.5, pruned=1.0)
     better = expit(1.0 * data["y"] + np.random.default_rng(3).normal(size=8_000))
     weak = reference(data, better, "validation")
@@ -87,7 +87,7 @@ def test_a_full_model_that_is_clearly_worse_than_a_reference_gives_no_pass() -> 
 @pytest.mark.parametrize(
     ("gain", "rows", "answer"),
     [
-        (0.05, 300, "the result is inconclusive"),  # a point difference decides nothing
+        (0.05, 300, "the result is inconclusive"),  # a point estimate decides nothing
         (0.0, 20_000, "the full model is non-inferior"),
         (0.1, 20_000, "the full model is non-inferior"),  # shown to be better, by less than the margin
         (-0.5, 4000, "the full model is better"),
@@ -107,7 +107,7 @@ def test_a_reference_does_not_turn_a_fail() -> None:
 
 
 def test_a_reference_is_wrong_as_often_as_it_says() -> None:
-    """Equal models less the margin: in 2.5 % the full model is called clearly worse."""
+    """If the full model is worse by exactly the margin, it is called clearly worse in 2.5 %."""
     margin = 0.0434  # Phi(1.0 / sqrt 2) - Phi(0.8 / sqrt 2)
     called = 0
     for seed in range(500):

@@ -1,4 +1,4 @@
-"""What each look at the same test rows may err, and what all of them do together."""
+"""The error of each look at the same test rows, and of all looks together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from feature_audit.noninferiority.intervals import PASS_SHARE
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
 @pytest.mark.parametrize("planned", [1, 2, 3, 5])
 def test_all_looks_together_pass_no_more_losses_than_the_audit_may(confidence: float, planned: int) -> None:
-    """The false passes of each look, added up as if no two of them coincided."""
+    """The sum of the false passes of all looks, as if no two of them coincided."""
     levels = [1 - look_confidence(confidence, look, planned) for look in range(1, 200)]
     assert PASS_SHARE * sum(levels) <= 1 - confidence
     assert sum(levels[:planned]) == pytest.approx(1 - confidence), "the plan spends what a single look has"
@@ -30,7 +30,7 @@ def test_every_unplanned_look_has_half_of_the_one_before() -> None:
 
 
 def test_planned_looks_spend_late() -> None:
-    """Lan and DeMets's function: of two looks the first has .0056 of .05 (tables of the literature: z = 2.77)."""
+    """Spending function of Lan and DeMets: the first of two looks has .0056 of .05 (published tables: z = 2.77)."""
     assert 1 - look_confidence(0.95, 1, 2) == pytest.approx(0.00557, abs=1e-5)
     levels = [1 - look_confidence(0.95, look, 4) for look in (1, 2, 3, 4)]
     assert levels == sorted(levels)

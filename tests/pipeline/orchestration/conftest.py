@@ -1,4 +1,4 @@
-"""What tests of whole commands share."""
+"""Fixtures of the tests of whole commands."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from command_line import tracking_in
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder with a tracking store, which is the working directory; modules that share one make their own."""
+    """An empty working directory with a tracking store; modules whose tests share one define their own fixture."""
     with tracking_in(tmp_path) as folder:
         yield folder

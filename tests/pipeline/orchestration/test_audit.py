@@ -1,4 +1,4 @@
-"""What a whole audit of a small log leaves, through the command line, on a real tracking store."""
+"""The results of a whole audit of a small log, by the command line, on a real tracking store."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_predictions_are_paired_rows_of_the_last_days(passed: Run, home: Path) -
 
 
 def lowest_validation_loss(audit: Run) -> int:
-    """Which retraining reached it, by the histories that MLflow shows."""
+    """The retraining with the lowest loss, from the histories in MLflow."""
     client = MlflowClient()
     [trained, *_] = client.search_runs(
         [audit.info.experiment_id],
@@ -174,7 +174,7 @@ def test_the_registered_model_scores_raw_rows_with_only_the_kept_columns(passed:
 
 
 def test_a_request_without_a_column_is_told_which(passed: Run, home: Path) -> None:
-    """The signature requires every kept column and takes missing cells; frames that it does not check are checked."""
+    """The signature requires every kept column and accepts missing cells; unchecked frames are checked by the model."""
     address = passed.data.tags["audit.recommendation"]
     model = mlflow.pyfunc.load_model(address)
     inputs = model.metadata.signature.inputs

@@ -1,4 +1,4 @@
-"""What follows an audit: a registry that refuses, a promotion, the same log with other rules."""
+"""After an audit: a registry that refuses, a promotion, the same log with other rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 BASE = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--margin", "0.05"]
 QUICK = ["--trials", "1", "--seeds", "3", "--model", "mlp", "--profile", "quick", "--threads", "1"]
 QUICK += ["--training", "{max_epochs: 2}"]
-#: A K that is given needs no search; whole trainings and a search are in `test_audit.py`.
+#: A fixed K needs no search; full trainings and a search are in `test_audit.py`.
 TWELVE = ["--k", "12", "--k_min", "12"]
 
 
@@ -136,7 +136,7 @@ def test_another_confidence_reuses_the_full_training(passed: Run, home: Path) ->
 
 
 def test_another_rule_or_slice_costs_no_full_training(passed: Run, home: Path) -> None:
-    """`load` judges the columns again; the full model, and with slices alone the selection, are those of before."""
+    """`load` examines the columns again; the full model, and for slices also the selection, are reused."""
     (home / "slices.yaml").write_text("slices: [device]\ngroups: {junk: ['noise_0*']}\n")
     words = ["run", "--data", str(home / "log.parquet"), *BASE, *QUICK, *TWELVE]
     for given, reused in (

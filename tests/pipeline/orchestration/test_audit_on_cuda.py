@@ -1,4 +1,4 @@
-"""A whole audit on a graphics card; what it registers serves on a machine without one."""
+"""A whole audit on a GPU; its registered model can be served on a machine without one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_trials_run_in_processes(home: Path) -> None:
 
 
 def test_the_registered_model_serves_without_a_card(passed: Run, home: Path) -> None:
-    """In a process that sees no card, as on a serving machine."""
+    """In a process without a visible GPU, as on a serving machine."""
     code = (
         "import sys, mlflow, polars as pl, torch; assert not torch.cuda.is_available()\n"
         "scores = mlflow.pyfunc.load_model(sys.argv[1]).predict(pl.read_parquet(sys.argv[2]).to_pandas())\n"

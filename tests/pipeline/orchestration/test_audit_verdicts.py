@@ -1,4 +1,4 @@
-"""Audits of a small log that fail, decide nothing, or test several K."""
+"""Audits of a small log that fail, are inconclusive, or test several K."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_of_several_k_the_smallest_proven_one_is_recommended_everywhere(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Twelve features pass on this log and one fails, which a selection is made to propose."""
+    """On this log twelve features pass and one fails; the selection is forced to propose it."""
 
     def several(*arguments: object, **named: object) -> Selection:
         return replace(select(*arguments, **named), k=1, rungs=(12, 1))  # type: ignore[arg-type]
@@ -87,8 +87,8 @@ def test_far_too_few_features_fail_and_register_nothing(home: Path) -> None:
 def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And a budget above the number of columns, as in the README's first command, is no limit."""
-    # Without noise columns the pruned model has nothing to win by dropping them, so 200 test rows cannot decide.
+    """Also with a budget above the number of columns, as in the README's first command, which does not limit K."""
+    # Without noise columns the pruned model cannot gain by dropping them, so 200 test rows cannot decide.
     signals_only = make_log(1_000, users=150, seed=3).select(pl.exclude("^noise_.*$"))
     signals_only.write_parquet(home / "small.parquet")
     given = ("--k", "200", "--margin", "0.0005", "--gate", "true")

@@ -1,4 +1,4 @@
-"""Logs as they should not be, through the command line: one line that names file and column, or a finding."""
+"""Invalid and unusual logs through the command line: one line that names file and column, or a finding."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ KEYS = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--grou
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of its own with a tracking store."""
+    """A folder with a tracking store."""
     with tracking_in(tmp_path_factory.mktemp("bad_input")) as folder:
         yield folder
 
 
 def write(case: str, folder: Path) -> str:
-    """Write the case's files; what ``--data`` is then."""
+    """Write the files of the case; returns the value of ``--data``."""
     log = make_log(500)
     folder.mkdir()
     data = folder / "a.parquet"
@@ -69,7 +69,7 @@ def test_a_broken_log_is_one_line_and_exit_1(
 def test_credentials_of_an_address_are_shown_nowhere(
     home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The table is read with them; terminal, run, artifacts and the markers of the cache do without."""
+    """The table is read with them; they are not in the terminal, run, artifacts or cache markers."""
     log = make_log(500)
     seen = []
 
@@ -108,7 +108,7 @@ def test_a_run_that_the_environment_invents_is_one_line(
 
 
 def test_an_error_note_is_text_whatever_the_cell_holds(home: Path) -> None:
-    """MLflow renders a run's note as Markdown: a cell must not load a picture of somebody's server."""
+    """MLflow renders a run's note as Markdown; a cell must not load an image from a server."""
     cell = "![pixel](https://example.org/p.png) <img src=x>"
     make_log(500).with_columns(device=pl.lit(cell)).write_parquet(home / "picture.parquet")
     assert feature_audit("run", "--data", str(home / "picture.parquet"), *KEYS, "--kinds", "{device: numeric}") == 1
@@ -126,7 +126,7 @@ def test_an_error_note_is_text_whatever_the_cell_holds(home: Path) -> None:
 def test_a_panic_of_a_library_is_one_line_too(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Wherever Polars panics: its exception is no ``Exception``, and nothing but the command's end catches it."""
+    """Polars' panic is not an ``Exception``; only the entry point of the command catches it."""
     make_log(300).write_parquet(home / "panic.parquet")
 
     def panic(*_: object) -> None:
@@ -141,7 +141,7 @@ def test_a_panic_of_a_library_is_one_line_too(
 
 
 def test_new_categories_and_columns_that_stop_are_audited_and_reported(home: Path) -> None:
-    """At test time `device` holds words that train never saw, and `taste` is no longer filled."""
+    """In the test rows, `device` has words that are not in train, and `taste` is empty."""
     last = pl.col("impression") >= 2_300
     log = make_log(3_000).with_columns(
         device=pl.when(last).then(pl.lit("watch")).otherwise("device"),

@@ -1,4 +1,4 @@
-"""A full model that learned nothing is named after baseline, and no audit of it passes."""
+"""A full model that learned nothing is reported after baseline, and its audit does not pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def write(path: Path, *, rows: int, skill: float) -> str:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(rows, 8))
     y = rng.random(rows) < 1 / (1 + np.exp(-skill * (x[:, 0] + x[:, 1])))
-    words = np.where(y, "click", "skip")  # the positive word sorts first
+    words = np.where(y, "click", "skip")  # the positive word is first in alphabetical order
     pl.DataFrame({"y": words, **{f"x{i}": x[:, i] for i in range(8)}}).write_parquet(path)
     return str(path)
 

@@ -1,4 +1,4 @@
-"""A full model from a file: what is refused, and in which words."""
+"""A full model from a file: what is refused, with which message."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def build(schema):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a log, and the full model that an audit of it trained; its encoders are not beside it."""
+    """A folder with a log, and the full model that an audit of it trained, without its encoders."""
     with tracking_in(tmp_path_factory.mktemp("checkpoint")) as folder:
         make_log(900).select(COLUMNS).write_parquet(folder / "log.parquet")
         (folder / "team.py").write_text(OWN, encoding="utf-8")
@@ -60,7 +60,7 @@ def line_of(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 class Code:
-    """A pickle of it runs code when it is read."""
+    """An object whose pickle runs code when it is read."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("ran"),)
@@ -140,7 +140,7 @@ def test_one_model_has_no_luck_to_tell_from_its_features(home: Path, capsys: pyt
 
 
 def test_the_encoders_beside_a_checkpoint_must_be_this_logs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The shapes agree and the meaning does not: two words have changed their codes."""
+    """The shapes agree, but the meaning does not: two words have other codes."""
     folder = home / "moved"
     folder.mkdir()
     (folder / "full.pt").write_bytes((home / "full.pt").read_bytes())
@@ -160,7 +160,7 @@ def test_the_encoders_beside_a_checkpoint_must_be_this_logs(home: Path, capsys: 
 
 @pytest.mark.parametrize("wrapped", ["", "module."])
 def test_a_teams_own_model_keeps_its_names(home: Path, capsys: pytest.CaptureFixture[str], wrapped: str) -> None:
-    """Saved by itself, or by DistributedDataParallel or an audit, which put a word in front of every name."""
+    """Saved directly, or by DistributedDataParallel or an audit, which add a prefix to every name."""
     words = (*WORDS, "--model", "team:build")
     assert feature_audit(*words, "--experiment", f"own{wrapped}") == 0
     trained = max(home.glob(".audit/baseline/*/full.pt"), key=lambda path: path.stat().st_mtime)

@@ -1,4 +1,4 @@
-"""The decision table: what a later command takes from the one before."""
+"""The decision table: what a later command reuses from an earlier one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that is much worse on later rows is a warning of the verdict."""
+"""A model that is much worse on later rows causes a warning in the verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features whose worth drifts are kept, and ids that a model memorises are not: from the file to the decision."""
+"""Features whose effect drifts are kept, memorised ids are not: from the file to the decision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def drifting_log(rows: int = 12_000) -> pl.DataFrame:
-    """In time order; a count of six values, an amount and rare flags are worth half as much in the end."""
+    """A log in time order; the effects of a count of six values, an amount and rare flags halve towards the end."""
     random = np.random.default_rng(0)
     worth = np.interp(np.linspace(0, 1, rows), [0, 0.55, 0.7, 1], [1, 0.95, 0.55, 0.5])
     stable = random.normal(size=(rows, 3))

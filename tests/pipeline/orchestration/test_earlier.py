@@ -1,4 +1,4 @@
-"""`parity --audit RUN`: an audit with a verdict is never written again; another question is another run."""
+"""`parity --audit RUN`: an audit with a verdict is read-only; another question is another run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def passed(home: Path) -> Run:
-    """An audit that passes, and whose model is in production."""
+    """An audit that passed and whose model is in production."""
     assert feature_audit("run", "--data", str(home / "log.parquet"), *WORDS) == 0
     assert feature_audit("promote") == 0
     run = parents()[0]
@@ -46,7 +46,7 @@ def passed(home: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def undecided(passed: Run) -> Run:
-    """The same audit at a margin that 200 test rows cannot show."""
+    """The same audit with a margin that 200 test rows cannot prove."""
     assert feature_audit("parity", "--audit", passed.info.run_id, "--margin", "0.0001") == 0
     run = parents()[0]
     assert run.data.tags["audit.verdict"] == "inconclusive"
@@ -54,7 +54,7 @@ def undecided(passed: Run) -> Run:
 
 
 def everything(run_id: str) -> dict[str, Any]:
-    """All that a tracking store holds of a run, and the registered models."""
+    """Everything that a tracking store contains about a run, and the registered models."""
     client = MlflowClient()
     run = client.get_run(run_id)
     folder = Path(client.download_artifacts(run_id, ""))
@@ -115,7 +115,7 @@ def test_a_mistake_in_the_new_question_opens_no_run(passed: Run, capsys: pytest.
 
 
 def test_every_question_at_the_same_rows_is_judged_more_strictly(passed: Run, undecided: Run, home: Path) -> None:
-    """Whichever folder it is asked from; a changed seed, too; and the first again as it was."""
+    """From any folder, also with another seed; the first question again is not another look."""
     tags = [run.data.tags for run in (passed, undecided)]
     assert [tag["audit.look"] for tag in tags] == ["1", "2"]
     assert [float(tag["audit.judged_at"]) for tag in tags] == pytest.approx([0.95, 0.9975])
@@ -145,7 +145,7 @@ def test_the_plan_in_the_report_says_the_chance_and_what_it_came_to(undecided: R
 
 
 def test_planned_numbers_stay_as_they_are_when_the_audit_is_repeated(undecided: Run, home: Path) -> None:
-    """The plan is made for the look that the verdict will take: a repeated question takes the one that it took."""
+    """A plan is made for the look that its verdict takes; a repeated question takes the same look as before."""
     words = ["run", "--data", str(home / "log.parquet"), *WORDS, "--profile", "default", "--seeds", "auto"]
     plans = []
     for margin in ("0.03", "0.031", "0.03"):

@@ -1,4 +1,4 @@
-"""The kept list in the forms that production takes."""
+"""The list of kept features in the formats for production."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ HOSTILE = [
 
 
 def test_a_feast_file_is_python_whatever_the_names_are() -> None:
-    """Every source table has a view of its own, and the features are those of the audit, to the letter."""
+    """Every source table has a separate view, and the names of the features are those of the audit."""
     rows = [kept(f"f {name}", name) for name in HOSTILE]
     for service in HOSTILE:
         tree = ast.parse(feast_service(rows, service, verdict="pass"))
@@ -73,7 +73,7 @@ def test_a_feast_file_is_python_whatever_the_names_are() -> None:
 
 
 class Projected:
-    """A feature view: its projection is the list of names that it was asked for."""
+    """A feature view, whose projection is the list of requested names."""
 
     def __getitem__(self, names: list[str]) -> list[str]:
         return names

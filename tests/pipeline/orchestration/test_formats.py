@@ -1,4 +1,4 @@
-"""One log in every format that is read, each audited from the file to the verdict by the command line."""
+"""The same log in every supported format, audited from the file to the verdict by the command line."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ QUICK = ["--profile", "quick", "--trials", "1", "--seeds", "2", "--model", "mlp"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of its own with a tracking store."""
+    """A folder with a tracking store."""
     with tracking_in(tmp_path_factory.mktemp("formats")) as folder:
         yield folder
 
 
 def audited(*words: str) -> set[str]:
-    """The kept features of an audit that reached a verdict."""
+    """The kept features of an audit with a verdict."""
     assert feature_audit("run", *KEYS, *QUICK, *words) == 0
     run = newest_audit()
     assert run.data.tags["audit.verdict"] in ("pass", "inconclusive", "fail")
@@ -43,7 +43,7 @@ def log() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def kept(home: Path, log: pl.DataFrame) -> set[str]:
-    """What an audit of the log as one Parquet file keeps."""
+    """The features kept by an audit of the log as one Parquet file."""
     log.write_parquet(home / "log.parquet")
     found = audited("--data", str(home / "log.parquet"))
     assert set(SIGNALS) <= found
@@ -51,7 +51,7 @@ def kept(home: Path, log: pl.DataFrame) -> set[str]:
 
 
 def write(form: str, log: pl.DataFrame, folder: Path) -> list[str]:
-    """Write the log in a format; the words that name it on the command line."""
+    """Write the log in a format; returns the command-line arguments to read it."""
     folder.mkdir()
     parts = list(log.iter_slices(1_500))
     path = folder / "log"
@@ -78,7 +78,7 @@ def write(form: str, log: pl.DataFrame, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("form", ["glob", "folder", "ipc", "csv.gz", "raw"])
 def test_every_format_leads_to_the_same_features(home: Path, log: pl.DataFrame, kept: set[str], form: str) -> None:
-    """Same rows in the same order, so that the whole audit is the same, down to its random numbers."""
+    """The rows are the same in the same order, so the whole audit is the same, including its random numbers."""
     assert audited(*write(form, log, home / form)) == kept
 
 
@@ -91,7 +91,7 @@ def test_a_hive_folder_gives_its_key_as_a_column(home: Path, log: pl.DataFrame) 
 
 
 def test_atomic_files_are_audited_over_all_three_tables(home: Path) -> None:
-    """Users' taste and films' appeal decide; age and year are noise. Tables are the file's own."""
+    """The users' taste and the films' appeal determine the label; age and year are noise. The tables are the files."""
     rng = np.random.default_rng(1)
     users, items, rows = 300, 120, 4_000
     taste, appeal = rng.normal(size=users), rng.normal(size=items)

@@ -1,4 +1,4 @@
-"""What may be a label leak is named before anything is trained, and again with the verdict."""
+"""Possible label leaks are named before training, and again with the verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from command_line import feature_audit
 
 
 def parts_of_a_sum(rows: int = 3_000) -> pl.DataFrame:
-    """The label is the sum of two columns, neither of which tells it; a third copies a part of it with noise."""
+    """The label is the sum of two columns, neither of which determines it; a third is a noisy copy of one part."""
     random = np.random.default_rng(0)
     walk_in, booked = random.gamma(2.0, 20.0, (2, rows))
     rides = walk_in + booked

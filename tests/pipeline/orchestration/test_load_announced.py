@@ -1,4 +1,4 @@
-"""What load excludes or could not read is named in the terminal: the first columns of each kind, and how many more."""
+"""Excluded and unreadable columns are named in the terminal: the first of each kind, and the number of the others."""
 
 from __future__ import annotations
 
@@ -42,3 +42,17 @@ def test_many_columns_of_a_kind_are_a_line(home: Path, capfd: pytest.CaptureFixt
     assert any(line.startswith("never is excluded: no value in any of the") for line in said)
     assert "price: 15 cells could not be read as numeric and are treated as missing" in said
     assert any("3 features" in line for line in said)
+
+
+def test_what_occurs_once_is_singular(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(1)
+    rows = [f"{random.integers(0, 2)},{random.normal():.4f},{random.normal():.4f}" for _ in range(600)]
+    rows[7] = "1,word,0.5"
+    (home / "log.csv").write_text("\n".join(["clicked,a,b", *rows[:300], "", *rows[300:]]) + "\n")
+    as_text = ["--reader", "{types: {a: string}}", "--kinds", "{a: numeric}"]
+    assert feature_audit("load", "--data", "log.csv", "--target", "clicked", *as_text) == 0
+    said = [line.removeprefix("load: ") for line in capfd.readouterr().err.splitlines()]
+    assert "reading 1 text file: deciding the types of 3 columns" in said
+    assert any(line.endswith("log.csv: 1 empty line is skipped") for line in said)
+    assert "a: 1 cell could not be read as numeric and is treated as missing" in said
+    assert any("2 features" in line for line in said)

@@ -1,4 +1,4 @@
-"""Margins, guards and the score in production through the command line."""
+"""Margins, guards and production scores through the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUICK = ["--profile", "quick", "--model", "mlp", "--threads", "1", "--training",
 
 
 def log(rows: int, seed: int = 0) -> pl.DataFrame:
-    """Two signals, noise, a binary and a numeric label, the score of a better and of a worse model."""
+    """Two signals, noise, a binary and a numeric label, and the scores of a better and a worse model."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(rows, 5))
     signal = 1.5 * x[:, 0] + x[:, 1]

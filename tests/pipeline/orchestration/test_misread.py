@@ -1,4 +1,4 @@
-"""Tables that are easily misread, through the command line: what load says, and what the full model reaches."""
+"""Tables that are easily misread, through the command line: messages of load, and quality of the full model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from command_line import feature_audit, tracking_in
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of its own with a tracking store."""
+    """A folder with a tracking store."""
     with tracking_in(tmp_path_factory.mktemp("misread")) as folder:
         yield folder
 
@@ -81,7 +81,7 @@ def plain_ids(rng: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def amounts(rng: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Sums, shares and counts as people write them, and as numbers."""
+    """Formatted sums, shares and counts, and the same as numbers."""
     price, views = np.exp(rng.normal(6, 1, 5_000)), np.exp(rng.normal(8, 1.5, 5_000))
     share = rng.beta(2, 5, 5_000)
     label = clicks(1.2 * (np.log(price) - 6) + 0.8 * (np.log(views) - 8) + 4 * (share - 0.28), rng)
@@ -92,7 +92,7 @@ def amounts(rng: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def guests(rng: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Ids of 18 digits, closer to each other than floats are, with three guests; and the same with a letter before."""
+    """Ids of 18 digits of three guests, closer than floats can distinguish; and the same with a letter in front."""
     who = rng.integers(0, 40, 4_000)
     user = pl.Series([f"{10**17 + 3 * one}" for one in who]).scatter([5, 1_005, 3_005], "guest")
     frame = pl.DataFrame({"user": user, "y": clicks(rng.normal(0, 1.9, 40)[who], rng), "noise": rng.normal(size=4_000)})

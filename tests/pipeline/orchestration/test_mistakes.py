@@ -1,4 +1,4 @@
-"""Mistakes of a user on the command line: one line each, and nothing half-done behind it."""
+"""Mistakes on the command line: one line each, and no incomplete results."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (["--k", "abc"], 2, ["k=", "abc"]),
         (["--k", "0"], 2, ["k=", "0"]),
         (["--margin", "-0.1"], 2, ["margin=", "-0.1"]),
-        (["--metric", "rmse"], 1, ["metric=rmse", "binary"]),  # only the data says that the task is binary
+        (["--metric", "rmse"], 1, ["metric=rmse", "binary"]),  # only the data show that the task is binary
         (["--metric", "rmse", "--task", "binary"], 2, ["metric=rmse", "task=binary"]),
         (["--metric", "acu"], 2, ["metric=acu", "did you mean auc?"]),
         (["--metric", "auc@5"], 2, ["metric=auc@5", "only ndcg takes a cut-off"]),
         (["--metric", "gauc", "--group", ""], 2, ["metric=gauc", "name the user column"]),
         (["--split", "time", "--time", ""], 2, ["split=time", "needs a time column"]),
-        (["--split", "tme"], 1, ["split=tme", "did you mean time?"]),  # it might have been a column
+        (["--split", "tme"], 1, ["split=tme", "did you mean time?"]),  # it could be a column
         (["--model", "no.such:factory"], 2, ["model=no.such:factory", "cannot import"]),
         (["--model", "os:getcwd"], 2, ["model=os:getcwd: must accept the schema", "yours does not take arguments"]),
         (["--group", "clicked"], 2, ["group=clicked: this is the target itself; name another column"]),

@@ -1,4 +1,4 @@
-"""The commands of the README, typed as a user types them: `mlflow run . ...` in processes of their own."""
+"""The commands of the README as a user types them: `mlflow run . ...` in separate processes."""
 
 from __future__ import annotations
 

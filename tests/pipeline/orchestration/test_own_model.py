@@ -1,4 +1,4 @@
-"""A team's own model: an edit trains again, and what is registered loads where the project is not installed."""
+"""A team's own model: an edit trains again, and the registered model loads without the project installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from team_parts import sizes
 def build(schema):
     return build_model("mlp", schema, embedding_dim=4, params={"hidden": sizes.HIDDEN})
 """
-#: A package that the model imports, and what lies in it that is nobody's business.
+#: A package that the model imports, with further files that must not be packed.
 PARTS = {"__init__.py": "", "sizes.py": "HIDDEN = [16]\n", ".env": "TOKEN=secret", ".git/config": "url", "key.pem": "k"}
 KEYS = [
     "--data",
@@ -58,7 +58,7 @@ REST = [
     "--training",
     "{max_epochs: 1}",
 ]
-#: Hides an editable installation of the project; prints scores and where the code came from.
+#: Hides an editable installation of the project; prints scores and the origin of the code.
 LOAD = """
 import sys
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
@@ -85,7 +85,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _forget() -> None:
-    """The next run imports the team's model anew."""
+    """Make the next run import the team's model again."""
     for name in ("team_model", "team_parts", "team_parts.sizes"):
         sys.modules.pop(name, None)
 
@@ -134,7 +134,7 @@ def test_an_edited_model_is_trained_again(home: Path) -> None:
     assert baseline_was_cached()
 
 
-#: The example's two towers, cut into embed and predict by hand.
+#: The example's two towers, split into embed and predict by hand.
 BY_HAND = """
 import torch
 from examples.two_tower import model
@@ -157,7 +157,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 
 @pytest.fixture
 def clicks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Options of a quick audit of a log in which the item and the user have features, and a model cut by hand."""
+    """Options of a quick audit of a log with item and user features, and a model split by hand."""
     log = make_log(4_000).drop("country", "taste_again", "dwell_after_click")
     items = ("price_gap", "taste", "price_gap_copy", *(f"noise_{number:02d}" for number in range(6)))
     log.rename({name: f"item_{name}" for name in items}).write_parquet(tmp_path / "clicks.parquet")
@@ -183,7 +183,7 @@ def test_an_attached_model_is_audited_like_the_same_network_with_embed_and_predi
         kept = artifact(audit, "recommendation/kept_features.txt").read_text().split()
         return audit, kept, pl.read_parquet(artifact(audit, "parity/predictions.parquet"))
 
-    data = ("--data", str(tmp_path / "clicks.parquet"))  # in a store of its own, or it would be a second look
+    data = ("--data", str(tmp_path / "clicks.parquet"))  # in a separate store, else it would be a second look
     (tmp_path / "hand").mkdir()
     (tmp_path / "by_hand.py").rename(tmp_path / "hand" / "by_hand.py")
     with tracking_in(tmp_path / "hand"):

@@ -1,4 +1,4 @@
-"""A team's own training job, as a function or a command: what it is given, and what of it is refused in one line."""
+"""A team's own training job, a function or a command: its input, and one-line refusals of its output."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write(task, **columns):
 
 def train(task):
 """
-#: The line after them.
+#: The line after these imports.
 FIRST = HEAD.count("\n") + 1
 
 
@@ -100,7 +100,7 @@ def test_the_files_hold_the_rows_of_the_store_and_no_other_feature(tmp_path: Pat
         wanted = log[found["impression"].to_list()]
         assert found["taste"].equals(wanted["taste"], null_equal=True)
         assert found["device"].to_list() == wanted["device"].cast(pl.String).to_list()
-        if split != "test":  # of the test rows, nobody is told the label
+        if split != "test":  # the task contains no test labels
             assert found["label"].to_list() == (wanted["price_gap"] > 0).cast(pl.Float32).to_list()
             ratio = found["weight"] / wanted["counts"]
             assert ratio.max() == pytest.approx(ratio.min(), rel=1e-6)
@@ -247,7 +247,7 @@ table = pl.DataFrame({"row": row, "score": (row * 7919 % 100 + task["seed"]) / 2
     ],
 )
 def test_a_command_that_fails(home: Path, capsys: pytest.CaptureFixture[str], ending: str, says: str) -> None:
-    """What it wrote before does not count."""
+    """Files that it wrote before are not used."""
     wrote = "table.write_parquet(task['output'] + '/predictions.parquet')\n" if ending else ""
     (home / "job_program.py").write_text(PROGRAM + wrote + ending + "\n", encoding="utf-8")
     capsys.readouterr()
@@ -269,7 +269,7 @@ def test_a_command_that_takes_too_long_ends_with_all_that_it_started(
 
 
 def test_what_a_broken_off_job_left_is_not_taken_for_a_result(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same command dies after it wrote its scores, and then ends well without writing any."""
+    """The command is killed after it wrote its scores; the second time it succeeds without writing any."""
     end = "import os\nif os.path.exists('second'): sys.exit(0)\nopen('second', 'w').close()\n"
     write = "table.write_parquet(task['output'] + '/predictions.parquet')\nsys.exit(1)\n"
     (home / "job_program.py").write_text(PROGRAM + end + write, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Whole audits whose models a team trains: a function, a command, a checkpoint, and the shipped examples."""
+"""Whole audits of models that a team trains: a function, a command, a checkpoint, and the shipped examples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORDS = (
     "--k", "6", "--k_min", "4", "--margin", "0.2", "--trials", "1", "--seeds", "2", "--baseline_seeds", "1",
     "--profile", "quick", "--threads", "1",
 )  # fmt: skip
-#: Gradient boosting of scikit-learn; it notes every task, and leaves its model where the audit is to register one.
+#: Gradient boosting of scikit-learn; it records every task, and saves its model if the audit is to register one.
 TRAINER = """
 import json
 import mlflow
@@ -57,7 +57,7 @@ def train(task):
     return Predictions(*(model.predict_proba(files[split][features])[:, 1] for split in ("validation", "test")))
 """
 COMMAND = f"{sys.executable} program.py --task {{task}}"
-#: Logistic regression, in which nothing is random.
+#: Logistic regression, which is deterministic.
 PROGRAM = """
 import json, sys
 import polars as pl
@@ -133,7 +133,7 @@ def test_a_function_trains_every_model_and_its_own_model_is_registered(
 
 
 def test_another_model_than_the_audited_one_is_not_registered(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """predict_proba was audited, and the saved model gives classes."""
+    """predict_proba was audited, but the saved model returns classes."""
     wrong = TRAINER.replace('pyfunc_predict_fn="predict_proba", ', "")
     (home / "trainer_of_a_team.py").write_text(wrong, encoding="utf-8")
     assert feature_audit("run", *WORDS, "--trainer", "trainer_of_a_team:train") == 1

@@ -1,4 +1,4 @@
-"""Cells as people write them, through the command line: the full model is as good as with cells as they are meant."""
+"""Cells formatted for people, through the command line: the full model is as good as with plain cells."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = 4_000
 
 
 def auc_of(data: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[float, str]:
-    """The full model's validation AUC, and all that the command said."""
+    """The full model's validation AUC, and the output of the command."""
     train(data, *words)
     said = capsys.readouterr().err
     return auc_in(said), said
@@ -51,7 +51,7 @@ def lists(join: Callable[[list[str]], str]) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def lists_as_meant(tmp_path_factory: pytest.TempPathFactory) -> float:
-    """The AUC with the lists as they are meant: one training, which every way of writing them is compared with."""
+    """The AUC with native lists: one training, with which every way of writing them is compared."""
     said = StringIO()
     with tracking_in(tmp_path_factory.mktemp("meant")) as folder, redirect_stderr(said):
         lists("|".join).write_csv("meant.csv")

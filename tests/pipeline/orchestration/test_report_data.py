@@ -1,4 +1,4 @@
-"""What the report warns of."""
+"""The warnings of the report."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Killed at any moment, the same command continues: no finished trial is lost, and the study is that of a whole run.
+"""After a kill at any time, the same command continues: no finished trial is lost, and the study equals a whole run's.
 
-All commands are processes of their own, with one thread: what they compute is the same to the last digit.
+All commands are separate processes with one thread, so that their results are equal to the last digit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 class Home:
-    """A folder with a log, a tracking store, and the command that audits the one into the other."""
+    """A folder with a log and a tracking store, and the command that audits the log."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -48,14 +48,14 @@ class Home:
         return subprocess.Popen(command, env=self.environment, cwd=self.folder, stderr=subprocess.PIPE, text=True)
 
     def finish(self, stage: str, work: str, *words: str) -> str:
-        """The same, to the end; what it wrote on standard error."""
+        """Run the stage to the end; its standard error."""
         process = self.start(stage, work, *words)
         written = process.communicate()[1]
         assert process.returncode == 0, written[-2000:]
         return written
 
     def select_folder(self, work: str) -> Path:
-        """The only folder of the select stage, which stands beside its lock."""
+        """The only folder of the select stage, next to its lock."""
         [folder] = (path for path in (self.folder / work / "select").iterdir() if path.is_dir())
         return folder
 
@@ -75,7 +75,7 @@ def wait_for_trials(process: subprocess.Popen[str], home: Home, work: str, numbe
 
 
 def computed(trials: dict[str, dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """What trials drew and found, in their order."""
+    """Settings and results of the trials, in order."""
     return [(name, one["draw"], one["result"]["value"], one["result"]["notes"]) for name, one in trials.items()]
 
 
@@ -89,8 +89,8 @@ class Interrupted:
     """An audit that was killed in the middle of its second trial, and then run again by the same command.
 
     Attributes:
-        before: the trials when the first process was dead.
-        written: what the second process wrote on standard error.
+        before: the trials after the first process was killed.
+        written: standard error of the second process.
     """
 
     before: dict[str, dict[str, Any]]

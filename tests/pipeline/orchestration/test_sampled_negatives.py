@@ -1,4 +1,4 @@
-"""A log with sampled negatives, through the command line: weights give back what the whole log says."""
+"""A log with sampled negatives, through the command line: weights restore the results of the whole log."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_weights_give_the_metrics_of_the_whole_log_within_their_interval(
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["weight", "rate"])
 def test_the_registered_model_is_calibrated_on_the_whole_log(audits: dict[str, Run], how: str) -> None:
-    """It takes the kept columns alone, no weight, and predicts clicks at their rate in production."""
+    """It needs only the kept columns, no weight, and predicts clicks at their rate in production."""
     model = mlflow.pyfunc.load_model(audits[how].data.tags["audit.recommendation"])
     test = whole_log().filter(pl.col("fold") == "test")
     kept = model.metadata.get_input_schema().input_names()
@@ -181,4 +181,4 @@ def test_other_weights_train_everything_anew(
     audited("sampled.parquet", "--negative_sampling", "0.2", "--exclude", "w")
     said = capsys.readouterr().err
     for stage in ("baseline", "select", "retrain"):
-        assert f"{stage}: running again, changed since last time: " in said
+        assert f"{stage}: running again, changed since an earlier run: " in said

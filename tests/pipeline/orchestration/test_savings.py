@@ -1,4 +1,4 @@
-"""What an audit says is saved: in its report, its metrics, its artifacts and the registry."""
+"""The savings of an audit: in its report, metrics, artifacts and the registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TABLES = "{user: [a, b, dim], item: [c, d], feed: [e, f, words]}"
 
 
 def log(rows: int = 3_000, seed: int = 0) -> pl.DataFrame:
-    """``a`` and ``b`` decide; of the table ``item`` nothing is needed, of ``feed`` nothing either."""
+    """``a`` and ``b`` determine the label; no column of the tables ``item`` and ``feed`` is needed."""
     rng = np.random.default_rng(seed)
     values = {name: rng.normal(size=rows) for name in "abcdef"}
     y = (2 * values["a"] - 2 * values["b"] + rng.normal(size=rows) > 0).astype(np.int8)
@@ -171,7 +171,7 @@ def test_a_wrong_file_is_refused_before_the_log_is_opened(run: Run, home: Path, 
 
 
 def test_another_file_of_consumers_is_another_question_and_trains_nothing(run: Run, home: Path, capsys) -> None:
-    """Nobody reads ``c`` any more: the table retires, in a run of its own."""
+    """``c`` has no other consumer any more, so the table is retired, in a separate run."""
     (home / "consumers.yaml").write_text("churn: [a]\n")
     assert feature_audit("parity", "--audit", run.info.run_id) == 0
     said, again = capsys.readouterr().err, newest_run()

@@ -116,7 +116,7 @@ def test_a_second_label_decides_keeps_its_features_and_is_scored(home: Path) -> 
 
 
 def _is_evaluated_by_its_own_column(model: str, rows: pd.DataFrame, features: list[str]) -> None:
-    """The column of the label's name, never the second of two as if they were classes."""
+    """Uses the column with the label's name, never the second of two columns as if they were classes."""
     scores = mlflow.pyfunc.load_model(model).predict(rows[features])["click"]
     data = rows[[*features, "click"]].assign(full=scores)
     with mlflow.start_run():

@@ -1,4 +1,4 @@
-"""An audit against a real MLflow server, its report opened in a real browser where a person would look for it."""
+"""An audit with a real MLflow server; its report opened in a real browser, as a reviewer would open it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials and trainings side by side: the audit is that of one process, to the last digit."""
+"""Parallel trials and trainings: the audit equals that of one process to the last digit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = (
     "--margin", "0.01", "--model", "mlp", "--k", "8", "--trials", "3", "--seeds", "2", "--baseline_seeds", "2",
     "--threads", "1", "--seed", "4",
 )  # fmt: skip
-#: What a report says of the machine and of the command, and not of the log.
+#: Parts of a report about the machine and the command rather than the log.
 OF_THE_MACHINE = {
     "seconds", "seconds_low", "seconds_high", "rows_per_second", "latency_ms", "run_id", "work_dir", "workers", "engine"
 }  # fmt: skip
@@ -40,7 +40,7 @@ def audited(work: str, *words: str) -> dict[str, Any]:
 
 
 def numbers(found: Any, path: str = "") -> dict[str, Any]:
-    """Every value of a report by its place, but for those of the machine."""
+    """Every value of a report by its path, except those about the machine."""
     if not isinstance(found, dict | list):
         return {path: found}
     parts = found.items() if isinstance(found, dict) else enumerate(found)

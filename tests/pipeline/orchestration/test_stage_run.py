@@ -1,4 +1,4 @@
-"""A stage returns a value: its result, the digest for later stages, what it took when it ran, whether it ran before."""
+"""The value of a stage: its result, the digest for later stages, its seconds when computed, whether it was cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--audit RUN` runs no code that only the tracking store names."""
+"""`--audit RUN` does not run code that is named only in the tracking store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def home(store: Path) -> Path:
-    """The folder, as if the module had never been imported and no log been read."""
+    """The folder, with neither the module imported nor the log read."""
     sys.modules.pop("team_code", None)
     for name in ("imported", "ran"):
         (store / name).unlink(missing_ok=True)
@@ -49,7 +49,7 @@ def home(store: Path) -> Path:
 
 
 def stored(**values: object) -> str:
-    """A run whose configuration says this, as anybody can write it who may write to the store."""
+    """A run with the given configuration, as anyone with write access to the store can create it."""
     client = MlflowClient()
     run = client.create_run("0").info.run_id
     client.log_text(run, yaml.safe_dump({"data": "log.parquet", **KEYS, **values}), "config/given.yaml")

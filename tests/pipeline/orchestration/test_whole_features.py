@@ -25,7 +25,7 @@ def vectors_of(values: np.ndarray) -> pl.Series:
 
 
 def make_log() -> pl.DataFrame:
-    """A list and a vector decide; another list, another vector and six numbers are noise."""
+    """A list and a vector determine the label; another list, another vector and six numbers are noise."""
     rng = np.random.default_rng(3)
     words, other_words = rng.integers(0, 12, (2, ROWS, 2))
     taste, other_taste = rng.normal(size=(2, ROWS, 3))

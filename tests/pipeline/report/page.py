@@ -1,4 +1,4 @@
-"""A parsed report: the standard library's HTML parser, strict where browsers forgive."""
+"""A parsed report: the standard library's HTML parser, stricter than browsers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-#: Drawn by SVG without a body; the parser reports them through ``handle_startendtag``.
+#: SVG elements without a body; the parser reports them through ``handle_startendtag``.
 Attributes = dict[str, str | None]
 
 
 @dataclass
 class Element:
-    """A start tag, where it stands (open ancestors) and the text directly or indirectly in it."""
+    """A start tag, its open ancestors, and the text inside it and its descendants."""
 
     tag: str
     attributes: Attributes

@@ -124,7 +124,7 @@ def test_reads_the_verdict_in_the_sandboxed_frame(show, driver, verdict):
 
 
 def test_script_writes_the_same_cells_as_the_template(show, driver):
-    """Nothing on the page may change when the script takes over."""
+    """The page must not change when the script takes over."""
     page = Page(show(make_report(n_features=800, k=20, hostile=True)))
     spaceless = functools.partial(re.sub, r"\s+", "")
     static = [
@@ -208,7 +208,7 @@ def test_ten_thousand_features_answer_at_once(show, driver):
         return performance.now() - start;
         """
     )
-    # 5 searches and 6 to 10 sorts; about 0.3 s on the slowest machine seen. A second is still at once for one of them.
+    # 5 searches and 6 to 10 sorts; about 0.3 s on the slowest machine so far. A second for one of them is acceptable.
     assert spent < 5_000
     assert len(rows(driver)) == 50
 

@@ -1,4 +1,4 @@
-"""The search in the report: its history, the K curve, and importances or why there are none."""
+"""The search in the report: its history, the K curve, and importances or the reason for their absence."""
 
 import re
 

@@ -54,7 +54,7 @@ def test_verdict_and_sentence_come_first(any_page):
 
 
 def test_verdicts_differ_by_word_symbol_and_colour():
-    """Three channels each: nobody has to see colours to tell a pass from a fail."""
+    """Three channels each, so that pass and fail can be distinguished without colours."""
     shapes, words = set(), set()
     for verdict in VERDICTS:
         markup = render_html(make_report(verdict))
@@ -157,7 +157,7 @@ def test_headings_never_skip_a_level(any_page):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_are_text_and_complete(hostile_page, name):
-    """Each name is shown letter by letter where it is listed, and never became markup."""
+    """Each name is shown literally where it is listed, never as markup."""
     shown = {one.text for one in hostile_page.all("bdi")}
     rows = hostile_page.rows("features-rows")["rows"]
     assert name in {row[0] for row in rows}
@@ -173,7 +173,7 @@ def test_hostile_page_has_the_same_elements_as_a_tame_one(hostile_page):
 @settings(max_examples=15)
 @given(st.text(min_size=1), st.text())
 def test_any_name_anywhere_stays_inert(name, other):
-    """The same text in every field that comes from the data: it neither adds an element nor is lost."""
+    """The same text in every field from the data neither adds an element nor is lost."""
     report = make_report(
         n_features=60,
         k=20,

@@ -19,7 +19,7 @@ VERDICTS = ("pass", "fail", "inconclusive", "error")
 
 
 def _strict(text):
-    """Refuse NaN and Infinity, as every reader but Python's does."""
+    """Refuse NaN and Infinity, like all readers except Python's."""
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 

@@ -1,4 +1,4 @@
-"""Several K that were tested: their table, their signs in the chart, and the sentence on what is recommended."""
+"""Several tested K: their table, their markers in the chart, and the sentence with the recommendation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.md and the run's note: tables that hold together whatever the names are, and the note's limit."""
+"""report.md and the run's note: tables stay intact for any names, and the note's size limit."""
 
 import dataclasses
 import re
@@ -71,7 +71,7 @@ def test_code_span_closes_and_hides_pipes(value):
 
 @pytest.mark.parametrize("name", [*HOSTILE, "plain", "``", " padded "])
 def test_code_renders_as_the_name(name):
-    """The oracle is a CommonMark parser with GFM tables, where there is one."""
+    """The oracle is a CommonMark parser with GFM tables, if installed."""
     parser = (
         pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")
         .MarkdownIt("commonmark")
@@ -97,7 +97,7 @@ def test_description_starts_with_the_verdict(verdict):
 
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_description_stays_below_the_limit_and_whole(verdict):
-    """MLflow refuses or cuts what is longer; whatever is left out, tables stay tables and the verdict stays first."""
+    """MLflow refuses or truncates longer notes; parts are omitted so that tables stay intact and the verdict first."""
     report = make_report(verdict, hostile=True)
     guards = (
         [

@@ -19,7 +19,7 @@ from report_factory import HOSTILE, make_report
 
 
 def with_savings(report: AuditReport, *deltas: float, **changes: object) -> AuditReport:
-    """Measured figures of a report's own waves; the full model loses ``deltas`` at the end of each."""
+    """Measured figures for the waves of a report; the full model loses ``deltas`` at the end of each."""
     full = Footprint(420, 4_300.0, 9_000.0, 8_400_000, 12_345.0, 2.51, 1_000)
     pruned = replace(full, features=120, bytes_per_row=1_677.0, model_bytes=3_000_000, rows_per_second=28_400.0)
     waves = [

@@ -1,4 +1,4 @@
-"""What an inconclusive report says to do, and what every report says of looks."""
+"""The advice of an inconclusive report, and the remarks about looks in every report."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_margin_is_written_as_the_user_wrote_it(value, text):
     width=st.floats(1e-5, 0.1),
 )
 def test_rounding_never_moves_an_interval_over_the_margin(margin, low, width):
-    """What a reader concludes from the printed interval is what was decided on the exact one."""
+    """The printed interval leads to the same conclusion as the exact one."""
     high = low + width
     row = MetricDelta("auc", "all", 9, 9, 0.7, 0.7, low, low, high, margin, "pass", "decision")
     decimals = numbers.decimals_of(row)

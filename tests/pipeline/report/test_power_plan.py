@@ -1,4 +1,4 @@
-"""What the trainings were planned to decide: on the first screen where they cannot, else among the costs."""
+"""The plan of the trainings: on the first screen if they cannot decide, else with the costs."""
 
 from __future__ import annotations
 

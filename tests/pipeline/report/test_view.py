@@ -1,4 +1,4 @@
-"""What the reader sees: wording, grouping and the limits on what is written out."""
+"""The view of a report: wording, grouping and limits of lists."""
 
 import dataclasses
 import math
@@ -149,7 +149,7 @@ def test_a_kept_feature_is_never_listed_as_one_that_can_go():
 
 
 def _counted():
-    """394 features and 17 columns that were none, as the demo has them."""
+    """394 features and 17 excluded columns, as in the demo."""
     rows = [("keep", 39), ("drop", 352), ("review", 3), ("drop", 17)]
     decisions = []
     for decision, number in rows:
@@ -268,7 +268,7 @@ def test_many_slices_are_continued_below():
 
 
 def test_names_of_the_data_are_shown_as_they_are():
-    """Columns and classes keep their underscores and dots; only the report's own keys are words."""
+    """Columns and classes keep underscores and dots; only keys of the report become words."""
     summary = {
         "null_share": {"item_id": {"train": 0.5}, "user.age": {"train": 0.25}},
         "target_per_split": {"train": {"not_clicked": 0.75}},

@@ -1,4 +1,4 @@
-"""Retrainings that confirm K: where they begin, where they go, when they end."""
+"""Retrainings that confirm K: where they start, how they proceed, when they end."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_no_way_through_a_range_is_longer_than_the_one_that_is_planned(
 
 
 def test_the_plan_of_a_wide_table_takes_no_time() -> None:
-    """Walking from every K of a large budget would take minutes."""
+    """Trying the walk from every K of a large budget would take minutes."""
     ks = range(1, 20_001)
     assert most_confirmations(1, 20_000) == len(list(ladder(ks, 1))) + 2 <= 9
 

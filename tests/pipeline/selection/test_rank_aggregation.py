@@ -21,7 +21,7 @@ def test_features_go_by_the_geometric_mean_of_their_ranks(orders: list[list[int]
 
 @given(rankings)
 def test_what_all_trials_say_stays(orders: list[list[int]]) -> None:
-    """One trial alone decides; what all rank above all others, as always-kept features are, stays above them."""
+    """A single trial decides; features that all trials rank first, such as always-kept ones, stay first."""
     assert aggregate_ranks(orders[:1]).tolist() == list(orders[0])
     first = [order.index(0) for order in orders]
     swapped = [[0, *order[:place], *order[place + 1 :]] for order, place in zip(orders, first, strict=True)]
@@ -29,13 +29,13 @@ def test_what_all_trials_say_stays(orders: list[list[int]]) -> None:
 
 
 def test_one_lucky_trial_does_not_put_a_feature_first() -> None:
-    """Feature 3 is first by one trial and last by two; feature 0 is among the first of all."""
+    """Feature 3 is first in one trial and last in two; feature 0 is among the first in all."""
     assert aggregate_ranks([[3, 0, 1, 2], [0, 1, 2, 3], [1, 0, 2, 3]]).tolist() == [0, 1, 3, 2]
 
 
 @st.composite
 def grouped(draw: st.DrawFn) -> tuple[list[int], list[list[int]]]:
-    """Group numbers, scattered over the features, and rankings that keep groups together."""
+    """Group numbers scattered over the features, and rankings that keep groups together."""
     groups = draw(st.lists(st.integers(0, 3), min_size=1, max_size=10))
     numbers = {group: place for place, group in enumerate(dict.fromkeys(groups))}
     groups = [numbers[group] for group in groups]

@@ -1,4 +1,4 @@
-"""Who carries whose information."""
+"""Which features carry the information of others."""
 
 from __future__ import annotations
 

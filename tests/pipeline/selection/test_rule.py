@@ -48,7 +48,7 @@ def test_nearly_as_good_a_chance_with_fewer_features_is_better() -> None:
 
 
 def test_k_does_not_follow_a_full_model_that_sinks_under_its_own_features() -> None:
-    """On a wide table with few rows every small set beats the full model; the best of them is what counts."""
+    """On a wide table with few rows every small set beats the full model; K is compared with the best of them."""
     curve = [at(14, 0.012, 0.003), at(29, 0.018, 0.003), at(42, 0.037, 0.003), at(60, 0.036, 0.003)]
     assert choose_k(curve, CRITERION).k == 42
     noisy = [replace(point, std_error=0.008) for point in curve]
@@ -78,7 +78,7 @@ def test_rungs_are_what_may_pass_the_safest_first() -> None:
     ("delta", "error", "test_ratio"), [(0.001, 0.001, 0.8), (0.004, 0.002, 1.3), (-0.001, 0.0004, 0.5)]
 )
 def test_the_chance_to_pass_is_that_of_audits_played_out(delta: float, error: float, test_ratio: float) -> None:
-    """Draw truths that fit the validation estimate, then test estimates of each, and count the passes of parity."""
+    """Draw true values given the validation estimate, then a test estimate of each, and count the passes of parity."""
     random = np.random.default_rng(5)
     truth = delta + error * random.normal(size=200_000)
     test_error = error * test_ratio
@@ -135,7 +135,7 @@ def test_the_order_of_points_does_not_matter(curve: list[CurvePoint]) -> None:
 
 
 def test_hopeless_curves_keep_their_order() -> None:
-    """Chances far in the tail are zero as probabilities and still differ as logarithms."""
+    """Chances far in the tail are zero as probabilities, but differ as logarithms."""
     assert choose_k(points(-0.09, -0.08, -0.05, -0.0502, error=1e-4), CRITERION).k == 30
     assert math.exp(log_pass_chances(points(-0.09, error=1e-4), CRITERION)[0]) == 0.0
     assert POWER < 1
@@ -146,7 +146,7 @@ def with_other(point: CurvePoint, delta: float, error: float = 0.0005, margin: f
 
 
 def test_of_several_targets_the_one_with_the_least_chance_counts() -> None:
-    """The first K that is good enough for the decision target loses the other one's signal."""
+    """The first K that is good enough for the decision target loses the signal of the other target."""
     curve = [
         with_other(at(10, 0.0004), -0.05),
         with_other(at(20, 0.0005), -0.0012),

@@ -1,4 +1,4 @@
-"""The search benchmark on a small table: every method answers, none looks at test before it has chosen."""
+"""The search benchmark on a small table: every method returns a result, and reads test rows only afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow  # of a benchmark, no part of the program
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two of eight columns carry the label."""
+    """Two of eight columns determine the label."""
     folder = tmp_path_factory.mktemp("table")
     random = np.random.default_rng(3)
     x = random.normal(size=(3_000, 8))
@@ -62,7 +62,7 @@ SEARCHES = {
 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_every_method_finds_the_signal_before_it_reads_test(case: Any, name: str, monkeypatch: pytest.MonkeyPatch):
-    """The store hands out test rows only while ``test_value`` runs, and that only after the last training."""
+    """The store returns test rows only within ``test_value``, which runs only after the last training."""
     store_class, measure, trainer = type(case.store), type(case).test_value, case_module.train_one
     target, batches = store_class.target, store_class.batches
     events: list[str] = []
@@ -140,7 +140,7 @@ def test_the_table_holds_a_row_per_method_and_a_second_run_computes_nothing(
 
 @pytest.fixture
 def split_table(table: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The small table among those that can be split anew, as arguments that ask for it."""
+    """Register the small table as one that can be split again; returns the arguments that select it."""
     monkeypatch.setitem(compare.SPLITS, "small", "random")
     monkeypatch.setitem(case_module.CONFIGS, "small", str(table / "conf.yaml"))
     return ["--data", "small", "--splits", "1", "2", "--work-dir", str(table / "w")]

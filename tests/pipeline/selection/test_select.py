@@ -1,4 +1,4 @@
-"""The whole selection through its one entry, on a small log with known truth."""
+"""The whole selection through its public entry, on a small log with known truth."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONFIG = load_config(None, {"metric": "auc", "margin": "0.02", "trials": "2"})
 
 
 def log_of(rows: int = 1_500, seed: int = 0) -> pl.DataFrame:
-    """Signals s0 to s3, falling in worth, and noise."""
+    """Signals s0 to s3 with decreasing effects, and noise."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(rows, SIGNAL + NOISE))
     logit = x[:, :SIGNAL] @ [1.6, 1.2, 0.9, 0.7]
@@ -47,7 +47,7 @@ def log_of(rows: int = 1_500, seed: int = 0) -> pl.DataFrame:
 
 @dataclass
 class Case:
-    """A trained full model on a store, and a way to retrain."""
+    """A trained full model on a store, and a function that retrains."""
 
     store: Store
     full: FullModel
@@ -81,7 +81,7 @@ class Case:
 
     @cached_property
     def plain(self) -> Selection:
-        """The selection without further wishes."""
+        """The selection with default settings."""
         return self.select(ALL)
 
 
@@ -124,7 +124,7 @@ def test_finds_the_signals_confirms_k_and_accounts_for_its_work(case: Case) -> N
 
 
 def test_retrainings_are_compared_with_the_model_that_is_audited(case: Case) -> None:
-    """The network with the gates may be a reference for a full model that a team trains itself."""
+    """The network with the gates may be only a reference if a team trains the full model."""
     perfect = case.store.target("validation") * 0.8 + 0.1
     other = replace(case, full=replace(case.full, compared_with=perfect))
     found, plain = other.select(ALL), case.plain
@@ -135,7 +135,7 @@ def test_retrainings_are_compared_with_the_model_that_is_audited(case: Case) -> 
 
 
 def test_all_features_are_never_the_answer_to_which_can_go(case: Case) -> None:
-    """However strict: K = N would compare the full model with itself."""
+    """Even with a strict margin: K = N would compare the full model with itself."""
     strict = replace(case.plan(ALL).criterion, margin=0.0, confidence=0.9999)
     found = case.select(ALL, criterion=strict, trials=1)
     assert case.numbers == list(range(found.n_confirmations)), "each with a seed of its own"
@@ -202,7 +202,7 @@ def test_whole_groups_are_kept_or_dropped_together(case: Case) -> None:
 
 
 def test_a_wide_table_is_judged_few_rows_at_a_time(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """4,096 rows of 20,000 embeddings are 2.6 GB, of which a forward pass holds several copies."""
+    """4,096 rows of 20,000 embeddings take 2.6 GB, and a forward pass keeps several copies."""
     objective = SelectionObjective(case.full, case.store, ALL, case.plan(ALL))
     whole = [len(target) for _, target in objective.validation_batches()]
     monkeypatch.setattr("feature_audit.models.contract._MOST_CELLS", 64 * ALL.n_features)
@@ -237,7 +237,7 @@ def test_a_path_is_worth_minus_its_mean_loss(losses: dict[int, float]) -> None:
 
 @pytest.mark.parametrize(("rows", "size"), [(1_000_000, 1024), (54_400, 512), (7_000, 64), (1_400, 32)])
 def test_few_rows_take_small_batches(case: Case, rows: int, size: int) -> None:
-    """A selector needs its steps; larger batches would pass over a small table many times for them."""
+    """A selector needs a number of steps; with larger batches these would be many epochs of a small table."""
 
     class Sized:
         schema = case.store.schema

@@ -1,4 +1,4 @@
-"""The study: repeats that cover the ranges, reproducible, the same however its rounds are run."""
+"""The study: trials cover the ranges, are reproducible, and do not depend on how rounds are run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_point_lies_in_the_ranges_and_the_first_is_recommended(high: int, 
 
 
 def test_few_trials_spread_over_the_ranges() -> None:
-    """A Halton sequence leaves no half of a range empty in four draws."""
+    """Four draws of a Halton sequence cover both halves of every range."""
     shares = np.array([SPACE.point(number, 3)["anneal_share"] for number in range(1, 6)])
     assert (shares < 0.75).any()
     assert (shares > 0.75).any()
@@ -100,7 +100,7 @@ def test_a_round_knows_the_rounds_before_it_and_nothing_of_itself() -> None:
 
 
 def test_nothing_is_stopped_among_few_trials() -> None:
-    """Asking costs validation passes, and a limit that needs four finished trials would not be there."""
+    """Intermediate reports cost validation passes, and the limit requires four finished trials."""
     seen: list[list[Draw]] = []
     run_study(one_by_one(quality, seen), space=SPACE, trials=LEAST_TRIALS - 1, seed=1)
     assert [len(one) for one in seen] == [LEAST_TRIALS - 1], "all of them at once"
@@ -108,7 +108,7 @@ def test_nothing_is_stopped_among_few_trials() -> None:
 
 
 def test_a_trial_that_falls_far_behind_is_stopped() -> None:
-    """The limit is the lower quartile of what the finished trials had early."""
+    """The limit is the lower quartile of the finished trials' values at the same step."""
 
     def trial(draw: Draw) -> TrialResult:
         assert draw.stop_below is not None

@@ -1,4 +1,4 @@
-"""Expectations that are asked once are those that would be asked anew."""
+"""Cached expectations equal those that would be computed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of the stages share."""
+"""Fixtures of the stage tests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 @pytest.fixture(scope="module")
 def few_steps() -> Iterator[None]:
-    """An epoch of a small table has 60 steps instead of the 200 that it gets in an audit.
+    """An epoch of a small table has 60 steps instead of 200 as in an audit.
 
-    For modules that count trainings, or ask what is done with their scores, but not how well they have learned.
+    For modules that test the number of trainings or the use of their scores, but not the quality of the models.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("feature_audit.models.training._STEPS_PER_EPOCH", 60)

@@ -1,7 +1,7 @@
-"""Files, names, values and labels as they should not be: refused in one line, or read as they are meant.
+"""Invalid and unusual files, names, values and labels: refused in one line, or read as intended.
 
-The table is the test: a case is what is written, what is given, and what the command says of it. Refused means exit
-code 1 or 2, one line that names file, column or key, and no run that looks as if it still went on.
+The tests are a table: a case has the content of the file, the arguments and the expected message. Refused means exit
+code 1 or 2, one line that names file, column or key, and no run left in state RUNNING.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PARQUET = parquet(TABLE)
 
 
 def csv(*, header: str | None = None, tail: bytes = b"", **swaps: bytes) -> bytes:
-    """The table's CSV with another header, further lines, or another text for ``ams``."""
+    """The table as CSV with another header, further lines, or another text for ``ams``."""
     lines = CSV.split(b"\n", 1)
     head = lines[0] if header is None else header.encode()
     return head + b"\n" + lines[1].replace(b"ams", swaps.get("ams", b"ams")) + tail
@@ -45,7 +45,7 @@ def two_formats(folder: Path) -> None:
 
 
 def broken_page() -> bytes:
-    """A whole footer over a page of rubbish: it shows only when the rows are read."""
+    """A Parquet file with an intact footer and a corrupt page, which appears only when the rows are read."""
     content = parquet(TABLE)
     return content[:100] + b"\xff" * 2_000 + content[2_100:]
 
@@ -127,7 +127,7 @@ def noise(name: str) -> pl.Expr:
     return pl.col("z").shuffle(zlib.crc32(name.encode())).alias(name)
 
 
-#: Names that only look like something else.
+#: Names that look like special files, globs or options.
 ODD_NAMES = (
     "x*",
     "x[1]",
@@ -177,14 +177,14 @@ def every(*values: object) -> list[object]:
 
 
 def stored(numbers: list[object], dtype: object) -> pl.Series:
-    """Dates and durations as they are stored, whatever they mean."""
+    """Stored integers of dates and durations, valid or not."""
     return pl.Series(numbers, dtype=pl.Int64).cast(pl.Int32 if dtype == pl.Date else pl.Int64).cast(dtype)
 
 
 OVERFLOWN = every(2**63 - 1, -(2**63) + 1, 0)
 BEYOND = "200 dates outside the years 1 to 9999 are treated as missing"
 NO_TYPE = "is not supported; unnest or cast it"
-#: Column -> cells, and its kind as a feature, or None where it is none; or what is said of it.
+#: Column -> cells, and its kind as a feature (None = not a feature), or the expected message.
 VALUES: dict[str, tuple[pl.Series, str | None]] = {
     "infinite": (pl.Series(every(float("inf"))), None),
     "no_numbers": (pl.Series(every(float("nan"))), None),
@@ -271,14 +271,14 @@ LABELS = [
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a tracking store; whatever is refused in it, no run is left that seems to go on."""
+    """A folder with a tracking store; at the end, no run may be in state RUNNING."""
     with tracking_in(tmp_path_factory.mktemp("hostile")) as folder:
         yield folder
         assert {run.info.status for run in parents()} <= {"FINISHED", "FAILED"}
 
 
 def check(case: Case, home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Run the case's command and hold what it says against the table."""
+    """Run the command of the case and compare its output with the table."""
     data = case.write(home / f"case_{len(list(home.iterdir()))}")
     capfd.readouterr()
     code = feature_audit("load", "--data", data, "--target", case.target, "--threads", "1", *case.words)
@@ -305,9 +305,9 @@ def test_names(home: Path, capfd: pytest.CaptureFixture[str], case: Case) -> Non
 
 
 def test_values(home: Path, capfd: pytest.CaptureFixture[str], record_property: Callable[[str, object], None]) -> None:
-    """No cell of a feature ends an audit: it is read, counts as missing, or its column is left out by name.
+    """No cell of a feature ends an audit: it is read, counts as missing, or its column is excluded by name.
 
-    The cells are shuffled column by column, since columns that go along with each other are duplicates.
+    The cells are shuffled column by column, because equal columns would be duplicates.
     """
     record_property("cases", len(VALUES))
     columns = [cells.shuffle(number).alias(name) for number, (name, (cells, _)) in enumerate(VALUES.items())]

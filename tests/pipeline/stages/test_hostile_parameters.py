@@ -1,4 +1,4 @@
-"""Parameters as they should not be: each is refused in one line with key, value and remedy, or means what it says."""
+"""Unusual and invalid parameters: each is refused in one line with key, value and remedy, or takes effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 NONE = "no such column; the table has x, z, c, y, u, t and 2 more"
 TARGET_ITSELF = "this is the target itself; name another column, or leave out"
-#: Key -> value -> what is said of it; of an accepted value, what the load stage says.
+#: Key -> value -> the expected error; for an accepted value, a message of the load stage.
 REFUSED = {
     "target": {
         "nope": NONE, "X": "did you mean x?", "x*": "neither a column nor an expression", "": "target: not given",
@@ -88,7 +88,7 @@ REFUSED = {
     "audit": {"nope": "no such run in this tracking store"},
     "metrik": {"auc": "No such option '--metrik'. (Did you mean"},
 }  # fmt: skip
-#: Two keys that do not go together.
+#: Pairs of incompatible keys.
 CLASHES = {
     "--never_drop x --always_drop x": "the column is also in never_drop",
     "--never_drop x --exclude x": "the column is not a feature",
@@ -108,7 +108,7 @@ MEANT = {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a table that has every role; no run in it is left that seems to go on."""
+    """A folder with a table that has every role; at the end, no run may be in state RUNNING."""
     with tracking_in(tmp_path_factory.mktemp("parameters")) as folder:
         start = datetime(2024, 1, 1)
         TABLE.with_columns(
@@ -122,7 +122,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def said(words: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Exit code and, of a refusal, its one line."""
+    """Exit code and, after a refusal, its line."""
     given = {"--data": "log.parquet", "--target": "y"}
     words = [*words, *(word for key, value in given.items() if key not in words for word in (key, value))]
     capfd.readouterr()
@@ -162,7 +162,7 @@ def test_what_is_meant(home: Path, capfd: pytest.CaptureFixture[str], words: str
 
 
 def numeric_keys() -> list[str]:
-    """Every key that holds one number, with its section."""
+    """Every key with a single number, with its section."""
     sections = {name: field.annotation for name, field in AuditConfig.model_fields.items()}
     nested = {name: kind for name, kind in sections.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
     keys = {f"{name}.{key}": field for name, kind in nested.items() for key, field in kind.model_fields.items()}
@@ -178,7 +178,7 @@ def numeric_keys() -> list[str]:
 
 @pytest.mark.parametrize("key", numeric_keys())
 def test_a_number_that_is_none(key: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    """Only a finite number in the key's range is taken, and it is that number."""
+    """Only a finite number in the key's range is accepted, unchanged."""
     section, _, name = key.rpartition(".")
     file = tmp_path / "audit.yaml"
     texts = ("0", "-1", "1e30", str(10**20), ".nan", ".inf", "-.inf", "text", "true", "''", "[1]", "{a: 1}", "null")

@@ -1,6 +1,6 @@
-"""Several K through the retrain and parity stages: what is trained, in which order it is tested, where testing stops.
+"""Several K in the retrain and parity stages: what is trained, in which order it is tested, where testing stops.
 
-The K are given by hand; one small table goes through the stages, with a baseline selector, in a few seconds.
+The K are set by the test; one small table passes through the stages, with a baseline selector, in a few seconds.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Trained:
     home: Path
 
     def judge(self, name: str, **changes: Any) -> parity.Outcome:
-        """Parity with other settings, in a folder of its own, or what that folder holds."""
+        """Parity with other settings in a separate folder, or the result stored in that folder."""
         config = self.config.model_copy(update=changes)
         return parity.parity(config, self.prepared, self.full, self.pruned, folder(self.home, name))
 
@@ -82,7 +82,7 @@ def trained(few_steps: None, tmp_path_factory: pytest.TempPathFactory) -> Traine
 
 @pytest.fixture
 def verdicts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
-    """Verdicts to give one after the other; returns a list that grows by one with each judgement."""
+    """Replace the verdicts by the given ones, in order; returns a list with an entry per decision."""
 
     def plan(*given: str) -> list[int]:
         judged: list[int] = []
@@ -122,7 +122,7 @@ def test_the_key_holds_the_features_of_every_k_in_the_order_of_testing(trained: 
 def test_of_a_large_table_fewer_k_are_trained_where_all_would_cost_too_much(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The first of the order stays; numbers that are given are trained whatever they cost."""
+    """The first K is always trained; configured numbers are trained at any cost."""
 
     def ks(name: str, most: float, **changes: Any) -> list[int]:
         monkeypatch.setattr(allocation, "MOST_TRAININGS", spent + most)
@@ -235,7 +235,7 @@ def test_the_k_of_an_audit_are_one_look_at_the_test_rows(trained: Trained) -> No
 
 
 def test_rows_are_counted_for_the_first_look_at_a_new_table(trained: Trained, tmp_path: Path) -> None:
-    """With three looks planned the first of them has little of the error, on new rows as well."""
+    """The first of three planned looks has a small part of the error, also on new rows."""
 
     def rows(looks: int) -> float:
         outcome = trained.judge(f"rows {looks}", looks=looks, margin=0.001, work_dir=str(tmp_path / str(looks)))

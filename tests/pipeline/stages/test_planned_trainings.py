@@ -1,4 +1,4 @@
-"""The retrain stage with planned numbers: what it trains, what it keeps, what it says."""
+"""The retrain stage with planned numbers: what it trains, keeps and logs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Ready:
     def retrain(
         self, name: str, *, estimate: float = 0.0, error: float = 0.05, look: Look | None = None, **changes: Any
     ) -> retrain.Retrained:
-        """The retrain stage, with what the confirmation at K has measured."""
+        """The retrain stage, given the measurement of the confirmation at K."""
         config = AuditConfig.model_validate({**self.config.model_dump(), **changes})
         curve = [CurvePoint(self.selection.k, 0.7, estimate, "retrained", error)]
         return retrain.retrain(
@@ -83,7 +83,7 @@ def test_without_one_both_models_are_trained_equally_often(ready: Ready, caplog:
 
 
 def test_a_later_look_is_planned_for_at_its_own_confidence(ready: Ready, caplog: pytest.LogCaptureFixture) -> None:
-    """And what is advised after it, at that of the look that would come then."""
+    """The advice after it uses the confidence of the look that would follow."""
     caplog.set_level(logging.INFO)
     given = {"seeds": 2, "baseline_seeds": 2, "margin": 0.005}
     first, second = (ready.retrain("looks", look=Look(number, 1, 0.95, ""), **given).plan for number in (1, 2))
@@ -103,7 +103,7 @@ def test_numbers_that_are_given_are_trained_and_judged_all_the_same(ready: Ready
 
 
 def test_more_trainings_go_on_where_fewer_ended(ready: Ready) -> None:
-    """Number i is the same training however many there are: it keeps its seed and is not made again."""
+    """Training number i is the same for any number of trainings: it keeps its seed and is not repeated."""
     few = ready.retrain("grows", seeds=2, baseline_seeds=1)
     weights = [few.folder.path / f"pruned_2_{number}.pt" for number in range(2)]
     before = [path.stat().st_mtime_ns for path in weights]

@@ -1,4 +1,4 @@
-"""What the user rules about features, before anything is learned: never_drop, always_drop, whole groups, the budget."""
+"""The user's rules about features, before any training: never_drop, always_drop, whole groups, the budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TABLES = {"a": "user", "b": "user", "c": "item", "d": "item", "e": None, "gone":
 
 
 def prepared(*, stays: str = "", goes: str = "") -> Prepared:
-    """Five usable features of two tables and one without; ``gone`` was excluded. Letters name protected, ruled out."""
+    """Five features of two tables and one of none; ``gone`` is excluded. Letters list protected and ruled-out ones."""
     columns = tuple(
         Column(name, "numeric", "Float64", table, protected=name in stays.split(), ruled_out=name in goes.split())
         for name, table in TABLES.items()
@@ -78,7 +78,7 @@ def test_rules_that_cannot_all_hold_are_one_line(keys: dict[str, Any], rules: di
         ({"k": 4}, {"goes": "c e"}, (1, 3)),
         ({"k": 200}, {"stays": "a b", "goes": "c"}, (2, 4)),
         ({"k": 200, "whole_groups": "*"}, {"goes": "a"}, (1, 3)),
-        ({"k": 200, "selection": {"max_candidates": 2}}, {}, (1, 5)),  # a bound of `auto` only
+        ({"k": 200, "selection": {"max_candidates": 2}}, {}, (1, 5)),  # limits only `auto`
     ],
 )
 def test_a_budget_above_what_there_is_is_clipped(

@@ -1,6 +1,6 @@
-"""Where the stages meet: what keys a stage's results, which seeds are trained, which model the evidence is about.
+"""Interfaces of the stages: keys of their results, trained seeds, the model that the evidence is about.
 
-One small table goes through all five stages, with a baseline selector, so that it takes a second or two.
+One small table passes through all five stages, with a baseline selector, in a second or two.
 """
 
 from __future__ import annotations
@@ -27,20 +27,19 @@ from feature_audit.stages import baseline, load, parity, retrain, select
 from feature_audit.stages.retrain import Retrained
 from sklearn.metrics import roc_auc_score
 
-#: Settings that change how fast an audit is and where it keeps things, and no result of it.
+#: Settings that affect the speed and the storage of an audit, but none of its results.
 WITHOUT_EFFECT = {"threads", "workers", "ranks", "engine", "work_dir", "local_dir"}
-#: Settings that a stage reads for what it says each time, found again or not, and for nothing that it keeps; and
-#: `looks`, which a table's first look settles for all; and `boosting_reference`, whose finding has a file of its own:
-#: parity's key holds whether there is one.
+#: Settings that a stage reads only for its log lines, cached or not; `looks`, which the first look at a table fixes for
+#: all; and `boosting_reference`, whose result is a separate file: parity's key contains whether it exists.
 ONLY_SAID = {
-    "load": {"targets"},  # what it reads of them, the labels, is in the digest of the data
+    "load": {"targets"},  # the labels, which it reads of them, are in the digest of the data
     "baseline": {"confidence", "boosting_reference"},
     "parity": {"looks"},
     "retrain": {"test_share", "split", "split_files"},
 }
-#: Settings that name a file whose content is in the key.
+#: Settings with the path of a file whose content is in the key.
 FILES = {"checkpoint"}
-#: Settings that decide how many trainings there are and nothing about any of them; parity's key holds the numbers.
+#: Settings that affect only the number of trainings; parity's key contains the numbers.
 HOW_MANY = {"retrain": {"margin", "confidence", "against", "seeds", "baseline_seeds", "looks"}}
 #: Stages whose digest is part of a stage's key. The rules about columns reach `baseline` and `retrain` as encoded
 #: features only.
@@ -54,7 +53,7 @@ INPUTS = {
 
 
 class Watched(AuditConfig):
-    """A configuration that notes which settings are read."""
+    """A configuration that records which settings are read."""
 
     def __getattribute__(self, name: str) -> Any:
         if name in AuditConfig.model_fields:
@@ -67,7 +66,7 @@ READ: set[str] = set()
 
 @dataclass(frozen=True)
 class Ran:
-    """What the stages gave, and which settings each of them read."""
+    """Results of the stages, and the settings that each of them read."""
 
     config: AuditConfig
     folder: Path
@@ -79,18 +78,18 @@ class Ran:
     read: dict[str, set[str]]
 
     def done(self, stage: str) -> StageFolder:
-        """The folder of a stage, whose results are there."""
+        """The folder of a finished stage."""
         place = folder(self.folder, stage)
         assert place.done
         return place
 
     def judge(self, pruned: Retrained, name: str) -> parity.Outcome:
-        """Parity of other pruned models, in a folder of its own."""
+        """Parity of other pruned models, in a separate folder."""
         return parity.parity(self.config, self.prepared, self.full, pruned, folder(self.folder, name))
 
 
 def folder(home: Path, stage: str) -> StageFolder:
-    """A folder of its own for a stage."""
+    """A new folder for a stage."""
     return open_folder(home, stage_key(stage, config={}, inputs={}))
 
 
@@ -130,14 +129,14 @@ def ran(few_steps: None, tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def keyed(stage: str) -> set[str]:
-    """Settings that a stage's key holds, itself or in the digest of an input."""
+    """Settings in a stage's key, directly or in the digest of an input."""
     rules = set() if stage in ("load", "select", "parity") else set(RULES)
     return (set(KEYS[stage]) | {key for name in INPUTS[stage] for key in keyed(name)}) - rules
 
 
 @pytest.mark.parametrize("stage", KEYS)
 def test_a_stage_reads_no_setting_that_its_key_leaves_out(ran: Ran, stage: str) -> None:
-    """Else another value of it would be answered with results of the old one."""
+    """Else another value would get the cached results of the old one."""
     assert (
         ran.read[stage]
         - keyed(stage)
@@ -151,7 +150,7 @@ def test_a_stage_reads_no_setting_that_its_key_leaves_out(ran: Ran, stage: str) 
 
 @pytest.mark.parametrize("stage", KEYS)
 def test_a_stage_that_draws_random_numbers_names_the_seed_itself(ran: Ran, stage: str) -> None:
-    """The load stage's key holds the seed for the sake of random splits; what is trained must not hang on that."""
+    """The key of load contains the seed because of random splits; trainings must not rely on that."""
     assert "seed" in KEYS[stage] or "seed" not in ran.read[stage]
 
 
@@ -187,7 +186,7 @@ def test_no_two_trainings_share_a_seed(ran: Ran) -> None:
 
 @pytest.mark.parametrize("best", [0, 1, 2])
 def test_the_artifact_row_is_about_the_model_that_would_be_registered(ran: Ran, best: int) -> None:
-    """The one with the lowest validation loss, whichever it is."""
+    """The model with the lowest validation loss, at any position."""
     rung = ran.pruned.rungs[0]
     facts = [replace(each, validation_loss=0.5 - 0.1 * (n == best)) for n, each in enumerate(rung.facts)]
     rung = replace(rung, facts=facts)
@@ -202,7 +201,7 @@ def test_the_artifact_row_is_about_the_model_that_would_be_registered(ran: Ran, 
 
 
 def test_a_guard_stops_models_that_keep_the_order_and_lose_the_calibration(ran: Ran, tmp_path: Path) -> None:
-    """The same scores but for a shift of the logits: the AUC cannot see it."""
+    """The same scores with shifted logits, which the AUC does not notice."""
     shifted = tmp_path / "retrain"
     shutil.copytree(ran.pruned.folder.path, shifted)
     for path in shifted.glob("pruned_*.pt"):
@@ -248,7 +247,7 @@ def test_a_finished_stage_opened_again_gives_what_it_gave(ran: Ran) -> None:
 
 
 def test_trainings_are_made_once_whatever_their_number(ran: Ran, caplog: pytest.LogCaptureFixture) -> None:
-    """Of 3 + 1 trainings two are those of before; the others are what they would have been in one go."""
+    """Two of 3 + 1 trainings are reused; the others equal those of a single run."""
 
     def trained(seeds: int, baseline_seeds: int, **inputs: str) -> Retrained:
         config = ran.config.model_copy(update={"seeds": seeds, "baseline_seeds": baseline_seeds})
@@ -267,7 +266,7 @@ def test_trainings_are_made_once_whatever_their_number(ran: Ran, caplog: pytest.
 
 
 def test_a_question_is_what_can_change_the_verdict(ran: Ran) -> None:
-    """Another margin is another look at the test rows; another slice to report, or the same asked again, is none."""
+    """Another margin is another look at the test rows; another reported slice, or the same question again, is not."""
 
     def looked(*, slice_margin: float | None = None, **keyed: Any) -> tuple[int, float, float]:
         config = ran.config.model_copy(update={"work_dir": str(ran.folder / "questions"), **keyed})

@@ -1,4 +1,4 @@
-"""The stages with two labels: what the selection keeps, and what every stage hands on of the second one."""
+"""The stages with two labels: what the selection keeps, and what every stage passes on about the second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All five stages of a small log with row weights: every figure that they hand on is the weighted one."""
+"""All five stages of a small log with row weights: every figure that they pass on is the weighted one."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def run(home: Path, weight: pl.Expr | None) -> Stages:
 
 @pytest.fixture(scope="module")
 def weighted(few_steps: None, tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    """Each device has a weight of its own, so that weights and labels hang together."""
+    """Each device has a different weight, so that weights and labels are correlated."""
     weights = {"phone": 0.2, "tablet": 6.0, "desktop": 1.0, "tv": 3.0}
     expression = pl.col("device").replace_strict(weights, return_dtype=pl.Float64)
     return run(tmp_path_factory.mktemp("weighted") / "audit", expression)
@@ -114,7 +114,7 @@ def test_the_selection_is_handed_the_weights_also_in_another_process(weighted: S
 
 
 def test_trainings_are_planned_with_weighted_noise(weighted: Stages) -> None:
-    """The noise of the test rows is that of the validation rows, by the ratio of effective sample sizes."""
+    """The noise of the test rows is that of the validation rows, scaled by the effective sample sizes."""
     store, rung = weighted.store, weighted.pruned.at(weighted.selection.k)
     folder = weighted.pruned.folder.path
     small = [np.load(folder / f"pruned_{rung.k}_{number}.npy") for number in range(2)]

@@ -1,4 +1,4 @@
-"""A registered version whose files are no longer those that were registered is not loaded."""
+"""A registered version whose files have changed since is not loaded."""
 
 from __future__ import annotations
 

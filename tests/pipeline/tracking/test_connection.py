@@ -1,4 +1,4 @@
-"""A tracking store that is away, refuses, or is no tracking store: one line, in seconds, before anything is read."""
+"""A tracking store that is unreachable, refuses, or is none: one line, within seconds, before the log is read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ANSWERS: dict[str, tuple[Callable[[], AbstractContextManager[str]], str]] = {
 
 @pytest.fixture
 def point_to(tmp_path: Path) -> Iterator[Callable[[str], None]]:
-    """Set the tracking store; at the end it is as it was."""
+    """Set the tracking store; it is restored at the end."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module", autouse=True)
 def tracking(tmp_path_factory):
-    """A store of its own, and the plugin registered as the installed entry point would."""
+    """A separate store, and the plugin, registered as by the installed entry point."""
     folder = tmp_path_factory.mktemp("mlflow")
     with store_in(folder):
         mlflow.create_experiment("parity", artifact_location=str(folder / "artifacts"))

@@ -1,4 +1,4 @@
-"""Names of parity's metrics: whatever a slice is called, MLflow takes them, and no two are the same."""
+"""Names of parity's metrics: for any names of slices, MLflow accepts them, and they are unique."""
 
 from __future__ import annotations
 

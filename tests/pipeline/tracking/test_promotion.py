@@ -1,4 +1,4 @@
-"""Promotions and rollbacks that are repeated, interrupted, contradicted by a colleague, or meet a damaged registry."""
+"""Promotions and rollbacks that are repeated or interrupted, conflict with others, or find a damaged registry."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_a_promotion_onto_older_data_is_asked_about(case: str) -> None:
 
 
 def announced(name: str, version: str, *, ago: timedelta) -> None:
-    """A promotion under way on another host, which cannot be asked whether the process still runs."""
+    """A promotion in progress on another host, whose processes cannot be checked."""
     text = event(
         "promote", version, "1", time=(datetime.now(UTC) - ago).isoformat(), by="kim", finished=False,
         process=json.dumps({"host": "another", "pid": 1, "started": 0.0}),
@@ -245,7 +245,7 @@ def test_a_promotion_left_behind_elsewhere_is_settled(name: str, moved: bool) ->
 
 
 def at_the_move(monkeypatch: pytest.MonkeyPatch, before: Callable[[], Any], after: Callable[[], Any]) -> None:
-    """Something that happens around the next move of an alias, after the command's last look at it."""
+    """An event around the next move of an alias, after the command has last read it."""
     move = MlflowClient.set_registered_model_alias
 
     def once(client: MlflowClient, *arguments: str) -> None:

@@ -1,6 +1,6 @@
-"""Promote, rollback, kill, delete, moves by others, two commands at once, in any order: the log says what happened.
+"""Promote, rollback, kill, delete, moves by others, two commands at once, in any order: the history is correct.
 
-What should be in production is taken from the requests that moved the alias, never from the log under test.
+The expected version in production is derived from the requests that moved the alias, never from the log under test.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 class Truth:
-    """The versions that were in production, as the requests say that moved the alias.
+    """The versions that were in production, according to the requests that moved the alias.
 
     Attributes:
-        stack: what rollbacks would put back one after the other; the last one is in production.
-        by_others: the last one came there by other means, and no command has recorded it.
+        stack: versions that successive rollbacks would restore; the last one is in production.
+        by_others: True if the last one was put there by other means, and no command has recorded it.
     """
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ class Production(RuleBasedStateMachine):
 
     @rule(version=st.sampled_from([*VERSIONS, None]))
     def a_colleague_moves_the_alias(self, version: str | None) -> None:
-        self.the_log_says_what_happened()  # else nobody can know whether a killed command had moved it before
+        self.the_log_says_what_happened()  # else it is unknown whether a killed command had moved it before
         if version is None:
             self.client.delete_registered_model_alias(self.name, "production")
         elif version in self.there:

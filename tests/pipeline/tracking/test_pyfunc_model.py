@@ -1,4 +1,4 @@
-"""The registered model on the rows that a client sends: every digit counts, and nothing is missing in silence."""
+"""The registered model on rows from a client: every digit counts, and missing columns are reported."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_long_ids_are_told_apart_however_they_are_sent(model: PrunedModel, folde
 
 
 def test_what_cannot_be_read_is_one_line_and_no_score(model: PrunedModel) -> None:
-    beside_null = pd.DataFrame([row(1), row(2, user=None)])  # pandas makes floats of both
+    beside_null = pd.DataFrame([row(1), row(2, user=None)])  # pandas converts both to floats
     with pytest.raises(AuditError, match=r"column user .*floats cannot distinguish its long codes"):
         model.predict(None, beside_null)
     for bad in ("old", "30,5", pd.Timestamp("2024-05-01")):
@@ -153,7 +153,7 @@ def test_few_rows_of_pandas_are_read_as_many_are(names: list[str]) -> None:
 
 
 def test_one_row_of_text_and_numbers_goes_no_way_through_arrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which took longer than all the rest of a score."""
+    """The conversion took longer than the rest of the scoring."""
     monkeypatch.setattr(pl, "from_pandas", None)
     for frame in (pd.DataFrame([{"a": "x", "b": "y"}]), pd.DataFrame([{"a": 1, "b": 0.5, "c": True}])):
         assert pyfunc_model._as_polars(frame).rows() == [tuple(frame.iloc[0])]
@@ -187,7 +187,7 @@ def build(schema):
 
 @pytest.fixture
 def version(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A downloaded version whose model is a team's own, as MLflow lays it out; started in a folder with other code."""
+    """A downloaded version of a team's own model, in MLflow's layout, loaded in a folder with other code."""
     made = tmp_path / "version" / "artifacts" / "pruned"
     shutil.copytree(folder, made, ignore=shutil.ignore_patterns("store", "*.parquet"))
     spec = json.loads((made / "model.json").read_text())
@@ -215,7 +215,7 @@ def load_version(version: Path, model: str) -> PrunedModel:
 
 @pytest.mark.parametrize("model", ["team_ranker:build", "spaced.ranker:build"])
 def test_a_teams_own_model_comes_from_the_versions_code(version: Path, tmp_path: Path, model: str) -> None:
-    """Also where the current folder holds a module of the same name."""
+    """Also if the current folder contains a module of the same name."""
     scores = load_version(version, model).predict(None, [row(1), row(2)])
     assert np.isfinite(scores).all()
     assert (tmp_path / "packed").exists()

@@ -73,7 +73,7 @@ def test_a_version_that_an_earlier_release_withdrew_cannot_be_promoted(client: M
 
 @pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
 def test_an_audit_that_does_not_pass_leaves_the_registry_as_it_is(client: MlflowClient, verdict: Verdict) -> None:
-    run, nothing = Run(client.create_run("0").info.run_id), cast("Any", None)  # no model is trained or looked for
+    run, nothing = Run(client.create_run("0").info.run_id), cast("Any", None)  # no model is trained or required
     aliases, report = client.get_registered_model(NAME).aliases, make_report(verdict)
     assert publish.recommend(run, AuditConfig(), nothing, nothing, report, "key") == report
     assert client.get_registered_model(NAME).aliases == aliases
@@ -81,7 +81,7 @@ def test_an_audit_that_does_not_pass_leaves_the_registry_as_it_is(client: Mlflow
 
 
 def register_again(client: MlflowClient, key: str, folder: Path) -> str:
-    """Register what was judged under a key; the folder holds no model, so a new version cannot be made of it."""
+    """Register with an audit's key; the folder has no model, so no new version can be created from it."""
     return registry.register(
         run_id=client.create_run("0").info.run_id,
         model_name=NAME,

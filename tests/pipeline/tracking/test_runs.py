@@ -1,4 +1,4 @@
-"""Runs that outlive their process, and how a process is known again."""
+"""Runs that outlive their process, and how a process is identified."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[str]:
 
 
 def killed_audit(verdict: str) -> None:
-    """What an audit leaves whose process ends without a word."""
+    """The run of an audit whose process was killed."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     me = json.loads(this_process())
     process = json.dumps(me | {"pid": ended.pid, "started": psutil.Process(ended.pid).create_time()})

@@ -20,6 +20,7 @@ from feature_audit.data.table.splits import TEST, TRAIN, Split
 from feature_audit.data.table.statistics import Statistics
 from feature_audit.data.table.weights import weight_notes
 from feature_audit.findings import Finding
+from feature_audit.plurals import counted
 from feature_audit.schema import Column
 
 #: Share of test rows equal to a train row in every candidate column from which it is reported.
@@ -133,7 +134,12 @@ def _unread(columns: tuple[Column, ...], statistics: Statistics) -> list[Finding
     """Text cells that could not be read as the column's kind."""
     unread = {column: statistics.facts[column.name].unread for column in columns}
     return [
-        Finding(column.name, "other", f"{count} cells could not be read as {column.kind} and are treated as missing")
+        Finding(
+            column.name,
+            "other",
+            f"{counted(count, 'cell')} could not be read as {column.kind} and "
+            f"{'is' if count == 1 else 'are'} treated as missing",
+        )
         for column, count in unread.items()
         if count
     ]

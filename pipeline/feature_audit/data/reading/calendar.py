@@ -7,6 +7,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from feature_audit.plurals import counted
+
 _EPOCH, _FIRST, _LAST = date(1970, 1, 1), date.min, date.max
 _TICKS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 
@@ -31,7 +33,9 @@ def within_calendar(
     wrong = {name: count for name, count in lost.items() if count}
     held = (pl.when(inside[name]).then(pl.col(name)).alias(name) for name in wrong)
     notes = (
-        f"{name}: {count:,} dates outside the years 1 to 9999 are treated as missing" for name, count in wrong.items()
+        f"{name}: {counted(count, 'date')} outside the years 1 to 9999 {'is' if count == 1 else 'are'} treated as "
+        "missing"
+        for name, count in wrong.items()
     )
     return (frame.with_columns(held) if wrong else frame), tuple(notes)
 

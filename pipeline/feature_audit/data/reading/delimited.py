@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fnmatch
 import itertools
 import re
 import shutil
@@ -14,26 +13,21 @@ from pathlib import Path
 import polars as pl
 
 from feature_audit.config.sections import ReaderConfig
-from feature_audit.data.columns.casting import NULL_WORDS
-from feature_audit.data.columns.moments import MOST, is_date, likely_formats, text_moment
+from feature_audit.data.columns.moments import MOST, likely_formats
 from feature_audit.data.columns.roles import SPLIT_COLUMN, match_globs
 from feature_audit.data.messages import READ_ERRORS, UNPACK_ERRORS, one_line
 from feature_audit.data.reading.files import ROW_GROUP, bare_suffix
 from feature_audit.data.reading.row_shape import Shape, open_text, scan_lines, shape_of
 from feature_audit.data.reading.split_marks import marked
 from feature_audit.data.reading.text_bytes import require_text
+from feature_audit.data.reading.text_types import Facts, held_words, set_type, type_facts, typed
 from feature_audit.errors import AuditError
+from feature_audit.plurals import counted
 
-#: Maximum share of cells that may fail to parse as a type set by the user.
-MOST_LOST = 0.5
 #: Number of first rows that decide which datetime formats are tried on all rows.
 PEEK_ROWS = 2_000
 #: Number of first lines used to guess the separator.
 _GLANCE_LINES = 50
-
-_NUMBERS = {"integer": pl.Int64, "unsigned": pl.UInt64, "float": pl.Float64}
-
-Facts = dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -74,23 +68,27 @@ def read_text(
     names = opened[0].names
     for pattern in reader.types:
         match_globs("reader.types", [pattern], names)
-    progress(f"reading {len(files)} text file(s): deciding the types of {len(names)} columns")
+    progress(f"reading {counted(len(files), 'text file')}: deciding the types of {counted(len(names), 'column')}")
     notes = _separator_notes(opened, reader)
-    notes += [f"{file.path.name}: {file.blank_lines} empty lines are skipped" for file in opened if file.blank_lines]
+    notes += [
+        f"{file.path.name}: {counted(file.blank_lines, 'empty line is', 'empty lines are')} skipped"
+        for file in opened
+        if file.blank_lines
+    ]
     if reader.has_header and names[0] == "" and len(names) > 1:
         notes.append("the first column has no name, like the row names that pandas and R write, so it is left out")
         names = names[1:]
     per_file = [_read_facts(file, names, reader) for file in opened]
-    typed = []
+    columns = []
     for name in names:
         facts = _agree(name, [facts[name] for facts in per_file], opened)
-        typed.append(_typed(name, facts, reader, notes))
+        columns.append(typed(name, facts, reader, notes))
     if splits:
-        typed.append(pl.col(SPLIT_COLUMN))
+        columns.append(pl.col(SPLIT_COLUMN))
         opened = [replace(file, frame=marked(file.frame, splits[file.path])) for file in opened]
     staged.parent.mkdir(parents=True, exist_ok=True)
     try:
-        pl.concat([file.frame for file in opened]).select(typed).sink_parquet(
+        pl.concat([file.frame for file in opened]).select(columns).sink_parquet(
             staged, row_group_size=ROW_GROUP, maintain_order=True
         )
     except READ_ERRORS as error:
@@ -109,7 +107,7 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig, copies: Path) -> li
         if opened and names != opened[0].names:
             first = opened[0]
             pairs = zip(first.names, names, strict=False)
-            other = next((f"{b} in place of {a}" for a, b in pairs if a != b), f"{len(names)} columns")
+            other = next((f"{b} in place of {a}" for a, b in pairs if a != b), counted(len(names), "column"))
             raise AuditError(
                 f"data={path}: its header differs from that of {first.path.name}: {other}; all files need the same "
                 "columns"
@@ -214,7 +212,10 @@ def _names(file: Path, separator: str, reader: ReaderConfig) -> list[str]:
     if not reader.columns:
         return [f"column_{index}" for index in range(len(row))]
     if len(reader.columns) != len(row):
-        raise AuditError(f"reader.columns: {len(reader.columns)} names, but {file} has {len(row)} columns")
+        raise AuditError(
+            f"reader.columns: {counted(len(reader.columns), 'name')}, but {file} has {counted(len(row), 'column')}; "
+            "give one name per column"
+        )
     return list(reader.columns)
 
 
@@ -227,50 +228,19 @@ def _counted(row: list[str]) -> list[str]:
 def _read_facts(file: _File, names: list[str], reader: ReaderConfig) -> dict[str, Facts]:
     """Column -> number of cells that parse as each type; formats that do not fit the first cells are not counted."""
     try:
-        peek = file.frame.head(PEEK_ROWS).select(_held(name) for name in names).collect()
+        peek = file.frame.head(PEEK_ROWS).select(held_words(name) for name in names).collect()
         empty = [name for name in names if not peek[name].count()]
-        late = file.frame.select(_held(name).drop_nulls().head(PEEK_ROWS).implode() for name in empty).collect()
+        late = file.frame.select(held_words(name).drop_nulls().head(PEEK_ROWS).implode() for name in empty).collect()
         likely = {}
         for name in names:
             words = (peek[name] if name not in empty else late[name].explode()).drop_nulls()
-            said = _said(name, reader)
+            said = set_type(name, reader)
             number = said is None and words.cast(pl.Float64, strict=False).count() >= MOST * len(words)
             likely[name] = () if number else likely_formats(words, 0.0 if said == "datetime" else MOST)
-        counted = file.frame.select(_facts(name, likely[name]) for name in names).collect()
+        counts = file.frame.select(type_facts(name, likely[name]) for name in names).collect()
     except READ_ERRORS as error:
         raise _unreadable([file], error) from None
-    return {name: counted[name][0] for name in names}
-
-
-def _said(name: str, reader: ReaderConfig) -> str | None:
-    """The type set by ``reader.types``, or None."""
-    return next((kind for glob, kind in reader.types.items() if fnmatch.fnmatchcase(name, glob)), None)
-
-
-def _held(name: str) -> pl.Expr:
-    """The stripped words of a text column; texts that mean missing become null."""
-    word = pl.col(name).str.strip_chars()
-    return pl.when(word.is_in(list(NULL_WORDS))).then(None).otherwise(word).alias(name)
-
-
-def _facts(name: str, formats: tuple[str, ...]) -> pl.Expr:
-    """Counts for one text column, as a struct."""
-    held = _held(name)
-    number = held.cast(pl.Float64, strict=False)
-    whole = held.str.contains(r"^[-+]?\d+$")
-    return pl.struct(
-        held.count().alias("held"),
-        held.cast(pl.Int64, strict=False).count().alias("integer"),
-        held.cast(pl.UInt64, strict=False).count().alias("unsigned"),
-        number.count().alias("float"),
-        whole.sum().alias("whole"),
-        (whole & (number.abs() > 2**53)).sum().alias("long"),
-        (number.is_null() & held.str.contains(r"\d")).sum().alias("written"),
-        held.str.to_lowercase().is_in(["true", "false"]).sum().alias("boolean"),
-        held.str.contains(r"^0\d+$").sum().alias("padded"),
-        held.str.contains("\ufffd", literal=True).sum().alias("undecoded"),
-        *(is_date(held, pattern).sum().alias(pattern) for pattern in formats),
-    ).alias(name)
+    return {name: counts[name][0] for name in names}
 
 
 def _agree(name: str, facts: list[Facts], files: list[_File]) -> Facts:
@@ -286,60 +256,6 @@ def _agree(name: str, facts: list[Facts], files: list[_File]) -> Facts:
             )
     keys = set.intersection(*(set(one) for one in facts))
     return {key: sum(one[key] for one in facts) for key in keys}
-
-
-def _typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> pl.Expr:
-    """The text column cast to its decided type; ``reader.types`` takes precedence."""
-    said = _said(name, reader)
-    kind, pattern = _decide(facts) if said is None else (said, None)
-    if facts["undecoded"]:
-        notes.append(
-            f"{name}: {facts['undecoded']} of {facts['held']} cells are not UTF-8, so their other characters are all "
-            "replaced by the same one; write the file as UTF-8"
-        )
-    if kind == "string":
-        return pl.col(name)
-    if kind == "datetime" and pattern is None:
-        formats = [key for key in facts if "%" in key]
-        pattern = max(formats, key=lambda form: facts[form], default=None)
-        if pattern is None:
-            raise AuditError(
-                f"reader.types.{name}=datetime: its cells do not match any known datetime format; give ISO dates"
-            )
-    lost = facts["held"] - facts[pattern or kind]
-    if lost > MOST_LOST * facts["held"]:
-        raise AuditError(
-            f"reader.types.{name}={kind}: {lost} of {facts['held']} cells cannot be read as {kind}; give string, or "
-            "fix the column"
-        )
-    if lost:
-        notes.append(f"{name}: {lost} of {facts['held']} cells are not {kind} and are treated as missing")
-    word = pl.col(name).str.strip_chars()
-    if kind == "boolean":
-        truth = {"true": True, "false": False}
-        return word.str.to_lowercase().replace_strict(truth, default=None, return_dtype=pl.Boolean).alias(name)
-    if pattern is not None:
-        return text_moment(word, pattern).alias(name)
-    return word.cast(_NUMBERS[kind], strict=False).alias(name)
-
-
-def _decide(facts: Facts) -> tuple[str, str | None]:
-    """The narrowest type that fits (nearly) every cell; text if none fits."""
-    held = facts["held"]
-    if held == 0 or facts["padded"]:  # 00123 is a code, not a number
-        return "string", None
-    if facts["boolean"] == held:
-        return "boolean", None
-    whole = next((kind for kind in ("integer", "unsigned") if facts[kind] == held), None)
-    if whole is not None:
-        return whole, None
-    if facts["float"] >= MOST * held:
-        if facts["whole"] < facts["float"]:
-            # "12,000" among plain numbers: one form for the whole column is found later.
-            return ("string" if facts["written"] else "float"), None
-        return ("string" if facts["written"] or facts["long"] else "integer"), None  # a float would merge long codes
-    pattern = next((key for key in facts if "%" in key and facts[key] >= MOST * held), None)
-    return ("datetime", pattern) if pattern else ("string", None)
 
 
 def _unreadable(files: list[_File], error: BaseException) -> AuditError:

@@ -12,6 +12,7 @@ from feature_audit.data.columns.moments import MOST
 from feature_audit.data.columns.written_numbers import Form, find_form, held_words
 from feature_audit.data.messages import listing
 from feature_audit.data.reading.source import Source
+from feature_audit.plurals import counted
 from feature_audit.schema import Column
 
 
@@ -49,7 +50,9 @@ def as_numbers(
         examples.append(f"{name} ({example} is read as {forms[name].read(pl.Series([example]))[0]:.10g})")
     notes = [f"formatted numbers are parsed: {listing(examples)}"]
     notes += [
-        f"{name}: {count} cells are not numbers and are treated as missing" for name, count in lost.items() if count
+        f"{name}: {counted(count, 'cell is not a number and is', 'cells are not numbers and are')} treated as missing"
+        for name, count in lost.items()
+        if count
     ]
     frame = source.frame.with_columns(read.values())
     return replace(source, frame=frame, notes=(*source.notes, *notes)), forms

@@ -12,6 +12,7 @@ from feature_audit.data.columns.kinds import date_format
 from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading.source import Source
 from feature_audit.errors import AuditError
+from feature_audit.plurals import counted
 from feature_audit.schema import Task
 
 #: Minimum share of the cells of a text column that must be datetimes in a time column.
@@ -127,10 +128,13 @@ def check_row_ids(source: Source, name: str) -> None:
     """Raise if an id is missing or duplicated, with an example."""
     ids = source.column(name)
     if ids.null_count():
-        raise AuditError(f"row_id={name}: {ids.null_count()} rows have no id; fill them in, or leave out row_id")
+        raise AuditError(
+            f"row_id={name}: {counted(ids.null_count(), 'row has', 'rows have')} no id; fill it in, or leave out row_id"
+        )
     repeats = len(ids) - ids.n_unique()
     if repeats:
         example: Any = ids.filter(ids.is_duplicated())[0]
         raise AuditError(
-            f"row_id={name}: {repeats} duplicate ids (for example {example!r}); make them unique, or leave out row_id"
+            f"row_id={name}: {counted(repeats, 'duplicate id')} (for example {example!r}); make ids unique, or "
+            "leave out row_id"
         )

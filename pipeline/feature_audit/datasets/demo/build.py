@@ -1,7 +1,8 @@
-"""The demo log on disk: made once per seed and version, deterministic, in seconds."""
+"""The demo log on disk: written once per seed and version of the generator, deterministic, in seconds."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import zlib
@@ -37,11 +38,11 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class DemoData:
-    """Where the demo log lies.
+    """The files of the demo log and the configuration that describes it.
 
     Attributes:
         path: Parquet file of the log, in time order.
-        truth: JSON file of what is true about its columns (``Truth.read``).
+        truth: JSON file with the role of every column (``Truth.read``).
         defaults: configuration keys that describe the log, e.g. target, time and group.
     """
 
@@ -51,9 +52,9 @@ class DemoData:
 
 
 def ensure_demo(directory: Path, seed: int = 0) -> DemoData:
-    """Make the demo log in ``directory`` unless this version of it is there already.
+    """Write the demo log to ``directory``, unless the files of this version exist.
 
-    Both files are written under another name and moved into place, the truth last: where it is, the log is whole.
+    Both files are written under a temporary name and renamed, the truth last, so if it exists, the log is complete.
     """
     stem = f"demo-{_version()}-seed{seed}"
     data = DemoData(directory / f"{stem}.parquet", directory / f"{stem}.truth.json")
@@ -70,7 +71,18 @@ def ensure_demo(directory: Path, seed: int = 0) -> DemoData:
 
 
 def make_demo(seed: int = 0, *, n_rows: int = N_ROWS) -> tuple[pl.DataFrame, Truth]:
-    """The log and its truth; every part draws from its own stream, so one part can change without the others."""
+    """Generate the log and its truth.
+
+    Every part has a separate random stream, so that a change of one part does not affect the others.
+
+    Args:
+        seed: seed of all streams.
+        n_rows: number of impressions.
+
+    Returns:
+        The table in time order (80,000 rows by default): ids, time, features and the label ``clicked`` (0 or 1);
+        and the role of each feature.
+    """
     world = simulate_world(_stream(seed, "world"), n_rows=n_rows, n_users=N_USERS, n_items=N_ITEMS)
     signals = {family.name: render(family, world, _stream(seed, family.name)) for family in SIGNALS}
     noise = {
@@ -117,7 +129,7 @@ def _add_family(
 
 
 def _add_duplicates(columns: dict[str, pl.Series], truth: dict[str, ColumnTruth], rng: np.random.Generator) -> None:
-    """Cell-by-cell repeats under another name: of signals, of copies and of noise."""
+    """Add exact duplicates of signals, copies and noise under other names."""
     for role, count in (("signal", 4), ("copy", 2), ("noise", 3)):
         names = [n for n, t in truth.items() if t.role == role and not n.startswith("vec_") and n != "item_tags"]
         for name in rng.choice(names, count, replace=False):
@@ -140,6 +152,15 @@ def _auc(label: np.ndarray, score: np.ndarray) -> float:
 
 @cache
 def _version() -> str:
-    """Digest of the generator's own source: a changed generator makes a new file."""
+    """Digest of the generator's code, so that a changed generator writes a new file."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
+    return hashlib.sha256("".join(map(_code, sources)).encode()).hexdigest()[:8]
+
+
+def _code(source: Path) -> str:
+    """A module's code without comments and docstrings, which do not change the data."""
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)

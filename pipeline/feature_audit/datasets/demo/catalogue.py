@@ -1,9 +1,9 @@
-"""What the simulated log holds: families of columns, declared before any number is drawn.
+"""Contents of the simulated log: families of columns, declared before any number is drawn.
 
-A *family* is one hidden quantity and the columns that show it: the first member shows it exactly, the others are
-noisy copies (estimates, buckets, older versions, other windows), as grow in every feature store. A family with an
-``effect`` drives the label, one without is noise; both are named, sized and rendered by the same rules, so neither a
-name nor a marginal distribution tells them apart.
+A *family* is one hidden quantity and the columns that measure it: the first column is exact, the others are noisy
+copies (estimates, buckets, older versions, other windows), as they accumulate in every feature store. A family with an
+``effect`` influences the label, a family without one is noise. Both are named, sized and rendered by the same rules, so
+that neither names nor marginal distributions distinguish them.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ WINDOWS = ("90d", "30d", "7d", "1d")
 
 @dataclass(frozen=True)
 class Family:
-    """One hidden quantity and how its columns look.
+    """One hidden quantity and the form of its columns.
 
     Attributes:
-        name: column name of the first member; a ``windows`` family adds the window.
-        level: what the quantity belongs to.
-        kind: rendering of the first member.
-        size: members, the first included.
+        name: name of the first column; a ``windows`` family appends the window.
+        level: entity that has the quantity.
+        kind: form of the first column.
+        size: number of columns, including the first.
         effect: shape of the direct effect on the label's log-odds.
         strength: standard deviation of that effect over rows, in log-odds.
-        cardinality: values of a category.
-        nulls: null share of the first member.
-        drift: shift over the log's whole time, in standard deviations of the quantity.
-        source: the member that drives the label (windows only; otherwise the first).
-        unit: location, scale and decimals of the first member's values (the median and the spread of its logarithm
-            for lognormal and count); None = drawn.
+        cardinality: number of values of a category.
+        nulls: share of nulls in the first column.
+        drift: shift over the whole period of the log, in standard deviations of the quantity.
+        source: index of the column that influences the label (``windows`` only; otherwise the first).
+        unit: location, scale and decimals of the first column (for lognormal and count: median, and standard deviation
+            of the logarithm); None = drawn at random.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Family:
 
     @property
     def table(self) -> str:
-        """Source table: the name's prefix."""
+        """Source table: the prefix of the name."""
         return self.name.split("_", 1)[0]
 
 
@@ -101,7 +101,7 @@ SIGNALS: tuple[Family, ...] = (
     Family("vec_image_match", "row", "normal", 4, "bowl", 0.24, drift=0.2, unit=(0.24, 0.1, 4)),
 )
 
-#: Products of two quantities; several of these families have no direct effect at all.
+#: Effects of the product of two quantities; several of these families have no direct effect.
 INTERACTIONS: tuple[tuple[str, str, float], ...] = (
     ("user_price_sensitivity", "item_price", 0.52),
     ("user_novelty_seeking", "item_age_days", 0.46),
@@ -111,7 +111,7 @@ INTERACTIONS: tuple[tuple[str, str, float], ...] = (
     ("item_discount", "hist_similarity", 0.30),
 )
 
-#: Families whose direct effect fades to this share by the end of the log.
+#: Share of a family's direct effect that remains at the end of the log.
 FADING: dict[str, float] = {"item_discount": 0.5, "hist_category_clicks": 0.7, "ctx_placement": 0.6}
 
 _NOISE_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -139,7 +139,7 @@ _CARDINALITIES = (2, 3, 7, 12, 20, 40, 80, 250, 900, 3000)
 
 
 def noise_families(rng: np.random.Generator) -> list[Family]:
-    """Families without any effect, as many columns as the signals and their copies have, or more."""
+    """Families without any effect, with at least as many columns as the signals and their copies."""
     families = []
     for table, (nouns, aspects) in _NOISE_WORDS.items():
         names = [f"{table}_{noun}_{aspect}" for noun, aspect in product(nouns, aspects)]

@@ -1,4 +1,4 @@
-"""Columns that are no plain family: vectors, a list, a datetime, constants, duplicates and leaks."""
+"""Columns beyond the plain families: vectors, a list, datetimes, constants and leaks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _TAGS = 120
 
 @dataclass(frozen=True)
 class Extras:
-    """Families with columns of unusual kinds.
+    """Families with columns of other kinds.
 
     Attributes:
-        families: group name -> columns and reading; the reading is the family's standardised effect.
-        strength: group name -> standard deviation of the effect; groups missing here are noise.
+        families: group name -> columns and reading; the reading is the standardised effect of the family.
+        strength: group name -> standard deviation of the effect; groups that are missing here are noise.
     """
 
     families: dict[str, Rendered]
@@ -28,7 +28,7 @@ class Extras:
 
 
 def render_extras(world: World, rng: np.random.Generator) -> Extras:
-    """Dense vectors (taste of users, content of items, session, plain noise), tags and clock."""
+    """Dense vectors (taste of users, content of items, session, noise), tags and local time."""
     taste = rng.standard_normal((world.n_users, _LATENT))
     content = rng.standard_normal((world.n_items, _LATENT))
     session = rng.standard_normal((world.n_rows, _LATENT))
@@ -43,7 +43,7 @@ def render_extras(world: World, rng: np.random.Generator) -> Extras:
                     for axis in range(_LATENT)
                 ),
             ),
-            np.zeros(world.n_rows),  # taste works through its match with content, counted there
+            np.zeros(world.n_rows),  # taste acts through its match with content
         ),
         "vec_item_content": Rendered(
             tuple(_vector_pair("vec_item_content", content, 12, world.item, rng)), match / match.std()
@@ -71,7 +71,7 @@ def _blur(values: FloatArray, rng: np.random.Generator, rho: float = 0.8) -> Flo
 def _vector_pair(
     name: str, latent: FloatArray, width: int, entity: IntArray | None, rng: np.random.Generator
 ) -> list[pl.Series]:
-    """The latent axes hidden among noise axes by a rotation, and an older, blurred version of the same vector."""
+    """The latent axes rotated together with noise axes, and an older, noisier version of the same vector."""
     padded = np.hstack([latent, rng.standard_normal((len(latent), width - latent.shape[1]))])
     rotation = np.linalg.qr(rng.standard_normal((width, width)))[0]
     return [
@@ -86,7 +86,7 @@ def _array(name: str, values: FloatArray, entity: IntArray | None) -> pl.Series:
 
 
 def _tags(world: World, rng: np.random.Generator) -> Rendered:
-    """A list of 0 to 6 distinct tags per item; some tags please, some put off."""
+    """A list of 0 to 6 distinct tags per item, some with a positive and some with a negative effect."""
     weights = (np.arange(_TAGS) + 3.0) ** -0.8
     keys = rng.exponential(size=(world.n_items, _TAGS)) / weights
     length = rng.integers(0, 7, world.n_items)
@@ -99,7 +99,7 @@ def _tags(world: World, rng: np.random.Generator) -> Rendered:
 
 
 def _clock(world: World, rng: np.random.Generator) -> Rendered:
-    """Local time drives the label by hour and by weekend; a coarse and a shifted clock are its copies."""
+    """Local time, whose hour and weekend influence the label, with two copies: the part of the day and a noisy hour."""
     weekend = (world.day.astype(np.int64) % 7 >= 5).astype(np.float64)
     effect = np.sin(2 * np.pi * (world.hour - 15) / 24) + 0.7 * weekend
     daypart = np.array(["night", "morning", "afternoon", "evening"])[world.hour // 6]
@@ -117,7 +117,7 @@ def _signup(world: World, rng: np.random.Generator) -> pl.Series:
 
 
 def constants(n_rows: int) -> list[pl.Series]:
-    """Columns with one value, and one that is always null."""
+    """Columns with a single value, and one that is always null."""
     return [
         pl.Series("user_schema_version", np.full(n_rows, 3)),
         pl.Series("item_currency", np.full(n_rows, "EUR")),
@@ -129,7 +129,7 @@ def constants(n_rows: int) -> list[pl.Series]:
 
 
 def leaks(label: IntArray, rng: np.random.Generator) -> list[pl.Series]:
-    """What is only known after the click: a value that follows the label, and a null that does."""
+    """Columns known only after the click: one whose values follow the label, and one whose nulls do."""
     dwell = np.round(np.exp(rng.normal(np.where(label == 1, 9.5, 6.0), 0.6)), 1)
     present = np.where(label == 1, rng.random(len(label)) < 0.99, rng.random(len(label)) < 0.004)
     rating = pl.Series("hist_feedback_score", rng.integers(1, 6, len(label)))

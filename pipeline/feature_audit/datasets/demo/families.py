@@ -1,4 +1,4 @@
-"""From a family's hidden quantity to its columns, and to the reading of it that drives the label."""
+"""Renders a family's hidden quantity as columns, and as the reading that influences the label."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FLAG_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Rendered:
-    """A family as columns.
+    """The columns of a family.
 
     Attributes:
-        columns: the members; the family's source column first.
-        reading: (rows,) what the source column shows, near standard normal, 0 where it is null; for a category
-            the level's code, -1 where it is null. The label is made from this and nothing else, so that the
-            source column is all a model needs of its family.
+        columns: all columns, the source column first.
+        reading: float64 (rows,) content of the source column, about standard normal, 0 for null; for a category its
+            code, -1 for null. The label depends on this alone, so that a model needs only the source column of a
+            family.
     """
 
     columns: tuple[pl.Series, ...]
@@ -34,7 +34,7 @@ class Rendered:
 
 
 def render(family: Family, world: World, rng: np.random.Generator) -> Rendered:
-    """All members of a family over the rows of the log."""
+    """All columns of a family, one value per row of the log."""
     if family.kind == "windows":
         return _render_windows(family, world, rng)
     if family.kind == "category":
@@ -43,7 +43,7 @@ def render(family: Family, world: World, rng: np.random.Generator) -> Rendered:
 
 
 def _entities(family: Family, world: World) -> tuple[int, IntArray]:
-    """How many entities the family's level has, and the entity of each row."""
+    """Number of entities of the family's level, and the entity of each row."""
     if family.level == "user":
         return world.n_users, world.user
     if family.level == "item":
@@ -79,7 +79,7 @@ Unit = tuple[float, float, int]
 
 
 def _drawn_unit(kind: Kind, rng: np.random.Generator) -> Unit:
-    """Location, scale and decimals where the plan names none."""
+    """Random location, scale and decimals, for columns without a ``unit``."""
     if kind == "normal":
         scale = float(rng.choice([1.0, 10.0, 100.0]))
         return scale * rng.normal(), scale, 2
@@ -91,7 +91,7 @@ def _drawn_unit(kind: Kind, rng: np.random.Generator) -> Unit:
 
 
 def _show(hidden: FloatArray, kind: Kind, unit: Unit) -> tuple[NDArray[np.generic], FloatArray]:
-    """Values in the units of ``kind``, and the standardised quantity that these values, after rounding, show."""
+    """Rounded values in the units of ``kind``, and the standardised quantity that can be read from them."""
     location, scale, decimals = unit
     if kind == "flag":
         flags = hidden > _FLAG_THRESHOLD
@@ -135,7 +135,7 @@ def _labels(codes: IntArray) -> NDArray[np.generic]:
 
 
 def _render_windows(family: Family, world: World, rng: np.random.Generator) -> Rendered:
-    """Event counts in nested windows: each shorter window is a random part of the longer one."""
+    """Event counts in nested windows: those of a shorter window are a random part of those of the longer one."""
     per_user = rng.standard_normal(world.n_users)[world.user]
     hidden = 0.5 * per_user + np.sqrt(0.75) * rng.standard_normal(world.n_rows)
     counts = rng.poisson(np.exp(rng.uniform(1.6, 2.4) + 1.0 * hidden))
@@ -149,7 +149,7 @@ def _render_windows(family: Family, world: World, rng: np.random.Generator) -> R
 
 
 def _series(name: str, values: NDArray[np.generic], nulls: NDArray[np.bool_] | None, entity: IntArray) -> pl.Series:
-    """Entity values, nulls put in, spread over the rows."""
+    """The values of the entities, with nulls, one per row of the log."""
     series = pl.Series(name, values)
     if nulls is not None and nulls.any():
         series = pl.select(pl.when(pl.Series(~nulls)).then(series).alias(name)).to_series()

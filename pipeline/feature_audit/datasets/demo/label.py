@@ -1,4 +1,4 @@
-"""From readings to clicks: direct effects, products, unseen tastes, drift."""
+"""Draws clicks from readings: direct effects, products, unobserved preferences, drift."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from feature_audit.datasets.demo.families import Rendered
 from feature_audit.datasets.demo.world import FloatArray, IntArray, World
 
 POSITIVE_SHARE = 0.2
-_UNSEEN = 0.3  # log-odds sd of what no column shows, per user and per item
+_UNSEEN = 0.3  # standard deviation, in log-odds, of the unobserved effects of users and items
 
 
 def draw_label(
     world: World, families: Mapping[str, Rendered], extras: Extras, rng: np.random.Generator
 ) -> tuple[IntArray, FloatArray]:
-    """(rows,) clicks, and (rows,) the true click probability they were drawn from."""
+    """Clicks, int64 (rows,), and the true probabilities that they were drawn with, float64 (rows,)."""
     score = _UNSEEN * rng.standard_normal(world.n_users)[world.user]
     score = score + _UNSEEN * rng.standard_normal(world.n_items)[world.item]
     for family in SIGNALS:
@@ -61,7 +61,7 @@ def _shape(effect: Effect, reading: FloatArray) -> FloatArray:
 
 
 def _intercept(score: FloatArray) -> float:
-    """The shift that makes ``POSITIVE_SHARE`` of the rows positive on average (bisection)."""
+    """The intercept with which ``POSITIVE_SHARE`` of the rows are positive on average, by bisection."""
     low, high = -20.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2

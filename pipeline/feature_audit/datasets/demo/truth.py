@@ -1,4 +1,4 @@
-"""What is true about every column of the demo log, and how well a selection agrees with it."""
+"""The true role of every column of the demo log, and the grade of a selection by it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class ColumnTruth:
     """One column.
 
     Attributes:
-        role: ``signal`` shows exactly what drives the label, ``copy`` the same with noise, ``duplicate`` repeats
-            another column cell by cell, ``key`` names the entity (a proxy for all it is), the others speak for
-            themselves.
-        group: signal group of a signal, copy or duplicate of either; None where the column carries none.
-        of: the column a duplicate repeats.
+        role: ``signal``: exactly a quantity that influences the label; ``copy``: the same with noise; ``duplicate``:
+            equal to another column in every cell; ``key``: id of an entity, a proxy for all its attributes; ``leak``:
+            known only after the label; ``noise`` and ``constant`` carry no information.
+        group: signal group of a signal, a copy, or a duplicate of either; None for other columns.
+        of: the column that a duplicate is equal to.
     """
 
     role: Role
@@ -30,7 +30,14 @@ class ColumnTruth:
 
 @dataclass(frozen=True)
 class Truth:
-    """The whole log."""
+    """All columns of the log.
+
+    Attributes:
+        columns: feature -> its role, in column order.
+        seed: seed of the generator.
+        bayes_auc: AUC of the true click probabilities, the best that any model can reach.
+        version: version of the generator.
+    """
 
     columns: dict[str, ColumnTruth]
     seed: int
@@ -38,7 +45,7 @@ class Truth:
     version: str
 
     def names(self, *roles: Role) -> list[str]:
-        """Columns of the given roles, in column order."""
+        """Columns that have one of the roles, in column order."""
         return [name for name, column in self.columns.items() if column.role in roles]
 
     @property
@@ -47,12 +54,12 @@ class Truth:
         return sorted({column.group for column in self.columns.values() if column.role == "signal" and column.group})
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write the file as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Truth:
-        """From JSON."""
+        """Read a file written by ``write``."""
         content = json.loads(path.read_text(encoding="utf-8"))
         columns = {name: ColumnTruth(**column) for name, column in content.pop("columns").items()}
         return cls(columns=columns, **content)
@@ -60,16 +67,16 @@ class Truth:
 
 @dataclass(frozen=True)
 class Grade:
-    """How a selection compares with the truth.
+    """Comparison of a selection with the truth.
 
     Attributes:
-        kept: columns in the selection.
-        groups: signal groups there are.
-        covered: groups of which the exact column (or a duplicate of it) is kept.
+        kept: number of columns in the selection.
+        groups: number of signal groups in the log.
+        covered: groups whose exact column, or a duplicate of it, is kept.
         covered_by_copy: groups of which only noisy copies are kept.
-        missed: groups of which nothing is kept.
-        surplus_copies: kept copies and duplicates of groups that are covered exactly, and further ones of the others.
-        noise: kept columns without any signal.
+        missed: groups without a kept column.
+        surplus_copies: kept columns that are redundant: beyond the exact column of a group, or beyond its first copy.
+        noise: kept columns without signal.
         constants: kept constants.
         leaks: kept leaks.
         keys: kept entity keys.
@@ -88,7 +95,7 @@ class Grade:
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """The grade in one sentence."""
         return (
             f"{self.kept} kept: {len(self.covered)} of {self.groups} signals exactly, {len(self.covered_by_copy)} by "
             f"a copy, {len(self.missed)} missed; {len(self.surplus_copies)} surplus copies, {len(self.noise)} noise, "
@@ -99,8 +106,12 @@ class Grade:
 def grade(kept: Iterable[str], truth: Truth) -> Grade:
     """Grade a selection.
 
+    Args:
+        kept: names of the kept columns; duplicates count once.
+        truth: of the log that they were selected from.
+
     Raises:
-        KeyError: a kept name is no column of the log.
+        KeyError: a kept name is not a column of the log.
     """
     names = list(dict.fromkeys(kept))
     exact: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Who sees what and when: users, items and the impressions between them, in time order."""
+"""Simulated users, items and impressions, in time order."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ class World:
     """Impressions in time order.
 
     Attributes:
-        user: (rows,) user of each impression.
-        item: (rows,) item of each impression.
-        day: (rows,) time in days since ``START``, ascending.
-        arrival: (users,) day a user first appears; early users count as day 0.
+        user: int64 (rows,) user of each impression.
+        item: int64 (rows,) item of each impression.
+        day: float64 (rows,) time in days since ``START``, ascending.
+        arrival: float64 (users,) day from which a user is active; 0 = from the start.
+        n_users: number of users.
+        n_items: number of items.
     """
 
     user: IntArray
@@ -34,27 +36,34 @@ class World:
 
     @property
     def n_rows(self) -> int:
-        """Impressions."""
+        """Number of impressions."""
         return len(self.user)
 
     @property
     def progress(self) -> FloatArray:
-        """(rows,) share of the log's time that has passed, 0 to 1."""
+        """Float64 (rows,), share of the log's period that has passed, 0 to 1."""
         return self.day / DAYS
 
     @property
     def hour(self) -> IntArray:
-        """(rows,) hour of the day, 0 to 23."""
+        """Int64 (rows,), hour of the day, 0 to 23."""
         return (self.day % 1 * 24).astype(np.int64)
 
     @property
     def timestamps(self) -> NDArray[np.datetime64]:
-        """(rows,) time of each impression, whole seconds."""
+        """Datetime64 (rows,), time of each impression in whole seconds."""
         return START + (self.day * 86_400).astype("timedelta64[s]")
 
 
 def simulate_world(rng: np.random.Generator, *, n_rows: int, n_users: int, n_items: int) -> World:
-    """Heavy-tailed users and items; a third of the users arrive, and some items launch, during the log."""
+    """Simulate heavy-tailed users and items; 35 % of the users and some of the items appear during the log.
+
+    Args:
+        rng: source of all random numbers.
+        n_rows: number of impressions.
+        n_users: number of users.
+        n_items: number of items.
+    """
     arrival = np.where(rng.random(n_users) < 0.65, 0.0, rng.uniform(0, DAYS * 0.95, n_users))
     activity = rng.lognormal(0.0, 0.9, n_users) * (1 - arrival / DAYS)
     user = rng.choice(n_users, n_rows, p=activity / activity.sum())
@@ -67,7 +76,7 @@ def simulate_world(rng: np.random.Generator, *, n_rows: int, n_users: int, n_ite
 
 
 def _choose_items(rng: np.random.Generator, day: FloatArray, n_items: int) -> IntArray:
-    """Zipf-like popularity; each week a different random tenth of the items is four times as popular."""
+    """Items with Zipf-like popularity; every week, a random tenth of the items is four times as popular."""
     popularity = rng.permutation((np.arange(n_items) + 20.0) ** -0.8)
     launch = np.where(rng.random(n_items) < 0.8, 0, rng.integers(0, DAYS // 7, n_items))
     item = np.empty(len(day), dtype=np.int64)

@@ -35,7 +35,7 @@ def test_constants_and_empty_columns_are_excluded(tmp_path):
     )  # fmt: skip
     assert set(details(made, "constant")) == {"one", "word", "lists", "moment"}
     assert set(details(made, "all_null")) == {"nan", "nothing", "empty"}
-    assert "half" in made.schema.names  # a value and gaps tell something
+    assert "half" in made.schema.names  # a value and nulls are informative
 
 
 def test_a_column_that_is_constant_on_train_only_is_excluded(tmp_path):
@@ -59,7 +59,7 @@ def test_exact_duplicates_are_carried_by_the_first(tmp_path):
 
 
 def test_a_duplicate_on_the_sample_that_differs_in_one_row_is_none(tmp_path, monkeypatch):
-    """The sample only proposes; all train rows decide."""
+    """The sample only proposes candidates; all train rows decide."""
     monkeypatch.setattr("feature_audit.data.table.statistics.MAX_SAMPLE_ROWS", 300)
     rows = 4_000
     frame = log(rows, twin=pl.col("x"), almost=pl.when(pl.int_range(rows) == 1_234).then(99.0).otherwise(pl.col("x")))
@@ -178,7 +178,7 @@ def test_ids_are_reported_and_kept(tmp_path):
 
 
 def unread(rows: int = 2_000) -> dict[str, list[str]]:
-    """Text that is distinct because it holds numbers, dates or lists in a form that is taken for categories."""
+    """Text with distinct numbers, dates or lists, in a form that is read as categories."""
     rng = np.random.default_rng(0)
     money, at = rng.lognormal(5, 1.5, rows), [datetime(2024, 1, 1) + timedelta(minutes=37 * i) for i in range(rows)]
     return {
@@ -195,7 +195,7 @@ def unread(rows: int = 2_000) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", unread())
 def test_text_that_may_be_numbers_dates_or_lists_is_asked_about(tmp_path, name):
-    """Whatever kind such text gets, nobody is told to throw it out; as a category it is asked about."""
+    """Whatever kind such text gets, no finding advises to exclude it; as a category it is reported as uncertain."""
     made, _ = prepared_of(log(**{name: pl.Series(unread()[name])}), tmp_path, kinds={name: "categorical"})
     assert not details(made, "id_like")
     asked = [finding.detail for finding in made.findings if finding.column == name and finding.kind == "other"]
@@ -265,7 +265,7 @@ def test_protected_columns_are_reported_and_kept(tmp_path):
     made, _ = prepared_of(log(same=pl.col("x"), one=pl.lit(1)), tmp_path, never_drop="same,one")
     assert details(made, "duplicate") == {"same": (False, "x")}
     assert "same" in made.schema.names
-    assert details(made, "constant") == {"one": (True, None)}  # nothing can be learned from it, protected or not
+    assert details(made, "constant") == {"one": (True, None)}  # uninformative, protected or not
     assert next(c for c in made.columns if c.name == "same").protected
 
 
@@ -292,7 +292,7 @@ def test_text_that_is_not_quite_numbers_is_noted(tmp_path):
     made, _ = prepared_of(log(text=words), tmp_path)
     kinds = {column.name: column.kind for column in made.columns}
     assert kinds["text"] == "numeric"
-    assert any(f.column == "text" and "1 cells could not be read as numeric" in f.detail for f in made.findings)
+    assert any(f.column == "text" and "1 cell could not be read as numeric" in f.detail for f in made.findings)
 
 
 def test_groups_costs_and_summary(tmp_path):
@@ -315,7 +315,7 @@ def test_duplicates_of_every_kind_are_proven_on_all_rows(tmp_path, monkeypatch):
 
 
 def test_a_column_that_must_go_carries_no_duplicate(tmp_path):
-    """`x` is ruled out, so its copy stays as a feature and carries it, although `x` comes first."""
+    """`x` is excluded, so its copy is kept and carries it, although `x` comes first."""
     made, _ = prepared_of(log(same=pl.col("x")), tmp_path, always_drop="x")
     assert details(made, "duplicate") == {"x": (True, "same")}
     assert "same" in made.schema.names

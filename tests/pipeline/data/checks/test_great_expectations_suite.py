@@ -1,4 +1,4 @@
-"""The GX suite: what it passes, what it remarks on and what it stops."""
+"""The GX suite: what it accepts, what it reports and what it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole numbers are read as codes or as quantities by what the label says, whatever they are called."""
+"""Whether whole numbers are codes or quantities is decided by the label, not by their names."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_quantities_are_numbers(tmp_path, task, rows):
 
 
 def test_what_an_id_determines_is_no_code_of_its_own(tmp_path):
-    """A price per listing and an age of account per member tell listings and members apart, and are quantities."""
+    """A price per listing and an account age per member identify listings and members, but are quantities."""
     rng = np.random.default_rng(1)
     rows, members, listings = 12_000, 500, 300
     member, listing = rng.integers(0, members, rows), rng.integers(0, listings, rows)

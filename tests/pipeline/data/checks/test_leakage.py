@@ -1,4 +1,4 @@
-"""Leaks are found on tables that resemble real ones, and strong honest features stay."""
+"""Leaks are found in tables that resemble real ones, and strong honest features are kept."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_hotel_bookings_with_the_arrival_as_time(tmp_path, seed):
 
 
 def test_hotel_bookings_with_two_plain_dates(tmp_path):
-    """Neither date is the time column: the one that is named like a record of the outcome is the leak."""
+    """Neither date is the time column; the leak is the one with the name of a recorded outcome."""
     frame = hotel()
     arrival = pl.Series(
         "arrival", [f"{y}-{m}-{d}" for y, m, d in frame.select("^arrival_date_(year|month|day_of_month)$").iter_rows()]
@@ -100,7 +100,7 @@ def test_honest_tables_have_no_leak(tmp_path):
 
 
 def test_the_status_itself_as_a_label_of_three_classes(tmp_path):
-    """The rare third class does not hide what the date tells about the other two."""
+    """The rare third class does not hide the information of the date about the other two."""
     made, _ = prepared_of(hotel(), tmp_path, target="reservation_status", exclude="is_canceled")
     assert made.schema.n_classes == 3
     assert found(made, "leak") == {"reservation_status_date"}
@@ -184,7 +184,7 @@ def test_multiclass_and_regression_leaks(tmp_path):
 
 
 def recorded(event: np.ndarray, rows_each: int, seed: int = 0) -> pl.DataFrame:
-    """What is recorded about an event, each on ``rows_each`` rows of it, in the ways that logs write "nothing"."""
+    """Columns recorded after an event, each on ``rows_each`` of its rows, with the usual encodings of "nothing"."""
     rng = np.random.default_rng(seed)
     n = len(event)
 
@@ -223,7 +223,7 @@ def labelled(share: float, rows: int, seed: int = 0) -> tuple[np.ndarray, pl.Dat
 
 @pytest.mark.parametrize(("share", "each"), [(0.05, 200), (0.2, 250), (0.4, 300), (0.52, 400)])
 def test_outcomes_on_few_rows_of_a_class_are_leaks(tmp_path, share, each):
-    """1 to 25 % of the positives have them: what counts is the number of rows, and honest rare columns stay."""
+    """On 1 to 25 % of the positives; the number of rows decides, and honest rare columns are kept."""
     y, honest = labelled(share, 9_000)
     outcomes = recorded(y, each)
     made, _ = prepared_of(honest.hstack(outcomes), tmp_path)
@@ -249,7 +249,7 @@ def test_outcomes_on_too_few_rows_are_suspected_and_kept(tmp_path):
     ("mistakes", "kind"), [(0, "leak"), (2, "leak"), (3, "suspected_leak"), (20, "suspected_leak")]
 )
 def test_one_mistake_of_recording_in_a_thousand_rows_is_forgiven(tmp_path, mistakes, kind):
-    """A column filled on 2,000 train rows of which some are of the other class."""
+    """A column filled on 2,000 train rows, some of them of the other class."""
     rng = np.random.default_rng(0)
     y = np.arange(12_000) % 5 < 2
     on = np.concatenate([np.flatnonzero(y)[: 2_000 - mistakes], np.flatnonzero(~y)[:mistakes]])
@@ -311,7 +311,7 @@ def test_an_attribute_of_a_few_users_is_no_record_of_the_event(tmp_path):
 
 
 def test_one_value_of_many_does_not_exclude_a_column(tmp_path):
-    """An agent whose 400 bookings were all cancelled is asked about; the other agents' bookings are worth keeping."""
+    """An agent whose 400 bookings were all cancelled is reported, but the bookings of other agents are useful."""
     rng = np.random.default_rng(0)
     y = rng.random(6_000) < 0.4
     agent = np.where(y & (rng.random(6_000) < 0.17), "a0", rng.choice([f"a{i}" for i in range(1, 40)], 6_000))
@@ -349,7 +349,7 @@ def test_auc_over_codes_is_the_auc_of_scikit_learn(rows, seed):
 
 
 def test_ids_and_noise_earn_nothing():
-    """Cross-fitting: a code per row scores one half, many noisy codes stay near it."""
+    """Cross-fitting: a code per row has an AUC of one half, many noisy codes nearly so."""
     rng = np.random.default_rng(0)
     y = rng.random(20_000) < 0.2
     half = halves(20_000, 0)

@@ -1,4 +1,4 @@
-"""Files that say who else reads a feature."""
+"""Files that list the other consumers of features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What columns are taken for, by type, name and values."""
+"""The kinds inferred for columns from type, name and values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists in one cell of text: told from plain text by their parts, split, and read alike when a model is served."""
+"""Lists in text cells: distinguished from plain text by their parts, split, and read the same way in serving."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def weighted(rng: Rng, mark: str = ":", digits: int = 2) -> list[str]:
 
 
 def sentence(rng: Rng, low: int, high: int) -> str:
-    """Words by Zipf's law, as people write: half of all words of a text are seen only once."""
+    """Words by Zipf's law, as in natural text, where half of the distinct words occur only once."""
     ranks = np.minimum(rng.zipf(1.3, rng.integers(low, high)), 200_000)
     return " ".join("".join(chr(97 + int(digit)) for digit in str(rank)) + "er"[: rank % 3] for rank in ranks)
 
@@ -181,7 +181,7 @@ def test_the_key_decides(tmp_path) -> None:
 
 @pytest.mark.parametrize("text", [True, False])
 def test_long_lists_keep_the_recent_end_and_the_rest_is_counted(tmp_path, text: bool) -> None:
-    """Forty entries of which the last ten decide; a key turns the end, and a question stands where it is wrong."""
+    """Of forty entries, the last ten decide; a key selects the other end, and a finding reports a wrong end."""
     rng = np.random.default_rng(3)
     taste, items = rng.normal(size=20), rng.integers(0, 20, (4_000, 40))
     clicked = rng.random(4_000) < 1 / (1 + np.exp(-6 * taste[items[:, -10:]].mean(1)))

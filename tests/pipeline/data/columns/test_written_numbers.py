@@ -1,4 +1,4 @@
-"""Numbers written for people: one form a column, the same in training and at serving."""
+"""Numbers formatted for people: one format per column, the same in training and serving."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_few_values_are_all_knots_and_atoms_keep_their_own():
     knots = quantile_knots(zeros_and_tail, 32)
     assert 0.0 in knots
     tail = np.histogram(zeros_and_tail[9_000:], np.append(knots[1:], np.inf))[0]
-    assert len(knots) >= 30  # the zeros do not eat the knots of the tail
+    assert len(knots) >= 30  # the zeros do not use up the knots of the tail
     assert tail.max() < 3 * 1_000 / len(knots)
 
 
@@ -83,7 +83,7 @@ def test_numeric_reads_any_number_type(dtype):
 
 @pytest.mark.parametrize("scale", [1.0, 1e-30, 1e12, 1e300])
 def test_numeric_keeps_fine_differences_at_any_scale(scale):
-    """Epoch milliseconds differ only after many digits; the position must still tell them apart."""
+    """Epoch milliseconds differ only after many digits; positions must still differ."""
     knots = (1.7e12 + np.arange(40) * 1_000.0) * scale if scale == 1.0 else np.arange(1.0, 41) * scale
     encoder = NumericEncoder("x", knots)
     got = encoder.encode(
@@ -211,7 +211,7 @@ def test_parts_of_a_date_are_those_of_polars(moments):
 
 
 def test_a_column_without_a_cell_is_all_missing():
-    """By the short way as by the encoder itself."""
+    """Both by the shortcut and by the encoder."""
     encoders = all_encoders()
     for name, encoder in encoders.by_name.items():
         for rows in (1, 3):
@@ -222,7 +222,7 @@ def test_a_column_without_a_cell_is_all_missing():
 
 
 def test_what_comes_after_the_last_train_value_shares_its_code():
-    """A model serves the days after those it was trained on: their code must be one that training has seen."""
+    """A model serves days after its training data; their code must be one that occurred in training."""
     days = [datetime(2024, 1, day) for day in (1, 8, 15, 22)]
     train = pl.Series(days * 100)
     encoder = fit_encoder(Column("x", "datetime", "Datetime"), ColumnFacts(), train, EncodingConfig())

@@ -1,4 +1,4 @@
-"""Integers that no float holds stay exact: in files, in lists, as groups and in served rows."""
+"""Integers that floats cannot represent stay exact: in files, in lists, as groups and in served rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USERS, ROWS = 40, 4_000
 
 
 def users(digits: int, rng: np.random.Generator) -> list[str]:
-    """Text of ids that follow each other so closely that a float merges them."""
+    """Ids as text, so close to each other that floats would merge them."""
     first = 18 * 10**18 if digits == 20 else 10 ** (digits - 1)
     keys = [str(first + 3 * number) for number in range(USERS)]
     return [keys[number] for number in rng.integers(0, USERS, ROWS)]
@@ -49,7 +49,7 @@ def test_a_few_words_among_short_ids_leave_them_integers(tmp_path):
     frame.with_columns(y=pl.Series(np.random.default_rng(0).integers(0, 2, 2_000))).write_csv(tmp_path / "log.csv")
     made, _ = prepared_of(tmp_path / "log.csv", tmp_path)
     assert made.columns[0].dtype == "Int64"
-    assert any("shop: 4 of 2000 cells are not integer" in finding.detail for finding in made.findings)
+    assert any("shop: 4 of 2000 cells are not whole numbers" in finding.detail for finding in made.findings)
 
 
 def test_unsigned_ids_alone_and_in_lists(tmp_path):

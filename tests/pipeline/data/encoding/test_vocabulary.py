@@ -1,4 +1,4 @@
-"""A vocabulary looks few rows up in one way and many in another; both give the same codes."""
+"""Vocabulary look-ups of few rows and of many rows use different methods, which give the same codes."""
 
 from __future__ import annotations
 

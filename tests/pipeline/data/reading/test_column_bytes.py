@@ -60,7 +60,7 @@ def test_of_text_the_estimates_add_up_to_the_file(tmp_path: Path, suffix: str) -
     path = tmp_path / f"log.{suffix}"
     frame.write_ndjson(path) if suffix == "jsonl" else frame.write_csv(path, separator="\t" if suffix == "tsv" else ",")
     made, _ = prepared_of(path, tmp_path)
-    label = 8 if suffix == "jsonl" else 2  # the label's cell and the line's own signs
+    label = 8 if suffix == "jsonl" else 2  # the cell of the label, separators and the line end
     whole = path.stat().st_size / frame.height
     assert sum(stored(made).values()) + label == pytest.approx(whole, rel=0.12)
     assert "estimated" in made.summary["bytes_from"]

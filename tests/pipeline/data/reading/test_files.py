@@ -1,4 +1,4 @@
-"""What is pointed at is read: formats, separators, literal names, hidden files, tables with versions, splits."""
+"""Which files are read: formats, separators, literal names, hidden files, versioned tables, splits."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_movielens_as_it_is_packed(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["log.jsonl", "log.ndjson", "log.jsonl.gz", "log.json"])
 def test_json_lines(tmp_path, name: str) -> None:
-    """Types are told from all rows; a field may be missing."""
+    """Types are inferred from all rows; fields may be missing."""
     raw = "".join(f'{{"n": {number}, "tags": ["a"]}}\n' for number in range(2_000)) + '{"n": 0.5, "late": "x"}\n'
     (tmp_path / name).write_bytes(gzip.compress(raw.encode()) if name.endswith(".gz") else raw.encode())
     got = opened(tmp_path / name, tmp_path).frame.collect()

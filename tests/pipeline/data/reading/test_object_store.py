@@ -1,4 +1,4 @@
-"""Logs in an object store are the tables that the same files are on a disk."""
+"""Logs in an object store are read as the same tables as from a disk."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def opened(data: Path | str, tmp_path: Path, **keys) -> Source:
 
 
 def flat(rows: int = 400) -> pl.DataFrame:
-    """The columns of ``every_kind`` that a text file can hold."""
+    """The columns of ``every_kind`` that a text file can contain."""
     return every_kind(rows).drop("tags", "vector").with_columns(pl.col("amount").fill_nan(None))
 
 
@@ -79,7 +79,7 @@ def test_row_names_that_pandas_and_r_write_are_left_out_and_said(tmp_path):
 
 
 def test_text_types_are_decided_over_all_rows(tmp_path):
-    """A type that only shows after the first thousands of rows is still seen; words among numbers mean missing."""
+    """A type that appears only after thousands of rows is detected; words among numbers count as missing."""
     rows = 30_000
     path = tmp_path / "log.csv"
     table = {
@@ -113,7 +113,7 @@ def test_a_few_odd_cells_count_as_missing_and_are_noted(tmp_path):
     pl.DataFrame({"x": ["oops"] + [str(i / 2) for i in range(999)], "z": ["w"] * 1000}).write_csv(path)
     source = opened(path, tmp_path)
     assert source.frame.collect()["x"].null_count() == 1
-    assert source.notes == ("x: 1 of 1000 cells are not float and are treated as missing",)
+    assert source.notes == ("x: 1 of 1000 cells are not numbers and are treated as missing",)
 
 
 def test_reader_types_win(tmp_path):
@@ -226,7 +226,7 @@ def test_broken_atomic_files_name_file_and_line(tmp_path):
 
 
 def test_parquet_that_breaks_in_the_middle_is_one_line(tmp_path):
-    """The footer is whole, a page is not: it shows only when the column is read."""
+    """The footer is intact, but a page is not, which appears only when the column is read."""
     path = tmp_path / "log.parquet"
     frame = every_kind(3_000).drop("tags", "vector")
     frame.write_parquet(path, row_group_size=500, compression="uncompressed")
@@ -287,7 +287,7 @@ def test_a_type_that_most_cells_do_not_have_is_refused(tmp_path, types, message)
 
 @pytest.mark.parametrize("seed", range(8))
 def test_flipped_bytes_of_a_parquet_file_never_escape_as_anything_but_one_line(tmp_path, seed):
-    """Damage anywhere: either the values still read (Parquet pages carry no checksum here), or it is one line."""
+    """Damage anywhere: either values are read (these Parquet pages have no checksum), or the error is one line."""
     path = tmp_path / "log.parquet"
     every_kind(2_000).write_parquet(path, row_group_size=500)
     content = bytearray(path.read_bytes())
@@ -330,7 +330,7 @@ def test_nothing_there(tmp_path):
 
 @pytest.mark.parametrize("name", ["log.parquet", "log.arrow", "log.csv"])
 def test_remote_data_that_was_replaced_is_other_data(tmp_path, name):
-    """It may lie anywhere, so it is not read as a whole for this: only of Parquet and Arrow are the last rows known."""
+    """Remote data are not read completely for the digest; only for Parquet and Arrow are the last rows known."""
     path, rows = tmp_path / name, flat(5_000)
     write = {".parquet": pl.DataFrame.write_parquet, ".arrow": pl.DataFrame.write_ipc, ".csv": pl.DataFrame.write_csv}
 

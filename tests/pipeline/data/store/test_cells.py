@@ -66,7 +66,7 @@ def test_the_next_one_is_prepared_while_the_caller_works() -> None:
 
     drawn = prepared_ahead(batches())
     assert next(drawn) == "first"
-    assert second.wait(timeout=60)  # before anybody asks for it
+    assert second.wait(timeout=60)  # before it is requested
     assert list(drawn) == ["second"]
 
 

@@ -1,4 +1,4 @@
-"""The loader benchmark measures what an audit does: the same store, the same file whatever its length."""
+"""The loader benchmark measures what an audit does: the same store, and the same rows for any length of the file."""
 
 from __future__ import annotations
 

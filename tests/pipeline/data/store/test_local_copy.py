@@ -1,4 +1,4 @@
-"""Copies of a training store on a disk of each machine: whole or not at all, once, and never an old one."""
+"""Copies of a training store on a local disk: complete or absent, made once, never outdated."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows_of(folder: Path) -> list[Any]:
-    """All that a store says of its train rows."""
+    """Everything that a store contains about its train rows."""
     store = Store.open(folder)
     batch = next(iter(store.batches("train", 10_000)))
     return [

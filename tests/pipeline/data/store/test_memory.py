@@ -58,9 +58,9 @@ def peak(folder: Path) -> int:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(tmp_path):
-    """Three million rows more are 390 MB raw and 270 MB encoded; they may cost what the per-row keys need, and slack.
+    """Three million additional rows are 390 MB raw and 270 MB encoded; allowed are the per-row keys and some slack.
 
-    Measured: 14 to 150 MB more from one to the next run for twice the rows; the allocator's part is not stable.
+    Measured for twice the rows: 14 to 150 MB more, varying from run to run with the allocator.
     """
     write_log(tmp_path / "small", 1_000_000)
     write_log(tmp_path / "large", 4_000_000)

@@ -1,4 +1,4 @@
-"""A sample is a store of some rows: whole groups, chosen by what they are called and not by where they stand."""
+"""A sample is a store of some rows: whole groups, chosen by their ids, not by their position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches hold every row once, whatever the size, the seed, the fields and the chunks."""
+"""Batches contain every row once, for any size, seed, fields and chunks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def row_keys(table: dict[str, torch.Tensor]) -> list[bytes]:
 
 
 def small_chunks(monkeypatch, store: Store, rows: int) -> None:
-    """As if the table were so large that a chunk holds about so many rows of it."""
+    """Make chunks of about the given number of rows, as for a very large table."""
     stored = sum(file.stat().st_size for file in (store.directory / "train").glob("*.bin"))
     monkeypatch.setattr(store_module, "CHUNK_BYTES", rows * stored // store.rows("train"))
     monkeypatch.setattr(store_module, "BLOCKS_PER_CHUNK", 4)
@@ -83,7 +83,7 @@ def test_shuffling_keeps_whole_rows_and_follows_the_seed(store, monkeypatch, row
 
 @pytest.mark.parametrize("rows", [None, 130])
 def test_every_row_says_where_it_stands(store, monkeypatch, rows):
-    """Shuffled or not, whole or in part: the number leads back to the row, and no two splits share one."""
+    """Shuffled or not, whole or in part: the row number identifies the row, and no two splits share one."""
     if rows:
         small_chunks(monkeypatch, store, rows)
     total = 0

@@ -1,4 +1,4 @@
-"""What is known of every row is computed block by block, and is the same as from whole columns."""
+"""Facts about rows that are computed block by block equal those from whole columns."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def usual(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_no_setting_makes_another_table_of_it(
     frame: pl.DataFrame, usual: str, tmp_path: Path, keys: dict[str, Any]
 ) -> None:
-    """Of all these, a random split's other seed draws other test rows: twenty of them would be twenty tries."""
+    """Even another seed of a random split, which draws other test rows: twenty seeds would be twenty tries."""
     assert family(frame, tmp_path, **keys) == usual
 
 

@@ -1,4 +1,4 @@
-"""Rows without a time or a label are left out everywhere and counted; the others keep their numbers."""
+"""Rows without a time or a label are left out everywhere and counted; the other rows keep their numbers."""
 
 from __future__ import annotations
 

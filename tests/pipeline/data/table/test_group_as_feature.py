@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 def log(rows: int = 3_000) -> pl.DataFrame:
     rng = np.random.default_rng(0)
-    user = rng.integers(0, 120, rows) * 7 + 1_000  # whole numbers that no name gives away
+    user = rng.integers(0, 120, rows) * 7 + 1_000  # whole numbers with an uninformative name
     taste = rng.normal(0, 0.5, 2_000)
     return pl.DataFrame(
         {

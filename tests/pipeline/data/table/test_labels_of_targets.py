@@ -1,4 +1,4 @@
-"""Labels of several targets: what is stored of them, what is refused, what leaks."""
+"""Labels of several targets: how they are stored, what is refused, what leaks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_missing_label_is_stored_as_such_and_the_decision_target_as_ever(tmp_p
 
 
 def test_one_target_in_a_list_is_that_target(tmp_path: Path) -> None:
-    """The same digests, the same files: nothing of one target's audits is made anew."""
+    """The same digests and files, so that audits of one target reuse all results."""
     for name, keys in (("a", {"target": "click", "targets": {}}), ("b", {"targets": ["click"]})):
         (tmp_path / name).mkdir()
         prepared(tmp_path / name, **keys)
@@ -50,7 +50,7 @@ def test_one_target_in_a_list_is_that_target(tmp_path: Path) -> None:
 
 
 def test_a_target_weighs_by_the_root_of_what_there_is_to_know(tmp_path: Path) -> None:
-    """In nats a row, of which a number has those of a normal distribution: its unit and its origin do not count."""
+    """Entropy in nats per row, for a number that of a normal distribution, so that unit and origin do not matter."""
     dwell = pl.when(pl.col("click") == 1).then(20 + 10 * pl.col("v0"))
     log = two_labels().with_columns(dwell=dwell, minutes=dwell / 60 - 5, w=pl.col("row") % 3 + 1)
     targets = dict.fromkeys(["click", "convert"]) | dict.fromkeys(["dwell", "minutes"], "rmse")

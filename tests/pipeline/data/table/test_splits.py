@@ -1,4 +1,4 @@
-"""Every row lands in one split, by time, by chance, by group or as the user says."""
+"""Every row belongs to one split, by time, at random, by group or as given by the user."""
 
 from __future__ import annotations
 
