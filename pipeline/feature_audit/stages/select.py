@@ -35,7 +35,7 @@ from feature_audit.selection import (
 )
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.load import locate
-from feature_audit.stages.trials import TRAIN_SCORES, Trials
+from feature_audit.stages.trials import TRAIN_SCORES, Trials, adopt_trials
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +129,7 @@ def select(
     store = open_store(config, prepared)
     sample = selection_store(config, store, folder)
     plan = plan_of(config, store, constraints)
+    adopt_trials(folder)
     trainings = Trainings(locate(config), prepared, folder, full.rate, engine)
     trials = Trials.of(
         config, prepared, full.gated, constraints, plan, folder.path, None if sample is store else sample

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,13 +15,18 @@ from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, origin
 from feature_audit.disk import whole
 from feature_audit.engine import Engine, Job
-from feature_audit.fitting.cache import read_marker, write_marker
+from feature_audit.fitting.cache import MARKER, StageFolder, read_marker, write_marker
 from feature_audit.fitting.trained import Trained, active, load_model, open_store
 from feature_audit.models import predict
+from feature_audit.plurals import counted
 from feature_audit.selection import Constraints, Draw, FullModel, SelectionObjective, SelectionPlan, TrialResult
+
+log = logging.getLogger(__name__)
 
 #: Scores of the train rows by the gated model, in the stage's folder while the selection runs.
 TRAIN_SCORES = "train.npy"
+#: Name of a trial's file.
+_TRIALS = "trial_{}.json"
 
 
 @dataclass(frozen=True)
@@ -106,11 +113,36 @@ class Trials:
 
     def marker(self, draw: Draw) -> Path:
         """The file that a trial writes."""
-        return self.folder / f"trial_{draw.number}.json"
+        return self.folder / _TRIALS.format(draw.number)
 
     def _known(self, draw: Draw) -> TrialResult | None:
         content = read_marker(self.marker(draw))
         return None if content is None or content["draw"] != asdict(draw) else TrialResult(**content["result"])
+
+
+def adopt_trials(folder: StageFolder) -> None:
+    """Copy the trials of a finished selection that differs only in how K is chosen: margin and confidence.
+
+    Trials rank the features and do not know either. Copies are complete or, after a kill, run again.
+    """
+    wanted = _rankings(folder.key.parts)
+    for marker in folder.path.parent.glob(f"*/{MARKER}"):
+        content = read_marker(marker)
+        if content is not None and _rankings(content["parts"]) == wanted:
+            files = sorted(marker.parent.glob(_TRIALS.format("*")))
+            for file in files:
+                shutil.copyfile(file, folder.path / file.name)
+            log.info(
+                "select: %s reused from %s; only the choice of K changed",
+                counted(len(files), "trial"),
+                marker.parent.name,
+            )
+            return
+
+
+def _rankings(parts: dict[str, str]) -> dict[str, str]:
+    """The parts of a selection's key on which its trials depend."""
+    return {name: value for name, value in parts.items() if name not in ("config.margin", "config.confidence")}
 
 
 def run_trial(trials: Trials, draw: Draw, *, watch: Callable[[dict[str, Any]], None] | None = None) -> TrialResult:

@@ -117,7 +117,9 @@ def test_promote_and_rollback_from_the_command_line(passed: Run, capsys: pytest.
     assert "no promotion to roll back" in capsys.readouterr().err
 
 
-def test_another_confidence_reuses_the_full_training(passed: Run, home: Path) -> None:
+def test_another_confidence_or_margin_reuses_the_full_training_and_the_trials(
+    passed: Run, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def cached(run: Run) -> list[tuple[str, str]]:
         children = MlflowClient().search_runs(
             [run.info.experiment_id],
@@ -127,7 +129,11 @@ def test_another_confidence_reuses_the_full_training(passed: Run, home: Path) ->
         tags = [child.data.tags for child in children]
         return [(tag["audit.stage"], tag["audit.cached"]) for tag in tags if "audit.cached" in tag]
 
-    assert feature_audit("parity", "--audit", passed.info.run_id, "--confidence", "0.9") == 0
+    before = {file: file.read_bytes() for file in home.glob(".audit/select/*/trial_0.json")}
+    assert feature_audit("parity", "--audit", passed.info.run_id, "--confidence", "0.9", "--margin", "0.06") == 0
+    assert "select: 1 trial reused from " in capsys.readouterr().err
+    [copy] = set(home.glob(".audit/select/*/trial_0.json")) - before.keys()
+    assert copy.read_bytes() in before.values(), "the seconds, too: it was not run again"
     assert cached(passed) == [(stage, "False") for stage in STAGES]
     again = dict(cached(parents()[0]))
     assert (again["load"], again["baseline"], again["parity"]) == ("True", "True", "False")
