@@ -1,10 +1,11 @@
 """Settings that must be in place before any test imports torch."""
 
+import gc
 import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,17 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # A limit in wall-clock time would fail a property because the machine is busy.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """No garbage collection while the test modules are imported; later ones skip what the imports leave."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from feature_audit import __version__
 from feature_audit.config import AuditConfig, reference
 from feature_audit.config.files import is_mapping, load_config
 from feature_audit.errors import AuditError, Terminated, UsageError, shortened
+from feature_audit.importing import large_imports
 from feature_audit.masking import MaskingFilter, masked
 
 GATE_EXIT = {"pass": 0, "fail": 3, "inconclusive": 4}
@@ -109,13 +110,15 @@ def _audit(
     if until != "parity" and _truth("gate", options.get("gate")):  # of a file it is for the run that comes later
         raise UsageError(f"gate=true: {until} ends before the verdict, so it has nothing to stop on; give it to run")
     if audit:
-        from feature_audit.orchestration.settings import config_of
+        with large_imports(fresh=True):
+            from feature_audit.orchestration.settings import config_of
 
         given = {key: value for key, value in options.items() if value not in (None, "")}
         config = config_of(audit, config_files, given, trust=trust)
     else:
         config = load_config(config_files, options)
-    from feature_audit.orchestration.run import run_audit  # late, because importing torch takes seconds
+    with large_imports(fresh=True):
+        from feature_audit.orchestration.run import run_audit  # late, because importing torch takes seconds
 
     end = run_audit(config, until=until, audit=audit)
     for line in end.lines:
@@ -141,7 +144,8 @@ def _audit(
 @click.option("--reason", default=None, help="Why the verdict is overridden; recorded")
 def promote(model_name: str, version: str | None, force: str | None, reason: str | None) -> None:
     """Move the alias `production` to the recommended version and record the version it replaces."""
-    from feature_audit.orchestration.promotion import promote as promote_version
+    with large_imports(fresh=True):
+        from feature_audit.orchestration.promotion import promote as promote_version
 
     forced = _truth("force", force)
     click.echo(promote_version(model_name or "feature-audit", version or None, force=forced, reason=reason or None))
@@ -160,7 +164,8 @@ def promote(model_name: str, version: str | None, force: str | None, reason: str
 @click.option("--reason", default=None, help="Reason for the rollback; recorded")
 def rollback(model_name: str, force: str | None, reason: str | None) -> None:
     """Restore the version that was in production before the current one."""
-    from feature_audit.orchestration.promotion import rollback as roll_back
+    with large_imports(fresh=True):
+        from feature_audit.orchestration.promotion import rollback as roll_back
 
     click.echo(roll_back(model_name or "feature-audit", force=_truth("force", force), reason=reason or None))
 
@@ -180,7 +185,8 @@ def history(model_name: str) -> None:
 def check_model(config: str | None, **options: Any) -> None:
     """Check your model (--model) or training job (--trainer, --command) against its contract."""
     checked = load_config(config, options)
-    from feature_audit.orchestration.check_model import check  # late, as in `_audit`
+    with large_imports(fresh=True):
+        from feature_audit.orchestration.check_model import check  # late, as in `_audit`
 
     findings, gated = check(checked)
     for finding in findings:

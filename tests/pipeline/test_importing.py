@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,3 +55,41 @@ def test_a_mistake_names_key_value_and_what_is_wrong(
     with pytest.raises(UsageError) as refused:
         import_function("model", name)
     assert str(refused.value).startswith(f"model={name}: {says.format(module)}")
+
+
+_COLLECTIONS = """
+import gc, json
+from feature_audit.importing import large_imports
+
+collections, kept = [], []
+gc.callbacks.append(lambda phase, info: collections.append(phase))
+with large_imports():
+    import asyncio, unittest.mock
+kept.append(gc.get_freeze_count())
+with large_imports(fresh=True):
+    import xmlrpc.server
+kept.append(gc.get_freeze_count())
+garbage_of_others = [[] for _ in range(500)]
+with large_imports(fresh=True):
+    import asyncio
+kept.append(gc.get_freeze_count())
+with large_imports():
+    import ftplib
+kept.append(gc.get_freeze_count())
+gc.disable()
+with large_imports():
+    import imaplib
+print(json.dumps({"collections": len(collections), "kept": kept, "enabled": gc.isenabled()}))
+"""
+
+
+def test_large_imports_are_not_interrupted_and_only_a_fresh_process_keeps_what_there_is() -> None:
+    """As ``feature-audit`` starts; in a process of its own, as what it keeps it keeps for good."""
+    path = {"PYTHONPATH": ":".join(filter(None, sys.path))}
+    made = subprocess.run([sys.executable, "-c", _COLLECTIONS], capture_output=True, text=True, check=True, env=path)
+    found = json.loads(made.stdout)
+    none, first, repeated, later = found["kept"]
+    assert none == 0
+    assert 0 < first == repeated < later
+    assert found["collections"] <= 4, "one after each context at most, of two phases"
+    assert found["enabled"] is False, "as it was before"

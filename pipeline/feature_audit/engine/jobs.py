@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from feature_audit.disk import room_in
-from feature_audit.importing import users_code, what_failed
+from feature_audit.importing import large_imports, users_code, what_failed
 from feature_audit.memory import memory_for
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,8 @@ def attempt(job: bytes, label: str, folder: Path) -> Any:
     """The return value of a ``sealed`` job, or ``Failed``; tracebacks into user code are only available here."""
     try:
         with users_code(), memory_for(label), room_in(folder, label):
-            function, arguments = pickle.loads(job)
+            with large_imports(fresh=True):
+                function, arguments = pickle.loads(job)
             return function(*arguments)
     except Exception as error:
         return Failed(_portable(error), traceback.format_exc())

@@ -7,6 +7,8 @@ import logging
 
 import psutil
 
+from feature_audit.importing import large_imports
+
 log = logging.getLogger(__name__)
 
 #: glibc's names for the two settings (malloc.h).
@@ -33,7 +35,8 @@ def tune_process(threads: int) -> None:
     kernel at once, which then clears and maps every page again: on the demo that took half of a selection's time
     (benchmarks/audit/memory.py).
     """
-    import torch
+    with large_imports():
+        import torch
 
     torch.set_num_threads(threads)
     try:

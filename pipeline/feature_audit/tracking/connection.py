@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from feature_audit.errors import AuditError
+from feature_audit.importing import large_imports
 from feature_audit.locking import held
 from feature_audit.masking import MaskingFilter, masked
 
@@ -36,7 +37,8 @@ def connect() -> None:
         AuditError: the database cannot be opened.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
+    with large_imports():
+        import mlflow
 
     # Importing MLflow resets these to INFO; a new store would then print a line per migration.
     for chatty in ("alembic", "mlflow"):
@@ -73,9 +75,10 @@ def _open_database(uri: str) -> None:
 
 def _make_tables(uri: str, lock: Path) -> None:
     """Create or migrate MLflow's tables; two concurrent migrations would corrupt the schema."""
-    from mlflow import MlflowClient
-    from mlflow.store.db.utils import create_sqlalchemy_engine
-    from sqlalchemy import inspect
+    with large_imports():
+        from mlflow import MlflowClient
+        from mlflow.store.db.utils import create_sqlalchemy_engine
+        from sqlalchemy import inspect
 
     with held(lock, f"waiting for another process that is opening {masked(uri)}"):
         inspect(create_sqlalchemy_engine(uri)).engine.dispose()  # MLflow would retry for 100 seconds
@@ -97,7 +100,8 @@ def answers_soon(subject: str, *, hint: str = "") -> Iterator[None]:
     Raises:
         AuditError: the store refused or did not answer.
     """
-    from mlflow.exceptions import MlflowException
+    with large_imports():
+        from mlflow.exceptions import MlflowException
 
     before = {name: os.environ.get(name) for name in _SOON}
     os.environ.update({name: value for name, value in _SOON.items() if before[name] is None})

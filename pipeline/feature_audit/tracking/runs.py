@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ class Run:
 
         self.id = run_id
         self._client = MlflowClient()
+
+    @cached_property
+    def _experiment(self) -> str:
+        """Id of its experiment, which a run never leaves."""
+        return str(self._client.get_run(self.id).info.experiment_id)
 
     def tag(self, tags: Mapping[str, Any]) -> None:
         """Set tags; long values are cut at MLflow's limit."""
@@ -182,9 +188,8 @@ class Run:
 
     def beside(self, tag: str, value: str) -> list[dict[str, str]]:
         """Tags of the runs of the same experiment, including this one, with this tag value, oldest first."""
-        experiment = self._client.get_run(self.id).info.experiment_id
         found = self._client.search_runs(
-            [experiment], f"tags.`{tag}` = '{value}'", order_by=["attributes.start_time ASC"], max_results=1000
+            [self._experiment], f"tags.`{tag}` = '{value}'", order_by=["attributes.start_time ASC"], max_results=1000
         )
         return [dict(run.data.tags) for run in found]
 
@@ -218,9 +223,8 @@ class Run:
 
     def start_child(self, name: str, tags: Mapping[str, Any] | None = None) -> Run:
         """A nested run that the caller ends."""
-        experiment = self._client.get_run(self.id).info.experiment_id
         run = self._client.create_run(
-            experiment,
+            self._experiment,
             run_name=name,
             tags={
                 "mlflow.parentRunId": self.id,

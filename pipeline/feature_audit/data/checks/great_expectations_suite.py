@@ -17,6 +17,7 @@ import polars as pl
 from feature_audit.config.sections import ChecksConfig
 from feature_audit.data.checks.row_names import ID_SHARE
 from feature_audit.data.table.splits import MIN_ROWS
+from feature_audit.importing import large_imports
 from feature_audit.schema import Task
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def validate(columns: pl.DataFrame, table: pl.DataFrame, checks: ChecksConfig, t
         ``statistics`` and ``results`` of both suites in GX's format.
     """
     with _quiet():
-        import great_expectations as gx
-
+        with large_imports():
+            import great_expectations as gx
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}
         suites = {"columns": (columns, _column_suite(checks)), "table": (table, _table_suite(task))}

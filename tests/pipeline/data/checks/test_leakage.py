@@ -40,12 +40,7 @@ def test_hotel_bookings(tmp_path, seed):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_hotel_bookings_with_the_arrival_as_time(tmp_path, seed):
-    months = {name: number for number, name in enumerate(pl.Series(hotel()["arrival_date_month"]).unique(), 1)}
     frame = hotel(seed=seed)
-    arrival = pl.datetime(
-        "arrival_date_year", pl.col("arrival_date_month").str.to_date("%B %d", strict=False).dt.month(), 1
-    )
-    del months, arrival
     text = frame.select(
         (
             pl.col("arrival_date_day_of_month").cast(pl.String)
