@@ -1,13 +1,13 @@
 """Quality of two labels that are learned together, by the weight of each: the table of docs/how-to/second-label.md.
 
-    PYTHONPATH=pipeline:selectors python benchmarks/baseline/target_weights.py [--rows 40000] [--seeds 3] [--csv FILE]
+    PYTHONPATH=pipeline:selectors python benchmarks/baseline/target_weights.py [--ids 4] [--seeds 3] [--csv FILE]
 
 A simulated log of 34 numeric columns: twelve decide clicks, twelve others and four of these decide whether a click
-converts, ten are noise. One row in ten is a click, and one click in seven converts. Conversions are learned in two
-forms: 0 for rows without a click, or empty. If the best constant of a target loses h nats per row, its loss is divided
-by h to the power of 0 (joint likelihood), 1/2 (what audits do, see ``unit_of``) or 1 (equal parts). Each label is also
-trained alone. Model ``mlp``, default training; test AUC, of conversions on the rows that have a label, as the mean over
-seeds.
+converts, ten are noise; with ``--ids``, so many of the ten are ids of 2,000 values, each with an effect on clicks. One
+row in ten is a click, and one click in seven converts. Conversions are learned in two forms: 0 for rows without a
+click, or empty. If the best constant of a target loses h nats per row, its loss is divided by h to the power of 0
+(joint likelihood), 1/2 (what audits do, see ``unit_of``) or 1 (equal parts). Each label is also trained alone. Model
+``mlp``, default training; test AUC, of conversions on the rows that have a label, as the mean over seeds.
 """
 
 from __future__ import annotations
@@ -34,22 +34,29 @@ from measured import Table, csv_option
 
 CLICK, CONVERT, COLUMNS = slice(0, 12), slice(8, 24), 34
 POWERS = {"joint likelihood (unit 1)": 0.0, "unit sqrt(h)": 0.5, "equal parts (unit h)": 1.0}
+VALUES = 2_000
 FORMS = ("0 without a click", "empty without a click")
 
 
-def log_of(rows: int) -> pl.DataFrame:
+def log_of(rows: int, ids: int) -> pl.DataFrame:
     """Columns, ``click``, and ``convert`` in both forms."""
-    rng = np.random.default_rng(0)
+    rng, of_ids = np.random.default_rng(0), np.random.default_rng(1)
     x = rng.standard_normal((rows, COLUMNS), dtype=np.float32)
-    logits = (x[:, part] @ rng.normal(0, 0.35, x[:, part].shape[1]) for part in (CLICK, CONVERT))
-    click, convert = (
-        rng.random(rows) < 1 / (1 + np.exp(-(logit + start))) for logit, start in zip(logits, (-2.7, -2.5), strict=True)
-    )
+    codes = of_ids.integers(0, VALUES, (ids, rows))
+    effect = sum((of_ids.normal(0, 0.5, VALUES)[code] for code in codes), np.zeros(rows))
+
+    def drawn(columns: slice, start: float, more: np.ndarray | float) -> np.ndarray:
+        logit = x[:, columns] @ rng.normal(0, 0.35, x[:, columns].shape[1]) + start + more
+        return np.asarray(rng.random(rows) < 1 / (1 + np.exp(-logit)))
+
+    click, convert = drawn(CLICK, -2.7, effect), drawn(CONVERT, -2.5, 0.0)
     frame = pl.DataFrame({f"x{place}": x[:, place] for place in range(COLUMNS)})
-    bought = (click & convert).astype(int)
-    return frame.with_columns(click=click.astype(int), zeros=bought, known=click.astype(int) * 2 + bought).with_columns(
-        pl.when(pl.col("known") >= 2).then(pl.col("known") - 2).alias(FORMS[1]), pl.col("zeros").alias(FORMS[0])
-    ).drop("zeros", "known")  # fmt: skip
+    last = reversed(frame.columns)
+    frame = frame.with_columns(pl.Series(name, code).cast(pl.String) for name, code in zip(last, codes, strict=False))
+    zeros, empty = (click & convert).astype(float), np.where(click, convert, np.nan)
+    return frame.with_columns(
+        click=click.astype(int), **dict(zip(FORMS, (pl.Series(zeros), pl.Series(empty).fill_nan(None)), strict=True))
+    )
 
 
 def stores(frame: pl.DataFrame, folder: Path) -> Iterator[tuple[str, list[str], Store, ModelSchema]]:
@@ -82,11 +89,12 @@ def aucs(store: Store, schema: ModelSchema, seed: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=40_000)
+    parser.add_argument("--ids", type=int, default=0, help="columns of 2,000 values, at most 10")
     parser.add_argument("--seeds", type=int, default=3)
     csv_option(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    frame = log_of(given.rows)
+    frame = log_of(given.rows, given.ids)
     shares = frame["click"].mean(), frame[FORMS[1]].mean()
     print("{:.1%} clicks, of which {:.1%} convert\n".format(*shares))
     shown = Table(["conversion", "weight of a target", "AUC of click", "AUC of convert"], given.csv)
