@@ -1,14 +1,18 @@
 """Effect of letting the allocator keep freed memory: training steps of a wide layer, with and without.
 
-python benchmarks/audit/memory.py
+python benchmarks/audit/memory.py [--csv FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 ROOT = Path(__file__).parents[2]
 STEP = """
@@ -28,13 +32,18 @@ print(1000 * (time.perf_counter() - started) / 60, spent.ru_minflt, spent.ru_max
 
 
 def main() -> None:
-    print("| freed memory | ms per step | page faults | peak MiB |\n|---|---|---|---|")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    csv_option(parser)
+    shown = Table(["freed memory", "ms per step", "page faults", "peak MiB"], parser.parse_args().csv)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}"}
     for policy in ("returned", "kept"):
         command = [sys.executable, "-c", STEP, policy]
         printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
         milliseconds, faults, peak = map(float, printed.split())
-        print(f"| {policy} | {milliseconds:.0f} | {faults:,.0f} | {peak:.0f} |")
+        shown.add(
+            [policy, f"{milliseconds:.0f}", f"{faults:,.0f}", f"{peak:.0f}"],
+            {"freed_memory": policy, "ms_per_step": milliseconds, "page_faults": int(faults), "peak_mib": peak},
+        )
 
 
 if __name__ == "__main__":

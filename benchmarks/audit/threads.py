@@ -1,13 +1,18 @@
 """Number of torch threads and their waiting policy: seconds per training step, with and without a second process.
 
-python benchmarks/audit/threads.py
+python benchmarks/audit/threads.py [--csv FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 STEP = """
 import sys, time, torch
@@ -29,11 +34,16 @@ print((time.perf_counter() - started) / 20)
 
 
 def main() -> None:
-    print("| threads | waiting | one process, ms per step | two processes, ms per step |\n|---|---|---|---|")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    csv_option(parser)
+    head = "threads", "waiting", "one process, ms per step", "two processes, ms per step"
+    shown = Table(head, parser.parse_args().csv)
     for threads, policy in ((1, "PASSIVE"), (2, "ACTIVE"), (2, "PASSIVE")):
-        alone = seconds(threads, policy, processes=1)
-        shared = seconds(threads, policy, processes=2)
-        print(f"| {threads} | {policy.lower()} | {1000 * alone:.0f} | {1000 * shared:.0f} |", flush=True)
+        alone, shared = (1000 * seconds(threads, policy, processes=number) for number in (1, 2))
+        shown.add(
+            [threads, policy.lower(), f"{alone:.0f}", f"{shared:.0f}"],
+            {"threads": threads, "waiting": policy.lower(), "one_process_ms": alone, "two_processes_ms": shared},
+        )
 
 
 def seconds(threads: int, policy: str, *, processes: int) -> float:

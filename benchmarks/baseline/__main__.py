@@ -1,6 +1,6 @@
 """Quality of the default full model compared with gradient boosting: one command, one table.
 
-    PYTHONPATH=pipeline python benchmarks/baseline [--tables santander,demo] [--model dcn_v2] [--seeds 3]
+    PYTHONPATH=pipeline python benchmarks/baseline [--tables santander,demo] [--model dcn_v2] [--seeds 3] [--csv FILE]
 
 Every table is split 60 / 20 / 20 (in file order if that is the order of time, else at random), encoded as in an audit,
 and trained with the defaults of ``TrainingConfig``. LightGBM gets the same columns, with early stopping on the same
@@ -11,8 +11,10 @@ R2 or accuracy.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +23,9 @@ from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import MODELS, boosting_scores, build_model, predict, train
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 from tables import TABLES, Table
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import measured
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,17 @@ class Row:
             f"{ours - self.lightgbm:+.4f}", f"{ours - self.yardstick:+.4f}",
             f"{self.seconds:.1f}", f"{self.lightgbm_seconds:.1f}", f"{self.yardstick_seconds:.1f}",
         ]  # fmt: skip
+
+    def figures(self) -> list[dict[str, object]]:
+        """Lines of the file, one per training; gradient boosting is trained once."""
+        about = {"table": self.table.name, "rows": len(self.table.target), "columns": self.table.frame.width}
+        ways = [("ours", seed, value, self.seconds) for seed, value in enumerate(self.ours)]
+        ways += [("LightGBM", 0, self.lightgbm, self.lightgbm_seconds)]
+        ways += [("HistGB", 0, self.yardstick, self.yardstick_seconds)]
+        return [
+            {**about, "model": model, "seed": seed, "test": float(value), "cpu_seconds": seconds}
+            for model, seed, value, seconds in ways
+        ]
 
 
 HEAD = [
@@ -120,15 +136,18 @@ def main() -> None:
     parser.add_argument("--tables", default=",".join(TABLES))
     parser.add_argument("--model", default="dcn_v2", choices=list(MODELS))
     parser.add_argument("--seeds", type=int, default=3)
+    measured.csv_option(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     print(f"model {given.model}, {given.seeds} seeds, seconds are CPU seconds on one thread\n")
-    print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD))
+    shown = measured.Table(HEAD, given.csv)
     for name in given.tables.split(","):
         try:
-            print("| " + " | ".join(measure(name, given.model, given.seeds).cells()) + " |", flush=True)
+            row = measure(name, given.model, given.seeds)
         except FileNotFoundError as error:
-            print(f"| {name} | not on this machine: {error} |" + " |" * (len(HEAD) - 2), flush=True)
+            shown.add([name, f"not on this machine: {error}", *[""] * (len(HEAD) - 2)])
+        else:
+            shown.add(row.cells(), *row.figures())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Cost of reading, encoding and one epoch, compared with common alternatives on the same file. Markdown on stdout.
 
     python benchmarks/loader --rows 1000000 [--repeats 3] [--memory-rows 10000000]
-        [--fuxictr-python VENV/bin/python] [--work DIR]
+        [--fuxictr-python VENV/bin/python] [--work DIR] [--csv FILE]
 
 Contenders train the same model on the same batches (``model.py``, ``contenders.py``), each in a separate process:
 
@@ -32,6 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from generate import write
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 HERE = Path(__file__).parent
 PATHS = os.pathsep.join(str(HERE.parents[1] / name) for name in ("pipeline", "selectors"))
@@ -81,8 +84,16 @@ def cells(name: str, one: dict[str, float], best: dict[str, float], rows: int) -
     ]  # fmt: skip
 
 
-def line(values: list[str] | tuple[str, ...]) -> str:
-    return "| " + " | ".join(values) + " |"
+def figures(name: str, rows: int, rounds: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """Lines of the file, one per round and part."""
+    return [
+        {
+            "contender": name, "rows": rows, "round": number, "part": part, "wall": wall, "cpu": cpu,
+            "peak_mib": result["peak_mib"],
+        }
+        for number, result in enumerate(rounds)
+        for part, (wall, cpu) in result["parts"].items()
+    ]  # fmt: skip
 
 
 def main() -> None:
@@ -91,6 +102,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory-rows", type=int, default=0)
     parser.add_argument("--fuxictr-python", default=None, metavar="PYTHON")
+    csv_option(parser)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "loader_benchmark")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
@@ -103,23 +115,32 @@ def main() -> None:
         for name in names:
             rounds[name].append(contend(name, pythons.get(name) or sys.executable, log))
     results = {name: median(runs) for name, runs in rounds.items()}
-    print(line(HEAD), line(["---", *["---:"] * (len(HEAD) - 1)]), sep="\n")
+    shown = Table(HEAD, given.csv)
     for name, result in results.items():
-        print(line(cells(name, result, results["ours"], given.rows)))
+        shown.add(cells(name, result, results["ours"], given.rows), *figures(name, given.rows, rounds[name]))
 
     speed = run(sys.executable, "store.py", str(log))
-    print("\n| encoding against Polars' scan-and-aggregate | encode s | Polars s | speed |\n|---|---:|---:|---:|")
+    print()
+    shown = Table(["encoding against Polars' scan-and-aggregate", "encode s", "Polars s", "speed"], given.csv)
     for clock in ("wall", "cpu"):
         encode, aggregate = speed[clock]["encode"], speed[clock]["aggregate"]
-        print(line([clock, f"{encode:.2f}", f"{aggregate:.2f}", f"{aggregate / encode:.2f}x"]))
+        both = {"encode": encode, "aggregate with Polars": aggregate}
+        shown.add(
+            [clock, f"{encode:.2f}", f"{aggregate:.2f}", f"{aggregate / encode:.2f}x"],
+            *({"contender": part, "rows": given.rows, "part": "encode", clock: value} for part, value in both.items()),
+        )
 
     if given.memory_rows:
         large = write(given.work / f"log_{given.memory_rows}.parquet", given.memory_rows)
         result = contend("ours_checked", sys.executable, large)
         seconds = result["parts"]["read and encode"][0]
         size = large.stat().st_size / 2**20
-        print("\n| rows | file MiB | load stage s | peak MiB |\n|---:|---:|---:|---:|")
-        print(line([f"{given.memory_rows:,}", f"{size:,.0f}", f"{seconds:.0f}", f"{result['peak_mib']:,.0f}"]))
+        print()
+        shown = Table(["rows", "file MiB", "load stage s", "peak MiB"], given.csv)
+        shown.add(
+            [f"{given.memory_rows:,}", f"{size:,.0f}", f"{seconds:.0f}", f"{result['peak_mib']:,.0f}"],
+            *figures("ours_checked", given.memory_rows, [result]),
+        )
 
 
 if __name__ == "__main__":

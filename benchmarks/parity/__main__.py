@@ -2,20 +2,26 @@
 
 python benchmarks/parity                     # the tables of docs/results/error-rates.md
 python benchmarks/parity --simulations 200   # a quick run
+python benchmarks/parity --csv FILE          # raw figures: audits that each rule passes; seconds
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import re
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import gates
 import numpy as np
 import world
 from feature_audit.noninferiority import decide
-from scipy import stats
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option, with_interval
 
 MARGIN, CONFIDENCE = 0.002, 0.95
 
@@ -61,8 +67,8 @@ def designs() -> Iterator[tuple[str, float, list[world.Design]]]:
     )
 
 
-def run(design: world.Design, simulations: int, seed: int) -> dict[str, float]:
-    """Share of simulated audits that each gate lets pass, and our interval's coverage."""
+def run(design: world.Design, simulations: int, seed: int) -> dict[str, int]:
+    """Simulated audits that each gate lets pass, that our interval covers, and that fail."""
     rng = np.random.default_rng([seed, *design.name.encode()])
     passed = dict.fromkeys(gates.NAMES, 0)
     covered = failed = 0
@@ -70,32 +76,29 @@ def run(design: world.Design, simulations: int, seed: int) -> dict[str, float]:
         votes, ours = gates.passes(world.simulate(design, rng), MARGIN * design.scale, CONFIDENCE)
         for name, vote in votes.items():
             passed[name] += bool(vote)
-        covered += ours.decision.ci_low <= -design.loss * design.scale <= ours.decision.ci_high
+        covered += bool(ours.decision.ci_low <= -design.loss * design.scale <= ours.decision.ci_high)
         failed += ours.verdict == "fail"
     return {**passed, "coverage": covered, "fail": failed}
 
 
-def table(title: str, rows: list[world.Design], simulations: int, seed: int) -> None:
+def table(title: str, rows: list[world.Design], simulations: int, seed: int, path: Path | None) -> None:
     print(f"\n**{title}** ({simulations:,} simulated audits a row; 95 % binomial interval in brackets)\n")
     head = ["situation", *(f"{name}: pass" for name in gates.NAMES), "feature-audit: fail", "its interval covers"]
-    print("| " + " | ".join(head) + " |")
-    print("|" + "---|" * len(head))
+    shown = Table(head, path)
     for design in rows:
+        begin = time.perf_counter()
         counts = run(design, simulations, seed)
         ours = gates.NAMES[0]
         cells = [design.name, with_interval(counts[ours], simulations)]
         cells += [f"{counts[name] / simulations:.1%}" for name in gates.NAMES[1:]]
         cells += [f"{counts['fail'] / simulations:.1%}", with_interval(counts["coverage"], simulations)]
-        print("| " + " | ".join(cells) + " |", flush=True)
+        figures = {f"passed by {name}": counts[name] for name in gates.NAMES}
+        figures |= {"failed": counts["fail"], "covered": counts["coverage"]}
+        about = {"table": re.split("[:;]", title)[0], "situation": design.name, "simulations": simulations}
+        shown.add(cells, {**about, **figures, "seconds": time.perf_counter() - begin})
 
 
-def with_interval(count: float, simulations: int) -> str:
-    """Share with its exact (Clopper-Pearson) 95 % interval."""
-    interval = stats.binomtest(int(count), simulations).proportion_ci(0.95, method="exact")
-    return f"**{count / simulations:.1%}** ({interval.low:.1%} to {interval.high:.1%})"
-
-
-def speed(rows: int, draws: int) -> None:
+def speed(rows: int, draws: int, path: Path | None) -> None:
     """Seconds of one decision on a large test split: 3 + 1 trainings, all metrics, with and without users."""
     rng = np.random.default_rng(0)
     y = (rng.random(rows) < 0.1).astype(np.int8)
@@ -103,7 +106,7 @@ def speed(rows: int, draws: int) -> None:
     full, *pruned = (1 / (1 + np.exp(-(shared + 0.1 * rng.standard_normal(rows)))) for _ in range(4))
     reported = dict.fromkeys(("logloss", "normalised_entropy", "calibration"), None)
     print(f"\n**Speed**: {rows:,} test rows, 3 + 1 trainings, {draws:,} paired resamples, one process\n")
-    print("| resampled cluster | metrics | seconds |\n|---|---|---|")
+    shown = Table(["resampled cluster", "metrics", "seconds"], path)
     for name, cluster, guards in (
         ("100,000 users", rng.integers(0, 100_000, rows), {**reported, "gauc": None, "ndcg": None}),
         ("each row", None, reported),
@@ -120,7 +123,9 @@ def speed(rows: int, draws: int) -> None:
             guards=guards,
             draws=draws,
         )
-        print(f"| {name} | auc + {len(guards)} guards | {time.perf_counter() - begin:.1f} |", flush=True)
+        seconds = time.perf_counter() - begin
+        about = {"table": "Speed", "situation": f"{rows} rows, {draws} draws, {name}, {len(guards)} guards"}
+        shown.add([name, f"auc + {len(guards)} guards", f"{seconds:.1f}"], {**about, "seconds": seconds})
 
 
 def main() -> None:
@@ -129,12 +134,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=1_000_000, help="test rows of the speed figure; 0 = leave it out")
     parser.add_argument("--draws", type=int, default=2000)
+    csv_option(parser)
     given = parser.parse_args()
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     for title, share, rows in designs():
-        table(title, rows, max(round(given.simulations * share), 1), given.seed)
+        table(title, rows, max(round(given.simulations * share), 1), given.seed, given.csv)
     if given.rows:
-        speed(given.rows, given.draws)
+        speed(given.rows, given.draws, given.csv)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python benchmarks/parity/allocations.py                      # the table of docs/results/error-rates.md
     python benchmarks/parity/allocations.py --simulations 100    # a quick run
+    python benchmarks/parity/allocations.py --csv FILE           # raw figures: tables that pass
 
 The simulation is that of ``planned.py``, without a plan: every allocation tests the first trainings of the same tables.
 """
@@ -9,12 +10,17 @@ The simulation is that of ``planned.py``, without a plan: every allocation tests
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
 from feature_audit.noninferiority import planning
 from feature_audit.noninferiority.intervals import conclude
 from planned import CONFIDENCE, MARGIN, USERS, USUAL, Case, Split
 from world import seed_effects
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 ARMS = [(3, 1), (4, 1), (5, 1), (2, 2), (3, 2), (4, 2), (5, 2), (3, 3), (4, 3), (5, 3), (4, 4), (5, 5)]
 CASES = [
@@ -44,26 +50,33 @@ def draw(case: Case, rng: np.random.Generator) -> Split:
 
 
 def passes(case: Case, simulations: int) -> np.ndarray:
-    """(allocations,) shares of the tables that pass."""
+    """(allocations,) tables that pass."""
     rng = np.random.default_rng([5, *case.name.encode()])
-    counts = np.zeros(len(ARMS))
+    counts = np.zeros(len(ARMS), dtype=int)
     for _ in range(simulations):
         split = draw(case, rng)
         for place, arms in enumerate(ARMS):
             parts = split.parts(arms, deployed=False)[0]
             counts[place] += conclude(split.delta(arms), parts, MARGIN, CONFIDENCE).verdict == "pass"
-    return counts / simulations
+    return counts
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=2000, help="simulated tables per row")
+    csv_option(parser)
     given = parser.parse_args()
     print(f"\n**Passes by pruned + full trainings** ({given.simulations:,} simulated tables a row)\n")
-    print("| situation | " + " | ".join(f"{pruned} + {full}" for pruned, full in ARMS) + " |")
-    print("|---" * (len(ARMS) + 1) + "|")
+    shown = Table(["situation", *(f"{pruned} + {full}" for pruned, full in ARMS)], given.csv)
     for case in CASES:
-        print(f"| {case.name} | " + " | ".join(f"{share:.1%}" for share in passes(case, given.simulations)) + " |")
+        counts = passes(case, given.simulations)
+        shares = (f"{count / given.simulations:.1%}" for count in counts)
+        about = {"situation": case.name, "simulations": given.simulations}
+        found = zip(ARMS, counts, strict=True)
+        shown.add(
+            [case.name, *shares],
+            *({**about, "pruned": pruned, "full": full, "passed": count} for (pruned, full), count in found),
+        )
 
 
 if __name__ == "__main__":

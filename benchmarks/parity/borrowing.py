@@ -1,6 +1,6 @@
 """Does seed noise measured elsewhere help, pooled from other K of the same audit or from earlier audits?
 
-python benchmarks/parity/borrowing.py
+python benchmarks/parity/borrowing.py [--csv FILE]
 
 Uses the verdict's rule (``conclude``) with the pooled variance and its degrees of freedom. The external variance is
 not used if an F test at 10 % finds the audit's own trainings noisier.
@@ -9,13 +9,18 @@ not used if an F test at 10 % finds the audit's own trainings noisier.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from feature_audit.noninferiority.components import Components
 from feature_audit.noninferiority.intervals import conclude
 from planned import CONFIDENCE, MARGIN, PRECISE
 from scipy import stats
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 NOISE = 0.0007
 GUARD = 0.1
@@ -61,9 +66,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=10_000, help="simulated audits per figure")
     parser.add_argument("--seed", type=int, default=0)
+    csv_option(parser)
     given = parser.parse_args()
-    print("| trainings | borrowed from | " + " | ".join(COLUMNS) + " |")
-    print("|---|---|" + "---|" * len(COLUMNS))
+    shown = Table(["trainings", "borrowed from", *COLUMNS], given.csv)
     rows = [
         (arms, name, others)
         for arms in ((3, 3), (4, 4))
@@ -75,12 +80,15 @@ def main() -> None:
         )
     ]
     for arms, name, others in rows:
-        cells = []
+        counts = {}
         for column, truth in COLUMNS.items():
             rng = np.random.default_rng([given.seed, *arms, *f"{name}{column}".encode()])
-            passed = sum(passes(rng, arms, others, *truth) for _ in range(given.simulations))
-            cells.append(f"{passed / given.simulations:.1%}")
-        print(f"| {arms[0]} + {arms[1]} | {name} | " + " | ".join(cells) + " |", flush=True)
+            counts[column] = sum(passes(rng, arms, others, *truth) for _ in range(given.simulations))
+        about = {"pruned": arms[0], "full": arms[1], "borrowed from": name, "simulations": given.simulations}
+        shown.add(
+            [f"{arms[0]} + {arms[1]}", name, *(f"{count / given.simulations:.1%}" for count in counts.values())],
+            *({**about, "situation": column, "passed": count} for column, count in counts.items()),
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How often a loss of exactly the margin passes if the test split has few positives.
 
-    python benchmarks/parity/few_positives.py
+    python benchmarks/parity/few_positives.py [--csv FILE]
 
 Binormal scores, 2,000 negatives, no seed noise; the table of docs/results/error-rates-rare.md that justifies the
 minimum number of positives.
@@ -9,10 +9,15 @@ minimum number of positives.
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
 from feature_audit.noninferiority import decide, scored_rows
 from scipy.stats import norm
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 NEGATIVES = 2_000
 POSITIVES = (2, 3, 5, 8, 10, 15, 20, 30, 50)
@@ -20,8 +25,8 @@ FULL, PRUNED = 1.5, 1.2  # distance of the classes' means: AUC 0.856 and 0.802
 ARMS = [(retrainings, shared) for retrainings in (1, 3) for shared in (0.5, 0.9)]
 
 
-def passes(positives: int, retrainings: int, shared: float, simulations: int) -> float:
-    """Share of audits that pass although the pruned model loses exactly the margin.
+def passes(positives: int, retrainings: int, shared: float, simulations: int) -> int:
+    """Audits that pass although the pruned model loses exactly the margin.
 
     Args:
         positives: number of rows of class 1.
@@ -39,20 +44,27 @@ def passes(positives: int, retrainings: int, shared: float, simulations: int) ->
         )
         full, pruned = FULL * y + noise[:1], PRUNED * y + noise[1:]
         result = decide(y=y, baseline=full, pruned=pruned, task="binary", metric="auc", margin=margin, draws=0)
-        passed += result.decision.ci_low > -margin  # only the difference; the models need not beat chance
-    return passed / simulations
+        passed += bool(result.decision.ci_low > -margin)  # only the difference; the models need not beat chance
+    return passed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=2000)
+    csv_option(parser)
     given = parser.parse_args()
     scored_rows.MIN_PER_CLASS = 2  # the table justifies this minimum
-    print("| positives |", " | ".join(f"{n} + 1 trainings, correlation {shared}" for n, shared in ARMS), "|")
-    print("|---" * (1 + len(ARMS)) + "|")
+    head = ["positives", *(f"{n} + 1 trainings, correlation {shared}" for n, shared in ARMS)]
+    shown = Table(head, given.csv)
     for positives in POSITIVES:
-        found = [f"{passes(positives, *arm, given.simulations):.1%}" for arm in ARMS]
-        print(f"| {positives} |", " | ".join(found), "|", flush=True)
+        figures = [
+            {
+                "positives": positives, "pruned": pruned, "full": 1, "correlation": shared,
+                "simulations": given.simulations, "passed": passes(positives, pruned, shared, given.simulations),
+            }
+            for pruned, shared in ARMS
+        ]  # fmt: skip
+        shown.add([positives, *(f"{one['passed'] / given.simulations:.1%}" for one in figures)], *figures)
 
 
 if __name__ == "__main__":

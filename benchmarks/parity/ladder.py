@@ -1,6 +1,6 @@
 """How often a K that loses the margin passes, if several K are tested in a fixed order.
 
-    python benchmarks/parity/ladder.py
+    python benchmarks/parity/ladder.py [--csv FILE]
 
 Simulated audits with known truth (see world.py): all K share the test rows and the full model's trainings and, with
 ``alike``, most of the variance specific to a pruned model's scores. The table of docs/results/error-rates.md.
@@ -9,13 +9,17 @@ Simulated audits with known truth (see world.py): all K share the test rows and 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import world
 from feature_audit.noninferiority import fixed_sequence, proven_k
 from gates import judged
-from scipy import stats
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option, with_interval
 
 MARGIN = 0.002
 GAIN = -5.0  # in margins: a K that certainly passes
@@ -81,19 +85,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=1000, help="simulated audits per row")
     parser.add_argument("--seed", type=int, default=0)
+    csv_option(parser)
     given = parser.parse_args()
     head = ["K, in the order of testing", "loss in margins", "trainings", "a bad K passes", "a bad K is recommended"]
     head += ["a bad K passes if each is tested by itself", "the first K passes"]
-    print("| " + " | ".join(head) + " |")
-    print("|" + "---|" * len(head))
+    shown = Table(head, given.csv)
     for case in CASES:
         counts = run(case, given.simulations, given.seed)
-        range_ = stats.binomtest(counts["in order"], given.simulations).proportion_ci(0.95, method="exact")
         share = {name: f"{count / given.simulations:.1%}" for name, count in counts.items()}
-        wrong = f"**{share['in order']}** ({range_.low:.1%} to {range_.high:.1%})"
-        losses = ", ".join(f"{loss:g}" for loss in case.losses)
-        cells = [case.name, losses, f"{case.seeds[0]} + {case.seeds[1]}", wrong, share["recommended"]]
-        print("| " + " | ".join([*cells, share["each by itself"], share["first"]]) + " |", flush=True)
+        wrong = with_interval(counts["in order"], given.simulations)
+        losses, trainings = ", ".join(f"{loss:g}" for loss in case.losses), f"{case.seeds[0]} + {case.seeds[1]}"
+        figures = {
+            "k in order": case.name, "losses in margins": losses, "trainings": trainings,
+            "simulations": given.simulations, "a bad k passes": counts["in order"],
+            "a bad k is recommended": counts["recommended"], "a bad k passes by itself": counts["each by itself"],
+            "the first k passes": counts["first"],
+        }  # fmt: skip
+        cells = [case.name, losses, trainings, wrong, share["recommended"], share["each by itself"], share["first"]]
+        shown.add(cells, figures)
 
 
 if __name__ == "__main__":

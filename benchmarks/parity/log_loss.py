@@ -1,6 +1,6 @@
 """For finished audits: would log loss have had more power than AUC as decision metric, at an equivalent margin?
 
-    python benchmarks/parity/log_loss.py .audit/parity/*/predictions.parquet
+    python benchmarks/parity/log_loss.py .audit/parity/*/predictions.parquet [--csv FILE]
 
 The margin of log loss is the loss caused by noise in the full model's scores that costs exactly the margin in AUC, with
 scores calibrated on the test rows. The comparison uses each metric's noise in units of its margin.
@@ -9,6 +9,8 @@ scores calibrated on the test rows. The comparison uses each metric's noise in u
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,6 +18,9 @@ from feature_audit.noninferiority.comparison import compare
 from feature_audit.noninferiority.metrics import metric
 from feature_audit.noninferiority.scored_rows import checked
 from scipy import optimize, special
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 MARGIN = 0.002
 AUC, LOSS = metric("auc", "binary"), metric("logloss", "binary")
@@ -68,14 +73,19 @@ def parts(table: pl.DataFrame) -> list[tuple[str, float, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("predictions", nargs="+", help="files `predictions.parquet` of binary audits")
+    csv_option(parser)
     given = parser.parse_args()
-    print("| rows | positives | metric | row noise, in margins | seed noise, in margins |\n|---|---|---|---|---|")
+    shown = Table(["rows", "positives", "metric", "row noise, in margins", "seed noise, in margins"], given.csv)
     for path in given.predictions:
         table = pl.read_parquet(path)
         if set(table["y"].unique()) != {0, 1}:
             continue
         for name, rows, seeds in parts(table):
-            print(f"| {len(table):,} | {table['y'].mean():.1%} | {name} | {rows:.2f} | {seeds:.2f} |", flush=True)
+            positives = float(table["y"].mean())
+            shown.add(
+                [f"{len(table):,}", f"{positives:.1%}", name, f"{rows:.2f}", f"{seeds:.2f}"],
+                {"rows": len(table), "positives": positives, "metric": name, "row_noise": rows, "seed_noise": seeds},
+            )
 
 
 if __name__ == "__main__":

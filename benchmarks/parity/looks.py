@@ -2,6 +2,7 @@
 
     python benchmarks/parity/looks.py                      # the tables of docs/results/error-rates.md
     python benchmarks/parity/looks.py --simulations 100    # a quick run
+    python benchmarks/parity/looks.py --csv FILE           # raw figures: tables that pass
 
 Binormal scores as in ``world.py``. A table has five times the test rows; every look is judged twice, at the confidence
 of a single look and at ``look_confidence``.
@@ -10,8 +11,10 @@ of a single look and at ``look_confidence``.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from feature_audit.noninferiority import look_confidence
@@ -19,6 +22,9 @@ from feature_audit.noninferiority.comparison import Comparison, compare
 from feature_audit.noninferiority.metrics import metric
 from feature_audit.noninferiority.scored_rows import checked
 from scipy import stats
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import measured
 
 MARGIN, CONFIDENCE = 0.002, 0.95
 TRIES = 20
@@ -114,33 +120,37 @@ def coming_back(loss: float, noise: float, rng: np.random.Generator) -> tuple[bo
     return tuple(passes)
 
 
-def shown(passed: np.ndarray) -> list[str]:
-    """Shares with their 95 % binomial intervals."""
-    cells = []
-    for count in passed.sum(axis=0):
-        low, high = stats.binomtest(int(count), len(passed)).proportion_ci(0.95, method="exact")
-        cells.append(f"**{count / len(passed):.1%}** ({low:.1%} to {high:.1%})")
-    return cells
+def add(shown: measured.Table, rules: list[str], table: str, situation: str, passed: np.ndarray) -> None:
+    """A row of (simulations, rules) passes."""
+    counts = dict(zip(rules, map(int, passed.sum(axis=0)), strict=True))
+    about = {"table": table, "situation": situation, "simulations": len(passed)}
+    shown.add(
+        [situation, *(measured.with_interval(count, len(passed)) for count in counts.values())],
+        *({**about, "rule": rule, "passed": count} for rule, count in counts.items()),
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=1000, help="simulated tables per row")
+    measured.csv_option(parser)
     given = parser.parse_args()
     print(f"\n**First pass of {TRIES} looks, each losing the margin** ({given.simulations:,} simulated tables a row)\n")
-    print("| what is changed | every look at 95 % | at its look's level | two looks planned |\n|---|---|---|---|")
+    rules = ["every look at 95 %", "at its look's level", "two looks planned"]
+    shown = measured.Table(["what is changed", *rules], given.csv)
     for kind in ("retrainings", "K", "seed"):
         for noise in (0.0, 0.0007, 0.002):
             rng = np.random.default_rng([1, *kind.encode(), round(1e5 * noise)])
             passed = np.array([first_passes(kind, noise, rng) for _ in range(given.simulations)])
-            print(f"| {kind}, seed noise {noise:g} | {' | '.join(shown(passed))} |", flush=True)
+            add(shown, rules, f"{TRIES} looks", f"{kind}, seed noise {noise:g}", passed)
     print(f"\n**Coming back with more trainings: 3 + 1, then 9 + 3** ({given.simulations:,} simulated tables a row)\n")
-    print("| situation | one look: pass | a second, unplanned | two planned |\n|---|---|---|---|")
+    rules = ["one look: pass", "a second, unplanned", "two planned"]
+    shown = measured.Table(["situation", *rules], given.csv)
     for name, loss in (("loss = margin", MARGIN), ("identical", 0.0)):
         for noise in (0.0007, 0.002):
             rng = np.random.default_rng([2, *name.encode(), round(1e5 * noise)])
             passed = np.array([coming_back(loss, noise, rng) for _ in range(given.simulations)])
-            print(f"| {name}, seed noise {noise:g} | {' | '.join(shown(passed))} |", flush=True)
+            add(shown, rules, "coming back", f"{name}, seed noise {noise:g}", passed)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How often audits pass without evidence: models at chance, and test splits with few units.
 
-    python benchmarks/parity/nothing.py
+    python benchmarks/parity/nothing.py [--csv FILE]
 
 The tables of docs/results/error-rates-rare.md that justify the confidence required to beat chance and the minimum
 number of units.
@@ -9,12 +9,17 @@ number of units.
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
 from feature_audit.noninferiority import decide
 from feature_audit.noninferiority.chance import SURE, against_chance
 from scipy.special import expit
 from scipy.stats import norm
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 NOISE = [(rows, shared, margin) for rows in (400, 2_000, 10_000) for shared in (0.5, 0.99) for margin in (0.02, 0.05)]
 UNITS = [(3, 3), (5, 5), (10, 10), (20, 20), (200, 2), (200, 3), (200, 5), (200, 8), (200, 10), (200, 20)]
@@ -27,23 +32,23 @@ def scores(y: np.ndarray, distances: tuple[float, float], shared: float, rng: np
     return [expit(distances[0] * y + noise[:1]), expit(distances[1] * y + noise[1:])]
 
 
-def noise_row(rows: int, shared: float, margin: float, simulations: int) -> list[str]:
-    """Shares of audits of noise that pass: by the difference only, beating chance at 95 %, and by the whole rule."""
+def noise_row(rows: int, shared: float, margin: float, simulations: int) -> dict[str, int]:
+    """Audits of noise that pass: by the difference only, and the whole rule at 95 % and its actual level."""
     rng = np.random.default_rng([rows, int(1000 * shared)])
     alone = usual = passed = 0
     for _ in range(simulations):
         y = (rng.random(rows) < 0.3).astype(int)
         full, pruned = scores(y, (0.0, 0.0), shared, rng)
         result = decide(y=y, baseline=full, pruned=pruned, task="binary", metric="auc", margin=margin, draws=0)
-        differs = result.decision.ci_low > -margin
+        differs = bool(result.decision.ci_low > -margin)
         alone += differs
         usual += differs and against_chance(y, full, task="binary", metric="auc").better
         passed += result.verdict == "pass"
-    return [f"{rows:,}", str(shared), str(margin), *(f"{count / simulations:.1%}" for count in (alone, usual, passed))]
+    return {"by the difference only": alone, "full model, 95 %": usual, f"both models, {SURE:.2%}": passed}
 
 
-def units_row(units: int, holding: int, simulations: int) -> list[str]:
-    """Share of audits that pass at a loss of the margin, with all positives in some of the users."""
+def units_row(units: int, holding: int, simulations: int) -> dict[str, int]:
+    """Audits that pass at a loss of the margin, with all positives in some of the users."""
     rng = np.random.default_rng([units, holding])
     margin = float(norm.cdf(FULL / np.sqrt(2)) - norm.cdf(PRUNED / np.sqrt(2)))
     passed = {1: 0, 3: 0}
@@ -63,25 +68,37 @@ def units_row(units: int, holding: int, simulations: int) -> list[str]:
                 y=y, baseline=full, pruned=pruned[:retrainings], cluster=user, task="binary", metric="auc",
                 margin=margin, draws=0,
             )  # fmt: skip
-            passed[retrainings] += result.decision.ci_low > -margin
-    return [f"{units} users, positives in {holding}", *(f"{count / simulations:.1%}" for count in passed.values())]
+            passed[retrainings] += bool(result.decision.ci_low > -margin)
+    return {f"{retrainings} + 1 trainings": count for retrainings, count in passed.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=1000)
+    csv_option(parser)
     given = parser.parse_args()
-    level = f"{SURE:.2%}"
+    rules = ["by the difference only", "full model, 95 %", f"both models, {SURE:.2%}"]
     print("Noise: audits that pass\n")
-    print("| test rows | correlation | margin | by the difference only | full model, 95 % | both models,", level, "|")
-    print("|---" * 6 + "|")
-    for case in NOISE:
-        print("|", " | ".join(noise_row(*case, given.simulations)), "|", flush=True)
+    shown = Table(["test rows", "correlation", "margin", *rules], given.csv)
+    for rows, shared, margin in NOISE:
+        counts = noise_row(rows, shared, margin, given.simulations)
+        situation = f"{rows} test rows, correlation {shared}, margin {margin}"
+        add(shown, [f"{rows:,}", shared, margin], "noise", situation, counts, given.simulations)
     print("\nFew units, a loss of the margin: share that the difference by itself would pass\n")
-    print("| test split | 1 + 1 trainings | 3 + 1 trainings |")
-    print("|---" * 3 + "|")
-    for units in UNITS:
-        print("|", " | ".join(units_row(*units, given.simulations)), "|", flush=True)
+    shown = Table(["test split", "1 + 1 trainings", "3 + 1 trainings"], given.csv)
+    for units, holding in UNITS:
+        counts = units_row(units, holding, given.simulations)
+        situation = f"{units} users, positives in {holding}"
+        add(shown, [situation], "few units", situation, counts, given.simulations)
+
+
+def add(shown: Table, cells: list[object], table: str, situation: str, counts: dict[str, int], of: int) -> None:
+    """A row of audits that pass by several rules."""
+    about = {"table": table, "situation": situation, "simulations": of}
+    shown.add(
+        [*cells, *(f"{count / of:.1%}" for count in counts.values())],
+        *({**about, "rule": rule, "passed": count} for rule, count in counts.items()),
+    )
 
 
 if __name__ == "__main__":

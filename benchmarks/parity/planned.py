@@ -2,6 +2,7 @@
 
 python benchmarks/parity/planned.py                      # the tables of docs/results/error-rates.md
 python benchmarks/parity/planned.py --simulations 200    # a quick run
+python benchmarks/parity/planned.py --csv FILE           # raw figures, unrounded
 
 A metric is the mean of one value per user, so that an audit takes a millisecond; its noise has the same size as for
 scores of 2,000 users in ``world.py``. Validation has three quarters of the test users and the same trainings with the
@@ -11,8 +12,10 @@ same seed effects; the selection's confirmation is one more pruned training, com
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from feature_audit.noninferiority import planning
@@ -20,6 +23,9 @@ from feature_audit.noninferiority.components import Components, components
 from feature_audit.noninferiority.forecast import forecast
 from feature_audit.noninferiority.intervals import conclude
 from world import seed_effects
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 MARGIN, CONFIDENCE, RATIO = 0.002, 0.95, 0.75
 USERS = {"test": 400, "validation": 300}
@@ -155,11 +161,12 @@ def main() -> None:
     parser.add_argument("--simulations", type=int, default=10_000, help="simulated audits per row")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="rows whose name holds this text")
+    csv_option(parser)
     given = parser.parse_args()
     for title, cases in tables():
         print(f"\n**{title}** ({given.simulations:,} simulated audits a row)\n")
-        print("| situation | passes | chance predicted | full trainings after the first | trainings (pruned + full) |")
-        print("|---|---|---|---|---|")
+        head = "situation", "passes", "chance predicted", "full trainings after the first", "trainings (pruned + full)"
+        shown = Table(head, given.csv)
         for case in (case for case in cases if given.only in case.name):
             rng = np.random.default_rng([given.seed, *case.name.encode()])
             found = [audit(case, rng) for _ in range(given.simulations)]
@@ -170,9 +177,16 @@ def main() -> None:
                 for (pruned, full), count in counts.items()
                 if count >= 0.005 * len(found)
             )
-            passed, chance = np.mean([one for one, _, _ in found]), np.mean([one for _, _, one in found])
-            cost = np.mean([price(case, arms) for arms in chosen])
-            print(f"| {case.name} | **{passed:.1%}** | {chance:.0%} | {cost:.1f} | {mix} |", flush=True)
+            passed, chance = sum(one for one, _, _ in found), float(np.mean([one for _, _, one in found]))
+            cost = float(np.mean([price(case, arms) for arms in chosen]))
+            shown.add(
+                [case.name, f"**{passed / len(found):.1%}**", f"{chance:.0%}", f"{cost:.1f}", mix],
+                {
+                    "table": title, "situation": case.name, "simulations": len(found), "passed": passed,
+                    "chance predicted": chance, "full trainings after the first": cost,
+                    "audits by trainings": "; ".join(f"{arms[0]} + {arms[1]}: {n}" for arms, n in counts.items()),
+                },
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python benchmarks/parity/row_noise.py                      # the table of docs/results/error-rates-rare.md
     python benchmarks/parity/row_noise.py --simulations 50     # a quick run
+    python benchmarks/parity/row_noise.py --csv FILE           # raw figures: audits that pass
 
 Binormal scores as in ``world.py``, of a log with 80,000 rows whose test split has 16,000, judged with 5 + 5 trainings.
 The criterion was fixed before the first run: a remedy is implemented if identical models pass 10 points more often with
@@ -11,8 +12,10 @@ the same trainings, and a loss of the margin passes in at most 5 %.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from feature_audit.noninferiority.comparison import compare
@@ -22,6 +25,9 @@ from feature_audit.noninferiority.metrics import metric
 from feature_audit.noninferiority.scored_rows import checked
 from scipy import integrate, special, stats
 from world import FULL_AUC, Audit, Design, simulate
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 MARGIN, CONFIDENCE, FOLDS = 0.002, 0.95, 5
 #: By how much the selected features look better on the rows that they were chosen on.
@@ -121,22 +127,25 @@ def margin_that_decides(design: Design, simulations: int, rng: np.random.Generat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=500, help="simulated audits per figure")
+    csv_option(parser)
     given = parser.parse_args()
     names = [name for name, _ in remedies(BASE)]
     print(f"\n{given.simulations:,} simulated audits a figure; identical models: passes (loss = margin: passes)\n")
-    print(f"| test split of 16,000 rows | {' | '.join(names)} | margin that decides |")
-    print("|---" * (len(names) + 2) + "|")
+    shown = Table(["test split of 16,000 rows", *names, "margin that decides"], given.csv)
     for world, design in WORLDS.items():
-        cells = []
+        cells, figures = [], []
         for place, name in enumerate(names):
-            shares = []
+            counts = []
             for loss in (0.0, MARGIN):
                 rng = np.random.default_rng([7, *world.encode(), *name.encode(), round(1e4 * loss)])
                 judge = list(remedies(replace(design, loss=loss)))[place][1]
-                shares.append(np.mean([judge(rng) for _ in range(given.simulations)]))
+                counts.append(sum(judge(rng) for _ in range(given.simulations)))
+            shares = [count / given.simulations for count in counts]
             cells.append(f"**{shares[0]:.0%}** ({shares[1]:.1%})")
+            about = {"test split": world, "remedy": name, "simulations": given.simulations}
+            figures.append({**about, "identical: passed": counts[0], "loss = margin: passed": counts[1]})
         wide = margin_that_decides(design, given.simulations, np.random.default_rng([7, *world.encode()]))
-        print(f"| {world} | {' | '.join(cells)} | {wide:.2g} |", flush=True)
+        shown.add([world, *cells, f"{wide:.2g}"], *({**one, "margin that decides": wide} for one in figures))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     PYTHONPATH=pipeline:selectors python benchmarks/scale/boosting.py                   # quality, then two large tables
     PYTHONPATH=pipeline:selectors python benchmarks/scale/boosting.py --table 100000x5500 --table 10000000x1000
-    PYTHONPATH=pipeline:selectors python benchmarks/scale/boosting.py --quality
+    PYTHONPATH=pipeline:selectors python benchmarks/scale/boosting.py --quality --csv FILE
 
 Every line is a separate process. `whole` is the earlier implementation: every train row becomes part of a matrix, which
 is then sampled, and codes are always categories. `now` is `feature_audit.models.boosting_scores`. A large table is
@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -30,6 +31,9 @@ from feature_audit.models import boosting_scores
 from feature_audit.schema import Field, ModelSchema
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 LINES, SIGNALS, CODED_SIGNALS = 40, 10, 5
 LIMIT = 16 << 30
@@ -47,6 +51,7 @@ def main() -> None:
     parser.add_argument("--table", action="append", help="ROWSxCOLUMNS of train rows; 3/20 as many are scored")
     parser.add_argument("--quality", action="store_true", help="the small tables instead")
     parser.add_argument("--folder", help="where tables are written; default: a temporary one")
+    csv_option(parser)
     parser.add_argument("--one", nargs=2, metavar=("STORE", "HOW"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -56,21 +61,28 @@ def main() -> None:
     shapes = {name: (*map(int, name.split("x")), 0.5, 5_000) for name in names}
     if given.quality or not given.table:
         shapes = {**QUALITY, **shapes}
-    print("| table | rows x columns | how | AUC | s | GB beyond the process |\n|---|---|---|---|---|---|")
+    shown = Table(["table", "rows x columns", "how", "AUC", "s", "GB beyond the process"], given.csv)
     for name, shape in shapes.items():
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             write(Path(folder), *shape)
             for how in ("whole", "now"):
-                print(f"| {name} | {shape[0]:,} x {shape[1]:,} | {how} | {line(folder, how)} |", flush=True)
+                found = measured_apart(folder, how)
+                if "failed" in found:
+                    cells = ["-", "-", found["failed"]]
+                else:
+                    cells = [f"{found['auc']:.4f}", f"{found['seconds']:.0f}", f"{found['gigabytes']:.2f}"]
+                about = {"table": name, "rows": shape[0], "columns": shape[1], "how": how}
+                figures = {key: found.get(key, "") for key in ("auc", "seconds", "gigabytes", "failed")}
+                shown.add([name, f"{shape[0]:,} x {shape[1]:,}", how, *cells], {**about, **figures})
 
 
-def line(folder: str, how: str) -> str:
+def measured_apart(folder: str, how: str) -> dict[str, Any]:
+    """What ``measure`` returns in a separate process, or why it failed."""
     done = subprocess.run([sys.executable, __file__, "--one", folder, how], capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["killed"])[-1]
-        return f"- | - | more than {LIMIT >> 30}: {said}"
-    found = json.loads(done.stdout)
-    return f"{found['auc']:.4f} | {found['seconds']:.0f} | {found['gigabytes']:.2f}"
+        return {"failed": f"more than {LIMIT >> 30}: {said}"}
+    return dict(json.loads(done.stdout))
 
 
 def write(folder: Path, rows: int, columns: int, coded: float, codes: int) -> None:

@@ -1,6 +1,6 @@
 """Cost of a step if a feature has millions of codes: updates of whole tables, or only of the batch's rows.
 
-    PYTHONPATH=pipeline:selectors python benchmarks/scale/cardinality.py [--codes 1000,100000,5000000] [--ids 1]
+    PYTHONPATH=pipeline:selectors python benchmarks/scale/cardinality.py [--codes 1000,5000000] [--ids 1] [--csv FILE]
 
 Both methods alternate in one process. ``dense`` is the earlier one: gradients, optimiser and weight average process
 whole tables, as is still done for smaller features. ``default`` is the audit's method. A step is the time between two
@@ -14,10 +14,12 @@ from __future__ import annotations
 import argparse
 import math
 import resource
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,6 +29,9 @@ from feature_audit.config.sections import TrainingConfig
 from feature_audit.models import build_model, row_loss, train
 from feature_audit.models.zoo import embedding
 from feature_audit.schema import Field, ModelSchema
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 WAYS = ("dense", "default")
 ROWS_PER_LOOKUP = embedding._ROWS_PER_LOOKUP
@@ -106,6 +111,7 @@ def main() -> None:
     parser.add_argument("--ids", type=int, default=1, help="features with that many codes each")
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--rounds", type=int, default=3)
+    csv_option(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     sizes, ways = [int(part) for part in given.codes.split(",")], given.ways.split(",")
@@ -114,9 +120,18 @@ def main() -> None:
         for (way, size), measured in found.items():
             measured.append(one(way, size, given.ids))
     middle = {case: np.median(values, axis=0) for case, values in found.items()}
-    print("| codes | way | ms per training step | ms per selection step |\n|---|---|---|---|")
+    shown = Table(["codes", "way", "ms per training step", "ms per selection step"], given.csv)
     for (way, size), (training, selection) in middle.items():
-        print(f"| {size:,} | {way} | {training:.1f} | {selection:.1f} |")
+        shown.add(
+            [f"{size:,}", way, f"{training:.1f}", f"{selection:.1f}"],
+            *(
+                {
+                    "ids": given.ids, "codes": size, "way": way, "round": number,
+                    "training_step_ms": one[0], "selection_step_ms": one[1],
+                }
+                for number, one in enumerate(found[way, size])
+            ),
+        )  # fmt: skip
     for way in ways:
         ratios = middle[way, sizes[-1]] / middle[way, sizes[0]]
         print(f"{way}, {sizes[-1]:,} : {sizes[0]:,} codes: training {ratios[0]:.2f}, selection {ratios[1]:.2f}")

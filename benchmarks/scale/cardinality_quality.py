@@ -1,6 +1,6 @@
 """Quality of the full model if codes are updated row by row: test AUC, paired by seed.
 
-    PYTHONPATH=pipeline:selectors python benchmarks/scale/cardinality_quality.py [--tables long-ids] [--seeds 5]
+    PYTHONPATH=pipeline:selectors python benchmarks/scale/cardinality_quality.py [--tables NAMES] [--csv FILE]
 
 Every value has a separate code, and every code is updated with the named method, regardless of the rule for table sizes
 in ``models/zoo/embedding.py``. ``sparse_adam`` is torch's optimiser for sparse gradients.
@@ -30,6 +30,9 @@ from sklearn.metrics import roc_auc_score
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "baseline"))
 from encode import MemoryStore
 from tables import TABLES, Table, random_split
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import measured
 
 WAYS = ("dense", "rows", "sparse_adam")
 
@@ -110,11 +113,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", default=",".join(CASES))
     parser.add_argument("--seeds", type=int, default=5)
+    measured.csv_option(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     differences, level = {way: [] for way in WAYS[1:]}, True
-    print("| table | codes | way | AUC validation | AUC test | test, difference to dense | standard error |")
-    print("|---|---|---|---|---|---|---|")
+    head = "table", "codes", "way", "AUC validation", "AUC test", "test, difference to dense", "standard error"
+    shown = measured.Table(head, given.csv)
     for name in given.tables.split(","):
         store = MemoryStore(CASES[name](), min_count=1)
         codes = sum(field.cardinality for field in store.schema.fields if field.form == "code")
@@ -123,10 +127,14 @@ def main() -> None:
             found = np.array([aucs(store, way, seed) for seed in range(given.seeds)])
             dense = found if way == "dense" else dense
             gap = found[:, 1] - dense[:, 1]
-            shown = "| - | - |" if way == "dense" else f"| {gap.mean():+.4f} | {spread(gap):.4f} |"
-            print(
-                f"| {name} | {codes:,} | {way} | {found[:, 0].mean():.4f} | {found[:, 1].mean():.4f} {shown}",
-                flush=True,
+            gaps = ["-", "-"] if way == "dense" else [f"{gap.mean():+.4f}", f"{spread(gap):.4f}"]
+            about = {"table": name, "codes": codes, "way": way}
+            shown.add(
+                [name, f"{codes:,}", way, f"{found[:, 0].mean():.4f}", f"{found[:, 1].mean():.4f}", *gaps],
+                *(
+                    {**about, "seed": seed, "validation_auc": float(one), "test_auc": float(other)}
+                    for seed, (one, other) in enumerate(found)
+                ),
             )
             if way != "dense":
                 differences[way].append(gap)

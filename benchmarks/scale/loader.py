@@ -1,6 +1,6 @@
 """Cost of a batch before the model's arithmetic, by number of features: before and after, in one run.
 
-    python benchmarks/scale/loader.py [100 1000 5000 10000]
+    python benchmarks/scale/loader.py [100 1000 5000 10000] [--csv FILE]
 
 ``before`` copies the cells of a chunk line by line and run by run, then transposes and shuffles the whole chunk; its
 files contain one line after the other. ``after`` is the current method of the store. The script checks that both give
@@ -9,6 +9,7 @@ the same batches of 1,024 rows.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -29,6 +30,9 @@ from feature_audit.data.store.cells import CellFile  # noqa: E402
 from feature_audit.data.store.writer import places_of  # noqa: E402
 from feature_audit.fitting.process import tune_process  # noqa: E402
 from feature_audit.schema import Field  # noqa: E402
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option  # noqa: E402
 
 BATCH, CELLS = 1024, 120_000_000
 
@@ -91,21 +95,30 @@ def milliseconds(batches: Iterator[object]) -> tuple[float, float]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("features", type=int, nargs="*", default=[100, 1000, 5000, 10000])
+    csv_option(parser)
+    given = parser.parse_args()
     tune_process(1)
-    print("| N | before, ms CPU | after, ms CPU | faster by | after, rows/s CPU | wall, ms: before | after |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
-    for features in [int(word) for word in sys.argv[1:]] or [100, 1000, 5000, 10000]:
+    head = "N", "before, ms CPU", "after, ms CPU", "faster by", "after, rows/s CPU", "wall, ms: before", "after"
+    shown = Table(head, given.csv)
+    for features in given.features:
         with tempfile.TemporaryDirectory() as folder:
             store = write(Path(folder) / "store", features)
             for one, other in zip(line_by_line(store, 1), in_blocks(store, 1), strict=True):
                 assert torch.equal(one, other)
             rounds = [[milliseconds(way(store, seed)) for way in (line_by_line, in_blocks)] for seed in range(3)]
             before, after = (min(times) for times in zip(*rounds, strict=True))
-            print(
-                f"| {features:,} | {before[0]:.1f} | {after[0]:.1f} | {before[0] / after[0]:.1f} | "
-                f"{1000 * BATCH / after[0]:,.0f} | {before[1]:.1f} | {after[1]:.1f} |",
-                flush=True,
-            )
+            shown.add(
+                [
+                    f"{features:,}", f"{before[0]:.1f}", f"{after[0]:.1f}", f"{before[0] / after[0]:.1f}",
+                    f"{1000 * BATCH / after[0]:,.0f}", f"{before[1]:.1f}", f"{after[1]:.1f}",
+                ],
+                {
+                    "features": features, "before_cpu_ms": before[0], "after_cpu_ms": after[0],
+                    "before_wall_ms": before[1], "after_wall_ms": after[1],
+                },
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

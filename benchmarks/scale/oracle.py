@@ -1,6 +1,6 @@
 """How many of a generated table's 50 signals can be found on the audit's own train rows?
 
-    python benchmarks/scale/oracle.py 20000x500 20000x5000
+    python benchmarks/scale/oracle.py 20000x500 20000x5000 [--csv FILE]
 
 Two methods know the form of the signals, which an audit does not. Each ranks all columns; the signals among its first
 50, 100 and 200 are counted:
@@ -13,6 +13,7 @@ Two methods know the form of the signals, which an audit does not. Each ranks al
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -31,23 +32,32 @@ sys.path[:0] = [str(ROOT / "pipeline"), str(ROOT / "selectors")]
 
 from feature_audit.data import Store  # noqa: E402
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option  # noqa: E402
+
 BINS, FOLDS, PRIOR_ROWS, ITERATIONS = 8, 5, 20, 60
 PENALTIES = (0.5, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05)
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    print("| table | train rows | method | signals in the first 50 | 100 | 200 | validation AUC |")
-    print("|---|---:|---|---:|---:|---:|---:|")
-    for shape in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shapes", nargs="+", help="ROWSxCOLUMNS")
+    csv_option(parser)
+    given = parser.parse_args()
+    head = "table", "train rows", "method", "signals in the first 50", "100", "200", "validation AUC"
+    shown = Table(head, given.csv)
+    for shape in given.shapes:
         with tempfile.TemporaryDirectory() as folder:
             store = loaded(Path(folder), *map(int, shape.split("x")))
             rows = store.rows("train")
             for name, (order, area) in {"one at a time": (by_likelihood(store), None), "lasso": lasso(store)}.items():
                 signal = np.array([one.startswith(SIGNALS) for one in store.schema.names])[order]
-                found = " | ".join(str(signal[:first].sum()) for first in (50, 100, 200))
-                print(
-                    f"| {shape} | {rows:,} | {name} | {found} | {'' if area is None else f'{area:.4f}'} |", flush=True
+                found = {f"signals_in_first_{first}": int(signal[:first].sum()) for first in (50, 100, 200)}
+                value = "" if area is None else f"{area:.4f}"
+                about = {"table": shape, "train_rows": rows, "method": name}
+                shown.add(
+                    [shape, f"{rows:,}", name, *found.values(), value], {**about, **found, "validation_auc": value}
                 )
 
 

@@ -12,7 +12,6 @@ the exponent of the CPU seconds. Linux only.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import os
 import re
@@ -27,6 +26,9 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "loader"))
 from generate import write  # noqa: E402
 from usage import Usage, Used  # noqa: E402
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option  # noqa: E402
 
 STAGES = ("load", "baseline", "select", "retrain", "parity")
 AUDIT = (
@@ -76,14 +78,14 @@ def main() -> None:
     parser.add_argument("lengths", type=int, nargs="+")
     parser.add_argument("--rows", default="300000")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "rows_benchmark")
-    parser.add_argument("--csv", type=Path, help="file that the figures are added to")
+    csv_option(parser)
     given, options = parser.parse_known_args()
     given.work.mkdir(parents=True, exist_ok=True)
     options = [*[word for word in options if word != "--"], "--rows", given.rows]
     found: dict[int, dict[str, Used]] = {}
     print("Seconds are wall and CPU seconds, MiB those of anonymous and of resident memory.")
-    print("| rows | " + " | ".join(f"{stage} s | MiB" for stage in STAGES) + " | verdict |")
-    print("|---:|" + "---:|" * 2 * len(STAGES) + "---|")
+    head = [title for stage in STAGES for title in (f"{stage} s", "MiB")]
+    shown = Table(["rows", *head, "verdict"], given.csv)
     for length in given.lengths:
         log = write(given.work / f"log_{length}.parquet", length)
         with tempfile.TemporaryDirectory(dir=given.work) as work:
@@ -93,9 +95,9 @@ def main() -> None:
             one = found[length][stage]
             cells.append(f"{seconds[stage]:.0f}, {one.cpu:.0f}")
             cells.append(f"{one.anonymous / 2**20:,.0f}, {one.resident / 2**20:,.0f}")
-        print(f"| {length:,} | {' | '.join(cells)} | {verdict.split(':')[0]} |", flush=True)
-        if given.csv:
-            add_figures(given.csv, length, given.rows, seconds, found[length])
+        about = {"log_rows": length, "selection_rows": given.rows}
+        stages = [figures(stage, seconds[stage], found[length][stage]) for stage in STAGES]
+        shown.add([f"{length:,}", *cells, verdict.split(":")[0]], *({**about, **one} for one in stages))
     if len(found) > 1:
         *_, short, long = sorted(found)
         print_growth((short, found[short]), (long, found[long]))
@@ -103,30 +105,23 @@ def main() -> None:
 
 def print_growth(short: tuple[int, dict[str, Used]], long: tuple[int, dict[str, Used]]) -> None:
     """Print bytes per additional row, the linear extrapolation to 100 million rows, and exponents of CPU seconds."""
-    print(
-        "\n| stage | bytes per further row | GB at 100 million rows | exponent of CPU seconds |\n|---|---:|---:|---:|"
-    )
+    print()
+    shown = Table(["stage", "bytes per further row", "GB at 100 million rows", "exponent of CPU seconds"])
     for stage in STAGES:
         less, more = short[1][stage], long[1][stage]
         slope = (more.anonymous - less.anonymous) / (long[0] - short[0])
         reached = (more.anonymous + slope * (100_000_000 - long[0])) / 1e9
         exponent = math.log(more.cpu / less.cpu) / math.log(long[0] / short[0])
-        print(f"| {stage} | {slope:.0f} | {reached:.1f} | {exponent:.2f} |")
+        shown.add([stage, f"{slope:.0f}", f"{reached:.1f}", f"{exponent:.2f}"])
 
 
-def add_figures(path: Path, length: int, rows: str, seconds: dict[str, float], used: dict[str, Used]) -> None:
-    """A line per stage."""
-    new = not path.is_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            words = "log_rows selection_rows stage seconds cpu_seconds anonymous_bytes resident_bytes"
-            writer.writerow(words.split())
-        for stage in STAGES:
-            one = used[stage]
-            figures = (round(seconds[stage], 1), round(one.cpu, 1), one.anonymous, one.resident)
-            writer.writerow([length, rows, stage, *figures])
+def figures(stage: str, seconds: float, used: Used) -> dict[str, object]:
+    """A stage's line of the file."""
+    cpu, anonymous, resident = used
+    return {
+        "stage": stage, "seconds": seconds, "cpu_seconds": cpu, "anonymous_bytes": anonymous,
+        "resident_bytes": resident,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """One-row scoring of a registered model with large vocabularies: in the process, and behind `mlflow models serve`.
 
     PYTHONPATH=pipeline:selectors python benchmarks/scale/serving.py
-    PYTHONPATH=pipeline:selectors python benchmarks/scale/serving.py --columns 40 --values 50000 --clients 4
+    PYTHONPATH=pipeline:selectors python benchmarks/scale/serving.py --columns 40 --values 50000 --clients 4 --csv FILE
 
 The model is saved as an audit registers it (encoders, weights, packed code, signature) but not trained: the cost of a
 row does not depend on the weights. In this process it is scored by `mlflow.pyfunc.load_model`, whose check of the
@@ -43,6 +43,9 @@ from feature_audit.tracking.checksums import write_checksums
 from feature_audit.tracking.registry import RawInput, signature_of
 from mlflow.models.utils import _enforce_schema
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
+
 ROOT = Path(__file__).parents[2]
 WARM_UP = 20
 Row = dict[str, str]
@@ -54,24 +57,37 @@ def main() -> None:
     parser.add_argument("--values", type=int, default=50_000, help="texts that each column knows")
     parser.add_argument("--requests", type=int, default=500, help="of each client")
     parser.add_argument("--clients", type=int, action="append", help="at once; default: 1, then 4")
+    csv_option(parser)
     given = parser.parse_args()
     print(f"{given.columns} columns of {given.values:,} values each\n")
-    print("| one row through | clients | p50 ms | p99 ms | CPU p50 ms | rows/s |\n|---|---|---|---|---|---|")
+    table = Table(["one row through", "clients", "p50 ms", "p99 ms", "CPU p50 ms", "rows/s"], given.csv)
     with tempfile.TemporaryDirectory() as folder:
         model = save(Path(folder), given.columns, given.values)
         rows = some_rows(given.columns, given.values, WARM_UP + given.requests)
         loaded = mlflow.pyfunc.load_model(str(model))
         schema, scorer = loaded.metadata.get_input_schema(), loaded.unwrap_python_model()
+
+        def check(frame: pd.DataFrame) -> pd.DataFrame:
+            return _enforce_schema(frame, schema)
+
         pandas, objects = [pd.DataFrame([row]) for row in rows], [pd.DataFrame([row], dtype=object) for row in rows]
-        show("`mlflow.pyfunc`, pandas, text as `str`", timed(loaded.predict, pandas))
-        show("of that, MLflow's check of the signature", timed(lambda frame: _enforce_schema(frame, schema), pandas))
-        show("`mlflow.pyfunc`, pandas, text as `object`", timed(loaded.predict, objects))
-        show("of that, MLflow's check of the signature", timed(lambda frame: _enforce_schema(frame, schema), objects))
+        show(table, "`mlflow.pyfunc`, pandas, text as `str`", timed(loaded.predict, pandas))
+        show(
+            table,
+            "of that, MLflow's check of the signature",
+            timed(lambda frame: _enforce_schema(frame, schema), pandas),
+        )
+        show(table, "`mlflow.pyfunc`, pandas, text as `object`", timed(loaded.predict, objects))
+        show(
+            table,
+            "of that, MLflow's check of the signature",
+            timed(lambda frame: _enforce_schema(frame, schema), objects),
+        )
         polars = [pl.DataFrame([row]) for row in rows]
-        show("`unwrap_python_model()`, Polars", timed(lambda frame: scorer.predict(None, frame), polars))
+        show(table, "`unwrap_python_model()`, Polars", timed(lambda frame: scorer.predict(None, frame), polars))
         with served(model) as port:
             for clients in given.clients or [1, 4]:
-                show("`mlflow models serve`", load_test(port, rows, clients), clients)
+                show(table, "`mlflow models serve`", load_test(port, rows, clients), clients)
 
 
 def save(folder: Path, columns: int, values: int) -> Path:
@@ -178,14 +194,18 @@ def load_test(port: int, rows: Sequence[Row], clients: int) -> np.ndarray:
     return np.column_stack([taken, np.full(len(taken), np.nan)])
 
 
-def show(what: str, seconds: np.ndarray, clients: int = 1) -> None:
+def show(table: Table, what: str, seconds: np.ndarray, clients: int = 1) -> None:
     middle, high = 1000 * np.quantile(seconds[:, 0], [0.5, 0.99])
     cpu = 1000 * np.median(seconds[:, 1])
     shown = "-" if np.isnan(cpu) else f"{cpu:.2f}"
-    print(
-        f"| {what} | {clients} | {middle:.2f} | {high:.2f} | {shown} | {clients / seconds[:, 0].mean():,.0f} |",
-        flush=True,
-    )
+    rate = float(clients / seconds[:, 0].mean())
+    table.add(
+        [what, clients, f"{middle:.2f}", f"{high:.2f}", shown, f"{rate:,.0f}"],
+        {
+            "through": what, "clients": clients, "requests": len(seconds), "p50_ms": float(middle),
+            "p99_ms": float(high), "cpu_p50_ms": "" if np.isnan(cpu) else float(cpu), "rows_per_second": rate,
+        },
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

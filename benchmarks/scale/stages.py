@@ -5,19 +5,20 @@
     python benchmarks/scale/stages.py --device cpu --device cuda        # speed-up by a GPU
     python benchmarks/scale/stages.py --generated 10000x500 --generated 10000x1000 --generated 20000x1000
     python benchmarks/scale/stages.py --generated 20000x10000 --generated 20000x20000 --threads 1
+    python benchmarks/scale/stages.py --audit demo:20 --rows all --rows 10% -- --k_min 20 --model mlp
 
 Every audit runs as a user would start it, in a separate process with an empty cache and tracking store. A stage lasts
 from its first message to the next stage's, with everything between them. CPU seconds are those of the process and its
 children; load affects them less than wall seconds. Memory is their anonymous memory (RssAnon), sampled ten times a
 second; pages of mapped files are a cache that the kernel can evict. A generated table is audited with `quick` and K of
 at most 200; it has the same 50 signals at any size. If two of them differ only in rows or only in columns, exponents of
-growth are computed. `--csv` appends the raw figures to a file.
+growth are computed. Words after `--` are options of the audits. `--csv` adds the raw figures to a file, one line per
+audit and stage.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import json
 import math
@@ -33,6 +34,9 @@ from typing import Any
 
 from generate import SIGNALS, write_table
 from usage import Usage
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("load", "baseline", "select", "retrain", "parity")
@@ -65,26 +69,31 @@ def main() -> None:
     parser.add_argument("--audit", action="append", default=[], help="`demo:K` or `config.yaml:K`; default demo:200")
     parser.add_argument("--generated", action="append", default=[], help="ROWSxCOLUMNS")
     parser.add_argument("--threads", action="append", type=int, help="torch threads to try; default: the audit's own")
+    parser.add_argument("--rows", action="append", help="rows that the selection reads; default: all")
     parser.add_argument("--device", action="append", help="cpu, cuda or cuda:N; default: the audit's own choice")
-    parser.add_argument("--csv", type=Path, help="file that the raw figures are added to, one line per audit and stage")
+    csv_option(parser)
     parser.add_argument("--folder", help="where tables and stores are written; default: the temporary folder")
-    chosen = parser.parse_args()
+    chosen, options = parser.parse_known_args()
+    options = [word for word in options if word != "--"]
     named = chosen.audit or ([] if chosen.generated else ["demo:200"])
     audits = [*map(named_audit, named), *map(generated_audit, chosen.generated)]
-    stages = " | ".join(f"{stage} CPU s / MiB" for stage in STAGES)
-    print(f"| audit | device | threads | verdict | K | {stages} | total s ", end="")
-    print("| full trainings | test full, pruned | signals kept, in the first 200 |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
-    for device, threads in itertools.product(chosen.device or ["auto"], chosen.threads or [0]):
+    head = ["audit", "device", "threads", "rows", "verdict", "K", *(f"{stage} CPU s / MiB" for stage in STAGES)]
+    head += ["total s", "full trainings", "test full, pruned", "signals kept, in the first 200"]
+    shown = Table(head, chosen.csv)
+    settings = itertools.product(chosen.device or ["auto"], chosen.threads or [0], chosen.rows or ["all"])
+    for device, threads, rows in settings:
         done = []
         for audit in audits:
-            found = measure(audit, ("--threads", str(threads), "--device", device), chosen.folder)
-            start = f"| {audit.source} | {device} | {threads or 'default'} |"
-            print(f"{start} {found if isinstance(found, str) else cells(found)} |", flush=True)
-            if not isinstance(found, str):
+            words = ("--threads", str(threads), "--device", device, *(() if rows == "all" else ("--rows", rows)))
+            found = measure(audit, (*words, *options), chosen.folder)
+            about: dict[str, object] = {"audit": audit.source, "device": device, "threads": threads or "default"}
+            start = [*about.values(), rows]
+            about |= {"selection_rows": rows} if chosen.rows else {}
+            if isinstance(found, str):
+                shown.add([*start, found])
+            else:
                 done.append(found)
-                if chosen.csv:
-                    write_csv(chosen.csv, found, device, threads)
+                shown.add([*start, *cells(found)], *figures(found, about))
         print_exponents(done)
 
 
@@ -140,17 +149,15 @@ def measure(audit: Audit, words: tuple[str, ...], where: str | None) -> Measured
     return Measured(audit, seconds, cpu, peak, ended - started, report)
 
 
-def cells(found: Measured) -> str:
+def cells(found: Measured) -> list[str]:
     report = found.report
-    stages = " | ".join(f"{found.cpu[stage]:.0f} / {found.peak[stage] / 2**20:.0f}" for stage in STAGES)
+    stages = [f"{found.cpu[stage]:.0f} / {found.peak[stage] / 2**20:.0f}" for stage in STAGES]
     trainings = sum(cost["full_trainings"] for cost in report["costs"])
     signals = "{}, {}".format(*signals_found(report)) if found.audit.shape else "-"
     decision = next(row for row in report["deltas"] if row["role"] == "decision")
     test = f"{decision['baseline']:.4f}, {decision['pruned']:.4f}"
-    return (
-        f"{report['verdict']} | {report['k']} of {report['n_features']} | {stages} | {found.total:.0f} "
-        f"| {trainings:.1f} | {test} | {signals}"
-    )
+    start = [report["verdict"], f"{report['k']} of {report['n_features']}", *stages, f"{found.total:.0f}"]
+    return [*start, f"{trainings:.1f}", test, signals]
 
 
 def signals_found(report: dict[str, Any]) -> tuple[int, int]:
@@ -161,23 +168,23 @@ def signals_found(report: dict[str, Any]) -> tuple[int, int]:
     return kept_signals, first
 
 
-def write_csv(path: Path, found: Measured, device: str, threads: int) -> None:
-    """Add an audit's figures to a file, one line per stage."""
-    report, new = found.report, not path.exists()
+def figures(found: Measured, about: dict[str, object]) -> list[dict[str, object]]:
+    """An audit's figures, one line per stage."""
+    report = found.report
     decision = next(row for row in report["deltas"] if row["role"] == "decision")
     kept, first = signals_found(report) if found.audit.shape else ("", "")
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            words = "audit device threads stage seconds cpu_seconds peak_mib verdict k n_features test_full test_pruned"
-            writer.writerow([*words.split(), "signals_kept", "signals_in_first_200"])
-        for stage in STAGES:
-            figures = (found.seconds[stage], found.cpu[stage], found.peak[stage] / 2**20)
-            writer.writerow([
-                found.audit.source, device, threads or "default", stage, *(f"{figure:.1f}" for figure in figures),
-                report["verdict"], report["k"], report["n_features"], f"{decision['baseline']:.5f}",
-                f"{decision['pruned']:.5f}", kept, first,
-            ])  # fmt: skip
+    result = {
+        "verdict": report["verdict"], "k": report["k"], "n_features": report["n_features"],
+        "test_full": decision["baseline"], "test_pruned": decision["pruned"], "signals_kept": kept,
+        "signals_in_first_200": first,
+    }  # fmt: skip
+    return [
+        {
+            **about, "stage": stage, "seconds": found.seconds[stage], "cpu_seconds": found.cpu[stage],
+            "peak_mib": found.peak[stage] / 2**20, **result,
+        }
+        for stage in STAGES
+    ]  # fmt: skip
 
 
 def print_exponents(done: list[Measured]) -> None:

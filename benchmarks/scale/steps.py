@@ -1,6 +1,6 @@
 """CPU seconds and memory of one step of the concrete training, by the number of columns.
 
-    python benchmarks/scale/steps.py 1000 5000 20000
+    python benchmarks/scale/steps.py 1000 5000 20000 [--csv FILE]
 
 The network is small (a vector of four numbers per column, one hidden layer), so that the gates take most of a step.
 It has 566 slots, like the first trial of an audit with `k: 200`. Each width runs in a separate process. Run it on two
@@ -9,10 +9,13 @@ versions alternately and compare ratios.
 
 from __future__ import annotations
 
+import argparse
+import json
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,9 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[2] / "selectors"))
 
 from concrete_selectors import PathSettings, SelectionTask, fit_path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 SLOTS, WIDTH, ROWS, STEPS = 566, 4, 114, 6
 
@@ -41,14 +47,26 @@ class Net(nn.Module):
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        print("| columns | CPU s per step, median | MiB above the start |\n|---:|---:|---:|", flush=True)
-        for columns in sys.argv[1:]:
-            subprocess.run([sys.executable, __file__, columns], check=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("columns", type=int, nargs="+")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    csv_option(parser)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(given.columns[0])))
         return
+    shown = Table(["columns", "CPU s per step, median", "MiB above the start"], given.csv)
+    for columns in given.columns:
+        command = [sys.executable, __file__, str(columns), "--one"]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        cells = [f"{columns:,}", f"{found['cpu_seconds']:.3f}", f"{found['mib']:.0f}"]
+        shown.add(cells, {"columns": columns, "slots": SLOTS, **found})
+
+
+def measure(columns: int) -> dict[str, float]:
+    """Median CPU seconds of a step, and peak MiB above the start."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    columns = int(sys.argv[1])
     rows = torch.randn(8, ROWS, columns)
     batches = [(one, (one[:, :5].sum(dim=1) > 0).float()) for one in rows]
     loss = nn.BCEWithLogitsLoss(reduction="none")
@@ -69,10 +87,9 @@ def main() -> None:
             raise Enough
 
     threading.Thread(target=watch, daemon=True).start()
-    try:
+    with suppress(Enough):
         fit_path(task, PathSettings(k_max=SLOTS, epochs=0.01, fewest_steps=STEPS), progress=told)
-    except Enough:
-        print(f"| {columns:,} | {np.median(np.diff(marks)):.3f} | {highest[0] - start:.0f} |", flush=True)
+    return {"cpu_seconds": float(np.median(np.diff(marks))), "mib": highest[0] - start}
 
 
 def anonymous() -> float:

@@ -3,7 +3,7 @@
     export OMP_NUM_THREADS=1                                    # NumPy's as well
     python benchmarks/scale/workers.py                          # a generated log, 1 and 2 workers
     python benchmarks/scale/workers.py --rows 400000 --workers 1 2 4 --repeats 3
-    python benchmarks/scale/workers.py --ray                    # in addition, the same jobs on a Ray cluster
+    python benchmarks/scale/workers.py --ray --csv FILE         # in addition, the same jobs on a Ray cluster
 
 The full model is trained once. Then every engine runs the same jobs as an audit does: ``--jobs`` trials of the
 selection, and as many trainings on half of the features. The start of processes is included; the reported times of a
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -33,6 +34,9 @@ from feature_audit.stages import baseline, load
 from feature_audit.stages.select import constraints_of, plan_of
 from feature_audit.stages.trials import Trials
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -42,14 +46,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--ray", action="store_true", help="the same on a Ray cluster")
+    csv_option(parser)
     given = parser.parse_args()
     tune_process(1)
     engines: list[tuple[str, AbstractContextManager[Engine]]]
     with tempfile.TemporaryDirectory() as folder:
         case = Case(Path(folder), given.rows, given.features)
         print(f"{given.rows:,} rows x {given.features} features, {given.jobs} trials and {given.jobs} trainings\n")
-        print("| engine | trials: s | s of one | throughput | trainings: s | s of one | throughput |")
-        print("|---|---|---|---|---|---|---|")
+        head = "engine", "trials: s", "s of one", "throughput", "trainings: s", "s of one", "throughput"
+        shown = Table(head, given.csv)
         first: tuple[float, float] | None = None
         results: list[Any] = []
         for number in range(given.repeats):
@@ -63,11 +68,17 @@ def main() -> None:
                     seconds, mean, found = case.run(engine, f"{name} {number}", given.jobs)
                 first = first or seconds
                 results.append(found)
-                cells = [
-                    f"{one:.0f} | {each:.0f} | x {before / one:.2f}"
-                    for one, each, before in zip(seconds, mean, first, strict=True)
-                ]
-                print(f"| {name} | {' | '.join(cells)} |", flush=True)
+                cells: list[str] = []
+                for one, each, before in zip(seconds, mean, first, strict=True):
+                    cells += [f"{one:.0f}", f"{each:.0f}", f"x {before / one:.2f}"]
+                about = {"rows": given.rows, "features": given.features, "engine": name, "round": number}
+                shown.add(
+                    [name, *cells],
+                    *(
+                        {**about, "jobs": f"{given.jobs} {kind}", "seconds": one, "seconds_of_one": each}
+                        for kind, one, each in zip(("trials", "trainings"), seconds, mean, strict=True)
+                    ),
+                )
         print(f"\nall the same to the last digit: {all(found == results[0] for found in results)}")
 
 

@@ -1,6 +1,6 @@
 """Does the rule for K choose a K that is good on test? Results are cached below --work-dir.
 
-    PYTHONPATH=pipeline:selectors python benchmarks/search/choose_k.py --data demo my_table.yaml --splits 810 811
+    PYTHONPATH=pipeline:selectors python benchmarks/search/choose_k.py --data demo my_table.yaml --splits 810 --csv FILE
 
 For each table and split, the audit's ranking and its curve are computed, then two models are retrained at each of nine
 K and measured on validation and test rows. The rules are then simulated on these points (interpolated linearly in
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,9 @@ from feature_audit.selection.k.rule import propose, rungs
 from feature_audit.selection.rank_aggregation import aggregate_ranks
 from feature_audit.selection.select import validation_curve
 from feature_audit.selection.study import run_study
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 #: How the rows of a table are split anew; a table with a time has one split, and other seeds.
 SPLITS = {"santander": "random", "ml-100k": "group", "criteo": "random", "demo": "random"}
@@ -107,10 +111,11 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", required=True, help=f"{', '.join(SPLITS)}, or configuration files")
     parser.add_argument("--splits", nargs="+", type=int, default=[810, 811])
     parser.add_argument("--k", type=int, default=200)
+    csv_option(parser)
     parser.add_argument("--work-dir", type=Path, default=Path(".benchmarks/choose_k"))
     given = parser.parse_args()
     tune_process(1)
-    print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD))
+    shown = Table(HEAD, given.csv)
     for name in given.data:
         for split in given.splits:
             place = given.work_dir / f"{Path(name).stem}_{split}.json"
@@ -118,7 +123,9 @@ def main() -> None:
                 more = {"split": SPLITS[name]} if name in SPLITS else {}
                 case = open_case(name, k=given.k, work_dir=given.work_dir.resolve(), seed=split, **more)
                 place.write_text(json.dumps(measure(case)), encoding="utf-8")
-            print("| " + " | ".join((Path(name).stem, str(split), *played(json.loads(place.read_text())))) + " |")
+            found = json.loads(place.read_text())
+            about = {"table": Path(name).stem, "split": split, "features": found["n"]}
+            shown.add([Path(name).stem, split, *played(found)], *({**about, **row} for row in found["retrained"]))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,9 @@ import numpy as np
 from case import Case, open_case
 from feature_audit.engine import tune_process
 from methods import Found, grid, ours, ours_at, random_search, rfe, rfecv
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 #: How the rows of a table are split anew.
 SPLITS = {"santander": "random", "ml-100k": "group", "criteo": "random", "demo": "random"}
@@ -134,19 +138,28 @@ def mean_and_error(values: np.ndarray) -> str:
     return f"{values.mean():+.4f}{error}"
 
 
-def line(texts: list[str] | tuple[str, ...]) -> str:
-    return "| " + " | ".join(texts) + " |"
+def figures(case: Case, method: str, row: dict[str, Any]) -> list[dict[str, object]]:
+    """Lines of the file, one per retraining."""
+    about = {"data": case.name, "split_seed": case.config.seed, "method": method, "k": row["k"]}
+    costs = {"full_trainings": row["full_trainings"], "seconds_ratio": row["seconds_ratio"]}
+    finals = zip(row["finals"]["validation"], row["finals"]["test"], strict=True)
+    return [
+        {**about, **costs, "retraining": number, "validation": validation, "test": test}
+        for number, (validation, test) in enumerate(finals)
+    ]
 
 
-def compare(case: Case, methods: Sequence[str], *, quick: bool, twins: bool) -> dict[str, dict[str, Any]]:
-    """Print a line for the full model and each method, with our features at its K if ``twins``; rows by method."""
+def compare(shown: Table, case: Case, methods: Sequence[str], *, quick: bool, twins: bool) -> dict[str, dict[str, Any]]:
+    """Add a line for the full model and each method, with our features at its K if ``twins``; rows by method."""
     rows = {method: run(case, method, quick=quick) for method in methods}
     reference, full_test = full_cells(case)
-    print(line(reference))
+    about = {"data": case.name, "split_seed": case.config.seed, "method": "full model", "k": len(case.schema.fields)}
+    about |= {"full_trainings": 1.0, "seconds_ratio": 1.0, "retraining": 0}
+    shown.add(reference, {**about, "validation": case.full.facts.metric, "test": full_test})
     for method, row in rows.items():
         wanted = twins and method != "ours"
         same_k = float(np.mean(twin(case, row["k"], quick=quick)["test"])) if wanted else None
-        print(line(cells(case, method, row, full_test, same_k)), flush=True)
+        shown.add(cells(case, method, row, full_test, same_k), *figures(case, method, row))
     importances = rows.get("ours", {}).get("extra", {}).get("importances")
     if importances:
         shares = ", ".join(f"{name} {share:.2f}" for name, share in importances.items())
@@ -162,6 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, help="trials of ours; from 8 on, importances of the settings are printed")
     parser.add_argument("--splits", nargs="+", type=int, help="seeds of new splits; without, the split of an audit")
     parser.add_argument("--quick", action="store_true", help="profile quick, coarser grids, fewer rows and seeds")
+    csv_option(parser)
     parser.add_argument("--work-dir", type=Path, default=Path(".audit/benchmark-search"))
     given = parser.parse_args(arguments)
     if given.splits and not set(given.data) <= set(SPLITS):
@@ -169,7 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("feature_audit").setLevel(logging.INFO)
     tune_process(1)  # as audits do, on one thread
-    print(line(HEAD) + "\n|" + "---|" * len(HEAD), flush=True)
+    shown = Table(HEAD, given.csv)
     profile = "quick" if given.quick else "default"
     rivals = [method for method in given.methods if method != "ours"] if "ours" in given.methods else []
     gaps = []
@@ -178,10 +192,13 @@ def main(arguments: list[str] | None = None) -> None:
         for split in given.splits or [None]:
             anew = {} if split is None else {"split": SPLITS[name], "seed": split}
             case = open_case(name, k=given.k, work_dir=given.work_dir, profile=profile, trials=given.trials, **anew)
-            found.append(compare(case, given.methods, quick=given.quick, twins=split is None))
+            found.append(compare(shown, case, given.methods, quick=given.quick, twins=split is None))
         gaps += [gap_cells(name, rival, [(rows["ours"], rows[rival]) for rows in found]) for rival in rivals]
     if given.splits:
-        print("\n".join(["", line(GAP_HEAD), "|" + "---|" * len(GAP_HEAD), *map(line, gaps)]))
+        print()
+        shown = Table(GAP_HEAD)
+        for gap in gaps:
+            shown.add(gap)
 
 
 if __name__ == "__main__":

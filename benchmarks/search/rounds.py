@@ -1,6 +1,6 @@
 """Cost of running trials in rounds: TPE on noisy functions of the four settings, updated per trial or per round.
 
-    python benchmarks/search/rounds.py
+    python benchmarks/search/rounds.py [--csv FILE]
 
 A function decreases with the squared distance from a random optimum, with random weights. ``trials`` is the mean true
 value over all trials, which matters if their rankings are combined; ``best`` is the true value of the trial that looked
@@ -10,10 +10,15 @@ best. Both are means over seeds, with their standard errors.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from feature_audit.selection import Draw, SearchSpace, TrialResult, run_study, study
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 SPACE = SearchSpace((10, 40), (2.0, 20.0), (0.05, 0.5), (0.5, 1.0))
 
@@ -22,8 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=60)
+    csv_option(parser)
     given = parser.parse_args()
-    print("| noise | trials per round | trials | best |\n|---|---|---|---|")
+    shown = Table(["noise", "trials per round", "trials", "best"], given.csv)
     for noise in (0.0, 0.1, 0.3):
         for size in (1, 2, 4, 8):
             study.ROUND = size
@@ -32,7 +38,14 @@ def main() -> None:
                 f"{mean:.3f} ± {error:.3f}"
                 for mean, error in zip(found.mean(axis=0), found.std(axis=0) / given.seeds**0.5, strict=True)
             ]
-            print(f"| {noise:g} | {size} | {' | '.join(cells)} |", flush=True)
+            about = {"noise": noise, "trials_per_round": size, "trials": given.trials}
+            shown.add(
+                [f"{noise:g}", size, *cells],
+                *(
+                    {**about, "seed": seed, "mean_worth": float(mean), "worth_of_best": float(best)}
+                    for seed, (mean, best) in enumerate(found)
+                ),
+            )
 
 
 def searched(trials: int, noise: float, seed: int) -> tuple[float, float]:

@@ -3,6 +3,7 @@
     python benchmarks/selectors --results results.jsonl                          # every available table
     python benchmarks/selectors --results results.jsonl --budget full --tables santander --selectors ip_cae gradient
     python benchmarks/selectors --results results.jsonl --report                 # Markdown of the results so far
+    python benchmarks/selectors --results results.jsonl --report --csv FILE      # and every retraining as a row
 
 Protocol, the same for every selector:
 
@@ -32,7 +33,7 @@ import argparse
 from typing import Any
 
 from arena.case import Case
-from arena.options import add_options, cases, open_results, print_report
+from arena.options import add_options, cases, open_results, print_report, show
 from arena.report import arena_report
 from arena.runner import Chosen, Method, is_done, run_table
 from arena.tables import registry
@@ -55,7 +56,7 @@ def main() -> None:
     for case in cases(options, lambda table: is_done(table, methods, results, **common)):
         run_table(case, methods, results, trials=lambda name: trials(name, options.trials), **common)
     print()
-    print(arena_report(results.find(), "This run and what its file of results held."))
+    show(options, arena_report, results.find(), "This run and what its file of results held.")
 
 
 def _method(selector: str) -> Method:

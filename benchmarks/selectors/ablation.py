@@ -1,7 +1,7 @@
 """Contribution of each part of the method: the full method without one part, evaluated in the selector benchmark.
 
     python benchmarks/selectors/ablation.py --results ablation.jsonl
-    python benchmarks/selectors/ablation.py --results ablation.jsonl --report
+    python benchmarks/selectors/ablation.py --results ablation.jsonl --report --csv FILE
 
 Protocol, splits, nets and budgets are those of `python benchmarks/selectors --help`; all settings are the library's
 defaults. The variants:
@@ -23,7 +23,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from arena.options import add_options, cases, open_results, print_report
+from arena.options import add_options, cases, open_results, print_report, show
 from arena.report import ablation_report
 from arena.runner import is_done, run_table
 from variants import FULL, VARIANTS
@@ -45,7 +45,7 @@ def main() -> None:
     for case in cases(options, lambda table: is_done(table, methods, results, seeds=options.seeds)):
         run_table(case, methods, results, seeds=options.seeds)
     print()
-    print(render(results.find(), "This run and what its file of results held."))
+    show(options, render, results.find(), "This run and what its file of results held.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Experiments of the papers on available data sets: MNIST reconstruction, and classification from 50 features.
 
     python benchmarks/selectors/papers.py reconstruction --picture docs/assets/mnist-pixels.svg
-    python benchmarks/selectors/papers.py classification
+    python benchmarks/selectors/papers.py classification --csv FILE
 
 Rows are split 80 / 20 at random with the seed. *Reconstruction* (CAE: Abid et al. 2019; IP-CAE: Nilsson et al. 2024):
 pixels in [0, 1], K = 50 slots, a decoder 50 - 200 - 784 with LayerNorm and LeakyReLU(0.2), Adam 1e-3, batches of 128,
@@ -15,6 +15,7 @@ columns, trained from scratch, with early stopping on a tenth of the train rows.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ from concrete_selectors import ConcreteAutoencoderSelector, ConcreteSelector, IP
 from concrete_selectors.sklearn.autoencoder import Noise, SlotSettings, decoder, train_slots
 from torch import Tensor
 from torch.nn import functional
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 K = 50
 CAE_RATES = (2e-2, 5e-2, 1e-1, 2e-1)
@@ -117,14 +121,16 @@ def tuned_cae(train: Tensor, *, epochs: int) -> Form:
     return forms[int(np.argmin(errors))]
 
 
-def reconstruction(seeds: Sequence[int], names: Sequence[str], *, epochs: int, picture: Path | None) -> None:
+def reconstruction(
+    seeds: Sequence[int], names: Sequence[str], *, epochs: int, picture: Path | None, path: Path | None
+) -> None:
     """The table of reconstruction errors, and the picture of the last form's pixels with the first seed."""
     x = torch.as_tensor(images()[0])
     parts = {seed: split(len(x), seed, share=0.8) for seed in seeds}
     forms = [FORMS[name] or tuned_cae(x[parts[seeds[0]][0]], epochs=epochs) for name in names]
     titles = ["test error / variance", "distinct of 50", "mean largest probability", "on the border", "side by side"]
     print(f"\nMNIST reconstruction, K = {K}, {epochs} epochs, seeds {list(seeds)}\n")
-    print(f"| form | {' | '.join(titles)} | CPU s per epoch |\n{'|---' * (len(titles) + 2)}|")
+    shown = Table(["form", *titles, "CPU s per epoch"], path)
     for form in forms:
         outcomes = [reconstruct(form, x[parts[s][0]], x[parts[s][1]], epochs=epochs, seed=s) for s in seeds]
         cells = [
@@ -135,19 +141,29 @@ def reconstruction(seeds: Sequence[int], names: Sequence[str], *, epochs: int, p
             _cell([neighbours(o.chosen) for o in outcomes], worst=max, digits=0),
             f"{np.median([o.seconds for o in outcomes]) / epochs:.2f}",
         ]
-        print(f"| {form.name} | {' | '.join(cells)} |", flush=True)
+        shown.add(
+            [form.name, *cells],
+            *(
+                {
+                    "form": form.name, "epochs": epochs, "seed": seed, "test_error": o.error, "distinct": o.distinct,
+                    "mean_largest_probability": o.certainty, "on_the_border": borders(o.chosen),
+                    "side_by_side": neighbours(o.chosen), "cpu_seconds": o.seconds,
+                }
+                for seed, o in zip(seeds, outcomes, strict=True)
+            ),
+        )  # fmt: skip
         if picture is not None and form is forms[-1]:
             draw(picture, outcomes[0].chosen, x.numpy())
     rim = borders(np.arange(784))
     print(f"\n`on the border`: pixels in the outer 3 rows and columns ({rim} of 784); `side by side`: pairs.")
 
 
-def classification(seeds: Sequence[int]) -> None:
+def classification(seeds: Sequence[int], path: Path | None) -> None:
     """Accuracy of nets on 50 columns chosen by IP-CAE, CAE without labels, at random, and on all columns."""
     warnings.simplefilter("ignore")
     print(f"Accuracy on the test fifth, K = {K}, seeds {list(seeds)}\n")
-    print("| set | IPCAESelector | CAE selector, no labels | at random | all columns | CPU s to select |")
-    print("|---" * 6 + "|")
+    head = "set", "IPCAESelector", "CAE selector, no labels", "at random", "all columns", "CPU s to select"
+    shown = Table(head, path)
     for name, read in (("ISOLET", letters), ("MNIST", images)):
         x, y = read()
         found: dict[str, list[float]] = {"ip_cae": [], "cae": [], "random": [], "all": []}
@@ -166,7 +182,14 @@ def classification(seeds: Sequence[int]) -> None:
             for key, kept in sets.items():
                 found[key].append(accuracy(x[:, kept], y, train, test, seed=seed))
         cells = [_cell(values, worst=min, digits=4) for values in found.values()]
-        print(f"| {name} | {' | '.join(cells)} | {np.median(seconds):.0f} |", flush=True)
+        shown.add(
+            [name, *cells, f"{np.median(seconds):.0f}"],
+            *(
+                {"set": name, "columns": key, "seed": seed, "accuracy": value}
+                for key, values in found.items()
+                for seed, value in zip(seeds, values, strict=True)
+            ),
+        )
 
 
 def accuracy(x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, *, seed: int) -> float:
@@ -206,13 +229,15 @@ def main() -> None:
     parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=list(FORMS), metavar="FORM")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--picture", type=Path, help="SVG of the pixels that the last form chose")
+    csv_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     try:
         if options.part == "reconstruction":
-            reconstruction(options.seeds, options.forms, epochs=options.epochs, picture=options.picture)
+            how = {"epochs": options.epochs, "picture": options.picture, "path": options.csv}
+            reconstruction(options.seeds, options.forms, **how)
         else:
-            classification(options.seeds)
+            classification(options.seeds, options.csv)
     except FileNotFoundError as error:
         parser.exit(2, f"{error.filename}: not here; this benchmark needs ISOLET and MNIST below shared/data\n")
 

@@ -2,7 +2,7 @@
 
     PYTHONPATH=pipeline:selectors python benchmarks/search/small.py             # writes the tables from packages
     PYTHONPATH=pipeline:selectors python benchmarks/selectors/practice.py --results practice.jsonl
-    PYTHONPATH=pipeline:selectors python benchmarks/selectors/practice.py --results practice.jsonl --report
+    PYTHONPATH=pipeline:selectors python benchmarks/selectors/practice.py --results practice.jsonl --report --csv FILE
 
 All of this was fixed before the first run:
 
@@ -27,6 +27,7 @@ All of this was fixed before the first run:
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
 from dataclasses import replace
@@ -40,7 +41,7 @@ import torch
 from arena.case import Case
 from arena.encode import encode_frame
 from arena.meter import code_version
-from arena.options import fail, print_report
+from arena.options import fail, print_report, show
 from arena.records import Results
 from arena.report import practice_report
 from arena.runner import Chosen
@@ -56,6 +57,9 @@ from arena.tables import (
     registry,
 )
 from arena.tuning import DETERMINISTIC
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import csv_option
 
 OURS = "ip_cae"
 METHODS = (OURS, "lightgbm_gain", "mutual_information", "f_test", "permutation", "gradient", "random")
@@ -143,10 +147,12 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="JSON lines; what they hold already is not run again")
     parser.add_argument("--report", action="store_true", help="print the Markdown of --results and run nothing")
     parser.add_argument("--code", help="version to report; default: that of the last record")
+    csv_option(parser)
     options = parser.parse_args()
     options.budget = f"practice, validation {options.validation}"
+    render = partial(practice_report, reference=OURS)
     if options.report:
-        print_report(options, partial(practice_report, reference=OURS))
+        print_report(options, render)
         return
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -157,7 +163,7 @@ def main() -> None:
     known = entries(options.folder, options.validation)
     for name in options.tables:
         _run_table(name, known[name], options, results)
-    print(practice_report(results.find(), "This run and what its file of results held.", reference=OURS))
+    show(options, render, results.find(), "This run and what its file of results held.")
 
 
 def _run_table(name: str, entry: Entry, options: argparse.Namespace, results: Results) -> None:

@@ -3,6 +3,7 @@
     python benchmarks/selectors/speed.py step      # a selector step, P = 64 against P = N, and over N
     python benchmarks/selectors/speed.py memory    # N = 100,000, K = 200 trained in a fresh process
     python benchmarks/selectors/speed.py noise     # masks per group of rows against a mask per row, at equal quality
+    python benchmarks/selectors/speed.py noise --csv FILE
 
 One thread. A *step* is the cost of a batch in addition to the network: noisy masks (one of K x N), their gates, the
 gradient, one step of Adam; median of several, alternating if two things are compared. *Memory* is the peak resident
@@ -26,6 +27,9 @@ import torch
 from concrete_selectors import ConcreteSelector, IPCAESelector, PathSettings, SelectionTask, fit_path
 from torch import Tensor, nn
 from torch.nn import functional
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from measured import Table, csv_option
 
 K = 50
 
@@ -58,16 +62,21 @@ def milliseconds(steps: Sequence[Callable[[], None]], *, rounds: int) -> list[fl
     return [float(np.median(found)) for found in times]
 
 
-def steps_table(ns: Sequence[int], rounds: int) -> None:
+def steps_table(ns: Sequence[int], rounds: int, path: Path | None) -> None:
     print(f"Selector step, K = {K}, P = 64 against P = N, median of {rounds}\n")
-    print("| N | P = 64, ms | P = N, ms | times faster |\n|---|---|---|---|")
+    shown = Table(["N", "P = 64, ms", "P = N, ms", "times faster"], path)
     for n in (1_000, 5_000, 10_000):
         short, whole = milliseconds([stepper(n, 64), stepper(n, n)], rounds=rounds)
-        print(f"| {n:,} | {short:.1f} | {whole:,.0f} | {whole / short:.0f} |", flush=True)
-    print("\nThe same over N, P = 64\n\n| N | ms | ms per 1,000 features |\n|---|---|---|")
+        shown.add(
+            [f"{n:,}", f"{short:.1f}", f"{whole:,.0f}", f"{whole / short:.0f}"],
+            *({"table": "ranks", "n": n, "p": p, "ms": value} for p, value in ((64, short), (n, whole))),
+        )
+    print("\nThe same over N, P = 64\n")
+    shown = Table(["N", "ms", "ms per 1,000 features"], path)
     times = milliseconds([stepper(n, 64) for n in ns], rounds=rounds)
     for n, value in zip(ns, times, strict=True):
-        print(f"| {n:,} | {value:.1f} | {1000 * value / n:.2f} |", flush=True)
+        cells = [f"{n:,}", f"{value:.1f}", f"{1000 * value / n:.2f}"]
+        shown.add(cells, {"table": "growth", "n": n, "p": 64, "ms": value})
     slope = np.polyfit(np.log(ns), np.log(times), 1)[0]
     print(f"\nTime grows as N^{slope:.2f}.", flush=True)
 
@@ -116,24 +125,25 @@ def train_wide(face: str, n: int, k: int, rows: int) -> None:
     print(f"{seconds:.0f} {peak:.2f} {len(kept)}")
 
 
-def memory_table(rows: int) -> None:
+def memory_table(rows: int, path: Path | None) -> None:
     print(f"Training on {rows:,} rows in a fresh process, 1 epoch\n")
-    print("| what | N | K | seconds | peak GiB | kept |\n|---|---|---|---|---|---|")
+    shown = Table(["what", "N", "K", "seconds", "peak GiB", "kept"], path)
     for face in ("fit_path", "IPCAESelector"):
         for n, k in ((10_000, 50), (100_000, 200)):
             command = [sys.executable, str(Path(__file__)), "train", face, str(n), str(k), "--rows", str(rows)]
             printed = subprocess.run(command, capture_output=True, text=True, check=False)
             cells = printed.stdout.split() or ["-", f"failed ({printed.returncode})", "-"]
-            print(f"| {face} | {n:,} | {k} | {' | '.join(cells)} |", flush=True)
+            figures = dict(zip(("seconds", "peak_gib", "kept"), cells, strict=True))
+            shown.add([face, f"{n:,}", k, *cells], {"what": face, "n": n, "k": k, "rows": rows, **figures})
 
 
-def noise_table(epochs: int, seeds: Sequence[int]) -> None:
+def noise_table(epochs: int, seeds: Sequence[int], path: Path | None) -> None:
     from papers import Form, images, reconstruct, split
 
     x = torch.as_tensor(images()[0])
     print(f"MNIST reconstruction, K = {K}, P = 64, {epochs} epochs, seeds {list(seeds)}; medians (worst)\n")
-    print("| masks per batch of 128 | CPU s per epoch | times faster | test error / variance | distinct of 50 |")
-    print("|---|---|---|---|---|")
+    head = "masks per batch of 128", "CPU s per epoch", "times faster", "test error / variance", "distinct of 50"
+    shown = Table(head, path)
     slowest = None
     for noise in ("row", 32, 16, 8, "batch"):
         outcomes = []
@@ -145,11 +155,19 @@ def noise_table(epochs: int, seeds: Sequence[int]) -> None:
         slowest = slowest or seconds
         errors, distinct = [o.error for o in outcomes], [o.distinct for o in outcomes]
         name = {"row": "one per row (128)", "batch": "1"}.get(str(noise), str(noise))
-        print(
-            f"| {name} | {seconds:.2f} | {slowest / seconds:.1f} | {np.median(errors):.4f} ({max(errors):.4f}) | "
-            f"{np.median(distinct):.0f} ({min(distinct)}) |",
-            flush=True,
-        )
+        shown.add(
+            [
+                name, f"{seconds:.2f}", f"{slowest / seconds:.1f}", f"{np.median(errors):.4f} ({max(errors):.4f})",
+                f"{np.median(distinct):.0f} ({min(distinct)})",
+            ],
+            *(
+                {
+                    "masks": name, "epochs": epochs, "seed": seed, "cpu_seconds": o.seconds, "test_error": o.error,
+                    "distinct": o.distinct,
+                }
+                for seed, o in zip(seeds, outcomes, strict=True)
+            ),
+        )  # fmt: skip
 
 
 def main() -> None:
@@ -167,14 +185,16 @@ def main() -> None:
     train.add_argument("n", type=int)
     train.add_argument("k", type=int)
     train.add_argument("--rows", type=int, default=512)
+    for part in ("step", "memory", "noise"):
+        csv_option(parts.choices[part])
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.part == "step":
-        steps_table(options.n, options.rounds)
+        steps_table(options.n, options.rounds, options.csv)
     elif options.part == "memory":
-        memory_table(options.rows)
+        memory_table(options.rows, options.csv)
     elif options.part == "noise":
-        noise_table(options.epochs, options.seeds)
+        noise_table(options.epochs, options.seeds, options.csv)
     else:
         train_wide(options.face, options.n, options.k, options.rows)
 

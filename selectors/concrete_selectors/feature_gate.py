@@ -54,10 +54,13 @@ class FeatureGate(nn.Module):
         warmup: share of the steps during which all gates are open, 0 to below 1; 0 for a model that is already trained.
         slots: number of trained slots, at least k; None = k.
         widths: embedding width of each feature, only for flat embeddings (B, sum of widths).
-        groups, protected, excluded: features that are kept or dropped together, always kept, never kept; as in
-            ``concrete_selectors.SelectionTask``.
+        groups: features that are kept or dropped together, as in ``concrete_selectors.SelectionTask``.
+        protected: features that are always kept.
+        excluded: features that are never kept.
         kind: ``ip_cae`` (indirect logits) or ``cae`` (direct logits).
-        temperature_start, temperature_end, anneal_share: see ``concrete_selectors.temperature``.
+        temperature_start: temperature after the warm-up, see ``concrete_selectors.temperature``.
+        temperature_end: temperature after annealing.
+        anneal_share: share of the steps over which the temperature falls.
         noise_masks: independent masks per batch, each for a share of the rows.
         mean_replacement: a closed gate feeds the feature's mean embedding; False = zero.
         generator: CPU generator of the initial weights and of the seed of all noise; None = torch's default.

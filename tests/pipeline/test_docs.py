@@ -72,6 +72,19 @@ def test_every_page_that_code_names_exists() -> None:
     assert sorted(place for place in named if not (_ROOT / place[0]).exists()) == []
 
 
+def test_every_table_of_results_tells_its_version_and_where_its_raw_figures_are() -> None:
+    texts = {page: page.read_text(encoding="utf-8") for page in _PAGES}
+    for page in (_DOCS / "results").glob("*.md"):
+        text = " ".join(texts[page].split())
+        assert re.search(r"Figures: (development versions of )?\d+\.\d+\.\d+, \w+ \d{4}", text), page.name
+        assert re.search(r"benchmarks/\w+/results|not kept|without further raw figures", text), page.name
+    named = {name for text in texts.values() for name in re.findall(r"(?<![\w/])benchmarks/[\w./-]*\w", text)}
+    assert sorted(name for name in named if not (_ROOT / name).exists() and "NAME" not in name) == []
+    kept = {str(file.relative_to(_ROOT)) for file in (_ROOT / "benchmarks").glob("*/results/*.csv")}
+    assert kept
+    assert kept - named == set()
+
+
 def test_the_navigation_holds_every_page_once() -> None:
     text = (_ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     listed = sorted(re.findall(r"^ +- .*?([\w-]+(?:/[\w-]+)*\.md)$", text, flags=re.MULTILINE))

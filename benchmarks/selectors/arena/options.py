@@ -13,6 +13,9 @@ from typing import NoReturn
 
 import torch
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+from measured import append, csv_option
+
 from arena.case import Case
 from arena.meter import code_version
 from arena.records import Record, Results, pick, read
@@ -43,6 +46,7 @@ def add_options(parser: argparse.ArgumentParser, *, tables: list[str]) -> None:
     parser.add_argument("--results", type=Path, help="JSON lines; what they hold already is not run again")
     parser.add_argument("--report", action="store_true", help="print the Markdown of --results and run nothing")
     parser.add_argument("--code", help="version to report; default: that of the last record")
+    csv_option(parser)
 
 
 def open_results(options: argparse.Namespace, *sources: Path) -> Results:
@@ -64,7 +68,21 @@ def print_report(options: argparse.Namespace, render: Callable[[list[Record], st
         records, note = pick(read(options.results), code=options.code, budget=options.budget)
     except ValueError as error:
         fail(f"--results: {error}")
+    show(options, render, records, note)
+
+
+def show(
+    options: argparse.Namespace, render: Callable[[list[Record], str], str], records: list[Record], note: str
+) -> None:
+    """The Markdown of records; with ``--csv``, every retraining becomes a line of that file, without its features."""
     print(render(records, note))
+    selections = [record for record in records if record["kind"] == "selection"]
+    if options.csv and selections:
+        scalars = [
+            {name: value for name, value in one.items() if not isinstance(value, (list, dict)) and name != "kind"}
+            for one in selections
+        ]
+        append(options.csv, *scalars)
 
 
 def cases(options: argparse.Namespace, is_done: Callable[[str], bool]) -> Iterator[Case]:

@@ -187,7 +187,9 @@ class ConcreteAutoencoderSelector(_ConcreteEstimator):
         learning_rate: Adam learning rate of the decoder.
         selector_learning_rate: Adam learning rate of the logits; None = derived from the number of steps (the published
             1e-3 does not converge).
-        temperature_start, temperature_end, anneal_share: exponential annealing per step.
+        temperature_start: temperature at the first step; it falls exponentially.
+        temperature_end: temperature after annealing.
+        anneal_share: share of the steps over which the temperature falls.
         noise: ``batch``, ``row``, or a number of groups of rows; one mask each.
         diversity: weight of the slots' generalised Jensen-Shannon divergence, 0 = off.
         random_state: seed or RandomState.
@@ -225,7 +227,7 @@ class IPCAESelector(_ConcreteEstimator):
     fractions are quantities. Whole numbers (class codes? cents, milliseconds, counts?) are classes if there are two, or
     if each occurs at least as often as there are distinct values; unless the case is clear, a warning states the
     choice. Columns are standardised internally; a missing value is replaced by the mean of its column. Constant columns
-    are never selected.
+    are never selected. Parameters that are not listed are those of ``ConcreteAutoencoderSelector``.
 
     Args:
         n_features_to_select: K; None = half of the features.
@@ -235,8 +237,6 @@ class IPCAESelector(_ConcreteEstimator):
             target, K without; K = the published method.
         rank: P, embedding dimension of slots and features; None = ``max(64, n_candidates)``.
         noise: ``batch``, ``row`` (as published; slow), or a number of groups of rows; one mask each.
-        hidden, epochs, batch_size, learning_rate, selector_learning_rate, temperature_start, temperature_end,
-            anneal_share, diversity, random_state: as in ``ConcreteAutoencoderSelector``.
 
     Attributes:
         support_, ranking_, scores_, converged_, n_duplicate_argmax_, mean_max_probability_, loss_: as in

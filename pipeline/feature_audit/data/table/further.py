@@ -146,9 +146,10 @@ def unit_of(label: np.ndarray, weight: np.ndarray, task: Task) -> float:
 
     A target's best constant prediction loses h nats per row, with 0 for rows without a label (for a number: under a
     normal distribution with the label's variance). The plain sum of the losses is one joint likelihood, in which rare
-    labels are hardly learned. In units of h each, few labels count as much as many: they are memorised, and training
-    stops before the others are learned. The weight used is the geometric mean of the two, so the loss is in units of
-    sqrt(h) (measured: docs/how-to/second-label.md). It depends neither on the unit of a number nor on its origin.
+    labels are hardly learned. In units of h each, few labels count as much as many: they can be memorised, so that
+    training stops before the others are learned. The weight used is the geometric mean of the two, so the loss is in
+    units of sqrt(h) (measured: docs/how-to/second-label.md). It depends neither on the unit of a number nor on its
+    origin.
 
     Args:
         label: (rows,) of train, NaN where a row has none.
