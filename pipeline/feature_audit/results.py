@@ -315,7 +315,7 @@ class AuditReport:
         provenance: hashes, seeds, versions, resolved configuration, run ids.
         table_costs: source table -> cost of keeping it, which is saved when its last feature is dropped.
         margin_share: the margin as given, if it was a share such as ``1%``; ``margin`` is the resulting number.
-        production: comparison of the full model with the production score, a sentence; None without one.
+        production: comparisons of both models with the production score, in sentences; None without one.
         weighting: how rows are weighted, and the effective sample size of the test split; None = equal weights.
         savings: measured savings of the pruned model; None before the verdict.
         readers: other consumers of the features; None without `consumers`.

@@ -167,8 +167,8 @@ class LogKeys(Section):
     production_score: str | None = Field(
         None,
         description="Column with the score that production gave before the outcome was known. It is never a feature. "
-        "The full model is compared with it on the test rows; if the full model is clearly worse, the verdict cannot "
-        "be a pass. It must be a probability if the metric needs one.",
+        "The full and the pruned model are compared with it on the test rows; if the pruned model is clearly worse, "
+        "the verdict cannot be a pass. It must be a probability if the metric needs one.",
         examples=["prod_ctr"],
     )
     prepare: str | None = Field(

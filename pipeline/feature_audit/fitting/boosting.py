@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def against_boosting(config: AuditConfig, store: Store, full: np.ndarray, folder
         started = time.perf_counter()
         try:
             scores = boosting_scores(store, store.schema, seed=config.seed)
-            reference = _compared(config, store, full[None], scores)
+            reference = _compared(config, store, "full", full[None], scores)
             np.save(folder.path / _SCORES, scores)
         except Exception as error:  # the reference is optional
             said = f"{type(error).__name__}: {shortened(str(error))}"
@@ -71,36 +72,31 @@ def against_boosting(config: AuditConfig, store: Store, full: np.ndarray, folder
     return Boosting(Reference(**known["reference"]), "", known["seconds"])
 
 
-def with_pruned(
-    config: AuditConfig, store: Store, reference: Reference, pruned: np.ndarray, folder: StageFolder, confidence: float
-) -> Reference:
-    """The reference, with ``matched_by`` if the full model is clearly worse than gradient boosting and pruned is not.
+def pruned_against_boosting(config: AuditConfig, store: Store, pruned: np.ndarray, folder: StageFolder) -> Reference:
+    """Pruned models against the same gradient boosting of all features, for a full model that is clearly worse than it.
 
-    In wide tables a full model loses quality to its own features. Pruned models that match a gradient boosting of all
-    features have not lost what a better full model would have found, so the weak full model is no reason against them.
+    In wide tables a full model loses quality to its own features. Pruned models that match the gradient boosting have
+    not lost what a better full model would have found, so the weak full model is no reason against them.
 
     Args:
-        config: metric and margin.
+        config: names the metric.
         store: the encoded rows.
-        reference: result of ``against_boosting``.
         pruned: (trainings, validation rows[, classes]) scores of the pruned models.
         folder: folder of the full model's training, as given to ``against_boosting``.
-        confidence: of the verdict.
     """
-    margin = config.absolute_margin
-    if not reference.clearly_worse(margin, confidence):
-        return reference
-    found = _compared(config, store, pruned, np.load(folder.path / _SCORES))
-    return reference if found.clearly_worse(margin, confidence) else replace(reference, matched_by=found.full)
+    return _compared(config, store, "pruned", pruned, np.load(folder.path / _SCORES))
 
 
-def _compared(config: AuditConfig, store: Store, models: np.ndarray, scores: np.ndarray) -> Reference:
-    """Trainings of one model compared with the scores of gradient boosting on the validation rows."""
+def _compared(
+    config: AuditConfig, store: Store, model: Literal["full", "pruned"], scores: np.ndarray, boosting: np.ndarray
+) -> Reference:
+    """(trainings, rows[, classes]) scores of a model compared with those of gradient boosting on validation."""
     return against_reference(
         metric(str(config.metric), store.schema.task),
+        model=model,
         y=store.target("validation"),
-        full=models,
-        other=scores,
+        scores=scores,
+        other=boosting,
         cluster=store.group("validation"),
         name="a quick gradient boosting",
         remedy=f"{BOOSTING_REMEDY[0].upper()}{BOOSTING_REMEDY[1:]}.",

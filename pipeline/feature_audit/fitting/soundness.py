@@ -48,7 +48,8 @@ def warnings(config: AuditConfig, value: float, references: References, matched_
 
     Args:
         config, value, references: as for ``line``.
-        matched_by: of the boosting reference, as judged (``boosting.with_pruned``).
+        matched_by: value of pruned models that are not clearly worse than a gradient boosting that the full model is
+            clearly worse than; otherwise None.
     """
     found = []
     if _shortfalls(config, references):

@@ -69,8 +69,8 @@ def reservations(
     Args:
         scored: both arms.
         found: result of ``chances``.
-        references: models that the full model was compared with, in addition to chance. One that the pruned models
-            match prevents nothing: features that lose a clear advantage cannot be among those dropped.
+        references: comparisons with other models than chance. A pruned model that is clearly worse than one of them
+            cannot pass. The full model may be: what it lacks, the pruned model does not.
         passes: whether the difference alone would pass. Only then must both models be better than chance at the
             strict confidence level; otherwise the usual level is enough.
         margin, confidence: of the decision.
@@ -82,7 +82,7 @@ def reservations(
     made += [
         Reservation(_worse(one, margin, confidence), one.remedy)
         for one in references
-        if one.clearly_worse(margin, confidence) and one.matched_by is None
+        if one.model == "pruned" and one.clearly_worse(margin, confidence)
     ]
     return made
 
@@ -166,7 +166,7 @@ def _counted(units: float) -> str:
 def _worse(one: Reference, margin: float, confidence: float) -> str:
     low, high = one.interval(confidence)
     return (
-        f"the full model is clearly worse than {one.name} on the {one.split} rows ({metric_name(one.metric)} "
-        f"{one.full:.4f} vs. {one.other:.4f}, {percentage(confidence)} interval {signed(low, margin)} to "
-        f"{signed(high, margin)}), so parity with it proves little"
+        f"the pruned model is clearly worse than {one.name} on the {one.split} rows ({metric_name(one.metric)} "
+        f"{one.value:.4f} vs. {one.other:.4f}, {percentage(confidence)} interval {signed(low, margin)} to "
+        f"{signed(high, margin)}), so matching the full model is not enough"
     )

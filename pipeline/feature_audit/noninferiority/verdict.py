@@ -109,7 +109,7 @@ def decide(
         against: ``retrained`` = the full feature set over retrainings, of which ``baseline`` contains some;
             ``deployed`` = the one full model whose scores are in ``baseline``, without seed variance.
         slice_mode: mode of the slices as guards.
-        references: models that the full model was compared with; if it is clearly worse than one, by more than the
+        references: comparisons with other models; if the pruned model is clearly worse than one, by more than the
             margin, the verdict cannot be a pass.
         target: name of the decision target, if there are others.
         further: secondary targets of the same models. A required one is judged at the full level, like the decision:
@@ -196,7 +196,14 @@ def decide(
         diagnostics={
             **_diagnostics(scored, comparisons, levels, confidence),
             "chance": {name: {**asdict(one), "better": one.better} for name, one in found.items()},
-            "references": [{**asdict(one), "sentence": one.sentence(margin, confidence)} for one in references],
+            "references": [
+                {
+                    **asdict(one),
+                    "clearly_worse": one.clearly_worse(margin, confidence),
+                    "sentence": one.sentence(margin, confidence),
+                }
+                for one in references
+            ],
             "reservations": [vars(one) for one in kept_back],
             "bootstrap": checks,
             "enough_trainings": enough,

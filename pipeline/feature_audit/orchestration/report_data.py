@@ -107,7 +107,8 @@ def _came_to(plan: CostPlan, pruned: Retrained, costs: Sequence[StageCost]) -> C
 
 
 def _against_production(result: ParityResult) -> str | None:
-    return next((one["sentence"] for one in result.diagnostics["references"] if one["split"] == "test"), None)
+    said = [one["sentence"] for one in result.diagnostics["references"] if one["split"] == "test"]
+    return " ".join(said) or None
 
 
 def _more(full: Baseline, pruned: Retrained, outcome: Outcome, besides: float) -> MoreTrainings | None:
@@ -134,9 +135,9 @@ def _warnings(
     result: ParityResult,
 ) -> list[str]:
     value = full.facts.metric
-    matched = next(
-        (one["matched_by"] for one in result.diagnostics["references"] if one["split"] == "validation"), None
-    )
+    of_pruned = [one for one in result.diagnostics["references"] if one["model"] == "pruned"]
+    boosted = [one for one in of_pruned if one["split"] == "validation"]
+    matched = next((one["value"] for one in boosted if not one["clearly_worse"]), None)
     warnings = [f"{sentence}." for sentence in soundness.warnings(config, value, full.references, matched)]
     first = [prepared.schema.names[index] for index in selection.order[:3]]
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store, write_table
 from feature_audit.errors import AuditError
-from feature_audit.fitting.boosting import with_pruned
+from feature_audit.fitting.boosting import pruned_against_boosting
 from feature_audit.fitting.cache import StageFolder
 from feature_audit.fitting.looks import Look, take_look
 from feature_audit.fitting.trained import open_store
@@ -32,7 +32,7 @@ from feature_audit.results import LadderRung, MetricDelta
 from feature_audit.schema import Output
 from feature_audit.stages.baseline import Baseline
 from feature_audit.stages.load import locate
-from feature_audit.stages.production import check_production, production_reference
+from feature_audit.stages.production import against_production, check_production
 from feature_audit.stages.retrain import Retrained
 
 log = logging.getLogger(__name__)
@@ -92,14 +92,16 @@ def parity(
     baseline_scores = np.stack([first.test_scores(full.schema, full.name), *more])
     guards, slices = guards_of(config), _slices(config, store, group)
     boosting = full.references.boosting.reference
-    production = production_reference(config, store, full.schema.decision(baseline_scores))
+    of_full = [boosting] if boosting else []
+    of_full += against_production(config, store, "full", full.schema.decision(baseline_scores))
     pruned_scores: dict[int, np.ndarray] = {}
 
-    def references(names: Sequence[str]) -> list[Reference]:
-        if boosting is None:
-            return production
-        seen = full.schema.decision(np.stack([trained.validation_scores(name) for name in names]))
-        return [with_pruned(config, store, boosting, seen, full.folder, look.judged_at), *production]
+    def references(k: int) -> list[Reference]:
+        made = against_production(config, store, "pruned", full.schema.decision(pruned_scores[k]))
+        if boosting is not None and boosting.clearly_worse(config.absolute_margin, look.judged_at):
+            seen = np.stack([trained.validation_scores(name) for name in pruned.at(k).names])
+            made.append(pruned_against_boosting(config, store, full.schema.decision(seen), full.folder))
+        return [*of_full, *made]
 
     def judge(k: int) -> ParityResult:
         rung = pruned.at(k)
@@ -122,7 +124,7 @@ def parity(
             slice_values=_slice_values(config, store),
             slice_margin=config.absolute_slice_margin,
             slice_mode=config.slice_mode,
-            references=references(rung.names),
+            references=references(k),
             target=next(iter(config.targets)) if config.further else "",
             further=_further(config, store, baseline_scores, pruned_scores[k]),
             shipped=rung.best_seed,

@@ -1,6 +1,8 @@
-"""Compares the full model with the one in production, on the rows that production scored."""
+"""Compares the full and the pruned model with the one in production, on the rows that production scored."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 
@@ -14,8 +16,9 @@ from feature_audit.noninferiority.references import Reference, against_reference
 #: Minimum number of scored test rows for a comparison; for binary labels, of each class.
 LEAST_ROWS = MIN_PER_CLASS
 _REMEDY = (
-    "Bring the full model up to production quality: give it the same features and train rows, try another model or "
-    "more training.max_epochs; check that production_score was written before the outcome."
+    "Keep more features (k, k_min), or, if the full model is worse than production as well, bring it up to production "
+    "quality: give it the same features and train rows, try another model or more training.max_epochs. Check that "
+    "production_score was written before the outcome."
 )
 
 
@@ -44,13 +47,16 @@ def check_production(config: AuditConfig, store: Store) -> None:
         )
 
 
-def production_reference(config: AuditConfig, store: Store, full: np.ndarray) -> list[Reference]:
-    """The full model compared with the production scores on the test rows; empty if no column is configured.
+def against_production(
+    config: AuditConfig, store: Store, model: Literal["full", "pruned"], predicted: np.ndarray
+) -> list[Reference]:
+    """A model compared with the production scores on the test rows; empty if no column is configured.
 
     Args:
         config: names metric and column.
         store: contains labels and scores.
-        full: (seeds, rows) scores of the full model on the test rows.
+        model: which one is compared.
+        predicted: (seeds, rows) its scores on the test rows.
     """
     scores, group, weight = store.production_score("test"), store.group("test"), store.weight("test")
     if scores is None:
@@ -59,8 +65,9 @@ def production_reference(config: AuditConfig, store: Store, full: np.ndarray) ->
     return [
         against_reference(
             metric(str(config.metric), store.schema.task),
+            model=model,
             y=store.target("test")[scored],
-            full=full[:, scored],
+            scores=predicted[:, scored],
             other=scores[scored],
             cluster=None if group is None else group[scored],
             name=f"production ({config.production_score})",

@@ -85,9 +85,9 @@ def test_turning_it_off_and_on_again_trains_nothing_twice(
     assert [COMPARED in text for text in texts] == [False, True, True]
 
 
-@pytest.mark.parametrize(("strength", "matched"), [(1.5, True), (0.9, False), (0.3, False)])
-def test_a_reference_is_matched_by_pruned_models_that_are_not_clearly_worse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: float, matched: bool
+@pytest.mark.parametrize(("strength", "worse"), [(1.5, False), (0.9, True), (0.3, True)])
+def test_pruned_models_are_compared_with_the_same_boosting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: float, worse: bool
 ) -> None:
     random = np.random.default_rng(0)
     label = np.repeat([0.0, 1.0], 3_000)
@@ -99,15 +99,15 @@ def test_a_reference_is_matched_by_pruned_models_that_are_not_clearly_worse(
     monkeypatch.setattr(boosting, "boosting_scores", lambda *_, **__: 1.5 * label + noise[0])
     weak, equal = 0.5 * label + noise[1], 1.5 * label + noise[2]
     pruned = strength * label + noise[3:]
-    for full, expected in ((weak, matched), (equal, False)):
+    for full in (weak, equal):
         (tmp_path / "boosting.json").unlink(missing_ok=True)
         reference = boosting.against_boosting(config, store, full, folder).reference
         assert reference is not None
         assert reference.clearly_worse(0.01, 0.95) is (full is weak)
-        found = boosting.with_pruned(config, store, reference, pruned, folder, 0.95)
-        assert (found.matched_by is not None) is expected
-        if expected:
-            assert found.matched_by == pytest.approx(np.mean([roc_auc_score(label, one) for one in pruned]))
+        found = boosting.pruned_against_boosting(config, store, pruned, folder)
+        assert (found.model, found.other) == ("pruned", reference.other)
+        assert found.value == pytest.approx(np.mean([roc_auc_score(label, one) for one in pruned]))
+        assert found.clearly_worse(0.01, 0.95) is worse
 
 
 def test_it_is_no_part_of_the_question_to_the_test_rows() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from feature_audit.noninferiority import decide, metric
@@ -24,11 +22,16 @@ def ask(data: dict[str, np.ndarray], **changed: object):
     return decide(**{"task": "binary", "metric": "auc", "margin": 0.05, "draws": 0, **data, **changed})  # type: ignore[arg-type]
 
 
-def reference(data: dict[str, np.ndarray], other: np.ndarray, split: str = "test") -> Reference:
+def reference(data: dict[str, np.ndarray], other: np.ndarray, model: str = "full", split: str = "test") -> Reference:
+    scores = np.atleast_2d(data["baseline" if model == "full" else model])
     return against_reference(
-        metric("auc"), y=data["y"], full=data["baseline"][None], other=other, cluster=None, name="production (old)",
-        remedy="Do better.", split=split,  # type: ignore[arg-type]
+        metric("auc"), model=model, y=data["y"], scores=scores, other=other, cluster=None,  # type: ignore[arg-type]
+        name="production (old)", remedy="Do better.", split=split,  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def both(data: dict[str, np.ndarray], other: np.ndarray, split: str = "test") -> list[Reference]:
+    return [reference(data, other, model, split) for model in ("full", "pruned")]
 
 
 def test_a_pass_takes_more_certainty_about_chance_than_an_interval_of_95_percent() -> None:
@@ -51,15 +54,27 @@ def test_none_of_a_hundred_audits_of_noise_passes(rows: int, shared: float) -> N
 
 
 def test_a_reference_that_the_pruned_models_match_prevents_nothing() -> None:
-    """A full model harmed by its own features: gradient boosting is better, and so are the pruned models."""
+    """A full model harmed by its own features: the reference is better, and so are the pruned models."""
     data = arms(2, 8_000, full=0.5, pruned=1.0)
     better = expit(1.0 * data["y"] + np.random.default_rng(3).normal(size=8_000))
-    weak = reference(data, better, "validation")
+    weak, match = both(data, better, "validation")
     assert weak.clearly_worse(0.05, 0.95)
-    assert ask(data, references=[weak]).verdict == "inconclusive"
-    matched = ask(data, references=[replace(weak, matched_by=0.76)])
+    assert not match.clearly_worse(0.05, 0.95)
+    matched = ask(data, references=[weak, match])
     assert matched.verdict == "pass"
     assert matched.diagnostics["reservations"] == []
+
+
+def test_a_pruned_model_clearly_worse_than_a_reference_gives_no_pass_although_the_full_model_is_not() -> None:
+    """Each difference is within its margin: production to full, and full to pruned. Their sum is not."""
+    data = arms(1, 40_000, full=1.0, pruned=0.9)
+    better = expit(1.13 * data["y"] + np.random.default_rng(0).normal(size=40_000))
+    margin = 0.032
+    of_full, of_pruned = both(data, better)
+    assert not of_full.clearly_worse(margin, 0.95)
+    assert of_pruned.clearly_worse(margin, 0.95)
+    assert ask(data, margin=margin).verdict == "pass"
+    assert ask(data, margin=margin, references=[of_full, of_pruned]).verdict == "inconclusive"
 
 
 def test_a_margin_larger_than_all_skill_does_not_pass_a_model_that_knows_nothing() -> None:
@@ -72,22 +87,22 @@ def test_a_margin_larger_than_all_skill_does_not_pass_a_model_that_knows_nothing
     assert ask(arms(0, 20_000, full=0.5, pruned=0.5)).verdict == "pass"
 
 
-def test_a_full_model_that_is_clearly_worse_than_a_reference_gives_no_pass() -> None:
+def test_models_that_are_clearly_worse_than_a_reference_give_no_pass() -> None:
     data = arms(1, 4000, full=1.0, pruned=1.0)
     better = expit(2.0 * data["y"] + np.random.default_rng(0).normal(size=4000))
     assert ask(data).verdict == "pass"
-    result = ask(data, references=[reference(data, better)])
+    result = ask(data, references=both(data, better))
     assert result.verdict == result.decision.verdict == "inconclusive"
-    assert "the full model is clearly worse than production (old) on the test rows (AUC 0.7" in result.sentence
+    assert "the pruned model is clearly worse than production (old) on the test rows (AUC 0.7" in result.sentence
     assert result.needed == "Do better."
-    (kept,) = result.diagnostics["references"]
-    assert "the full model is clearly worse: AUC" in kept["sentence"]
+    for model, kept in zip(("full", "pruned"), result.diagnostics["references"], strict=True):
+        assert f"the {model} model is clearly worse: AUC" in kept["sentence"]
 
 
 @pytest.mark.parametrize(
     ("gain", "rows", "answer"),
     [
-        (0.05, 300, "the result is inconclusive"),  # a point estimate decides nothing
+        (0.05, 300, "the result of the full model is inconclusive"),  # a point estimate decides nothing
         (0.0, 20_000, "the full model is non-inferior"),
         (0.1, 20_000, "the full model is non-inferior"),  # shown to be better, by less than the margin
         (-0.5, 4000, "the full model is better"),
@@ -98,12 +113,12 @@ def test_a_reference_that_is_not_clearly_better_changes_nothing(gain: float, row
     other = expit((1.0 + gain) * data["y"] + np.random.default_rng(1).normal(size=rows))
     found = reference(data, other)
     assert answer in found.sentence(0.05, 0.95)
-    assert ask(data, references=[found]).verdict == ask(data).verdict
+    assert ask(data, references=both(data, other)).verdict == ask(data).verdict
 
 
 def test_a_reference_does_not_turn_a_fail() -> None:
     data = arms(3, 4000, full=1.5, pruned=0.5)
-    assert ask(data, references=[reference(data, data["y"] + 0.0)]).verdict == "fail"
+    assert ask(data, references=both(data, data["y"] + 0.0)).verdict == "fail"
 
 
 def test_a_reference_is_wrong_as_often_as_it_says() -> None:

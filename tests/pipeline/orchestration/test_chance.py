@@ -50,20 +50,23 @@ def test_an_audit_of_noise_does_not_pass(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_a_full_model_that_its_own_features_harm_does_not_prevent_a_pass(tmp_path) -> None:
-    """Gradient boosting is clearly better than the full model of 404 columns, but not than the model of the signals."""
+    """Boosting and production are clearly better than the full model of 404 columns, not than that of the signals."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(5_000, 4))
     logit = 2.4 * np.abs(x[:, 0]) + 2.4 * x[:, 1] + 1.6 * x[:, 2] * (x[:, 3] > 0) - 2
     columns = {"y": rng.random(5_000) < 1 / (1 + np.exp(-logit)), **{f"signal_{i}": x[:, i] for i in range(4)}}
     columns |= {f"noise_{i}": rng.normal(size=5_000) for i in range(400)}
+    columns["production"] = logit + 0.8 * rng.normal(size=5_000)
     pl.DataFrame(columns).write_parquet(tmp_path / "log.parquet")
     with tracking_in(tmp_path):
         data = str(tmp_path / "log.parquet")
-        words = ("--target", "y", "--profile", "quick", "--margin", "0.01", "--threads", "1")
-        assert feature_audit("run", "--data", data, *words) == 0
+        words = ("--target", "y", "--production_score", "production", "--profile", "quick", "--margin", "0.01")
+        assert feature_audit("run", "--data", data, *words, "--threads", "1") == 0
         run = newest_audit()
         report = json.loads(artifact(run, "report/report.json").read_text(encoding="utf-8"))
     assert report["verdict"] == "pass"
+    assert "test rows, the full model is clearly worse: AUC" in report["production"]
+    assert "the pruned model is clearly worse" not in report["production"]
     (warned,) = [line for line in report["warnings"] if "gradient boosting is clearly better" in line]
     assert "The verdict does not depend on it, because the pruned model (auc 0." in warned
 

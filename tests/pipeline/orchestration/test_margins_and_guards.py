@@ -177,6 +177,7 @@ def test_guards_slices_and_production_reach_verdict_report_and_metrics(home: Pat
     assert {"parity/auc_at_city:Rome.ci_low", "parity/logloss.ci_low", "production/test/auc"} <= set(run.data.metrics)
     assert "Compared with production (poor) on" in text
     assert "the full model is better" in text
+    assert "the pruned model is better" in text
     assert "(10% of the full model's gain over a no-skill model)" in text
     assert "0.1 (guard, must pass)" in text
 
@@ -189,4 +190,5 @@ def test_guards_slices_and_production_reach_verdict_report_and_metrics(home: Pat
     harmed.write_parquet(home / "large.parquet")
     verdict, text = audit("good")
     assert verdict == "inconclusive", text[:900]
-    assert "The full model is clearly worse than production" in text
+    assert "The pruned model is clearly worse than production" in text
+    assert "the full model is clearly worse: AUC" in text

@@ -90,7 +90,7 @@ def test_boosting_is_ahead_only_beyond_noise_and_margin() -> None:
 def reference(metric: str, task: Task, full: float, other: float, error: float) -> Reference:
     quality = find_metric(metric, task).quality
     delta = float(quality(full) - quality(other))
-    return Reference("boosting", "", "validation", 1000, metric, full, other, delta, error, 1e6, False)
+    return Reference("full", "boosting", "", "validation", 1000, metric, full, other, delta, error, 1e6, False)
 
 
 def test_the_threshold_is_the_one_of_a_single_column() -> None:

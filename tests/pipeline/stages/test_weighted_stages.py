@@ -81,7 +81,7 @@ def test_the_baseline_is_judged_by_weight(weighted: Stages) -> None:
     area = roc_auc_score(y, scores, sample_weight=weight)
     assert abs(area - roc_auc_score(y, scores)) > 1e-3
     references = weighted.full.references
-    for value in (weighted.full.facts.metric, references.chance.value, references.boosting.reference.full):
+    for value in (weighted.full.facts.metric, references.chance.value, references.boosting.reference.value):
         assert value == pytest.approx(area, rel=1e-12)
     boosted = boosting_scores(weighted.store, weighted.store.schema)
     area = roc_auc_score(y, boosted, sample_weight=weight)
