@@ -16,6 +16,7 @@ _SUMMARIES: dict[tuple[FindingKind, bool], str] = {
     ("leak", True): "excluded (each predicts the label almost perfectly)",
     ("other", True): "excluded (no feature can be made of their types)",
     ("suspected_leak", False): "may leak the label",
+    ("id_like", False): "identify rows",
     ("other", False): "have a note in the report on how they were read",
 }
 

@@ -142,9 +142,10 @@ def overview(summary: Mapping[str, Any], split: str, features: Mapping[Kind, int
     """
     seen = {kind: features.get(kind, 0) for kind in _NAMES}
     kinds = ", ".join(f"{count} {_NAMES[kind][count > 1]}" for kind, count in seen.items() if count)
-    share = summary["positives_share"]
+    share, classes = summary["positives_share"], summary["classes"]
+    task = f"{len(classes)} classes ({listing(classes)})" if summary["task"] == "multiclass" else summary["task"]
     parts = [f"{summary['rows']:,} rows", f"{counted(sum(features.values()), 'feature')} ({kinds})"]
-    parts += [f"{100 * share:.3g} % positive"] if share is not None else [summary["task"]]
+    parts += [f"{100 * share:.3g} % positive"] if share is not None else [task]
     if "weighted_by" in summary:
         by_weight = summary.get("positives_share_by_weight")
         parts[-1] += "" if by_weight is None else f", {100 * by_weight:.3g} % by weight"

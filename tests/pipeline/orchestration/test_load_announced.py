@@ -56,3 +56,40 @@ def test_what_occurs_once_is_singular(home: Path, capfd: pytest.CaptureFixture[s
     assert any(line.endswith("log.csv: 1 empty line is skipped") for line in said)
     assert "a: 1 cell could not be read as numeric and is treated as missing" in said
     assert any("2 features" in line for line in said)
+
+
+def said_by_load(capfd: pytest.CaptureFixture[str], data: str, target: str, *words: str) -> list[str]:
+    assert feature_audit("load", "--data", data, "--target", target, *words) == 0
+    return [line.removeprefix("load: ") for line in capfd.readouterr().err.splitlines()]
+
+
+@pytest.mark.parametrize("rows", [500, 21_001, 25_000, 30_000])
+def test_numbers_of_the_rows_are_named_and_are_no_category(
+    home: Path, capfd: pytest.CaptureFixture[str], rows: int
+) -> None:
+    random = np.random.default_rng(0)
+    log = pl.DataFrame({"line": np.arange(rows), "signal": random.normal(size=rows)})
+    log.with_columns(clicked=pl.Series(random.integers(0, 2, rows))).write_csv(home / "log.csv")
+    said = said_by_load(capfd, "log.csv", "clicked")
+    assert "line: 100% of its values are distinct: it identifies rows; exclude it unless this is intended" in said
+    assert any("2 features (2 numeric)" in line for line in said)
+    assert not any("category" in line for line in said)
+
+
+def test_classes_are_counted_and_named(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    log = pl.DataFrame({"signal": random.normal(size=600), "bought": random.choice(["No", "Yes", "no"], 600)})
+    log.write_csv(home / "log.csv")
+    assert any(", 3 classes (No, Yes, no), split" in line for line in said_by_load(capfd, "log.csv", "bought"))
+
+
+def test_what_a_whole_column_tells_is_named_before_a_single_value(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A delay that is nearly the label: 60 minutes of it are always late, but so are 61 and 62."""
+    random = np.random.default_rng(0)
+    delay = np.round(random.gamma(1.0, 20.0, 8_000))
+    log = pl.DataFrame({"delay": np.minimum(delay, 60), "late": (delay + random.normal(0, 8, 8_000) > 25).astype(int)})
+    log.write_csv(home / "log.csv")
+    [line] = [line for line in said_by_load(capfd, "log.csv", "late") if line.startswith("delay may leak")]
+    assert "the column alone has a held-out AUC of" in line

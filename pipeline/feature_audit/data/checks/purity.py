@@ -44,7 +44,7 @@ _FEWEST = math.ceil(math.log(CHANCE) / math.log(1 - OVERWHELMING))
 
 @dataclass(frozen=True)
 class Evidence:
-    """Attributes: ``score`` of the pattern, a description, and whether it is certain or only suspect."""
+    """Attributes: ``score``, by which the finding names one; a description; whether it is certain or only suspect."""
 
     score: float
     words: str
@@ -137,7 +137,7 @@ def _value(mask: np.ndarray, values: pl.Series, outcomes: Outcomes) -> Iterator[
     seen = _Seen.of(mask, outcomes)
     if seen.exceptions_below(OVERWHELMING):
         words = f"{_shown(values, mask)} on {seen.words}: is it known before the event?"
-        yield Evidence(seen.purity, words, False, True)
+        yield Evidence(0.0, words, False, True)  # named only without other evidence, which says more about the column
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig, copies: Path) -> li
             other = next((f"{b} in place of {a}" for a, b in pairs if a != b), counted(len(names), "column"))
             raise AuditError(
                 f"data={path}: its header differs from that of {first.path.name}: {other}; all files need the same "
-                "columns"
+                "columns in the same order"
             )
         copy = copies / f"{number}.csv"
         shape = _check_rows(path, separator, len(names), copy)

@@ -190,6 +190,6 @@ def peek_rows(rows: int) -> np.ndarray:
 
 
 def _peek_parts(rows: int) -> list[tuple[int, int]]:
-    """First row and length of each part."""
+    """First row and length of each part; parts never overlap, because a repeated row looks like an agreement of two."""
     part = PEEK_ROWS // 3
-    return [(0, PEEK_ROWS)] if rows <= PEEK_ROWS else [(0, part), (rows // 2, part), (rows - part, part)]
+    return [(0, PEEK_ROWS)] if rows <= PEEK_ROWS else [(0, part), ((rows - part) // 2, part), (rows - part, part)]

@@ -308,6 +308,9 @@ def test_text_files_must_agree(tmp_path):
     (tmp_path / "b.csv").write_text("x,z\n1,2\n")
     with pytest.raises(AuditError, match=r"b\.csv: its header differs from that of a\.csv: z in place of y"):
         opened(tmp_path / "*.csv", tmp_path)
+    (tmp_path / "b.csv").write_text("y,x\n2,1\n")
+    with pytest.raises(AuditError, match=r"y in place of x; all files need the same columns in the same order$"):
+        opened(tmp_path / "*.csv", tmp_path)
     (tmp_path / "b.csv").write_text("x,y\nred,2\n")
     with pytest.raises(AuditError, match=r"b\.csv: column x contains text here, but numbers in a\.csv"):
         opened(tmp_path / "*.csv", tmp_path)
