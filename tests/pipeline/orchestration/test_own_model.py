@@ -262,6 +262,12 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
             r"shapes: predict returns \(\d+, 2\), expected \(\d+,\)",
         ),
         (
+            {"return self.features(by_name(batch, self.schema))":
+             "return {name: one.double() for name, one in self.features(by_name(batch, self.schema)).items()}",
+             "self.score(embedded)": "self.score({name: one.float() for name, one in embedded.items()})"},
+            "shapes: embed returns float64; build the module in float32",
+        ),
+        (
             {"self.score(embedded)": "(self.score(embedded), 0)"},
             "shapes: predict returns tuple, expected one tensor .*: of several outputs, return the one of the target",
         ),

@@ -105,6 +105,8 @@ def _shapes(module: Any, output: Tensor, schema: ModelSchema, batch: Batch) -> M
         return ModelFinding(
             "shapes", False, f"embed returns {made}, expected {len(schema.fields)} of {(rows + 1) // 2}"
         )
+    if found.dtype == torch.float64:  # the selector's surrogate is float32
+        return ModelFinding("shapes", False, "embed returns float64; build the module in float32, without .double()")
     if tuple(output.shape) != wanted:
         why = f", one column for each of schema.outputs: {', '.join(one.name for one in schema.outputs)}"
         asked = f"{wanted}{why if schema.outputs else ''}"
