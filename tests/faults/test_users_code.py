@@ -48,6 +48,16 @@ BROKEN_MODELS = {
         MODEL.replace("return self.inner.predict(embedded)", "sys.exit(0)") + BUILD,
         "SystemExit: 0 (forward_leaves.py:13, in predict): code that an audit calls must not end the process",
     ),
+    "other_arguments": (
+        MODEL.replace("def predict(self, embedded)", "def predict(self, embedded, batch)") + BUILD,
+        "model=other_arguments:build: TypeError: Net.predict() missing 1 required positional argument: 'batch'; build(",
+    ),
+    "few_codes": (
+        MODEL.replace(
+            "return self.inner.embed(batch)", "return torch.nn.Embedding(1, 2)(batch.codes + 1).repeat(1, 5, 1)"
+        ) + BUILD,
+        "model=few_codes:build: IndexError: index out of range in self (few_codes.py:11, in embed); build(schema), ",
+    ),
     "forward_fails": (
         MODEL.replace("return self.inner.embed(batch)", "return {}['a field']") + BUILD,
         "KeyError: 'a field' (forward_fails.py:11, in embed)",

@@ -11,7 +11,7 @@ from torch import nn
 
 from feature_audit.errors import UsageError
 from feature_audit.importing import import_function, what_failed
-from feature_audit.models.custom.attach import AttachedModel
+from feature_audit.models.custom.attach import AttachedModel, submodules
 from feature_audit.models.custom.user_model import UserModel
 from feature_audit.models.zoo.heads import DcnV2, DeepFm, Mlp
 from feature_audit.schema import ModelSchema
@@ -61,7 +61,7 @@ def build_model(
             if not callable(getattr(module, method, None)):
                 raise UsageError(
                     f"model={name}: {type(module).__name__} has no {method}(); add it, or name the submodule whose "
-                    f"output holds the embeddings in the configuration file: attach: <one of {_children(module)}>"
+                    f"output holds the embeddings in the configuration file: attach: <one of {submodules(module)}>"
                 )
         return UserModel(module, schema)
 
@@ -99,10 +99,6 @@ def check_arguments(name: str, params: dict[str, Any]) -> Callable[..., Any]:
     if problem:
         raise UsageError(f"model={name}: {_CONTRACT}; {problem}")
     return factory
-
-
-def _children(module: nn.Module) -> str:
-    return ", ".join(name for name, _ in module.named_modules() if name) or "its submodules (it has none)"
 
 
 def _bound_by(factory: Callable[..., Any], arguments: dict[str, Any]) -> str | None:

@@ -63,7 +63,10 @@ class OutputScaling(nn.Module):
             UsageError: the model gives something else than a tensor.
         """
         if not isinstance(raw, Tensor):
-            raise UsageError(f"predict returns {type(raw).__name__}, expected one tensor of logits or values")
+            raise UsageError(
+                f"predict returns {type(raw).__name__}, expected one tensor of logits or values: of several outputs, "
+                "return the one of the target, or set `targets` and return (rows, targets)"
+            )
         several = bool(self.outputs) or self.n_outputs > 1
         if raw.shape[1:] not in ({self.shift.shape} if several else {(), (1,)}):
             return raw  # unscaled, so that the model's check refuses its shape

@@ -7,6 +7,7 @@ from feature_audit.data import Prepared, Store
 from feature_audit.errors import AuditError
 from feature_audit.fitting.trained import fresh_model
 from feature_audit.importing import what_failed
+from feature_audit.memory import memory_for
 from feature_audit.models import MODELS, GatedField, ModelFinding, check_model, embedding_widths
 from feature_audit.schema import ModelSchema
 
@@ -17,9 +18,9 @@ def findings(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
     """The contract's checks on the first train rows, for all features and for each half of those that may be dropped.
 
     Raises:
-        UsageError: the model cannot be built.
+        AuditError: the model cannot be built, or it fails with all features.
     """
-    found, names = _findings(config, prepared, prepared.schema), prepared.schema.names
+    found, names = _with_all(config, prepared), prepared.schema.names
     stays = {column.name for column in prepared.columns if column.protected}
     free = [name for name in names if name not in stays]
     for dropped in (set(free[1::2]), set(free[::2])):  # so that each one is missing once: a model may know it by name
@@ -50,6 +51,22 @@ def require(config: AuditConfig, prepared: Prepared) -> None:
             f"model={config.model}: does not fit the model contract; {failed[0].check}: {failed[0].detail} "
             "(feature-audit check-model with the same options shows every check)"
         )
+
+
+def _with_all(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
+    try:
+        with memory_for("check of the model"):
+            return _findings(config, prepared, prepared.schema)
+    except AuditError:
+        raise
+    except (Exception, SystemExit) as error:
+        if config.model in MODELS:
+            raise
+        raise AuditError(
+            f"model={config.model}: {what_failed(error)}; build(schema), embed(batch) and predict(embedded) must run "
+            "for the fields of the schema: read their names, forms and sizes from it, and expect float32 and int64 "
+            "cells [feature-audit -v shows the traceback]"
+        ) from error
 
 
 def _with_fewer(config: AuditConfig, prepared: Prepared, names: tuple[str, ...]) -> ModelFinding:

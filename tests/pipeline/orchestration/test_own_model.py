@@ -261,7 +261,31 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
             {"self.score(embedded)": "torch.stack([self.score(embedded)] * 2, dim=1)"},
             r"shapes: predict returns \(\d+, 2\), expected \(\d+,\)",
         ),
-        ({"self.score(embedded)": "(self.score(embedded), 0)"}, "shapes: predict returns tuple, expected one tensor"),
+        (
+            {"return self.features(by_name(batch, self.schema))":
+             "return {name: one.double() for name, one in self.features(by_name(batch, self.schema)).items()}",
+             "self.score(embedded)": "self.score({name: one.float() for name, one in embedded.items()})"},
+            "shapes: embed returns float64; build the module in float32",
+        ),
+        (
+            {"self.score(embedded)": "(self.score(embedded), 0)"},
+            "shapes: predict returns tuple, expected one tensor .*: of several outputs, return the one of the target",
+        ),
+        (  # the scores of an audit and those of a service would differ
+            {"self.score(embedded)": "torch.nn.functional.batch_norm(self.score(embedded)[:, None], None, None, "
+             "training=True)[:, 0]"},
+            "rows apart: a row's output does not depend on the other rows of its batch .* no statistics of the batch",
+        ),
+        (
+            {"return self.score(embedded)": "self.rows = getattr(self, 'rows', len(self.score(embedded)))\n"
+             "        return self.score(embedded) - self.rows / 100"},
+            "saved weights: .* register what the output depends on",
+        ),
+        (
+            {"return self.score(embedded)": "self.calls = getattr(self, 'calls', 0) + 1\n"
+             "        return self.score(embedded) + self.calls"},
+            "repeatable: .* keep no state between calls",
+        ),
         *(  # neighbours, so that one of them is in either half
             ({"self.score(embedded)": f"self.score(embedded) + embedded['{name}'].sum(1)"},
              f"fewer features: .*: KeyError: '{name}' .*; read names and sizes from the schema")

@@ -19,6 +19,9 @@ from feature_audit.models.custom.user_model import contract_form, require_all
 from feature_audit.models.output_scaling import OutputScaling
 from feature_audit.schema import ModelSchema
 
+#: Number of submodules that a message names.
+_SHOWN = 12
+
 
 class AttachedModel(nn.Module):
     """Any module whose ``forward(batch)`` returns the output, used through ``embed`` and ``predict``.
@@ -236,5 +239,14 @@ def _submodule(module: nn.Module, path: str) -> nn.Module:
     try:
         return module.get_submodule(path)
     except AttributeError:
-        known = ", ".join(name for name, _ in module.named_modules() if name)
+        known = submodules(module)
         raise UsageError(f"attach={path}: {type(module).__name__} has no such submodule; it has {known}") from None
+
+
+def submodules(module: nn.Module) -> str:
+    """The submodules that could embed the features, for a message; not the layers of a list, dict or sequence."""
+    held = (nn.ModuleDict, nn.ModuleList, nn.Sequential)
+    layers = {id(one) for parent in module.modules() if isinstance(parent, held) for one in parent.children()}
+    names = [name for name, one in module.named_modules() if name and not (id(one) in layers and not [*one.children()])]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}" or "no submodules"

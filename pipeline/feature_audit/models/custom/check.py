@@ -27,11 +27,11 @@ def check_model(
 ) -> list[ModelFinding]:
     """Check that a module follows the contract of a selector. All checks run in eval mode on one batch.
 
-    Checks: shapes of ``embed`` and ``predict``; the same rows give the same output twice; gates of one change nothing;
-    the output depends on the embeddings only; a gate of zero removes a feature, so its raw values have no effect; a
-    deep copy, on which a selector trains, is complete; saved weights in a rebuilt module give the same output;
-    gradients reach every gate, and every trainable weight that affects the output; a classifier's output is logits,
-    not probabilities.
+    Checks: shapes of ``embed`` and ``predict``; the same rows give the same output twice; a row's output does not
+    depend on the other rows of its batch; gates of one change nothing; the output depends on the embeddings only; a
+    gate of zero removes a feature, so its raw values have no effect; a deep copy, on which a selector trains, is
+    complete; saved weights in a rebuilt module give the same output; gradients reach every gate, and every trainable
+    weight that affects the output; a classifier's output is logits, not probabilities.
 
     Args:
         module: of the contract; its weights and mode are unchanged afterwards.
@@ -61,7 +61,10 @@ def _checks(
         return [ModelFinding("shapes", False, str(error))]
     if not findings[-1].passed:
         return findings
-    findings.append(_agree("repeatable", "the same rows give the same output again", output, _run(module, batch)))
+    findings.append(_repeatable(module, batch, output))
+    if not findings[-1].passed:
+        return findings  # else most of the checks below would fail for the same reason
+    findings.append(_rows_apart(module, batch, output))
     with torch.no_grad():
         whole = module(batch)
     findings.append(_agree("gates of one", "forward(batch) equals predict(embed(batch) * 1)", whole, output))
@@ -102,14 +105,38 @@ def _shapes(module: Any, output: Tensor, schema: ModelSchema, batch: Batch) -> M
         return ModelFinding(
             "shapes", False, f"embed returns {made}, expected {len(schema.fields)} of {(rows + 1) // 2}"
         )
+    if found.dtype == torch.float64:  # the selector's surrogate is float32
+        return ModelFinding("shapes", False, "embed returns float64; build the module in float32, without .double()")
     if tuple(output.shape) != wanted:
         why = f", one column for each of schema.outputs: {', '.join(one.name for one in schema.outputs)}"
         asked = f"{wanted}{why if schema.outputs else ''}"
+        if columns is None:
+            asked += "; return one logit or value a row: of several outputs, that of the target, or set `targets`"
         return ModelFinding("shapes", False, f"predict returns {tuple(output.shape)}, expected {asked}")
     if not torch.isfinite(output).all():
         return ModelFinding("shapes", False, "predict returns values that are not finite")
     span = f"{widths.min()}" if widths.min() == widths.max() else f"{widths.min()} to {widths.max()}"
     return ModelFinding("shapes", True, f"embed {rows} rows x {len(widths)} features of width {span}, predict {wanted}")
+
+
+def _repeatable(module: Any, batch: Batch, output: Tensor) -> ModelFinding:
+    found = _agree("repeatable", "the same rows give the same output again", output, _run(module, batch))
+    remedy = "; keep no state between calls, and draw no random numbers after eval()"
+    return found if found.passed else replace(found, detail=found.detail + remedy)
+
+
+def _rows_apart(module: Any, batch: Batch, output: Tensor) -> ModelFinding:
+    """Score half of the rows, and then one: a service scores a row together with other rows than the test did."""
+    check, what = "rows apart", "a row's output does not depend on the other rows of its batch"
+    remedy = "; use no statistics of the batch in eval mode (batch norm without running statistics, a mean over rows)"
+    for rows in (torch.arange((len(batch) + 1) // 2).flip(0), torch.arange(1)):
+        try:
+            found = _agree(check, what, output[rows.to(output.device)], _run(module, batch.rows(rows)))
+        except Exception as error:  # raised by the user's code, which worked with all rows
+            return ModelFinding(check, False, f"{len(rows)} of the rows alone: {what_failed(error)}{remedy}")
+        if not found.passed:
+            return replace(found, detail=found.detail + remedy)
+    return found
 
 
 def _agree(check: str, what: str, first: Tensor, second: Tensor) -> ModelFinding:
@@ -213,6 +240,7 @@ def _saved(module: Any, batch: Batch, rebuild: Callable[[], nn.Module]) -> Model
         torch.save(trained.state_dict(), file)
         file.seek(0)
         again.load_state_dict(torch.load(file, weights_only=True))
+        _run(again, batch.rows(torch.arange((len(batch) + 1) // 2)))  # a first call with other rows than the original's
     except Exception as error:
         return ModelFinding(check, False, f"they cannot be loaded: {what_failed(error)}")
     what = "a rebuilt module with the saved weights gives the same output"
@@ -240,7 +268,10 @@ def _gradients(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
         )
     lost = [schema.fields[place].name for place in torch.nonzero(gradient == 0).flatten().tolist()]
     if lost:
-        share = f"{len(lost)} of {len(schema.fields)} gates get no gradient, e.g. {lost[0]}"
+        share = (
+            f"{len(lost)} of {len(schema.fields)} gates get no gradient, e.g. {lost[0]}; if the model does not read "
+            "these columns, `exclude` them, otherwise look for detach or no_grad"
+        )
         return ModelFinding("gradients", len(lost) <= len(schema.fields) // 2, share)
     return ModelFinding("gradients", True, "gradients reach every gate")
 
