@@ -37,17 +37,17 @@ class Row:
     seconds: float
     lightgbm: float
     lightgbm_seconds: float
-    yardstick: float
-    yardstick_seconds: float
+    reference: float
+    reference_seconds: float
 
     def cells(self) -> list[str]:
         shape = f"{len(self.table.target):,} x {self.table.frame.width:,}"
         sd = f"{self.ours.std(ddof=1):.4f}" if len(self.ours) > 1 else "-"
         ours = self.ours.mean()
         return [
-            self.table.name, shape, f"{ours:.4f}", sd, f"{self.lightgbm:.4f}", f"{self.yardstick:.4f}",
-            f"{ours - self.lightgbm:+.4f}", f"{ours - self.yardstick:+.4f}",
-            f"{self.seconds:.1f}", f"{self.lightgbm_seconds:.1f}", f"{self.yardstick_seconds:.1f}",
+            self.table.name, shape, f"{ours:.4f}", sd, f"{self.lightgbm:.4f}", f"{self.reference:.4f}",
+            f"{ours - self.lightgbm:+.4f}", f"{ours - self.reference:+.4f}",
+            f"{self.seconds:.1f}", f"{self.lightgbm_seconds:.1f}", f"{self.reference_seconds:.1f}",
         ]  # fmt: skip
 
     def figures(self) -> list[dict[str, object]]:
@@ -55,7 +55,7 @@ class Row:
         about = {"table": self.table.name, "rows": len(self.table.target), "columns": self.table.frame.width}
         ways = [("ours", seed, value, self.seconds) for seed, value in enumerate(self.ours)]
         ways += [("LightGBM", 0, self.lightgbm, self.lightgbm_seconds)]
-        ways += [("HistGB", 0, self.yardstick, self.yardstick_seconds)]
+        ways += [("HistGB", 0, self.reference, self.reference_seconds)]
         return [
             {**about, "model": model, "seed": seed, "test": float(value), "cpu_seconds": seconds}
             for model, seed, value, seconds in ways
@@ -127,8 +127,8 @@ def measure(name: str, model_name: str, seeds: int) -> Row:
     middle = time.process_time()
     made = boosting_scores(store, store.schema, split="test")
     after = time.process_time()
-    yardstick = quality(table.task, table.target[table.splits["test"]], made)
-    return Row(table, result, seconds, boosted, middle - before, yardstick, after - middle)
+    reference = quality(table.task, table.target[table.splits["test"]], made)
+    return Row(table, result, seconds, boosted, middle - before, reference, after - middle)
 
 
 def main() -> None:
