@@ -60,17 +60,17 @@ def test_a_guard_that_must_be_shown_withholds_the_pass_and_says_what_it_needs() 
         ask(data, guards={"logloss": {"margin": 0.003, "mode": mode}}) for mode in ("not_shown_worse", "not_worse")
     )
     assert lenient.verdict == lenient.decision.verdict == strict.decision.verdict == "pass"
-    assert lenient.sentence.endswith("; inconclusive: logloss.")
+    assert lenient.sentence.endswith("; inconclusive: log loss.")
     assert strict.verdict == "inconclusive"
     assert [(row.metric, row.mode, row.verdict) for row in strict.deltas[:2]] == [
         ("auc", None, "pass"),
         ("logloss", "not_worse", "inconclusive"),
     ]
-    assert "a loss of 0.0400 or more is ruled out, but a loss beyond the margin is not ruled out on logloss" in (
+    assert "a loss of 0.0400 or more is ruled out, but a loss beyond the margin is not ruled out on log loss" in (
         strict.sentence
     )
     assert strict.needed is not None
-    assert strict.needed.startswith("For logloss: ")
+    assert strict.needed.startswith("For log loss: ")
     assert ask(data, guards={"logloss": Guard(0.5, "not_worse")}).verdict == "pass"
 
 

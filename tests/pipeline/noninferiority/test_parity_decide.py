@@ -194,7 +194,7 @@ def test_guards_are_judged_after_the_decision_and_a_failed_one_stops_the_pass():
     assert result.decision.verdict == "pass"
     assert [row.verdict for row in result.deltas] == ["pass", "fail", None]
     assert result.verdict == "fail"
-    assert "logloss" in result.sentence
+    assert "log loss" in result.sentence
     assert list(result.diagnostics["correction"]["levels"]) == ["logloss (all)"]
 
 
@@ -271,7 +271,7 @@ def test_a_reported_metric_that_cannot_be_computed_is_skipped_and_a_guard_is_ref
 def test_undecided_guards_are_named_beside_a_pass():
     result = ask(models(12, rows=3000), margin=0.02, guards={"logloss": 0.0})
     assert result.verdict == "pass"
-    assert result.sentence.endswith("; inconclusive: logloss.")
+    assert result.sentence.endswith("; inconclusive: log loss.")
 
 
 @pytest.mark.parametrize(("rows", "verdict"), [(300, "inconclusive"), (20_000, "pass")])

@@ -261,7 +261,7 @@ LABELS = [
     Case("decimals", label(Decimal(0), Decimal(1)), ("50 % positive",), 0),
     Case("words of digits", label("0", "1", "1"), ("66.7 % positive",), 0),
     Case("words of truth", label("TRUE", "false", "false"), ("33.3 % positive",), 0),
-    Case("an empty word", label("", "x", "z"), ("multiclass",), 0),
+    Case("an empty word", label("", "x", "z"), ("3 classes ('', x, z)",), 0),
     Case("one row", TABLE.head(1), ("every row is",)),
     Case("few rows", TABLE.head(10), ("the train split has 7 of 10 rows, at least 50 are needed",)),
     Case("no features", TABLE.select("y"), ("no column is left to use as a feature",)),
