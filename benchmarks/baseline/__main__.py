@@ -1,6 +1,6 @@
 """Quality of the default full model compared with gradient boosting: one command, one table.
 
-    PYTHONPATH=pipeline python benchmarks/baseline [--tables santander,demo] [--model dcn_v2] [--seeds 3] [--csv FILE]
+    PYTHONPATH=pipeline:selectors python benchmarks/baseline [--tables santander,demo] [--model dcn_v2] [--seeds 3]
 
 Every table is split 60 / 20 / 20 (in file order if that is the order of time, else at random), encoded as in an audit,
 and trained with the defaults of ``TrainingConfig``. LightGBM gets the same columns, with early stopping on the same
