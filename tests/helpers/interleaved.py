@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from feature_audit.errors import AuditError
-from feature_audit.tracking import processes
+from feature_audit.tracking import moves, processes
 from mlflow import MlflowClient
 
 REQUESTS = (
@@ -41,6 +41,7 @@ class Command(threading.Thread):
         self.failure: BaseException | None = None
         self.ended = False
         self.requests = 0
+        self.slept = 0.0
         self._call, self._killed_before = call, killed_before
         self._turn, self._paused = threading.Semaphore(0), threading.Semaphore(0)
 
@@ -69,6 +70,11 @@ class Command(threading.Thread):
         """Wait for the turn; called by the command."""
         self._paused.release()
         self._turn.acquire()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for the next turn, and advance this command's clock; called by the command itself."""
+        self.slept += seconds
+        self.pause()
 
     def request(self) -> None:
         """Called by the command before each request."""
@@ -106,8 +112,13 @@ def simulated(ended: set[str], watch: Callable[[str, tuple[Any, ...]], None]) ->
     with pytest.MonkeyPatch.context() as patch:
         for name in REQUESTS:
             patch.setattr(MlflowClient, name, _controlled(name, getattr(MlflowClient, name), watch))
-        sleep = time.sleep
-        patch.setattr(time, "sleep", lambda seconds: command.pause() if (command := current()) else sleep(seconds))
+        # A command's clock stands still except while it sleeps: on a busy machine it would give up at any request.
+        sleep, monotonic = time.sleep, time.monotonic
+        patch.setattr(
+            time, "sleep", lambda seconds: command.sleep(seconds) if (command := current()) else sleep(seconds)
+        )
+        patch.setattr(time, "monotonic", lambda: command.slept if (command := current()) else monotonic())
+        patch.setattr(moves, "ABANDONED", float("inf"))
         patch.setattr(processes, "this_process", lambda: command.process if (command := current()) else "the test")
         patch.setattr(processes, "has_ended", lambda process: process in ended)
         yield
