@@ -183,7 +183,7 @@ def test_guards_slices_and_production_reach_verdict_report_and_metrics(home: Pat
 
     verdict, text = audit("poor", "--guards", "{logloss: {margin: 0, mode: not_worse}}")
     assert verdict == "inconclusive", text[:900]
-    assert "but a loss beyond the margin is not ruled out on logloss".casefold() in text.casefold()
+    assert "but a loss beyond the margin is not ruled out on log loss".casefold() in text.casefold()
     assert "audit.recommendation" not in newest_audit().data.tags
 
     harmed = log(6000).with_columns(x0=pl.col("x0") + 2 * pl.Series(np.random.default_rng(3).normal(size=6000)))
