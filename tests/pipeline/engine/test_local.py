@@ -33,10 +33,15 @@ def test_one_worker_is_this_process_and_its_steps_are_told(tmp_path: Path) -> No
 
 def test_results_come_in_order_and_are_told_as_they_arrive(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
+
+    def tell(place: int, result: dict[str, Any]) -> None:
+        told.append((place, result["square"]))
+        (tmp_path / f"told_{place}").touch()
+
     with LocalEngine(2, threads=1, cards=("4", "7")) as engine:
         assert not engine.watches
         wanted = [job(jobs.square_after_the_next, tmp_path, number, watch=print) for number in range(6)]
-        found = engine.run(wanted, lambda place, result: told.append((place, result["square"])))
+        found = engine.run(wanted, tell)
         more = engine.run([job(jobs.square, tmp_path, 9)])
     assert [one["square"] for one in found] == [number**2 for number in range(6)]
     assert sorted(told) == [(number, number**2) for number in range(6)]
