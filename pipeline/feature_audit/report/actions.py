@@ -142,7 +142,9 @@ def _after_pass(report: AuditReport) -> list[Step]:
         steps.append(_settle_reviews(report))
     text = (
         "This moves the alias “production” to the recommended version and records the version it replaces. Do not "
-        "use MLflow's button “Promote model”, which copies the version to another registered model."
+        "use MLflow's button “Promote model”, which copies the version to another registered model. The version was "
+        "trained on the train split only; to deploy a model of all rows, retrain on the features in "
+        "recommendation/kept_features.txt in your own pipeline."
     )
     if report.recommendation is None:
         text = "The model registry does not contain a version of this audit yet. The command below registers it."

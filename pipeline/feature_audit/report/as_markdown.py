@@ -86,7 +86,8 @@ def version_description(report: AuditReport, link: str = "") -> str:
     command = actions.promote_command(report)
     start = (
         f"Promote this version with {code(command)}. Do not use the button **Promote model** on this page: it copies "
-        "the version to another registered model, and `feature-audit rollback` cannot undo that."
+        "the version to another registered model, and `feature-audit rollback` cannot undo that. The model was trained "
+        "on the train split only."
     )
     note = run_description(report, link)
     return f"{start}\n\n{note}"

@@ -185,7 +185,10 @@ def test_a_review_says_how_it_is_settled():
     assert shlex.split(step.command) == ["feature-audit", "parity", "--audit", run_id, "--never_drop", named]
     settled = [dataclasses.replace(row, decision="drop") for row in report.decisions if row.decision == "review"]
     without = dataclasses.replace(report, decisions=[*report.decisions[:391], *settled, *report.decisions[394:]])
-    assert actions.next_steps(without)[0].title == "Promote"
+    promote = actions.next_steps(without)[0]
+    assert promote.title == "Promote"
+    assert "trained on the train split only" in promote.text
+    assert "recommendation/kept_features.txt" in promote.text
     assert view.headline(without) == "Production can drop 355 of 394 features."
 
 
@@ -203,6 +206,7 @@ def test_the_versions_page_promotes_itself_and_warns_of_the_button():
     first = note.splitlines()[0]
     assert "feature-audit promote --model_name feature-audit --version 7" in first
     assert "**Promote model**" in first
+    assert "trained on the train split only" in first
     assert "](#/experiments/1/runs/2/artifacts/report/index.html)" in note
     assert "**Pass:**" in note
 
