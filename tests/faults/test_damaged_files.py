@@ -83,7 +83,7 @@ def test_every_file(home: Path, state: str, share: float) -> None:
         again(state, file, share, wanted)
 
 
-def test_damage_is_told_and_only_that_stage_runs_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_reported_and_only_the_damaged_stage_reruns(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree("work", ignore_errors=True)
     shutil.copytree("finished", "work")
     [weights] = Path("work").glob("retrain/*/pruned_3_1.pt")

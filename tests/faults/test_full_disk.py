@@ -73,7 +73,7 @@ def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("feature-audit: error:")]
 
 
-def test_every_way_of_writing_says_so(tmp_path: Path) -> None:
+def test_every_writer_reports_a_full_disk(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
     command = [sys.executable, "-c", WRITERS, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

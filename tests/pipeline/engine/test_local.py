@@ -21,7 +21,7 @@ def job(function: Any, folder: Path, number: int, *more: Any, watch: Any = None)
     return Job(function, (folder, number, *more), folder / f"{number}.json", f"job {number}", watch)
 
 
-def test_one_worker_is_this_process_and_its_steps_are_told(tmp_path: Path) -> None:
+def test_one_worker_is_this_process_and_its_steps_are_reported(tmp_path: Path) -> None:
     steps: list[dict[str, Any]] = []
     with LocalEngine() as engine:
         assert engine.watches
@@ -31,7 +31,7 @@ def test_one_worker_is_this_process_and_its_steps_are_told(tmp_path: Path) -> No
     assert steps == [{"step": number} for number in range(3)]
 
 
-def test_results_come_in_order_and_are_told_as_they_arrive(tmp_path: Path) -> None:
+def test_results_are_in_order_and_reported_as_they_arrive(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 
     def tell(place: int, result: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ def test_an_engine_that_cannot_be_is_refused_at_once(
     assert torch.get_num_threads() >= 1
 
 
-def test_each_rank_needs_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_rank_needs_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     config = AuditConfig(ranks=2, workers=2)

@@ -45,7 +45,7 @@ def trainings(text: str) -> int:
 
 
 @pytest.mark.parametrize("error", [MemoryError("Unable to allocate 7.45 GiB"), RuntimeError("std::bad_alloc")])
-def test_one_that_fails_is_a_warning_and_is_tried_again(
+def test_a_failed_boosting_reference_is_a_warning_and_is_retried(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fails(*_: object, **__: object) -> np.ndarray:

@@ -145,7 +145,7 @@ def done(work_dir: Path, key: StageKey) -> bool:
         return folder.done
 
 
-def test_a_stage_that_failed_is_free(tmp_path: Path) -> None:
+def test_a_failed_stage_releases_its_folder(tmp_path: Path) -> None:
     key = stage_key("select", config={}, inputs={})
     with pytest.raises(ZeroDivisionError), own_folder(tmp_path, key):
         _ = 1 / 0

@@ -128,7 +128,7 @@ def test_a_clear_loss_is_not_trained_for_long() -> None:
     assert "a loss beyond the margin" in forecast(view, arms).sentence
 
 
-def test_other_k_add_to_what_is_known_of_the_seed_noise() -> None:
+def test_the_seed_noise_is_estimated_over_all_k() -> None:
     """The mean over K; with more degrees of freedom, the prior counts less."""
     arms, loud = (2, 1), noise((2, 1), seed=0.003)
     alone = outlook([loud], arms, QUESTION, None).parts.seed
@@ -219,7 +219,7 @@ def test_every_remedy_would_decide_at_the_level_of_its_look(
         assert percent(said) == pytest.approx(chance, abs=0.03), said
 
 
-def test_rows_do_not_mend_what_trainings_spoil_nor_trainings_what_rows_do() -> None:
+def test_only_the_remedy_for_the_dominant_noise_is_advised() -> None:
     seeds = remedies(looking(seed=0.003, shared=0.0001)[0]((5, 5)), (5, 5), change())
     assert list(seeds) == ["seeds", "margin"]
     rows = remedies(looking(seed=0.0, shared=0.002, own=0.0)[0]((5, 5)), (5, 5), change())
@@ -243,7 +243,7 @@ def test_the_remedy_that_costs_fewer_trainings_comes_first() -> None:
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.002])
-def test_models_without_any_noise_are_decided(margin: float) -> None:
+def test_a_plan_without_any_noise_has_a_valid_chance(margin: float) -> None:
     look, _ = looking(question=Question(margin, 0.95, 1.0), seed=0.0, shared=0.0, own=0.0)
     plan = forecast(look((2, 2)), (2, 2))
     assert 0 <= plan.chance <= 1

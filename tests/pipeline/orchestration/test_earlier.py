@@ -156,7 +156,7 @@ def test_planned_numbers_stay_as_they_are_when_the_audit_is_repeated(undecided: 
     assert plans[1][1]["chance"] < plans[0][1]["chance"], "in spite of the wider margin: the level of a later look"
 
 
-def test_more_seeds_reuse_everything_and_are_a_run_of_their_own(undecided: Run) -> None:
+def test_more_seeds_reuse_every_training_in_a_new_run(undecided: Run) -> None:
     assert feature_audit("parity", "--audit", undecided.info.run_id, "--seeds", "4", "--baseline_seeds", "3") == 0
     run = parents()[0]
     assert run.data.tags["audit.continues"] == undecided.info.run_id

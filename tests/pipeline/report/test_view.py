@@ -68,7 +68,7 @@ def test_the_first_screen_says_what_the_full_model_loses_to_its_own_features():
 
 
 @pytest.mark.parametrize("interval", [(-0.0001, 0.01, 0.02), (-0.03, -0.02, -0.01), (0.0, 0.0, 0.0), (math.nan,) * 3])
-def test_only_a_loss_that_is_shown_is_said(interval):
+def test_only_a_proven_loss_is_mentioned(interval):
     assert "hurt the full model" not in render_markdown(shifted(*interval))
 
 

@@ -87,7 +87,7 @@ def test_the_chance_to_pass_is_that_of_audits_played_out(delta: float, error: fl
     assert chance == pytest.approx(float((bound >= -0.002).mean()), abs=0.004)
 
 
-def test_a_larger_test_split_asks_less() -> None:
+def test_a_larger_test_split_allows_a_smaller_k() -> None:
     curve = points(-0.01, -0.0004, 0.0004)
     assert choose_k(curve, replace(CRITERION, test_ratio=0.5)).k < choose_k(curve, CRITERION).k
 
@@ -145,7 +145,7 @@ def with_other(point: CurvePoint, delta: float, error: float = 0.0005, margin: f
     return replace(point, others={"convert": (delta, error, margin)})
 
 
-def test_of_several_targets_the_one_with_the_least_chance_counts() -> None:
+def test_the_target_with_the_lowest_chance_determines_k() -> None:
     """The first K that is good enough for the decision target loses the signal of the other target."""
     curve = [
         with_other(at(10, 0.0004), -0.05),

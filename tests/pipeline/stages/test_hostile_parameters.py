@@ -148,14 +148,14 @@ def test_what_is_refused(
 
 
 @pytest.mark.parametrize("words", CLASHES)
-def test_what_does_not_go_together(home: Path, capfd: pytest.CaptureFixture[str], words: str) -> None:
+def test_contradictory_settings_are_refused(home: Path, capfd: pytest.CaptureFixture[str], words: str) -> None:
     code, line = said(words.split(), capfd)
     assert code in (1, 2)
     assert CLASHES[words] in line
 
 
 @pytest.mark.parametrize("words", MEANT)
-def test_what_is_meant(home: Path, capfd: pytest.CaptureFixture[str], words: str) -> None:
+def test_unusual_valid_settings_take_effect(home: Path, capfd: pytest.CaptureFixture[str], words: str) -> None:
     code, written = said(words.split(), capfd)
     assert code == 0, written
     assert MEANT[words] in written
@@ -177,7 +177,9 @@ def numeric_keys() -> list[str]:
 
 
 @pytest.mark.parametrize("key", numeric_keys())
-def test_a_number_that_is_none(key: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_only_finite_numbers_in_range_are_accepted(
+    key: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Only a finite number in the key's range is accepted, unchanged."""
     section, _, name = key.rpartition(".")
     file = tmp_path / "audit.yaml"

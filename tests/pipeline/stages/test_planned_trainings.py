@@ -70,7 +70,9 @@ def test_a_clear_surplus_trains_two_pruned_models(ready: Ready) -> None:
     assert found.plan.can_decide
 
 
-def test_without_one_both_models_are_trained_equally_often(ready: Ready, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_feasible_plan_both_models_are_trained_equally_often(
+    ready: Ready, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
         found = ready.retrain("open", margin=0.0005)
     assert len(found.rungs[0].facts) == 1 + len(found.full_facts) >= 2

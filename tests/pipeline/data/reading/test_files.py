@@ -159,7 +159,7 @@ def write_splits(folder: Path, suffix: str) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
-def test_splits_in_files_of_their_own(tmp_path, suffix: str) -> None:
+def test_separate_files_give_the_splits(tmp_path, suffix: str) -> None:
     frame = write_splits(tmp_path, suffix)
     names = {"train": "train*", "validation": "valid_*", "test": str(tmp_path / f"test_sample.{suffix}")}
     made, store = prepared_of(tmp_path / f"*_sample.{suffix}", tmp_path / "a", split_files=names)

@@ -70,7 +70,7 @@ def test_the_next_one_is_prepared_while_the_caller_works() -> None:
     assert list(drawn) == ["second"]
 
 
-def test_batches_that_nobody_asks_for_any_more_leave_no_thread() -> None:
+def test_an_abandoned_batch_iterator_leaves_no_thread() -> None:
     before = threading.active_count()
     drawn = prepared_ahead(iter([1, 2, 3]))  # type: ignore[arg-type]
     next(drawn)
@@ -79,7 +79,7 @@ def test_batches_that_nobody_asks_for_any_more_leave_no_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_what_fails_ahead_fails_where_it_is_asked_for() -> None:
+def test_an_error_while_prefetching_is_raised_at_the_next_batch() -> None:
     def batches() -> Iterator[Any]:
         yield "first"
         raise ZeroDivisionError
