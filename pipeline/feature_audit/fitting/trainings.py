@@ -98,10 +98,10 @@ class Trainings:
             for one in missing
         ]
 
-        def told(place: int, facts: TrainingFacts) -> None:
+        def on_result(place: int, facts: TrainingFacts) -> None:
             log.info("%s, validation %s %.4f", missing[place].label, self.config.metric, facts.metric)
 
-        trained = iter(self.engine.run(jobs, told))
+        trained = iter(self.engine.run(jobs, on_result))
         return [facts if facts is not None else next(trained) for facts in known]
 
     def facts(self, name: str) -> TrainingFacts:
@@ -147,11 +147,11 @@ class Trainings:
     def _in_ranks(self, wanted: Wanted) -> TrainingFacts:
         """One training by several processes at once; the first failure ends the others."""
         with TemporaryDirectory() as folder, opened_ranks(self.config) as engine:
-            meeting = Path(folder, "ranks")
+            rendezvous = Path(folder, "ranks")
             jobs = [
                 Job(
                     train_rank,
-                    (self, wanted, rank, meeting),
+                    (self, wanted, rank, rendezvous),
                     self._place(wanted.name, "pt"),
                     f"rank {rank} of {wanted.label}",
                 )
@@ -204,14 +204,14 @@ def train_and_keep(trainings: Trainings, wanted: Wanted, *, watch: Watch | None 
     return trainings.train(wanted, watch)
 
 
-def train_rank(trainings: Trainings, wanted: Wanted, rank: int, meeting: Path) -> TrainingFacts:
-    """A rank's part of a training, as a job function; ``meeting`` as in ``models.joined``."""
+def train_rank(trainings: Trainings, wanted: Wanted, rank: int, rendezvous: Path) -> TrainingFacts:
+    """A rank's part of a training, as a job function; ``rendezvous`` as in ``models.joined``."""
     config = trainings.config
     if rank:
         warnings.simplefilter("ignore")  # rank 0 gives the same warnings
     alone = rank == 0 and config.workers == 1 and config.engine == "local"
     with (
-        joined(rank, config.ranks, meeting, resolve_device(config.device)) as ranks,
+        joined(rank, config.ranks, rendezvous, resolve_device(config.device)) as ranks,
         training_bar(wanted.label, alone=alone) as watch,
     ):
         return trainings.train_here(wanted, watch, ranks)

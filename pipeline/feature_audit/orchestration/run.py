@@ -30,7 +30,7 @@ from feature_audit.orchestration.margins import with_margins
 from feature_audit.orchestration.report_data import build_report
 from feature_audit.orchestration.savings import sized, with_savings
 from feature_audit.orchestration.settings import check_config, keep_given, keep_resolved, with_metric
-from feature_audit.orchestration.stage_run import StageRun, asked_of_test, question, run_stage, training_inputs
+from feature_audit.orchestration.stage_run import StageRun, asked_of_test, question_digest, run_stage, training_inputs
 from feature_audit.plurals import counted
 from feature_audit.report import (
     plan_sentence,
@@ -129,7 +129,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float, en
 def _propose(config: AuditConfig, parent: Run, until: str, engine: Engine) -> _Proposal | None:
     """load, baseline, select; None if the audit ends with one of them."""
     data = load.digest(config)
-    parent.tag({earlier.QUESTION: question(config, data)})
+    parent.tag({earlier.QUESTION: question_digest(config, data)})
     loaded = run_stage(parent, config, "load", {"data": data}, lambda folder, _: load.load(config, folder))
     prepared = loaded.result
     costs = [loaded.cost(0.0, f"{sum(prepared.rows.values()):,} rows")]
@@ -203,10 +203,10 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float, engine: En
         decisions = sized(config, prepared, full, decided)
         publish.selection(parent, selection, decisions)
     ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
-    besides = time.perf_counter() - started - ran
+    other_seconds = time.perf_counter() - started - ran
     report = build_report(
-        config, prepared, full, known.constraints, selection, pruned, outcome, decisions, costs, known.plan, besides,
-        parent.id,
+        config, prepared, full, known.constraints, selection, pruned, outcome, decisions, costs, known.plan,
+        other_seconds, parent.id,
     )  # fmt: skip
     report = replace(report, margin_share=known.margin_share)
     report = with_savings(config, prepared, full, pruned, report)
@@ -274,7 +274,7 @@ def _judge(
 
 
 def _learn_looks(config: AuditConfig, prepared: Prepared, parent: Run) -> None:
-    tags = parent.beside(publish.FAMILY, prepared.family)
+    tags = parent.tags_of_siblings(publish.FAMILY, prepared.family)
     records = [one[publish.LOOK_RECORD] for one in tags if publish.LOOK_RECORD in one]
     learn_looks(Path(config.work_dir).resolve(), prepared.family, records)
 

@@ -114,9 +114,9 @@ def test_it_is_no_part_of_the_question_to_the_test_rows() -> None:
     """Else an audit that repeats without it, or after its failure, would pay for another look."""
     asked = {"config.margin": "0.002", "config.slice_margin": "0.01"}
     with_it, without, other = (
-        parity.question({**asked, "input.boosting": "compared"}),
-        parity.question({**asked, "input.boosting": "none"}),
-        parity.question({**asked, "config.margin": "0.003", "input.boosting": "none"}),
+        parity.question_digest({**asked, "input.boosting": "compared"}),
+        parity.question_digest({**asked, "input.boosting": "none"}),
+        parity.question_digest({**asked, "config.margin": "0.003", "input.boosting": "none"}),
     )
     assert with_it == without != other
 

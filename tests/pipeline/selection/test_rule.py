@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from feature_audit.results import CurvePoint
 from feature_audit.selection import Criterion, choose_k
-from feature_audit.selection.k.rule import MOST_RUNGS, POWER, is_confident, log_pass_chances, propose, rungs
+from feature_audit.selection.k.rule import MOST_RUNGS, PASS_CHANCE, is_confident, log_pass_chances, propose, rungs
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
@@ -138,7 +138,7 @@ def test_hopeless_curves_keep_their_order() -> None:
     """Chances far in the tail are zero as probabilities, but differ as logarithms."""
     assert choose_k(points(-0.09, -0.08, -0.05, -0.0502, error=1e-4), CRITERION).k == 30
     assert math.exp(log_pass_chances(points(-0.09, error=1e-4), CRITERION)[0]) == 0.0
-    assert POWER < 1
+    assert PASS_CHANCE < 1
 
 
 def with_other(point: CurvePoint, delta: float, error: float = 0.0005, margin: float = 0.002) -> CurvePoint:

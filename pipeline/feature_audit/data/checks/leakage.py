@@ -164,10 +164,10 @@ def _date_pairs(columns: tuple[Column, ...], statistics: Statistics, judge: Judg
         seen = judge.evidence(number_codes(moments[one] - moments[other]), f"the distance between {one} and {other}")
         if not seen.certain:
             continue
-        guilty = recorded_later(one, other, moments)
+        recorded_after = recorded_later(one, other, moments)
         for column in columns:
-            if column.name in ((one, other) if guilty is None else (guilty,)):
-                sure = guilty is not None
+            if column.name in ((one, other) if recorded_after is None else (recorded_after,)):
+                sure = recorded_after is not None
                 note = "; kept because of never_drop" if sure and column.protected else ""
                 findings.append(
                     Finding(
