@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -108,7 +108,7 @@ class Trainings:
         """Facts about a training that ``fit`` has run."""
         content = read_marker(self._place(name, "json"))
         assert content is not None, "it is trained before it is used"
-        return TrainingFacts.from_dict(content["facts"])
+        return TrainingFacts(**content["facts"])
 
     def trained(self, schema: ModelSchema, name: str) -> Trained:
         """A training that ``fit`` has run."""
@@ -130,13 +130,13 @@ class Trainings:
     def _known(self, wanted: Wanted) -> TrainingFacts | None:
         content = read_marker(self._place(wanted.name, "json"))
         same = content is not None and content["features"] == list(wanted.schema.names)
-        return TrainingFacts.from_dict(content["facts"]) if content is not None and same else None
+        return TrainingFacts(**content["facts"]) if content is not None and same else None
 
     def train(self, wanted: Wanted, watch: Watch | None = None) -> TrainingFacts:
         """One training in this process, by the built-in loop or an external job; writes its files, marker last."""
         train = self._train_outside if has_own_training(self.config) else self._train
         facts, files = train(wanted, watch)
-        content = {"features": list(wanted.schema.names), "facts": facts.to_dict()}
+        content = {"features": list(wanted.schema.names), "facts": asdict(facts)}
         write_marker(self._place(wanted.name, "json"), content, files)
         return facts
 

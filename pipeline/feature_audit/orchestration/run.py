@@ -32,9 +32,7 @@ from feature_audit.orchestration.savings import sized, with_savings
 from feature_audit.orchestration.settings import check_config, keep_given, keep_resolved, with_metric
 from feature_audit.orchestration.stage_run import StageRun, asked_of_test, question_digest, run_stage, training_inputs
 from feature_audit.plurals import counted
-from feature_audit.report import (
-    plan_sentence,
-)
+from feature_audit.report import plan_sentence
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
 from feature_audit.selection import Constraints, Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
@@ -157,8 +155,15 @@ def _propose(config: AuditConfig, parent: Run, until: str, engine: Engine) -> _P
     plan = cost_plan(config, prepared, full, constraints)
     log.info("select: plan: %s", plan_sentence(plan))
     inputs = {"baseline": trained.digest, "rules": load.rules_digest(prepared)}
-    work = partial(_select, engine, config, prepared, full, constraints)
-    selected = run_stage(parent, config, "select", inputs, work)
+    selected = run_stage(
+        parent,
+        config,
+        "select",
+        inputs,
+        lambda folder, run: select.select(
+            config, prepared, full, constraints, folder, partial(publish.trial, run), engine
+        ),
+    )
     selection = selected.result
     tried = f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}"
     tried += ", 1 reference model" if full.reference else ""
@@ -225,18 +230,6 @@ def _train_full(
     trained = baseline.baseline(config, prepared, folder, engine)
     run.history(trained.facts.history, "baseline")
     return trained
-
-
-def _select(
-    engine: Engine,
-    config: AuditConfig,
-    prepared: Prepared,
-    full: baseline.Baseline,
-    constraints: Constraints,
-    folder: StageFolder,
-    run: Run,
-) -> Selection:
-    return select.select(config, prepared, full, constraints, folder, partial(publish.trial, run), engine)
 
 
 def _train_pruned(
