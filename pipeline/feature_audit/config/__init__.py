@@ -2,22 +2,12 @@
 
 from feature_audit.config.audit_config import PROFILES, AuditConfig
 from feature_audit.config.question_keys import DEFAULT_METRIC, default_margin, margin_of_scores
-from feature_audit.config.sections import (
-    ChecksConfig,
-    EncodingConfig,
-    ReaderConfig,
-    SelectionConfig,
-    TrainingConfig,
-)
+from feature_audit.config.sections import TrainingConfig
 
 __all__ = [
     "DEFAULT_METRIC",
     "PROFILES",
     "AuditConfig",
-    "ChecksConfig",
-    "EncodingConfig",
-    "ReaderConfig",
-    "SelectionConfig",
     "TrainingConfig",
     "default_margin",
     "margin_of_scores",
