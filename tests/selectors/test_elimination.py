@@ -118,12 +118,12 @@ def test_the_more_expensive_of_two_copies_is_dropped() -> None:
         assert set(run.left.tolist()) == {1, kept}
 
 
-@pytest.mark.parametrize("told", [0.35, 1.0])
-def test_a_group_informative_on_train_rows_only_is_dropped(told: float) -> None:
+@pytest.mark.parametrize("share", [0.35, 1.0])
+def test_a_group_informative_on_train_rows_only_is_dropped(share: float) -> None:
     """Group 7 contains the labels of train rows, like the embedding of a rare id, and nothing on held-out rows."""
     cache = signals_and_noise(6000)
     random = np.random.default_rng(4)
-    known = (random.random(6000) < told) & (np.arange(6000) < 4000)
+    known = (random.random(6000) < share) & (np.arange(6000) < 4000)
     shown = np.where(known, 2 * cache.target.numpy() - 1, random.choice([-1.0, 1.0], 6000))
     cache.inputs[:, cache.segments.span(7).start] = torch.as_tensor(shown.astype(np.float32))
     run = elimination(cache, train=4000)

@@ -32,10 +32,10 @@ def test_one_worker_is_this_process_and_its_steps_are_reported(tmp_path: Path) -
 
 
 def test_results_are_in_order_and_reported_as_they_arrive(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
 
     def tell(place: int, result: dict[str, Any]) -> None:
-        told.append((place, result["square"]))
+        reported.append((place, result["square"]))
         (tmp_path / f"told_{place}").touch()
 
     with LocalEngine(2, threads=1, cards=("4", "7")) as engine:
@@ -44,8 +44,8 @@ def test_results_are_in_order_and_reported_as_they_arrive(tmp_path: Path) -> Non
         found = engine.run(wanted, tell)
         more = engine.run([job(jobs.square, tmp_path, 9)])
     assert [one["square"] for one in found] == [number**2 for number in range(6)]
-    assert sorted(told) == [(number, number**2) for number in range(6)]
-    assert told.index((0, 0)) > told.index((1, 1))
+    assert sorted(reported) == [(number, number**2) for number in range(6)]
+    assert reported.index((0, 0)) > reported.index((1, 1))
     processes = {one["process"] for one in found}
     assert os.getpid() not in processes
     assert len(processes) == 2

@@ -320,16 +320,16 @@ def test_a_command_that_is_killed_when_the_alias_has_moved_can_be_typed_again(na
 
 
 def test_several_commands_at_once_leave_one_chain(name: str) -> None:
-    said: list[str] = []
+    answers: list[str] = []
     threads = [
-        threading.Thread(target=lambda version=version: said.append(promote(name, version)))
+        threading.Thread(target=lambda version=version: answers.append(promote(name, version)))
         for version in ("1", "2", "3") * 2
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(said) == 6
+    assert len(answers) == 6
     log = registry.history(name)
     chain = [None, *(one.version for one in log.finished.values())]
     assert [one.replaced for one in log.finished.values()] == chain[:-1]

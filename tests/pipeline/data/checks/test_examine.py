@@ -323,7 +323,7 @@ def test_a_column_that_must_go_carries_no_duplicate(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("label", "task", "said"),
+    ("label", "task", "expected"),
     [
         (pl.col("row") % 5 + 1, None, "5 whole numbers are treated as classes"),
         (pl.col("row") % 5 + 1, "multiclass", None),
@@ -335,10 +335,10 @@ def test_a_column_that_must_go_carries_no_duplicate(tmp_path):
         (pl.format("class {}", pl.col("row") % 5), None, None),
     ],
 )
-def test_the_reading_of_a_whole_number_target_is_a_finding(tmp_path, label, task, said):
+def test_the_reading_of_a_whole_number_target_is_a_finding(tmp_path, label, task, expected):
     frame = every_kind().with_columns(stars=label)
     made, _ = prepared_of(frame, tmp_path, target="stars", task=task)
     notes = [finding.detail for finding in made.findings if "are treated as" in finding.detail]
-    assert len(notes) == (said is not None)
-    other = "task=regression" if "classes" in (said or "") else "task=multiclass"
-    assert all(said in note and note.endswith(other) for note in notes)
+    assert len(notes) == (expected is not None)
+    other = "task=regression" if "classes" in (expected or "") else "task=multiclass"
+    assert all(expected in note and note.endswith(other) for note in notes)

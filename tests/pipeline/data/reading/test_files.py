@@ -31,7 +31,7 @@ def text_of(sign: str, end: str = "\n") -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "sign", "said"),
+    ("name", "sign", "noted"),
     [
         ("log.dat", "::", True),
         ("log.dat", "|", True),
@@ -42,12 +42,12 @@ def text_of(sign: str, end: str = "\n") -> str:
         ("log.dat.gz", "::", True),
     ],
 )
-def test_a_separator_that_is_not_given_is_found(tmp_path, name: str, sign: str, said: bool) -> None:
+def test_a_separator_that_is_not_given_is_found(tmp_path, name: str, sign: str, noted: bool) -> None:
     raw = text_of(sign).encode()
     (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
     source = opened(tmp_path / name, tmp_path)
     assert source.frame.collect().to_dict(as_series=False) == TABLE
-    assert any("set reader.separator to change this" in note for note in source.notes) == said
+    assert any("set reader.separator to change this" in note for note in source.notes) == noted
 
 
 @pytest.mark.parametrize("sign", ["\t|\t", "||", "::", "<>", "¦", "\x01"])

@@ -295,12 +295,12 @@ def test_flipped_bytes_of_a_parquet_file_never_escape_as_anything_but_one_line(t
     start = int(rng.integers(4, len(content) - 200))
     content[start : start + 150] = rng.integers(0, 256, 150, dtype=np.uint8).tobytes()
     path.write_bytes(content)
-    said = ""
+    message = ""
     try:
         prepared_of(path, tmp_path, time="at", row_id="row", group="user")
     except AuditError as error:
-        said = str(error)
-    assert "\n" not in said
+        message = str(error)
+    assert "\n" not in message
 
 
 def test_text_files_must_agree(tmp_path):
