@@ -81,14 +81,14 @@ def measure(columns: int) -> dict[str, float]:
     class Enough(Exception):
         pass
 
-    def told(state: dict[str, Any]) -> None:
+    def on_step(state: dict[str, Any]) -> None:
         marks.append(time.process_time())
         if state["step"] == state["steps"]:  # of the concrete training, which comes first
             raise Enough
 
     threading.Thread(target=watch, daemon=True).start()
     with suppress(Enough):
-        fit_path(task, PathSettings(k_max=SLOTS, epochs=0.01, fewest_steps=STEPS), progress=told)
+        fit_path(task, PathSettings(k_max=SLOTS, epochs=0.01, fewest_steps=STEPS), progress=on_step)
     return {"cpu_seconds": float(np.median(np.diff(marks))), "mib": highest[0] - start}
 
 

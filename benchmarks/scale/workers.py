@@ -109,7 +109,7 @@ class Case:
         trainings = Trainings(self.config, self.prepared, folder, engine=engine)
         wanted = [Wanted(half, f"pruned_{number}", number, f"training {number}") for number in range(jobs)]
         started = time.perf_counter()
-        ranked = trials.run(draws, engine, told=lambda *_: None, watch=lambda _: None)
+        ranked = trials.run(draws, engine, on_result=lambda *_: None, watch=lambda _: None)
         between = time.perf_counter()
         trained = trainings.fit_all(wanted)
         ended = time.perf_counter()

@@ -25,19 +25,20 @@ from feature_audit.masking import MaskingFilter, masked
 
 GATE_EXIT = {"pass": 0, "fail": 3, "inconclusive": 4}
 STAGES = ("load", "baseline", "select", "retrain", "parity")
-_SWITCH = "[true|false]"  # shown for options that may be given without a value
+#: Of options that may be given without a value.
+_SWITCH: dict[str, Any] = {"is_flag": False, "flag_value": "true", "metavar": "[true|false]"}
+_model_name = click.option(
+    "--model_name", "--model-name", "model_name", default="feature-audit", help="Registered model"
+)
 
 
 def audit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add every configuration key as an option; empty text means "not given", mappings are written as YAML."""
     for name, field in reversed(AuditConfig.model_fields.items()):
         # Values stay text: pydantic validates them together with the files, so that one message has key and remedy.
-        flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if field.annotation is bool else {}
         names = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
-        value = _SWITCH if flag else "YAML" if is_mapping(name) else "VALUE"
-        command = click.option(*names, name, default=None, help=reference.short_help(field), metavar=value, **flag)(
-            command
-        )
+        value = _SWITCH if field.annotation is bool else {"metavar": "YAML" if is_mapping(name) else "VALUE"}
+        command = click.option(*names, name, default=None, help=reference.short_help(field), **value)(command)
     return click.option(
         "--config", default=None, metavar="FILE[,FILE]", help="YAML file(s); later files override earlier ones"
     )(command)
@@ -83,14 +84,7 @@ def run(config: str | None, **options: Any) -> None:
 
 def _stage_command(stage: str) -> click.Command:
     @click.option("--audit", default=None, metavar="RUN_ID", help="Parent run of an earlier audit to continue")
-    @click.option(
-        "--trust",
-        is_flag=False,
-        flag_value="true",
-        default=None,
-        metavar=_SWITCH,
-        help="Run the code that the configuration of this audit names",
-    )
+    @click.option("--trust", **_SWITCH, help="Run the code that the configuration of this audit names")
     @audit_options
     def command(audit: str | None, trust: str | None, config: str | None, **options: Any) -> None:
         _audit(config, options, until=stage, audit=audit or None, trust=_truth("trust", trust))
@@ -131,16 +125,9 @@ def _audit(
 
 
 @main.command()
-@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="Registered model")
+@_model_name
 @click.option("--version", default=None, help="Model version [the one with the alias prune-candidate]")
-@click.option(
-    "--force",
-    is_flag=False,
-    flag_value="true",
-    default=None,
-    metavar=_SWITCH,
-    help="Promote without a pass, or a version from older data; needs --reason",
-)
+@click.option("--force", **_SWITCH, help="Promote without a pass, or a version from older data; needs --reason")
 @click.option("--reason", default=None, help="Why the verdict is overridden; recorded")
 def promote(model_name: str, version: str | None, force: str | None, reason: str | None) -> None:
     """Move the alias `production` to the recommended version and record the version it replaces."""
@@ -152,15 +139,8 @@ def promote(model_name: str, version: str | None, force: str | None, reason: str
 
 
 @main.command()
-@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="Registered model")
-@click.option(
-    "--force",
-    is_flag=False,
-    flag_value="true",
-    default=None,
-    metavar=_SWITCH,
-    help="Roll back even if others moved production",
-)
+@_model_name
+@click.option("--force", **_SWITCH, help="Roll back even if others moved production")
 @click.option("--reason", default=None, help="Reason for the rollback; recorded")
 def rollback(model_name: str, force: str | None, reason: str | None) -> None:
     """Restore the version that was in production before the current one."""
@@ -171,7 +151,7 @@ def rollback(model_name: str, force: str | None, reason: str | None) -> None:
 
 
 @main.command()
-@click.option("--model_name", "--model-name", "model_name", default="feature-audit", help="Registered model")
+@_model_name
 def history(model_name: str) -> None:
     """List promotions and rollbacks, oldest first."""
     from feature_audit.orchestration.promotion import history as events

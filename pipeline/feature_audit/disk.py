@@ -16,7 +16,7 @@ from feature_audit.errors import AuditError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: Messages of a full disk from libraries below Python: Polars, SQLite, NumPy, torch.
-_SAID = re.compile(
+_MESSAGES = re.compile(
     r"no space left|disk is full|quota exceeded|file too large \(os error|\d+ requested and \d+ written|"
     r"inline_container\.cc:\d+\] \. unexpected pos|basic_ios::clear: iostream error",
     re.IGNORECASE,
@@ -60,13 +60,13 @@ def room_in(folder: Path, what: str) -> Iterator[None]:
     except DiskFullError:
         raise
     except Exception as error:
-        said = _full(error)
-        if said is None:
+        message = _full(error)
+        if message is None:
             raise
         folders = dict.fromkeys([folder, Path(tempfile.gettempdir())])
         free = ", ".join(f"{size_of(shutil.disk_usage(one).free)} in {one}" for one in folders if one.is_dir())
         raise DiskFullError(
-            f"{what}: the disk is full ({said}; free: {free}); {_REMEDY}, and run the same command again: finished "
+            f"{what}: the disk is full ({message}; free: {free}); {_REMEDY}, and run the same command again: finished "
             "work is kept"
         ) from error
 
@@ -106,7 +106,7 @@ def _full(error: BaseException) -> str | None:
     """The message of a full disk from an exception or one of its causes; None if there is none."""
     seen: BaseException | None = error
     while seen is not None:
-        if (isinstance(seen, OSError) and is_full(seen)) or _SAID.search(str(seen)):
+        if (isinstance(seen, OSError) and is_full(seen)) or _MESSAGES.search(str(seen)):
             return " ".join(str(seen).split())[:200]
         seen = seen.__cause__ or seen.__context__
     return None

@@ -149,10 +149,10 @@ def users_code() -> Iterator[None]:
 
 def what_failed(error: BaseException) -> str:
     """In one line: an exception's type, its message, and the place in the user's code, if there is one."""
-    said = " ".join(str(error).split())
-    said = said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"
-    told = f"{type(error).__name__}{': ' if said else ''}{said}{place(error)}"
-    return f"{told}: code that an audit calls must not end the process" if isinstance(error, SystemExit) else told
+    text = " ".join(str(error).split())
+    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    summary = f"{type(error).__name__}{': ' if text else ''}{text}{place(error)}"
+    return f"{summary}: code that an audit calls must not end the process" if isinstance(error, SystemExit) else summary
 
 
 def place(error: BaseException) -> str:

@@ -14,10 +14,10 @@ from feature_audit.disk import size_of
 from feature_audit.errors import AuditError
 
 #: Messages of libraries below Python, most of them in a RuntimeError.
-_SAID = re.compile(
+_MESSAGES = re.compile(
     r"(can't|cannot|unable to|failed to) allocate|failed to map segment|out of memory|std::bad_alloc", re.IGNORECASE
 )
-_ASKED = re.compile(r"allocate\D{0,40}?(\d[\d.]*) ?(bytes|[KMGTP]i?B)", re.IGNORECASE)
+_REQUESTED = re.compile(r"allocate\D{0,40}?(\d[\d.]*) ?(bytes|[KMGTP]i?B)", re.IGNORECASE)
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _REMEDY = (
     "give it more memory, or use a smaller training.batch_size, training.embedding_dim or workers; the same command "
@@ -60,8 +60,8 @@ def _ran_out(error: BaseException) -> str | None:
     while seen is not None:
         if isinstance(seen, WorkerKilledError):
             return f"{seen}, which usually means that memory ran out"
-        if isinstance(seen, MemoryError) or (not isinstance(seen, AuditError) and _SAID.search(str(seen))):
-            found = _ASKED.search(str(seen))
+        if isinstance(seen, MemoryError) or (not isinstance(seen, AuditError) and _MESSAGES.search(str(seen))):
+            found = _REQUESTED.search(str(seen))
             if found is None:
                 return "an allocation was refused"
             return f"asked for {size_of(int(found[1])) if found[2] == 'bytes' else ' '.join(found.groups())}"

@@ -1,4 +1,4 @@
-"""The results of a finished audit, as plain data shared by parity, search, report and stages."""
+"""The results of a finished audit, as plain data that the stages decide and the report shows."""
 
 from __future__ import annotations
 

@@ -83,13 +83,13 @@ def test_every_file(home: Path, state: str, share: float) -> None:
         again(state, file, share, wanted)
 
 
-def test_damage_is_told_and_only_that_stage_runs_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_reported_and_only_the_damaged_stage_reruns(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree("work", ignore_errors=True)
     shutil.copytree("finished", "work")
     [weights] = Path("work").glob("retrain/*/pruned_3_1.pt")
     os.truncate(weights, 10)
     assert feature_audit(*WORDS, "work") == 0
-    said = capsys.readouterr().err.splitlines()
-    assert "retrain: running again: its saved result is damaged" in said
-    assert [line.split(",")[0] for line in said if line.startswith("retrain: pruned")] == ["retrain: pruned_3_1"]
-    assert sum("reused from the cache" in line for line in said) == 4, "load, baseline, select and parity"
+    output = capsys.readouterr().err.splitlines()
+    assert "retrain: running again: its saved result is damaged" in output
+    assert [line.split(",")[0] for line in output if line.startswith("retrain: pruned")] == ["retrain: pruned_3_1"]
+    assert sum("reused from the cache" in line for line in output) == 4, "load, baseline, select and parity"

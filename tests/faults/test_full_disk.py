@@ -73,13 +73,13 @@ def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("feature-audit: error:")]
 
 
-def test_every_way_of_writing_says_so(tmp_path: Path) -> None:
+def test_every_writer_reports_a_full_disk(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
     command = [sys.executable, "-c", WRITERS, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     rows = [line.split(" ", 1) for line in done.stdout.splitlines()]
     assert len(rows) == 8
-    assert {name: told for name, told in rows if told != "full 1 True"} == {}
+    assert {name: result for name, result in rows if result != "full 1 True"} == {}
 
 
 def test_other_exceptions_pass(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_the_tracking_store_on_a_small_disk_that_grows(
 
 
 @pytest.mark.parametrize(
-    "said",
+    "error",
     [
         RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
         RuntimeError("basic_ios::clear: iostream error"),
@@ -168,10 +168,10 @@ def test_the_tracking_store_on_a_small_disk_that_grows(
     ],
     ids=["torch's writer", "torch's stream", "NumPy"],
 )
-def test_what_libraries_say_of_a_full_disk_is_one_line(tmp_path: Path, said: Exception) -> None:
+def test_what_libraries_say_of_a_full_disk_is_one_line(tmp_path: Path, error: Exception) -> None:
     expected = r"weights: the disk is full .*free some space"
     with pytest.raises(DiskFullError, match=expected), room_in(tmp_path, "weights"):
-        raise said
+        raise error
 
 
 def test_other_errors_pass_unchanged(tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ def test_a_rank_that_is_lost_ends_the_training_in_one_line(
 ) -> None:
     model = ("--model", "rank_jobs:failing", "--model_params", json.dumps({"how": how}))
     assert feature_audit(*WORDS, *model) == 1
-    said = capfd.readouterr().err
-    assert re.search(f"feature-audit: error: {says}", said), said
-    assert "Traceback" not in said
+    output = capfd.readouterr().err
+    assert re.search(f"feature-audit: error: {says}", output), output
+    assert "Traceback" not in output
     assert not workers_of(os.getpid())
     assert not list(home.glob(".audit/baseline/*/*.pt"))
 
@@ -71,11 +71,13 @@ def test_ranks_end_with_their_audit(home: Path, sent: signal.Signals, workers: s
     time.sleep(6)  # until they train
     family = workers_of(process.pid)
     process.send_signal(sent)
-    said = process.communicate(timeout=60)[1]
+    output = process.communicate(timeout=60)[1]
     _, alive = psutil.wait_procs(family, timeout=20)
     for one in alive:
         one.kill()
     assert not alive, "a rank outlived its audit"
     if sent == signal.SIGINT:
-        assert process.returncode == 130, said
-        assert said.strip().endswith("interrupted; run the same command again to continue from the last finished stage")
+        assert process.returncode == 130, output
+        assert output.strip().endswith(
+            "interrupted; run the same command again to continue from the last finished stage"
+        )

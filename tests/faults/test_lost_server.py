@@ -80,9 +80,9 @@ def test_a_server_that_is_lost_after_load(tmp_path: Path) -> None:
         first.stderr.close()
         assert first.wait(60) == 1
         assert time.monotonic() - lost < 60
-        [told] = [line for line in written.splitlines() if "error" in line]
-        assert "MLflow refused or did not answer" in told
-        assert "the same command then continues from the last finished stage without repeating any training" in told
+        [line] = [line for line in written.splitlines() if "error" in line]
+        assert "MLflow refused or did not answer" in line
+        assert "the same command then continues from the last finished stage without repeating any training" in line
         assert "Traceback" not in written
 
         server = serve(tmp_path, port)

@@ -90,7 +90,7 @@ def one_line(process: subprocess.Popen[str]) -> str:
         ),
     ],
 )
-def test_every_way_of_saying_so(fails: Callable[[], object], says: str) -> None:
+def test_every_out_of_memory_error_becomes_one_line(fails: Callable[[], object], says: str) -> None:
     with pytest.raises(OutOfMemoryError, match="the audit: memory ran out") as caught, memory_for("the audit"):
         fails()
     line = str(caught.value)

@@ -33,10 +33,10 @@ def table(train_rows_of_rare: int) -> pl.DataFrame:
 def test_a_class_with_too_few_train_rows(home: Path, rows: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     table(rows).write_parquet(f"rare_{rows}.parquet")
     assert feature_audit(*WORDS, f"rare_{rows}.parquet") == code
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     line = f"error: target: classes with fewer than 2 of the 300 train rows: 'rare' ({rows}); give more data"
-    assert (line in said) == bool(code)
-    assert ("baseline: running" in said) != bool(code)
+    assert (line in output) == bool(code)
+    assert ("baseline: running" in output) != bool(code)
 
 
 def test_a_rare_class_of_whole_numbers_may_be_a_quantity(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,7 +124,7 @@ def test_a_broken_prepare(home: Path, name: str, capsys: pytest.CaptureFixture[s
     assert newest_run().data.tags["audit.verdict"] == "error"
 
 
-def test_a_process_that_is_asked_to_end_is_no_fault_of_the_code(home: Path) -> None:
+def test_terminating_a_process_is_not_blamed_on_the_users_code(home: Path) -> None:
     (home / "waits.py").write_text(
         textwrap.dedent("""
             import time, pathlib

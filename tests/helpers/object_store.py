@@ -83,5 +83,5 @@ def _listing(bucket: Path, prefix: str) -> bytes:
         for key, path in found.items()
         if key.startswith(prefix)
     )
-    said = f'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>'
-    return said.encode()
+    body = f'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>'
+    return body.encode()

@@ -145,7 +145,7 @@ def _trial(
         "state": state,
         "value": value,
         "k": k,
-        "params": dict(zip(names, schedule, strict=True)),
+        **dict(zip(names, schedule, strict=True)),
     }
 
 

@@ -27,7 +27,7 @@ def workflow() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "version", "note"),
+    ("code", "output", "version", "note"),
     [
         (0, PASS, "version=17", "::notice::pass"),
         (3, "fail: ...\n", "", "::error::fail"),
@@ -38,12 +38,12 @@ def workflow() -> dict[str, Any]:
     ],
 )
 def test_the_audit_step_ends_with_the_exit_code_of_the_gate(
-    workflow: dict[str, Any], tmp_path: Path, code: int, said: str, version: str, note: str
+    workflow: dict[str, Any], tmp_path: Path, code: int, output: str, version: str, note: str
 ) -> None:
     [step] = [step for step in workflow["audit"]["steps"] if step.get("id") == "audit"]
-    (tmp_path / "said").write_text(said)
+    (tmp_path / "printed").write_text(output)
     audit = tmp_path / "feature-audit"
-    audit.write_text(f'#!/bin/sh\n[ "$*" = "run --config audit.yaml --gate" ] || exit 99\ncat said\nexit {code}\n')
+    audit.write_text(f'#!/bin/sh\n[ "$*" = "run --config audit.yaml --gate" ] || exit 99\ncat printed\nexit {code}\n')
     audit.chmod(0o755)
     files = {name: str(tmp_path / name) for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
     words = ["bash", "-e", "-c", step["run"]]  # how a runner executes a step without `shell`
@@ -52,7 +52,7 @@ def test_the_audit_step_ends_with_the_exit_code_of_the_gate(
     assert done.returncode == code
     assert note in done.stdout
     assert (tmp_path / "GITHUB_OUTPUT").read_text().strip() == version
-    assert said in (tmp_path / "GITHUB_STEP_SUMMARY").read_text()
+    assert output in (tmp_path / "GITHUB_STEP_SUMMARY").read_text()
 
 
 def test_the_version_that_was_approved_is_promoted(workflow: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ print(json.dumps({"collections": len(collections), "kept": kept, "enabled": gc.i
 """
 
 
-def test_large_imports_are_not_interrupted_and_only_a_fresh_process_keeps_what_there_is() -> None:
+def test_large_imports_pause_garbage_collection_and_only_a_fresh_process_freezes_objects() -> None:
     """As ``feature-audit`` starts; in a process of its own, as what it keeps it keeps for good."""
     path = {"PYTHONPATH": ":".join(filter(None, sys.path))}
     made = subprocess.run([sys.executable, "-c", _COLLECTIONS], capture_output=True, text=True, check=True, env=path)

@@ -63,9 +63,9 @@ def refused(copied: Path) -> str:
     for module, imported, _ in VIOLATIONS:
         with _file_of(copied, module).open("a", encoding="utf-8") as file:
             file.write(f"\nimport {imported}\n")
-    code, said = lint(copied)
-    assert code == 1, said
-    return said
+    code, output = lint(copied)
+    assert code == 1, output
+    return output
 
 
 def _file_of(folder: Path, module: str) -> Path:
@@ -82,5 +82,5 @@ def test_a_forbidden_import_is_refused_by_its_contract(refused: str, module: str
 
 
 def test_the_source_as_it_stands_keeps_every_contract() -> None:
-    code, said = lint(ROOT)
-    assert code == 0, said
+    code, output = lint(ROOT)
+    assert code == 0, output

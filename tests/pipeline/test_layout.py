@@ -69,7 +69,7 @@ def test_the_command_line_answers_without_heavy_imports() -> None:
     assert found.stdout.strip() == "[]"
 
 
-def test_a_mistake_in_a_setting_is_told_before_anything_heavy_is_imported() -> None:
+def test_an_invalid_setting_is_reported_before_heavy_imports() -> None:
     code = (
         "import sys; from feature_audit.cli import entry\n"
         "try: entry()\n"
@@ -93,7 +93,7 @@ def test_no_path_of_a_machine_is_committed() -> None:
             assert not [word for word in words if word in text], name
 
 
-def test_the_selectors_are_a_distribution_of_their_own_with_what_they_import(tmp_path: Path) -> None:
+def test_the_selectors_are_a_separate_distribution_with_their_dependencies(tmp_path: Path) -> None:
     """``pip install ./selectors``: the same version and bounds as the project, and only imported dependencies."""
     copy = shutil.copytree(ROOT / "selectors", tmp_path / "selectors")
     words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), "."]

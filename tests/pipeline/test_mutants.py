@@ -40,37 +40,37 @@ def run(checkout: Path, *words: str) -> tuple[int, str]:
 
 
 def test_every_mutant_can_be_made_of_todays_source() -> None:
-    code, said = run(SCRIPT.parents[1], "--list")
-    assert code == 0, said
+    code, output = run(SCRIPT.parents[1], "--list")
+    assert code == 0, output
 
 
 def test_a_mutant_that_no_test_notices_survives_and_the_checkout_stays_as_it_is(checkout: Path) -> None:
     before = (checkout / "sums.py").read_text()
-    code, said = run(checkout)
+    code, output = run(checkout)
     assert code == 1
-    assert [line.split()[0] for line in said.splitlines()] == ["killed", "SURVIVED", "1"]
+    assert [line.split()[0] for line in output.splitlines()] == ["killed", "SURVIVED", "1"]
     assert (checkout / "sums.py").read_text() == before
 
 
 def test_one_mutant_alone_and_a_name_that_is_none(checkout: Path) -> None:
-    code, said = run(checkout, "wrong-sum")
-    assert (code, said.splitlines()[-1]) == (0, "1 of 1 killed")
-    code, said = run(checkout, "wrong")
+    code, output = run(checkout, "wrong-sum")
+    assert (code, output.splitlines()[-1]) == (0, "1 of 1 killed")
+    code, output = run(checkout, "wrong")
     assert code == 2
-    assert "no such mutant: wrong" in said
+    assert "no such mutant: wrong" in output
 
 
 def test_tests_that_fail_anyway_kill_nothing(checkout: Path) -> None:
     (checkout / "test_sums.py").write_text("def test_sum():\n    assert False\ndef test_few():\n    pass\n")
-    code, said = run(checkout)
+    code, output = run(checkout)
     assert code == 1
-    assert said.startswith("the tests fail without any mutant")
+    assert output.startswith("the tests fail without any mutant")
 
 
 @pytest.mark.parametrize("source", ["def add(a, b):\n    return sum((a, b))\n", "x = lambda a, b: (a + b, a + b)\n"])
 def test_a_line_that_is_gone_or_there_twice_is_an_error(checkout: Path, source: str) -> None:
     (checkout / "sums.py").write_text(source)
-    code, said = run(checkout, "wrong-sum")
+    code, output = run(checkout, "wrong-sum")
     assert code == 1
-    assert "cannot be made  wrong-sum: sums.py: the old text occurs" in said
+    assert "cannot be made  wrong-sum: sums.py: the old text occurs" in output
     assert run(checkout, "--list", "wrong-sum")[0] == 1

@@ -121,7 +121,7 @@ class TestTables:
         assert matrix.x_validation.shape == (len(matrix.y_validation), len(matrix.feature))
         assert 0 < matrix.categorical.sum() < len(matrix.feature)
 
-    def test_rankers_are_told_what_is_a_category_and_what_is_missing(self) -> None:
+    def test_rankers_get_categories_and_missing_cells_marked(self) -> None:
         frame = pl.DataFrame(
             {
                 "n": [1.0, None, 3.0, 2.0],

@@ -121,7 +121,7 @@ def test_mutual_information_of_independent_columns_is_about_zero() -> None:
     assert scores[2] == pytest.approx(np.log(2), abs=0.001)
 
 
-def test_permutation_asks_all_validation_rows(make_task: Any) -> None:
+def test_permutation_importance_uses_all_validation_rows(make_task: Any) -> None:
     task = make_task("binary", rows=8_000, epochs=1)
     path = rank("permutation", task)
     assert path.row_passes["forward"] == (len(task.y) - task.cut) * (1 + task.n_features)

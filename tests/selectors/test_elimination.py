@@ -32,7 +32,7 @@ def elimination(
 
 
 @pytest.mark.parametrize(("rows_", "groups"), [(700, 8), (1500, 40), (6000, 25)])
-def test_what_it_will_cost_is_known_to_within_a_half(rows_: int, groups: int) -> None:
+def test_the_expected_cost_is_within_half_of_the_actual(rows_: int, groups: int) -> None:
     """The plan of an audit depends on it."""
     run = elimination(signals_and_noise(rows_, groups), train=rows_ // 2)
     for size in stages(groups, 1):
@@ -61,7 +61,7 @@ def pairs(n: int) -> EmbeddingCache:
     return cache_of(values, random.random(4000) < 1 / (1 + np.exp(-score)))
 
 
-def test_of_two_that_stand_in_for_each_other_one_stays() -> None:
+def test_one_of_two_interchangeable_groups_is_kept() -> None:
     n = 24
     run = elimination(pairs(n), train=3000)
     for size in stages(3 * n, n):
@@ -107,7 +107,7 @@ def test_fixed_groups_stay() -> None:
     assert run.left.tolist() == [6, 7]
 
 
-def test_of_two_copies_the_expensive_one_goes() -> None:
+def test_the_more_expensive_of_two_copies_is_dropped() -> None:
     """Group 2 is a worse copy of group 0; if group 0 is expensive, it is dropped nevertheless."""
     cache = signals_and_noise()
     for expensive, kept in ((0, 2), (2, 0)):
@@ -118,12 +118,12 @@ def test_of_two_copies_the_expensive_one_goes() -> None:
         assert set(run.left.tolist()) == {1, kept}
 
 
-@pytest.mark.parametrize("told", [0.35, 1.0])
-def test_what_only_train_rows_know_goes(told: float) -> None:
+@pytest.mark.parametrize("share", [0.35, 1.0])
+def test_a_group_informative_on_train_rows_only_is_dropped(share: float) -> None:
     """Group 7 contains the labels of train rows, like the embedding of a rare id, and nothing on held-out rows."""
     cache = signals_and_noise(6000)
     random = np.random.default_rng(4)
-    known = (random.random(6000) < told) & (np.arange(6000) < 4000)
+    known = (random.random(6000) < share) & (np.arange(6000) < 4000)
     shown = np.where(known, 2 * cache.target.numpy() - 1, random.choice([-1.0, 1.0], 6000))
     cache.inputs[:, cache.segments.span(7).start] = torch.as_tensor(shown.astype(np.float32))
     run = elimination(cache, train=4000)
@@ -132,7 +132,7 @@ def test_what_only_train_rows_know_goes(told: float) -> None:
     assert len({0, 2} & set(run.left.tolist())) == 1
 
 
-def test_a_carrier_that_fades_stays() -> None:
+def test_a_group_whose_effect_is_halved_on_held_out_rows_is_kept() -> None:
     """Without its copy, group 0 has half of its effect on held-out rows, which is still more than noise."""
     random = np.random.default_rng(1)
     values = random.normal(size=(6000, 8, 2))

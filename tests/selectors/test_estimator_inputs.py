@@ -111,7 +111,7 @@ def test_columns_without_numbers_are_named(kind: Any, column: str, form: str) ->
     assert "\n" not in str(caught.value)
 
 
-def test_dates_alone_are_no_numbers() -> None:
+def test_date_columns_are_refused_as_numbers() -> None:
     days = np.array([["2024-01-01"], ["2024-01-02"], ["2024-01-03"]], dtype="datetime64[D]")
     for x in (days, days - days[0]):
         with pytest.raises(ValueError, match="X: column 0 contains dates or times"):
@@ -119,7 +119,7 @@ def test_dates_alone_are_no_numbers() -> None:
 
 
 @quiet
-def test_objects_that_are_numbers_are_welcome() -> None:
+def test_object_columns_of_numbers_are_accepted() -> None:
     x, y = signals()
     frame = pd.DataFrame(x).astype(object)
     frame.iloc[::9, 3] = None
@@ -172,7 +172,7 @@ def test_whole_numbers_are_quantities_where_they_cannot_be_classes(quantity: str
 
 
 @quiet
-def test_a_target_of_whole_numbers_is_said_to_be_taken_for_something() -> None:
+def test_the_interpretation_of_a_whole_number_target_is_reported() -> None:
     x, _ = signals(50)
     cents = np.arange(50) * 5
     with pytest.warns(

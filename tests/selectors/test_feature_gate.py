@@ -121,7 +121,7 @@ def test_a_training_that_goes_on_from_a_checkpoint_ends_at_the_same_bits() -> No
     torch.testing.assert_close(whole.eval()(x), again.eval()(x), rtol=0, atol=0)
 
 
-def test_the_generator_decides_and_a_copy_goes_its_own_way() -> None:
+def test_the_generator_sets_the_noise_and_copies_are_independent() -> None:
     x, y = planted()
 
     def logits(seed: int) -> Tensor:

@@ -31,7 +31,9 @@ def test_an_id_that_the_network_has_overfitted_goes(make_task: Callable[..., Sim
 
 
 @pytest.mark.parametrize("task", ["binary", "regression", "multiclass"])
-def test_a_count_that_is_worth_less_later_is_kept(make_task: Callable[..., SimpleNamespace], task: str) -> None:
+def test_a_count_whose_effect_shrinks_on_later_rows_is_kept(
+    make_task: Callable[..., SimpleNamespace], task: str
+) -> None:
     fading = make_task(task, rows=6000, id_values=2000, epochs=12, later=0.6)
     path = learn(fading, settings={"k_max": 8, "k_min": 2})
     assert 4 in path.subset(5)
@@ -148,7 +150,7 @@ def test_prior_can_cost_a_feature_its_place(binary_task: SimpleNamespace) -> Non
     assert 3 in path.subset(3)
 
 
-def test_of_two_copies_the_prior_prefers_the_cheaper(binary_task: SimpleNamespace) -> None:
+def test_the_prior_prefers_the_cheaper_of_two_copies(binary_task: SimpleNamespace) -> None:
     """Feature 3 is a worse copy of feature 0; it is kept if feature 0 costs more than its advantage."""
     prior = torch.zeros(binary_task.n_features)
     prior[0] = -4.0
@@ -177,7 +179,7 @@ def test_a_teacher_leaves_the_model_as_it_was(any_task: SimpleNamespace) -> None
     assert path.row_passes["forward"] > labels_alone.row_passes["forward"]
 
 
-def test_without_distillation_no_teacher_is_asked(binary_task: SimpleNamespace) -> None:
+def test_without_distillation_the_teacher_is_not_called(binary_task: SimpleNamespace) -> None:
     def fails(logits: torch.Tensor) -> torch.Tensor:
         raise AssertionError
 
@@ -258,7 +260,7 @@ def test_a_short_hot_training_has_not_converged(binary_task: SimpleNamespace) ->
     assert path.mean_max_probability < 0.99
 
 
-def test_caller_is_asked_once_and_can_stop(binary_task: SimpleNamespace) -> None:
+def test_the_stopping_callback_is_called_once_per_point_and_can_stop(binary_task: SimpleNamespace) -> None:
     seen: list[tuple[int, float]] = []
 
     def stop(step: int, value: float) -> bool:

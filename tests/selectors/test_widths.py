@@ -130,7 +130,7 @@ def test_one_feature() -> None:
     assert path.subset(1).tolist() == [0]
 
 
-def test_of_twins_of_different_widths_one_stays() -> None:
+def test_one_of_two_copies_with_different_widths_is_kept() -> None:
     random = np.random.default_rng(0)
     x = torch.as_tensor(random.integers(0, 5, (2000, 6)))
     x[:, 1] = x[:, 0]

@@ -1,27 +1,14 @@
 """The audit's configuration: every key in one place, read from profile, files and command line."""
 
 from feature_audit.config.audit_config import PROFILES, AuditConfig
-from feature_audit.config.log_keys import KindName
-from feature_audit.config.question_keys import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, margin_of_scores
-from feature_audit.config.sections import (
-    ChecksConfig,
-    EncodingConfig,
-    ReaderConfig,
-    SelectionConfig,
-    TrainingConfig,
-)
+from feature_audit.config.question_keys import DEFAULT_METRIC, default_margin, margin_of_scores
+from feature_audit.config.sections import TrainingConfig
 
 __all__ = [
-    "DEFAULT_MARGIN",
     "DEFAULT_METRIC",
-    "DEFAULT_SHARE",
     "PROFILES",
     "AuditConfig",
-    "ChecksConfig",
-    "EncodingConfig",
-    "KindName",
-    "ReaderConfig",
-    "SelectionConfig",
     "TrainingConfig",
+    "default_margin",
     "margin_of_scores",
 ]

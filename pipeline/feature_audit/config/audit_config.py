@@ -62,15 +62,15 @@ class AuditConfig(
         except UsageError:
             return values  # the validator of the field reports it
         name, rule = next(iter(rules.items()))
-        said: dict[str, Any] = {"target": name, "metric": rule.metric, "margin": rule.margin}
-        for key, value in said.items():
+        decision: dict[str, Any] = {"target": name, "metric": rule.metric, "margin": rule.margin}
+        for key, value in decision.items():
             given = values.get(key)
             if value is not None and given is not None and str(given).lower() != str(value).lower():
                 first = f"targets.{name}.{key}={value}" if key != "target" else f"targets={','.join(rules)}"
                 raise NamedMistake(f"{key}={given}: contradicts {first}; give one of the two")
         if len(rules) > 1 and values.get("task") is None:
-            said["task"] = rule.task
-        return {**values, **{key: value for key, value in said.items() if value is not None}}
+            decision["task"] = rule.task
+        return {**values, **{key: value for key, value in decision.items() if value is not None}}
 
     @model_validator(mode="before")
     @classmethod

@@ -14,9 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from feature_audit.config.sections import NamedMistake, Section
 from feature_audit.errors import UsageError
 from feature_audit.question import TargetRule, read_slices, read_targets
-from feature_audit.schema import Task
-
-KindName = Literal["numeric", "categorical", "boolean", "multi", "vector", "datetime"]
+from feature_audit.schema import Kind, Task
 
 
 def comma_separated(value: Any) -> Any:
@@ -124,7 +122,7 @@ class LogKeys(Section):
         "automatically if they are under 1 %; otherwise the audit stops and asks.",
         examples=[["no_label", "no_group"]],
     )
-    kinds: dict[str, KindName] = Field(
+    kinds: dict[str, Kind] = Field(
         default_factory=dict,
         description="Column or glob -> kind, to correct the inferred one. Kinds: numeric, categorical, boolean, "
         "multi, vector, datetime.",

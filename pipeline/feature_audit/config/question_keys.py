@@ -19,6 +19,11 @@ DEFAULT_METRIC: dict[str, str] = {"binary": "auc", "regression": "r2", "multicla
 DEFAULT_MARGIN, DEFAULT_SHARE = 0.002, "1%"
 
 
+def default_margin(metric: str) -> float | str:
+    """The margin of a metric for which none is given: a number, or a share of the metric of the full model."""
+    return DEFAULT_SHARE if metric.lower() in IN_TARGET_UNITS else DEFAULT_MARGIN
+
+
 def margin_of_scores(metric: str, margin: Any) -> Any:
     """The margin of a comparison of given scores; None = the default, which exists for metrics without a unit.
 

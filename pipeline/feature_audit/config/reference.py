@@ -133,12 +133,12 @@ def _table(kind: type[BaseModel], prefix: str) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in kind.model_fields.items():
         examples = [f"`{_value(_plain(example))}`" for example in field.examples or ()]
-        said = " Example: " + ", ".join(examples) + "." if examples else ""
+        shown = " Example: " + ", ".join(examples) + "." if examples else ""
         cells = [
             f"`{prefix}{name}`",
             _type(field.annotation),
             f"`{_value(_default(field))}`",
-            f"{field.description}{said}",
+            f"{field.description}{shown}",
         ]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"

@@ -155,12 +155,12 @@ def read_scores(path: Path, rows: Mapping[SplitName, np.ndarray]) -> dict[SplitN
         missing, twice = np.setdiff1d(wanted, found), len(found) - len(np.unique(found))
         strange = np.setdiff1d(found, wanted)
         if len(missing):
-            said = f"{counted(len(missing), 'row is', 'rows are')} missing (first: {missing[0]})"
+            problem = f"{counted(len(missing), 'row is', 'rows are')} missing (first: {missing[0]})"
         elif len(strange):
-            said = f"{counted(len(strange), 'row is', 'rows are')} not part of the task (first: {strange[0]})"
+            problem = f"{counted(len(strange), 'row is', 'rows are')} not part of the task (first: {strange[0]})"
         else:
-            said = f"{counted(twice, 'row occurs', 'rows occur')} twice"
-        raise AuditError(f"{path.name}: {said}; score every row of the validation and test files once")
+            problem = f"{counted(twice, 'row occurs', 'rows occur')} twice"
+        raise AuditError(f"{path.name}: {problem}; score every row of the validation and test files once")
     scores = _numbers(path, frame[SCORE])[order]
     return {split: scores[np.searchsorted(found[order], mine)] for split, mine in rows.items()}
 

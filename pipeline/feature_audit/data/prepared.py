@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from feature_audit.data.columns.kinds import schema_yaml
+from feature_audit.disk import whole
 from feature_audit.errors import AuditError
 from feature_audit.findings import Finding
 from feature_audit.schema import Column, ModelSchema
@@ -58,10 +59,8 @@ class Prepared:
         """Write the marker file; call it last."""
         content = {**asdict(self), "schema": self.schema.to_dict()}
         del content["directory"]
-        path = self.directory / MARKER
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
-        temporary.replace(path)
+        with whole(self.directory / MARKER) as file:
+            file.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path | str) -> Prepared:

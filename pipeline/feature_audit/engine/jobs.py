@@ -53,12 +53,12 @@ class Engine(Protocol):
     def watches(self) -> bool:
         """Whether jobs run in this process, where their steps can be followed."""
 
-    def run(self, jobs: Sequence[Job], told: Callable[[int, Any], None] | None = None) -> list[Any]:
+    def run(self, jobs: Sequence[Job], on_result: Callable[[int, Any], None] | None = None) -> list[Any]:
         """Run independent jobs.
 
         Args:
             jobs: any number of jobs.
-            told: called with a job's index and result as soon as it is available, in any order.
+            on_result: called with a job's index and result as soon as it is available, in any order.
 
         Returns:
             The jobs' return values, in order.

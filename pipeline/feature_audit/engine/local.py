@@ -58,7 +58,7 @@ class LocalEngine:
         """Whether jobs run in this process, where their steps can be followed."""
         return self._workers == 1
 
-    def run(self, jobs: Sequence[Job], told: Callable[[int, Any], None] | None = None) -> list[Any]:
+    def run(self, jobs: Sequence[Job], on_result: Callable[[int, Any], None] | None = None) -> list[Any]:
         """Run jobs; see ``Engine``.
 
         A killed worker ends the others as well; their jobs are run again, up to ``tries`` times.
@@ -67,8 +67,8 @@ class LocalEngine:
 
         def keep(place: int, result: Any) -> None:
             results[place] = result
-            if told is not None:
-                told(place, result)
+            if on_result is not None:
+                on_result(place, result)
 
         if self.watches:
             for place, job in enumerate(jobs):

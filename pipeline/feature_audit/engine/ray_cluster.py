@@ -69,9 +69,9 @@ class RayEngine:
                 with contextlib.suppress(ValueError):  # not the main thread, where Ray sets no handler either
                     signal.signal(signal.SIGTERM, ends)  # Ray's handler would end the process without a message
             except Exception as error:  # of Ray and of other libraries
-                said = " ".join(str(error).split())[:200]
+                reason = " ".join(str(error).split())[:200]
                 where = f"RAY_ADDRESS={address}: no Ray cluster answers" if address else "no Ray cluster can be started"
-                raise AuditError(f"engine=ray: {where} ({said}); see `ray status`, or give engine=local") from error
+                raise AuditError(f"engine=ray: {where} ({reason}); see `ray status`, or give engine=local") from error
             self._connected = True
         ray.cloudpickle.register_pickle_by_value(ray_worker)
         return self
@@ -87,7 +87,7 @@ class RayEngine:
         """Whether jobs run in this process, where their steps can be followed."""
         return False
 
-    def run(self, jobs: Sequence[Job], told: Callable[[int, Any], None] | None = None) -> list[Any]:
+    def run(self, jobs: Sequence[Job], on_result: Callable[[int, Any], None] | None = None) -> list[Any]:
         """Run jobs; see ``Engine``."""
         import ray
 
@@ -104,8 +104,8 @@ class RayEngine:
                 [ready] = found
                 place = waiting.pop(ready)
                 results[place] = self._result(ready, jobs[place])
-                if told is not None:
-                    told(place, results[place])
+                if on_result is not None:
+                    on_result(place, results[place])
         except BaseException:
             for left in waiting:
                 with contextlib.suppress(Exception):  # the cluster may be what failed
@@ -154,10 +154,10 @@ class RayEngine:
         except ray.exceptions.RayTaskError:  # raised by `work` itself
             raise
         except ray.exceptions.RayError as error:
-            said = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split())[:200]
             raise AuditError(
-                f"{job.label}: its worker was lost {RETRIES + 1} times ({said}); make sure that the nodes stay up and "
-                "have enough memory, then run the same command again: finished work is kept"
+                f"{job.label}: its worker was lost {RETRIES + 1} times ({reason}); make sure that the nodes stay up "
+                "and have enough memory, then run the same command again: finished work is kept"
             ) from error
         if state == "refused":
             raise AuditError(f"engine=ray: {found}")

@@ -64,9 +64,9 @@ def against_boosting(config: AuditConfig, store: Store, full: np.ndarray, folder
             reference = _compared(config, store, "full", full[None], scores)
             np.save(folder.path / _SCORES, scores)
         except Exception as error:  # the reference is optional
-            said = f"{type(error).__name__}: {shortened(str(error))}"
-            log.warning("baseline: the boosting reference failed (%s); the audit continues without it", said)
-            return Boosting(None, f"it failed with {said}", time.perf_counter() - started)
+            reason = f"{type(error).__name__}: {shortened(str(error))}"
+            log.warning("baseline: the boosting reference failed (%s); the audit continues without it", reason)
+            return Boosting(None, f"it failed with {reason}", time.perf_counter() - started)
         known = {"reference": asdict(reference), "seconds": time.perf_counter() - started}
         write_marker(folder.path / _KEPT, known, [folder.path / _SCORES])
     return Boosting(Reference(**known["reference"]), "", known["seconds"])

@@ -84,8 +84,8 @@ def load_checkpoint(config: AuditConfig, prepared: Prepared) -> nn.Module:
         found = {name: value for name, value in wanted.items() if name.startswith("scaling.")} | found
     missing, strange = [name for name in wanted if name not in found], [name for name in found if name not in wanted]
     if missing or strange:
-        said = [f"{what} {_listed(names)}" for what, names in (("lacks", missing), ("has", strange)) if names]
-        raise AuditError(f"checkpoint={path}: {' and '.join(said)}, {_of(config, prepared)}; {_THE_SAME}")
+        differences = [f"{what} {_listed(names)}" for what, names in (("lacks", missing), ("has", strange)) if names]
+        raise AuditError(f"checkpoint={path}: {' and '.join(differences)}, {_of(config, prepared)}; {_THE_SAME}")
     other = [
         f"{_own(name)} {_shape(found[name])} instead of {_shape(wanted[name])}"
         for name in wanted
@@ -103,22 +103,22 @@ def load_checkpoint(config: AuditConfig, prepared: Prepared) -> nn.Module:
 
 def _require_same_encodings(path: str, prepared: Prepared) -> None:
     """A model reads knots and codes, not raw cells, so equal shapes do not imply equal encodings."""
-    beside = Path(path).with_name(ENCODERS)
-    if not beside.is_file():
+    encoders = Path(path).with_name(ENCODERS)
+    if not encoders.is_file():
         log.info("baseline: there is no %s next to %s, so its encodings are not checked", ENCODERS, path)
         return
-    theirs, ours = (Encoders.load(file).by_name for file in (beside, prepared.directory / ENCODERS))
+    theirs, ours = (Encoders.load(file).by_name for file in (encoders, prepared.directory / ENCODERS))
     if list(theirs) != list(ours):
         names = [name for name in (*theirs, *ours) if (name in theirs) != (name in ours)] or list(theirs)
         raise AuditError(
-            f"checkpoint={path}: was trained on different features than this log has: {_listed(names)} ({beside}); "
+            f"checkpoint={path}: was trained on different features than this log has: {_listed(names)} ({encoders}); "
             "audit the log that it was trained on"
         )
     changed = [name for name in ours if theirs[name].state() != ours[name].state()]
     if changed:
         raise AuditError(
             f"checkpoint={path}: was trained with different encodings of {_listed(changed)}, of {len(ours)} features "
-            f"({beside}); audit the log that it was trained on, or compare scores with production_score=<column>"
+            f"({encoders}); audit the log that it was trained on, or compare scores with production_score=<column>"
         )
 
 

@@ -64,7 +64,7 @@ def fading_curve(
     placed = {number: _places(schema, set(waves[number - 1])) for number in numbered}
     steps = [(0, 1.0), *((number, level) for number in numbered for level in levels)]
     chosen = np.arange(0, store.rows("validation"), -(-store.rows("validation") // MOST_ROWS))
-    luck = np.random.default_rng(config.seed).random((len(waves), len(chosen)), dtype=np.float32)
+    draws = np.random.default_rng(config.seed).random((len(waves), len(chosen)), dtype=np.float32)
     place = resolve_device(config.device)
     model.to(place).eval()
     lost = lost.to(place)
@@ -78,7 +78,7 @@ def fading_curve(
             continue
         for (wave, level), kept in zip(steps, found, strict=True):
             if wave:
-                gone = torch.from_numpy(luck[wave - 1, own] >= level).to(place)
+                gone = torch.from_numpy(draws[wave - 1, own] >= level).to(place)
                 rows = _without(rows, placed[wave], gone, lost)
             kept.append(schema.decision(scores(model, rows, task=schema.task, outputs=schema.outputs)))
     measure = metric(config.metric, schema.task)

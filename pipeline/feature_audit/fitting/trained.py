@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,6 @@ class TrainingFacts:
     compute: float
     history: list[dict[str, float]]
     seed: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> TrainingFacts:
-        """Restore facts from ``to_dict()``."""
-        return cls(**content)
 
 
 @dataclass(frozen=True)

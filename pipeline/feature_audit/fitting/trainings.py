@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -98,17 +98,17 @@ class Trainings:
             for one in missing
         ]
 
-        def told(place: int, facts: TrainingFacts) -> None:
+        def on_result(place: int, facts: TrainingFacts) -> None:
             log.info("%s, validation %s %.4f", missing[place].label, self.config.metric, facts.metric)
 
-        trained = iter(self.engine.run(jobs, told))
+        trained = iter(self.engine.run(jobs, on_result))
         return [facts if facts is not None else next(trained) for facts in known]
 
     def facts(self, name: str) -> TrainingFacts:
         """Facts about a training that ``fit`` has run."""
         content = read_marker(self._place(name, "json"))
         assert content is not None, "it is trained before it is used"
-        return TrainingFacts.from_dict(content["facts"])
+        return TrainingFacts(**content["facts"])
 
     def trained(self, schema: ModelSchema, name: str) -> Trained:
         """A training that ``fit`` has run."""
@@ -130,13 +130,13 @@ class Trainings:
     def _known(self, wanted: Wanted) -> TrainingFacts | None:
         content = read_marker(self._place(wanted.name, "json"))
         same = content is not None and content["features"] == list(wanted.schema.names)
-        return TrainingFacts.from_dict(content["facts"]) if content is not None and same else None
+        return TrainingFacts(**content["facts"]) if content is not None and same else None
 
     def train(self, wanted: Wanted, watch: Watch | None = None) -> TrainingFacts:
         """One training in this process, by the built-in loop or an external job; writes its files, marker last."""
         train = self._train_outside if has_own_training(self.config) else self._train
         facts, files = train(wanted, watch)
-        content = {"features": list(wanted.schema.names), "facts": facts.to_dict()}
+        content = {"features": list(wanted.schema.names), "facts": asdict(facts)}
         write_marker(self._place(wanted.name, "json"), content, files)
         return facts
 
@@ -147,11 +147,11 @@ class Trainings:
     def _in_ranks(self, wanted: Wanted) -> TrainingFacts:
         """One training by several processes at once; the first failure ends the others."""
         with TemporaryDirectory() as folder, opened_ranks(self.config) as engine:
-            meeting = Path(folder, "ranks")
+            rendezvous = Path(folder, "ranks")
             jobs = [
                 Job(
                     train_rank,
-                    (self, wanted, rank, meeting),
+                    (self, wanted, rank, rendezvous),
                     self._place(wanted.name, "pt"),
                     f"rank {rank} of {wanted.label}",
                 )
@@ -204,14 +204,14 @@ def train_and_keep(trainings: Trainings, wanted: Wanted, *, watch: Watch | None 
     return trainings.train(wanted, watch)
 
 
-def train_rank(trainings: Trainings, wanted: Wanted, rank: int, meeting: Path) -> TrainingFacts:
-    """A rank's part of a training, as a job function; ``meeting`` as in ``models.joined``."""
+def train_rank(trainings: Trainings, wanted: Wanted, rank: int, rendezvous: Path) -> TrainingFacts:
+    """A rank's part of a training, as a job function; ``rendezvous`` as in ``models.joined``."""
     config = trainings.config
     if rank:
         warnings.simplefilter("ignore")  # rank 0 gives the same warnings
     alone = rank == 0 and config.workers == 1 and config.engine == "local"
     with (
-        joined(rank, config.ranks, meeting, resolve_device(config.device)) as ranks,
+        joined(rank, config.ranks, rendezvous, resolve_device(config.device)) as ranks,
         training_bar(wanted.label, alone=alone) as watch,
     ):
         return trainings.train_here(wanted, watch, ranks)

@@ -1,8 +1,8 @@
 """The model contract, the shipped models, training and prediction."""
 
 from feature_audit.models.boosting_reference import boosting_scores
-from feature_audit.models.build import MODELS, build_model, check_arguments, find_factory
-from feature_audit.models.contract import TrainingStore, resolve_device
+from feature_audit.models.build import MODELS, build_model, check_arguments
+from feature_audit.models.contract import resolve_device
 from feature_audit.models.custom.by_name import by_name
 from feature_audit.models.custom.check import check_model
 from feature_audit.models.custom.finding import ModelFinding
@@ -12,7 +12,7 @@ from feature_audit.models.custom.widths import embedding_widths
 from feature_audit.models.loss import row_loss, to_scores
 from feature_audit.models.prediction import FORWARD_SHARE, mean_loss, predict, scores
 from feature_audit.models.ranks import Ranks, joined
-from feature_audit.models.training import Pace, TrainResult, train
+from feature_audit.models.training import Pace, train
 from feature_audit.models.zoo.embedding import embedding_sizes
 
 __all__ = [
@@ -22,8 +22,6 @@ __all__ = [
     "ModelFinding",
     "Pace",
     "Ranks",
-    "TrainResult",
-    "TrainingStore",
     "boosting_scores",
     "build_model",
     "by_name",
@@ -31,7 +29,6 @@ __all__ = [
     "check_model",
     "embedding_sizes",
     "embedding_widths",
-    "find_factory",
     "gated_table",
     "is_installed",
     "joined",

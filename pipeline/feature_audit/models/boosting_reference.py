@@ -80,7 +80,7 @@ def boosting_scores(
     target, weight = store.target("train")[rows], store.weight("train")
     # Minimum hessian and L2 are in absolute units, so weights are scaled to mean 1.
     weight = None if weight is None else weight[rows] / weight[rows].mean()
-    schema = _most_telling(store, schema, rows, target, max(1, min(max_columns, max_cells // len(rows))))
+    schema = _most_predictive(store, schema, rows, target, max(1, min(max_columns, max_cells // len(rows))))
     categorical = np.array([field.form == "code" for field in schema.fields])
     train = store.matrix("train", schema, rows)
     model, capped = _fit(train, target, weight, schema.task, categorical, seed)
@@ -150,19 +150,22 @@ def _cap(values: NDArray[np.float32], categorical: NDArray[np.bool_]) -> None:
         np.minimum(values[:, place], _MOST_CATEGORIES - 1, out=values[:, place])
 
 
-def _most_telling(
+def _most_predictive(
     store: BoostingStore, schema: ModelSchema, rows: NDArray[np.integer], target: NDArray[np.generic], most: int
 ) -> ModelSchema:
     """The ``most`` fields that predict the label best individually; all if there are no more."""
     if len(schema.fields) <= most:
         return schema
     classes = _grouped(target.astype(np.float64)) if schema.task == "regression" else target.astype(np.int64)
-    told: list[float] = []
+    taus: list[float] = []
     for start in range(0, len(schema.fields), _BLOCK):
         block = replace(schema, fields=schema.fields[start : start + _BLOCK])
         cells = store.matrix("train", block, rows)
-        told += [_told(_groups_of(field, column), classes) for field, column in zip(block.fields, cells.T, strict=True)]
-    best = np.argsort(-np.array(told), kind="stable")[:most]
+        taus += [
+            _goodman_kruskal_tau(_groups_of(field, column), classes)
+            for field, column in zip(block.fields, cells.T, strict=True)
+        ]
+    best = np.argsort(-np.array(taus), kind="stable")[:most]
     return schema.keep(schema.fields[place].name for place in best)
 
 
@@ -179,7 +182,7 @@ def _grouped(values: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.searchsorted(edges, values, side="right").astype(np.int64)
 
 
-def _told(groups: NDArray[np.int64], classes: NDArray[np.int64]) -> float:
+def _goodman_kruskal_tau(groups: NDArray[np.int64], classes: NDArray[np.int64]) -> float:
     """Share of the label's variance between the groups (Goodman and Kruskal's tau), minus what chance would explain."""
     n_classes, rows = int(classes.max()) + 1, len(groups)
     joint = np.bincount(groups * n_classes + classes, minlength=(int(groups.max()) + 1) * n_classes)

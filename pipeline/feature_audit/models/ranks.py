@@ -62,13 +62,13 @@ class Ranks:
         with torch.no_grad():
             for value in (*module.parameters(), *module.buffers()):
                 held = value.contiguous()
-                _together(partial(dist.broadcast, held, src=0))
+                _collective(partial(dist.broadcast, held, src=0))
                 value.copy_(held)
 
     def total(self, *values: float) -> list[float]:
         """Sums over the ranks, in float64."""
         summed = torch.tensor(values, dtype=torch.float64, device=self.place)
-        _together(lambda: dist.all_reduce(summed))
+        _collective(lambda: dist.all_reduce(summed))
         return summed.tolist()
 
     def mean_gradients(self, weights: Sequence[Tensor], loss: Tensor, rows: int) -> float:
@@ -87,26 +87,26 @@ class Ranks:
         dense = [weight.grad is not None and not one for weight, one in zip(weights, sparse, strict=True)]
         known = torch.tensor([rows, *dense, *sparse], dtype=torch.float64)
         facts = torch.cat([loss.double().view(1), known.to(self.place, non_blocking=True)])
-        _together(lambda: dist.all_reduce(facts))
+        _collective(lambda: dist.all_reduce(facts))
         total, count, *found = facts.tolist()
         kinds = list(zip(weights, found[: len(weights)], found[len(weights) :], strict=True))
-        self._add_up([weight for weight, anywhere, _ in kinds if anywhere], count)
+        self._sum_dense([weight for weight, anywhere, _ in kinds if anywhere], count)
         for weight in [weight for weight, anywhere, lazy in kinds if lazy and not anywhere]:
-            self._bring_together(weight, count)
+            self._gather_sparse(weight, count)
         return total / count
 
-    def _add_up(self, weights: Sequence[Tensor], rows: float) -> None:
+    def _sum_dense(self, weights: Sequence[Tensor], rows: float) -> None:
         """Dense gradients, in one exchange; a gradient that is sparse only on some ranks is made dense."""
         if not weights:
             return
         parts = [torch.zeros_like(one) if one.grad is None else one.grad.to_dense() for one in weights]
         flat = torch.cat([part.flatten() for part in parts])
-        _together(lambda: dist.all_reduce(flat))
+        _collective(lambda: dist.all_reduce(flat))
         flat.div_(rows)
         for weight, piece in zip(weights, flat.split([part.numel() for part in parts]), strict=True):
             weight.grad = piece.view_as(weight).to(weight.dtype)
 
-    def _bring_together(self, weight: Tensor, rows: float) -> None:
+    def _gather_sparse(self, weight: Tensor, rows: float) -> None:
         """Sparse gradients (R, d): concatenates the touched rows of all ranks."""
         touched, width = touched_rows(weight), weight.shape[1]
         values = weight.new_zeros(0, width) if touched is None else weight.grad.values()  # type: ignore[union-attr]
@@ -122,26 +122,26 @@ class Ranks:
 
     def _gathered(self, mine: Tensor) -> list[Tensor]:
         found = [torch.empty_like(mine) for _ in range(self.size)]
-        _together(lambda: dist.all_gather(found, mine.contiguous()))
+        _collective(lambda: dist.all_gather(found, mine.contiguous()))
         return found
 
 
 @contextmanager
-def joined(rank: int, size: int, meeting: Path, place: torch.device) -> Iterator[Ranks]:
+def joined(rank: int, size: int, rendezvous: Path, place: torch.device) -> Iterator[Ranks]:
     """Context in which all ranks of one training are connected.
 
     Args:
         rank, size: number of this process, and number of processes.
-        meeting: a rendezvous file for these ranks only; it must not exist before the first rank joins.
+        rendezvous: a rendezvous file for these ranks only; it must not exist before the first rank joins.
         place: device of this rank's model: its GPU, or the CPU.
     """
     backend = "nccl" if place.type == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=size)
+    dist.init_process_group(backend, init_method=f"file://{rendezvous}", rank=rank, world_size=size)
     yield Ranks(rank, size, place)
     dist.destroy_process_group()  # not after a failure: the others wait for this rank, and end with it
 
 
-def _together(exchange: Callable[[], Result]) -> Result:
+def _collective(exchange: Callable[[], Result]) -> Result:
     """Run a collective operation.
 
     Raises:

@@ -1,7 +1,7 @@
 """Paired statistics and the non-inferiority verdict: may the pruned model replace the full one?"""
 
 from feature_audit.noninferiority.ladder import fixed_sequence, proven_k
-from feature_audit.noninferiority.metrics import METRICS, Metric, metric
+from feature_audit.noninferiority.metrics import METRICS, metric
 from feature_audit.noninferiority.paired import paired_delta
 from feature_audit.noninferiority.sentences import percentage
 from feature_audit.noninferiority.slices import Coded, activity
@@ -11,7 +11,6 @@ from feature_audit.noninferiority.verdict import ParityResult, decide
 __all__ = [
     "METRICS",
     "Coded",
-    "Metric",
     "ParityResult",
     "activity",
     "decide",

@@ -12,9 +12,8 @@ from itertools import product
 
 import numpy as np
 
-from feature_audit.noninferiority import power
 from feature_audit.noninferiority.planning import MOST, Arms, Outlook
-from feature_audit.results import PowerPlan
+from feature_audit.results import DECIDES, PowerPlan
 
 #: Maximum number of trainings, and maximum multiple of today's rows, in the advice.
 _MOST_TRAININGS, _MOST_TIMES = 30, 100.0
@@ -67,7 +66,7 @@ def _sentence(view: Outlook, arms: Arms, chance: float, decidable: float, change
     model = "a pruned model that equals the full one"
     if view.expected > 0:
         model = f"a pruned model that is {view.expected:.2g} better (a conservative estimate from the confirmations)"
-    if chance >= power.POWER:
+    if chance >= DECIDES:
         return f"Planned on validation: with {trained}, {model} passes in about {chance:.0%} of audits."
     sentence = (
         f"With {trained}, {model} would pass in only about {chance:.0%} of audits at a margin of "
@@ -86,7 +85,7 @@ def _remedies(view: Outlook, arms: Arms, change: Change) -> str:
     same = replace(view, expected=0.0, question=replace(view.question, confidence=change.confidence))
     fresh = replace(same, question=replace(view.question, confidence=change.fresh_confidence))
     # Where more trainings alone decide, an option that needs as many of them and something else has no use.
-    short = [numbers for numbers in _numbers(same, arms, MOST) if same.chance(numbers) < power.POWER]
+    short = [numbers for numbers in _numbers(same, arms, MOST) if same.chance(numbers) < DECIDES]
     priced = [*_more_trainings(same, arms, change), *_larger_test_split(same, short, change)]
     listed = [text for _, text in sorted(priced)]
     return "; ".join([*listed, _wider_margin(same, short, change), *_more_rows(fresh, short)])
@@ -104,7 +103,7 @@ def _keys(view: Outlook, numbers: Arms) -> str:
 
 def _more_trainings(view: Outlook, arms: Arms, change: Change) -> Iterator[tuple[float, str]]:
     for numbers in _numbers(view, arms, _MOST_TRAININGS)[1:]:
-        if (chance := view.chance(numbers)) >= power.POWER:
+        if (chance := view.chance(numbers)) >= DECIDES:
             cost = change.price(numbers) - change.price(arms)
             yield cost, f"{_keys(view, numbers)} ({chance:.0%}, {cost:.1f} more full trainings)"
             return
@@ -116,7 +115,7 @@ def _larger_test_split(view: Outlook, short: list[Arms], change: Change) -> Iter
     if now is None:
         return
     for share, numbers in product((one for one in _TEST_SHARES if one > now), short):
-        if (chance := view.chance(numbers, share / now)) >= power.POWER:
+        if (chance := view.chance(numbers, share / now)) >= DECIDES:
             fewer, cost = 1 - (1 - share) / (1 - now), change.again + change.price(numbers)
             words = f"{chance:.0%}, a new audit of {cost:.1f} full trainings on {fewer:.0%} fewer train rows"
             yield cost, f"test_share={share:g}{_with(view, numbers, short[0])} ({words})"
@@ -137,7 +136,7 @@ def _wider_margin(view: Outlook, short: list[Arms], change: Change) -> str:
 
 def _more_rows(view: Outlook, short: list[Arms]) -> Iterator[str]:
     for times, numbers in product(np.geomspace(1.1, _MOST_TIMES, 60), short):
-        if (chance := view.chance(numbers, float(times))) >= power.POWER:
+        if (chance := view.chance(numbers, float(times))) >= DECIDES:
             yield f"{_rounded_up(float(times)):g} times as many rows{_with(view, numbers, short[0])} ({chance:.0%})"
             return
 

@@ -26,8 +26,8 @@ from feature_audit.noninferiority.intervals import PASS_SHARE
 #: (pruned, full) trainings.
 Arms = tuple[int, int]
 
-#: Planned probability of a decision; below ``power.POWER`` a question counts as undecidable.
-POWER = 0.9
+#: Planned probability of a decision; below ``results.DECIDES`` a question counts as undecidable.
+PLANNED_CHANCE = 0.9
 #: An allocation this close to the best one's probability is as good; otherwise hopeless tables would cost most.
 NEARLY = 0.05
 #: Minimum and maximum number of trainings of either model; minimum number of pruned ones if the full model is trained
@@ -79,7 +79,7 @@ class Outlook:
         return power.chance(self.on_test(arms, rows), abs(gap), self._level(gap))
 
     def decidable(self, arms: Arms) -> float:
-        """The smallest margin at which identical models pass with probability ``power.POWER``."""
+        """The smallest margin at which identical models pass with probability ``results.DECIDES``."""
         return power.reach(self.on_test(arms), self._level(1.0))
 
     def on_test(self, arms: Arms, rows: float = 1.0) -> Components:
@@ -151,7 +151,7 @@ def choose(
     view = look(fewest)
     once = [arms for arms in options if arms[1] == 1]
     if once and len(once) < len(options):
-        if view.expected and max(view.chance(arms) for arms in once) >= POWER:
+        if view.expected and max(view.chance(arms) for arms in once) >= PLANNED_CHANCE:
             options = once
         else:
             options = [arms for arms in options if arms[1] > 1]
@@ -161,7 +161,7 @@ def choose(
 
 
 def _enough(view: Outlook, options: Sequence[Arms]) -> Arms:
-    """The first allocation with a probability of ``POWER``, or nearly the best one's if none reaches it."""
+    """The first allocation with a probability of ``PLANNED_CHANCE``, or nearly the best one's if none reaches it."""
     chances = [view.chance(arms) for arms in options]
-    wanted = min(POWER, max(chances) - NEARLY)
+    wanted = min(PLANNED_CHANCE, max(chances) - NEARLY)
     return next(arms for arms, one in zip(options, chances, strict=True) if one >= wanted)

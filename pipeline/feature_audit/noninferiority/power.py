@@ -15,7 +15,6 @@ from feature_audit.noninferiority.components import Components, seed_weight
 from feature_audit.noninferiority.intervals import PASS_SHARE, degrees_of_freedom
 from feature_audit.results import DECIDES
 
-POWER = DECIDES
 MOST_SEEDS = 100
 MOST_ROWS = 1000.0  # times the current test split
 _LEVELS = (np.arange(400) + 0.5) / 400  # quantiles for sampling the distribution of a standard error
@@ -110,7 +109,7 @@ def _decides(comparison: Comparison, confidence: float, arms: tuple[int, int], f
     """Whether these trainings on ``factor`` times the clusters would decide if the estimate stays the same."""
     gap = _gap(comparison)
     level = 1 - (PASS_SHARE if gap > 0 else 1 - PASS_SHARE) * (1 - confidence)
-    return chance(grown(comparison.parts, factor, arms), abs(gap), level) >= POWER
+    return chance(grown(comparison.parts, factor, arms), abs(gap), level) >= DECIDES
 
 
 def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components:
@@ -129,7 +128,7 @@ def grown(parts: Components, factor: float, arms: tuple[int, int]) -> Components
     )
 
 
-def reach(parts: Components, level: float, power: float = POWER) -> float:
+def reach(parts: Components, level: float, power: float = DECIDES) -> float:
     """Distance from the margin that is decided with probability ``power``.
 
     The estimate divided by its estimated standard error is treated as noncentral t with the verdict's degrees of

@@ -6,7 +6,7 @@ import logging
 
 from feature_audit.config import AuditConfig
 from feature_audit.orchestration.settings import check_config
-from feature_audit.orchestration.stage_run import question
+from feature_audit.orchestration.stage_run import question_digest
 from feature_audit.report import read_json
 from feature_audit.results import AuditReport
 from feature_audit.stages import load
@@ -37,7 +37,7 @@ def resume(run: Run, config: AuditConfig, name: str) -> Run | None:
         return run
     check_config(config)
     tags = run.tags()
-    if tags.get(QUESTION) != question(config, load.digest(config)):
+    if tags.get(QUESTION) != question_digest(config, load.digest(config)):
         parent = open_parent(config.experiment, name)
         parent.tag({CONTINUES: run.id})
         log.info(

@@ -57,9 +57,9 @@ def point(driver: Run | None, parent: Run, report: AuditReport, name: str) -> No
 
 def terminal_lines(parent: Run, report: AuditReport) -> list[str]:
     """Terminal output of an audit with a verdict."""
-    said = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report), report.production]
-    said += [f"warning: {warning}" for warning in report.warnings]
-    lines = [*filter(None, said), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
+    sentences = [f"{report.verdict}: {verdict_sentence(report)}", ladder_sentence(report), report.production]
+    sentences += [f"warning: {warning}" for warning in report.warnings]
+    lines = [*filter(None, sentences), f"run {parent.id}, artifact report/index.html", *where_to_look(parent.id)]
     if report.recommendation:
         lines.append(f"recommended: {report.recommendation}; promote it with: {promote_command(report)}")
     if report.needed:

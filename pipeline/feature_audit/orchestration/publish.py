@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import concrete_selectors
 from pydantic import BaseModel
 
-import feature_audit
 from feature_audit.config import AuditConfig
-from feature_audit.data import Prepared, example_rows, write_table
-from feature_audit.fitting.own_training import has_own_training
+from feature_audit.data import Prepared, write_table
 from feature_audit.locking import held
 from feature_audit.masking import masked, masked_values
-from feature_audit.models import is_installed, own_code
 from feature_audit.orchestration import exports, model_artifacts
 from feature_audit.report import (
     measured,
@@ -31,16 +27,13 @@ from feature_audit.report import (
 )
 from feature_audit.results import AuditReport, FeatureDecision, LadderRung
 from feature_audit.selection import Selection, TrialRow
-from feature_audit.stages.load import locate
 from feature_audit.stages.parity import PREDICTIONS, Outcome
 from feature_audit.stages.retrain import Retrained
-from feature_audit.tracking import Run, address, registry
+from feature_audit.tracking import Run, address
 from feature_audit.tracking.parity_metrics import legal_name, metric_of, parity_metrics
 
 #: Tags that record, in an experiment, the looks at a table's test rows.
 FAMILY, LOOK, LOOK_RECORD = "audit.test_family", "audit.look", "audit.look_record"
-#: Number of rows in the registered model's example.
-_EXAMPLE_ROWS = 5
 _RANKING = ("feature", "rank", "score", "selection_frequency", "decision", "reason", "carried_by")
 #: Numeric columns of the ranking that may be entirely empty.
 _NUMBERS = ("bytes_per_row", "plain_bytes_per_row", "embedding_share")
@@ -259,7 +252,9 @@ def recommend(
     # If two concurrent audits recommend the same model, the second finds the version that the first registered.
     lock = Path(config.work_dir).resolve() / "registration.lock"
     with held(lock, "waiting for another audit to register its model"):
-        found = _register(parent, config, prepared, pruned, report, outcome_key)
+        found = model_artifacts.register(
+            parent.id, config, prepared, pruned, report, outcome_key, partial(_version_text, parent, report)
+        )
     report = replace(report, recommendation=found)
     texts(parent, config, report)
     refs = exports.feast_refs(row for row in report.decisions if row.decision == "keep")
@@ -270,67 +265,6 @@ def recommend(
     return report
 
 
-def _register(
-    parent: Run, config: AuditConfig, prepared: Prepared, pruned: Retrained, report: AuditReport, outcome_key: str
-) -> str:
-    """Register the pruned model with the lowest validation loss; its inputs are exactly the kept raw columns."""
-    rung = pruned.at(report.k)
-    names, shipped = rung.schema.names, rung.names[rung.best_seed]
-    with tempfile.TemporaryDirectory() as name:
-        folder, code = Path(name) / "pruned", Path(name) / "code"
-        folder.mkdir()
-        code.mkdir()
-        own = has_own_training(config)
-        if own:
-            model_artifacts.of_job(config, prepared, names, pruned.folder.path, shipped, folder)
-        else:
-            model_artifacts.of_network(config, prepared, rung.schema, pruned.folder.path, shipped, folder)
-        return registry.register(
-            run_id=parent.id,
-            model_name=config.model_name,
-            artifacts=folder,
-            loader="pyfunc_job_model" if own else "pyfunc_model",
-            code=[] if own else _code(config.model, code),
-            inputs=_raw_inputs(prepared, names),
-            example=example_rows(locate(config), prepared, names, _EXAMPLE_ROWS),
-            tags=_version_tags(parent, prepared, report, outcome_key),
-            describe=lambda found: version_description(replace(report, recommendation=found), _link(parent)),
-        )
-
-
-def _version_tags(parent: Run, prepared: Prepared, report: AuditReport, outcome_key: str) -> dict[str, Any]:
-    decision = report.deltas[0]
-    time = prepared.split_info.get("time")
-    return {
-        "audit.key": outcome_key,
-        "audit.verdict": report.verdict,
-        "audit.run_id": parent.id,
-        "audit.k": report.k,
-        "audit.n_features": report.n_features,
-        "audit.metric": report.metric,
-        "audit.margin": report.margin,
-        "audit.delta": decision.delta,
-        "audit.ci_low": decision.ci_low,
-        "audit.ci_high": decision.ci_high,
-        "audit.data_digest": prepared.digest,
-        **exports.feast_tags(exports.feast_refs(row for row in report.decisions if row.decision == "keep")),
-        **({registry.DATA_UNTIL: time["last"]} if time else {}),
-    }
-
-
-def _code(model: str, folder: Path) -> list[Path]:
-    """Code that loading a registered model requires: this project's packages, and the user's own files.
-
-    The user's files are copied into ``folder``, so that other files of their directory are not uploaded.
-    """
-    for place, file in own_code(model).items():
-        if not is_installed(file):
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, folder / place)
-    project = [Path(str(package.__file__)).resolve().parent for package in (feature_audit, concrete_selectors)]
-    return [*project, *sorted(folder.iterdir())]
-
-
-def _raw_inputs(prepared: Prepared, names: tuple[str, ...]) -> list[registry.RawInput]:
-    columns = {column.name: column for column in prepared.columns}
-    return [registry.RawInput(name, columns[name].dtype) for name in names]
+def _version_text(parent: Run, report: AuditReport, found: str) -> str:
+    """Description of the registered version with the address ``found``."""
+    return version_description(replace(report, recommendation=found), _link(parent))

@@ -40,12 +40,12 @@ def build_report(
     decisions: list[FeatureDecision],
     costs: list[StageCost],
     plan: CostPlan,
-    besides: float,
+    other_seconds: float,
     run_id: str,
 ) -> AuditReport:
     """All data of the report, except the recommendation's address (registered later).
 
-    ``besides``: seconds of the audit other than for training and loading, which another look would take again.
+    ``other_seconds``: seconds of the audit other than for training and loading, which another look would take again.
     """
     result = outcome.result
     assert config.metric is not None
@@ -80,7 +80,7 @@ def build_report(
         power=pruned.plan,
         production=_against_production(result),
         weighting=_weighting(prepared),
-        more=_more(full, pruned, outcome, besides),
+        more=_more(full, pruned, outcome, other_seconds),
         look=outcome.look.number,
         judged_at=outcome.look.judged_at,
         ladder=outcome.ladder,
@@ -94,9 +94,9 @@ def _weighting(prepared: Prepared) -> str | None:
     if "weighted_by" not in summary:
         return None
     rows, effective = prepared.rows["test"], summary["effective_rows"]["test"]
-    said = str(summary["weighted_by"])
+    weights = str(summary["weighted_by"])
     return (
-        f"{said[0].upper()}{said[1:]}, in training and in every metric. "
+        f"{weights[0].upper()}{weights[1:]}, in training and in every metric. "
         f"Effective sample size of the {rows:,} test rows: {effective:,.0f}."
     )
 
@@ -107,12 +107,12 @@ def _came_to(plan: CostPlan, pruned: Retrained, costs: Sequence[StageCost]) -> C
 
 
 def _against_production(result: ParityResult) -> str | None:
-    said = [one["sentence"] for one in result.diagnostics["references"] if one["split"] == "test"]
-    return " ".join(said) or None
+    sentences = [one["sentence"] for one in result.diagnostics["references"] if one["split"] == "test"]
+    return " ".join(sentences) or None
 
 
-def _more(full: Baseline, pruned: Retrained, outcome: Outcome, besides: float) -> MoreTrainings | None:
-    """The cheapest trainings that would decide, with their expected time based on earlier ones, plus ``besides``."""
+def _more(full: Baseline, pruned: Retrained, outcome: Outcome, other_seconds: float) -> MoreTrainings | None:
+    """The cheapest trainings that would decide; their time is expected from earlier ones, plus ``other_seconds``."""
     each = sum(float(np.mean([facts.seconds for facts in rung.facts])) for rung in pruned.rungs)
     so_far = len(pruned.at(outcome.k).facts), 1 + len(pruned.full_facts)
 
@@ -123,7 +123,9 @@ def _more(full: Baseline, pruned: Retrained, outcome: Outcome, besides: float) -
     if not options:
         return None
     seeds, baseline_seeds = min(options, key=lambda option: missing(*option))
-    return MoreTrainings(seeds, baseline_seeds, besides + missing(seeds, baseline_seeds), outcome.look.next_judged_at)
+    return MoreTrainings(
+        seeds, baseline_seeds, other_seconds + missing(seeds, baseline_seeds), outcome.look.next_judged_at
+    )
 
 
 def _warnings(

@@ -30,11 +30,9 @@ from feature_audit.orchestration.margins import with_margins
 from feature_audit.orchestration.report_data import build_report
 from feature_audit.orchestration.savings import sized, with_savings
 from feature_audit.orchestration.settings import check_config, keep_given, keep_resolved, with_metric
-from feature_audit.orchestration.stage_run import StageRun, asked_of_test, question, run_stage, training_inputs
+from feature_audit.orchestration.stage_run import StageRun, asked_of_test, question_digest, run_stage, training_inputs
 from feature_audit.plurals import counted
-from feature_audit.report import (
-    plan_sentence,
-)
+from feature_audit.report import plan_sentence
 from feature_audit.results import AuditReport, CostPlan, FeatureDecision, StageCost
 from feature_audit.selection import Constraints, Selection
 from feature_audit.stages import baseline, load, parity, retrain, select
@@ -129,7 +127,7 @@ def _run_stages(config: AuditConfig, parent: Run, until: str, started: float, en
 def _propose(config: AuditConfig, parent: Run, until: str, engine: Engine) -> _Proposal | None:
     """load, baseline, select; None if the audit ends with one of them."""
     data = load.digest(config)
-    parent.tag({earlier.QUESTION: question(config, data)})
+    parent.tag({earlier.QUESTION: question_digest(config, data)})
     loaded = run_stage(parent, config, "load", {"data": data}, lambda folder, _: load.load(config, folder))
     prepared = loaded.result
     costs = [loaded.cost(0.0, f"{sum(prepared.rows.values()):,} rows")]
@@ -157,8 +155,15 @@ def _propose(config: AuditConfig, parent: Run, until: str, engine: Engine) -> _P
     plan = cost_plan(config, prepared, full, constraints)
     log.info("select: plan: %s", plan_sentence(plan))
     inputs = {"baseline": trained.digest, "rules": load.rules_digest(prepared)}
-    work = partial(_select, engine, config, prepared, full, constraints)
-    selected = run_stage(parent, config, "select", inputs, work)
+    selected = run_stage(
+        parent,
+        config,
+        "select",
+        inputs,
+        lambda folder, run: select.select(
+            config, prepared, full, constraints, folder, partial(publish.trial, run), engine
+        ),
+    )
     selection = selected.result
     tried = f"{counted(len(selection.masks), 'trial')}, {counted(selection.n_confirmations, 'confirmation')}"
     tried += ", 1 reference model" if full.reference else ""
@@ -203,10 +208,10 @@ def _prove(known: _Proposal, parent: Run, until: str, started: float, engine: En
         decisions = sized(config, prepared, full, decided)
         publish.selection(parent, selection, decisions)
     ran = sum(stage.seconds for stage in (loaded, trained, selected, retrained) if not stage.cached)
-    besides = time.perf_counter() - started - ran
+    other_seconds = time.perf_counter() - started - ran
     report = build_report(
-        config, prepared, full, known.constraints, selection, pruned, outcome, decisions, costs, known.plan, besides,
-        parent.id,
+        config, prepared, full, known.constraints, selection, pruned, outcome, decisions, costs, known.plan,
+        other_seconds, parent.id,
     )  # fmt: skip
     report = replace(report, margin_share=known.margin_share)
     report = with_savings(config, prepared, full, pruned, report)
@@ -225,18 +230,6 @@ def _train_full(
     trained = baseline.baseline(config, prepared, folder, engine)
     run.history(trained.facts.history, "baseline")
     return trained
-
-
-def _select(
-    engine: Engine,
-    config: AuditConfig,
-    prepared: Prepared,
-    full: baseline.Baseline,
-    constraints: Constraints,
-    folder: StageFolder,
-    run: Run,
-) -> Selection:
-    return select.select(config, prepared, full, constraints, folder, partial(publish.trial, run), engine)
 
 
 def _train_pruned(
@@ -274,7 +267,7 @@ def _judge(
 
 
 def _learn_looks(config: AuditConfig, prepared: Prepared, parent: Run) -> None:
-    tags = parent.beside(publish.FAMILY, prepared.family)
+    tags = parent.tags_of_siblings(publish.FAMILY, prepared.family)
     records = [one[publish.LOOK_RECORD] for one in tags if publish.LOOK_RECORD in one]
     learn_looks(Path(config.work_dir).resolve(), prepared.family, records)
 

@@ -13,7 +13,7 @@ import yaml
 from concrete_selectors import SELECTORS
 from concrete_selectors.baselines import UNWEIGHTED
 
-from feature_audit.config import DEFAULT_MARGIN, DEFAULT_METRIC, DEFAULT_SHARE, AuditConfig
+from feature_audit.config import DEFAULT_METRIC, AuditConfig, default_margin
 from feature_audit.config.files import given_values, load_config, read_given
 from feature_audit.data import Prepared, read_consumers
 from feature_audit.engine import check_engine
@@ -159,9 +159,7 @@ def with_metric(config: AuditConfig, prepared: Prepared) -> AuditConfig:
     metric = config.metric or DEFAULT_METRIC[task]
     parse_metric(metric, task)
     check_guards(config.guards, metric, task)
-    margin = config.margin
-    if margin is None:
-        margin = DEFAULT_SHARE if metric in IN_TARGET_UNITS else DEFAULT_MARGIN
+    margin = default_margin(metric) if config.margin is None else config.margin
     if isinstance(margin, str) and metric == "calibration":
         raise UsageError(f"margin={margin}: {NO_ADVANTAGE}, such as margin=0.02")
     decided = {"task": task, "metric": metric, "margin": margin}
@@ -177,8 +175,8 @@ def _with_rules(config: AuditConfig, prepared: Prepared) -> dict[str, TargetRule
         parse_metric(metric, one.task, key=f"targets.{one.name}")
         margin = rules[one.name].margin
         if margin is None:
-            default = DEFAULT_SHARE if metric in IN_TARGET_UNITS else DEFAULT_MARGIN
-            margin = config.margin if metric == config.metric and metric not in IN_TARGET_UNITS else default
+            shared = metric == config.metric and metric not in IN_TARGET_UNITS
+            margin = config.margin if shared else default_margin(metric)
         rules[one.name] = replace(rules[one.name], metric=metric, margin=margin)
     return rules
 

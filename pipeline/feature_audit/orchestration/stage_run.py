@@ -103,7 +103,7 @@ def run_stage(
     return StageRun(name, result, key.digest, folder.seconds, cached, folder.path)
 
 
-def question(config: AuditConfig, data: str) -> str:
+def question_digest(config: AuditConfig, data: str) -> str:
     """Digest of everything that an audit's answer depends on: an equal digest means an equal verdict.
 
     Args:
@@ -129,7 +129,7 @@ def asked_of_test(config: AuditConfig, retrain_inputs: dict[str, str], inputs: d
     """
     inputs = {**inputs, "retrain": key_of("retrain", config, retrain_inputs).digest}
     numbers = {"seeds": str(config.seeds), "baseline_seeds": str(config.baseline_seeds)}
-    return parity.question({**key_of("parity", config, inputs).parts, **numbers})
+    return parity.question_digest({**key_of("parity", config, inputs).parts, **numbers})
 
 
 def load_key(config: AuditConfig) -> StageKey:

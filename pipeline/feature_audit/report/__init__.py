@@ -9,11 +9,9 @@ from feature_audit.report.markdown import text as escape
 from feature_audit.report.numbers import duration
 from feature_audit.report.view import plan_sentence
 from feature_audit.report.view import sentence as verdict_sentence
-from feature_audit.results import AuditReport
 
 __all__ = [
     "READ_BY_OTHERS",
-    "AuditReport",
     "duration",
     "escape",
     "ladder_sentence",

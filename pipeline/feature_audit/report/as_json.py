@@ -6,41 +6,17 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from feature_audit.findings import Finding
-from feature_audit.results import (
-    AuditReport,
-    CostPlan,
-    CurvePoint,
-    FadePoint,
-    FeatureDecision,
-    Footprint,
-    LadderRung,
-    MetricDelta,
-    MoreTrainings,
-    PowerPlan,
-    Readers,
-    Savings,
-    StageCost,
-    WaveSavings,
-)
+from feature_audit.results import AuditReport
 
 #: Incremented when a key is removed or changes its meaning; new keys do not change it.
 SCHEMA_VERSION = 1
-
-_ROWS: dict[str, type] = {
-    "deltas": MetricDelta,
-    "curve": CurvePoint,
-    "decisions": FeatureDecision,
-    "findings": Finding,
-    "costs": StageCost,
-    "ladder": LadderRung,
-}
 
 
 def render_json(report: AuditReport) -> str:
@@ -80,28 +56,8 @@ def read_json(text: str) -> AuditReport:
     version = content.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise ValueError(f"schema_version={version}: this version of Feature Audit reads {SCHEMA_VERSION}")
-    for key, kind in _ROWS.items():
-        content[key] = [_build(kind, row) for row in content.get(key, [])]
-    if content["artifact_delta"] is not None:
-        content["artifact_delta"] = _build(MetricDelta, content["artifact_delta"])
-    if content.get("plan") is not None:
-        content["plan"] = _build(CostPlan, content["plan"])
-    if content.get("more") is not None:
-        content["more"] = _build(MoreTrainings, content["more"])
-    if content.get("power") is not None:
-        content["power"] = _build(PowerPlan, content["power"])
-    if content.get("readers") is not None:
-        content["readers"] = _build(Readers, content["readers"])
-    if content.get("savings") is not None:
-        content["savings"] = _savings(content["savings"])
-    return _build(AuditReport, content)
-
-
-def _savings(content: dict[str, Any]) -> Savings:
-    built: dict[str, Any] = {key: _build(Footprint, content[key]) for key in ("full", "pruned")}
-    for key, kind in (("waves", WaveSavings), ("fading", FadePoint)):
-        built[key] = [_build(kind, row) for row in content[key]]
-    return Savings(**{**content, **built})
+    report: AuditReport = _build(AuditReport, content)
+    return report
 
 
 def to_plain(value: Any) -> Any:
@@ -125,6 +81,15 @@ def to_plain(value: Any) -> Any:
     return result
 
 
-def _build(kind: type, row: dict[str, Any]) -> Any:
-    required = {field.name for field in dataclasses.fields(kind) if field.type == "float"}
-    return kind(**{key: math.nan if item is None and key in required else item for key, item in row.items()})
+def _build(kind: Any, value: Any) -> Any:
+    """``value``, parsed from JSON, as the annotated type ``kind`` of an attribute."""
+    if value is None:
+        return math.nan if kind is float else None
+    if NoneType in get_args(kind):  # X | None
+        kind = get_args(kind)[0]
+    if get_origin(kind) is list:
+        return [_build(get_args(kind)[0], item) for item in value]
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        kinds = get_type_hints(kind)
+        return kind(**{key: _build(kinds.get(key), item) for key, item in value.items()})
+    return value

@@ -58,9 +58,9 @@ def run_description(report: AuditReport, link: str = "") -> str:
     needed = f"**To decide it:** {text(view.prose(report.needed))}" if report.needed else ""
     opening = f"**{view.VERDICTS[report.verdict]}:** {view.headline(report)} {text(view.sentence(report))}"
     note = _cut(opening, 1_500)
-    said = (view.prose(one) for one in (view.own_features(report), report.weighting, report.production) if one)
+    remarks = (view.prose(one) for one in (view.own_features(report), report.weighting, report.production) if one)
     parts = [
-        text(" ".join(said)),
+        text(" ".join(remarks)),
         text(measured.sentence(report)),
         _cut(needed, 1_000),
         _facts(report),
@@ -74,7 +74,7 @@ def run_description(report: AuditReport, link: str = "") -> str:
             continue
         if not part or (is_quality and tables):
             continue
-        spaced = _airy(part)
+        spaced = _with_blank_lines(part)
         if len(note) + 2 + len(spaced) < DESCRIPTION_LIMIT:
             note += "\n\n" + spaced
             tables = tables or is_quality
@@ -93,7 +93,7 @@ def version_description(report: AuditReport, link: str = "") -> str:
     return f"{start}\n\n{note}"
 
 
-def _airy(markdown: str) -> str:
+def _with_blank_lines(markdown: str) -> str:
     """Add a space that parsers do not trim to each table cell, because MLflow's run page renders cells unpadded."""
     rows = re.compile(r"^\| (?!---).*$", re.MULTILINE)
     return rows.sub(lambda row: re.sub(r" \|(?= |$)", " &emsp;|", row[0]), markdown)
@@ -115,9 +115,9 @@ def _head(report: AuditReport) -> str:
         lines.append(f"The verdict is due to the guard {text(view.measure(guard))}, {text(view.slice_label(guard))}.")
     if report.verdict == "inconclusive" and report.power and not report.power.can_decide:
         lines.append(text(report.power.sentence))
-    for said in (view.own_features(report), report.weighting, report.production):
-        if said:
-            lines.append(text(view.prose(said)))
+    for remark in (view.own_features(report), report.weighting, report.production):
+        if remark:
+            lines.append(text(view.prose(remark)))
     if measured.sentence(report):
         lines.append(text(measured.sentence(report)))
     if report.needed:

@@ -74,7 +74,7 @@ def _readers(report: AuditReport) -> str:
     if report.readers is None:
         return ""
     rows = [[text(name), ", ".join(map(code, read[:12])) + _more(read, 12)] for name, read in found]
-    shown = table(["Consumer", "Dropped features that it still reads"], rows) if rows else measured.NOBODY
+    shown = table(["Consumer", "Dropped features that it still reads"], rows) if rows else measured.NO_OTHER_CONSUMER
     return "\n\n".join(filter(None, ("### Other consumers of these features", shown, text(report.readers.note))))
 
 

@@ -14,7 +14,7 @@ SPEED = (
     "process with one CPU thread. Compare the two models; a server adds its own overhead to both."
 )
 #: Shown if a consumers file was given and none of the consumers reads a dropped feature.
-NOBODY = "No other consumer reads the features that this model drops."
+NO_OTHER_CONSUMER = "No other consumer reads the features that this model drops."
 
 
 def ratios(savings: Savings) -> dict[str, float]:

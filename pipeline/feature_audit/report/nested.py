@@ -62,19 +62,10 @@ def importances(report: AuditReport) -> list[tuple[str, float]]:
 
 def trial_columns(report: AuditReport) -> tuple[list[str], list[list[Any]]]:
     """The search's trials as a table: number, state and value first, then every setting that occurs in a trial."""
-    rows = []
-    for trial in report.trials:
-        cells: dict[str, Any] = {}
-        for key, value in trial.items():
-            if key in ("params", "parameters") and isinstance(value, Mapping):
-                cells.update({str(name): item for name, item in value.items()})
-            else:
-                cells[str(key)] = value
-        rows.append(cells)
-    names = list(dict.fromkeys(name for cells in rows for name in cells))
+    names = list(dict.fromkeys(name for trial in report.trials for name in trial))
     first = [name for name in ("number", "state", "value", "k") if name in names]
     names = first + [name for name in names if name not in first]
-    return names, [[cells.get(name) for name in names] for cells in rows]
+    return names, [[trial.get(name) for name in names] for trial in report.trials]
 
 
 def trial_text(value: Any) -> str:

@@ -4,10 +4,10 @@ from feature_audit.selection.constraints import Constraints, build_constraints
 from feature_audit.selection.k.confirm import most_confirmations
 from feature_audit.selection.k.rule import MOST_RUNGS, Criterion, KChoice, choose_k
 from feature_audit.selection.plan import FullModel, SelectionPlan
-from feature_audit.selection.redundancy import Proxies, bin_numbers, label_information, number_categories, proxies
-from feature_audit.selection.select import Retrain, Selection, select_features
+from feature_audit.selection.redundancy import bin_numbers, label_information, number_categories, proxies
+from feature_audit.selection.select import Selection, select_features
 from feature_audit.selection.stability import nogueira_index, selection_frequency
-from feature_audit.selection.study import Draw, RunRound, SearchSpace, StudySummary, TrialResult, TrialRow, run_study
+from feature_audit.selection.study import Draw, SearchSpace, TrialResult, TrialRow, run_study
 from feature_audit.selection.trial import SelectionObjective
 
 __all__ = [
@@ -17,14 +17,10 @@ __all__ = [
     "Draw",
     "FullModel",
     "KChoice",
-    "Proxies",
-    "Retrain",
-    "RunRound",
     "SearchSpace",
     "Selection",
     "SelectionObjective",
     "SelectionPlan",
-    "StudySummary",
     "TrialResult",
     "TrialRow",
     "bin_numbers",

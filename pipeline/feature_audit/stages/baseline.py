@@ -10,7 +10,7 @@ import logging
 import math
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -154,7 +154,7 @@ def _load(config: AuditConfig, prepared: Prepared, store: Store, folder: StageFo
     weights, validation = folder.path / f"{_FULL}.pt", folder.path / f"{_FULL}.npy"
     save_weights(model, weights)
     np.save(validation, scores)
-    content = {"features": list(schema.names), "facts": facts.to_dict()}
+    content = {"features": list(schema.names), "facts": asdict(facts)}
     write_marker(folder.path / f"{_FULL}.json", content, [weights, validation])
     return facts
 

@@ -54,7 +54,7 @@ class Outcome:
 
     Attributes:
         k: the K of the verdict: the smallest proven one, or the first if none is proven.
-        result: result at that K, see ``parity.ParityResult``.
+        result: result at that K, see ``noninferiority.ParityResult``.
         ladder: all K in the order of testing, with their verdicts.
         look: the look at the table's test rows, with its confidence.
         folder: contains the predictions.
@@ -79,7 +79,7 @@ def parity(
     look = take_look(
         Path(config.work_dir).resolve(),
         prepared.family,
-        question(folder.key.parts),
+        question_digest(folder.key.parts),
         planned=config.looks,
         confidence=config.confidence,
         asked=asked,
@@ -160,7 +160,7 @@ def _ladder(pruned: Retrained, results: Mapping[int, ParityResult], n_features: 
     return ladder
 
 
-def question(parts: Mapping[str, str]) -> str:
+def question_digest(parts: Mapping[str, str]) -> str:
     """Digest of the question to the test rows: the parts of the stage key, except those that affect only the report."""
     reported = _REPORTED if parts.get("config.slice_margin", "null") == "null" else ()
     asked = {name: value for name, value in parts.items() if name not in (*reported, _NOT_OF_TEST)}

@@ -137,7 +137,7 @@ def select(
     names = np.asarray(prepared.schema.names)
     with SelectionProgress(plan.trials if plan.searches else 1) as progress:
 
-        def told(draw: Draw, result: TrialResult, before: bool) -> None:
+        def on_result(draw: Draw, result: TrialResult, before: bool) -> None:
             if before:
                 progress.trial_found()
                 return
@@ -168,13 +168,13 @@ def select(
             plan,
             retrain=retrain,
             judged=store,
-            run_round=lambda draws: trials.run(draws, engine, told, progress.trial_step),
+            run_round=lambda draws: trials.run(draws, engine, on_result, progress.trial_step),
             progress=progress.trial_step,
         )
     (folder.path / TRAIN_SCORES).unlink()
     if sample is not store:
-        said = sample_sentence(config, *(_selectable(one) for one in (sample, store)))
-        selection = replace(selection, reason=f"{selection.reason}; {said}")
+        sentence = sample_sentence(config, *(_selectable(one) for one in (sample, store)))
+        selection = replace(selection, reason=f"{selection.reason}; {sentence}")
         shutil.rmtree(sample.directory)
     _keep(folder, selection)
     return selection

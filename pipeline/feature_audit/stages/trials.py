@@ -90,7 +90,7 @@ class Trials:
         self,
         draws: Sequence[Draw],
         engine: Engine,
-        told: Callable[[Draw, TrialResult, bool], None],
+        on_result: Callable[[Draw, TrialResult, bool], None],
         watch: Callable[[dict[str, Any]], None],
     ) -> list[TrialResult]:
         """Run the trials of a round; finished ones are loaded.
@@ -98,16 +98,16 @@ class Trials:
         Args:
             draws: the round.
             engine: runs the trials.
-            told: called for every trial as soon as it is available; its last argument says whether it was loaded.
+            on_result: called for every trial as soon as it is available; its last argument says whether it was loaded.
             watch: called at every step of a trial in this process.
         """
         found = {draw.number: self._known(draw) for draw in draws}
         for draw in draws:
             if (known := found[draw.number]) is not None:
-                told(draw, known, True)
+                on_result(draw, known, True)
         missing = [draw for draw in draws if found[draw.number] is None]
         jobs = [Job(run_trial, (self, draw), self.marker(draw), f"trial {draw.number}", watch) for draw in missing]
-        ran = engine.run(jobs, lambda place, result: told(missing[place], result, False))
+        ran = engine.run(jobs, lambda place, result: on_result(missing[place], result, False))
         found |= {draw.number: result for draw, result in zip(missing, ran, strict=True)}
         return [result for draw in draws if (result := found[draw.number]) is not None]
 

@@ -109,8 +109,8 @@ def answers_soon(subject: str, *, hint: str = "") -> Iterator[None]:
         connect()
         yield
     except MlflowException as error:
-        said = f"MLflow refused or did not answer: {store_problem(error)}"
-        raise AuditError(f"{subject}: {said}; {_REMEDY}{hint}") from None
+        problem = f"MLflow refused or did not answer: {store_problem(error)}"
+        raise AuditError(f"{subject}: {problem}; {_REMEDY}{hint}") from None
     finally:
         for name, value in before.items():
             if value is None:
@@ -135,8 +135,8 @@ def store_may_be_lost(hint: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        said = f"MLflow refused or did not answer: {store_problem(error)}"
-        raise AuditError(f"{said}; {_REMEDY}; {hint}") from error
+        problem = f"MLflow refused or did not answer: {store_problem(error)}"
+        raise AuditError(f"{problem}; {_REMEDY}; {hint}") from error
 
 
 @contextmanager
@@ -158,10 +158,10 @@ def store_problem(error: Exception, uri: str | None = None) -> str:
     """The error of MLflow's store or registry on one line, without credentials, and the store's URI."""
     import mlflow
 
-    said = masked(" ".join(str(getattr(error, "orig", error)).split()))  # for a database, without the SQL
+    problem = masked(" ".join(str(getattr(error, "orig", error)).split()))  # for a database, without the SQL
     # urllib3 puts the reason at the end of its message.
-    said = re.sub(r"^API request to (\S+) failed .*?Caused by \w+\([\"']?(.*?)[\"']?\)*$", r"\1: \2", said)
-    short = said if len(said) <= 200 else said[:200].rsplit(" ", 1)[0] + " ..."
+    problem = re.sub(r"^API request to (\S+) failed .*?Caused by \w+\([\"']?(.*?)[\"']?\)*$", r"\1: \2", problem)
+    short = problem if len(problem) <= 200 else problem[:200].rsplit(" ", 1)[0] + " ..."
     return f"{short.rstrip('.')} (store {masked(uri or mlflow.get_tracking_uri())})"
 
 

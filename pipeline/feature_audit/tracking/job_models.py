@@ -32,9 +32,9 @@ def check_job_model(model: Path, rows: Path, names: Sequence[str], scores: np.nd
     try:
         found = np.asarray(mlflow.pyfunc.load_model(str(model)).predict(frame))
     except Exception as error:  # from the job's code, or from its signature's columns
-        said = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]
         raise AuditError(
-            f"{model}: cannot score rows of the {len(names)} kept columns ({type(error).__name__}: {said})"
+            f"{model}: cannot score rows of the {len(names)} kept columns ({type(error).__name__}: {reason})"
         ) from error
     found = found[:, -1] if found.ndim == 2 and found.shape[1] <= 2 else found
     if found.shape != scores.shape:

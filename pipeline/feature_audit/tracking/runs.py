@@ -186,7 +186,7 @@ class Run:
         """All tags of the run."""
         return dict(self._client.get_run(self.id).data.tags)
 
-    def beside(self, tag: str, value: str) -> list[dict[str, str]]:
+    def tags_of_siblings(self, tag: str, value: str) -> list[dict[str, str]]:
         """Tags of the runs of the same experiment, including this one, with this tag value, oldest first."""
         found = self._client.search_runs(
             [self._experiment], f"tags.`{tag}` = '{value}'", order_by=["attributes.start_time ASC"], max_results=1000

@@ -81,7 +81,7 @@ def test_serving_needs_the_kept_columns_only(made):
         encoders.encode(frame.select("amount"), kept)
 
 
-def test_a_range_of_a_slice_holds_what_its_label_says(tmp_path):
+def test_slice_ranges_contain_exactly_the_values_of_their_labels(tmp_path):
     """Ranges end at values that occur, so many rows lie on a bound, which belongs to the range below it."""
     frame = pl.DataFrame({"y": np.arange(4_000) % 7 < 3, "x": np.arange(4_000) % 13, "age": np.arange(4_000) % 50})
     _, store = prepared_of(frame.with_columns(row=pl.int_range(4_000)), tmp_path, row_id="row", slices="age")
@@ -96,7 +96,7 @@ def test_a_range_of_a_slice_holds_what_its_label_says(tmp_path):
             assert low < age <= high
 
 
-def test_labels_groups_and_slices_stand_beside_the_rows(made):
+def test_labels_groups_and_slices_are_aligned_with_the_rows(made):
     _, store, frame = made
     rows = frame.filter(pl.col("row").is_in(store.row_id("test").tolist()))
     np.testing.assert_array_equal(store.target("test"), rows["y"].cast(pl.Float32))

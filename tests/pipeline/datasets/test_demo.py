@@ -42,7 +42,7 @@ def test_the_same_seed_gives_the_same_log_and_another_seed_another() -> None:
     assert not first["clicked"].equals(other["clicked"])
 
 
-def test_the_log_is_as_rich_as_the_issue_asks(demo: tuple[pl.DataFrame, Truth]) -> None:
+def test_the_demo_has_the_documented_size_and_types(demo: tuple[pl.DataFrame, Truth]) -> None:
     frame, truth = demo
     assert 60_000 <= len(frame) <= 80_000
     assert len(truth.columns) >= 400
@@ -105,7 +105,7 @@ def test_no_honest_column_alone_comes_near_a_leak(demo: tuple[pl.DataFrame, Trut
     assert 0.8 < truth.bayes_auc < 0.92
 
 
-def test_copies_follow_their_source_and_noise_follows_nothing(demo: tuple[pl.DataFrame, Truth]) -> None:
+def test_copies_correlate_with_their_source_and_noise_with_nothing(demo: tuple[pl.DataFrame, Truth]) -> None:
     frame, truth = demo
     source = {truth.columns[name].group: name for name in truth.names("signal")}
     checked = 0

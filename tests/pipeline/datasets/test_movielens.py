@@ -67,7 +67,7 @@ def _features(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.drop("rating")
 
 
-def test_ratings_of_now_and_later_change_nothing(tmp_path: Path, inter: pl.DataFrame) -> None:
+def test_features_ignore_current_and_later_ratings(tmp_path: Path, inter: pl.DataFrame) -> None:
     before = build(_write(tmp_path / "a", inter)).collect()
     assert before["timestamp"].is_sorted()
     for share in (0.3, 0.6, 0.9):
@@ -79,7 +79,7 @@ def test_ratings_of_now_and_later_change_nothing(tmp_path: Path, inter: pl.DataF
         assert_frame_equal(_features(before.filter(until)), _features(after.filter(until)), check_exact=True)
 
 
-def test_rows_of_later_do_not_exist_for_earlier_ones(tmp_path: Path, inter: pl.DataFrame) -> None:
+def test_features_ignore_later_rows(tmp_path: Path, inter: pl.DataFrame) -> None:
     whole = build(_write(tmp_path / "a", inter)).collect()
     moment = int(inter["time"].sort()[250])
     cut = build(_write(tmp_path / "b", inter.filter(pl.col("time") <= moment))).collect()
@@ -87,7 +87,7 @@ def test_rows_of_later_do_not_exist_for_earlier_ones(tmp_path: Path, inter: pl.D
     assert_frame_equal(whole.filter(pl.col("timestamp") <= pl.from_epoch(pl.lit(moment))), cut, check_exact=True)
 
 
-def test_other_rows_of_the_same_second_do_not_exist_either(tmp_path: Path, inter: pl.DataFrame) -> None:
+def test_features_ignore_other_rows_of_the_same_second(tmp_path: Path, inter: pl.DataFrame) -> None:
     whole = build(_write(tmp_path / "a", inter)).collect()
     alone = inter.unique("time", keep="first", maintain_order=True)
     last_tie = int(inter.filter(pl.col("time").is_duplicated())["time"].max())

@@ -21,7 +21,7 @@ def job(function: Any, folder: Path, number: int, *more: Any, watch: Any = None)
     return Job(function, (folder, number, *more), folder / f"{number}.json", f"job {number}", watch)
 
 
-def test_one_worker_is_this_process_and_its_steps_are_told(tmp_path: Path) -> None:
+def test_one_worker_is_this_process_and_its_steps_are_reported(tmp_path: Path) -> None:
     steps: list[dict[str, Any]] = []
     with LocalEngine() as engine:
         assert engine.watches
@@ -31,11 +31,11 @@ def test_one_worker_is_this_process_and_its_steps_are_told(tmp_path: Path) -> No
     assert steps == [{"step": number} for number in range(3)]
 
 
-def test_results_come_in_order_and_are_told_as_they_arrive(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+def test_results_are_in_order_and_reported_as_they_arrive(tmp_path: Path) -> None:
+    reported: list[tuple[int, int]] = []
 
     def tell(place: int, result: dict[str, Any]) -> None:
-        told.append((place, result["square"]))
+        reported.append((place, result["square"]))
         (tmp_path / f"told_{place}").touch()
 
     with LocalEngine(2, threads=1, cards=("4", "7")) as engine:
@@ -44,8 +44,8 @@ def test_results_come_in_order_and_are_told_as_they_arrive(tmp_path: Path) -> No
         found = engine.run(wanted, tell)
         more = engine.run([job(jobs.square, tmp_path, 9)])
     assert [one["square"] for one in found] == [number**2 for number in range(6)]
-    assert sorted(told) == [(number, number**2) for number in range(6)]
-    assert told.index((0, 0)) > told.index((1, 1))
+    assert sorted(reported) == [(number, number**2) for number in range(6)]
+    assert reported.index((0, 0)) > reported.index((1, 1))
     processes = {one["process"] for one in found}
     assert os.getpid() not in processes
     assert len(processes) == 2
@@ -106,7 +106,7 @@ def test_an_engine_that_cannot_be_is_refused_at_once(
     assert torch.get_num_threads() >= 1
 
 
-def test_each_rank_needs_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_rank_needs_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     config = AuditConfig(ranks=2, workers=2)

@@ -58,16 +58,16 @@ def engine(cluster: Any) -> Iterator[ray_cluster.RayEngine]:
 
 
 def test_results_come_in_order_from_both_nodes(engine: ray_cluster.RayEngine, tmp_path: Path) -> None:
-    told: list[int] = []
+    reported: list[int] = []
 
     def tell(place: int, result: object) -> None:
-        told.append(place)
+        reported.append(place)
         (tmp_path / f"told_{place}").touch()
 
     found = engine.run([job(jobs.square_after_the_next, tmp_path, number) for number in range(6)], tell)
     assert [one["square"] for one in found] == [number**2 for number in range(6)]
-    assert sorted(told) == list(range(6))
-    assert told.index(0) > told.index(1), "each is told as it arrives, not in the order of the jobs"
+    assert sorted(reported) == list(range(6))
+    assert reported.index(0) > reported.index(1), "each is reported as it arrives, not in the order of the jobs"
     assert len({one["process"] for one in found}) >= 2
     assert os.getpid() not in {one["process"] for one in found}
 

@@ -32,7 +32,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+def log_of(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
     """The standard error of a command."""
     command, *more = words
     assert feature_audit(command, "--data", "log.parquet", *WORDS, *more) == code
@@ -45,7 +45,7 @@ def trainings(text: str) -> int:
 
 
 @pytest.mark.parametrize("error", [MemoryError("Unable to allocate 7.45 GiB"), RuntimeError("std::bad_alloc")])
-def test_one_that_fails_is_a_warning_and_is_tried_again(
+def test_a_failed_boosting_reference_is_a_warning_and_is_retried(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fails(*_: object, **__: object) -> np.ndarray:
@@ -53,10 +53,10 @@ def test_one_that_fails_is_a_warning_and_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(boosting, "boosting_scores", fails)
-        first = said(capsys, "baseline")
+        first = log_of(capsys, "baseline")
     assert f"the boosting reference failed ({type(error).__name__}: {error})" in first
     assert f"not compared with gradient boosting: it failed with {type(error).__name__}: {error}" in first
-    again = said(capsys, "baseline")
+    again = log_of(capsys, "baseline")
     assert (trainings(first), trainings(again)) == (1, 0)
     assert COMPARED in again
 
@@ -69,8 +69,8 @@ def test_a_kill_while_it_trains_costs_no_full_training(
 
     with monkeypatch.context() as patch:
         patch.setattr(boosting, "boosting_scores", killed)
-        first = said(capsys, "baseline", code=130)
-    again = said(capsys, "baseline", "--boosting_reference", "false")
+        first = log_of(capsys, "baseline", code=130)
+    again = log_of(capsys, "baseline", "--boosting_reference", "false")
     assert (trainings(first), trainings(again)) == (1, 0)
     assert "not compared with gradient boosting: boosting_reference=false" in again
 
@@ -78,9 +78,9 @@ def test_a_kill_while_it_trains_costs_no_full_training(
 def test_turning_it_off_and_on_again_trains_nothing_twice(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = [said(capsys, "baseline", "--boosting_reference", word) for word in ("false", "true")]
+    texts = [log_of(capsys, "baseline", "--boosting_reference", word) for word in ("false", "true")]
     monkeypatch.setattr(boosting, "boosting_scores", None)  # from here on it is read
-    texts.append(said(capsys, "baseline"))
+    texts.append(log_of(capsys, "baseline"))
     assert [trainings(text) for text in texts] == [1, 0, 0]
     assert [COMPARED in text for text in texts] == [False, True, True]
 
@@ -114,9 +114,9 @@ def test_it_is_no_part_of_the_question_to_the_test_rows() -> None:
     """Else an audit that repeats without it, or after its failure, would pay for another look."""
     asked = {"config.margin": "0.002", "config.slice_margin": "0.01"}
     with_it, without, other = (
-        parity.question({**asked, "input.boosting": "compared"}),
-        parity.question({**asked, "input.boosting": "none"}),
-        parity.question({**asked, "config.margin": "0.003", "input.boosting": "none"}),
+        parity.question_digest({**asked, "input.boosting": "compared"}),
+        parity.question_digest({**asked, "input.boosting": "none"}),
+        parity.question_digest({**asked, "config.margin": "0.003", "input.boosting": "none"}),
     )
     assert with_it == without != other
 

@@ -26,8 +26,11 @@ def test_a_refused_run_leaves_nothing_to_continue(tmp_path: Path, caplog: pytest
     open_folder(tmp_path, key)
     folder.finish({})
     assert open_folder(tmp_path, key).done
-    said = [record.getMessage().removeprefix("retrain: ").split(";")[0] for record in caplog.records]
-    assert said == ["running for the first time"] * 2 + ["continuing after an interruption", "reused from the cache"]
+    messages = [record.getMessage().removeprefix("retrain: ").split(";")[0] for record in caplog.records]
+    assert messages == ["running for the first time"] * 2 + [
+        "continuing after an interruption",
+        "reused from the cache",
+    ]
 
 
 def test_a_miss_is_explained_by_the_most_similar_run_even_if_another_log_was_audited_since(
@@ -145,7 +148,7 @@ def done(work_dir: Path, key: StageKey) -> bool:
         return folder.done
 
 
-def test_a_stage_that_failed_is_free(tmp_path: Path) -> None:
+def test_a_failed_stage_releases_its_folder(tmp_path: Path) -> None:
     key = stage_key("select", config={}, inputs={})
     with pytest.raises(ZeroDivisionError), own_folder(tmp_path, key):
         _ = 1 / 0

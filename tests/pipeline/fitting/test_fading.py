@@ -40,7 +40,7 @@ def auc_without(made: Made, names: list[str]) -> float:
     return metric("auc", "binary").value(store.target("validation"), found)
 
 
-def test_a_wave_that_is_gone_is_what_serving_scores_without_its_cells(made: Made) -> None:
+def test_a_fully_faded_wave_scores_like_rows_without_its_columns(made: Made) -> None:
     _, prepared, store, model, encoders = made
     assert {field.form for field in prepared.schema.fields} == {"numeric", "code", "bag", "vector"}
     waves = [["tags", "amount"], ["not a feature"], ["vector", "colour", "seen"]]
@@ -71,7 +71,7 @@ class Seen(nn.Module):
         return batch.numeric.sum(dim=1)
 
 
-def test_what_a_row_has_lost_it_does_not_get_back(made: Made) -> None:
+def test_removed_cells_stay_removed_in_later_waves(made: Made) -> None:
     _, prepared, store, _, encoders = made
     model = Seen()
     fading_curve(CONFIG, store, prepared.schema, model, [["count"], ["amount"]], encoders.missing(prepared.schema))

@@ -28,7 +28,7 @@ def test_the_same_question_is_the_look_that_it_was(tmp_path: Path) -> None:
     assert look(tmp_path, "a", family="another table").number == 1
 
 
-def test_what_is_coming_is_known_before_it_is_taken(tmp_path: Path) -> None:
+def test_the_coming_look_is_known_before_it_is_taken(tmp_path: Path) -> None:
     """Identified by the question with the configured numbers of trainings, so that a repeated plan does not change."""
 
     def coming(asked: str, planned: int = 1) -> Look:
@@ -45,7 +45,7 @@ def test_what_is_coming_is_known_before_it_is_taken(tmp_path: Path) -> None:
     assert coming_look(tmp_path / "elsewhere", "table", "auto", planned=1, confidence=0.95).number == 1
 
 
-def test_only_a_single_look_says_nothing_of_looks(tmp_path: Path) -> None:
+def test_looks_are_not_mentioned_if_there_is_only_one(tmp_path: Path) -> None:
     assert look(tmp_path, "a").sentence == ""
     assert "look 2 at these test rows. It is judged at 99.75%" in look(tmp_path, "b").sentence
     assert "a confidence of 95%" in look(tmp_path, "b").sentence

@@ -62,7 +62,7 @@ def test_an_attached_model_predicts_what_the_bare_model_predicts(name: str, atta
 
 @pytest.mark.parametrize(("name", "attach"), ATTACHED)
 @pytest.mark.parametrize("how", ["deepcopy", "pickle", "torch.save"])
-def test_a_copy_is_a_model_of_its_own(name: str, attach: str, how: str) -> None:
+def test_a_copy_is_independent_of_the_original(name: str, attach: str, how: str) -> None:
     batch, other = _store().batch(np.arange(32)), _store().batch(np.arange(32, 64))
     model = _build(name, attach).eval()
     expected = model.predict(_gated(model, batch))  # with gradients on

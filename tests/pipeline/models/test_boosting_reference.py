@@ -66,7 +66,7 @@ def test_sampling_keeps_it_quick_and_useful(options: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("task", ["binary", "regression", "multiclass"])
 @pytest.mark.parametrize("place", [0, 3, 149])
-def test_of_many_columns_those_that_tell_of_the_label_are_used(task: str, place: int) -> None:
+def test_the_most_informative_of_many_columns_are_used(task: str, place: int) -> None:
     """Also if the label is not monotonic in the column, and at any position of the column."""
     draw = np.random.default_rng(2)
     values = draw.normal(size=(3000, 150)).astype(np.float32)
@@ -85,7 +85,7 @@ def test_of_many_columns_those_that_tell_of_the_label_are_used(task: str, place:
         assert (scores.argmax(axis=1) == known).mean() > 0.9
 
 
-def test_a_category_that_tells_is_found_among_noise() -> None:
+def test_an_informative_category_is_found_among_noise() -> None:
     draw = np.random.default_rng(3)
     values = draw.normal(size=(3000, 60)).astype(np.float32)
     values[:, 30] = draw.integers(0, 12, 3000)
@@ -103,7 +103,7 @@ def test_noise_categories_do_not_hide_the_signal() -> None:
     assert _area(table_store(values, target, SPLITS, categorical=tuple(range(4, 120)))) > 0.76
 
 
-def test_a_weak_number_goes_before_categories_that_explain_by_chance() -> None:
+def test_a_weak_number_outranks_categories_that_explain_by_chance() -> None:
     draw = np.random.default_rng(5)
     values = draw.integers(2, 200, (3000, 30)).astype(np.float32)
     values[:, 7] = draw.normal(size=3000)

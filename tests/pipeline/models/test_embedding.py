@@ -53,7 +53,7 @@ def test_rows_at_the_origin_teach_no_step_and_rows_beyond_it_only_theirs() -> No
     assert taught(3.0) == [True, False, True]
 
 
-def test_what_is_common_starts_at_zero() -> None:
+def test_the_default_value_starts_with_a_zero_embedding() -> None:
     embedding = FieldEmbedding(ModelSchema((Field("a", "numeric", 9, origin=3),), "binary"), 3)
     made = embedding(_batch(numeric=torch.tensor([[0.0], [3.0], [8.0]])))[:, 0]
     assert made.abs().sum(dim=1).gt(0).tolist() == [False, False, True]

@@ -44,7 +44,7 @@ def test_factorisation_machine_identity(fields: int, dim: int, seed: int) -> Non
     torch.testing.assert_close(pairwise_products(embedded), by_pairs, rtol=1e-9, atol=1e-9)
 
 
-def test_dcn_v2_is_cross_beside_deep() -> None:
+def test_dcn_v2_is_a_cross_and_a_deep_network_in_parallel() -> None:
     model = build_model(
         "dcn_v2", PAIR, embedding_dim=2, params={"cross_layers": 2, "rank": 3, "hidden": [5]}, seed=1
     ).eval()

@@ -64,7 +64,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("a_package.rankers:build", PACKAGES),
     ],
 )
-def test_it_is_the_source_that_is_imported_and_nothing_beside_it(home: Path, name: str, files: set[str]) -> None:
+def test_own_code_is_exactly_the_imported_source_files(home: Path, name: str, files: set[str]) -> None:
     found = own_code(name)
     assert set(found) == files
     assert all(found[place] == home / place and not is_installed(found[place]) for place in files)
@@ -88,7 +88,7 @@ def test_shipped_models_have_none_and_unknown_ones_are_refused() -> None:
         own_code("no_such:build")
 
 
-def test_installed_packages_are_told_apart() -> None:
+def test_installed_packages_are_distinguished_from_own_code() -> None:
     assert all(is_installed(Path(str(package.__file__)).resolve()) for package in (sklearn, torch))
     assert is_installed(Path("/usr/lib/python3/dist-packages/numpy/__init__.py"))
     files = own_code("click.core:Command")

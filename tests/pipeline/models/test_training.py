@@ -86,7 +86,7 @@ def test_stops_early_on_pure_noise_and_keeps_the_best_epoch() -> None:
     assert kept == pytest.approx(result.validation_loss, rel=1e-6)
 
 
-def test_validation_is_asked_about_the_averaged_weights_and_these_are_kept() -> None:
+def test_the_averaged_weights_are_validated_and_kept() -> None:
     """The moving average of a training, computed here from the weights after each step."""
     store = planted(rows=500)
     model = build_model("mlp", store.schema, embedding_dim=4, params={"hidden": [32]}, seed=0)

@@ -42,7 +42,7 @@ def ask(data: dict[str, np.ndarray], **changed: object):
 
 @pytest.mark.parametrize("mode", ["not_shown_worse", "not_worse"])
 @pytest.mark.parametrize("broken", ["calibration", "new users"])
-def test_what_breaks_beside_the_decision_never_passes(broken: str, mode: str) -> None:
+def test_harm_outside_the_decision_metric_never_passes(broken: str, mode: str) -> None:
     """None of 100 audits passes although the AUC holds; without the guard, or without the harm, nearly all do."""
     harm: dict[str, float] = {"shift": 1.2} if broken == "calibration" else {"new_users": 0.6}
     guard: dict[str, object] = {"slice_margin": 0.03, "slice_mode": mode}
@@ -135,7 +135,7 @@ def test_named_slices_must_all_be_judged_where_they_must_be_shown() -> None:
     assert {one["slice"] for one in lenient.diagnostics["small_slices"]} == {"city = Ghent", "city = Oslo"}
 
 
-def test_a_column_of_which_nothing_can_be_judged_shows_nothing() -> None:
+def test_a_slice_column_whose_slices_are_all_too_small_gives_no_pass() -> None:
     session = (np.arange(ROWS) // 20).astype(str)
     result = ask(audit(5), slices={"session": session}, slice_margin=0.1, slice_mode="not_worse")
     assert [row.slice for row in result.deltas] == ["all"]

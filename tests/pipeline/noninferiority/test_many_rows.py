@@ -80,7 +80,7 @@ def test_codes_and_text_are_the_same_slices_and_codes_of_one_text_are_one_slice(
     assert sizes == {"c = ten": np.count_nonzero(text == "ten"), "c = 2": np.count_nonzero(text == "2")}
 
 
-def test_a_chosen_value_without_rows_is_said_to_have_none():
+def test_a_chosen_slice_value_without_rows_is_reported():
     found = list(slice_masks({"c": Coded(np.zeros(100, np.int32), ("a", "b"))}, 100, None, {"c": ["b"]}))
     assert found == [SmallSlice("c", "c = b", 0, "no test rows")]
 

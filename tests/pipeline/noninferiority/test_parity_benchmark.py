@@ -35,7 +35,7 @@ def audits(design: world.Design, count: int) -> list[ParityResult]:
     return found
 
 
-def test_the_simulated_truth_is_what_it_says():
+def test_the_simulated_aucs_equal_the_closed_form():
     """The mean AUC of many trainings on many rows equals that of the closed form."""
     design = world.Design("truth", 0.002, 0.0, users=40_000, seeds=(2, 2))
     audit = world.simulate(design, np.random.default_rng(0))

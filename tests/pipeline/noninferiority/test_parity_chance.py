@@ -42,7 +42,7 @@ def test_no_metric_passes_a_binary_model_at_chance(metric_) -> None:
 
 @pytest.mark.parametrize(("task", "metric_"), [("regression", "r2"), ("regression", "mae"), ("multiclass", "accuracy"),
                                                ("multiclass", "logloss")])  # fmt: skip
-def test_nor_does_any_of_another_task(task, metric_) -> None:
+def test_no_metric_of_another_task_passes_a_model_at_chance(task, metric_) -> None:
     rng = np.random.default_rng(1)
     verdicts = {}
     for skill in (0.0, 1.0):
@@ -122,7 +122,7 @@ def test_an_interval_needs_ten_rows_of_each_class(positives, refused, name) -> N
             ask({**data, "y": labels}, metric=name)
 
 
-def test_resamples_without_a_positive_warn_of_nothing() -> None:
+def test_resamples_without_a_positive_raise_no_warning() -> None:
     data = {**binary(200, skill=0), "y": (np.arange(200) < 10).astype(int)}
     with warnings.catch_warnings():
         warnings.simplefilter("error")

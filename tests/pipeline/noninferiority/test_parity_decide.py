@@ -120,7 +120,7 @@ def test_the_artifact_interval_lies_within_the_one_over_retrainings():
         assert result.artifact.ci_high <= result.decision.ci_high
 
 
-def test_a_deployed_model_is_one_and_has_no_seed_noise_of_its_own():
+def test_against_deployed_only_the_retrainings_add_seed_noise():
     """Only the noise of the retrainings counts then: with three of them a third of it instead of four thirds."""
     data = models(3)
     both, fixed = ask(data), ask(data, against="deployed")
@@ -268,7 +268,7 @@ def test_a_reported_metric_that_cannot_be_computed_is_skipped_and_a_guard_is_ref
         ask(data, guards={"gauc": 0.01})
 
 
-def test_undecided_guards_are_named_beside_a_pass():
+def test_inconclusive_guards_are_named_with_a_pass():
     result = ask(models(12, rows=3000), margin=0.02, guards={"logloss": 0.0})
     assert result.verdict == "pass"
     assert result.sentence.endswith("; inconclusive: log loss.")
@@ -418,7 +418,7 @@ def test_no_number_of_trainings_helps_where_the_rows_do_not_tell():
 
 
 @pytest.mark.slow
-def test_the_trainings_said_to_be_enough_decide_four_times_in_five():
+def test_the_advised_number_of_trainings_decides_four_times_in_five():
     """On the same rows, if the true difference is the measured one."""
     rng = np.random.default_rng(6)
     y = rng.integers(0, 2, 4_000)
@@ -435,7 +435,7 @@ def test_the_trainings_said_to_be_enough_decide_four_times_in_five():
     assert 0.65 <= decided / asked <= 0.97
 
 
-def test_of_a_deployed_model_no_more_trainings_are_asked_for():
+def test_no_more_trainings_of_a_deployed_model_are_advised():
     rng = np.random.default_rng(4)
     y = rng.integers(0, 2, 20_000)
     scores = trained(y, rng, full=1, pruned=3, loss=0.0)

@@ -144,7 +144,7 @@ def test_holm_gives_the_last_open_guard_the_whole_level():
     assert holm_levels([], 0.05) == []
 
 
-def test_the_forecast_keeps_its_promise():
+def test_forecast_remedies_reach_the_stated_power():
     """With the recommended users or seeds, an audit passes in about 4 of 5 simulations."""
     delta, margin = -0.5, 3.0
     today = parts(row=1.0, between=0.45, noise=0.3)
@@ -178,6 +178,6 @@ def test_enough_trainings_are_the_fewest_that_reach_the_margin(delta: float, sha
         assert power.reach(power.grown(today, 1.0, (pruned - 1, full)), level) > 2.5
 
 
-def test_the_forecast_says_so_where_nothing_helps():
+def test_the_forecast_states_when_no_remedy_helps():
     assert "The estimate equals the margin" in forecast(-2.0, parts(), 2.0)
     assert "neither" in forecast(-1.99, parts(row=4.0, between=50.0), 2.0)

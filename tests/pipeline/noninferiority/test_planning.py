@@ -128,7 +128,7 @@ def test_a_clear_loss_is_not_trained_for_long() -> None:
     assert "a loss beyond the margin" in forecast(view, arms).sentence
 
 
-def test_other_k_add_to_what_is_known_of_the_seed_noise() -> None:
+def test_the_seed_noise_is_estimated_over_all_k() -> None:
     """The mean over K; with more degrees of freedom, the prior counts less."""
     arms, loud = (2, 1), noise((2, 1), seed=0.003)
     alone = outlook([loud], arms, QUESTION, None).parts.seed
@@ -154,22 +154,22 @@ def change(confidence: float = 0.95, test_share: float | None = 0.2) -> Change:
 
 def remedies(view: Outlook, arms: Arms, changed: Change) -> dict[str, str]:
     """The remedies of the sentence in order: change -> its text."""
-    said = (
+    advice = (
         forecast(view, arms, changed).sentence.partition(" of a model that equals the full one: ")[2].removesuffix(".")
     )
-    return {one.split("=")[0] if "=" in one.split()[0] else "rows": one for one in said.split("; ")}
+    return {one.split("=")[0] if "=" in one.split()[0] else "rows": one for one in advice.split("; ")}
 
 
-def trainings(said: str, arms: Arms) -> Arms:
+def trainings(advice: str, arms: Arms) -> Arms:
     """The numbers of trainings that a remedy names; the current ones if it names none."""
-    found = re.search(r"seeds=(\d+) and baseline_seeds=(\d+)", said)
+    found = re.search(r"seeds=(\d+) and baseline_seeds=(\d+)", advice)
     return (int(found[1]), int(found[2])) if found else arms
 
 
-def percent(said: str) -> float:
+def percent(advice: str) -> float:
     """The chance that a remedy names."""
-    found = re.search(r"\((\d+)%", said)
-    assert found, said
+    found = re.search(r"\((\d+)%", advice)
+    assert found, advice
     return int(found[1]) / 100
 
 
@@ -199,27 +199,27 @@ def test_every_remedy_would_decide_at_the_level_of_its_look(
     found = remedies(view, arms, change(confidence))
     later = Outlook(view.parts, 0.0, Question(0.002, confidence, QUESTION.test_ratio))
     first = Outlook(view.parts, 0.0, QUESTION)
-    for name, said in found.items():
-        numbers, value = trainings(said, arms), re.match(r"[a-z_]*=?([\d.]+)", said)
+    for name, advice in found.items():
+        numbers, value = trainings(advice, arms), re.match(r"[a-z_]*=?([\d.]+)", advice)
         assert value
         assert name == "seeds" or later.chance(numbers) < 0.8, "so many trainings alone would decide"
         if name == "seeds":
             chance = later.chance(numbers)
             assert later.chance((numbers[0] - 1, numbers[1] - 1)) < 0.8
-            assert f"{price(numbers) - price(arms):.1f} more full trainings" in said
+            assert f"{price(numbers) - price(arms):.1f} more full trainings" in advice
         elif name == "test_share":
             chance = later.chance(numbers, float(value[1]) / 0.2)
-            assert f"{1 - (1 - float(value[1])) / 0.8:.0%} fewer train rows" in said
-            assert f"a new audit of {3 + price(numbers):.1f} full trainings" in said
+            assert f"{1 - (1 - float(value[1])) / 0.8:.0%} fewer train rows" in advice
+            assert f"a new audit of {3 + price(numbers):.1f} full trainings" in advice
         elif name == "margin":
             chance = Outlook(view.parts, 0.0, Question(float(value[1]), confidence, 4 / 3)).chance(numbers)
         else:
             chance = first.chance(numbers, float(value[1]))
-        assert chance >= 0.8, said
-        assert percent(said) == pytest.approx(chance, abs=0.03), said
+        assert chance >= 0.8, advice
+        assert percent(advice) == pytest.approx(chance, abs=0.03), advice
 
 
-def test_rows_do_not_mend_what_trainings_spoil_nor_trainings_what_rows_do() -> None:
+def test_only_the_remedy_for_the_dominant_noise_is_advised() -> None:
     seeds = remedies(looking(seed=0.003, shared=0.0001)[0]((5, 5)), (5, 5), change())
     assert list(seeds) == ["seeds", "margin"]
     rows = remedies(looking(seed=0.0, shared=0.002, own=0.0)[0]((5, 5)), (5, 5), change())
@@ -243,7 +243,7 @@ def test_the_remedy_that_costs_fewer_trainings_comes_first() -> None:
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.002])
-def test_models_without_any_noise_are_decided(margin: float) -> None:
+def test_a_plan_without_any_noise_has_a_valid_chance(margin: float) -> None:
     look, _ = looking(question=Question(margin, 0.95, 1.0), seed=0.0, shared=0.0, own=0.0)
     plan = forecast(look((2, 2)), (2, 2))
     assert 0 <= plan.chance <= 1

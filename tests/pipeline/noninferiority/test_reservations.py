@@ -116,12 +116,12 @@ def test_a_reference_that_is_not_clearly_better_changes_nothing(gain: float, row
     assert ask(data, references=both(data, other)).verdict == ask(data).verdict
 
 
-def test_a_reference_does_not_turn_a_fail() -> None:
+def test_a_reference_never_overturns_a_fail() -> None:
     data = arms(3, 4000, full=1.5, pruned=0.5)
     assert ask(data, references=both(data, data["y"] + 0.0)).verdict == "fail"
 
 
-def test_a_reference_is_wrong_as_often_as_it_says() -> None:
+def test_the_error_rate_of_a_reference_comparison_is_nominal() -> None:
     """If the full model is worse by exactly the margin, it is called clearly worse in 2.5 %."""
     margin = 0.0434  # Phi(1.0 / sqrt 2) - Phi(0.8 / sqrt 2)
     called = 0
@@ -149,7 +149,7 @@ def test_few_units_or_few_that_hold_a_positive_give_no_pass(units: int, holding:
         assert "At least 10" in str(result.needed)
 
 
-def test_few_units_hold_a_regression_back_as_well() -> None:
+def test_too_few_units_make_a_regression_inconclusive_too() -> None:
     rng = np.random.default_rng(5)
     y = rng.normal(size=900)
     pruned = y + 0.1 * rng.normal(size=(3, 900))

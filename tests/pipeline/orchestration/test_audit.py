@@ -173,7 +173,7 @@ def test_the_registered_model_scores_raw_rows_with_only_the_kept_columns(passed:
     assert one_row[0] == pytest.approx(scores[0], abs=1e-6)
 
 
-def test_a_request_without_a_column_is_told_which(passed: Run, home: Path) -> None:
+def test_a_request_without_a_column_names_the_missing_column(passed: Run, home: Path) -> None:
     """The signature requires every kept column and accepts missing cells; unchecked frames are checked by the model."""
     address = passed.data.tags["audit.recommendation"]
     model = mlflow.pyfunc.load_model(address)

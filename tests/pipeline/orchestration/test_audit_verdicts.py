@@ -29,9 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def test_of_several_k_the_smallest_proven_one_is_recommended_everywhere(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_smallest_proven_k_is_recommended_everywhere(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On this log twelve features pass and one fails; the selection is forced to propose it."""
 
     def several(*arguments: object, **named: object) -> Selection:

@@ -86,7 +86,7 @@ class Code:
         (torch.nn.Linear(1, 1), r"is not a torch file that contains only tensors"),
     ],
 )
-def test_a_file_that_is_no_state_dict_is_refused_at_once(
+def test_a_file_that_is_not_a_state_dict_is_refused_at_once(
     home: Path, capsys: pytest.CaptureFixture[str], content: Any, says: str
 ) -> None:
     path = home / "bad.pt"
@@ -132,14 +132,16 @@ def test_another_width_is_a_mistake_of_shapes(home: Path, capsys: pytest.Capture
     assert "instead of" in line_of(capsys)
 
 
-def test_one_model_has_no_luck_to_tell_from_its_features(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_checkpoint_cannot_be_compared_against_retrainings(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert feature_audit(*WORDS, "--checkpoint", "full.pt", "--against", "retrained") == 2
     assert "against=retrained: checkpoint=full.pt is a single training" in line_of(capsys)
     assert feature_audit(*WORDS, "--checkpoint", "full.pt", "--trainer", "job:train") == 2
     assert "each one defines the full model" in line_of(capsys)
 
 
-def test_the_encoders_beside_a_checkpoint_must_be_this_logs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_encoders_of_a_checkpoint_must_match_the_log(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The shapes agree, but the meaning does not: two words have other codes."""
     folder = home / "moved"
     folder.mkdir()

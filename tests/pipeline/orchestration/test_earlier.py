@@ -96,9 +96,9 @@ def test_the_same_question_again_changes_nothing_and_says_the_verdict(
     runs, before = len(parents()), everything(passed.info.run_id)
     assert feature_audit("parity", "--audit", passed.info.run_id, *words) == 0
     assert (len(parents()), everything(passed.info.run_id)) == (runs, before)
-    said = capsys.readouterr().out
-    assert said.startswith(f"pass: {report(passed)['sentence'].removeprefix('Pass: ')[0].upper()}")
-    assert "promote it with: feature-audit promote --model_name feature-audit --version 1" in said
+    output = capsys.readouterr().out
+    assert output.startswith(f"pass: {report(passed)['sentence'].removeprefix('Pass: ')[0].upper()}")
+    assert "promote it with: feature-audit promote --model_name feature-audit --version 1" in output
     assert not (home / "other").exists()
     if "--gate" not in words:
         assert feature_audit("select", "--audit", undecided.info.run_id) == 0, "nor does an earlier stage"
@@ -122,8 +122,8 @@ def test_every_question_at_the_same_rows_is_judged_more_strictly(passed: Run, un
     assert report(undecided)["judged_at"] == pytest.approx(0.9975)
     assert "(99.75% interval" in report(undecided)["sentence"]
     for name in ("report/index.html", "report/report.md"):
-        said, first = (html.unescape(artifact(run, name).read_text()) for run in (undecided, passed))
-        assert "look 2 at these test rows. It is judged at 99.75" in said
+        output, first = (html.unescape(artifact(run, name).read_text()) for run in (undecided, passed))
+        assert "look 2 at these test rows. It is judged at 99.75" in output
         assert "look 1" not in first
     looks = len({run.data.tags["audit.look"] for run in parents() if "audit.look" in run.data.tags})
     words = ["run", "--data", str(home / "log.parquet"), *WORDS, "--work_dir", str(home / "another")]
@@ -156,7 +156,7 @@ def test_planned_numbers_stay_as_they_are_when_the_audit_is_repeated(undecided: 
     assert plans[1][1]["chance"] < plans[0][1]["chance"], "in spite of the wider margin: the level of a later look"
 
 
-def test_more_seeds_reuse_everything_and_are_a_run_of_their_own(undecided: Run) -> None:
+def test_more_seeds_reuse_every_training_in_a_new_run(undecided: Run) -> None:
     assert feature_audit("parity", "--audit", undecided.info.run_id, "--seeds", "4", "--baseline_seeds", "3") == 0
     run = parents()[0]
     assert run.data.tags["audit.continues"] == undecided.info.run_id

@@ -29,9 +29,9 @@ def parts_of_a_sum(rows: int = 3_000) -> pl.DataFrame:
 def test_a_suspected_leak_is_named_when_the_log_is_loaded(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     parts_of_a_sum().write_csv(home / "log.csv")
     assert feature_audit("load", "--data", "log.csv", "--target", "rides") == 0
-    said = capfd.readouterr().err
-    assert "counter may leak the label: the column alone has a held-out R2" in said
-    assert "walk_in may leak" not in said
+    output = capfd.readouterr().err
+    assert "counter may leak the label: the column alone has a held-out R2" in output
+    assert "walk_in may leak" not in output
 
 
 @pytest.mark.slow

@@ -31,17 +31,17 @@ def wide_log(rows: int = 600) -> pl.DataFrame:
 def test_many_columns_of_a_kind_are_a_line(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     wide_log().write_csv(home / "log.csv")
     assert feature_audit("load", "--data", "log.csv", "--target", "clicked", "--kinds", "{price: numeric}") == 0
-    said = [line.removeprefix("load: ") for line in capfd.readouterr().err.splitlines()]
-    copies = [line for line in said if line.endswith("is excluded: equals first in every train row")]
+    lines = [line.removeprefix("load: ") for line in capfd.readouterr().err.splitlines()]
+    copies = [line for line in lines if line.endswith("is excluded: equals first in every train row")]
     assert copies[0].startswith("copy_0 ")
     assert len(copies) == 10
     rest = "excluded (equal to another column in every train row)"
-    assert f"4 more columns {rest}: copy_10, copy_11, copy_12, copy_13" in said
+    assert f"4 more columns {rest}: copy_10, copy_11, copy_12, copy_13" in lines
     constant = "9 columns excluded (constant in the train rows)"
-    assert f"{constant}: always_0, always_1, always_2, always_3, always_4, always_5 and 3 more" in said
-    assert any(line.startswith("never is excluded: no value in any of the") for line in said)
-    assert "price: 15 cells could not be read as numeric and are treated as missing" in said
-    assert any("3 features" in line for line in said)
+    assert f"{constant}: always_0, always_1, always_2, always_3, always_4, always_5 and 3 more" in lines
+    assert any(line.startswith("never is excluded: no value in any of the") for line in lines)
+    assert "price: 15 cells could not be read as numeric and are treated as missing" in lines
+    assert any("3 features" in line for line in lines)
 
 
 def test_what_occurs_once_is_singular(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -51,11 +51,11 @@ def test_what_occurs_once_is_singular(home: Path, capfd: pytest.CaptureFixture[s
     (home / "log.csv").write_text("\n".join(["clicked,a,b", *rows[:300], "", *rows[300:]]) + "\n")
     as_text = ["--reader", "{types: {a: string}}", "--kinds", "{a: numeric}"]
     assert feature_audit("load", "--data", "log.csv", "--target", "clicked", *as_text) == 0
-    said = [line.removeprefix("load: ") for line in capfd.readouterr().err.splitlines()]
-    assert "reading 1 text file: deciding the types of 3 columns" in said
-    assert any(line.endswith("log.csv: 1 empty line is skipped") for line in said)
-    assert "a: 1 cell could not be read as numeric and is treated as missing" in said
-    assert any("2 features" in line for line in said)
+    lines = [line.removeprefix("load: ") for line in capfd.readouterr().err.splitlines()]
+    assert "reading 1 text file: deciding the types of 3 columns" in lines
+    assert any(line.endswith("log.csv: 1 empty line is skipped") for line in lines)
+    assert "a: 1 cell could not be read as numeric and is treated as missing" in lines
+    assert any("2 features" in line for line in lines)
 
 
 def said_by_load(capfd: pytest.CaptureFixture[str], data: str, target: str, *words: str) -> list[str]:
@@ -70,10 +70,10 @@ def test_numbers_of_the_rows_are_named_and_are_no_category(
     random = np.random.default_rng(0)
     log = pl.DataFrame({"line": np.arange(rows), "signal": random.normal(size=rows)})
     log.with_columns(clicked=pl.Series(random.integers(0, 2, rows))).write_csv(home / "log.csv")
-    said = said_by_load(capfd, "log.csv", "clicked")
-    assert "line: 100% of its values are distinct: it identifies rows; exclude it unless this is intended" in said
-    assert any("2 features (2 numeric)" in line for line in said)
-    assert not any("category" in line for line in said)
+    lines = said_by_load(capfd, "log.csv", "clicked")
+    assert "line: 100% of its values are distinct: it identifies rows; exclude it unless this is intended" in lines
+    assert any("2 features (2 numeric)" in line for line in lines)
+    assert not any("category" in line for line in lines)
 
 
 def test_classes_are_counted_and_named(home: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -133,7 +133,7 @@ def test_there_is_no_share_of_an_advantage_that_is_not_there(home: Path, capfd: 
     assert "margin=1%: the full model's validation logloss is no better than that of a constant" in line
 
 
-def test_too_few_units_are_said_before_a_training(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_too_few_units_are_reported_before_any_training(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     few = log(900).with_columns(team=pl.Series(np.arange(900) % 7))
     few.write_parquet(home / "few.parquet")
     words = ["--data", str(home / "few.parquet"), "--target", "clicked", "--threads", "1"]

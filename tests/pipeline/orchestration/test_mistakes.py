@@ -96,6 +96,8 @@ def test_a_gate_on_a_stage_without_a_verdict_is_refused(capsys: pytest.CaptureFi
         (["audit", "--data", "clicks.csv"], "`feature-audit --help` lists the commands"),
     ],
 )
-def test_words_of_another_command_line(capsys: pytest.CaptureFixture[str], words: list[str], remedy: str) -> None:
+def test_options_of_other_command_lines_get_a_remedy(
+    capsys: pytest.CaptureFixture[str], words: list[str], remedy: str
+) -> None:
     assert feature_audit(*words) == 2
     assert remedy in capsys.readouterr().err

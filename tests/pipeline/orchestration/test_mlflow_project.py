@@ -147,12 +147,12 @@ def test_the_promoted_model_is_served_and_scores_the_kept_columns(home: Path, un
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=60)
         with refused.value as answer:
-            told = json.loads(answer.read())
+            error = json.loads(answer.read())
     finally:
         server.terminate()
         server.wait(30)
-    assert f"missing inputs ['{kept[0]}']" in told["message"]
-    assert "stack_trace" not in told
+    assert f"missing inputs ['{kept[0]}']" in error["message"]
+    assert "stack_trace" not in error
     expected = [predictions[name].head(5).to_list() for name in predictions.columns if name.startswith("pruned_")]
     assert min(max(abs(a - b) for a, b in zip(scores, seed, strict=True)) for seed in expected) < 1e-4
 

@@ -118,7 +118,9 @@ def test_scores_are_put_in_the_order_of_the_rows(tmp_path: Path) -> None:
             np.testing.assert_allclose(first, rows / 20)
 
 
-def test_a_sound_function_is_told_what_it_was_asked(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_model_reports_the_task_of_a_valid_training_function(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, shown = checked(home, capsys, "return Predictions(*draw(task))")
     assert code == 0
     assert "ok   task: features price_gap, taste; rows:" in shown
@@ -126,7 +128,7 @@ def test_a_sound_function_is_told_what_it_was_asked(home: Path, capsys: pytest.C
     assert "a pass registers only the list of kept columns" in shown
 
 
-def test_a_function_that_ignores_its_seed_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_function_that_ignores_its_seed_is_reported(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, shown = checked(
         home, capsys, "return Predictions(*(np.full(rows(p), 0.3) for p in (task.validation, task.test)))"
     )
@@ -196,7 +198,9 @@ def test_a_function_that_breaks_the_contract(
     assert re.search(f"^FAIL scores: .*{says}", line), line
 
 
-def test_several_classes_and_numbers_have_shapes_of_their_own(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prediction_shapes_are_checked_for_multiclass_and_regression(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def check(body: str, *words: str) -> str:
         (home / "job.py").write_text(HEAD + f"    {body}\n", encoding="utf-8")
         sys.modules.pop("job", None)
@@ -279,7 +283,7 @@ def test_a_command_that_takes_too_long_ends_with_all_that_it_started(
         time.sleep(0.05)
 
 
-def test_what_a_broken_off_job_left_is_not_taken_for_a_result(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_a_failed_job_are_not_used_as_a_result(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command is killed after it wrote its scores; the second time it succeeds without writing any."""
     end = "import os\nif os.path.exists('second'): sys.exit(0)\nopen('second', 'w').close()\n"
     write = "table.write_parquet(task['output'] + '/predictions.parquet')\nsys.exit(1)\n"

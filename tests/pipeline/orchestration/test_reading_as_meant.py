@@ -22,8 +22,8 @@ ROWS = 4_000
 def auc_of(data: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[float, str]:
     """The full model's validation AUC, and the output of the command."""
     train(data, *words)
-    said = capsys.readouterr().err
-    return auc_in(said), said
+    output = capsys.readouterr().err
+    return auc_in(output), output
 
 
 def train(data: Path, *words: str) -> None:
@@ -31,8 +31,8 @@ def train(data: Path, *words: str) -> None:
     assert feature_audit("baseline", *keys, *words) == 0
 
 
-def auc_in(said: str) -> float:
-    found = re.search(r"full model: validation auc ([\d.]+)", said)
+def auc_in(output: str) -> float:
+    found = re.search(r"full model: validation auc ([\d.]+)", output)
     assert found
     return float(found[1])
 
@@ -52,11 +52,11 @@ def lists(join: Callable[[list[str]], str]) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def lists_as_meant(tmp_path_factory: pytest.TempPathFactory) -> float:
     """The AUC with native lists: one training, with which every way of writing them is compared."""
-    said = StringIO()
-    with tracking_in(tmp_path_factory.mktemp("meant")) as folder, redirect_stderr(said):
+    output = StringIO()
+    with tracking_in(tmp_path_factory.mktemp("meant")) as folder, redirect_stderr(output):
         lists("|".join).write_csv("meant.csv")
         train(folder / "meant.csv")
-    return auc_in(said.getvalue())
+    return auc_in(output.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ def test_lists(
     lists_as_meant: float, home: Path, capsys: pytest.CaptureFixture[str], join: Callable[[list[str]], str]
 ) -> None:
     lists(join).write_csv("written.csv")
-    written, said = auc_of(home / "written.csv", capsys)
+    written, output = auc_of(home / "written.csv", capsys)
     assert lists_as_meant > 0.7
     assert written == pytest.approx(lists_as_meant, abs=0.01)
-    assert "text read as lists, with their separators: clicks (" in said
+    assert "text read as lists, with their separators: clicks (" in output
 
 
 def test_histories_with_the_oldest_first(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,9 +89,9 @@ def test_histories_with_the_oldest_first(home: Path, capsys: pytest.CaptureFixtu
     newest_first, _ = auc_of(home / "newest_first.parquet", capsys, "--config", "first.yaml")
     assert written == pytest.approx(newest_first, abs=0.01)
     assert written > 0.68
-    _, said = auc_of(home / "newest_first.parquet", capsys)
-    assert "seen: the first 32 entries predict better" in said
-    assert "give encoding.list_end: first" in said
+    _, output = auc_of(home / "newest_first.parquet", capsys)
+    assert "seen: the first 32 entries predict better" in output
+    assert "give encoding.list_end: first" in output
 
 
 def test_dates(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,9 +109,9 @@ def test_dates(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     }
     for name, form in forms.items():
         frame.with_columns(form.alias("at")).write_csv(f"{name}.csv")
-        written, said = auc_of(home / f"{name}.csv", capsys)
+        written, output = auc_of(home / f"{name}.csv", capsys)
         assert written == pytest.approx(meant, abs=0.01)
-        assert ("numbers read as datetimes: at (%y%m%d%H)" in said) == (name == "number")
+        assert ("numbers read as datetimes: at (%y%m%d%H)" in output) == (name == "number")
 
 
 def test_rows_without_a_time(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,9 +133,9 @@ def test_numbers_with_a_word_for_none(home: Path, capsys: pytest.CaptureFixture[
     frame = pl.DataFrame({"pay": pay, "code": code, "x": rng.normal(size=rows), "y": rng.integers(0, 2, rows)})
     frame.write_csv("pay.csv")
     assert feature_audit("load", "--data", "pay.csv", "--target", "y") == 0
-    said = capsys.readouterr().err
-    assert "pay: 90% of its cells are numbers, the others are k.A., so it is read as categories" in said
-    assert said.count("of its cells are numbers") == 1, "numbers among many other words are codes"
+    output = capsys.readouterr().err
+    assert "pay: 90% of its cells are numbers, the others are k.A., so it is read as categories" in output
+    assert output.count("of its cells are numbers") == 1, "numbers among many other words are codes"
     assert feature_audit("load", "--data", "pay.csv", "--target", "y", "--kinds", "{pay: numeric}") == 0
     assert "pay: 60 cells are not numbers and are treated as missing" in capsys.readouterr().err
 
@@ -145,5 +145,7 @@ def test_times_in_two_formats_are_not_called_missing(home: Path, capsys: pytest.
     at = [f"{moment:%d.%m.%Y %H:%M}" if row % 4 == 1 else f"{moment:%F %H:%M}" for row, moment in enumerate(moments)]
     pl.DataFrame({"at": at, "x": np.arange(400) % 7, "y": np.arange(400) % 2}).write_csv("at.csv")
     assert feature_audit("load", "--data", "at.csv", "--target", "y", "--time", "at") == 1
-    said = capsys.readouterr().err
-    assert "time=at: 100 of 400 rows have no time (first: row 1); write '01.06.2026 01:00' like the other times" in said
+    output = capsys.readouterr().err
+    assert (
+        "time=at: 100 of 400 rows have no time (first: row 1); write '01.06.2026 01:00' like the other times" in output
+    )

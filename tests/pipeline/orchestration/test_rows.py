@@ -93,7 +93,7 @@ def test_a_sample_that_is_too_small_is_refused_before_the_full_training(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert feature_audit("run", *BASE, *QUICK, "--work_dir", "small", "--rows", "5") == 1
-    said = capsys.readouterr().err
-    assert "rows: the sample has" in said
-    assert "give more rows" in said
-    assert "baseline: running" not in said
+    output = capsys.readouterr().err
+    assert "rows: the sample has" in output
+    assert "give more rows" in output
+    assert "baseline: running" not in output

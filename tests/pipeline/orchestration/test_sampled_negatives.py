@@ -89,7 +89,7 @@ def test_mistakes_are_one_line(
     home: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, line: str
 ) -> None:
     assert feature_audit("load", "--data", "sampled.parquet", *KEYS, *words) == code
-    errors = [said for said in capsys.readouterr().err.splitlines() if "error: " in said]
+    errors = [output for output in capsys.readouterr().err.splitlines() if "error: " in output]
     assert len(errors) == 1
     assert line in errors[0]
 
@@ -100,9 +100,9 @@ def test_the_log_says_what_weights_make_of_it(home: Path, capsys: pytest.Capture
     by_weight = float(np.average(log["clicked"], weights=log["w"]))
     for words in (["--weight", "w"], ["--negative_sampling", "0.1", "--exclude", "w"]):
         assert feature_audit("load", "--data", "sampled.parquet", *KEYS, *words) == 0
-        said = capsys.readouterr().err
-        assert f"{100 * rate:.3g} % positive, {100 * by_weight:.3g} % by weight" in said
-        assert "effective sample size: train " in said
+        output = capsys.readouterr().err
+        assert f"{100 * rate:.3g} % positive, {100 * by_weight:.3g} % by weight" in output
+        assert "effective sample size: train " in output
     log.rename({"w": "sample_weight"}).write_parquet("named.parquet")
     assert feature_audit("load", "--data", "named.parquet", *KEYS) == 0
     assert "`sample_weight` looks like a weight (weight=sample_weight unless it is" in capsys.readouterr().err
@@ -158,12 +158,12 @@ def test_the_registered_model_is_calibrated_on_the_whole_log(audits: dict[str, R
 
 @pytest.mark.slow
 def test_the_report_says_first_what_the_rows_are_weighted_by(audits: dict[str, Run]) -> None:
-    said = "Rows are weighted by w, in training and in every metric. Effective sample size of the "
+    output = "Rows are weighted by w, in training and in every metric. Effective sample size of the "
     page = artifact(audits["weight"], "report/index.html").read_text()
-    assert said in page[: page.index("</header>")]
-    assert said in artifact(audits["weight"], "report/report.md").read_text()[:2_000]
-    assert said in audits["weight"].data.tags["mlflow.note.content"]
-    assert json.loads(artifact(audits["weight"], "report/report.json").read_text())["weighting"].startswith(said)
+    assert output in page[: page.index("</header>")]
+    assert output in artifact(audits["weight"], "report/report.md").read_text()[:2_000]
+    assert output in audits["weight"].data.tags["mlflow.note.content"]
+    assert json.loads(artifact(audits["weight"], "report/report.json").read_text())["weighting"].startswith(output)
     assert (
         "Every negative counts as 10 rows (negative_sampling=0.1)"
         in artifact(audits["rate"], "report/index.html").read_text()
@@ -179,6 +179,6 @@ def test_other_weights_train_everything_anew(
     audited("sampled.parquet", "--weight", "w")
     assert "baseline: reused from the cache" in capsys.readouterr().err
     audited("sampled.parquet", "--negative_sampling", "0.2", "--exclude", "w")
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     for stage in ("baseline", "select", "retrain"):
-        assert f"{stage}: running again, changed since an earlier run: " in said
+        assert f"{stage}: running again, changed since an earlier run: " in output

@@ -174,10 +174,10 @@ def test_another_file_of_consumers_is_another_question_and_trains_nothing(run: R
     """``c`` has no other consumer any more, so the table is retired, in a separate run."""
     (home / "consumers.yaml").write_text("churn: [a]\n")
     assert feature_audit("parity", "--audit", run.info.run_id) == 0
-    said, again = capsys.readouterr().err, newest_run()
+    output, again = capsys.readouterr().err, newest_run()
     assert again.data.tags["audit.continues"] == run.info.run_id
     for stage in ("load", "baseline", "select", "retrain", "parity"):
-        assert f"{stage}: reused from the cache" in said
+        assert f"{stage}: reused from the cache" in output
     content = json.loads(artifact(again, "recommendation/prune_recommendation.json").read_text())
     assert content["saved_cost"] == 100 + 30 + 5 + 7
     assert again.data.tags["audit.look"] == run.data.tags["audit.look"]

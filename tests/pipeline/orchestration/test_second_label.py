@@ -77,7 +77,7 @@ def test_mistakes_are_one_line(
     home: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, line: str
 ) -> None:
     assert feature_audit("load", *BASE, *words) == code
-    errors = [said for said in capsys.readouterr().err.splitlines() if "error: " in said]
+    errors = [output for output in capsys.readouterr().err.splitlines() if "error: " in output]
     assert len(errors) == (code > 0)
     assert line in "".join(errors)
 

@@ -17,8 +17,8 @@ from mlflow import MlflowClient
 def _work(folder: StageFolder, run: Run) -> str:
     if not folder.done:
         time.sleep(0.2)
-        folder.finish({"said": "done"})
-    return str(folder.result()["said"])
+        folder.finish({"output": "done"})
+    return str(folder.result()["output"])
 
 
 def test_a_stage_that_is_reused_says_so_and_keeps_its_seconds(tmp_path: Path) -> None:

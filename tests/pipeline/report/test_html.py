@@ -264,7 +264,7 @@ def test_an_empty_report_renders():
 
 
 @pytest.mark.parametrize("metric", [math.nan, math.inf])
-def test_unknown_numbers_are_said_to_be_unknown(metric):
+def test_unknown_numbers_are_shown_as_not_available(metric):
     report = make_report()
     decisions = [dataclasses.replace(row, score=metric, selection_frequency=metric) for row in report.decisions]
     curve = [*report.curve, CurvePoint(3, metric, metric, "masked", metric)]

@@ -44,7 +44,7 @@ def test_the_first_screen_has_one_line_with_this_audits_numbers() -> None:
     assert line in plain(version_description(report))
 
 
-def test_nothing_is_promised_without_a_pass() -> None:
+def test_no_savings_are_claimed_without_a_pass() -> None:
     waiting = with_savings(make_report("inconclusive"))
     assert measured.sentence(waiting).startswith("If the audit passed: 120 of 420")
     assert measured.sentence(with_savings(make_report("fail"))) == ""

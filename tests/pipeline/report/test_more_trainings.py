@@ -42,7 +42,7 @@ def test_the_command_names_the_code_that_a_continued_audit_asks_for() -> None:
     assert " --prepare 'my table:f' --model team.models:build --seeds 9" in str(more_command(report))
 
 
-def test_where_trainings_cannot_decide_no_command_pretends_it() -> None:
+def test_no_command_is_printed_if_trainings_cannot_decide() -> None:
     report = make_report("inconclusive")
     assert more_command(report) is None
     for page in pages(report):

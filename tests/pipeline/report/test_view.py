@@ -58,17 +58,17 @@ def shifted(low: float, delta: float, high: float, **changes) -> AuditReport:
 
 def test_the_first_screen_says_what_the_full_model_loses_to_its_own_features():
     report = shifted(0.0312, 0.0401, 0.0488)
-    said = f"Some features hurt the full model: without {report.n_features - report.k} of its "
+    sentence = f"Some features hurt the full model: without {report.n_features - report.k} of its "
     html, markdown = render_html(report), render_markdown(report)
-    assert html.index(said) < html.index("What to do next")
-    assert markdown.index(said) < markdown.index("What to do next")
-    assert said in run_description(report)
+    assert html.index(sentence) < html.index("What to do next")
+    assert markdown.index(sentence) < markdown.index("What to do next")
+    assert sentence in run_description(report)
     assert "AUC improves by 0.0401" in markdown
     assert "interval +0.0312 to +0.0488" in markdown
 
 
 @pytest.mark.parametrize("interval", [(-0.0001, 0.01, 0.02), (-0.03, -0.02, -0.01), (0.0, 0.0, 0.0), (math.nan,) * 3])
-def test_only_a_loss_that_is_shown_is_said(interval):
+def test_only_a_proven_loss_is_mentioned(interval):
     assert "hurt the full model" not in render_markdown(shifted(*interval))
 
 

@@ -51,7 +51,7 @@ def test_an_id_of_many_values_explains_nothing_by_their_number() -> None:
     assert proxies(codes, np.array([2]), np.array([0, 1])).explained.tolist() == [0.0]
 
 
-def test_a_noisy_copy_is_carried_by_its_source_and_noise_by_nobody() -> None:
+def test_a_noisy_copy_is_carried_by_its_source_and_noise_by_no_feature() -> None:
     rng = np.random.default_rng(1)
     source, other = rng.normal(size=(2, 5000))
     values = np.stack([source, other, source + 0.3 * rng.normal(size=5000), rng.normal(size=5000)], axis=1)
@@ -70,7 +70,7 @@ def test_label_information_tells_signal_from_noise() -> None:
     assert shares[1] < 5e-4
 
 
-def test_bins_keep_few_values_and_give_missing_a_code_of_its_own() -> None:
+def test_bins_keep_few_values_and_code_missing_separately() -> None:
     values = np.array([[0.0, np.nan], [1.0, np.nan], [0.0, np.nan], [np.nan, np.nan]], dtype=np.float32)
     codes = bin_numbers(values)
     assert codes[:, 0].tolist() == [1, 2, 1, 0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from feature_audit.results import CurvePoint
 from feature_audit.selection import Criterion, choose_k
-from feature_audit.selection.k.rule import MOST_RUNGS, POWER, is_confident, log_pass_chances, propose, rungs
+from feature_audit.selection.k.rule import MOST_RUNGS, PASS_CHANCE, is_confident, log_pass_chances, propose, rungs
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
@@ -87,7 +87,7 @@ def test_the_chance_to_pass_is_that_of_audits_played_out(delta: float, error: fl
     assert chance == pytest.approx(float((bound >= -0.002).mean()), abs=0.004)
 
 
-def test_a_larger_test_split_asks_less() -> None:
+def test_a_larger_test_split_allows_a_smaller_k() -> None:
     curve = points(-0.01, -0.0004, 0.0004)
     assert choose_k(curve, replace(CRITERION, test_ratio=0.5)).k < choose_k(curve, CRITERION).k
 
@@ -138,14 +138,14 @@ def test_hopeless_curves_keep_their_order() -> None:
     """Chances far in the tail are zero as probabilities, but differ as logarithms."""
     assert choose_k(points(-0.09, -0.08, -0.05, -0.0502, error=1e-4), CRITERION).k == 30
     assert math.exp(log_pass_chances(points(-0.09, error=1e-4), CRITERION)[0]) == 0.0
-    assert POWER < 1
+    assert PASS_CHANCE < 1
 
 
 def with_other(point: CurvePoint, delta: float, error: float = 0.0005, margin: float = 0.002) -> CurvePoint:
     return replace(point, others={"convert": (delta, error, margin)})
 
 
-def test_of_several_targets_the_one_with_the_least_chance_counts() -> None:
+def test_the_target_with_the_lowest_chance_determines_k() -> None:
     """The first K that is good enough for the decision target loses the signal of the other target."""
     curve = [
         with_other(at(10, 0.0004), -0.05),

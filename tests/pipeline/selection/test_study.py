@@ -85,7 +85,7 @@ def test_same_seed_gives_the_same_study_in_whatever_order_a_round_ends(trials: i
     assert [row.number for row in whole.trials] == list(range(trials))
 
 
-def test_a_round_knows_the_rounds_before_it_and_nothing_of_itself() -> None:
+def test_a_round_depends_on_earlier_rounds_only() -> None:
     seen: list[list[Draw]] = []
     run_study(one_by_one(quality, seen), space=SPACE, trials=2 * ROUND + 1, seed=1)
     assert [len(one) for one in seen] == [ROUND, ROUND, 1]

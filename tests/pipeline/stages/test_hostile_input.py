@@ -289,9 +289,9 @@ def check(case: Case, home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lines = [line for line in written.splitlines() if "error:" in line]
     assert len(lines) == (code != 0), written
     assert all(len(line) < 1_000 for line in lines)
-    said = lines[0] if lines else written
+    messages = lines[0] if lines else written
     for words in case.says:
-        assert words in said
+        assert words in messages
 
 
 @pytest.mark.parametrize("case", FILES, ids=lambda case: case.name)
@@ -318,14 +318,14 @@ def test_values(home: Path, capfd: pytest.CaptureFixture[str], record_property: 
     kinds = {column.name: column.kind for column in prepared.columns}
     features = {name: kinds[name] if name in prepared.schema.names else None for name in VALUES}
     details = [finding.detail for finding in prepared.findings]
-    said = {name: [line for line in details if line.startswith(name)] for name in VALUES}
-    said |= {name: [*said[name], *(f.detail for f in prepared.findings if f.column == name)] for name in VALUES}
+    messages = {name: [line for line in details if line.startswith(name)] for name in VALUES}
+    messages |= {name: [*messages[name], *(f.detail for f in prepared.findings if f.column == name)] for name in VALUES}
     wanted = {name: says for name, (_, says) in VALUES.items()}
-    told = {name: says for name, says in wanted.items() if says and " " in says}
-    assert {name: features[name] for name in VALUES if name not in told} == {
-        name: kind for name, kind in wanted.items() if name not in told
+    expected = {name: says for name, says in wanted.items() if says and " " in says}
+    assert {name: features[name] for name in VALUES if name not in expected} == {
+        name: kind for name, kind in wanted.items() if name not in expected
     }
-    assert [name for name, says in told.items() if not any(says in line for line in said[name])] == []
+    assert [name for name, says in expected.items() if not any(says in line for line in messages[name])] == []
 
 
 @pytest.mark.parametrize("case", LABELS, ids=lambda case: case.name)

@@ -121,7 +121,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert {run.info.status for run in parents()} <= {"FINISHED", "FAILED"}
 
 
-def said(words: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def loaded(words: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Exit code and, after a refusal, its line."""
     given = {"--data": "log.parquet", "--target": "y"}
     words = [*words, *(word for key, value in given.items() if key not in words for word in (key, value))]
@@ -140,7 +140,7 @@ def test_what_is_refused(
 ) -> None:
     record_property("cases", len(REFUSED[key]))
     for value, says in REFUSED[key].items():
-        code, line = said([f"--{key}", value], capfd)
+        code, line = loaded([f"--{key}", value], capfd)
         assert code in (1, 2), line
         assert says in line
         assert key in line or key in ("data", "config", "test_share"), line
@@ -148,15 +148,15 @@ def test_what_is_refused(
 
 
 @pytest.mark.parametrize("words", CLASHES)
-def test_what_does_not_go_together(home: Path, capfd: pytest.CaptureFixture[str], words: str) -> None:
-    code, line = said(words.split(), capfd)
+def test_contradictory_settings_are_refused(home: Path, capfd: pytest.CaptureFixture[str], words: str) -> None:
+    code, line = loaded(words.split(), capfd)
     assert code in (1, 2)
     assert CLASHES[words] in line
 
 
 @pytest.mark.parametrize("words", MEANT)
-def test_what_is_meant(home: Path, capfd: pytest.CaptureFixture[str], words: str) -> None:
-    code, written = said(words.split(), capfd)
+def test_unusual_valid_settings_take_effect(home: Path, capfd: pytest.CaptureFixture[str], words: str) -> None:
+    code, written = loaded(words.split(), capfd)
     assert code == 0, written
     assert MEANT[words] in written
 
@@ -177,7 +177,9 @@ def numeric_keys() -> list[str]:
 
 
 @pytest.mark.parametrize("key", numeric_keys())
-def test_a_number_that_is_none(key: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_only_finite_numbers_in_range_are_accepted(
+    key: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Only a finite number in the key's range is accepted, unchanged."""
     section, _, name = key.rpartition(".")
     file = tmp_path / "audit.yaml"

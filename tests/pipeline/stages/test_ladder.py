@@ -119,7 +119,7 @@ def test_the_key_holds_the_features_of_every_k_in_the_order_of_testing(trained: 
     assert features(3) == [features(4, 3)[1]]
 
 
-def test_of_a_large_table_fewer_k_are_trained_where_all_would_cost_too_much(
+def test_fewer_k_are_trained_if_all_would_cost_too_much(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first K is always trained; configured numbers are trained at any cost."""

@@ -70,15 +70,17 @@ def test_a_clear_surplus_trains_two_pruned_models(ready: Ready) -> None:
     assert found.plan.can_decide
 
 
-def test_without_one_both_models_are_trained_equally_often(ready: Ready, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_feasible_plan_both_models_are_trained_equally_often(
+    ready: Ready, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
         found = ready.retrain("open", margin=0.0005)
     assert len(found.rungs[0].facts) == 1 + len(found.full_facts) >= 2
     assert not found.plan.can_decide, "a few hundred rows"
-    said = [record.message for record in caplog.records if "that this table can decide is" in record.message]
-    assert len(said) == 1
+    messages = [record.message for record in caplog.records if "that this table can decide is" in record.message]
+    assert len(messages) == 1
     assert re.search(
-        r"equals the full one: .*margin=[\d.]+ with seeds=\d+|equals the full one: .*margin=[\d.]+ \(", said[0]
+        r"equals the full one: .*margin=[\d.]+ with seeds=\d+|equals the full one: .*margin=[\d.]+ \(", messages[0]
     )
 
 
@@ -90,7 +92,7 @@ def test_a_later_look_is_planned_for_at_its_own_confidence(ready: Ready, caplog:
     assert second.chance < first.chance
     assert second.decidable > first.decidable
     logged = [one for one in caplog.messages if "that this table can decide is" in one][-1]
-    before, after = (float(re.findall(r"margin=([\d.]+)", said)[0]) for said in (logged, second.sentence))
+    before, after = (float(re.findall(r"margin=([\d.]+)", messages)[0]) for messages in (logged, second.sentence))
     assert after > before
 
 

@@ -29,7 +29,7 @@ def config(**keys: Any) -> AuditConfig:
     return AuditConfig.model_validate({"groups": {"user": ["a", "b"], "item": ["c", "d", "gone"]}, **keys})
 
 
-def test_single_features_follow_their_own_rule() -> None:
+def test_keep_and_drop_rules_apply_to_single_features() -> None:
     found = constraints_of(config(), prepared(stays="a", goes="c e"))
     assert (found.protected, found.excluded) == ((0,), (2, 4))
     assert (found.min_k, found.max_k) == (1, 3)
@@ -44,7 +44,7 @@ def test_a_whole_group_follows_its_member() -> None:
     assert constraints_of(config(whole_groups="user"), made).excluded == (3,)
 
 
-def test_an_excluded_member_still_speaks_for_its_group() -> None:
+def test_rules_of_an_excluded_member_apply_to_its_group() -> None:
     assert constraints_of(config(whole_groups="item"), prepared(goes="gone")).excluded == (2, 3)
 
 
@@ -91,5 +91,5 @@ def test_a_budget_above_what_there_is_is_clipped(
 
 
 @pytest.mark.parametrize("keys", [{}, {"k": 5}, {"k": 1}, {"k_min": 5}])
-def test_a_budget_that_bounds_is_not_talked_about(keys: dict[str, Any]) -> None:
+def test_a_budget_within_the_limits_needs_no_note(keys: dict[str, Any]) -> None:
     assert constraints_of(config(**keys), prepared()).note is None

@@ -71,12 +71,12 @@ def test_both_labels_keep_their_features(both: Stages) -> None:
     assert both.first == sorted([*CLICK, *CONVERT])
 
 
-def test_one_label_drops_those_of_the_other(click_only: Stages) -> None:
+def test_with_one_label_the_features_of_the_other_are_dropped(click_only: Stages) -> None:
     kept = {click_only.prepared.schema.names[index] for index in click_only.selection.kept}
     assert kept == set(CLICK)
 
 
-def test_a_feature_that_tells_the_second_label_is_no_noise(both: Stages) -> None:
+def test_a_feature_informative_about_the_second_label_is_not_called_noise(both: Stages) -> None:
     rows = {
         row.feature: row
         for row in decide_features(
@@ -103,7 +103,7 @@ def test_the_curve_knows_the_second_label(both: Stages) -> None:
     assert lost.metric == same.metric
 
 
-def test_the_teacher_says_nothing_of_rows_without_a_label(both: Stages) -> None:
+def test_the_teacher_gives_nan_for_rows_without_a_label(both: Stages) -> None:
     model = load_model(both.config, both.full)
     train = predict(model, both.store, "train", both.store.schema, task="binary", device="cpu")
     full = FullModel(model, train, both.full.validation_scores(), 1)

@@ -68,7 +68,7 @@ def refused(words: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_server_that_is_away_or_no_tracking_server_is_said_so(
+def test_an_unreachable_or_wrong_tracking_server_is_reported(
     answer: str, point_to: Callable[[str], None], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1" if answer == "silence" else "5")
@@ -87,7 +87,7 @@ def test_a_server_that_is_away_or_no_tracking_server_is_said_so(
 
 
 @pytest.mark.slow
-def test_silence_is_given_up_in_seconds_by_default(
+def test_a_silent_server_times_out_in_seconds_by_default(
     point_to: Callable[[str], None], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with answering.silent() as place:
@@ -97,7 +97,7 @@ def test_silence_is_given_up_in_seconds_by_default(
         assert time.monotonic() - started < SOON
 
 
-def test_a_failed_command_does_not_wait_for_the_server_to_say_so_there(
+def test_a_failed_command_does_not_wait_for_an_unreachable_server(
     point_to: Callable[[str], None], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point_to(f"http://{answering.nobody()}")
@@ -165,7 +165,7 @@ def test_a_stores_credentials_are_left_nowhere_by_an_audit(
     assert "98765" not in "".join(parts)
 
 
-def test_what_a_store_does_not_hold_is_said_so(
+def test_what_the_tracking_store_lacks_is_reported(
     point_to: Callable[[str], None], capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     point_to(f"sqlite:///{tmp_path / 'mlflow.db'}")

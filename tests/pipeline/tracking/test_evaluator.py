@@ -70,7 +70,7 @@ def test_guards_have_modes_and_slices_are_metrics_of_the_run(frame):
     assert {"parity/auc.delta", "parity/auc_at_country:N_L.ci_low", "parity/auc_at_country:DE.ci_high"} <= set(metrics)
 
 
-def test_two_columns_give_decides_answer_on_the_run(frame):
+def test_two_score_columns_give_the_verdict_of_decide(frame):
     with mlflow.start_run() as run:
         found = evaluate(frame, baseline="full", unit="user", margin=0.02, guards={"logloss": 0.02})
     own = decide(

@@ -176,7 +176,7 @@ def test_a_version_that_is_no_number_is_refused(name: str, version: str, capfd: 
     assert ("give the number of a version" in line) if version else ("no version has the alias" in line)
 
 
-def test_a_reason_is_one_line_of_a_bearable_length(name: str) -> None:
+def test_a_reason_is_one_line_of_limited_length(name: str) -> None:
     with pytest.raises(AuditError, match="reason: 5,000 characters; give at most 1,000"):
         promotion.promote(name, "1", force=True, reason="x" * 5000)
     with pytest.raises(AuditError, match="give a reason"):
@@ -198,7 +198,7 @@ AGES = {
 
 
 @pytest.mark.parametrize("case", AGES)
-def test_a_promotion_onto_older_data_is_asked_about(case: str) -> None:
+def test_promoting_a_version_from_older_data_needs_force(case: str) -> None:
     wanted, current, doubt = AGES[case]
     name = f"aged {next(_numbers)}"
     make_model(name, [wanted, current])
@@ -320,16 +320,16 @@ def test_a_command_that_is_killed_when_the_alias_has_moved_can_be_typed_again(na
 
 
 def test_several_commands_at_once_leave_one_chain(name: str) -> None:
-    said: list[str] = []
+    answers: list[str] = []
     threads = [
-        threading.Thread(target=lambda version=version: said.append(promote(name, version)))
+        threading.Thread(target=lambda version=version: answers.append(promote(name, version)))
         for version in ("1", "2", "3") * 2
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(said) == 6
+    assert len(answers) == 6
     log = registry.history(name)
     chain = [None, *(one.version for one in log.finished.values())]
     assert [one.replaced for one in log.finished.values()] == chain[:-1]
@@ -337,7 +337,7 @@ def test_several_commands_at_once_leave_one_chain(name: str) -> None:
     assert not log.unfinished
 
 
-def test_a_withdrawn_version_in_production_is_said(name: str) -> None:
+def test_history_reports_a_withdrawn_version_in_production(name: str) -> None:
     promote(name, "2")
     MlflowClient().set_model_version_tag(name, "2", "audit.verdict", "withdrawn")
     assert "production is version 2, but its audit withdrew it" in promotion.history(name)[-1]

@@ -135,18 +135,18 @@ class Production(RuleBasedStateMachine):
         finished = [one for one in self.left() if one["action"] == "rollback" and one["version"] == stack[-1]]
         command = self.command(("rollback", None, force))
         self.run(command)
-        said = str(command.result)
+        answer = str(command.result)
         if finished:
             assert command.result.repeated
             assert self.truth.stack == stack, "a rollback that is asked for again is done once"
         elif len(stack) == 1:
-            assert "no promotion to roll back" in said
+            assert "no promotion to roll back" in answer
         elif stack[-2] is not None and stack[-2] not in self.there:
-            assert f"the previous version {stack[-2]} was deleted" in said
+            assert f"the previous version {stack[-2]} was deleted" in answer
         elif by_others and not force:
-            assert "it was moved without feature-audit" in said
+            assert "it was moved without feature-audit" in answer
         else:
-            assert isinstance(command.result, Move), said
+            assert isinstance(command.result, Move), answer
             assert alias(self.name) == stack[-2]
 
     steps = st.tuples(st.sampled_from(["promote", "promote", "rollback"]), st.sampled_from(VERSIONS), st.booleans())

@@ -79,7 +79,7 @@ def row(number: int, **other: object) -> dict[str, object]:
     return {"user": KEYS[number], "items": [KEYS[number], KEYS[0]], "price": "$1,234.50", "age": 30} | other
 
 
-def test_long_ids_are_told_apart_however_they_are_sent(model: PrunedModel, folder: Path) -> None:
+def test_long_ids_stay_distinct_in_every_request_format(model: PrunedModel, folder: Path) -> None:
     rows = [row(number) for number in range(20)]
     scores = model.predict(None, pl.DataFrame(rows, schema_overrides={"user": pl.UInt64}))
     assert len(np.unique(scores)) == 20
@@ -152,7 +152,7 @@ def test_few_rows_of_pandas_are_read_as_many_are(names: list[str]) -> None:
         assert read.equals(pl.from_pandas(frame))
 
 
-def test_one_row_of_text_and_numbers_goes_no_way_through_arrow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_row_of_text_and_numbers_is_converted_without_arrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The conversion took longer than the rest of the scoring."""
     monkeypatch.setattr(pl, "from_pandas", None)
     for frame in (pd.DataFrame([{"a": "x", "b": "y"}]), pd.DataFrame([{"a": 1, "b": 0.5, "c": True}])):

@@ -149,9 +149,9 @@ def identity_surplus(
         own = np.bincount(cell_code, (_sums(cell, label, len(cell_rows)) ** 2).sum(1), size)
         own_rows = np.bincount(cell_code, cell_rows.astype(np.float64) ** 2, size)
     weight = 1 / (rows * (rows + PRIOR_ROWS))
-    told = (twins - own) * weight
+    agreement = (twins - own) * weight
     near = (pairs - own_rows) * weight * (sums / rows[:, None] * _neighbours(rows, sums, bins)).sum(1)
-    surplus = (share * told - near)[pairs > own_rows]
+    surplus = (share * agreement - near)[pairs > own_rows]
     error = surplus.std() * np.sqrt(len(surplus)) if len(surplus) >= ENOUGH else 0.0
     return float(surplus.sum() / error) if error > 0 else 0.0
 

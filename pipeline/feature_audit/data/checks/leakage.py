@@ -56,7 +56,7 @@ MAX_DATES = 20
 
 
 @dataclass(frozen=True)
-class Judge:
+class LabelScorer:
     """Labels, halves and thresholds of the sampled train rows, by which every column is judged."""
 
     task: Task
@@ -129,7 +129,7 @@ def find_leaks(
     sample = statistics.samples["train"]
     rows = statistics.sample_rows["train"]
     outcomes = Outcomes.of(table, statistics)
-    judge = Judge(table.target.task, table.target.values[rows], halves(len(rows), seed), checks)
+    scorer = LabelScorer(table.target.task, table.target.values[rows], halves(len(rows), seed), checks)
     time = None if table.time is None else table.time[rows]
     base = anchors(sample, time, is_datetime=table.time_is_datetime)
     findings = []
@@ -137,9 +137,9 @@ def find_leaks(
         fact = statistics.facts[column.name]
         values = sample[column.name]
         seen_as = views(column, values, fact)
-        seen = [judge.evidence(codes, _words(view)) for view, codes in seen_as.items()]
-        seen += _inside(column, values, fact.separator, judge)
-        seen += _relative(column, values, fact.format, base, judge)
+        seen = [scorer.evidence(codes, _words(view)) for view, codes in seen_as.items()]
+        seen += _inside(column, values, fact.separator, scorer)
+        seen += _relative(column, values, fact.format, base, scorer)
         seen += pure_patterns(column, values, next(iter(seen_as.values())), outcomes)
         finding = _verdict(column, seen)
         if finding is not None:
@@ -147,11 +147,11 @@ def find_leaks(
     clear = tuple(
         c for c in columns if c.name not in {finding.column for finding in findings if finding.kind == "leak"}
     )
-    findings += _date_pairs(clear, statistics, judge)
+    findings += _date_pairs(clear, statistics, scorer)
     return [replace(one, detail=f"of target {of}: {one.detail}") for one in findings] if of else findings
 
 
-def _date_pairs(columns: tuple[Column, ...], statistics: Statistics, judge: Judge) -> list[Finding]:
+def _date_pairs(columns: tuple[Column, ...], statistics: Statistics, scorer: LabelScorer) -> list[Finding]:
     """Pairs of dates whose distance predicts the label: the one recorded later leaks, if the order is known."""
     sample = statistics.samples["train"]
     moments = {
@@ -161,13 +161,13 @@ def _date_pairs(columns: tuple[Column, ...], statistics: Statistics, judge: Judg
     }
     findings = []
     for one, other in itertools.combinations(list(moments)[:MAX_DATES], 2):
-        seen = judge.evidence(number_codes(moments[one] - moments[other]), f"the distance between {one} and {other}")
+        seen = scorer.evidence(number_codes(moments[one] - moments[other]), f"the distance between {one} and {other}")
         if not seen.certain:
             continue
-        guilty = recorded_later(one, other, moments)
+        recorded_after = recorded_later(one, other, moments)
         for column in columns:
-            if column.name in ((one, other) if guilty is None else (guilty,)):
-                sure = guilty is not None
+            if column.name in ((one, other) if recorded_after is None else (recorded_after,)):
+                sure = recorded_after is not None
                 note = "; kept because of never_drop" if sure and column.protected else ""
                 findings.append(
                     Finding(
@@ -197,7 +197,7 @@ def _words(view: str) -> str:
     return {**known, "filled": "whether it is present"}.get(view, f"its {view} alone")
 
 
-def _inside(column: Column, values: pl.Series, separator: str | None, judge: Judge) -> list[Evidence]:
+def _inside(column: Column, values: pl.Series, separator: str | None, scorer: LabelScorer) -> list[Evidence]:
     """Evidence from entries of lists and elements of vectors."""
     score: Callable[[np.ndarray], np.ndarray]
     if column.kind == "multi":
@@ -205,7 +205,7 @@ def _inside(column: Column, values: pl.Series, separator: str | None, judge: Jud
         words = "the entries of the list together"
 
         def score(signal: np.ndarray) -> np.ndarray:
-            return entry_scores(lists, signal, judge.half)
+            return entry_scores(lists, signal, scorer.half)
 
     elif column.kind == "vector":
         lists = as_lists(values, None)
@@ -215,25 +215,25 @@ def _inside(column: Column, values: pl.Series, separator: str | None, judge: Jud
             return []
 
         def score(signal: np.ndarray) -> np.ndarray:
-            return vector_scores(values, width, signal, judge.half)
+            return vector_scores(values, width, signal, scorer.half)
 
     else:
         return []
-    if judge.task == "regression":
-        found = score_r2(score(next(judge.signals())), judge.label, judge.half)
+    if scorer.task == "regression":
+        found = score_r2(score(next(scorer.signals())), scorer.label, scorer.half)
     else:
-        signals = list(judge.signals())
+        signals = list(scorer.signals())
         found = float(
             np.average(
-                [score_auc(score(signal), signal, judge.half) for signal in signals],
-                weights=[1.0 if judge.task == "binary" else signal.sum() for signal in signals],
+                [score_auc(score(signal), signal, scorer.half) for signal in signals],
+                weights=[1.0 if scorer.task == "binary" else signal.sum() for signal in signals],
             )
         )
-    return [judge.evidence_of(found, words)]
+    return [scorer.evidence_of(found, words)]
 
 
 def _relative(
-    column: Column, values: pl.Series, pattern: str | None, base: dict[str, np.ndarray], judge: Judge
+    column: Column, values: pl.Series, pattern: str | None, base: dict[str, np.ndarray], scorer: LabelScorer
 ) -> list[Evidence]:
     """Evidence from a date's distance to the anchors: the time column, and dates assembled from year, month and day."""
     moments = moments_of(column, values, pattern, base)
@@ -242,7 +242,7 @@ def _relative(
     seen = []
     for name, anchor in base.items():
         distance = moments - anchor
-        seen.append(judge.evidence(number_codes(distance), f"its distance to {name}"))
+        seen.append(scorer.evidence(number_codes(distance), f"its distance to {name}"))
         held = np.isfinite(distance)
         after = float((distance[held] > 0).mean()) if held.any() else 0.0
         if name == "the time column" and after >= 0.05:

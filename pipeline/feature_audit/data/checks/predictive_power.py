@@ -134,13 +134,13 @@ def crossfit_r2(codes: np.ndarray, label: np.ndarray, half: np.ndarray) -> float
     ranks = rankdata(label) / len(label)
     size = int(codes.max(initial=0)) + 1
     scores = []
-    for fit, judge in ((half, ~half), (~half, half)):
+    for fit, held_out in ((half, ~half), (~half, half)):
         prior = ranks[fit].mean()
         rows = np.bincount(codes[fit], minlength=size)
         sums = np.bincount(codes[fit], weights=ranks[fit], minlength=size)
         mean = np.where(rows > 0, sums / np.maximum(rows, 1), prior)
-        error = ((ranks[judge] - mean[codes[judge]]) ** 2).sum()
-        spread = ((ranks[judge] - ranks[judge].mean()) ** 2).sum()
+        error = ((ranks[held_out] - mean[codes[held_out]]) ** 2).sum()
+        spread = ((ranks[held_out] - ranks[held_out].mean()) ** 2).sum()
         scores.append(1 - error / spread if spread > 0 else 0.0)
     return float(np.mean(scores))
 
@@ -148,8 +148,8 @@ def crossfit_r2(codes: np.ndarray, label: np.ndarray, half: np.ndarray) -> float
 def score_auc(scores: np.ndarray, positive: np.ndarray, half: np.ndarray) -> float:
     """Mean over the halves of the AUC of scores that were learned on the other half."""
     found = []
-    for judge in (half, ~half):
-        ranks, good = rankdata(scores[judge]), positive[judge] > 0
+    for held_out in (half, ~half):
+        ranks, good = rankdata(scores[held_out]), positive[held_out] > 0
         hits, misses = int(good.sum()), int((~good).sum())
         found.append((ranks[good].sum() - hits * (hits + 1) / 2) / (hits * misses) if hits and misses else 0.5)
     return float(np.mean(found))
@@ -157,7 +157,7 @@ def score_auc(scores: np.ndarray, positive: np.ndarray, half: np.ndarray) -> flo
 
 def score_r2(scores: np.ndarray, label: np.ndarray, half: np.ndarray) -> float:
     """The same for numbers: squared rank correlation of scores and label."""
-    found = [np.corrcoef(rankdata(scores[judge]), rankdata(label[judge]))[0, 1] for judge in (half, ~half)]
+    found = [np.corrcoef(rankdata(scores[held_out]), rankdata(label[held_out]))[0, 1] for held_out in (half, ~half)]
     return float(np.mean(np.nan_to_num(found) ** 2))
 
 
@@ -180,13 +180,13 @@ def entry_scores(lists: pl.Series, signal: np.ndarray, half: np.ndarray) -> np.n
     codes = value_codes(as_key(entries, key_of(entries.dtype)))
     row = np.repeat(np.arange(len(lists)), lengths)
     size = int(codes.max()) + 1
-    for fit, judge in ((half, ~half), (~half, half)):
+    for fit, held_out in ((half, ~half), (~half, half)):
         inside = fit[row]
         prior = signal[fit].mean()
         count = np.bincount(codes[inside], minlength=size)
         total = np.bincount(codes[inside], weights=signal[row[inside]], minlength=size)
         worth = (total - prior * count) / (count + PRIOR_ROWS)
-        mine = judge[row]
+        mine = held_out[row]
         scores += np.bincount(row[mine], weights=worth[codes[mine]], minlength=len(scores))
     return scores
 
@@ -195,11 +195,11 @@ def vector_scores(values: pl.Series, width: int, signal: np.ndarray, half: np.nd
     """One score per row: ridge regression of the signal on the vector; each half is scored by the other half's fit."""
     matrix = np.nan_to_num(as_matrix(values, width), posinf=0.0, neginf=0.0)
     scores = np.zeros(len(matrix))
-    for fit, judge in ((half, ~half), (~half, half)):
+    for fit, held_out in ((half, ~half), (~half, half)):
         centre = matrix[fit].mean(axis=0)
         scale = matrix[fit].std(axis=0) + 1e-12
         design = (matrix[fit] - centre) / scale
         gram = design.T @ design + 1e-3 * len(design) * np.eye(width)
         weights = np.linalg.solve(gram, design.T @ (signal[fit] - signal[fit].mean()))
-        scores[judge] = ((matrix[judge] - centre) / scale) @ weights
+        scores[held_out] = ((matrix[held_out] - centre) / scale) @ weights
     return scores

@@ -62,7 +62,7 @@ def cut_lists(
         )
         findings.append(Finding(column.name, "other", detail))
         rows = statistics.sample_rows["train"]
-        used, unused = (_worth(lists, which, most, table, rows, config.seed) for which in (end, other))
+        used, unused = (_score_of_end(lists, which, most, table, rows, config.seed) for which in (end, other))
         if unused - used > CLEARLY:
             question = (
                 f"{column.name}: the {other} {most} entries predict better than the {end} ones, which are used "
@@ -73,7 +73,7 @@ def cut_lists(
     return findings
 
 
-def _worth(lists: pl.Series, end: str, most: int, table: LabelledTable, rows: np.ndarray, seed: int) -> float:
+def _score_of_end(lists: pl.Series, end: str, most: int, table: LabelledTable, rows: np.ndarray, seed: int) -> float:
     """Cross-fitted AUC (regression: R-squared of the rank) of the entries at one end; multiclass: of the top class."""
     part = lists.list.head(most) if end == "first" else lists.list.tail(most)
     label, half = table.target.values[rows], halves(len(rows), seed)

@@ -9,12 +9,12 @@ import polars as pl
 import yaml
 
 from feature_audit.config import AuditConfig
-from feature_audit.data.columns.casting import BEYOND_FLOAT, NULL_WORDS, as_key, is_whole
+from feature_audit.data.columns.casting import BEYOND_FLOAT, as_key, is_whole
 from feature_audit.data.columns.costs import read_costs
 from feature_audit.data.columns.lists import fallback_format, is_vector, list_format
 from feature_audit.data.columns.moments import MOST, likely_formats, number_format
 from feature_audit.data.columns.roles import Roles, given_kind, match_globs
-from feature_audit.data.columns.written_numbers import find_form
+from feature_audit.data.columns.written_numbers import find_form, held_words
 from feature_audit.errors import AuditError
 from feature_audit.schema import Column, Kind
 
@@ -162,7 +162,7 @@ def date_format(values: pl.Series, *, asked: bool = False, most: float = MOST) -
     """
     if values.dtype.is_numeric():
         return number_format(values, asked=asked)
-    words = _words(values)
+    words = held_words(values)
     if len(words) and words.str.contains(r"^\d{5,19}$").sum() >= MOST * len(words):
         return number_format(words, asked=asked)
     return next(iter(likely_formats(words, most)), None)
@@ -176,9 +176,9 @@ def form_of(name: str, kind: Kind, values: pl.Series, separator: str | None) -> 
     """
     text = values.dtype in (pl.String, pl.Categorical, pl.Enum)
     if kind == "multi" and text:
-        words = _words(values.cast(pl.String))
+        words = held_words(values)
         return list_format(words, separator) or fallback_format(words)
-    if kind == "vector" and text and not is_vector(_words(values), any_numbers=True):
+    if kind == "vector" and text and not is_vector(held_words(values), any_numbers=True):
         raise AuditError(f"kinds.{name}=vector: the column is {values.dtype}, which cannot be read as vector")
     if kind == "datetime" and (text or values.dtype.is_numeric()):
         values = values.cast(pl.String) if text else values
@@ -215,12 +215,6 @@ def _holds(text: pl.Series, separator: str) -> bool:
     return len(held) > 0 and held.str.contains(separator, literal=True).sum() >= 0.05 * len(held)
 
 
-def _words(text: pl.Series) -> pl.Series:
-    """The non-missing cells of a text column, stripped."""
-    words = text.drop_nulls().str.strip_chars()
-    return words.filter(~words.is_in(["", *NULL_WORDS]))
-
-
 def schema_yaml(columns: Sequence[Column]) -> str:
     """The inferred kinds as YAML, to be edited and put into a configuration."""
     kinds = {column.name: column.kind for column in columns}
@@ -240,7 +234,7 @@ def _list_kind(dtype: pl.List | pl.Array, sample: pl.Series) -> Kind | None:
 
 
 def _text_kind(sample: pl.Series) -> Kind:
-    words = _words(sample)
+    words = held_words(sample)
     if len(words) and date_format(words):
         return "datetime"
     if not len(words) or words.str.contains(r"^0\d+$").any():

@@ -34,7 +34,7 @@ NUMBER_FORMATS = {
     "%m%d%Y": 8, "%y%m%d%H": 8, "%y%m%d%H%M": 10, "%y%m%d%H%M%S": 12, "%Y%m": 6, "%y%m%d": 6,
 }  # fmt: skip
 #: Number formats recognised without the user's declaration, given some distinct days: few other numbers fit them.
-_TELLING = (
+_DISTINCTIVE = (
     "%Y%m%d", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%m%d%H%M%S%3f", "%d%m%Y", "%m%d%Y", "%y%m%d%H",
 )  # fmt: skip
 _ENOUGH_DAYS = 5
@@ -125,7 +125,7 @@ def number_format(numbers: pl.Series, *, asked: bool) -> str | None:
     frame = held.alias("cell").to_frame().with_columns(number=pl.col("cell").cast(pl.Float64, strict=False))
     if not (frame["number"] % 1 == 0).all():
         return _unit(frame["number"]) if asked else None
-    for form in NUMBER_FORMATS if asked else _TELLING:
+    for form in NUMBER_FORMATS if asked else _DISTINCTIVE:
         moments = frame.select(number_moment(pl.col("cell"), form)).to_series()
         fit = moments.dt.year().is_between(1900, 2100).sum() or 0
         if fit < MOST * len(held) or (not asked and moments.dt.date().n_unique() < _ENOUGH_DAYS):

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 import polars as pl
 
-from feature_audit.config import AuditConfig, KindName
+from feature_audit.config import AuditConfig
 from feature_audit.data.messages import listing, one_line, quoted
 from feature_audit.errors import AuditError
 from feature_audit.question import SliceRule, slice_rules
+from feature_audit.schema import Kind
 
 Value = TypeVar("Value")
 
@@ -210,7 +211,7 @@ def lookup(patterns: Mapping[str, Value], name: str) -> Value | None:
     return next((value for pattern, value in patterns.items() if fnmatch.fnmatchcase(name, pattern)), None)
 
 
-def given_kind(config: AuditConfig, name: str) -> KindName | None:
+def given_kind(config: AuditConfig, name: str) -> Kind | None:
     """The kind that the configuration sets for a column, or None; a group that is also a feature is categorical."""
     group = config.group_is_feature and name == config.group
     return lookup(config.kinds, name) or ("categorical" if group else None)

@@ -234,9 +234,9 @@ def _read_facts(file: _File, names: list[str], reader: ReaderConfig) -> dict[str
         likely = {}
         for name in names:
             words = (peek[name] if name not in empty else late[name].explode()).drop_nulls()
-            said = set_type(name, reader)
-            number = said is None and words.cast(pl.Float64, strict=False).count() >= MOST * len(words)
-            likely[name] = () if number else likely_formats(words, 0.0 if said == "datetime" else MOST)
+            given = set_type(name, reader)
+            number = given is None and words.cast(pl.Float64, strict=False).count() >= MOST * len(words)
+            likely[name] = () if number else likely_formats(words, 0.0 if given == "datetime" else MOST)
         counts = file.frame.select(type_facts(name, likely[name]) for name in names).collect()
     except READ_ERRORS as error:
         raise _unreadable([file], error) from None

@@ -70,8 +70,8 @@ def typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> pl
     Raises:
         AuditError: most cells do not parse as the type set by the user.
     """
-    said = set_type(name, reader)
-    kind, pattern = _decide(facts) if said is None else (said, None)
+    given = set_type(name, reader)
+    kind, pattern = _decide(facts) if given is None else (given, None)
     if facts["undecoded"]:
         notes.append(
             f"{name}: {facts['undecoded']} of {facts['held']} cells are not UTF-8, so their other characters are all "

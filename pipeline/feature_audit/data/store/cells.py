@@ -81,7 +81,7 @@ class CellFile:
                 done = into.stop
                 for line, place, count in spans:
                     to[place : place + count, into] = block[line : line + count, cells]
-        _forget(mapped)
+        _drop_pages(mapped)
 
     def at(self, line: int, width: int, rows: np.ndarray) -> np.ndarray:
         """Cells (rows, width) of some rows, for ``width`` lines from ``line`` on."""
@@ -90,7 +90,7 @@ class CellFile:
         places = (start * self.lines + rows - start)[:, None] + (line + np.arange(width)) * height[:, None]
         mapped = self._map()
         cells: np.ndarray = mapped[places]
-        _forget(mapped)
+        _drop_pages(mapped)
         return cells
 
     def _pieces(self, run: Run) -> Iterator[tuple[Run, int, int]]:
@@ -118,7 +118,7 @@ def _spans(lines: Sequence[int], places: Sequence[int]) -> list[tuple[int, int, 
     return spans
 
 
-def _forget(mapped: np.ndarray) -> None:
+def _drop_pages(mapped: np.ndarray) -> None:
     """Release the mapped pages, so that resident memory counts only what was copied, not the file."""
     base: Any = mapped
     while base is not None and not isinstance(base, mmap.mmap):

@@ -213,7 +213,7 @@ class Store:
         batches = self._batches(split, size, seed, schema or self.schema)
         # Not on a CPU: another thread would allocate from a separate malloc arena, which returns freed pages to the
         # system; a batch then costs twice the CPU time.
-        return prepared_ahead(batches) if self.device.type == "cuda" else batches
+        return prefetched(batches) if self.device.type == "cuda" else batches
 
     def _batches(self, split: SplitName, size: int, seed: int | None, schema: ModelSchema) -> Iterator[Batch]:
         generator = None if seed is None else np.random.default_rng(seed)
@@ -356,7 +356,7 @@ def _join(first: Batch, second: Batch) -> Batch:
     )  # fmt: skip
 
 
-def prepared_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+def prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
     """The same batches; a thread prepares the next one while the caller works."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, batches, None)

@@ -7,7 +7,6 @@ a 10 % sample contains the 1 % sample, and rows appended to the log do not chang
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ import polars as pl
 from feature_audit.data.store.cells import BLOCK_ROWS, CellFile
 from feature_audit.data.store.reader import Store
 from feature_audit.data.table.splits import SPLITS
-from feature_audit.disk import require_room
+from feature_audit.disk import require_room, whole
 from feature_audit.errors import AuditError
 from feature_audit.schema import SplitName
 
@@ -67,9 +66,8 @@ def write_sample(store: Store, directory: Path, picked: dict[SplitName, np.ndarr
         for path in (store.directory / split).glob("*.npy"):  # each has one value per row
             np.save(place / path.name, np.load(path, mmap_mode="r")[rows])
         np.save(place / _ORIGIN, rows)
-    unfinished = directory / "layout.json.new"
-    unfinished.write_text(json.dumps(layout), encoding="utf-8")
-    os.replace(unfinished, directory / "layout.json")
+    with whole(directory / "layout.json") as unfinished:
+        unfinished.write_text(json.dumps(layout), encoding="utf-8")
 
 
 def origin(sample: Store, split: SplitName) -> np.ndarray:

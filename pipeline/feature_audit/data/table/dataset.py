@@ -67,7 +67,7 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
     """Read and check the label and the key columns, leave out rows that do not count, and split the others.
 
     Raises:
-        AuditError: a bad label, time, row id or split; see ``keys`` and ``splits``.
+        AuditError: a bad label, time, row id or split; see ``target`` and ``splits``.
     """
     label = target_cells(source, roles.target, f"target={config.target}")
     time, is_datetime = read_time(source, roles.time) if roles.time else (None, False)

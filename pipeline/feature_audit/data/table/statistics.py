@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from feature_audit.data.columns.casting import NULL_WORDS, Key, as_datetime, as_float, as_key, as_lists, key_of
+from feature_audit.data.columns.casting import Key, as_datetime, as_float, as_key, as_lists, key_of
 from feature_audit.data.columns.lists import are_fractions
+from feature_audit.data.columns.written_numbers import held_words
 from feature_audit.data.reading.source import Source
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.errors import AuditError
@@ -149,8 +150,7 @@ def _check_readable(column: Column, peek: pl.Series) -> None:
     """Refuse a kind that most cells do not parse as: all of them would silently count as missing."""
     if column.kind not in ("numeric", "boolean") or peek.dtype not in (pl.String, pl.Categorical, pl.Enum):
         return
-    words = peek.cast(pl.String).drop_nulls().str.strip_chars()
-    words = words.filter(~words.is_in(["", *NULL_WORDS]))
+    words = held_words(peek)
     if column.kind == "numeric":
         unread = pl.Series(np.isnan(as_float(words)), dtype=pl.Boolean)
     else:

@@ -1,6 +1,6 @@
 """The embedded default ``demo``: a simulated recommender log with known truth."""
 
-from feature_audit.datasets.demo.build import DEFAULTS, DemoData, ensure_demo, make_demo
-from feature_audit.datasets.demo.truth import ColumnTruth, Grade, Truth, grade
+from feature_audit.datasets.demo.build import DEFAULTS, ensure_demo, make_demo
+from feature_audit.datasets.demo.truth import ColumnTruth, Truth, grade
 
-__all__ = ["DEFAULTS", "ColumnTruth", "DemoData", "Grade", "Truth", "ensure_demo", "grade", "make_demo"]
+__all__ = ["DEFAULTS", "ColumnTruth", "Truth", "ensure_demo", "grade", "make_demo"]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from feature_audit.batch import Batch
 from feature_audit.errors import AuditError
 from feature_audit.importing import what_failed
-from feature_audit.models.custom.check_training import outputs_are_logits, weights_are_trained
+from feature_audit.models.custom.check_training import outputs_are_logits, random_like, weights_are_trained
 from feature_audit.models.custom.finding import ModelFinding
 from feature_audit.schema import ModelSchema
 
@@ -256,12 +256,9 @@ def _gradients(module: Any, schema: ModelSchema, batch: Batch) -> ModelFinding:
         embedded = model.embed(batch)
     with torch.enable_grad():
         output = model.predict(model.segments.scale(embedded, gate))
-    # Random row weights: a plain sum can cancel (a layer norm over the batch, a softmax over classes).
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.randn(output.shape, generator=generator).to(output.device)
     gradient = None
     if output.requires_grad:
-        (gradient,) = torch.autograd.grad((output * weights).sum(), gate, allow_unused=True)
+        (gradient,) = torch.autograd.grad((output * random_like(output)).sum(), gate, allow_unused=True)
     if gradient is None:
         return ModelFinding(
             "gradients", False, "no gradient reaches the gates; predict breaks the graph (detach, no_grad?)"

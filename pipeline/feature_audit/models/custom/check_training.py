@@ -65,7 +65,7 @@ def weights_are_trained(module: nn.Module, batch: Batch) -> ModelFinding:
     with torch.enable_grad():
         output = twin(batch)
         if output.requires_grad:
-            (output * _random_like(output)).sum().backward()
+            (output * random_like(output)).sum().backward()
     cut = {name: weight for name, weight in trainable.items() if weight.grad is None}
     twin.eval()
     draw = torch.Generator().manual_seed(0)
@@ -97,7 +97,7 @@ def _own_name(name: str) -> str:
     return name.removeprefix("module.")
 
 
-def _random_like(output: Tensor) -> Tensor:
+def random_like(output: Tensor) -> Tensor:
     """Random weights of rows: a plain sum can cancel (a layer norm over the batch, a softmax over classes)."""
     return torch.randn(output.shape, generator=torch.Generator().manual_seed(0)).to(output.device)
 

@@ -3,8 +3,8 @@
 The smallest K whose point estimate is within the margin would be a borderline K, for which the verdict on the test
 split is a coin toss. Therefore the rule uses the pass probability, in two steps:
 
-1. ``confident``: the smallest K with a pass probability of at least ``POWER``.
-2. ``best_effort``, if there is none: the smallest K with a pass probability of at least ``POWER`` times the best.
+1. ``confident``: the smallest K with a pass probability of at least ``PASS_CHANCE``.
+2. ``best_effort``, if there is none: the smallest K with a pass probability of at least ``PASS_CHANCE`` times the best.
 
 With several targets that a pass requires, the one with the lowest pass probability counts.
 
@@ -28,7 +28,7 @@ from feature_audit.results import CurvePoint
 Evidence = Literal["confident", "best_effort", "fixed"]
 
 #: Pass probability that a K needs.
-POWER = 0.9
+PASS_CHANCE = 0.9
 #: Ratio of one retrained K to the next smaller one.
 STEP = 1.4
 #: Maximum number of K that are tested.
@@ -76,18 +76,19 @@ def choose_k(points: Sequence[CurvePoint], criterion: Criterion, *, retrained: b
         raise ValueError("points: empty; give at least one")
     curve = sorted(points, key=lambda point: point.k)
     chances = np.where(_near_best(curve, criterion), log_pass_chances(curve, criterion), -np.inf)
-    confident = chances.max() >= math.log(POWER)
-    needed = math.log(POWER) + (0.0 if confident else chances.max())
+    confident = chances.max() >= math.log(PASS_CHANCE)
+    needed = math.log(PASS_CHANCE) + (0.0 if confident else chances.max())
     chosen = curve[int(np.argmax(chances >= needed))]
     figure = f"(validation {criterion.metric} {chosen.metric:.4f}, {chosen.delta:+.4f} ± {chosen.std_error:.4f}"
     for name, (delta, error, _) in chosen.others.items():
         figure += f", {name} {delta:+.4f} ± {error:.4f}"
     figure += ")"
     if confident:
-        why = f"is the smallest K with near-best quality and a pass forecast of at least {POWER:.0%}"
+        why = f"is the smallest K with near-best quality and a pass forecast of at least {PASS_CHANCE:.0%}"
         return KChoice(chosen.k, "confident", f"K = {chosen.k} {why} {figure}")
     tried = f"no retrained K ({', '.join(str(point.k) for point in curve)})" if retrained else "no K"
-    why = f"{tried} reaches a {POWER:.0%} pass forecast; K = {chosen.k} is the smallest K close to the best forecast"
+    why = f"{tried} reaches a {PASS_CHANCE:.0%} pass forecast"
+    why += f"; K = {chosen.k} is the smallest K close to the best forecast"
     return KChoice(chosen.k, "best_effort", f"{why} {figure}")
 
 
@@ -125,7 +126,7 @@ def is_confident(point: CurvePoint, points: Sequence[CurvePoint], criterion: Cri
     """Whether a K satisfies the rule, given all K measured so far (which may include it)."""
     measured = [*points, point]
     chance = log_pass_chances([point], criterion)[0]
-    return bool(chance >= math.log(POWER) and _near_best(measured, criterion)[-1])
+    return bool(chance >= math.log(PASS_CHANCE) and _near_best(measured, criterion)[-1])
 
 
 def log_pass_chances(points: Sequence[CurvePoint], criterion: Criterion) -> np.ndarray:

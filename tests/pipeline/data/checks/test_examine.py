@@ -58,7 +58,7 @@ def test_exact_duplicates_are_carried_by_the_first(tmp_path):
     assert made.excluded["same"] == "equals x in every train row"
 
 
-def test_a_duplicate_on_the_sample_that_differs_in_one_row_is_none(tmp_path, monkeypatch):
+def test_a_column_that_differs_in_one_row_is_not_a_duplicate(tmp_path, monkeypatch):
     """The sample only proposes candidates; all train rows decide."""
     monkeypatch.setattr("feature_audit.data.table.statistics.MAX_SAMPLE_ROWS", 300)
     rows = 4_000
@@ -150,7 +150,7 @@ def test_what_is_not_quite_a_transform_stays(tmp_path, monkeypatch, sampled):
     assert not details(made, "duplicate")
 
 
-def test_of_transforms_the_cheapest_that_may_stay_stays(tmp_path):
+def test_the_cheapest_allowed_transform_is_kept(tmp_path):
     frame = log(log_x=pl.col("x").exp(), minus_x=-pl.col("x"))
     made, _ = prepared_of(frame, tmp_path, cost={"x": 5, "log_x": 1, "minus_x": 0}, always_drop="minus_x")
     assert details(made, "duplicate") == {"x": (True, "log_x"), "minus_x": (True, "log_x")}
@@ -194,7 +194,7 @@ def unread(rows: int = 2_000) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", unread())
-def test_text_that_may_be_numbers_dates_or_lists_is_asked_about(tmp_path, name):
+def test_text_that_may_be_numbers_dates_or_lists_is_reported_as_uncertain(tmp_path, name):
     """Whatever kind such text gets, no finding advises to exclude it; as a category it is reported as uncertain."""
     made, _ = prepared_of(log(**{name: pl.Series(unread()[name])}), tmp_path, kinds={name: "categorical"})
     assert not details(made, "id_like")
@@ -220,7 +220,7 @@ def test_codes_name_rows(tmp_path, values):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_numbers_that_are_distinct_for_another_reason_name_no_rows(tmp_path, seed):
+def test_distinct_quantities_are_not_taken_for_row_ids(tmp_path, seed):
     rng = np.random.default_rng(seed)
     frame = log(
         cents=pl.Series(rng.choice(10**7, 2_000, replace=False)),
@@ -323,7 +323,7 @@ def test_a_column_that_must_go_carries_no_duplicate(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("label", "task", "said"),
+    ("label", "task", "expected"),
     [
         (pl.col("row") % 5 + 1, None, "5 whole numbers are treated as classes"),
         (pl.col("row") % 5 + 1, "multiclass", None),
@@ -335,10 +335,10 @@ def test_a_column_that_must_go_carries_no_duplicate(tmp_path):
         (pl.format("class {}", pl.col("row") % 5), None, None),
     ],
 )
-def test_how_whole_numbers_of_the_target_are_read_is_said(tmp_path, label, task, said):
+def test_the_reading_of_a_whole_number_target_is_a_finding(tmp_path, label, task, expected):
     frame = every_kind().with_columns(stars=label)
     made, _ = prepared_of(frame, tmp_path, target="stars", task=task)
     notes = [finding.detail for finding in made.findings if "are treated as" in finding.detail]
-    assert len(notes) == (said is not None)
-    other = "task=regression" if "classes" in (said or "") else "task=multiclass"
-    assert all(said in note and note.endswith(other) for note in notes)
+    assert len(notes) == (expected is not None)
+    other = "task=regression" if "classes" in (expected or "") else "task=multiclass"
+    assert all(expected in note and note.endswith(other) for note in notes)

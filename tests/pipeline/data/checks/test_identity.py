@@ -91,7 +91,7 @@ def test_quantities_are_numbers(tmp_path, task, rows):
     assert kinds == dict.fromkeys(frame.columns, "numeric")
 
 
-def test_what_an_id_determines_is_no_code_of_its_own(tmp_path):
+def test_quantities_determined_by_an_id_are_not_ids(tmp_path):
     """A price per listing and an account age per member identify listings and members, but are quantities."""
     rng = np.random.default_rng(1)
     rows, members, listings = 12_000, 500, 300

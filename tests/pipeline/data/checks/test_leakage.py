@@ -243,7 +243,7 @@ def test_outcomes_on_too_few_rows_are_suspected_and_kept(tmp_path):
 @pytest.mark.parametrize(
     ("mistakes", "kind"), [(0, "leak"), (2, "leak"), (3, "suspected_leak"), (20, "suspected_leak")]
 )
-def test_one_mistake_of_recording_in_a_thousand_rows_is_forgiven(tmp_path, mistakes, kind):
+def test_a_leak_is_found_despite_one_wrong_row_in_a_thousand(tmp_path, mistakes, kind):
     """A column filled on 2,000 train rows, some of them of the other class."""
     rng = np.random.default_rng(0)
     y = np.arange(12_000) % 5 < 2
@@ -343,7 +343,7 @@ def test_auc_over_codes_is_the_auc_of_scikit_learn(rows, seed):
     assert crossfit_auc(codes, positive, half) == pytest.approx(np.mean(expected))
 
 
-def test_ids_and_noise_earn_nothing():
+def test_cross_fitted_auc_of_ids_and_noise_is_one_half():
     """Cross-fitting: a code per row has an AUC of one half, many noisy codes nearly so."""
     rng = np.random.default_rng(0)
     y = rng.random(20_000) < 0.2

@@ -29,7 +29,7 @@ def sheet(folder: Path, text: str) -> str:
         "\ufefffeature\ttable\tcost\r\nctr_*\t\t2\r\nctr_7d\t\t5.5\r\n\thistory\t1000",
     ],
 )
-def test_a_sheet_as_people_write_them(tmp_path: Path, text: str) -> None:
+def test_a_cost_sheet_in_the_usual_spellings_is_read(tmp_path: Path, text: str) -> None:
     costs = read_costs(sheet(tmp_path, text), COLUMNS, TABLES)
     assert costs == Costs({"ctr_*": 2.0, "ctr_7d": 5.5}, {"history": 1000.0})
     assert [costs.of(name) for name in COLUMNS] == [2.0, 5.5, 0.0, 0.0], "an exact name wins over a glob"

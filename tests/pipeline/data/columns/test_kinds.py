@@ -63,7 +63,7 @@ def test_id_names():
     assert not any(map(is_id_name, ("paid", "bid", "humidity", "idle", "grid", "width", "period")))
 
 
-def test_day_first_and_month_first_are_told_apart_by_their_values():
+def test_day_first_and_month_first_are_distinguished_by_their_values():
     assert date_format(pl.Series(["13/02/2024", "01/12/2024"])) == "%d/%m/%Y"
     assert date_format(pl.Series(["02/13/2024", "12/01/2024"])) == "%m/%d/%Y"
 

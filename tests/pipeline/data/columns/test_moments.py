@@ -102,7 +102,7 @@ def test_other_numbers_are_no_datetimes_unasked(numbers: list[int]) -> None:
         (16_364, datetime(2014, 10, 21)),
     ],
 )
-def test_asked_for_numbers_are_read_by_any_format(number: int, moment: datetime) -> None:
+def test_numbers_declared_as_dates_are_read_in_any_format(number: int, moment: datetime) -> None:
     for values in (pl.Series([number, 0]), pl.Series([str(number), ""])):
         assert as_datetime(values, date_format(values, asked=True))[0] == moment
 
@@ -127,7 +127,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
 @pytest.mark.parametrize("how", WRITTEN)
-def test_as_written_is_encoded_and_served_as_meant(tmp_path, how: str, suffix: str) -> None:
+def test_dates_in_any_notation_are_encoded_and_served_alike(tmp_path, how: str, suffix: str) -> None:
     _, store = prepared_of(log(), tmp_path, time="at")
     want = next(iter(store.batches("train", 500))).bags[0]
     frame = log().with_columns(WRITTEN[how].alias("seen"))

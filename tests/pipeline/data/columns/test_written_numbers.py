@@ -100,7 +100,7 @@ def test_text_is_a_number_in_files_of_either_kind_and_when_served(tmp_path, form
     np.testing.assert_array_equal(again.encode_column("price", frame["price"]), served)
 
 
-def test_a_comma_that_could_be_either_groups_and_is_said(tmp_path):
+def test_an_ambiguous_comma_groups_digits_and_is_reported(tmp_path):
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"x": [f"{v:,}" for v in rng.integers(100, 9_999, 900)], "y": rng.integers(0, 2, 900)})
     made, _ = prepared_of(frame, tmp_path)

@@ -338,7 +338,7 @@ def test_positions_take_the_fast_way_where_it_matters():
     assert not Positions(np.array([-1e9, 0, 1, 1e9, 1e9 + 1]))._steps
 
 
-def test_infinite_and_absurd_entries_of_a_vector_are_missing_and_spoil_nothing():
+def test_infinite_and_huge_vector_entries_are_missing_and_do_not_affect_others():
     rng = np.random.default_rng(0)
     sound = rng.normal(size=(200, 2))
     wild = sound.copy()

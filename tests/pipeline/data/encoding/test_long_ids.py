@@ -84,7 +84,7 @@ def test_floats_of_long_ids_are_refused_not_guessed():
         assert "\n" not in str(caught.value)
 
 
-def test_a_word_or_a_fraction_is_an_unknown_code_and_no_missing_one():
+def test_words_and_fractions_are_unknown_codes_not_missing():
     encoder = CodeEncoder("user", Vocabulary("integer", [2, 7]))
     assert encoder.encode(pl.Series(["2", "guest", "NA", "", None])).tolist() == [2, 1, 0, 0, 0]
     assert encoder.encode(pl.Series([2.0, 2.5, None])).tolist() == [2, 1, 0]

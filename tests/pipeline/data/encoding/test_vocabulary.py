@@ -20,7 +20,7 @@ UNKNOWN = {"text": "nobody", "integer": 7, "float": 0.3}
 @pytest.mark.parametrize("buckets", [0, 5])
 @pytest.mark.parametrize("key", VALUES)
 @given(places=st.lists(st.integers(-1, 53), min_size=1, max_size=20))
-def test_a_row_has_its_code_however_many_come_with_it(key: str, buckets: int, places: list[int]) -> None:
+def test_the_code_of_a_row_does_not_depend_on_the_other_rows(key: str, buckets: int, places: list[int]) -> None:
     known = Vocabulary(key, VALUES[key], buckets)
     cells = [None if place < 0 else UNKNOWN[key] if place == 53 else VALUES[key][place] for place in places]
     if key == "integer":

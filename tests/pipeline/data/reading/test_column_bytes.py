@@ -18,7 +18,7 @@ def stored(made: Prepared) -> dict[str, float]:
     return {one.name: one.bytes_per_row for one in made.columns if one.bytes_per_row is not None}
 
 
-def test_of_parquet_they_are_those_of_its_column_chunks(tmp_path: Path) -> None:
+def test_parquet_bytes_are_those_of_its_column_chunks(tmp_path: Path) -> None:
     frame = every_kind()
     made, _ = prepared_of(frame, tmp_path)
     metadata = pq.read_metadata(tmp_path / "log.parquet")
@@ -35,7 +35,7 @@ def test_of_parquet_they_are_those_of_its_column_chunks(tmp_path: Path) -> None:
     assert "statistics of the Parquet files" in made.summary["bytes_from"]
 
 
-def test_files_of_a_hive_folder_count_together_and_its_keys_take_nothing(tmp_path: Path) -> None:
+def test_bytes_of_hive_files_add_up_and_keys_have_none(tmp_path: Path) -> None:
     frame = every_kind().select("amount", "shop_id", "y").with_columns(region=pl.Series(["a", "b", "c"] * 500))
     for (region,), part in frame.group_by("region", maintain_order=True):
         (tmp_path / "log" / f"region={region}").mkdir(parents=True)
@@ -55,7 +55,7 @@ def test_a_name_with_dots_is_one_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
-def test_of_text_the_estimates_add_up_to_the_file(tmp_path: Path, suffix: str) -> None:
+def test_text_byte_estimates_add_up_to_the_file(tmp_path: Path, suffix: str) -> None:
     frame = every_kind().select("amount", "count", "colour", "shop_id", "y")
     path = tmp_path / f"log.{suffix}"
     frame.write_ndjson(path) if suffix == "jsonl" else frame.write_csv(path, separator="\t" if suffix == "tsv" else ",")
@@ -66,7 +66,7 @@ def test_of_text_the_estimates_add_up_to_the_file(tmp_path: Path, suffix: str) -
     assert "estimated" in made.summary["bytes_from"]
 
 
-def test_of_arrow_they_are_the_cells_in_memory(tmp_path: Path) -> None:
+def test_arrow_bytes_are_those_of_the_cells_in_memory(tmp_path: Path) -> None:
     frame = every_kind().select("amount", "count", "y")
     frame.write_ipc(tmp_path / "log.arrow")
     made, _ = prepared_of(tmp_path / "log.arrow", tmp_path)

@@ -31,7 +31,7 @@ def text_of(sign: str, end: str = "\n") -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "sign", "said"),
+    ("name", "sign", "noted"),
     [
         ("log.dat", "::", True),
         ("log.dat", "|", True),
@@ -42,12 +42,12 @@ def text_of(sign: str, end: str = "\n") -> str:
         ("log.dat.gz", "::", True),
     ],
 )
-def test_a_separator_that_is_not_given_is_found(tmp_path, name: str, sign: str, said: bool) -> None:
+def test_a_separator_that_is_not_given_is_found(tmp_path, name: str, sign: str, noted: bool) -> None:
     raw = text_of(sign).encode()
     (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
     source = opened(tmp_path / name, tmp_path)
     assert source.frame.collect().to_dict(as_series=False) == TABLE
-    assert any("set reader.separator to change this" in note for note in source.notes) == said
+    assert any("set reader.separator to change this" in note for note in source.notes) == noted
 
 
 @pytest.mark.parametrize("sign", ["\t|\t", "||", "::", "<>", "¦", "\x01"])
@@ -159,7 +159,7 @@ def write_splits(folder: Path, suffix: str) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
-def test_splits_in_files_of_their_own(tmp_path, suffix: str) -> None:
+def test_separate_files_give_the_splits(tmp_path, suffix: str) -> None:
     frame = write_splits(tmp_path, suffix)
     names = {"train": "train*", "validation": "valid_*", "test": str(tmp_path / f"test_sample.{suffix}")}
     made, store = prepared_of(tmp_path / f"*_sample.{suffix}", tmp_path / "a", split_files=names)

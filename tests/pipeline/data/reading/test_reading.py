@@ -68,7 +68,7 @@ def test_headerless_text_with_names(tmp_path):
     assert got.to_dict(as_series=False) == {"label": [1, 0], "i1": [None, 7], "i2": [2.5, None], "c1": ["x", "y"]}
 
 
-def test_row_names_that_pandas_and_r_write_are_left_out_and_said(tmp_path):
+def test_row_names_written_by_pandas_and_r_are_left_out_with_a_note(tmp_path):
     frame = flat(60)
     for number, part in enumerate((frame.head(30), frame.tail(30))):
         part.to_pandas().to_csv(tmp_path / f"part-{number}.csv")
@@ -244,7 +244,7 @@ def test_narrow_and_wide_numbers_of_a_glob_are_one_type(tmp_path):
     assert opened(tmp_path / "*.parquet", tmp_path).frame.collect()["x"].to_list() == [1, 2, 3]
 
 
-def test_empty_lines_are_skipped_and_said(tmp_path):
+def test_empty_lines_are_skipped_with_a_note(tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes(b"a,b\r\n1,x\r\n\r\n2,y\r\n\r\n")
     source = opened(path, tmp_path)
@@ -295,12 +295,12 @@ def test_flipped_bytes_of_a_parquet_file_never_escape_as_anything_but_one_line(t
     start = int(rng.integers(4, len(content) - 200))
     content[start : start + 150] = rng.integers(0, 256, 150, dtype=np.uint8).tobytes()
     path.write_bytes(content)
-    said = ""
+    message = ""
     try:
         prepared_of(path, tmp_path, time="at", row_id="row", group="user")
     except AuditError as error:
-        said = str(error)
-    assert "\n" not in said
+        message = str(error)
+    assert "\n" not in message
 
 
 def test_text_files_must_agree(tmp_path):
@@ -316,7 +316,7 @@ def test_text_files_must_agree(tmp_path):
         opened(tmp_path / "*.csv", tmp_path)
 
 
-def test_nothing_there(tmp_path):
+def test_missing_files_and_folders_are_named(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"x")
     with pytest.raises(AuditError, match=r"tain\.parquet: no such file; the folder has train\.parquet"):
         opened(tmp_path / "tain.parquet", tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from feature_audit.data.store.cells import BLOCK_ROWS, CellFile
-from feature_audit.data.store.reader import prepared_ahead
+from feature_audit.data.store.reader import prefetched
 
 ROWS = (1, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS + 300)
 
@@ -52,8 +52,8 @@ def test_cells_of_any_rows(tmp_path: Path, rows: int) -> None:
     np.testing.assert_array_equal(file.at(2, 3, some), content[2:5, some].T)
 
 
-def test_batches_prepared_ahead_are_the_same_in_the_same_order() -> None:
-    assert list(prepared_ahead(iter(range(1, 40)))) == list(range(1, 40))  # type: ignore[arg-type]
+def test_prefetched_batches_are_the_same_in_the_same_order() -> None:
+    assert list(prefetched(iter(range(1, 40)))) == list(range(1, 40))  # type: ignore[arg-type]
 
 
 def test_the_next_one_is_prepared_while_the_caller_works() -> None:
@@ -64,27 +64,27 @@ def test_the_next_one_is_prepared_while_the_caller_works() -> None:
         second.set()
         yield "second"
 
-    drawn = prepared_ahead(batches())
+    drawn = prefetched(batches())
     assert next(drawn) == "first"
     assert second.wait(timeout=60)  # before it is requested
     assert list(drawn) == ["second"]
 
 
-def test_batches_that_nobody_asks_for_any_more_leave_no_thread() -> None:
+def test_an_abandoned_batch_iterator_leaves_no_thread() -> None:
     before = threading.active_count()
-    drawn = prepared_ahead(iter([1, 2, 3]))  # type: ignore[arg-type]
+    drawn = prefetched(iter([1, 2, 3]))  # type: ignore[arg-type]
     next(drawn)
     assert threading.active_count() == before + 1
     del drawn
     assert threading.active_count() == before
 
 
-def test_what_fails_ahead_fails_where_it_is_asked_for() -> None:
+def test_an_error_while_prefetching_is_raised_at_the_next_batch() -> None:
     def batches() -> Iterator[Any]:
         yield "first"
         raise ZeroDivisionError
 
-    drawn = prepared_ahead(batches())
+    drawn = prefetched(batches())
     assert next(drawn) == "first"
     with pytest.raises(ZeroDivisionError):
         next(drawn)

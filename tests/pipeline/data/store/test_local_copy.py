@@ -59,7 +59,7 @@ def made(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_dir()]
 
 
-def test_each_machine_has_one_copy_that_says_the_same(store: Path, tmp_path: Path) -> None:
+def test_each_machine_has_one_identical_copy(store: Path, tmp_path: Path) -> None:
     for node in ("a", "b"):
         first = local_copy(store, str(tmp_path / node))
         inode = (first / "layout.json").stat().st_ino
@@ -96,7 +96,7 @@ def test_a_copy_that_lacks_something_is_made_again(store: Path, tmp_path: Path, 
     assert (copy / "train" / "numeric.bin").read_bytes() == (store / "train" / "numeric.bin").read_bytes()
 
 
-def test_a_copy_that_was_killed_halfway_is_none(store: Path, tmp_path: Path) -> None:
+def test_an_interrupted_copy_is_not_used(store: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}"}
     command = [sys.executable, "-c", KILLED, str(store), str(tmp_path)]
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL

@@ -31,7 +31,7 @@ def log(gaps: float, rows: int = 2_000, **more: object) -> tuple[pl.DataFrame, n
     return frame.with_columns(**more), missing
 
 
-def test_few_rows_without_a_time_are_left_out_and_said(tmp_path) -> None:
+def test_a_few_rows_without_a_time_are_left_out_with_a_note(tmp_path) -> None:
     frame, missing = log(0.005)
     made, store = prepared_of(frame, tmp_path, time="at")
     assert sum(made.rows.values()) == made.summary["rows"] == (~missing).sum()
@@ -46,7 +46,7 @@ def test_few_rows_without_a_time_are_left_out_and_said(tmp_path) -> None:
     assert "ghost" not in (made.directory / "encoders.json").read_text()
 
 
-def test_many_need_a_word(tmp_path) -> None:
+def test_many_rows_without_a_time_need_a_setting(tmp_path) -> None:
     frame, missing = log(0.1)
     with pytest.raises(
         AuditError, match=rf"time=at: {missing.sum()} of 2,000 rows have no time \(first: row .*give drop_rows=no_time"
@@ -56,7 +56,7 @@ def test_many_need_a_word(tmp_path) -> None:
     assert made.summary["rows"] == (~missing).sum()
 
 
-def test_text_times_that_cannot_be_read_count_as_none(tmp_path) -> None:
+def test_unreadable_text_times_count_as_missing(tmp_path) -> None:
     frame, missing = log(0.1)
     words = pl.col("at").dt.strftime("%Y-%m-%d %H:%M:%S+01:00").fill_null("soon")
     made, _ = prepared_of(frame.with_columns(words), tmp_path, time="at", drop_rows=["no_time"])
@@ -66,7 +66,7 @@ def test_text_times_that_cannot_be_read_count_as_none(tmp_path) -> None:
         prepared_of(frame, tmp_path, time="shop")
 
 
-def test_rows_without_a_label_need_a_word(tmp_path) -> None:
+def test_rows_without_a_label_need_a_setting(tmp_path) -> None:
     frame, _ = log(0.0)
     frame = frame.with_columns(y=pl.when(pl.int_range(2_000) % 10 != 3).then("y"))
     with pytest.raises(AuditError, match=r"200 of 2000 rows have no label \(first: row 3\); give drop_rows=no_label"):
@@ -91,7 +91,7 @@ def test_gzip_text_with_gaps(tmp_path) -> None:
     assert made.summary["rows"] == (~missing).sum()
 
 
-def test_rows_without_a_group_are_one_group_unless_they_are_to_go(tmp_path) -> None:
+def test_rows_without_a_group_are_one_group_unless_dropped(tmp_path) -> None:
     frame, _ = log(0.0)
     frame = frame.with_columns(pl.when(pl.int_range(2_000) % 8 != 5).then("shop").alias("shop"))
     made, store = prepared_of(frame, tmp_path, group="shop")

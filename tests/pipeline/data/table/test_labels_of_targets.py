@@ -49,7 +49,7 @@ def test_one_target_in_a_list_is_that_target(tmp_path: Path) -> None:
     assert "outputs" not in layout[0]
 
 
-def test_a_target_weighs_by_the_root_of_what_there_is_to_know(tmp_path: Path) -> None:
+def test_a_targets_weight_is_the_square_root_of_its_entropy(tmp_path: Path) -> None:
     """Entropy in nats per row, for a number that of a normal distribution, so that unit and origin do not matter."""
     dwell = pl.when(pl.col("click") == 1).then(20 + 10 * pl.col("v0"))
     log = two_labels().with_columns(dwell=dwell, minutes=dwell / 60 - 5, w=pl.col("row") % 3 + 1)

@@ -101,7 +101,7 @@ def test_the_score_in_production_is_kept_and_is_no_feature(tmp_path: Path) -> No
         ),
     ],
 )
-def test_a_column_that_is_no_score_is_one_line(
+def test_an_invalid_production_score_column_is_a_one_line_error(
     tmp_path: Path, column: str, change: dict[str, pl.Expr], message: str
 ) -> None:
     with pytest.raises(AuditError, match=message):

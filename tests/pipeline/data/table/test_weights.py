@@ -33,7 +33,7 @@ def log(**more: object) -> pl.DataFrame:
     ).with_columns(**more)
 
 
-def test_weights_stand_beside_their_rows_and_are_no_feature(tmp_path) -> None:
+def test_weights_are_aligned_with_their_rows_and_not_a_feature(tmp_path) -> None:
     frame = log()
     made, store = prepared_of(frame, tmp_path, weight="w", time="at")
     assert "w" not in [column.name for column in made.columns]
@@ -162,7 +162,7 @@ def test_negatives_are_not_guessed(tmp_path) -> None:
         ({"negative_sampling": "0.1", "weight": "w"}, "negative_sampling=0.1: weight=w already weights the rows"),
     ],
 )
-def test_rates_that_are_none_are_refused_before_the_log_is_opened(given: dict[str, str], message: str) -> None:
+def test_invalid_rates_are_refused_before_the_log_is_opened(given: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_config(None, given)
 
