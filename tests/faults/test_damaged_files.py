@@ -64,7 +64,7 @@ def again(state: str, file: Path, share: float, wanted: tuple[str, bytes, bytes]
     assert newest_audit().data.tags["audit.look"] == "1", "no look was counted twice"
 
 
-@pytest.mark.parametrize("share", [0, 0.5])
+@pytest.mark.parametrize("share", [pytest.param(0, marks=pytest.mark.slow), 0.5])
 @pytest.mark.parametrize(("state", "pattern"), [(state, one) for state, some in SOME.items() for one in some])
 def test_a_file_that_was_cut_short(home: Path, state: str, pattern: str, share: float) -> None:
     wanted = answer()

@@ -40,7 +40,11 @@ def workers_of(pid: int) -> list[psutil.Process]:
     ("how", "says"),
     [
         ("raises", r"ValueError: a row that I cannot read, in a part of \d+ \(.*rank_jobs.py:\d+, in embed"),
-        ("killed", r"the baseline stage: memory ran out \(a worker process was killed \(rank 0 of baseline, rank 1 "),
+        pytest.param(
+            "killed",
+            r"the baseline stage: memory ran out \(a worker process was killed \(rank 0 of baseline, rank 1 ",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_rank_that_is_lost_ends_the_training_in_one_line(

@@ -44,7 +44,9 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGKILL, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGTERM, signal.SIGINT))]
+)
 def test_workers_and_what_they_started_end_with_their_parent(tmp_path: Path, sent: signal.Signals) -> None:
     process = start(tmp_path)
     deadline = time.monotonic() + 60

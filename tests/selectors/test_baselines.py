@@ -20,7 +20,9 @@ def few_rows_for_lassonet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_LASSONET_ROWS", 400)
 
 
-@pytest.mark.parametrize("name", SELECTORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "lassonet" else name for name in SELECTORS]
+)
 def test_contract(binary_task: SimpleNamespace, name: str) -> None:
     before = {key: value.clone() for key, value in binary_task.model.state_dict().items()}
     random_state = torch.get_rng_state()

@@ -150,7 +150,16 @@ def test_bad_targets_are_named() -> None:
 
 @quiet
 @pytest.mark.filterwarnings("ignore:y. :UserWarning")
-@pytest.mark.parametrize("quantity", ["cents", "milliseconds", "counts", "thousands", "floats", "objects", "unsigned"])
+@pytest.mark.parametrize(
+    "quantity",
+    [
+        "cents",
+        "counts",
+        "floats",
+        "objects",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("milliseconds", "thousands", "unsigned")),
+    ],
+)
 def test_whole_numbers_are_quantities_where_they_cannot_be_classes(quantity: str) -> None:
     """As classes, hundreds of prices would have about one row each, and noise would be kept."""
     x, _ = signals()

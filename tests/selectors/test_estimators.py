@@ -24,8 +24,16 @@ quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarnin
 
 
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks([ConcreteAutoencoderSelector(epochs=2), IPCAESelector(epochs=2)])
+@parametrize_with_checks([ConcreteAutoencoderSelector(epochs=2), IPCAESelector(1, n_candidates=1, epochs=2)])
 def test_scikit_learn_contract(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks([IPCAESelector(epochs=2)])
+def test_scikit_learn_contract_with_elimination(estimator: Any, check: Any) -> None:
+    """More candidates than features to select: each fit trains another network, which judges the removals."""
     check(estimator)
 
 
@@ -45,6 +53,7 @@ def test_convergence_is_an_attribute() -> None:
     assert IPCAESelector(2, n_candidates=2, epochs=100, random_state=2).fit(x, y).converged_ is True
 
 
+@pytest.mark.slow
 @quiet
 def test_more_slots_than_k_save_what_slots_alone_miss() -> None:
     """At a high temperature one slot can mix both signals, so that another chooses noise; elimination corrects this."""
@@ -145,6 +154,7 @@ def test_numpy_keeps_dtype_and_nan() -> None:
         selector.inverse_transform(x[:, :3])
 
 
+@pytest.mark.slow
 @quiet
 def test_in_a_pipeline_on_digits() -> None:
     x, y = load_digits(return_X_y=True)
@@ -190,8 +200,15 @@ def test_no_k_means_half_and_twice_as_many_candidates() -> None:
 
 
 @quiet
-@pytest.mark.parametrize("kind", BOTH)
-@pytest.mark.parametrize("scale", [1e160, 1e-170, 1e300])
+@pytest.mark.parametrize(
+    ("kind", "scale"),
+    [
+        (IPCAESelector, 1e160),
+        pytest.param(IPCAESelector, 1e-170, marks=pytest.mark.slow),
+        pytest.param(IPCAESelector, 1e300, marks=pytest.mark.slow),
+        *((ConcreteAutoencoderSelector, scale) for scale in (1e160, 1e-170, 1e300)),
+    ],
+)
 def test_the_scale_of_columns_and_target_does_not_matter(kind: Any, scale: float) -> None:
     x, _ = signals(200)
     x[::7, 1] = np.nan
@@ -216,7 +233,7 @@ def test_columns_at_both_ends_of_the_numbers() -> None:
     assert support.tolist() == [True, True, True, False, False, True, True, True, True, True]
 
 
-@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("kind", [ConcreteAutoencoderSelector, pytest.param(IPCAESelector, marks=pytest.mark.slow)])
 def test_what_to_try_where_it_did_not_converge_gets_it_further(kind: Any) -> None:
     x, y = signals()
     pattern = r"try epochs=100, or selector_learning_rate=([0-9.]+) instead of 0\.001$"

@@ -70,7 +70,9 @@ def gate_of(steps: int = 240, n: int = N, k: int = SIGNALS, **changes: Any) -> F
     return FeatureGate(n, k, **{"steps": steps, "generator": torch.Generator().manual_seed(0), **changes})
 
 
-@pytest.mark.parametrize("widths", [[4] * N, WIDTHS], ids=["one width", "1 to 256"])
+@pytest.mark.parametrize(
+    "widths", [[4] * N, pytest.param(WIDTHS, marks=pytest.mark.slow)], ids=["one width", "1 to 256"]
+)
 def test_a_plain_loop_finds_the_planted_truth_as_well_as_fit_path(widths: list[int]) -> None:
     x, y = planted()
     torch.manual_seed(0)

@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import PathSettings, SelectionStopped, SelectionTask, Teacher
+from concrete_selectors import PathSettings, SelectionPath, SelectionStopped, SelectionTask, Teacher
 from planted import learn, settings_of, task_of
+
+
+@pytest.fixture(scope="module")
+def plain(binary_task: SimpleNamespace) -> SelectionPath:
+    """The path with default settings."""
+    return learn(binary_task)
 
 
 @pytest.mark.parametrize("selector", ["ip_cae", "cae"])
@@ -30,7 +36,10 @@ def test_an_id_that_the_network_has_overfitted_goes(make_task: Callable[..., Sim
     assert {1, 2} <= set(path.subset(3).tolist())
 
 
-@pytest.mark.parametrize("task", ["binary", "regression", "multiclass"])
+@pytest.mark.parametrize(
+    "task",
+    ["binary", pytest.param("regression", marks=pytest.mark.slow), pytest.param("multiclass", marks=pytest.mark.slow)],
+)
 def test_a_count_whose_effect_shrinks_on_later_rows_is_kept(
     make_task: Callable[..., SimpleNamespace], task: str
 ) -> None:
@@ -150,14 +159,19 @@ def test_prior_can_cost_a_feature_its_place(binary_task: SimpleNamespace) -> Non
     assert 3 in path.subset(3)
 
 
-def test_the_prior_prefers_the_cheaper_of_two_copies(binary_task: SimpleNamespace) -> None:
+def test_the_prior_prefers_the_cheaper_of_two_copies(binary_task: SimpleNamespace, plain: SelectionPath) -> None:
     """Feature 3 is a worse copy of feature 0; it is kept if feature 0 costs more than its advantage."""
     prior = torch.zeros(binary_task.n_features)
     prior[0] = -4.0
-    assert 0 in learn(binary_task).subset(3)
+    assert 0 in plain.subset(3)
     assert 0 not in learn(binary_task, prior=prior).subset(3)
 
 
+@pytest.mark.parametrize(
+    "any_task",
+    [pytest.param("binary", marks=pytest.mark.slow), pytest.param("regression", marks=pytest.mark.slow), "multiclass"],
+    indirect=True,
+)
 def test_a_teacher_leaves_the_model_as_it_was(any_task: SimpleNamespace) -> None:
     asked: list[bool] = []
 
@@ -197,7 +211,9 @@ def test_a_failing_teacher_leaves_the_mode_of_the_model(binary_task: SimpleNames
     binary_task.model.eval()
 
 
-@pytest.mark.parametrize("rows", [0, 1, 2, 100])
+@pytest.mark.parametrize(
+    "rows", [0, pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(100, marks=pytest.mark.slow)]
+)
 def test_validation_batches_of_one_row(binary_task: SimpleNamespace, rows: int) -> None:
     x, y, cut = binary_task.x, binary_task.y, binary_task.cut
     single = [(x[cut + row : cut + row + 1], y[cut + row : cut + row + 1]) for row in range(rows)]
@@ -260,7 +276,9 @@ def test_a_short_hot_training_has_not_converged(binary_task: SimpleNamespace) ->
     assert path.mean_max_probability < 0.99
 
 
-def test_the_stopping_callback_is_called_once_per_point_and_can_stop(binary_task: SimpleNamespace) -> None:
+def test_the_stopping_callback_is_called_once_per_point_and_can_stop(
+    binary_task: SimpleNamespace, plain: SelectionPath
+) -> None:
     seen: list[tuple[int, float]] = []
 
     def stop(step: int, value: float) -> bool:
@@ -268,9 +286,8 @@ def test_the_stopping_callback_is_called_once_per_point_and_can_stop(binary_task
         return len(seen) == 2
 
     asked = learn(binary_task, should_stop=stop)
-    silent = learn(binary_task)
-    np.testing.assert_array_equal(asked.ranking, silent.ranking)
-    assert asked.row_passes["forward"] - silent.row_passes["forward"] == len(binary_task.y) - binary_task.cut
+    np.testing.assert_array_equal(asked.ranking, plain.ranking)
+    assert asked.row_passes["forward"] - plain.row_passes["forward"] == len(binary_task.y) - binary_task.cut
     with pytest.raises(SelectionStopped, match="6 features") as stopped:
         learn(binary_task, should_stop=stop)
     assert [step for step, _ in seen] == [1, 1]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from concrete_selectors import PathSettings, SelectionTask, Teacher, fit_nested, fit_path, rank_with
+from concrete_selectors import PathSettings, SelectionPath, SelectionTask, Teacher, fit_nested, fit_path, rank_with
 from concrete_selectors.embeddings import FieldLayout, FlatModel
 from concrete_selectors.segments import Segments
 from conftest import LOSSES, make_batches, planted_task
@@ -84,14 +84,26 @@ def task_of(mixed: SimpleNamespace, form: str = "list", **constraints: Any) -> S
 SETTINGS = PathSettings(k_max=6, epochs=3, finetune_epochs=1)
 
 
-def test_the_truth_is_found_whatever_the_widths_and_every_form_says_the_same(mixed: SimpleNamespace) -> None:
-    paths = [fit_path(task_of(mixed, form), SETTINGS) for form in FORMS]
-    kept = set(paths[0].subset(4).tolist())
+@pytest.fixture(scope="module")
+def of_list(mixed: SimpleNamespace) -> SelectionPath:
+    """The path of the model that gives its embeddings as a list."""
+    return fit_path(task_of(mixed, "list"), SETTINGS)
+
+
+def test_the_truth_is_found_whatever_the_widths(of_list: SelectionPath) -> None:
+    kept = set(of_list.subset(4).tolist())
     assert {1, 2} <= kept
     assert kept & {0, 3}  # 3 is a worse copy of 0
-    for path in paths[1:]:
-        assert path.ranking.tolist() == paths[0].ranking.tolist()
-        assert path.heldout_loss == paths[0].heldout_loss
+
+
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param("tuple", marks=pytest.mark.slow), pytest.param("dict", marks=pytest.mark.slow), "keyed", "flat"],
+)
+def test_every_form_says_the_same(mixed: SimpleNamespace, of_list: SelectionPath, form: str) -> None:
+    path = fit_path(task_of(mixed, form), SETTINGS)
+    assert path.ranking.tolist() == of_list.ranking.tolist()
+    assert path.heldout_loss == of_list.heldout_loss
 
 
 def test_groups_over_features_of_different_widths_go_as_one(mixed: SimpleNamespace) -> None:

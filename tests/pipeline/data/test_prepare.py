@@ -352,6 +352,7 @@ print("great_expectations" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_the_store_does_not_depend_on_the_number_of_threads(tmp_path):
     path = tmp_path / "log.parquet"
     every_kind(3_000).write_parquet(path, row_group_size=250)

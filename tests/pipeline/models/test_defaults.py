@@ -20,7 +20,9 @@ def _quality(task: str, target: np.ndarray, made: np.ndarray) -> float:
     return r2_score(target, made) if task == "regression" else accuracy_score(target, made.argmax(axis=1))
 
 
-@pytest.mark.parametrize("task", LOADERS)
+@pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=pytest.mark.slow) if task == "multiclass" else task for task in LOADERS]
+)
 def test_small_real_tables_come_close_to_boosting(task: str) -> None:
     content = LOADERS[task]()
     order = np.random.default_rng(0).permutation(len(content.target))

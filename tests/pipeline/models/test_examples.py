@@ -26,7 +26,7 @@ def _store() -> MemoryStore:
     return MemoryStore(schema, columns, store.labels, store.splits)
 
 
-@pytest.mark.parametrize("example", ["two_tower", "fuxictr"])
+@pytest.mark.parametrize("example", ["two_tower", pytest.param("fuxictr", marks=pytest.mark.slow)])
 def test_an_example_is_auditable_and_learns(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if example == "fuxictr":
         pytest.importorskip("fuxictr", reason="optional: pip install fuxictr")

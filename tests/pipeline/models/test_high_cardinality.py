@@ -63,7 +63,7 @@ def test_vectors_are_those_of_the_codes_in_schema_order_and_a_batch_touches_its_
     assert not embedding.table.weight.grad.is_sparse
 
 
-@pytest.mark.parametrize("codes", [16_384, 16_385])
+@pytest.mark.parametrize("codes", [pytest.param(16_384, marks=pytest.mark.slow), 16_385])
 def test_both_ways_of_training_a_table_learn_the_same_signal(codes: int) -> None:
     store = _logged(codes)
     model = _trained(store)

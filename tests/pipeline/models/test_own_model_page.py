@@ -16,6 +16,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "own-model.md"
 FACTORY, LOOP = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_factory_passes_the_contract_test_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "page_model.py").write_text(FACTORY, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))

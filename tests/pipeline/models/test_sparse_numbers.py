@@ -56,8 +56,11 @@ def _one_hot(positions: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("make", "common", "short"),
-    [(_signs, 0.0, 0.01), (_counts, 0.0, 0.01), (_signs, np.nan, 0.025)],
-    ids=["signs", "counts", "nulls"],
+    [
+        pytest.param(_signs, 0.0, 0.01, marks=pytest.mark.slow, id="signs"),
+        pytest.param(_counts, 0.0, 0.01, id="counts"),
+        pytest.param(_signs, np.nan, 0.025, marks=pytest.mark.slow, id="nulls"),
+    ],
 )
 def test_rare_values_are_seen_as_well_as_by_logistic_regression(
     tmp_path: Path, make: Make, common: float, short: float

@@ -32,7 +32,9 @@ def _scores(model: torch.nn.Module, store: MemoryStore, split: str = "test") -> 
     return predict(model, store, split, store.schema, task=store.schema.task, device="cpu", batch_size=100)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "deepfm" else name for name in MODELS]
+)
 def test_learns_a_planted_binary_signal(name: str) -> None:
     store = planted("binary")
     result = _fit(store, name)

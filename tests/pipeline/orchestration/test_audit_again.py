@@ -19,7 +19,7 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 BASE = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--margin", "0.05"]
 QUICK = ["--trials", "1", "--seeds", "3", "--model", "mlp", "--profile", "quick", "--threads", "1"]
-QUICK += ["--training", "{max_epochs: 2}"]
+QUICK += ["--training", "{max_epochs: 1}"]
 #: A fixed K needs no search; full trainings and a search are in `test_audit.py`.
 TWELVE = ["--k", "12", "--k_min", "12"]
 
@@ -141,6 +141,7 @@ def test_another_confidence_or_margin_reuses_the_full_training_and_the_trials(
     assert resolved["confidence"] == 0.9
 
 
+@pytest.mark.slow
 def test_another_rule_or_slice_costs_no_full_training(passed: Run, home: Path) -> None:
     """`load` examines the columns again; the full model, and for slices also the selection, are reused."""
     (home / "slices.yaml").write_text("slices: [device]\ngroups: {junk: ['noise_0*']}\n")
@@ -161,7 +162,8 @@ def test_another_rule_or_slice_costs_no_full_training(passed: Run, home: Path) -
     assert report["provenance"]["test_looks"] > 1, "other features were looked at on the same test rows"
 
 
-def test_rules_groups_and_costs_are_honoured_together(passed: Run, home: Path) -> None:
+@pytest.mark.slow
+def test_rules_groups_and_costs_are_honoured_together(home: Path) -> None:
     rules = {
         "groups": {"prices": ["price_gap", "price_gap_copy"], "clock": ["hour_score*"], "junk": ["noise_0*"]},
         "whole_groups": ["*"],

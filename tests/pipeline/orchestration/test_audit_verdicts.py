@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 
 BASE = ["--target", "clicked", "--row_id", "impression", "--time", "ts", "--group", "user_id", "--margin", "0.05"]
 QUICK = ["--trials", "1", "--seeds", "3", "--model", "mlp", "--profile", "quick", "--threads", "1"]
-BRIEF = ["--training", "{max_epochs: 2}"]
+BRIEF = ["--training", "{max_epochs: 1}"]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_too_few_rows_are_inconclusive_and_say_what_would_decide(
     signals_only = make_log(1_000, users=150, seed=3).select(pl.exclude("^noise_.*$"))
     signals_only.write_parquet(home / "small.parquet")
     given = ("--k", "200", "--margin", "0.0005", "--gate", "true")
-    assert feature_audit("run", "--data", str(home / "small.parquet"), *BASE, *QUICK, *given) == 4
+    assert feature_audit("run", "--data", str(home / "small.parquet"), *BASE, *QUICK, *BRIEF, *given) == 4
     run = parents()[0]
     assert run.data.tags["audit.verdict"] == "inconclusive"
     assert "audit.recommendation" not in run.data.tags

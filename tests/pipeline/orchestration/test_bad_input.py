@@ -140,6 +140,7 @@ def test_a_panic_of_a_library_is_one_line_too(
     )
 
 
+@pytest.mark.slow
 def test_new_categories_and_columns_that_stop_are_audited_and_reported(home: Path) -> None:
     """In the test rows, `device` has words that are not in train, and `taste` is empty."""
     last = pl.col("impression") >= 2_300

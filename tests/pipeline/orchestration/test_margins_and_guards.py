@@ -91,9 +91,9 @@ def test_what_only_the_data_can_say_stops_before_a_training(
     ("target", "words", "share", "scale"),
     [
         ("clicked", ["--margin", "2%"], "2%", 0.3),
-        ("clicked", ["--metric", "logloss", "--margin", "2%"], "2%", 0.2),
+        pytest.param("clicked", ["--metric", "logloss", "--margin", "2%"], "2%", 0.2, marks=pytest.mark.slow),
         ("price", ["--metric", "rmse"], "1%", 30.0),
-        ("price", ["--metric", "mae"], "1%", 24.0),
+        pytest.param("price", ["--metric", "mae"], "1%", 24.0, marks=pytest.mark.slow),
     ],
 )
 def test_a_share_becomes_a_margin_in_the_metrics_units_once_the_full_model_is_trained(

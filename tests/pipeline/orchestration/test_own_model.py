@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,6 +91,7 @@ def _forget() -> None:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_a_registered_model_takes_its_code_along(home: Path, tmp_path: Path) -> None:
     audit = newest_audit()
     kept = artifact(audit, "recommendation/kept_features.txt").read_text().split()
@@ -155,12 +157,20 @@ def build(schema, *, dim=16, width=32, item_prefix="item_"):
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
-@pytest.fixture
-def clicks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Options of a quick audit of a log with item and user features, and a model split by hand."""
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a log with item and user features, for audits that may find its rows prepared."""
+    folder = tmp_path_factory.mktemp("shared")
     log = make_log(4_000).drop("country", "taste_again", "dwell_after_click")
     items = ("price_gap", "taste", "price_gap_copy", *(f"noise_{number:02d}" for number in range(6)))
-    log.rename({name: f"item_{name}" for name in items}).write_parquet(tmp_path / "clicks.parquet")
+    log.rename({name: f"item_{name}" for name in items}).write_parquet(folder / "clicks.parquet")
+    return folder
+
+
+@pytest.fixture
+def clicks(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Options of a quick audit of a copy of the log, and a model split by hand."""
+    shutil.copy(shared / "clicks.parquet", tmp_path)
     (tmp_path / "by_hand.py").write_text(BY_HAND, encoding="utf-8")
     monkeypatch.syspath_prepend(str(EXAMPLES.parent))
     with tracking_in(tmp_path):
@@ -294,14 +304,21 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_a_model_that_breaks_the_contract_is_refused_before_it_is_trained(
-    clicks: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, str], says: str
+    clicks: list[str],
+    shared: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, str],
+    says: str,
 ) -> None:
     text = BY_HAND
     for old, new in changes.items():
         text = text.replace(old, new)
     (tmp_path / "by_hand.py").write_text(text, encoding="utf-8")
-    assert feature_audit("run", *clicks, "--model", "by_hand:build") == 1
+    place = ("--data", str(shared / "clicks.parquet"), "--work_dir", str(shared / "work"))
+    assert feature_audit("run", *clicks, *place, "--model", "by_hand:build") == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert re.search(f"model=by_hand:build: does not fit the model contract; {says}", line)
     assert "check-model" in line
-    assert not list(tmp_path.glob(".audit/baseline/*/full.pt"))
+    assert list(shared.glob("work/load/*/DONE.json"))
+    assert not list(shared.glob("work/baseline/*/full.pt"))

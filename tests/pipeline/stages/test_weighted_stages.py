@@ -144,6 +144,7 @@ def test_the_verdict_and_production_are_judged_by_weight(weighted: Stages) -> No
     assert production["other"] == pytest.approx(own, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_equal_weights_give_the_audit_without_weights(few_steps: None, tmp_path: Path) -> None:
     plain, equal = run(tmp_path / "plain", None), run(tmp_path / "equal", pl.lit(3))
     assert equal.selection.order.tolist() == plain.selection.order.tolist()

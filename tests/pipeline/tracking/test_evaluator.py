@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -16,7 +13,7 @@ from feature_audit.errors import AuditError, UsageError
 from feature_audit.noninferiority import decide
 from feature_audit.tracking.evaluator import ParityEvaluator
 from mlflow.models import MetricThreshold, infer_signature
-from mlflow.models.evaluation.evaluator_registry import _model_evaluation_registry
+from mlflow.models.evaluation.evaluator_registry import ModelEvaluatorRegistry, _model_evaluation_registry
 from mlflow.models.evaluation.validation import ModelValidationFailedException
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -200,8 +197,8 @@ def test_a_mistake_is_one_line(frame, config, message):
         evaluate(frame, **config)
 
 
-def test_mlflow_finds_the_evaluator_by_pyprojects_entry_point(tmp_path):
-    """As after `pip install`: an installed distribution's entry point, a fresh interpreter, MLflow's own registry."""
+def test_mlflow_finds_the_evaluator_by_pyprojects_entry_point(tmp_path, monkeypatch):
+    """As after `pip install`: an installed distribution's entry point, and a registry of MLflow that looks for it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     points = project["entry-points"]["mlflow.model_evaluator"]
     metadata = tmp_path / "mlflow_feature_audit-0.dist-info"
@@ -209,19 +206,10 @@ def test_mlflow_finds_the_evaluator_by_pyprojects_entry_point(tmp_path):
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mlflow-feature-audit\nVersion: 0\n")
     lines = [f"{name} = {target}" for name, target in points.items()]
     (metadata / "entry_points.txt").write_text("\n".join(["[mlflow.model_evaluator]", *lines]) + "\n")
-    code = (
-        "from mlflow.models.evaluation.evaluator_registry import _model_evaluation_registry as registry;"
-        "print(type(registry.get_evaluator('parity')).__qualname__)"
-    )
-    path = os.pathsep.join(map(str, (tmp_path, ROOT / "pipeline", ROOT / "selectors")))
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.stdout.strip() == "ParityEvaluator", found.stderr
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry = ModelEvaluatorRegistry()
+    registry.register_entrypoints()
+    assert type(registry.get_evaluator("parity")) is ParityEvaluator
 
 
 def test_rows_with_weights_are_weighed_in_the_verdict(frame):

@@ -278,7 +278,7 @@ def test_outcomes_of_other_tasks_are_leaks(tmp_path, task):
     assert made.schema.names == ("x",)
 
 
-@pytest.mark.parametrize(("share", "rows"), [(0.02, 6_000), (0.4, 2_000)])
+@pytest.mark.parametrize(("share", "rows"), [pytest.param(0.02, 6_000, marks=pytest.mark.slow), (0.4, 2_000)])
 def test_a_thousand_columns_of_noise_have_no_finding(tmp_path, share, rows):
     rng = np.random.default_rng(4)
     columns: dict[str, np.ndarray] = {"y": (rng.random(rows) < share).astype(int)}

@@ -30,7 +30,15 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.parametrize("key", ["clicks/*.parquet", "clicks/", "text/clicks.csv", "text/clicks.jsonl"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "clicks/*.parquet",
+        pytest.param("clicks/", marks=pytest.mark.slow),
+        pytest.param("text/clicks.csv", marks=pytest.mark.slow),
+        "text/clicks.jsonl",
+    ],
+)
 def test_the_table_is_that_of_the_same_files_on_a_disk(bucket: Path, tmp_path: Path, key: str) -> None:
     remote, local = (
         prepare(AuditConfig(data=f"{place}{key}", target="y", group="user"), tmp_path / name)
