@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import gc
 import importlib
@@ -78,13 +79,27 @@ def import_function(key: str, name: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise UsageError(f"{key}={name}: cannot import {module_name}: {error}{place(error)}") from None
+        raise UsageError(
+            f"{key}={name}: cannot import {module_name}: {error}{place(error)}{_where_to_start(module_name, error)}"
+        ) from None
     except (Exception, SystemExit) as error:  # a module of the user's may fail in any way
         raise UsageError(f"{key}={name}: importing {module_name} fails: {what_failed(error)}") from error
     function = getattr(module, attribute, None)
     if not callable(function):
-        raise UsageError(f"{key}={name}: {module_name} has no function {attribute}")
+        there = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        near = difflib.get_close_matches(attribute, there, n=1)
+        hint = f"did you mean {module_name}:{near[0]}?" if near else f"name one that {module_name} defines"
+        raise UsageError(f"{key}={name}: {module_name} has no function {attribute}; {hint}")
     return function
+
+
+def _where_to_start(module_name: str, error: ImportError) -> str:
+    """The remedy where the named module itself is not found; "" where it is, and an import within it fails."""
+    if not error.name or not f"{module_name}.".startswith(f"{error.name}."):
+        return ""
+    if module_name.endswith(".py"):
+        return "; write the module without .py"
+    return "; start the command in the folder that contains it, or add this folder to PYTHONPATH"
 
 
 def import_packed(key: str, name: str, folder: Path) -> None:

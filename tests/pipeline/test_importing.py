@@ -39,11 +39,14 @@ def test_it_is_found_in_the_working_directory_and_among_the_installed(module: st
         ("{}", "", "write it as package.module:function"),
         ("{}:", "", "write it as package.module:function"),
         (":build", "", "write it as package.module:function"),
-        ("{}_absent:build", "", "cannot import {}_absent: No module named"),
+        ("{}_absent:build", "", "cannot import {}_absent: No module named '{}_absent'; start the command in"),
+        ("{}_no.such:build", "", "cannot import {}_no.such: No module named '{}_no'; start the command in the folder"),
+        ("{}.py:build", "", "cannot import {}.py: No module named '{}.py'; '{}' is not a package; write the"),
         ("{}:build", "import not_there_at_all", "cannot import {}: No module named 'not_there_at_all'"),
         ("{}:build", "def build(:", "importing {} fails: SyntaxError: "),
         ("{}:build", "1 / 0", "importing {} fails: ZeroDivisionError: division by zero"),
-        ("{}:built", "def build(): ...", "{} has no function built"),
+        ("{}:built", "def build(): ...", "{} has no function built; did you mean {}:build?"),
+        ("{}:x", "def build(): ...", "{} has no function x; name one that {} defines"),
         ("{}:build", "build = 3", "{} has no function build"),
     ],
 )
@@ -51,10 +54,10 @@ def test_a_mistake_names_key_value_and_what_is_wrong(
     module: str, tmp_path: Path, name: str, source: str, says: str
 ) -> None:
     (tmp_path / f"{module}.py").write_text(source)
-    name = name.format(module)
+    name, says = name.replace("{}", module), says.replace("{}", module)
     with pytest.raises(UsageError) as refused:
         import_function("model", name)
-    assert str(refused.value).startswith(f"model={name}: {says.format(module)}")
+    assert str(refused.value).startswith(f"model={name}: {says}")
 
 
 _COLLECTIONS = """

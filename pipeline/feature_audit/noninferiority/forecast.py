@@ -70,7 +70,7 @@ def _sentence(view: Outlook, arms: Arms, chance: float, decidable: float, change
         return f"Planned on validation: with {trained}, {model} passes in about {chance:.0%} of audits."
     sentence = (
         f"With {trained}, {model} would pass in only about {chance:.0%} of audits at a margin of "
-        f"{view.question.margin:g}. The smallest margin that this table can decide is {decidable:.2g}."
+        f"{view.question.margin:g}. The smallest margin that these trainings can decide is {decidable:.2g}."
     )
     if change is None:
         return sentence

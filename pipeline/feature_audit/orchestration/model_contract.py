@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+
 from feature_audit.config import AuditConfig
 from feature_audit.data import Prepared, Store
 from feature_audit.errors import AuditError
@@ -17,6 +21,9 @@ _ROWS = 256
 def findings(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
     """The contract's checks on the first train rows, for all features and for each half of those that may be dropped.
 
+    A model must also run with the fewest features that an audit may keep, the first ones and the last ones: columns of
+    one source often lie side by side, and a tower for them may lose all.
+
     Raises:
         AuditError: the model cannot be built, or it fails with all features.
     """
@@ -27,6 +34,9 @@ def findings(config: AuditConfig, prepared: Prepared) -> list[ModelFinding]:
         fewer = tuple(name for name in names if name not in dropped)
         if all(finding.passed for finding in found) and 0 < len(fewer) < len(names):
             found.append(_with_fewer(config, prepared, fewer))
+    fewest = max(config.k_min - len(stays), 1)
+    if all(finding.passed for finding in found) and fewest < len(free):
+        found.append(_with_fewest(config, prepared, (stays.union(free[:fewest]), stays.union(free[-fewest:]))))
     return found
 
 
@@ -78,6 +88,27 @@ def _with_fewer(config: AuditConfig, prepared: Prepared, names: tuple[str, ...])
     if failed:
         return ModelFinding(check, False, f"{those}: {failed[0].check}: {failed[0].detail}")
     return ModelFinding(check, True, f"all checks also hold {those}")
+
+
+def _with_fewest(config: AuditConfig, prepared: Prepared, kept: Sequence[set[str]]) -> ModelFinding:
+    """Only that it runs: a model of interactions may well give a constant for a single feature."""
+    check, those = (
+        "fewer features",
+        f"with {len(kept[0])} of {len(prepared.schema.names)} features, as the smallest pruned model",
+    )
+    for names in kept:
+        schema = prepared.schema.keep(tuple(name for name in prepared.schema.names if name in names))
+        batch = next(iter(Store.open(prepared.directory).batches("train", _ROWS, schema=schema)))
+        try:
+            model = fresh_model(config, schema, config.seed).eval()
+            with torch.no_grad():
+                model(batch)
+        except (Exception, SystemExit) as error:  # raised by the user's code, which worked with half of the features
+            remedy = "a part that has lost all its features must still give an output; or protect some by never_drop"
+            return ModelFinding(
+                check, False, f"{those} ({', '.join(schema.names[:3])}): {what_failed(error)}; {remedy}"
+            )
+    return ModelFinding(check, True, f"it also runs {those}")
 
 
 def _findings(config: AuditConfig, prepared: Prepared, schema: ModelSchema) -> list[ModelFinding]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tempfile
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,11 +74,7 @@ def check_config(config: AuditConfig) -> None:
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"device={config.device}: torch {torch.__version__} sees no CUDA device; give cpu or auto")
     for key, value, known in (("model", config.model, MODELS), ("selector", config.selector, SELECTORS)):
-        if value not in known and not (key == "model" and ":" in value):
-            near = difflib.get_close_matches(value.lower(), known, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            own = ", or package.module:factory" if key == "model" else ""
-            raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
+        _require_known(key, value, known)
     _check_weights(config)
     check_engine(config)
     check_arguments(config.model, config.model_params)
@@ -104,6 +102,18 @@ def check_config(config: AuditConfig) -> None:
     for split in ("time", "group"):
         if config.split == split and getattr(config, split) is None:
             raise UsageError(f"split={split}: needs a {split} column; give {split}=<column>, or split=random")
+
+
+def _require_known(key: str, value: str, known: Collection[str]) -> None:
+    """Refuse a model or selector that is neither shipped nor, of a model, written as a user's own."""
+    if value in known or (key == "model" and ":" in value):
+        return
+    near = difflib.get_close_matches(value.lower(), known, n=1)
+    if not near and key == "model" and re.fullmatch(r"(\w+\.)+\w+", value):
+        near = [":".join(value.rsplit(".", 1))]  # written as in an import
+    hint = f"did you mean {near[0]}? " if near else ""
+    own = ", or package.module:factory" if key == "model" else ""
+    raise UsageError(f"{key}={value}: unknown; {hint}choose {', '.join(known)}{own}")
 
 
 def _check_targets(config: AuditConfig) -> None:

@@ -256,7 +256,8 @@ def plan_sentence(plan: CostPlan) -> str:
     """The planned steps and their expected total cost, for a log or a page."""
     trainings = f"{numbers.plain(plan.trainings_low, 1)} to {numbers.plain(plan.trainings_high, 1)}"
     seconds = f"{numbers.duration(plan.seconds_low)} to {numbers.duration(plan.seconds_high)}"
-    return f"{plan.text}; in total {trainings} full trainings, about {seconds}"
+    condition = "if pruned models take as many epochs as the full model"  # those of few features may take far more
+    return f"{plan.text}; in total {trainings} full trainings, about {seconds}, {condition}"
 
 
 def planned(report: AuditReport) -> str | None:

@@ -11,6 +11,7 @@ both moves are then in the log, in the order in which they took effect.
 
 from __future__ import annotations
 
+import difflib
 import random
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from feature_audit.errors import AuditError
+from feature_audit.masking import masked
 from feature_audit.tracking import events, processes
 from feature_audit.tracking.connection import answers_soon, is_missing
 from feature_audit.tracking.events import PRODUCTION, Event, Log, shown
@@ -26,6 +28,7 @@ from feature_audit.tracking.events import PRODUCTION, Event, Log, shown
 ABANDONED = 120.0
 #: Seconds that a command waits for another running command.
 PATIENCE = 20.0
+_ELSEWHERE = "set MLFLOW_TRACKING_URI to the store of the audit, start in its folder, or run an audit that passes first"
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ def _at_work(log: Log) -> str:
 
 def open_model(model_name: str) -> Any:
     """A client, after the registry has confirmed that the model exists."""
+    import mlflow
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -155,5 +159,9 @@ def open_model(model_name: str) -> Any:
     except MlflowException as error:
         if not is_missing(error):
             raise
-        raise AuditError(f"model_name={model_name}: no such registered model; run an audit that passes first") from None
+        names = [model.name for model in client.search_registered_models(max_results=100)]
+        near = difflib.get_close_matches(model_name, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else _ELSEWHERE
+        where = masked(mlflow.get_registry_uri())
+        raise AuditError(f"model_name={model_name}: no such registered model in {where}; {hint}") from None
     return client

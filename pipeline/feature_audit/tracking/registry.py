@@ -53,9 +53,8 @@ def promote(model_name: str, version: str | None, *, force: bool, reason: str | 
             )
         found = _version(client, model_name, wanted)
         if found is None:
-            raise AuditError(
-                f"model_name={model_name} version={wanted}: no such version; see the registry in the MLflow UI"
-            )
+            hint = f"the candidate is version {log.candidate}" if log.candidate else "see the registry in the MLflow UI"
+            raise AuditError(f"model_name={model_name} version={wanted}: no such version; {hint}")
         wanted = str(found.version)
         before = log.in_use[-1]
         if wanted == log.production == before:

@@ -105,6 +105,7 @@ def test_the_plan_is_shown_with_what_it_came_to(passed: Run) -> None:
     for name in ("report/index.html", "report/report.md"):
         text = artifact(passed, name).read_text()
         assert plan["text"] in text
+        assert "if pruned models take as many epochs as the full model. Actual" in text
         assert f"Actual cost: {came_to:.1f}," in text
 
 

@@ -301,6 +301,11 @@ def test_a_model_of_fuxictr_is_audited_as_it_is(clicks: list[str]) -> None:
              f"fewer features: .*: KeyError: '{name}' .*; read names and sizes from the schema")
             for name in ("item_noise_00", "item_noise_01")
         ),
+        (  # a tower of its own for the columns of one table, which may lose all of them
+            {"self.score(embedded)": "self.score(embedded) + torch.stack([one.sum(1) for name, one in embedded.items() "
+             "if name.startswith('item_')]).sum(0)"},
+            r"fewer features: with 1 of \d+ features, as the smallest pruned model \(\w+\): RuntimeError: .*never_drop",
+        ),
     ],
 )  # fmt: skip
 def test_a_model_that_breaks_the_contract_is_refused_before_it_is_trained(

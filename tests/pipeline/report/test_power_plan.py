@@ -9,7 +9,7 @@ from feature_audit.report import read_json, render_html, render_json, render_mar
 from feature_audit.results import PowerPlan
 from report_factory import make_report
 
-PLAN = PowerPlan(2, 2, 0.0, 0.3, 0.006, 0.0007, 0.001, "The smallest margin that this table can decide is 0.006.")
+PLAN = PowerPlan(2, 2, 0.0, 0.3, 0.006, 0.0007, 0.001, "The smallest margin that these trainings can decide is 0.006.")
 
 
 @pytest.mark.parametrize(("chance", "first"), [(0.3, True), (0.79, True), (0.8, False), (0.95, False)])

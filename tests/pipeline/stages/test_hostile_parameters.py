@@ -67,7 +67,8 @@ REFUSED = {
         "{has_header: maybe}": "give true or false", "{null_value: a}": "did you mean null_values?",
     },
     "model": {
-        "nope": "choose mlp, dcn_v2, deepfm", "dcn-v2": "did you mean dcn_v2?", "a:b": "cannot import a",
+        "nope": "choose mlp, dcn_v2, deepfm", "dcn-v2": "did you mean dcn_v2?",
+        "ranker.build": "did you mean ranker:build?", "a:b": "cannot import a",
         "::": "write it as package.module:function", "../x:y": "importing ../x fails",
     },
     "selector": {"nope": "choose ip_cae", "IP_CAE": "did you mean ip_cae?"},

@@ -77,7 +77,7 @@ def test_without_a_feasible_plan_both_models_are_trained_equally_often(
         found = ready.retrain("open", margin=0.0005)
     assert len(found.rungs[0].facts) == 1 + len(found.full_facts) >= 2
     assert not found.plan.can_decide, "a few hundred rows"
-    messages = [record.message for record in caplog.records if "that this table can decide is" in record.message]
+    messages = [record.message for record in caplog.records if "that these trainings can decide is" in record.message]
     assert len(messages) == 1
     assert re.search(
         r"equals the full one: .*margin=[\d.]+ with seeds=\d+|equals the full one: .*margin=[\d.]+ \(", messages[0]
@@ -91,7 +91,7 @@ def test_a_later_look_is_planned_for_at_its_own_confidence(ready: Ready, caplog:
     first, second = (ready.retrain("looks", look=Look(number, 1, 0.95, ""), **given).plan for number in (1, 2))
     assert second.chance < first.chance
     assert second.decidable > first.decidable
-    logged = [one for one in caplog.messages if "that this table can decide is" in one][-1]
+    logged = [one for one in caplog.messages if "that these trainings can decide is" in one][-1]
     before, after = (float(re.findall(r"margin=([\d.]+)", messages)[0]) for messages in (logged, second.sentence))
     assert after > before
 

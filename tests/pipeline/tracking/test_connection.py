@@ -170,7 +170,8 @@ def test_what_the_tracking_store_lacks_is_reported(
 ) -> None:
     point_to(f"sqlite:///{tmp_path / 'mlflow.db'}")
     for command in ("history", "promote", "rollback"):
-        assert "no such registered model; run an audit that passes first" in refused(COMMANDS[command], capfd)
+        said = refused(COMMANDS[command], capfd)
+        assert f"no such registered model in sqlite:///{tmp_path / 'mlflow.db'}; set MLFLOW_TRACKING_URI to" in said
     assert "audit=5f1c7a: no such run in this tracking store" in refused(COMMANDS["continued"], capfd)
 
 

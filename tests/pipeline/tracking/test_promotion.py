@@ -165,8 +165,13 @@ def test_a_deleted_version_is_one_line_with_the_way_on(name: str) -> None:
     )
     with pytest.raises(AuditError, match=r"the previous version 1 was deleted .* promote --version 3$"):
         promotion.rollback(name)
-    with pytest.raises(AuditError, match="version=1: no such version"):
+    with pytest.raises(AuditError, match=r"version=1: no such version; see the registry in the MLflow UI$"):
         promote(name, "1")
+    client.set_registered_model_alias(name, "prune-candidate", "3")
+    with pytest.raises(AuditError, match=r"version=7: no such version; the candidate is version 3$"):
+        promote(name, "7")
+    with pytest.raises(AuditError, match=rf"model_name={name}s: no such registered model .* did you mean {name}\?$"):
+        promotion.history(f"{name}s")
 
 
 @pytest.mark.parametrize("version", ["x", "-1", "1.5", "²", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import glob
 import os
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from feature_audit.data.messages import listing
+from feature_audit.data.messages import listing, quoted
 from feature_audit.errors import AuditError
 
 #: Rows per row group of Parquet files written here.
@@ -60,9 +61,21 @@ def local_files(data: str) -> tuple[Path, ...]:
         return tuple(dict.fromkeys(file for part in parts for file in local_files(part)))
     if any(sign in data for sign in "*?["):
         raise AuditError(f"data={data}: the glob matches no file (looked in {Path.cwd()}); give another glob")
-    near = [other.name for other in sorted(path.parent.glob("*"))[:50]] if os.path.isdir(path.parent) else []
-    hint = f"the folder has {listing(near)}" if near else f"nor the folder {path.parent}"
-    raise AuditError(f"data={data}: no such file; {hint}")
+    raise AuditError(f"data={data}: no such file; {_hint(path)}")
+
+
+def _hint(path: Path) -> str:
+    """What the folder of a file that is not there offers: logs and folders, not what an audit writes beside them."""
+    if not os.path.isdir(path.parent):
+        return f"there is no folder {path.parent} either; give another path"
+    visible = [other for other in path.parent.glob("*") if other.name[0] not in "._" and other.name != "mlruns"]
+    names = sorted(other.name for other in visible if format_or_none(other) or other.is_dir())
+    near = difflib.get_close_matches(path.name, names, n=1)
+    if near:
+        return f"did you mean {quoted(near[0])}?"
+    if names:
+        return f"the folder has {listing(names)}"
+    return f"the folder {path.parent.absolute()} has no log; give another path"
 
 
 def format_of(file: Path) -> str:

@@ -318,11 +318,18 @@ def test_text_files_must_agree(tmp_path):
 
 def test_missing_files_and_folders_are_named(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"x")
-    with pytest.raises(AuditError, match=r"tain\.parquet: no such file; the folder has train\.parquet"):
+    (tmp_path / "mlflow.db").write_bytes(b"x")
+    (tmp_path / ".audit").mkdir()
+    with pytest.raises(AuditError, match=r"tain\.parquet: no such file; did you mean train\.parquet\?$"):
         opened(tmp_path / "tain.parquet", tmp_path)
+    with pytest.raises(AuditError, match=r"clicks\.csv: no such file; the folder has train\.parquet$"):
+        opened(tmp_path / "clicks.csv", tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AuditError, match=r"no such file; the folder /.*empty has no log; give another path$"):
+        opened(tmp_path / "empty" / "clicks.csv", tmp_path)
     with pytest.raises(AuditError, match=r"\*\.csv: the glob matches no file"):
         opened(tmp_path / "*.csv", tmp_path)
-    with pytest.raises(AuditError, match="nor the folder"):
+    with pytest.raises(AuditError, match=r"no such file; there is no folder .* either"):
         opened(tmp_path / "no" / "such.parquet", tmp_path)
     (tmp_path / "folder").mkdir()
     with pytest.raises(AuditError, match="the folder contains no Parquet, Arrow, CSV or JSON file"):
