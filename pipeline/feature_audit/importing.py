@@ -78,7 +78,9 @@ def import_function(key: str, name: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise UsageError(f"{key}={name}: cannot import {module_name}: {error}{place(error)}") from None
+        path = "/" in module_name or module_name.endswith(".py")
+        remedy = "; write package.module:function, without .py and with dots for folders" if path else ""
+        raise UsageError(f"{key}={name}: cannot import {module_name}: {error}{place(error)}{remedy}") from None
     except (Exception, SystemExit) as error:  # a module of the user's may fail in any way
         raise UsageError(f"{key}={name}: importing {module_name} fails: {what_failed(error)}") from error
     function = getattr(module, attribute, None)
