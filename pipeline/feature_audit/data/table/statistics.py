@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from feature_audit.data.columns.casting import NULL_WORDS, Key, as_datetime, as_float, as_key, as_lists, key_of
+from feature_audit.data.columns.casting import Key, as_datetime, as_float, as_key, as_lists, key_of
 from feature_audit.data.columns.lists import are_fractions
 from feature_audit.data.reading.source import Source
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.errors import AuditError
+from feature_audit.labels import NULL_WORDS
 from feature_audit.schema import Column
 
 #: Maximum number of cells of a chunk of raw rows in memory, and of a sample.
