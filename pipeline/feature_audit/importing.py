@@ -97,8 +97,8 @@ def _where_to_start(module_name: str, error: ImportError) -> str:
     """The remedy where the named module itself is not found; "" where it is, and an import within it fails."""
     if not error.name or not f"{module_name}.".startswith(f"{error.name}."):
         return ""
-    if module_name.endswith(".py"):
-        return "; write the module without .py"
+    if "/" in module_name or module_name.endswith(".py"):
+        return "; write package.module:function, without .py and with dots for folders"
     return "; start the command in the folder that contains it, or add this folder to PYTHONPATH"
 
 

@@ -34,10 +34,14 @@ NEGATIVE_WORDS = frozenset(
         "impression", "normal", "legit", "genuine", "good",
     }
 )  # fmt: skip
+#: Texts that mean "missing" in a column of numbers and in a label of two values; elsewhere they are ordinary words.
+NULL_WORDS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "\\N", "-", "#N/A", "n/a")
 #: What stands before a word to negate it: `not clicked`, `non-buyer`, `dislike`, `irrelevant`.
 _NEGATIONS = frozenset({"no", "not", "non", "un", "in", "ir", "im", "dis", "never", "without"})
 _MEANT = {True: ("true", "yes", "y", "t", "on", "1"), False: ("false", "no", "n", "f", "off", "0")}
 MAX_CLASSES = 1000
+#: Values of a text label up to which they may be spellings of two words.
+_MOST_SPELLINGS = 20
 #: Whole numbers are classes up to here, where no task is given; a count or a score with more values is a quantity.
 FEW_VALUES = 20
 #: Of a regression's label: the largest number, the least standard deviation, and the share of it that rounding to 32
@@ -87,7 +91,7 @@ def read_label(label: pl.Series, *, shown: str, task: Task | None, positive: Pos
     Raises:
         AuditError: missing labels, one value only, too many classes, or values that do not fit the task.
     """
-    label = _plain(label, shown)
+    label = _plain(one_spelling(label, task)[0], shown)
     values = label.unique().sort()
     if len(values) < 2:
         raise AuditError(f"target={shown}: every row is {values[0]!r}; give a label with at least two values")
@@ -107,6 +111,62 @@ def read_label(label: pl.Series, *, shown: str, task: Task | None, positive: Pos
         )
     codes = label.replace_strict(values, pl.Series(np.arange(len(values))), return_dtype=pl.Int64).to_numpy()
     return Target(codes, task, tuple(str(value) for value in values))
+
+
+def one_spelling(label: pl.Series, task: Task | None) -> tuple[pl.Series, str]:
+    """A text label whose cells are two words in several spellings, or also words for a missing label, made plain.
+
+    ``Yes``, ``yes`` and ``yes `` become the most frequent of them. ``NA``, ``None`` and the like become null if the two
+    others are opposites, such as yes and no; among other words they may be a class. All other labels stay as they are.
+
+    Args:
+        label: (rows,) of any type.
+        task: given, or None; classes of ``multiclass`` stay as they are.
+
+    Returns:
+        The label, and a note on its spellings; empty if there was one of each.
+    """
+    if label.dtype not in (pl.String, pl.Categorical, pl.Enum) or task not in (None, "binary"):
+        return label, ""
+    spelt = (
+        label.alias("cell").cast(pl.String).drop_nulls().value_counts(sort=True).sort("count", "cell", descending=True)
+    )
+    cells = spelt["cell"].to_list()
+    if len(cells) < 3 or len(cells) > _MOST_SPELLINGS:
+        return label, ""
+    first: dict[str, str] = {}
+    for cell in cells:
+        first.setdefault(cell.strip().casefold(), cell.strip())
+    absent = {"", *map(str.casefold, NULL_WORDS)}
+    held = [word for word in first if word not in absent]
+    if len(held) != 2 or (len(first) > 2 and not _opposites(*held)):
+        return label, ""
+    words = {cell: cell.strip().casefold() for cell in cells}
+    meant = {cell: first[word] if word in held else None for cell, word in words.items()}
+    merged = sorted(cell for cell, word in meant.items() if word is not None)
+    note = (
+        f"target: {', '.join(map(repr, merged))} are read as {first[held[0]]!r} and {first[held[1]]!r}"
+        if len(merged) > 2
+        else ""
+    )
+    return label.cast(pl.String).replace_strict(meant, default=None), note
+
+
+def _opposites(one: str, other: str) -> bool:
+    """True for a known positive and a known negative word, for a word and its negation, and for two numbers."""
+    if _number(one) is not None and _number(other) is not None:
+        return True
+    words = [_letters(one), _letters(other)]
+    known = any(first in POSITIVE_WORDS and second in NEGATIVE_WORDS for first, second in (words, words[::-1]))
+    return known or _negated(words) is not None
+
+
+def _negated(words: list[str]) -> int | None:
+    """The place (0 or 1) of the word that the other one negates: `click` of `no click`; None if neither does."""
+    for place, (word, other) in enumerate((words, words[::-1])):
+        if other.endswith(word) and other.removesuffix(word) in _NEGATIONS:
+            return place
+    return None
 
 
 def infer_task(values: pl.Series) -> Task:
@@ -134,9 +194,9 @@ def positive_of(first: object, second: object, counts: tuple[int, int]) -> tuple
         usual = max(numbers) > 0 and min(numbers) in (0.0, -max(numbers))
         return int(numbers[1] > numbers[0]), "" if usual else "the larger number"
     words = [_letters(value) for value in (first, second)]
-    for word, other, place in ((words[0], words[1], 0), (words[1], words[0], 1)):
-        if other.endswith(word) and other.removesuffix(word) in _NEGATIONS:
-            return place, ""
+    place = _negated(words)
+    if place is not None:
+        return place, ""
     for known, place_of_known in ((POSITIVE_WORDS, 0), (NEGATIVE_WORDS, 1)):
         inside = [word in known for word in words]
         if sum(inside) == 1:

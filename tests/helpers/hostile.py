@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
+from command_line import feature_audit
 
 ROWS = 300
 
@@ -71,3 +73,20 @@ class Case:
         else:
             self.data(folder)
         return str(folder / self.file)
+
+
+def check(case: Case, home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Run the command of the case and compare its output with the table."""
+    data = case.write(home / f"case_{len(list(home.iterdir()))}")
+    capfd.readouterr()
+    code = feature_audit("load", "--data", data, "--target", case.target, "--threads", "1", *case.words)
+    written = capfd.readouterr().err
+    assert code == case.code, written
+    assert "Traceback" not in written
+    assert "panicked" not in written
+    lines = [line for line in written.splitlines() if "error:" in line]
+    assert len(lines) == (code != 0), written
+    assert all(len(line) < 1_000 for line in lines)
+    said = lines[0] if lines else written
+    for words in case.says:
+        assert words in said

@@ -27,8 +27,9 @@ class LogKeys(Section):
 
     data: str = Field(
         "demo",
-        description="The log: `demo`, or a path, glob or URI. Formats: Parquet, CSV / TSV (also .gz), JSON lines, "
-        "Arrow IPC, a Hive-partitioned folder, or a RecBole .inter file with its .user and .item files next to it. "
+        description="The log: `demo`, or a path, glob or URI. Formats: Parquet, CSV / TSV (also .gz, .zst), JSON "
+        "lines, Arrow IPC, a Hive-partitioned folder, or a RecBole .inter file with its .user and .item files next to "
+        "it. "
         "`demo` is a simulated log (conf/demo.yaml).",
         examples=["/logs/clicks/*.parquet", "s3://logs/clicks/"],
     )

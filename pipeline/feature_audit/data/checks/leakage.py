@@ -244,7 +244,17 @@ def _relative(
         distance = moments - anchor
         seen.append(scorer.evidence(number_codes(distance), f"its distance to {name}"))
         held = np.isfinite(distance)
-        after = float((distance[held] > 0).mean()) if held.any() else 0.0
+        after = float((_as_coarse(moments[held], anchor[held]) > anchor[held]).mean()) if held.any() else 0.0
         if name == "the time column" and after >= 0.05:
             seen.append(Evidence(0.5, f"{after:.0%} of its dates are later than the time of the row", False, True))
     return seen
+
+
+def _as_coarse(moments: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """The moments cut to the years, months or days of the anchor: 10:00 is not later than the day that holds it."""
+    times, cells = (each.astype(np.int64).astype("datetime64[us]") for each in (anchor, moments))
+    for unit in ("Y", "M", "D"):
+        whole = f"datetime64[{unit}]"
+        if (times.astype(whole) == times).all():
+            return cells.astype(whole).astype(times.dtype).astype(np.float64)
+    return moments

@@ -9,9 +9,8 @@ import polars as pl
 
 from feature_audit.data.columns.lists import split, split_numbers
 from feature_audit.data.columns.moments import NUMBER_FORMATS, UNITS, number_moment, text_moment
+from feature_audit.labels import NULL_WORDS
 
-#: Texts that mean "missing" in a column of numbers; in a column of words they are ordinary words.
-NULL_WORDS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "?", "\\N", "-", "#N/A", "n/a")
 #: From here on, float64 does not represent every whole number.
 BEYOND_FLOAT = 2**53
 #: Type of a vocabulary's keys.

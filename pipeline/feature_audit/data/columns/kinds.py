@@ -16,12 +16,13 @@ from feature_audit.data.columns.moments import MOST, likely_formats, number_form
 from feature_audit.data.columns.roles import Roles, given_kind, match_globs
 from feature_audit.data.columns.written_numbers import find_form, held_words
 from feature_audit.errors import AuditError
+from feature_audit.labels import NULL_WORDS
 from feature_audit.schema import Column, Kind
 
 _TIME_NAME = re.compile(r"(?i)time|date|epoch|stamp|(^|[_\s.-])(ts|at|day|when)($|[_\s.-])|(?-i:[a-z]At$)")
 #: Epoch seconds of 1990 and 2040, and units per second.
-_EPOCH = (631_152_000, 2_208_988_800)
-_PER_SECOND = (1, 10**3, 10**6, 10**9)
+EPOCH = (631_152_000, 2_208_988_800)
+PER_SECOND = (1, 10**3, 10**6, 10**9)
 _CAMEL_ID = re.compile(r"[a-z](Id|ID|UUID)$")
 
 
@@ -144,7 +145,7 @@ def is_moment(name: str, whole: pl.Series) -> bool:
     low, high = whole.min(), whole.max()
     if low is None or high is None:
         return False
-    unit = next((per for per in _PER_SECOND if _EPOCH[0] * per <= int(low) and int(high) <= _EPOCH[1] * per), None)  # type: ignore[arg-type]
+    unit = next((per for per in PER_SECOND if EPOCH[0] * per <= int(low) and int(high) <= EPOCH[1] * per), None)  # type: ignore[arg-type]
     if unit is None:
         return False
     return bool(_TIME_NAME.search(name)) or (

@@ -27,6 +27,7 @@ TEXT_FORMATS = (
     "%Y%m%dT%H%M%S",
     "%Y%m%dT%H%M%SZ",
     "%a %b %d %H:%M:%S %z %Y",
+    "%Y-%m",
 )
 #: Formats of whole numbers and of text of digits, with their number of digits.
 NUMBER_FORMATS = {
@@ -72,6 +73,8 @@ def text_moment(cell: pl.Expr, pattern: str) -> pl.Expr:
         return text_moment(cell.str.replace(_ZONE, "${1}"), pattern[:-2]) - pl.duration(minutes=offset)
     if pattern.endswith("%H"):  # Polars requires minutes after hours
         cell, pattern = cell + "00", pattern + "%M"
+    if pattern.endswith("%m"):  # and a day after months
+        cell, pattern = cell + "-01", pattern + "-%d"
     moment = cell.str.to_datetime(pattern, strict=False, time_unit="us")
     return moment.dt.replace_time_zone(None) if "%z" in pattern else moment
 
@@ -103,7 +106,15 @@ def likely_formats(words: pl.Series, least: float = MOST) -> tuple[str, ...]:
     zoned = bool(first.str.contains(_ZONE).any())
     formats = [form if "%z" in form else form + "%z" for form in TEXT_FORMATS if ":" in form] if zoned else TEXT_FORMATS
     likely = [form for form in formats if _fits(first, form, least)]
+    if words.str.contains(r"^0?1[/-]").all() and words.str.extract(r"(\d{4})").n_unique() > 1:
+        likely.sort(key=lambda form: form.startswith("%m"))  # the first days of months, not Januaries of several years
     return tuple(form for form in likely if len(words) == len(first) or _fits(words, form, least))
+
+
+def other_order(form: str) -> str | None:
+    """The format with day and month in the other order, if the two can be mistaken for each other."""
+    swapped = form.replace("%d", "%_").replace("%m", "%d").replace("%_", "%m")
+    return swapped if swapped in TEXT_FORMATS and swapped != form else None
 
 
 def _fits(words: pl.Series, form: str, least: float) -> bool:

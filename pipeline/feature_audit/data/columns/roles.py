@@ -174,7 +174,8 @@ def require_column(key: str, name: str, columns: Iterable[str], *, shown: str | 
     known = list(columns)
     if name in known:
         return
-    hint = _did_you_mean(name, known) or f"; the table has {listing(known)}"
+    text = f"; if it is text, write it in single quotes: '{name}'" if f'"{name}"' in (shown or "") else ""
+    hint = _did_you_mean(name, known) or text or f"; the table has {listing(known)}"
     what = "no such column" if shown in (None, name) else f"no column {name}"
     raise AuditError(f"{key}={shown or name}: {what}{hint}")
 

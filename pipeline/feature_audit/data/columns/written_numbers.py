@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from feature_audit.data.columns.casting import NULL_WORDS
+from feature_audit.labels import NULL_WORDS
 
 #: Letters that mean a factor if a column mixes them with each other or with plain numbers.
 FACTORS = {"k": 1e3, "m": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9}
@@ -27,6 +27,11 @@ _GROUPS = {".": r"\d{1,3}(?:,\d{2,3})*,\d{3}|\d{1,3}(?:[ '_]\d{3})+", ",": r"\d{
 GLANCE = 500
 #: A column of text with more different numbers than this, and at most so many other words, may be one of numbers.
 _MANY_NUMBERS, _FEW_WORDS = 20, 3
+#: Times of day and durations: 9:05, 14:35:10, 2:35 pm, 1 day 03:20:00, 02:03:04.5.
+_CLOCK = (
+    r"(?i)^\s*(?:(?<days>-?\d+)\s*days?,?\s*\+?)?(?<minus>-)?(?<high>\d{1,3}):(?<low>[0-5]\d)(?::(?<last>[0-5]\d(?:\.\d+)?))?"
+    r"\s*(?:(?<half>[ap])\.?m\.?)?\s*$"
+)
 _SPACES = "[\u00a0\u202f\u2009\u2007]"
 _MINUS = "[\u2212\u2013\ufe63\uff0d]"
 
@@ -36,7 +41,8 @@ class Form:
     """How the numbers of one column are formatted.
 
     Attributes:
-        decimal: ``.`` or ``,``; the other sign, spaces and apostrophes group digits.
+        decimal: ``.`` or ``,``; the other sign, spaces and apostrophes group digits. ``:`` for times of day and
+            durations, in seconds; of two parts (14:35, 3:05) the second one counts as seconds unless am or pm follows.
         marks: text before (``$ |``) and after the digits (``| kg``) -> factor.
         ambiguous: the sample does not show whether commas group digits (1,234 = 1234) or are decimal.
     """
@@ -47,6 +53,8 @@ class Form:
 
     def expression(self, text: pl.Expr) -> pl.Expr:
         """Text -> Float64; null for cells that do not have this form."""
+        if self.decimal == ":":
+            return _seconds(text)
         parts = _parts(text, self.decimal).struct.field
         factor = parts("mark").replace_strict(
             list(self.marks), list(self.marks.values()), default=None, return_dtype=pl.Float64
@@ -68,6 +76,10 @@ class Form:
         return cls(state["decimal"], state["marks"])
 
 
+#: The form of times of day and durations.
+CLOCK = Form(":", {})
+
+
 def held_words(cells: pl.Series) -> pl.Series:
     """Non-missing cells of a text column, stripped."""
     words = cells.cast(pl.String).drop_nulls().str.strip_chars()
@@ -83,6 +95,11 @@ def find_form(words: pl.Series, least: float) -> Form | None:
         words: text without nulls and words for null.
         least: share in (0, 1].
     """
+    for part, share in ((words.head(GLANCE), least / 2), (words, least)):
+        if CLOCK.read(part).count() < max(1, share * len(part)):
+            break
+    else:
+        return CLOCK
     plain = words.str.strip_chars().cast(pl.Float64, strict=False).count()
     if plain == len(words) or _best_form(words.head(GLANCE), least / 2) is None:
         return None
@@ -93,6 +110,21 @@ def find_form(words: pl.Series, least: float) -> Form | None:
     commas = words.str.count_matches(",")
     unsure = form.decimal == "." and commas.max() == 1 and not words.str.contains(r"\d[. '’]\d|\d{4},|^\D*0,").any()
     return Form(form.decimal, form.marks, unsure)
+
+
+def _seconds(text: pl.Expr) -> pl.Expr:
+    """Times of day and durations as Float64 seconds; null for other text."""
+    part = text.str.extract_groups(_CLOCK).struct.field
+    high, low, last = (part(name).cast(pl.Float64) for name in ("high", "low", "last"))
+    half = part("half").str.to_lowercase()
+    high = pl.when(half.is_null()).then(high).when(half == "p").then(high % 12 + 12).otherwise(high % 12)
+    since = (
+        pl.when(last.is_null() & half.is_null())
+        .then(high * 60 + low)
+        .otherwise(high * 3600 + low * 60 + last.fill_null(0))
+    )
+    since = pl.when(part("minus").is_null()).then(since).otherwise(-since)
+    return since + part("days").cast(pl.Float64).fill_null(0) * 86_400
 
 
 def _best_form(words: pl.Series, least: float) -> tuple[Form, int] | None:

@@ -9,8 +9,12 @@ from pathlib import Path
 import polars as pl
 
 from feature_audit.data.messages import READ_ERRORS, one_line
+from feature_audit.data.reading.files import hive_keys
 from feature_audit.data.reading.split_marks import marked
 from feature_audit.errors import AuditError
+
+#: First bytes of a stream of Arrow messages; an Arrow file starts with ARROW1.
+_STREAM = b"\xff\xff\xff\xff"
 
 
 def scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits: Mapping[Path, str]) -> pl.LazyFrame:
@@ -19,7 +23,7 @@ def scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits:
     Args:
         files: in row order.
         suffix: ``parquet`` or ``arrow``.
-        root: the folder that the user named; its hive keys (``day=1/``) become columns. None for a glob or a file.
+        root: the folder below which hive keys (``day=1/``) become columns (``files.hive_root``), or None.
         splits: file -> split, or empty.
 
     Raises:
@@ -32,7 +36,7 @@ def scan_binary(files: tuple[Path, ...], suffix: str, root: Path | None, splits:
             first = schema
         else:
             _same_schema(first, schema, files[0], file)
-    hive = root is not None and any("=" in part for part in files[0].relative_to(root).parts[:-1])
+    hive = bool(hive_keys(files[0], root))
 
     def scan(mine: list[Path]) -> pl.LazyFrame:
         if suffix == "arrow":
@@ -55,7 +59,14 @@ def _schema_of(file: Path, suffix: str) -> pl.Schema:
         scan = pl.scan_parquet if suffix == "parquet" else pl.scan_ipc
         return scan(file, glob=False).collect_schema()
     except READ_ERRORS as error:
+        if suffix == "arrow" and _starts_with(file, _STREAM):
+            raise AuditError(f"data={file}: an Arrow stream, not an Arrow file; write it as Parquet") from None
         raise AuditError(f"data={file}: not a readable {suffix} file ({one_line(error)}); write it again") from None
+
+
+def _starts_with(file: Path, mark: bytes) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(len(mark)) == mark
 
 
 def _same_schema(first: pl.Schema, other: pl.Schema, first_file: Path, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""CSV and TSV (also .gz): each column's type is decided over all rows, then the table is staged once as Parquet."""
+"""CSV and TSV (also .gz, .zst): types are decided over all rows, then the table is staged once as Parquet."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import polars as pl
 from feature_audit.config.sections import ReaderConfig
 from feature_audit.data.columns.moments import MOST, likely_formats
 from feature_audit.data.columns.roles import SPLIT_COLUMN, match_globs
-from feature_audit.data.messages import READ_ERRORS, UNPACK_ERRORS, one_line
+from feature_audit.data.messages import READ_ERRORS, UNPACK_ERRORS, listing, one_line
 from feature_audit.data.reading.files import ROW_GROUP, bare_suffix
 from feature_audit.data.reading.row_shape import Shape, open_text, scan_lines, shape_of
-from feature_audit.data.reading.split_marks import marked
+from feature_audit.data.reading.split_marks import keyed, marked
 from feature_audit.data.reading.text_bytes import require_text
 from feature_audit.data.reading.text_types import Facts, held_words, set_type, type_facts, typed
 from feature_audit.errors import AuditError
@@ -47,6 +47,7 @@ def read_text(
     staged: Path,
     progress: Callable[[str], None],
     splits: Mapping[Path, str] | None = None,
+    keys: Mapping[Path, Mapping[str, str | None]] | None = None,
 ) -> tuple[pl.LazyFrame, tuple[str, ...]]:
     """Read text files as strings, decide types over all rows, write one typed Parquet file and scan it.
 
@@ -56,6 +57,7 @@ def read_text(
         staged: the Parquet file to write.
         progress: called with a message before each long step.
         splits: file -> split of its rows, which becomes a column; None = no split files.
+        keys: file -> its hive keys, which become columns.
 
     Returns:
         The typed table, and notes on decisions made.
@@ -65,7 +67,9 @@ def read_text(
             the message names the file, and the line if one is at fault.
     """
     opened = _open_all(files, reader, staged.parent / "plain")
-    names = opened[0].names
+    if keys:
+        opened = [replace(file, frame=keyed(file.frame, keys[file.path])) for file in opened]
+    names = list(dict.fromkeys([*opened[0].names, *(keys or {}).get(files[0], {})]))
     for pattern in reader.types:
         match_globs("reader.types", [pattern], names)
     progress(f"reading {counted(len(files), 'text file')}: deciding the types of {counted(len(names), 'column')}")
@@ -79,6 +83,9 @@ def read_text(
         notes.append("the first column has no name, like the row names that pandas and R write, so it is left out")
         names = names[1:]
     per_file = [_read_facts(file, names, reader) for file in opened]
+    if "" in names and not any(facts[""]["held"] for facts in per_file):
+        notes.append("a column without a name has no cells, so it is left out")
+        names = [name for name in names if name]
     columns = []
     for name in names:
         facts = _agree(name, [facts[name] for facts in per_file], opened)
@@ -106,11 +113,9 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig, copies: Path) -> li
         names = _names(path, separator, reader)
         if opened and names != opened[0].names:
             first = opened[0]
-            pairs = zip(first.names, names, strict=False)
-            other = next((f"{b} in place of {a}" for a, b in pairs if a != b), counted(len(names), "column"))
             raise AuditError(
-                f"data={path}: its header differs from that of {first.path.name}: {other}; all files need the same "
-                "columns in the same order"
+                f"data={path}: its header differs from that of {first.path.name}: {_difference(first.names, names)}; "
+                "all files need the same columns in the same order"
             )
         copy = copies / f"{number}.csv"
         shape = _check_rows(path, separator, len(names), copy)
@@ -120,6 +125,15 @@ def _open_all(files: tuple[Path, ...], reader: ReaderConfig, copies: Path) -> li
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
         opened.append(_File(path, separator, names, frame, blank))
     return opened
+
+
+def _difference(first: list[str], names: list[str]) -> str:
+    """How the columns of a file differ from those of the first one."""
+    if len(first) == len(names):
+        return next(f"{b} in place of {a}" for a, b in zip(first, names, strict=True) if a != b)
+    missing, extra = ([name for name in one if name not in other] for one, other in ((first, names), (names, first)))
+    parts = [f"{word} {listing(found, 3)}" for word, found in (("without", missing), ("with", extra)) if found]
+    return ", ".join(parts) or counted(len(names), "column")
 
 
 def _scan(path: Path, separator: str, names: list[str], reader: ReaderConfig) -> pl.LazyFrame:
@@ -177,6 +191,11 @@ def _check_rows(path: Path, separator: str, width: int, copy: Path) -> Shape:
     shape = shape_of(path, separator, width, copy)
     if shape.problem is not None:
         raise AuditError(f"data={path}: the row that starts in line {shape.bad_line}: {shape.problem}; fix its quotes")
+    if shape.bad_line is not None and width == 1 and (shape.cells or 0) > 2:
+        raise AuditError(
+            f"data={path}: the first line is no header: it has 1 cell, and line {shape.bad_line} has {shape.cells}; "
+            "remove the lines above the header"
+        )
     if shape.bad_line is not None:
         raise AuditError(
             f"data={path}: line {shape.bad_line} has {shape.cells} cells, but the header has {width}; quote or fix "
@@ -254,12 +273,12 @@ def _agree(name: str, facts: list[Facts], files: list[_File]) -> Facts:
                 f"data={file.path}: column {name} contains text here, but numbers in {numbers}; write it with one "
                 f"type, or set reader.types.{name}"
             )
-    keys = set.intersection(*(set(one) for one in facts))
+    keys = [key for key in facts[0] if all(key in one for one in facts)]  # in the order of preference of formats
     return {key: sum(one[key] for one in facts) for key in keys}
 
 
 def _unreadable(files: list[_File], error: BaseException) -> AuditError:
     """Error for a file that Polars cannot read although its row lengths are right."""
     path = files[0].path
-    remedy = "write it again" if path.suffix == ".gz" else "check its quotes and reader.separator"
+    remedy = "write it again" if path.suffix.lower() in (".gz", ".zst") else "check its quotes and reader.separator"
     return AuditError(f"data={path}: cannot be read as text ({one_line(error)}); {remedy}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import glob
+import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from feature_audit.data.messages import listing, quoted
 from feature_audit.errors import AuditError
@@ -20,6 +22,8 @@ PARQUET = (".parquet", ".pq", ".parq")
 ARROW = (".arrow", ".ipc", ".feather")
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data")
 JSON = (".jsonl", ".ndjson", ".json")
+#: Archives and compressed files that are not read.
+_PACKED = (".zip", ".bz2", ".xz", ".lz4", ".br", ".7z", ".tar", ".tgz", ".rar")
 _FORMATS = {"parquet": PARQUET, "arrow": ARROW, "text": TEXT, "json": JSON, "inter": (".inter",)}
 #: Marker files of versioned table formats, and how Polars reads the current version.
 _VERSIONED = {
@@ -50,8 +54,11 @@ def local_files(data: str) -> tuple[Path, ...]:
         if not found:
             raise AuditError(f"data={data}: the folder contains no Parquet, Arrow, CSV or JSON file; give another path")
         return tuple(found)
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name))
-    found = [file for file in found if not _is_hidden(file, path)]
+    matches = [Path(name) for name in glob.glob(str(path), recursive=True)]
+    found = sorted(file for file in matches if file.is_file() and not _is_hidden(file, path))
+    if not found:  # a pattern of folders, such as log/day=2026-01-*
+        folders = (folder for folder in matches if folder.is_dir() and not _is_hidden(folder, path))
+        found = sorted({file for folder in folders for file in _below(folder) if format_or_none(file)})
     if found:
         for folder in {file.parent for file in found}:
             _refuse_versions(folder)
@@ -78,6 +85,25 @@ def _hint(path: Path) -> str:
     return f"the folder {path.parent.absolute()} has no log; give another path"
 
 
+def hive_root(data: str) -> Path | None:
+    """The folder below which folders such as ``day=1`` are hive keys: the folder, or the part of a glob without a
+    pattern; None for a file or a list.
+    """
+    path = Path(data).expanduser()
+    if os.path.isdir(path):
+        return path
+    fixed = list(itertools.takewhile(lambda part: not any(sign in part for sign in "*?["), path.parts))
+    return Path(*fixed) if len(fixed) < len(path.parts) else None
+
+
+def hive_keys(file: Path, root: Path | None) -> dict[str, str | None]:
+    """Hive key -> its text for one file (``__HIVE_DEFAULT_PARTITION__`` = None); empty without a root."""
+    if root is None or root not in file.parents:
+        return {}
+    pairs = (part.split("=", maxsplit=1) for part in file.relative_to(root).parts[:-1] if "=" in part)
+    return {key: None if text == "__HIVE_DEFAULT_PARTITION__" else unquote(text) for key, text in pairs}
+
+
 def format_of(file: Path) -> str:
     """``parquet``, ``arrow``, ``text``, ``json`` or ``inter``, by file name.
 
@@ -85,11 +111,15 @@ def format_of(file: Path) -> str:
         AuditError: the format is unknown.
     """
     found = format_or_none(file)
+    if found is None and bare_suffix(file) in _PACKED:
+        raise AuditError(
+            f"data={file}: {bare_suffix(file)} files are not read; unpack it, or compress it as .gz or .zst"
+        )
     if found is None:
         raise AuditError(
             f"data={file}: unknown format {bare_suffix(file) or '(no suffix)'}; known: .parquet .csv .tsv .txt .dat "
-            ".jsonl (.gz) .arrow .inter; rename text to .txt and give reader.separator, or read the file yourself with "
-            "prepare=package.module:function"
+            ".jsonl (.gz, .zst) .arrow .inter; rename text to .txt and give reader.separator, or read the file "
+            "yourself with prepare=package.module:function"
         )
     return found
 
@@ -101,9 +131,9 @@ def format_or_none(file: Path) -> str | None:
 
 
 def bare_suffix(file: Path) -> str:
-    """The suffix in lower case, without ``.gz``."""
+    """The suffix in lower case, without ``.gz`` and ``.zst``."""
     suffixes = [suffix.lower() for suffix in file.suffixes]
-    while suffixes and suffixes[-1] == ".gz":
+    while suffixes and suffixes[-1] in (".gz", ".zst"):
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
 

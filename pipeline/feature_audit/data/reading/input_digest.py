@@ -13,7 +13,7 @@ from feature_audit.errors import AuditError
 
 
 def input_digest(data: str) -> str:
-    """blake2b of every input file's name and bytes; remote data are not read in full but sampled (``glance``)."""
+    """blake2b of every input file's name, hive keys and bytes; remote data are only sampled (``glance``)."""
     digest = hashlib.blake2b(digest_size=16)
     if is_remote(data):
         for part in glance(data):
@@ -23,7 +23,7 @@ def input_digest(data: str) -> str:
     if files[0].suffix == ".inter":
         files += [file for file in recbole.companions(files[0]).values() if file.is_file()]
     for file in files:
-        digest.update(os.fsencode(file.name))
+        digest.update(os.fsencode("/".join(part for part in file.parts if "=" in part or part == file.name)))
         try:
             with file.open("rb") as stream:
                 while block := stream.read(1 << 22):

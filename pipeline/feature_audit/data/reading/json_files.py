@@ -9,15 +9,22 @@ from pathlib import Path
 import polars as pl
 
 from feature_audit.data.messages import READ_ERRORS, one_line
-from feature_audit.data.reading.split_marks import marked
+from feature_audit.data.reading.files import hive_keys
+from feature_audit.data.reading.split_marks import keyed, marked
 from feature_audit.errors import AuditError
 
 #: Polars' time to read nested JSON grows with the cube of the depth: 500 levels take minutes.
 _MOST_LEVELS = 64
 
 
-def scan_json(files: tuple[Path, ...], splits: Mapping[Path, str]) -> pl.LazyFrame:
-    """JSON lines, or one array of records in a .json file; types are inferred from all rows."""
+def scan_json(files: tuple[Path, ...], splits: Mapping[Path, str], root: Path | None = None) -> pl.LazyFrame:
+    """JSON lines, or one array of records in a .json file; types are inferred from all rows.
+
+    Args:
+        files: in row order.
+        splits: file -> split, or empty.
+        root: the folder below which folder names are hive keys, or None.
+    """
     frames = []
     for file in files:
         try:
@@ -36,7 +43,7 @@ def scan_json(files: tuple[Path, ...], splits: Mapping[Path, str]) -> pl.LazyFra
                     f"data={file}: field {name} is nested {levels} levels deep; at most {_MOST_LEVELS} are read; "
                     "leave it out of the file, or write what it holds as flat fields"
                 )
-        frames.append(marked(frame, splits.get(file)))
+        frames.append(marked(keyed(frame, hive_keys(file, root)), splits.get(file)))
     return pl.concat(frames, how="diagonal_relaxed")
 
 

@@ -9,15 +9,14 @@ again by Python's ``csv``, which rewrites it in a form that cannot be misread.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from feature_audit.data.messages import READ_ERRORS
+from feature_audit.data.messages import READ_ERRORS, UNPACK_ERRORS
+from feature_audit.data.reading.text_bytes import unpacked
 
 #: A character that does not occur in text, used as the scan's separator so that a line is one cell.
 _NONE = "\x01"
@@ -51,7 +50,7 @@ def shape_of(path: Path, separator: str, width: int, copy: Path | None = None) -
     """Check every row of a file against its header.
 
     Args:
-        path: text file, also .gz.
+        path: text file, also .gz and .zst.
         separator: cell separator.
         width: number of cells that every row must have.
         copy: path of the rewritten file if one is needed; None = ``"`` is an ordinary character.
@@ -81,7 +80,7 @@ def scan_lines(path: Path, unlike: str = "") -> pl.LazyFrame:
     """A text file as one column ``line``; empty lines are null.
 
     Args:
-        path: text file, also .gz.
+        path: text file, also .gz and .zst.
         unlike: text that lines may contain, so that it is not used as the scan's separator.
     """
     frame = pl.scan_csv(
@@ -114,13 +113,11 @@ def _row_by_row(path: Path, separator: str, width: int, copy: Path) -> Shape:
                 write(row)
         except csv.Error as error:
             return Shape(blank, line + 1, problem=str(error))
-        except (EOFError, gzip.BadGzipFile, zlib.error):
+        except UNPACK_ERRORS:
             return Shape(blank)  # Polars reports it
     return Shape(blank, rewritten=True)
 
 
 def open_text(file: Path) -> io.TextIOBase:
-    """A text file for reading line by line; .gz files are decompressed."""
-    if file.suffix == ".gz":
-        return gzip.open(file, "rt", encoding="utf-8-sig", errors="replace", newline="")
-    return file.open(encoding="utf-8-sig", errors="replace", newline="")
+    """A text file for reading line by line; .gz and .zst files are decompressed."""
+    return io.TextIOWrapper(unpacked(file), encoding="utf-8-sig", errors="replace", newline="")

@@ -21,6 +21,8 @@ from feature_audit.data.reading.files import (
     TEXT,
     bare_suffix,
     format_of,
+    hive_keys,
+    hive_root,
     local_files,
     looks_like_splits,
     split_of_files,
@@ -164,7 +166,7 @@ def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -
     splits = split_of_files(files, config.split_files) if config.split_files else {}
     if suffix != "text":
         _refuse_unread(config.reader, f"{suffix} files", keys=_JSON_UNREAD if suffix == "json" else _UNREAD)
-    notes = _split_notes(config, files)
+    notes, root = _split_notes(config, files), hive_root(data)
     if suffix == "inter":
         _no_split_files(config, "a .inter file cannot be split by files; give split=<column>")
         if len(files) > 1:
@@ -172,12 +174,12 @@ def _open(config: AuditConfig, data: str, directory: Path, progress: Progress) -
         frame, origin = recbole.read_atomic(files[0], progress)
         return Source(_stage(frame, staged, progress, shown), origin)
     if suffix == "text":
-        frame, more = delimited.read_text(files, config.reader, staged, progress, splits)
+        keys = {file: hive_keys(file, root) for file in files}
+        frame, more = delimited.read_text(files, config.reader, staged, progress, splits, keys)
         return Source(_numbered(_not_empty(frame, shown), config.reader.row_number), notes=(*notes, *more))
     if suffix == "json":
-        frame = _numbered(_stage(scan_json(files, splits), staged, progress, shown), config.reader.row_number)
+        frame = _numbered(_stage(scan_json(files, splits, root), staged, progress, shown), config.reader.row_number)
         return Source(frame, notes=notes)
-    root = Path(data) if Path(data).is_dir() else None
     return Source(_not_empty(scan_binary(files, suffix, root, splits), shown), notes=notes)
 
 

@@ -7,9 +7,9 @@ import fnmatch
 import polars as pl
 
 from feature_audit.config.sections import ReaderConfig
-from feature_audit.data.columns.casting import NULL_WORDS
-from feature_audit.data.columns.moments import MOST, is_date, text_moment
+from feature_audit.data.columns.moments import MOST, is_date, other_order, text_moment
 from feature_audit.errors import AuditError
+from feature_audit.labels import NULL_WORDS
 
 #: Maximum share of cells that may fail to parse as a type set by the user.
 MOST_LOST = 0.5
@@ -99,6 +99,13 @@ def typed(name: str, facts: Facts, reader: ReaderConfig, notes: list[str]) -> pl
         truth = {"true": True, "false": False}
         return word.str.to_lowercase().replace_strict(truth, default=None, return_dtype=pl.Boolean).alias(name)
     if pattern is not None:
+        other = other_order(pattern)
+        if other is not None and facts.get(other) == facts[pattern]:
+            order = ("day", "month") if pattern.startswith("%d") else ("month", "day")
+            notes.append(
+                f"{name}: dates are read with the {order[0]} first, but all of them could also have the {order[1]} "
+                "first; if they do, write them as ISO dates (2026-01-31)"
+            )
         return text_moment(word, pattern).alias(name)
     return word.cast(_NUMBERS[kind], strict=False).alias(name)
 

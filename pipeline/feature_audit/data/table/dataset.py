@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -12,12 +12,13 @@ import polars as pl
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns.roles import Roles
 from feature_audit.data.reading.source import Source
+from feature_audit.data.table.formatted_numbers import target_as_numbers
 from feature_audit.data.table.further import read_further
 from feature_audit.data.table.splits import Split, format_time, overlap, split_rows
 from feature_audit.data.table.target import check_row_ids, read_codes, read_time, target_cells
 from feature_audit.data.table.weights import negatives_weight, read_weight
 from feature_audit.errors import AuditError
-from feature_audit.labels import Target, read_label, settles
+from feature_audit.labels import Target, one_spelling, read_label, settles
 
 #: Codes of every row and the label of each code.
 Labelled = tuple[np.ndarray, list[str]]
@@ -69,7 +70,9 @@ def read_log(config: AuditConfig, source: Source, roles: Roles) -> LabelledTable
     Raises:
         AuditError: a bad label, time, row id or split; see ``target`` and ``splits``.
     """
-    label = target_cells(source, roles.target, f"target={config.target}")
+    source = target_as_numbers(source, roles.target_columns, config.task)
+    label, note = one_spelling(target_cells(source, roles.target, f"target={config.target}"), config.task)
+    source = replace(source, notes=(*source.notes, note)) if note else source
     time, is_datetime = read_time(source, roles.time) if roles.time else (None, False)
     whole = label
     source, label, time = _without_gaps(config, roles, source, label, time)

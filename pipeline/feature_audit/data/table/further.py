@@ -16,7 +16,7 @@ from feature_audit.data.reading.source import Source
 from feature_audit.data.table.splits import SPLITS, TRAIN, Split
 from feature_audit.data.table.target import target_cells
 from feature_audit.errors import AuditError
-from feature_audit.labels import MIN_PER_CLASS, Target, infer_task, read_label
+from feature_audit.labels import MIN_PER_CLASS, Target, infer_task, one_spelling, read_label
 from feature_audit.schema import Output, Task
 
 #: Minimum number of labels of a numeric target per split.
@@ -46,7 +46,7 @@ def read_further(
         )
     found: dict[str, Target] = {}
     for name, expression in roles.further.items():
-        label = target_cells(source, expression, f"targets={name}")
+        label, _ = one_spelling(target_cells(source, expression, f"targets={name}"), config.labels_read[name])
         try:
             target = _read(name, label, config.labels_read[name])
         except AuditError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from feature_audit.data.columns.casting import as_datetime, as_float, epoch
-from feature_audit.data.columns.kinds import date_format
+from feature_audit.data.columns.kinds import EPOCH, PER_SECOND, date_format
 from feature_audit.data.messages import READ_ERRORS, one_line
 from feature_audit.data.reading.source import Source
 from feature_audit.errors import AuditError
@@ -56,6 +56,7 @@ def read_time(source: Source, name: str) -> tuple[np.ndarray, bool]:
         values = values.cast(pl.String)
     if values.dtype.is_numeric() or values.dtype == pl.Null:
         form = date_format(values.sample(PEEK_ROWS, seed=0) if len(values) > PEEK_ROWS else values)
+        _refuse_two_units(name, values)
         return (as_float(values), False) if form is None else (epoch(as_datetime(values, form)), True)
     form = None
     if values.dtype == pl.String:
@@ -68,6 +69,20 @@ def read_time(source: Source, name: str) -> tuple[np.ndarray, bool]:
     elif not values.dtype.is_temporal() or values.dtype in (pl.Duration, pl.Time):
         raise AuditError(f"time={name}: its type {values.dtype} is not a time; give a datetime or a number")
     return epoch(as_datetime(values, form)), True
+
+
+def _refuse_two_units(name: str, numbers: pl.Series) -> None:
+    """Refuse epoch times of which some are a thousand times the others: the split would follow the unit.
+
+    Raises:
+        AuditError: at least 1 % of the times are in a smaller unit than the others.
+    """
+    held, (low, high) = numbers.cast(pl.Float64).drop_nulls(), EPOCH
+    shares = [int(held.is_between(low * per, high * per).sum()) / max(len(held), 1) for per in PER_SECOND]
+    names = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+    units = [unit for unit, share in zip(names, shares, strict=True) if share >= 0.01]
+    if len(units) > 1 and sum(shares) > 0.99:
+        raise AuditError(f"time={name}: some times are epoch {units[0]}, others {units[1]}; write all in one unit")
 
 
 def read_codes(source: Source, name: str) -> tuple[np.ndarray, list[str]]:
