@@ -8,14 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from click_log import make_log
 from command_line import feature_audit, tracking_in
+from processes import runs, wait_until, workers_of
 
 ROOT = Path(__file__).parents[2]
 WORDS = (
@@ -29,11 +28,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with tracking_in(tmp_path_factory.mktemp("ranks")) as folder:
         make_log(2_500).write_parquet(folder / "log.parquet")
         yield folder
-
-
-def workers_of(pid: int) -> list[psutil.Process]:
-    """Workers and ranks below a process."""
-    return [one for one in psutil.Process(pid).children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
 
 
 @pytest.mark.parametrize(
@@ -62,24 +56,21 @@ def test_a_rank_that_is_lost_ends_the_training_in_one_line(
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, "1"), (signal.SIGINT, "2"), (signal.SIGKILL, "2")])
 def test_ranks_end_with_their_audit(home: Path, sent: signal.Signals, workers: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}"}
+    path = os.pathsep.join(str(ROOT / part) for part in ("pipeline", "selectors", "tests/helpers"))
     work = ("--work_dir", f"work_{sent}_{workers}", "--workers", workers)
-    long = ("--training", "{max_epochs: 1000, patience: 1000}")
+    long = ("--training", "{max_epochs: 1000, patience: 1000}", "--model", "rank_jobs:noted")
     command = [sys.executable, "-m", "feature_audit", *WORDS, *work, *long]
-    process = subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 300
-    while len(workers_of(process.pid)) < 2 + (workers == "2"):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(6)  # until they train
+    for rank in (0, 1):
+        (home / f"trains_{rank}").unlink(missing_ok=True)
+    process = subprocess.Popen(
+        command, cwd=home, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: all((home / f"trains_{rank}").exists() for rank in (0, 1)), process=process)
     family = workers_of(process.pid)
+    assert len(family) == 2 + (workers == "2")
     process.send_signal(sent)
-    output = process.communicate(timeout=60)[1]
-    _, alive = psutil.wait_procs(family, timeout=20)
-    for one in alive:
-        one.kill()
-    assert not alive, "a rank outlived its audit"
+    output = process.communicate(timeout=300)[1]
+    wait_until(lambda: not any(map(runs, family)))
     if sent == signal.SIGINT:
         assert process.returncode == 130, output
         assert output.strip().endswith(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 from click_log import make_log
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from processes import free_port, wait_for_server, wait_until
 
 ROOT = Path(__file__).parents[2]
-WORDS = "--target clicked --row_id impression --model mlp --profile quick --threads 1 --k 3 --k_min 3 --margin 0.1"
+WORDS = "--target clicked --row_id impression --profile quick --threads 1 --k 3 --k_min 3 --margin 0.1"
 COLUMNS = ("impression", "price_gap", "taste", "device", "noise_00", "clicked")
 pytestmark = pytest.mark.slow
 
@@ -32,18 +30,8 @@ def serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    for _ in range(240):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
-                return process
-        except OSError:
-            assert process.poll() is None, "the server ended"
-            time.sleep(0.5)
-    raise AssertionError("the server does not answer")
-
-
-def runs_of(client: MlflowClient) -> list[Run]:
-    return client.search_runs([found.experiment_id for found in client.search_experiments()])
+    wait_for_server(f"http://127.0.0.1:{port}/health", process)
+    return process
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
@@ -53,32 +41,25 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 
 def test_a_server_that_is_lost_after_load(tmp_path: Path) -> None:
     make_log(900).select(COLUMNS).write_parquet(tmp_path / "log.parquet")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port, hold = free_port(), tmp_path / "hold"
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}",
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("pipeline", "selectors", "tests/helpers")),
     }
-    command = [sys.executable, "-m", "feature_audit", "run", "--data", "log.parquet", *WORDS.split()]
+    model = ("--model", "held_model:build")
+    command = [sys.executable, "-m", "feature_audit", "run", "--data", "log.parquet", *model, *WORDS.split()]
     server = serve(tmp_path, port)
     try:
+        hold.write_text(".audit/load/*/DONE.json")
         first = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        assert first.stderr is not None
-        for line in first.stderr:
-            if line.startswith("baseline: running"):
-                break
-        client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
-        while not any(run.data.tags.get("audit.stage") == "baseline" for run in runs_of(client)):
-            assert first.poll() is None, "the audit ended before its server"
-            time.sleep(0.05)
+        wait_until((tmp_path / f"held_{first.pid}").exists, process=first)  # in the baseline stage
         stop(server)
+        hold.unlink()
         lost = time.monotonic()
-        written = first.stderr.read()
-        first.stderr.close()
-        assert first.wait(60) == 1
+        written = first.communicate(timeout=300)[1]
+        assert first.returncode == 1
         assert time.monotonic() - lost < 60
         [line] = [line for line in written.splitlines() if "error" in line]
         assert "MLflow refused or did not answer" in line

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from click_log import make_log
@@ -46,6 +42,20 @@ if __name__ == "__main__":
     cli.entry()
 """
 
+#: A model whose workers are killed as many times as is asked for.
+KILLED = """
+import multiprocessing, os, signal
+from pathlib import Path
+from feature_audit.models import build_model
+
+def build(schema, times):
+    killed = Path(f"killed_{times}_times")
+    if multiprocessing.parent_process() is not None and len(list(Path().glob(f"{killed}_*"))) < times:
+        Path(f"{killed}_{os.getpid()}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return build_model("mlp", schema, embedding_dim=8, params={"hidden": [16]})
+"""
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -64,7 +74,7 @@ def start(home: Path, *words: str, stage: str = "") -> subprocess.Popen[str]:
 
 
 def one_line(process: subprocess.Popen[str]) -> str:
-    written = process.communicate(timeout=120)[1]
+    written = process.communicate(timeout=600)[1]
     assert process.returncode == 1, written
     assert "Traceback" not in written
     [line] = [line for line in written.splitlines() if "error:" in line]
@@ -119,30 +129,15 @@ def test_a_stage_without_memory(home: Path, capsys: pytest.CaptureFixture[str]) 
     assert "load: reused from the cache" in capsys.readouterr().err
 
 
-def next_worker(process: subprocess.Popen[str], known: set[int]) -> psutil.Process:
-    """Wait for a worker of the command that is not in ``known``."""
-    worker = None
-    while worker is None and process.poll() is None:
-        with contextlib.suppress(psutil.Error):  # short-lived helpers of other kinds
-            family = psutil.Process(process.pid).children(recursive=True)
-            workers = [one for one in family if "spawn_main" in " ".join(one.cmdline())]
-            worker = next((one for one in workers if one.pid not in known), None)
-            known |= {one.pid for one in workers}
-        time.sleep(0.05)
-    assert worker is not None
-    return worker
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_worker_that_the_system_kills(home: Path, times: int) -> None:
-    process = start(home, "--work_dir", f"killed_{times}", "--trials", "2", "--workers", "2", stage="none")
-    known: set[int] = set()
-    for _ in range(times):
-        next_worker(process, known).send_signal(signal.SIGKILL)
-        time.sleep(1)
+    (home / "killed_model.py").write_text(KILLED, encoding="utf-8")
+    model = ("--model", "killed_model:build", "--model_params", f"{{times: {times}}}")
+    process = start(home, "--work_dir", f"killed_{times}", "--trials", "2", "--workers", "2", *model, stage="none")
     if times == 1:
-        assert process.communicate(timeout=120)[1].count("a worker process was killed; running it again") == 1
+        said = process.communicate(timeout=600)[1]
+        assert said.count("a worker process was killed; running it again") == 1
         assert process.returncode == 0
     else:
         line = one_line(process)

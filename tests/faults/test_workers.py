@@ -6,11 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
+from processes import runs, started_by, wait_until
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -19,7 +18,7 @@ from pathlib import Path
 from feature_audit.engine import Job, LocalEngine
 
 def wait(folder, number, watch=None):
-    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])  # as a team's own training
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # as a team's own training
     (folder / f"started_{number}").touch()
     program.wait()
 
@@ -49,18 +48,14 @@ def start(folder: Path) -> subprocess.Popen[str]:
 )
 def test_workers_and_what_they_started_end_with_their_parent(tmp_path: Path, sent: signal.Signals) -> None:
     process = start(tmp_path)
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("started_*"))) < 2:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    family = psutil.Process(process.pid).children(recursive=True)
-    assert len([one for one in family if "time.sleep(120)" in " ".join(one.cmdline())]) == 2
+    wait_until(lambda: len(list(tmp_path.glob("started_*"))) == 2, process=process)
+    family = started_by(process.pid)
+    programs = started_by(process.pid, "time.sleep(600)")
+    assert len(programs) == 2
+    assert len(family) >= 4
     process.send_signal(sent)
-    gone, alive = psutil.wait_procs([*family, psutil.Process(process.pid)], timeout=20)
-    for one in alive:
-        one.kill()
-    process.communicate()
-    assert not [one for one in alive if one.pid != process.pid], "a worker, or its program, outlived its parent"
-    assert not alive, "the parent waits for jobs that nobody asks for any more"
-    assert len(gone) >= 5
+    try:
+        process.communicate(timeout=60)  # it does not wait for jobs that nobody asks for any more
+        wait_until(lambda: not any(map(runs, family)), seconds=60)  # neither a worker nor its program outlives it
+    finally:
+        process.kill()

@@ -41,7 +41,7 @@ def test_it_is_found_in_the_working_directory_and_among_the_installed(module: st
         (":build", "", "write it as package.module:function"),
         ("{}_absent:build", "", "cannot import {}_absent: No module named '{}_absent'; start the command in"),
         ("{}_no.such:build", "", "cannot import {}_no.such: No module named '{}_no'; start the command in the folder"),
-        ("{}.py:build", "", "cannot import {}.py: No module named '{}.py'; '{}' is not a package; write package.module:function, without"),
+        ("{}.py:build", "", "cannot import {}.py: No module named '{}.py'; '{}' is not a package; write package"),
         ("{}:build", "import not_there_at_all", "cannot import {}: No module named 'not_there_at_all'"),
         ("{}:build", "def build(:", "importing {} fails: SyntaxError: "),
         ("{}:build", "1 / 0", "importing {} fails: ZeroDivisionError: division by zero"),

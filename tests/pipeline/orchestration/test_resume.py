@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,25 @@ WORDS = (
     f"--target clicked --time ts --group user_id --row_id impression --margin 0.01 --model mlp --k 10 --trials {TRIALS}"
 )
 pytestmark = pytest.mark.slow
+#: The command line, killed when its second trial is half done.
+KILLED = """
+import os, signal
+from feature_audit import cli
+from feature_audit.fitting.progress import SelectionProgress
+
+finished, trial_done, trial_step = [], SelectionProgress.trial_done, SelectionProgress.trial_step
+
+def done(progress):
+    finished.append(trial_done(progress))
+
+def step(progress, state):
+    trial_step(progress, state)
+    if len(finished) == 1 and state["phase"] == "eliminate":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+SelectionProgress.trial_done, SelectionProgress.trial_step = done, step
+cli.entry()
+"""
 
 
 class Home:
@@ -39,39 +58,22 @@ class Home:
             "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}",
         }
 
-    def start(self, stage: str, work: str, *words: str) -> subprocess.Popen[str]:
-        """``feature-audit <stage>`` with the folder ``work`` for stores and caches."""
+    def run(self, stage: str, work: str, *, program: Sequence[str] = ("-m", "feature_audit"), code: int = 0) -> str:
+        """``feature-audit <stage>`` with the folder ``work`` for stores and caches; its standard error."""
         command = [
-            sys.executable, "-m", "feature_audit", stage, "--data", str(self.folder / "log.parquet"),
-            "--work_dir", str(self.folder / work), "--threads", "1", *WORDS.split(), *words,
+            sys.executable, *program, stage, "--data", str(self.folder / "log.parquet"),
+            "--work_dir", str(self.folder / work), "--threads", "1", *WORDS.split(),
         ]  # fmt: skip
-        return subprocess.Popen(command, env=self.environment, cwd=self.folder, stderr=subprocess.PIPE, text=True)
-
-    def finish(self, stage: str, work: str, *words: str) -> str:
-        """Run the stage to the end; its standard error."""
-        process = self.start(stage, work, *words)
-        written = process.communicate()[1]
-        assert process.returncode == 0, written[-2000:]
-        return written
-
-    def select_folder(self, work: str) -> Path:
-        """The only folder of the select stage, next to its lock."""
-        [folder] = (path for path in (self.folder / work / "select").iterdir() if path.is_dir())
-        return folder
+        done = subprocess.run(
+            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr[-2000:]
+        return done.stderr
 
     def trials(self, work: str) -> dict[str, dict[str, Any]]:
         """The files of the finished trials, by name."""
         files = sorted((self.folder / work).glob("select/*/trial_*.json"))
         return {file.name: json.loads(file.read_text()) for file in files}
-
-
-def wait_for_trials(process: subprocess.Popen[str], home: Home, work: str, number: int) -> None:
-    """Until so many trials are finished."""
-    deadline = time.monotonic() + 300
-    while len(home.trials(work)) < number:
-        assert process.poll() is None, process.communicate()[1][-2000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def computed(trials: dict[str, dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -99,13 +101,8 @@ class Interrupted:
 
 @pytest.fixture(scope="module")
 def interrupted(home: Home) -> Interrupted:
-    first = home.start("run", "killed")
-    wait_for_trials(first, home, "killed", 1)
-    time.sleep(0.3)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    assert first.returncode == -signal.SIGKILL
-    return Interrupted(home.trials("killed"), home.finish("run", "killed"))
+    home.run("run", "killed", program=("-c", KILLED), code=-signal.SIGKILL)
+    return Interrupted(home.trials("killed"), home.run("run", "killed"))
 
 
 def test_sigkill_in_the_middle_of_a_trial_loses_no_finished_trial(home: Home, interrupted: Interrupted) -> None:
@@ -132,7 +129,7 @@ def test_the_same_command_gives_a_verdict_and_reports_the_whole_study(home: Home
 
 
 def test_the_same_seed_gives_the_same_study_interrupted_or_not(home: Home, interrupted: Interrupted) -> None:
-    home.finish("select", "whole")
+    home.run("select", "whole")
     whole = home.trials("whole")
     assert len(whole) == TRIALS
     assert computed(home.trials("killed")) == computed(whole)

@@ -16,7 +16,6 @@ from feature_audit.data.columns.moments import MOST, likely_formats, number_form
 from feature_audit.data.columns.roles import Roles, given_kind, match_globs
 from feature_audit.data.columns.written_numbers import find_form, held_words
 from feature_audit.errors import AuditError
-from feature_audit.labels import NULL_WORDS
 from feature_audit.schema import Column, Kind
 
 _TIME_NAME = re.compile(r"(?i)time|date|epoch|stamp|(^|[_\s.-])(ts|at|day|when)($|[_\s.-])|(?-i:[a-z]At$)")

@@ -13,7 +13,6 @@ from feature_audit.data.columns.written_numbers import held_words
 from feature_audit.data.reading.source import Source
 from feature_audit.data.table.splits import SPLITS
 from feature_audit.errors import AuditError
-from feature_audit.labels import NULL_WORDS
 from feature_audit.schema import Column
 
 #: Maximum number of cells of a chunk of raw rows in memory, and of a sample.
