@@ -24,6 +24,8 @@ _PAGES = sorted([*_DOCS.rglob("*.md"), *_ROOT.glob("*.md"), *_ROOT.glob("conf/**
 _SITE = [page for page in _PAGES if page.is_relative_to(_DOCS)]
 _PACKAGES = os.pathsep.join([str(_ROOT / "pipeline"), str(_ROOT / "selectors")])
 #: An HTML comment before a Python block: it is executed, or written to the file that is named and executed.
+#: Pages whose code takes seconds.
+_LONG = ("evaluator-plugin", "selectors-in-scikit-learn")
 _RUNS = re.compile(r"<!-- runs in tests(?:: (\S+))? -->\n```python\n(.*?)```", re.DOTALL)
 
 
@@ -168,7 +170,15 @@ def test_python_blocks_compile(page: Path) -> None:
         compile(block, _name(page), "exec")
 
 
-@pytest.mark.parametrize("page", [page for page in _PAGES if _RUNS.search(page.read_text("utf-8"))], ids=_name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow) if page.stem in _LONG else page
+        for page in _PAGES
+        if _RUNS.search(page.read_text("utf-8"))
+    ],
+    ids=_name,
+)
 def test_marked_python_blocks_run(page: Path, tmp_path: Path) -> None:
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     for name, block in _RUNS.findall(page.read_text(encoding="utf-8")):
@@ -206,6 +216,7 @@ def test_the_messages_of_the_troubleshooting_page_are_the_programs() -> None:
             assert piece in literals, f"{message}: no message of the program holds {piece!r}"
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("material", reason="mkdocs-material is not installed; pip install -e '.[docs]'")
     pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed; pip install -e '.[docs]'")

@@ -80,7 +80,6 @@ def sampled(weighted: bool) -> MemoryStore:
     return store
 
 
-@pytest.mark.slow
 def test_sampled_negatives_weighted_back_give_the_base_rate_of_the_whole_log() -> None:
     rates = {}
     for weighted in (True, False):

@@ -56,11 +56,12 @@ def test_the_order_of_rows_and_the_names_of_users_do_not_matter(seed):
         "pruned": data["pruned"][:, order],
     }
     guards = {"logloss": 0.01, "gauc": None, "ndcg": None, "calibration": None}
-    for there, here in zip(ask(data, guards=guards).deltas, ask(moved, guards=guards).deltas, strict=True):
+    as_is = ask(data, guards=guards)
+    for there, here in zip(as_is.deltas, ask(moved, guards=guards).deltas, strict=True):
         assert there.verdict == here.verdict
         assert [there.delta, there.ci_low, there.ci_high] == pytest.approx([here.delta, here.ci_low, here.ci_high])
-    renamed = ask({**data, "cluster": 7919 * data["cluster"] - 5})
-    assert renamed.decision == ask(data).decision
+    renamed = ask({**data, "cluster": 7919 * data["cluster"] - 5}, guards=guards)
+    assert renamed.deltas == as_is.deltas
 
 
 @settings(max_examples=15)
@@ -105,8 +106,9 @@ def test_margin_zero_means_not_worse_at_all():
     assert ask(better, margin=0.0).verdict == "inconclusive"
 
 
-def test_a_larger_margin_never_undoes_a_pass_nor_a_smaller_one_a_fail():
-    for seed in range(8):
+@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 8), marks=pytest.mark.slow)])
+def test_a_larger_margin_never_undoes_a_pass_nor_a_smaller_one_a_fail(seeds):
+    for seed in seeds:
         order = [ask(models(seed, gap=0.3), margin=margin).verdict for margin in (0.0, 0.002, 0.01, 0.05, 0.2)]
         rank = ["fail", "inconclusive", "pass"]
         assert [rank.index(verdict) for verdict in order] == sorted(rank.index(verdict) for verdict in order)

@@ -13,7 +13,6 @@ from feature_audit.noninferiority.metrics import Sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
-from torchmetrics.retrieval import RetrievalNormalizedDCG
 
 
 def binary_sample(seed: int, rows: int = 300, *, ties: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,6 +94,8 @@ def test_ndcg_with_ties_equals_scikit_learn(k):
 
 
 def test_ndcg_without_ties_equals_torchmetrics():
+    from torchmetrics.retrieval import RetrievalNormalizedDCG  # imports matplotlib
+
     y, score, cluster = binary_sample(7, ties=False)
     reference = RetrievalNormalizedDCG(top_k=10, empty_target_action="skip")
     expected = reference(torch.tensor(score), torch.tensor(y), indexes=torch.tensor(cluster))

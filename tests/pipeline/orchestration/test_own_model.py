@@ -111,9 +111,10 @@ def test_a_registered_model_takes_its_code_along(home: Path, tmp_path: Path) -> 
     assert all(Path(place).parents[1].name == "code" or Path(place).parent.name == "code" for place in places.split())
 
 
-def test_a_registered_model_takes_nothing_else_along(home: Path, tmp_path: Path) -> None:
+def test_a_registered_model_takes_what_it_imports_and_nothing_else_along(home: Path, tmp_path: Path) -> None:
     model = newest_audit().data.tags["audit.recommendation"]
     code = Path(mlflow.artifacts.download_artifacts(model, dst_path=str(tmp_path))) / "code"
+    assert {"concrete_selectors", "feature_audit"} <= {folder.name for folder in code.iterdir()}
     own = [
         file for place in ("team_model.py", "team_parts") for file in (code, *code.rglob("*")) if place in file.parts
     ]

@@ -110,7 +110,9 @@ def head(driver, title):
     return driver.find_element("xpath", f"//table[@id='features-table']//th[@scope='col'][contains(., '{title}')]")
 
 
-@pytest.mark.parametrize("verdict", ["pass", "fail", "inconclusive", "error"])
+@pytest.mark.parametrize(
+    "verdict", ["pass", "fail", *(pytest.param(name, marks=pytest.mark.slow) for name in ("inconclusive", "error"))]
+)
 def test_reads_the_verdict_in_the_sandboxed_frame(show, driver, verdict):
     report = make_report(verdict)
     show(report)

@@ -246,6 +246,7 @@ def test_a_thousand_features_weigh_less_than_a_megabyte():
     assert len(render_html(make_report(n_features=1000, k=200, hostile=True)).encode()) < 1_000_000
 
 
+@pytest.mark.slow
 def test_ten_thousand_features_are_paged_not_printed():
     page = Page(render_html(make_report(n_features=10_000, k=300)))
     assert len(page.rows("features-rows")["rows"]) == 10_000
