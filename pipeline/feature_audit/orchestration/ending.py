@@ -41,8 +41,8 @@ def ended(
         if not parent.has_verdict:
             parent.rename(f"{until} done: {name}")
         parent.end("FINISHED")
-        again = f"--audit {parent.id}{_code(config)}"
-        return End(None, [f"{until} is done: run {parent.id}; continue with {again}"], run_id=parent.id)
+        again = f"feature-audit parity --audit {parent.id}{_code(config)}"
+        return End(None, [f"{until} is done: run {parent.id}; continue to the verdict with {again}"], run_id=parent.id)
     parent.end("FAILED" if problem else "FINISHED")
     point(driver, parent, report, name)
     return End(report.verdict, terminal_lines(parent, report), problem, parent.id, report)

@@ -241,6 +241,7 @@ def find_run(run_id: str) -> Run:
     Raises:
         AuditError: no run has this id, or the tracking store does not respond.
     """
+    import mlflow
     from mlflow.exceptions import MlflowException
 
     with answers_soon(f"audit={run_id}"):
@@ -251,7 +252,8 @@ def find_run(run_id: str) -> Run:
             if not is_missing(error):
                 raise
             raise AuditError(
-                f"audit={run_id}: no such run in this tracking store; copy the id from the MLflow UI"
+                f"audit={run_id}: no such run in {masked(mlflow.get_tracking_uri())}; copy the id from the MLflow UI, "
+                "or set MLFLOW_TRACKING_URI to the store of that run"
             ) from None
     return run
 

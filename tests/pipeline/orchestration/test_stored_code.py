@@ -111,6 +111,7 @@ def test_the_command_that_continues_names_the_code(home: Path, capsys: pytest.Ca
     words = [word for key, value in KEYS.items() for word in (f"--{key}", str(value))]
     assert feature_audit("load", "--data", "log.parquet", *words, "--prepare", "team_code:table") == 0
     output = capsys.readouterr().out.splitlines()[-1]
-    again = shlex.split(output.partition("continue with ")[2])
-    assert again == ["--audit", newest_run().info.run_id, "--prepare", "team_code:table"]
-    assert feature_audit("load", *again) == 0
+    again = shlex.split(output.partition("continue to the verdict with ")[2])
+    command = ["feature-audit", "parity", "--audit", newest_run().info.run_id, "--prepare", "team_code:table"]
+    assert again == command
+    assert feature_audit("load", *again[2:]) == 0

@@ -86,7 +86,7 @@ REFUSED = {
     "config": {"no.yaml": "no such file", "/dev/null": "give the path of a YAML file"},
     "test_share": {"1e-300": "the test split has 0 of 300 rows", "0.999": "the train split has 0 of 300 rows"},
     "trust": {"nope": "give true or false"},
-    "audit": {"nope": "no such run in this tracking store"},
+    "audit": {"nope": "no such run in sqlite:///"},
     "metrik": {"auc": "No such option '--metrik'. (Did you mean"},
 }  # fmt: skip
 #: Pairs of incompatible keys.

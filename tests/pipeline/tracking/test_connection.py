@@ -172,7 +172,8 @@ def test_what_the_tracking_store_lacks_is_reported(
     for command in ("history", "promote", "rollback"):
         said = refused(COMMANDS[command], capfd)
         assert f"no such registered model in sqlite:///{tmp_path / 'mlflow.db'}; set MLFLOW_TRACKING_URI to" in said
-    assert "audit=5f1c7a: no such run in this tracking store" in refused(COMMANDS["continued"], capfd)
+    said = refused(COMMANDS["continued"], capfd)
+    assert f"audit=5f1c7a: no such run in sqlite:///{tmp_path / 'mlflow.db'}; copy the id from the MLflow UI" in said
 
 
 OPEN = "from feature_audit.tracking import registry; registry.check_ready('ranker'); print('ready')"
