@@ -20,7 +20,8 @@ MOST_LINES = 10
 #: Maximum number of columns in an example of ``kinds``.
 MOST_PAIRS = 3
 _GROUP_NAME = re.compile(
-    r"(?i)(^|_)(user|customer|client|member|visitor|viewer|session|patient|household)s?_?(id|code|key)?$"
+    r"(?i)(^|[_\s.-])(user|customer|client|member|visitor|viewer|session|patient|household|account|buyer|guest|player|"
+    r"subscriber|shopper|cookie)s?([_\s.-]?(id|code|key|no|number|nr))?$|^uid$"
 )
 _WEIGHT_NAME = re.compile(r"(?i)(^|_)weights?$")
 _SPLITS = {"train", "training", "valid", "validation", "val", "dev", "test"}
@@ -40,7 +41,9 @@ def looks_like(config: AuditConfig, columns: tuple[Column, ...], shown: pl.DataF
             role = "time"
         elif column.kind == "categorical" and _is_split(cells):
             role = "split"
-        elif column.kind in ("categorical", "numeric") and _GROUP_NAME.search(name) and cells.n_unique() > 2:
+        elif (
+            column.kind in ("categorical", "numeric") and _GROUP_NAME.search(name) and 2 < cells.n_unique() < len(cells)
+        ):
             role = "group"
         elif cells.dtype.is_numeric() and _WEIGHT_NAME.search(name):
             role = "weight"

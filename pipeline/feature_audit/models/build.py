@@ -112,7 +112,7 @@ def _bound_by(factory: Callable[..., Any], arguments: dict[str, Any]) -> str | N
     try:
         signature.bind(None, **arguments)
     except TypeError as error:
-        return f"{error}"
+        return f"{error}; its other arguments come from model_params"
     return None
 
 

@@ -78,9 +78,9 @@ def test_numbers_of_the_rows_are_named_and_are_no_category(
 
 def test_classes_are_counted_and_named(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
-    log = pl.DataFrame({"signal": random.normal(size=600), "bought": random.choice(["No", "Yes", "no"], 600)})
+    log = pl.DataFrame({"signal": random.normal(size=600), "bought": random.choice(["No", "Yes", "later"], 600)})
     log.write_csv(home / "log.csv")
-    assert any(", 3 classes (No, Yes, no), split" in line for line in said_by_load(capfd, "log.csv", "bought"))
+    assert any(", 3 classes (No, Yes, later), split" in line for line in said_by_load(capfd, "log.csv", "bought"))
 
 
 def test_what_a_whole_column_tells_is_named_before_a_single_value(

@@ -44,6 +44,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (["--split", "tme"], 1, ["split=tme", "did you mean time?"]),  # it could be a column
         (["--model", "no.such:factory"], 2, ["model=no.such:factory", "cannot import"]),
         (["--model", "os:getcwd"], 2, ["model=os:getcwd: must accept the schema", "yours does not take arguments"]),
+        (
+            ["--model", "shutil:copy"],
+            2,
+            ["missing a required argument: 'dst'", "other arguments come from model_params"],
+        ),
+        (["--model", "my/model.py:build"], 2, ["cannot import", "without .py and with dots for folders"]),
         (["--group", "clicked"], 2, ["group=clicked: this is the target itself; name another column"]),
         (["--model_params", "{depth: 3}"], 2, ["model=mlp: model_params do not fit", "'depth'"]),
         (["--colour", "red"], 2, ["--colour"]),

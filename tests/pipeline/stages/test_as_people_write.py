@@ -98,6 +98,17 @@ def test_a_sum_of_a_target_expression_is_a_number(home: Path, capfd: pytest.Capt
     check(Case("sum", cells, ("33.3 % positive",), 0, target="y > 100"), home, capfd)
 
 
+@pytest.mark.parametrize(("users", "looks"), [(90, True), (ROWS, False)])
+def test_a_group_has_several_rows_in_a_unit(
+    home: Path, capfd: pytest.CaptureFixture[str], users: int, looks: bool
+) -> None:
+    frame = TABLE.with_columns(pl.Series("Customer ID", [f"c{row % users}" for row in range(ROWS)]))
+    frame.write_csv(home / "units.csv")
+    capfd.readouterr()
+    assert feature_audit("load", "--data", str(home / "units.csv"), "--target", "y", "--threads", "1") == 0
+    assert ("looks like a group (group=Customer ID)" in capfd.readouterr().err) == looks
+
+
 @pytest.mark.parametrize(("form", "later"), [("%Y-%m-%d", False), ("%Y-%m", False), ("%Y-%m-%d %H:%M", True)])
 def test_a_moment_is_not_later_than_the_day_that_holds_it(
     home: Path, capfd: pytest.CaptureFixture[str], form: str, later: bool

@@ -188,7 +188,8 @@ def _row_overlap(statistics: Statistics, split: Split) -> list[Finding]:
     split.info["duplicate_rows"] = {"test_rows_in_train": share}
     if share < ROW_OVERLAP:
         return []
-    return [Finding("", "split_overlap", f"{share:.1%} of the test rows equal a train row in every candidate column")]
+    detail = f"{share:.1%} of the test rows equal a train row in every candidate column"
+    return [Finding("", "split_overlap", f"{detail}; if rows were copied, remove the copies")]
 
 
 def _group_overlap(table: LabelledTable) -> list[Finding]:
