@@ -8,14 +8,20 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # As in `feature_audit.cli.entry`: two test workers share two cores, so a waiting thread must not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-# A limit in wall-clock time would fail a property because the machine is busy.
-settings.register_profile("patient", deadline=None)
+# A limit in wall-clock time would fail a property because the machine is busy, and examples that are drawn anew in each
+# run would fail it because of chance; with FUZZ_EXAMPLES they are.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="FUZZ_EXAMPLES" not in os.environ,
+)
 settings.load_profile("patient")
 
 

@@ -29,9 +29,7 @@ from hypothesis import strategies as st
 from polars.testing.parametric import dataframes
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
-fuzz = settings(
-    max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), derandomize="FUZZ_EXAMPLES" not in os.environ
-)
+fuzz = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 TABLES = max(EXAMPLES // 6, 5)  # whole load stages
 slow_fuzz = settings(fuzz, max_examples=TABLES)
 

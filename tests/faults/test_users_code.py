@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click_log import make_log
 from command_line import feature_audit, newest_run, tracking_in
+from processes import wait_until
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("run", "--target", "clicked", "--profile", "quick", "--threads", "1", "--k", "4")
@@ -130,18 +130,16 @@ def test_terminating_a_process_is_not_blamed_on_the_users_code(home: Path) -> No
             import time, pathlib
             def build(data):
                 pathlib.Path("waiting").touch()
-                time.sleep(60)
+                time.sleep(600)
         """),
         encoding="utf-8",
     )
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'pipeline'}{os.pathsep}{ROOT / 'selectors'}"}
     command = [sys.executable, "-m", "feature_audit", *WORDS, "--data", "log.parquet", "--prepare", "waits:build"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while not Path("waiting").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_until(Path("waiting").exists, process=process)
     process.send_signal(signal.SIGTERM)
-    written = process.communicate(timeout=30)[1]
+    written = process.communicate(timeout=120)[1]
     assert process.returncode == 143
     assert "interrupted; run the same command again" in written
     assert newest_run().info.status == "KILLED"

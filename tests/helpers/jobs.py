@@ -36,7 +36,7 @@ def square(folder: Path, number: int, watch: Watch = None) -> dict[str, Any]:
 
 def square_after_the_next(folder: Path, number: int, watch: Watch = None) -> dict[str, Any]:
     """As ``square``; job 0 waits until the caller, told the result of job 1, has made the file ``told_1``."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while number == 0 and not (folder / "told_1").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     return square(folder, number, watch)

@@ -95,7 +95,8 @@ def test_no_path_of_a_machine_is_committed() -> None:
 
 def test_the_selectors_are_a_separate_distribution_with_their_dependencies(tmp_path: Path) -> None:
     """``pip install ./selectors``: the same version and bounds as the project, and only imported dependencies."""
-    copy = shutil.copytree(ROOT / "selectors", tmp_path / "selectors")
+    bytecode = shutil.ignore_patterns("__pycache__")  # which other tests write meanwhile
+    copy = shutil.copytree(ROOT / "selectors", tmp_path / "selectors", ignore=bytecode)
     words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), "."]
     subprocess.run(words, cwd=copy, check=True, timeout=120)
     wheel = next(tmp_path.glob("concrete_selectors-*.whl"))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from concrete_selectors import FeatureGate, PathSettings, SelectionTask, Teacher, feature_gate, fit_path
-from conftest import LOSSES, make_batches
 from keyed import Keyed
+from tiny_model import LOSSES, make_batches
 from torch import Tensor, nn
 
 N, SIGNALS, ROWS = 30, 6, 2000

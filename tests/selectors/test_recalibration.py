@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from concrete_selectors.elimination.recalibration import fit_intercept
-from conftest import LOSSES
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
+from tiny_model import LOSSES
 from torch import Tensor
 
 

@@ -12,9 +12,9 @@ from concrete_selectors.context import SelectionContext
 from concrete_selectors.elimination.recalibration import fit_intercept
 from concrete_selectors.elimination.removal_cost import RemovalCost
 from concrete_selectors.elimination.surrogate import EmbeddingCache, Surrogate, fit_surrogate
-from conftest import LOSSES, TinyModel
 from elimination_cases import bce, signals_and_noise
 from planted import settings_of
+from tiny_model import LOSSES, TinyModel
 from torch import Tensor
 
 

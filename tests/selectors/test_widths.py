@@ -12,10 +12,10 @@ import torch
 from concrete_selectors import PathSettings, SelectionPath, SelectionTask, Teacher, fit_nested, fit_path, rank_with
 from concrete_selectors.embeddings import FieldLayout, FlatModel
 from concrete_selectors.segments import Segments
-from conftest import LOSSES, make_batches, planted_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keyed import Keyed
+from tiny_model import LOSSES, make_batches, planted_task
 from torch import Tensor, nn
 
 #: Of the 16 features of the planted task; the signals 0, 1 and 2 have 1, 64 and 3 numbers, the widest is noise.

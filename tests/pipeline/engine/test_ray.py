@@ -6,16 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jobs
-import psutil
 import pytest
 from feature_audit.engine import Job, ray_cluster
 from feature_audit.errors import AuditError
+from processes import runs, wait_until
 from ray_nodes import two_nodes
 
 ray = pytest.importorskip("ray", reason="ray comes with the extra ray")
@@ -36,13 +35,6 @@ with RayEngine(1, cards=False) as engine:
 
 def job(function: Any, folder: Path, number: int, *more: Any) -> Job:
     return Job(function, (folder, number, *more), folder / f"{number}.json", f"job {number}")
-
-
-def wait_until(found: Any, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +97,11 @@ def test_the_jobs_of_a_killed_driver_end_with_it(cluster: Any, tmp_path: Path) -
     process = subprocess.Popen(
         [sys.executable, "driver.py", str(tmp_path)], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}
     )
-    wait_until(lambda: list(tmp_path.glob("waits_*")) or process.poll() is not None)
+    wait_until(lambda: list(tmp_path.glob("waits_*")), process=process)
     [left] = tmp_path.glob("waits_*")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_until(lambda: not psutil.pid_exists(int(left.name.split("_")[-1])))
+    wait_until(lambda: not runs(int(left.name.split("_")[-1])))
 
 
 def test_a_lost_node_costs_its_jobs(cluster: Any, engine: ray_cluster.RayEngine, tmp_path: Path) -> None:
@@ -120,7 +112,7 @@ def test_a_lost_node_costs_its_jobs(cluster: Any, engine: ray_cluster.RayEngine,
         return list(tmp_path.glob("waits_*"))
 
     def alive() -> list[int]:
-        return [pid for one in started() if psutil.pid_exists(pid := int(one.name.split("_")[-1]))]
+        return [pid for one in started() if runs(pid := int(one.name.split("_")[-1]))]
 
     def lose_one() -> None:
         wait_until(lambda: len(started()) == 2)

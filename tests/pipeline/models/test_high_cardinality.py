@@ -92,7 +92,8 @@ def test_a_card_gives_the_same_scores_twice_and_those_of_the_cpu() -> None:
 
 def test_a_step_of_training_or_selection_does_not_depend_on_the_number_of_codes() -> None:
     """Passes over all tables, with two million codes in total, would take ten times as long as the rest of a step."""
-    few, many = _milliseconds(MANY), _milliseconds(10 * MANY)
+    taken = np.array([[_milliseconds(codes) for codes in (MANY, 10 * MANY)] for _ in range(2)])
+    few, many = taken.min(axis=0)  # measured in turn, as other programs slow some of the measurements
     assert many[0] < 3 * few[0]
     assert many[1] < 3 * few[1]
 

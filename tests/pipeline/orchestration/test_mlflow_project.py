@@ -13,6 +13,7 @@ import pytest
 from click_log import make_log
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from processes import free_port, wait_for_server, wait_until
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.slow
@@ -106,8 +107,7 @@ def test_a_mistake_fails_the_run_with_one_line_and_a_tag(home: Path, words: tupl
     assert (run.info.status, run.data.tags["audit.verdict"]) == ("FAILED", "error")
 
 
-def test_the_promoted_model_is_served_and_scores_the_kept_columns(home: Path, unused_tcp_port: int) -> None:
-    import time
+def test_the_promoted_model_is_served_and_scores_the_kept_columns(home: Path) -> None:
     import urllib.error
     import urllib.request
 
@@ -125,20 +125,15 @@ def test_the_promoted_model_is_served_and_scores_the_kept_columns(home: Path, un
         "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}",
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
     }
+    port = free_port()
     server = subprocess.Popen(
         [str(scripts / "mlflow"), "models", "serve", "-m", "models:/feature-audit@production", "--env-manager", "local",
-         "--port", str(unused_tcp_port), "--host", "127.0.0.1"],
+         "--port", str(port), "--host", "127.0.0.1"],
         env=environment, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        address = f"http://127.0.0.1:{unused_tcp_port}"
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{address}/ping", timeout=1)
-                break
-            except OSError:
-                assert server.poll() is None
-                time.sleep(0.5)
+        address = f"http://127.0.0.1:{port}"
+        wait_for_server(f"{address}/ping", server)
         body = json.dumps({"dataframe_split": rows.select(kept).to_pandas().to_dict(orient="split")}, default=str)
         request = urllib.request.Request(f"{address}/invocations", body.encode(), {"Content-Type": "application/json"})
         scores = json.loads(urllib.request.urlopen(request, timeout=60).read())["predictions"]
@@ -157,16 +152,20 @@ def test_the_promoted_model_is_served_and_scores_the_kept_columns(home: Path, un
     assert min(max(abs(a - b) for a, b in zip(scores, seed, strict=True)) for seed in expected) < 1e-4
 
 
-def test_a_tag_of_a_repository_is_run_without_a_checkout(home: Path, unused_tcp_port: int, tmp_path: Path) -> None:
+def test_a_tag_of_a_repository_is_run_without_a_checkout(home: Path, tmp_path: Path) -> None:
     daemon = Path(subprocess.check_output(["git", "--exec-path"], text=True).strip()) / "git-daemon"
     if not daemon.exists():
         pytest.skip("this git has no daemon")
     repository = tmp_path / "feature-audit"
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(repository)], check=True)
     subprocess.run(["git", "-C", str(repository), "tag", "v9.9.9"], check=True)
-    served = [str(daemon), "--export-all", f"--base-path={tmp_path}", "--listen=127.0.0.1", f"--port={unused_tcp_port}"]
+    port = free_port()
+    address = f"git://127.0.0.1:{port}/feature-audit"
+    served = [str(daemon), "--export-all", f"--base-path={tmp_path}", "--listen=127.0.0.1", f"--port={port}"]
     server = subprocess.Popen([*served, str(tmp_path)], stderr=subprocess.DEVNULL)
     try:
+        answers = ["git", "ls-remote", "--quiet", address]
+        wait_until(lambda: subprocess.run(answers, capture_output=True, check=False).returncode == 0, process=server)
         data = [
             "-P",
             f"data={home / 'log.csv'}",
@@ -175,7 +174,6 @@ def test_a_tag_of_a_repository_is_run_without_a_checkout(home: Path, unused_tcp_
             "-P",
             f"work_dir={home / 'git'}",
         ]
-        address = f"git://127.0.0.1:{unused_tcp_port}/feature-audit"
         done = mlflow_run(home, "-v", "v9.9.9", "-e", "load", *data, project=address)
     finally:
         server.terminate()
@@ -191,12 +189,3 @@ def test_a_tag_of_a_repository_is_run_without_a_checkout(home: Path, unused_tcp_
 def newest_audit(home: Path) -> Run:
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     return client.search_runs(["0"], "tags.audit.k LIKE '%'", order_by=["attributes.start_time DESC"])[0]
-
-
-@pytest.fixture
-def unused_tcp_port() -> int:
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import psutil
 import pytest
 import torch
 from click_log import make_log
@@ -19,6 +18,7 @@ from command_line import feature_audit, tracking_in
 from feature_audit.config import AuditConfig
 from feature_audit.data import Store, prepare, read_scores, write_raw_splits
 from feature_audit.trainer import TrainingTask
+from processes import runs, wait_until
 
 COLUMNS = ("impression", "user_id", "ts", "price_gap", "taste", "device", "noise_cat_0", "clicked")
 WORDS = (
@@ -261,26 +261,23 @@ def test_a_command_that_fails(home: Path, capsys: pytest.CaptureFixture[str], en
     assert re.search(f"^FAIL scores: command=.*{says}", capsys.readouterr().out.splitlines()[-1])
 
 
-def runs(process: int) -> bool:
-    try:
-        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def test_a_command_that_takes_too_long_ends_with_all_that_it_started(
-    home: Path, capsys: pytest.CaptureFixture[str]
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (home / "slow.sh").write_text("sleep 300 & echo $! > child; echo waiting >&2; wait", encoding="utf-8")
+    (home / "slow.sh").write_text("echo waiting >&2; sleep 300 & echo $! > child; wait", encoding="utf-8")
+    child, wait = home / "child", subprocess.Popen.wait
+
+    def wait_for_what_it_says(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        """The limit begins when the program has said something, however busy the machine is."""
+        wait_until(lambda: child.exists() and child.read_text())
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait_for_what_it_says)
     words = ("--command", "sh slow.sh {task}", "--command_timeout", "1.5")
     assert feature_audit("check-model", *WORDS, *words) == 1
     line = capsys.readouterr().out.splitlines()[-1]
     assert "was stopped after command_timeout=1.5 seconds; it said: waiting; raise it, or give 0 for no limit" in line
-    child = int((home / "child").read_text())
-    until = time.monotonic() + 30  # a killed process ends when it is scheduled next
-    while runs(child):
-        assert time.monotonic() < until, "sleep 300 was not killed"
-        time.sleep(0.05)
+    wait_until(lambda: not runs(int(child.read_text())), seconds=60)  # a killed process ends when it is scheduled next
 
 
 def test_files_of_a_failed_job_are_not_used_as_a_result(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

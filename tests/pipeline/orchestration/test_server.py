@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click_log import make_log
 from mlflow import MlflowClient
+from processes import free_port, wait_for_server
 
 ROOT = Path(__file__).parents[3]
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -29,9 +27,7 @@ pytestmark = [
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an MLflow server on loopback over sqlite."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         str(Path(sys.executable).with_name("mlflow")), "server", "--workers", "1",
         "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
@@ -43,13 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
-            try:
-                with urllib.request.urlopen(f"{address}/health", timeout=1):
-                    break
-            except OSError:
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.5)
+        wait_for_server(f"{address}/health", process)
         yield address
     finally:
         process.terminate()

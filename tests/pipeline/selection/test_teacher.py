@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
 import torch
 from concrete_selectors import Teacher
+from data_helpers import every_kind, prepared_of
 from feature_audit.models import build_model, predict, to_scores
 from feature_audit.selection.teacher import KnownTeacher
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from data_helpers import every_kind, prepared_of
-
-sys.path.pop(0)
 
 
 def test_the_table_holds_what_the_model_expects(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import answering
@@ -28,7 +28,7 @@ COMMANDS = {
     "run": ("run", "--data", "nothing.parquet", "--target", "clicked", "--row_id", "id"),
 }
 ANSWERS: dict[str, tuple[Callable[[], AbstractContextManager[str]], str]] = {
-    "nobody": (lambda: nullcontext(answering.nobody()), "Connection refused"),
+    "nobody": (answering.nobody, "Connection refused"),
     "silence": (answering.silent, "timed out"),
     "broken": (lambda: answering.server(500, "oops"), "too many 500 error responses"),
     "busy": (lambda: answering.server(503, "busy"), "too many 503 error responses"),
@@ -100,12 +100,13 @@ def test_a_silent_server_times_out_in_seconds_by_default(
 def test_a_failed_command_does_not_wait_for_an_unreachable_server(
     point_to: Callable[[str], None], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    point_to(f"http://{answering.nobody()}")
-    monkeypatch.setenv("MLFLOW_RUN_ID", "5f1c7a")
-    started = time.monotonic()
-    assert feature_audit("run", "--data", "nothing.parquet", "--target", "clicked") == 1
-    assert "Connection refused" in capfd.readouterr().err
-    assert time.monotonic() - started < SOON
+    with answering.nobody() as place:
+        point_to(f"http://{place}")
+        monkeypatch.setenv("MLFLOW_RUN_ID", "5f1c7a")
+        started = time.monotonic()
+        assert feature_audit("run", "--data", "nothing.parquet", "--target", "clicked") == 1
+        assert "Connection refused" in capfd.readouterr().err
+        assert time.monotonic() - started < SOON
 
 
 @pytest.mark.parametrize(

@@ -324,7 +324,8 @@ def test_a_command_that_is_killed_when_the_alias_has_moved_can_be_typed_again(na
     assert alias(name) == "1"
 
 
-def test_several_commands_at_once_leave_one_chain(name: str) -> None:
+def test_several_commands_at_once_leave_one_chain(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moves, "PATIENCE", 600.0)  # on a busy machine, one would give up
     answers: list[str] = []
     threads = [
         threading.Thread(target=lambda version=version: answers.append(promote(name, version)))
