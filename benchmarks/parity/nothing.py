@@ -1,9 +1,9 @@
-"""How often audits pass without evidence: models at chance, and test splits with few units.
+"""How often audits pass without evidence: models at chance, and test splits with few units or with a dominant one.
 
     python benchmarks/parity/nothing.py [--csv FILE]
 
-The tables of docs/results/error-rates-rare.md that justify the confidence required to beat chance and the minimum
-number of units.
+The tables of docs/results/error-rates-rare.md that justify the confidence required to beat chance, the minimum number
+of units, and the largest share of the rows that one of them may hold.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from measured import Table, csv_option
 
 NOISE = [(rows, shared, margin) for rows in (400, 2_000, 10_000) for shared in (0.5, 0.99) for margin in (0.02, 0.05)]
 UNITS = [(3, 3), (5, 5), (10, 10), (20, 20), (200, 2), (200, 3), (200, 5), (200, 8), (200, 10), (200, 20)]
+LARGE = [(1, 0.0), (1, 0.1), (1, 0.2), (1, 0.25), (1, 0.3), (1, 0.5), (1, 0.7), (2, 0.2), (4, 0.2)]
 FULL, PRUNED = 1.5, 1.2  # distance of the classes' means: AUC 0.856 and 0.802
 
 
@@ -49,13 +50,25 @@ def noise_row(rows: int, shared: float, margin: float, simulations: int) -> dict
 
 def units_row(units: int, holding: int, simulations: int) -> dict[str, int]:
     """Audits that pass at a loss of the margin, with all positives in some of the users."""
-    rng = np.random.default_rng([units, holding])
+    user = np.repeat(np.arange(units), 100 if units < 200 else 50)
+    return _passes(user, user < holding, simulations, np.random.default_rng([units, holding]))
+
+
+def large_row(large: int, share: float, simulations: int) -> dict[str, int]:
+    """Audits that pass at a loss of the margin, with 700 small users and some that each hold a share of the rows."""
+    small = np.repeat(np.arange(700), 8)
+    user = np.append(small, 700 + np.repeat(np.arange(large), round(share * len(small) / (1 - large * share))))
+    return _passes(user, np.ones(len(user), bool), simulations, np.random.default_rng([large, round(100 * share)]))
+
+
+def _passes(user: np.ndarray, may: np.ndarray, simulations: int, rng: np.random.Generator) -> dict[str, int]:
+    """Audits that pass at a loss of the margin; ``may`` marks the rows that can be positive, with a chance of 20 %."""
     margin = float(norm.cdf(FULL / np.sqrt(2)) - norm.cdf(PRUNED / np.sqrt(2)))
+    units = int(user.max()) + 1
     passed = {1: 0, 3: 0}
     made = 0
     while made < simulations:
-        user = np.repeat(np.arange(units), 100 if units < 200 else 50)
-        y = ((rng.random(len(user)) < 0.2) & (user < holding)).astype(int)
+        y = ((rng.random(len(user)) < 0.2) & may).astype(int)
         if y.sum() < 10:
             continue
         made += 1
@@ -90,6 +103,12 @@ def main() -> None:
         counts = units_row(units, holding, given.simulations)
         situation = f"{units} users, positives in {holding}"
         add(shown, [situation], "few units", situation, counts, given.simulations)
+    print("\nLarge units, a loss of the margin: share that the difference by itself would pass\n")
+    shown = Table(["users in addition to 700 with 8 rows", "1 + 1 trainings", "3 + 1 trainings"], given.csv)
+    for large, share in LARGE:
+        counts = large_row(large, share, given.simulations)
+        situation = f"{large} with {share:.0%} of the rows each" if share else "none"
+        add(shown, [situation], "large units", situation, counts, given.simulations)
 
 
 def add(shown: Table, cells: list[object], table: str, situation: str, counts: dict[str, int], of: int) -> None:

@@ -20,6 +20,8 @@ from feature_audit.weighting import effective_size
 #: Minimum number of units, and of units with rows of either class, for a noise estimate
 #: (docs/results/error-rates-rare.md).
 MIN_UNITS = MIN_PER_CLASS
+#: Largest share of the test rows that one unit may hold (docs/results/error-rates-rare.md).
+MOST_OF_ONE = 0.2
 
 _CHANCE_REMEDY = "Check target, positive, time, split and kinds, or use more test rows; both models must beat chance."
 
@@ -118,7 +120,10 @@ def _no_better(name: str, chance: Chance) -> str:
 def few_units(
     y: np.ndarray, cluster: np.ndarray | None, task: Task, cluster_name: str, weight: np.ndarray | None = None
 ) -> list[Reservation]:
-    """Reasons if there are too few resampling units, in total or with rows of one class, to estimate their variance.
+    """Reasons if the variance of the resampling units cannot be estimated.
+
+    There are too few of them, in total or with rows of one class, or one of them holds too many of the rows: how far
+    such a unit is from the others is then seen only once.
 
     Args:
         y: (rows,) labels.
@@ -131,31 +136,43 @@ def few_units(
         if weight is None:
             return []
         cluster = np.arange(len(y))
-    if weight is not None:
-        cluster_name = f"effective {cluster_name}"
-    total = _units(cluster, weight)
-    counts = {f"has {_counted(total)} {cluster_name}": total}
+    counted = cluster_name if weight is None else f"effective {cluster_name}"
+    _, codes = np.unique(cluster, return_inverse=True)
+    sizes = _sizes(codes, weight)
+    total = _units(sizes, weight)
+    counts = {f"has {_counted(total)} {counted}": total}
     if task == "binary":
         for code, word in ((1, "positive"), (0, "negative")):
             mine = y == code
-            units = _units(cluster[mine], None if weight is None else weight[mine])
-            counts[f"has all its {word} rows in {_counted(units)} of {_counted(total)} {cluster_name}"] = units
+            units = _units(_sizes(codes[mine], None if weight is None else weight[mine]), weight)
+            counts[f"has all its {word} rows in {_counted(units)} of {_counted(total)} {counted}"] = units
     remedy = f"At least {MIN_UNITS} are needed: use more test rows, or a finer `group`."
     if weight is not None:
         remedy = f"At least {MIN_UNITS} are needed: check `weight`, use more test rows, or a finer `group`."
-    return [
+    found = [
         Reservation(f"the test split {what}, too few to estimate their variance", remedy)
         for what, units in counts.items()
         if units < MIN_UNITS
     ]
+    largest = sizes.max() / sizes.sum()
+    if largest > MOST_OF_ONE and not found:
+        much = f"one of the {cluster_name} has {largest:.0%} of the test rows"
+        reason = f"{much}, too many to estimate the variance between them"
+        found.append(
+            Reservation(reason, f"At most {MOST_OF_ONE:.0%} is allowed: leave it out, or use a finer `group`.")
+        )
+    return found
 
 
-def _units(cluster: np.ndarray, weight: np.ndarray | None) -> float:
-    """Number of units among these rows; with weights, the effective number."""
-    labels, codes = np.unique(cluster, return_inverse=True)
-    if weight is None or not len(labels):
-        return len(labels)
-    return effective_size(np.bincount(codes.reshape(-1), weight))
+def _sizes(codes: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Number of rows, or their weight, of every unit that has any."""
+    sizes = np.bincount(codes.reshape(-1), weight)
+    return sizes[sizes > 0]
+
+
+def _units(sizes: np.ndarray, weight: np.ndarray | None) -> float:
+    """Number of units; with weights, the effective number."""
+    return len(sizes) if weight is None or not len(sizes) else effective_size(sizes)
 
 
 def _counted(units: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,11 @@ def test_too_few_units_are_reported_before_any_training(home: Path, capfd: pytes
     assert "load: the test split has 7 team values, too few to estimate their variance" in capfd.readouterr().err
     assert feature_audit("load", *words, "--group", "user") == 0
     assert "too few" not in capfd.readouterr().err
+    few.with_columns(user=pl.when(pl.int_range(900) % 3 == 0).then(0).otherwise("user")).write_parquet(
+        home / "few.parquet"
+    )
+    assert feature_audit("load", *words, "--group", "user") == 0
+    assert re.search(r"load: one of the user values has 3\d% of the test rows, too many to", capfd.readouterr().err)
 
 
 @pytest.mark.slow
