@@ -16,7 +16,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,8 +161,12 @@ def _why_missed(stage_dir: Path, key: StageKey) -> str:
         return "running again: its saved result is damaged"
     if any((stage_dir / key.digest).glob(_FINISHED)):
         return "continuing after an interruption"
-    paths = sorted(stage_dir.glob(f"*/{MARKER}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    earlier = [content["parts"] for content in map(read_marker, paths) if content]
+    written: dict[Path, float] = {}
+    for path in stage_dir.glob(f"*/{MARKER}"):
+        with suppress(FileNotFoundError):  # another audit may replace it meanwhile
+            written[path] = path.stat().st_mtime
+    latest_first = sorted(written, key=lambda path: written[path], reverse=True)
+    earlier = [content["parts"] for content in map(read_marker, latest_first) if content]
     if not earlier:
         return "running for the first time"
     # Audits of several logs may share the folder, so the latest run is not always the one to compare with.

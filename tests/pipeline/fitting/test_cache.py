@@ -51,6 +51,20 @@ def test_a_miss_is_explained_by_the_most_similar_run_even_if_another_log_was_aud
     ]
 
 
+def test_a_marker_that_another_audit_removes_after_it_was_listed_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    open_folder(tmp_path, stage_key("load", config={"seed": 0}, inputs={})).finish({})
+    listed = Path.glob
+    removed = [tmp_path / "load" / "removed" / "marker"]
+    monkeypatch.setattr(
+        Path, "glob", lambda folder, pattern: [*listed(folder, pattern), *(removed if pattern.startswith("*/") else ())]
+    )
+    open_folder(tmp_path, stage_key("load", config={"seed": 1}, inputs={}))
+    assert caplog.records[-1].getMessage() == "load: running again, changed since an earlier run: seed 0 -> 1"
+
+
 def test_any_change_of_the_source_changes_every_key(tmp_path: Path) -> None:
     """In two small packages of the same names: contents, names and new modules matter, other files do not."""
     ours, theirs = tmp_path / "feature_audit", tmp_path / "concrete_selectors"
