@@ -58,9 +58,8 @@ def run_description(report: AuditReport, link: str = "") -> str:
     needed = f"**To decide it:** {text(view.prose(report.needed))}" if report.needed else ""
     opening = f"**{view.VERDICTS[report.verdict]}:** {view.headline(report)} {text(view.sentence(report))}"
     note = _cut(opening, 1_500)
-    remarks = (view.prose(one) for one in (view.own_features(report), report.weighting, report.production) if one)
     parts = [
-        text(" ".join(remarks)),
+        text(" ".join(view.remarks(report))),
         text(measured.sentence(report)),
         _cut(needed, 1_000),
         _facts(report),
@@ -115,9 +114,7 @@ def _head(report: AuditReport) -> str:
         lines.append(f"The verdict is due to the guard {text(view.measure(guard))}, {text(view.slice_label(guard))}.")
     if report.verdict == "inconclusive" and report.power and not report.power.can_decide:
         lines.append(text(report.power.sentence))
-    for remark in (view.own_features(report), report.weighting, report.production):
-        if remark:
-            lines.append(text(view.prose(remark)))
+    lines += map(text, view.remarks(report))
     if measured.sentence(report):
         lines.append(text(measured.sentence(report)))
     if report.needed:

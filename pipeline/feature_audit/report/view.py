@@ -202,6 +202,12 @@ def evidence(report: AuditReport) -> str | None:
     return " ".join(filter(None, (start, meaning, _lopsided(row))))
 
 
+def remarks(report: AuditReport) -> list[str]:
+    """Sentences that follow the verdict: what else the reader must know to act on it."""
+    found = (own_features(report), worse_slices(report), report.weighting, report.production)
+    return [prose(one) for one in found if one]
+
+
 def own_features(report: AuditReport) -> str | None:
     """By how much the dropped features hurt the full model, if the test rows show that they do; else None."""
     row = decision_row(report)
@@ -214,6 +220,27 @@ def own_features(report: AuditReport) -> str | None:
         f"{numbers.count(report.n_features)}, {metric_name(row.metric)} improves by "
         f"{numbers.plain(row.delta, decimals)} ({numbers.confidence(interval_confidence(report))} interval {low} to "
         f"{high})."
+    )
+
+
+def worse_slices(report: AuditReport) -> str | None:
+    """Of a pass: the slices without a margin in which the pruned model is worse, if any; else None."""
+    row = decision_row(report)
+    if row is None or report.verdict != "pass":
+        return None
+    same = [one for one in report.deltas if (one.metric, one.target) == (row.metric, row.target)]
+    slices = [one for one in same if one.slice != "all" and one.margin is None and numbers.known(one.ci_high)]
+    worse = sorted((one for one in slices if one.ci_high < 0), key=lambda one: one.delta)
+    if not worse:
+        return None
+    decimals = numbers.decimals_of(row)
+    low, high = (numbers.signed(end, decimals) for end in (worse[0].ci_low, worse[0].ci_high))
+    most = f"{slice_label(worse[0])}, {numbers.signed(worse[0].delta, decimals)} ({low} to {high})"
+    chance = numbers.plain(len(slices) * (1 - interval_confidence(report)) / 2, 1)
+    return (
+        f"The pruned model is worse in {len(worse)} of {counted(len(slices), 'slice')}, most in {most}. By chance "
+        f"alone, about {chance} would appear so. Slices do not count towards this verdict; slice_margin gives them a "
+        "margin."
     )
 
 

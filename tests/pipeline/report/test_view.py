@@ -77,6 +77,45 @@ def test_a_model_that_keeps_every_feature_loses_none_to_them():
     assert "hurt the full model" not in render_markdown(dataclasses.replace(report, k=report.n_features))
 
 
+def sliced(outcome: str, low: float, high: float, **changes) -> AuditReport:
+    """A report whose slice ``items: tail`` has another interval."""
+    report = make_report(outcome)
+    deltas = [
+        dataclasses.replace(row, delta=(low + high) / 2, ci_low=low, ci_high=high, **changes)
+        if row.slice == "items: tail"
+        else row
+        for row in report.deltas
+    ]
+    return dataclasses.replace(report, deltas=deltas)
+
+
+def test_the_first_screen_names_the_slice_that_loses_most():
+    report = sliced("pass", -0.0205, -0.0001)
+    html, markdown = render_html(report), render_markdown(report)
+    sentence = (
+        "worse in 1 of 6 slices, most in items: tail, −0.0103 (−0.0205 to −0.0001). By chance alone, about 0.2 would"
+    )
+    for page in (html, markdown):
+        assert page.index(sentence) < page.index("What to do next")
+    assert sentence in run_description(report)
+    assert "slice_margin gives them a margin" in html
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        make_report("pass"),
+        sliced("pass", -0.0205, 0.0),
+        sliced("pass", 0.0001, 0.0205),
+        sliced("pass", math.nan, math.nan),
+        sliced("pass", -0.0205, -0.0001, margin=0.03, verdict="pass", role="guard"),
+        sliced("inconclusive", -0.0205, -0.0001),
+    ],
+)
+def test_only_a_slice_that_is_worse_and_has_no_margin_is_named(report: AuditReport):
+    assert "The pruned model is worse in" not in render_markdown(report)
+
+
 def test_the_first_screen_says_how_the_full_model_stands_against_production_and_what_the_margin_was():
     sentence = "Compared with production (old_score) on 900 test rows, the full model is better: AUC 0.81 vs. 0.79."
     report = make_report("pass", production=sentence, margin_share="1%")
