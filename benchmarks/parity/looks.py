@@ -133,23 +133,36 @@ def add(shown: measured.Table, rules: list[str], table: str, situation: str, pas
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulations", type=int, default=1000, help="simulated tables per row")
+    parser.add_argument("--table", choices=("many", "second"), help="one of the two tables; default: both")
     measured.csv_option(parser)
     given = parser.parse_args()
-    print(f"\n**First pass of {TRIES} looks, each losing the margin** ({given.simulations:,} simulated tables a row)\n")
+    if given.table != "second":
+        many_looks(given.simulations, given.csv)
+    if given.table != "many":
+        second_look(given.simulations, given.csv)
+
+
+def many_looks(simulations: int, path: Path | None) -> None:
+    """Looks with another setting each, until one passes."""
+    print(f"\n**First pass of {TRIES} looks, each losing the margin** ({simulations:,} simulated tables a row)\n")
     rules = ["every look at 95 %", "at its look's level", "two looks planned"]
-    shown = measured.Table(["what is changed", *rules], given.csv)
+    shown = measured.Table(["what is changed", *rules], path)
     for kind in ("retrainings", "K", "seed"):
         for noise in (0.0, 0.0007, 0.002):
             rng = np.random.default_rng([1, *kind.encode(), round(1e5 * noise)])
-            passed = np.array([first_passes(kind, noise, rng) for _ in range(given.simulations)])
+            passed = np.array([first_passes(kind, noise, rng) for _ in range(simulations)])
             add(shown, rules, f"{TRIES} looks", f"{kind}, seed noise {noise:g}", passed)
-    print(f"\n**Coming back with more trainings: 3 + 1, then 9 + 3** ({given.simulations:,} simulated tables a row)\n")
+
+
+def second_look(simulations: int, path: Path | None) -> None:
+    """A second look with more trainings."""
+    print(f"\n**Coming back with more trainings: 3 + 1, then 9 + 3** ({simulations:,} simulated tables a row)\n")
     rules = ["one look: pass", "a second, unplanned", "two planned"]
-    shown = measured.Table(["situation", *rules], given.csv)
+    shown = measured.Table(["situation", *rules], path)
     for name, loss in (("loss = margin", MARGIN), ("identical", 0.0)):
         for noise in (0.0007, 0.002):
             rng = np.random.default_rng([2, *name.encode(), round(1e5 * noise)])
-            passed = np.array([coming_back(loss, noise, rng) for _ in range(given.simulations)])
+            passed = np.array([coming_back(loss, noise, rng) for _ in range(simulations)])
             add(shown, rules, "coming back", f"{name}, seed noise {noise:g}", passed)
 
 

@@ -185,10 +185,10 @@ def place(error: BaseException) -> str:
 
 def _is_users(file: str, names: dict[str, Any]) -> bool:
     """Whether a file is the user's: not Python's, not ours, of no installed package that the user did not name."""
-    if file.startswith("<"):
-        return False
     root = str(names.get("__name__", "")).partition(".")[0]
-    return root in _named or (root not in ("feature_audit", "concrete_selectors") and not _is_library(file))
+    if file.startswith("<") or root in ("feature_audit", "concrete_selectors"):  # ours also if a model of ours is named
+        return False
+    return root in _named or not _is_library(file)
 
 
 @functools.cache

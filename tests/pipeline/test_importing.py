@@ -31,6 +31,9 @@ def test_it_is_found_in_the_working_directory_and_among_the_installed(module: st
     (tmp_path / f"{module}.py").write_text("def build(x):\n    return x + 1\n")
     assert import_function("model", f"{module}:build")(1) == 2
     assert import_function("prepare", "math:sqrt") is math.sqrt
+    assert import_function("model", "feature_audit.models:by_name")  # our own code is not the place of a user's mistake
+    with pytest.raises(UsageError, match=rf"cannot import {module}_absent: No module named '{module}_absent'; start"):
+        import_function("model", f"{module}_absent:build")
 
 
 @pytest.mark.parametrize(
