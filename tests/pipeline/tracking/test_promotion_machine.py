@@ -90,10 +90,22 @@ class Production(RuleBasedStateMachine):
             self.patches.close()
 
     def watch(self, request: str, arguments: tuple[Any, ...]) -> None:
+        if request == "set_registered_model_tag" and arguments[1].startswith("audit.event."):
+            self.recorded_by_commands([json.loads(arguments[2])], finished=True)
         if request.endswith("_registered_model_alias"):
             action = getattr(interleaved.current(), "action", "")
             version = arguments[2] if request.startswith("set") else None
             self.truth.promoted(str(version)) if action == "promote" else self.truth.rolled_back(version)
+
+    def recorded_by_commands(self, events: list[dict[str, Any]], *, finished: bool) -> None:
+        """Note whether one of the events records the version that others have put into production.
+
+        A promotion to the version that is there already needs no move: once announced it is recorded, by the next
+        command if it is killed.
+        """
+        for one in events:
+            if one["finished"] == finished and one["action"] == "promote" and one["version"] == self.truth.stack[-1]:
+                self.truth.by_others = False
 
     def command(self, step: Step, killed_before: int | None = None) -> Command:
         action, version, force = step
@@ -155,6 +167,7 @@ class Production(RuleBasedStateMachine):
     @rule(step=steps, place=places)
     def kill(self, step: Step, place: int) -> None:
         self.run(self.command(step, killed_before=place))
+        self.recorded_by_commands(self.left(), finished=False)
 
     @rule(one=steps, other=steps, order=st.lists(st.integers(0, 1), max_size=25), killed=st.none() | places)
     def at_once(self, one: Step, other: Step, order: list[int], killed: int | None) -> None:
@@ -163,6 +176,7 @@ class Production(RuleBasedStateMachine):
         for command in commands[1 if killed else 0 :]:
             assert isinstance(command.result, Move | AuditError)
             assert "is not finished" not in str(command.result), "it had all the time of the other one to wait"
+        self.recorded_by_commands(self.left(), finished=False)
 
     @rule(version=st.sampled_from([*VERSIONS, None]))
     def a_colleague_moves_the_alias(self, version: str | None) -> None:
