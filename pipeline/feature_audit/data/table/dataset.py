@@ -12,7 +12,7 @@ import polars as pl
 from feature_audit.config import AuditConfig
 from feature_audit.data.columns.roles import Roles
 from feature_audit.data.reading.source import Source
-from feature_audit.data.table.formatted_numbers import target_as_numbers
+from feature_audit.data.table.formatted_numbers import PEEK_ROWS, target_as_numbers
 from feature_audit.data.table.further import read_further
 from feature_audit.data.table.splits import Split, format_time, overlap, split_rows
 from feature_audit.data.table.target import check_row_ids, read_codes, read_time, target_cells
@@ -22,8 +22,6 @@ from feature_audit.labels import Target, one_spelling, read_label, settles
 
 #: Codes of every row and the label of each code.
 Labelled = tuple[np.ndarray, list[str]]
-#: Rows from which kinds are inferred, taken from the start, the middle and the end of the table.
-PEEK_ROWS = 21_000
 #: Maximum share of rows without a time that are left out without ``drop_rows``.
 FEW_GAPS = 0.01
 #: Rows of a label digested at a time, and the number of distinct values that counts as few.

@@ -15,7 +15,7 @@ from feature_audit.labels import FEW_VALUES, NULL_WORDS
 from feature_audit.plurals import counted
 from feature_audit.schema import Column, Task
 
-#: Number of cells from which the form of a target is detected.
+#: Number of rows from which kinds and the form of a target are detected.
 PEEK_ROWS = 21_000
 
 
